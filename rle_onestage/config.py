@@ -1,0 +1,145 @@
+"""Every option of the project, with its default and the reason for it."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_rle_onestage_config(cfg):
+    """Add the keys of this project to a Detectron2 config.
+
+    Args:
+        cfg: the ``CfgNode`` from ``detectron2.config.get_cfg()``; changed in place.
+    """
+    _add_model_keys(cfg)
+    _add_data_keys(cfg)
+    _add_solver_keys(cfg)
+    _add_test_keys(cfg)
+
+
+def _add_model_keys(cfg):
+    m = cfg.MODEL.RLE_ONESTAGE = CN()
+    # "fcos": pyramid levels from stride 8, suppression after it. "centernet": one level at stride 4, peaks.
+    m.STYLE = "fcos"
+    m.NUM_KEYPOINTS = 17
+    m.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
+    m.HEAD = CN()
+    m.HEAD.CHANNELS = 256
+    m.HEAD.NUM_CONVS = 4
+    # "full" 3x3 convolutions as in FCOS, or "separable" (depthwise and pointwise) for small backbones.
+    m.HEAD.CONV = "full"
+    # "GN" is independent of the batch; "BN" is faster and folds for inference.
+    m.HEAD.NORM = "GN"
+    # Width of the embedding from which joints, sigmas and presence are projected at candidates.
+    m.HEAD.EMBEDDING = 256
+    # Probability of a person at a location before training, as in RetinaNet.
+    m.HEAD.PRIOR_PROB = 0.01
+    m.HEAD.QUALITY = True
+
+    m.SIGMA = CN()
+    # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
+    m.SIGMA.FLOOR = 0.02
+    m.SIGMA.INIT = 1.0
+    # "softplus" (of a stride), "sigmoid" (the paper's: below one stride) or "box" (softplus, relative to the box).
+    m.SIGMA.FORM = "softplus"
+
+    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2".
+    m.DENSITY = "rle"
+    m.PRESET = "laplace"
+    m.FLOW = CN()
+    m.FLOW.COUPLINGS = 6
+    m.FLOW.HIDDEN = 64
+    # Iterations with the preset alone: a flow that learns while residuals are still huge slows the start (DESIGN 8).
+    m.FLOW.WARMUP_ITERS = 1000
+
+    m.REFINE = CN()
+    # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
+    m.REFINE.STEPS = 1
+    m.REFINE.IN_FEATURE = "p3"
+    m.REFINE.CHANNELS = 64
+    # Standard deviation of the noise on true joints that the refinement also trains at, in strides of IN_FEATURE.
+    m.REFINE.NOISE = 1.0
+
+    m.ASSIGN = CN()
+    # "dynamic" (knows the pose), "center" (FCOS centre sampling) or "peak" (centernet style's only one).
+    m.ASSIGN.NAME = "dynamic"
+    m.ASSIGN.TOPK = 10
+    # Radius of the candidates round a person's centre, in strides.
+    m.ASSIGN.RADIUS = 2.5
+    # Box side (square root of area, in pixels) up to which each level but the last is meant, for "center".
+    m.ASSIGN.LEVEL_SIZES = [64, 128, 256, 512]
+    # OKS is widened by this factor in the assignment, so that it ranks candidates from the first step on.
+    m.ASSIGN.OKS_WIDEN = 3.0
+
+    m.LOSS = CN()
+    m.LOSS.PERSON = 1.0
+    m.LOSS.BOX = 2.0
+    m.LOSS.QUALITY = 0.5
+    m.LOSS.POSE = 0.5
+    m.LOSS.REFINE = 1.0
+    m.LOSS.PRESENCE = 0.2
+
+    m.TEST = CN()
+    # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
+    m.TEST.TOPK = 100
+    m.TEST.SCORE_THRESH = 0.01
+    m.TEST.BOX_NMS = 0.65
+    m.TEST.OKS_NMS = 0.7
+    # Score = person ** PERSON_POWER * expected OKS ** OKS_POWER.
+    m.TEST.PERSON_POWER = 1.0
+    m.TEST.OKS_POWER = 1.0
+
+    m.TIMM = CN()
+    # Any timm model with features_only; for MODEL.BACKBONE.NAME = build_timm_fpn_backbone.
+    m.TIMM.NAME = "mobilenetv4_conv_small"
+    m.TIMM.PRETRAINED = False
+    m.TIMM.FPN_CHANNELS = 96
+    # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
+    m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
+    m.TIMM.NORM = "BN"
+    m.TIMM.DROP_PATH = 0.0
+
+
+def _add_data_keys(cfg):
+    d = cfg.DATASETS
+    # COCO-format keypoint files by config alone: [[name, json, image folder], ...]; relative paths are looked up
+    # under $DETECTRON2_DATASETS.
+    d.KEYPOINT_FILES = []
+    # Pairs of joint names that swap in a mirror, [["left_eye", "right_eye"], ...]; empty: found from left/right.
+    d.KEYPOINT_FLIP_PAIRS = []
+
+    a = cfg.INPUT.POSE = CN()
+    # Side of the square canvas of the affine augmentation; 0 keeps Detectron2's shortest-edge resize.
+    a.SIZE = 0
+    # Affine: scale range, degrees and shift (share of the side), applied with PROB.
+    a.AFFINE_PROB = 1.0
+    a.SCALE = [1.0, 1.0]
+    a.ROTATE = 0.0
+    a.TRANSLATE = 0.0
+    a.FLIP_PROB = 0.5
+    # Strengths of brightness, contrast, saturation (factors) and hue (degrees); 0 turns colour off.
+    a.BRIGHTNESS = 0.0
+    a.CONTRAST = 0.0
+    a.SATURATION = 0.0
+    a.HUE = 0.0
+    # Share of unreadable images at which training stops with an error.
+    a.MAX_UNREADABLE = 0.01
+    # Megabytes of decoded images kept in each worker; 0 decodes every time.
+    a.CACHE_MB = 0
+
+
+def _add_solver_keys(cfg):
+    s = cfg.SOLVER
+    s.OPTIMIZER = "SGD"  # or "AdamW"
+    s.BACKBONE_MULTIPLIER = 1.0
+    s.FLOW_MULTIPLIER = 1.0
+    s.EMA = CN({"ENABLED": True, "DECAY": 0.9998, "WARMUP": 2000})
+    # bfloat16 needs no scaler; "float16" uses one and is for CUDA only.
+    s.AMP.DTYPE = "bfloat16"
+    s.WEIGHT_DECAY_NORM = 0.0
+    s.WEIGHT_DECAY_BIAS = 0.0
+
+
+def _add_test_keys(cfg):
+    # COCO scores at most this many people an image.
+    cfg.TEST.DETECTIONS_PER_IMAGE = 20
+    # Use the averaged weights for evaluation and in the final checkpoint.
+    cfg.TEST.USE_EMA = True

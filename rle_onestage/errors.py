@@ -1,0 +1,56 @@
+"""The project's errors, and the one place that turns them into a sentence and an exit code.
+
+Every message is one sentence that names the file, key or image, and says what to do.
+"""
+
+import functools
+import os
+import sys
+
+
+class PoseError(Exception):
+    """Base of all errors that a user can mend; tools print the message alone and exit with 2."""
+
+
+class ConfigError(PoseError):
+    """A config key is missing, mistyped, or does not fit another one."""
+
+
+class DataError(PoseError):
+    """A data set, annotation or image cannot be used."""
+
+
+class CheckpointError(PoseError):
+    """Weights cannot be read or do not fit the model."""
+
+
+class MediaError(PoseError):
+    """A picture or video cannot be opened or written."""
+
+
+class DivergenceError(PoseError):
+    """The loss became non-finite; the message names the images of the batch."""
+
+
+EXIT_CODE = 2
+
+
+def exits_with_sentence(main):
+    """Decorate a tool's ``main``: a :class:`PoseError` becomes one line on stderr and exit code 2.
+
+    Under torchrun only the first process of each machine prints, all exit non-zero. Ctrl-C exits with 130.
+    """
+
+    @functools.wraps(main)
+    def wrapper(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except PoseError as error:
+            if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+                print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            sys.exit(EXIT_CODE)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr, flush=True)
+            sys.exit(130)
+
+    return wrapper

@@ -1,0 +1,44 @@
+"""What the rooms of the model hand to one another.
+
+Shape letters: ``B`` images, ``L`` levels, ``R`` locations of all levels, ``P`` candidates, ``M`` people in one
+image, ``N`` detections, ``K`` joints, ``C`` channels.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class DenseOutputs(NamedTuple):
+    """What the head says at every location."""
+
+    person: Tensor  # (B, R) logits
+    quality: Tensor  # (B, R) logits, or an empty tensor without the branch
+    box: Tensor  # (B, R, 4) left, top, right, bottom distances in strides, positive
+    embedding: Tensor  # (B, R, C)
+
+
+class Candidates(NamedTuple):
+    """Locations at which poses are projected: flat pairs of indices."""
+
+    image: Tensor  # (P,) int64, index into the batch
+    location: Tensor  # (P,) int64, index into R
+
+
+class Poses(NamedTuple):
+    """Poses at candidates, in pixels of the network's input."""
+
+    mu: Tensor  # (P, K, 2)
+    sigma: Tensor  # (P, K, 2), spread of the preset, positive
+    presence: Tensor  # (P, K) logits
+
+
+class Targets(NamedTuple):
+    """Ground truth of the whole batch, padded to the largest number of people."""
+
+    valid: Tensor  # (B, M) bool
+    boxes: Tensor  # (B, M, 4) x0, y0, x1, y1
+    joints: Tensor  # (B, M, K, 2)
+    labelled: Tensor  # (B, M, K) bool
+    area: Tensor  # (B, M) COCO's area (the segment's where known)
+    ignore: Tensor  # (B, G, 4) boxes of crowds; rows of zeros are padding
