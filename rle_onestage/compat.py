@@ -1,0 +1,104 @@
+"""The only file that knows that Detectron2 has versions (0.5, 0.6, main).
+
+Every bridge looks for the feature that it needs, never for a version number. What Detectron2 0.5 lacks and needs no
+bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, its EMA, ``padding_constraints``.
+"""
+
+import importlib.util
+import inspect
+import os
+
+HOW_TO_INSTALL = (
+    "rle_onestage needs Detectron2 0.5 or later: run 'make install' in its repository, or "
+    "'python tools/install_detectron2.py' with this Python; 'pip install detectron2' does not give it."
+)
+HOW_TO_INSTALL_OPENCV = (
+    "rle_onestage needs OpenCV: run 'make install' in its repository, or 'pip install opencv-python' "
+    "('opencv-python-headless' on a machine without a display)."
+)
+# Came with 0.5; its presence is the check that the installed Detectron2 is not an older one.
+_CAME_WITH_05 = "detectron2.config.lazy"
+
+
+def check_requirements():
+    """Raise ImportError, in one line with the remedy, unless Detectron2 >= 0.5 and OpenCV can be imported."""
+    try:
+        usable = importlib.util.find_spec(_CAME_WITH_05) is not None
+    except ModuleNotFoundError as error:
+        if error.name != "detectron2":
+            raise  # Detectron2 is there, and something that it needs is not: its own message says what
+        usable = False
+    if not usable:
+        raise ImportError(HOW_TO_INSTALL)
+    if importlib.util.find_spec("cv2") is None:
+        raise ImportError(HOW_TO_INSTALL_OPENCV)
+
+
+def has_compiled_operators():
+    """True where Detectron2's C++ operators can be imported (deformable convolution, rotated boxes, fast COCO figures)."""
+    try:
+        from detectron2 import _C
+    except ImportError:
+        return False
+    return _C is not None
+
+
+def create_local_process_group(processes_per_machine):
+    """Tell Detectron2 which processes share this machine; call it in all, after ``init_process_group``.
+
+    Main has the function; 0.5 sets the group inside of ``launch()``, which assumes CUDA. A second call does nothing.
+    """
+    import torch.distributed as dist
+    from detectron2.utils import comm
+
+    if comm._LOCAL_PROCESS_GROUP is not None:
+        return
+    if hasattr(comm, "create_local_process_group"):
+        comm.create_local_process_group(processes_per_machine)
+        return
+    machine = dist.get_rank() // processes_per_machine
+    for i in range(dist.get_world_size() // processes_per_machine):
+        first = i * processes_per_machine
+        # Every process must take part in making every group.
+        group = dist.new_group(list(range(first, first + processes_per_machine)))
+        if i == machine:
+            comm._LOCAL_PROCESS_GROUP = group
+
+
+def create_ddp_model(model, **kwargs):
+    """Wrap ``model`` in DistributedDataParallel if there is more than one process, on CPU as well as on CUDA.
+
+    Detectron2's own passes ``device_ids=[local rank]``, which DDP refuses for a model on the CPU.
+    """
+    from detectron2.utils import comm
+    from torch.nn.parallel import DistributedDataParallel
+
+    if comm.get_world_size() == 1:
+        return model
+    device = next(model.parameters()).device
+    kwargs.setdefault("device_ids", [device.index] if device.type == "cuda" else None)
+    return DistributedDataParallel(model, **kwargs)
+
+
+def coco_evaluator_options():
+    """Keyword arguments with which Detectron2's ``COCOEvaluator`` works in this installation.
+
+    Its fast path calls a C++ operator: without operators 0.5 fails there. Older ones lack the keyword.
+    """
+    from detectron2.evaluation import COCOEvaluator
+
+    if "use_fast_impl" in inspect.signature(COCOEvaluator.__init__).parameters:
+        return {"use_fast_impl": has_compiled_operators()}
+    return {}
+
+
+def trainer_keeps_state():
+    """True if Detectron2's training loops have ``state_dict`` (optimizer and gradient scaler are then in checkpoints)."""
+    from detectron2.engine import SimpleTrainer
+
+    return hasattr(SimpleTrainer, "state_dict")
+
+
+def local_rank_from_environment():
+    """(local rank, processes on this machine) as torchrun sets them, or (0, 1)."""
+    return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
