@@ -25,7 +25,7 @@ def check_requirements():
     try:
         usable = importlib.util.find_spec(_CAME_WITH_05) is not None
     except ModuleNotFoundError as error:
-        if error.name != "detectron2":
+        if (error.name or "").split(".")[0] != "detectron2":
             raise  # Detectron2 is there, and something that it needs is not: its own message says what
         usable = False
     if not usable:

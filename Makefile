@@ -1,0 +1,60 @@
+# make quickstart    set-up, synthetic people, training, COCO table, pictures and a video (output/quickstart)
+# make test          set-up, then the tests
+#
+# PYTHON=python3.11  the Python to make the environment with (3.10 or later)
+# VENV=folder        the environment, .venv unless told; empty ("make test VENV=") uses the active one
+# DETECTRON2=        empty: an installed one of 0.5 or later, else a pure-Python build of 0.5; "upstream": the main branch
+#                    from its repository; a path: a checkout or wheel
+
+PYTHON ?= python3
+VENV ?= .venv
+DETECTRON2 ?=
+.DEFAULT_GOAL := help
+
+ifeq ($(strip $(VENV)),)
+PY := $(PYTHON)
+ENVIRONMENT :=
+else
+PY := $(VENV)/bin/python
+ENVIRONMENT := $(PY)
+
+# Without the failed interpreter, so that the next call does not take half an environment for a whole one.
+$(PY):
+	@$(PYTHON) tools/install.py --check-python
+	$(PYTHON) -m venv "$(VENV)" || { rm -f "$(VENV)/bin/python"; exit 1; }
+endif
+
+OUT := output/quickstart
+PICTURES := $(OUT)/data/synthetic/val
+
+.PHONY: help install quickstart test test-slow lint clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+	@echo "targets: install, quickstart, test, test-slow, lint, clean"
+
+install: $(ENVIRONMENT)
+	@$(PY) tools/install.py --source "$(DETECTRON2)"
+
+quickstart: install
+	$(PY) datasets/make_synthetic.py --preset quickstart --output $(OUT)/data/synthetic
+	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/train_net.py --config-file configs/quickstart.yaml
+	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml \
+		--input $$(ls $(PICTURES)/* | head -n 24) --output $(OUT)/pictures --opts MODEL.WEIGHTS $(OUT)/model_final.pth
+	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml \
+		--video-input $$(ls $(OUT)/data/synthetic/videos/*.mp4 | head -n 1) --output $(OUT)/video.mp4 \
+		--opts MODEL.WEIGHTS $(OUT)/model_final.pth
+
+test: install
+	$(PY) -m pytest
+
+test-slow: install
+	$(PY) -m pytest -m ""
+
+lint: install
+	$(PY) -m pip install -q "ruff>=0.5"
+	$(PY) -m ruff check .
+
+clean:
+	rm -rf build *.egg-info .pytest_cache
+	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Sets up the environment of the running Python: torch, Detectron2, OpenCV and this package. Standard library only.
+
+What ``make install`` calls. It respects what is there: an installed torch, torchvision, OpenCV or Detectron2 >= 0.5 is kept
+in its version. A stamp in the environment, written last, lets the next call end at once; it names everything that the
+result depends on.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import install_detectron2
+from install_detectron2 import InstallError, pip
+
+ROOT = Path(__file__).resolve().parent.parent
+MINIMUM_PYTHON = (3, 10)
+PACKAGE = "rle-onestage"
+STAMP = Path(sys.prefix) / f".{PACKAGE}-stamp"
+DEPENDS_ON = ("setup.py", "pyproject.toml", "constraints-py311.txt", "tools/install.py", "tools/install_detectron2.py")
+MODULES = ("torch", "torchvision", "detectron2", "cv2", "rle_onestage")
+# The last line of setuptools with pkg_resources, which the model zoo of Detectron2's main branch imports.
+SETUPTOOLS = "setuptools<82"
+
+
+def check_python():
+    """Raise InstallError if this Python is too old."""
+    if sys.version_info[:2] < MINIMUM_PYTHON:
+        have, need = (".".join(map(str, v[:2])) for v in (sys.version_info, MINIMUM_PYTHON))
+        raise InstallError(f"Python {need} or later is needed, this is {have}: name another one, as in PYTHON=python3.11.")
+
+
+def version_of(name):
+    """Version of an installed distribution as a string, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def constraints_file():
+    """The file with the tested versions for this Python, or None."""
+    path = ROOT / "constraints-py{}{}.txt".format(*sys.version_info[:2])
+    return path if path.is_file() else None
+
+
+def pinned(path, name):
+    """The version to which the constraints file pins ``name``, or None."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, version = line.split("#")[0].partition("==")
+        if key.strip().lower() == name:
+            return version.strip()
+    return None
+
+
+def choose_constraints(folder):
+    """Options for pip: the tested versions in an environment of our own, else those of torch that are installed already."""
+    tested = constraints_file()
+    present = {name: version_of(name) for name in ("torch", "torchvision")}
+    foreign = any(v and not (tested and pinned(tested, name) == v) for name, v in present.items())
+    if tested and not foreign:
+        return ["-c", str(tested)]
+    kept = Path(folder) / "kept.txt"
+    kept.write_text("".join(f"{name}=={v}\n" for name, v in present.items() if v))
+    return ["-c", str(kept)] if any(present.values()) else []
+
+
+def key(source):
+    """What the result of the set-up depends on, as one hash."""
+    digest = hashlib.sha256(f"{sys.prefix}|{sys.version}|{ROOT}|{source}".encode())
+    for name in DEPENDS_ON:
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def is_done(source):
+    """True if the stamp is of this set-up and nothing of it was uninstalled since."""
+    if not STAMP.is_file() or STAMP.read_text() != key(source):
+        return False
+    return all(importlib.util.find_spec(name) for name in MODULES) and version_of(PACKAGE) is not None
+
+
+def imports(code):
+    """Run ``import ...`` in a new process outside of the checkout; returns the last line of its error, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def install_torch(source, constraints):
+    """torch and torchvision in one call, because they must match."""
+    missing = [name for name in ("torch", "torchvision") if version_of(name) is None]
+    # The source archive of Detectron2 and this package are built without isolation, so that nothing is downloaded twice.
+    if source or version_of("setuptools") is None:
+        missing.append(SETUPTOOLS)
+    if version_of("wheel") is None:
+        missing.append("wheel")
+    if missing:
+        pip("install", *constraints, *missing)
+    problem = imports("import torchvision")
+    if problem:
+        raise InstallError(
+            f"torch {version_of('torch')} and torchvision {version_of('torchvision')} do not load together ({problem}): "
+            "install a matching pair from one index ('pip install torch torchvision') and run the set-up again."
+        )
+
+
+def install_opencv(constraints):
+    """OpenCV with windows (for the webcam), or without where the machine has no libraries for them."""
+    if importlib.util.find_spec("cv2"):
+        return
+    pip("install", *constraints, "opencv-python>=4.7")
+    if imports("import cv2"):
+        pip("uninstall", "-q", "-y", "opencv-python")
+        pip("install", *constraints, "opencv-python-headless>=4.7")
+
+
+def install(source):
+    """Do what is missing; the stamp is written when all of it can be imported."""
+    STAMP.unlink(missing_ok=True)
+    os.environ.setdefault("PIP_NO_INPUT", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        install_torch(source, choose_constraints(folder))
+        constraints = choose_constraints(folder)
+        install_detectron2.install(source, constraints)
+        install_opencv(constraints)
+        pip("install", "--no-build-isolation", *constraints, "-e", f"{ROOT}[test]")
+    problem = imports("import rle_onestage")
+    if problem:
+        raise InstallError(f"The set-up ended, but 'import rle_onestage' fails: {problem}")
+    if os.access(sys.prefix, os.W_OK):
+        STAMP.write_text(key(source))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", default="", help="where Detectron2 comes from: empty, 'upstream' or a path")
+    parser.add_argument("--check-python", action="store_true", help="only check the version of this Python")
+    args = parser.parse_args()
+    try:
+        check_python()
+        if not args.check_python and not is_done(args.source):
+            install(args.source)
+    except (InstallError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
