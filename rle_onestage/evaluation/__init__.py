@@ -1,0 +1,22 @@
+"""COCO-style figures of boxes and keypoints, the error of each joint, and the worst images."""
+
+from .coco import RESULTS_FILE, PoseEvaluator
+from .figures import coco_figures
+from .ground_truth import GroundTruth, ground_truth_as_predictions
+from .per_joint import best_match, joint_errors, match_people, worst_images
+from .results import instances_to_coco, read_results, write_json
+
+__all__ = [
+    "RESULTS_FILE",
+    "GroundTruth",
+    "PoseEvaluator",
+    "best_match",
+    "coco_figures",
+    "ground_truth_as_predictions",
+    "instances_to_coco",
+    "joint_errors",
+    "match_people",
+    "read_results",
+    "worst_images",
+    "write_json",
+]

@@ -1,0 +1,190 @@
+"""COCO evaluation of boxes and keypoints, with the figures of ``pycocotools``."""
+
+import itertools
+import logging
+import os
+from collections import Counter, OrderedDict
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.logger import create_small_table
+from tabulate import tabulate
+
+from ..data.coco_json import read_json
+from ..errors import ConfigError, DataError
+from .figures import FIGURES, coco_figures
+from .ground_truth import GroundTruth
+from .per_joint import best_match, format_joint_errors, joint_errors, match_people
+from .results import instances_to_coco, write_json
+
+logger = logging.getLogger(__name__)
+
+RESULTS_FILE = "coco_instances_results.json"
+
+
+class PoseEvaluator(DatasetEvaluator):
+    """Average precision of boxes and keypoints over all images of a set, and the error of each joint.
+
+    Every image of the annotation file counts, also those without people; an image that was processed twice is an
+    error, one that was not processed counts as without predictions (with a warning). Areas and crowds are taken as
+    the file says. The figures are those of ``pycocotools`` on the same results.
+
+    Args:
+        dataset_name: a registered data set; its metadata gives ``json_file``.
+        skeleton: a :class:`~rle_onestage.skeleton.Skeleton`; None takes the metadata's.
+        sigmas: OKS sigmas (K,) instead of the skeleton's.
+        output_dir: folder for ``coco_instances_results.json`` and ``per_joint.json``; None writes nothing.
+        distributed: gather the predictions of all processes.
+        max_people: predictions per image that count for keypoints (COCO: 20).
+        score_threshold: predictions below it do not count for the best match.
+
+    Raises:
+        ConfigError: there is not one sigma for each joint.
+    """
+
+    def __init__(
+        self, dataset_name, *, skeleton=None, sigmas=(), output_dir=None, distributed=True, max_people=20, score_threshold=0.1
+    ):
+        self.metadata = MetadataCatalog.get(dataset_name)
+        self.dataset_name = dataset_name
+        self.skeleton = skeleton or self.metadata.skeleton
+        self.sigmas = np.asarray(list(sigmas) or self.skeleton.sigmas, dtype=float)
+        if len(self.sigmas) != self.skeleton.num_joints:
+            raise ConfigError(
+                f"TEST.KEYPOINT_OKS_SIGMAS has {len(self.sigmas)} values but {dataset_name} has "
+                f"{self.skeleton.num_joints} joints; give one for each"
+            )
+        self.output_dir = output_dir
+        self.distributed = distributed
+        self.max_people = max_people
+        self.score_threshold = score_threshold
+        self.reset()
+
+    @classmethod
+    def from_config(cls, cfg, dataset_name, output_dir=None, **options):
+        """Make an evaluator from a config: sigmas from ``TEST.KEYPOINT_OKS_SIGMAS`` if set."""
+        return cls(dataset_name, sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS, output_dir=output_dir, **options)
+
+    def reset(self):
+        """Forget all predictions."""
+        self._image_ids = []
+        self._results = []
+
+    def process(self, inputs, outputs):
+        """Take the model's outputs for some images.
+
+        Args:
+            inputs: list of dicts with ``image_id``.
+            outputs: list of dicts with ``instances``, in the pixels of the original images.
+        """
+        for given, output in zip(inputs, outputs):
+            self._image_ids.append(given["image_id"])
+            self._results.extend(instances_to_coco(output["instances"], given["image_id"]))
+
+    def evaluate(self, img_ids=None):
+        """Score everything.
+
+        Args:
+            img_ids: only these images of the file; None means all.
+
+        Returns:
+            OrderedDict of ``bbox``, ``keypoints`` (figures in percent), ``per_joint`` and ``best_match``; empty on
+            processes other than the first, and for sets without labels (test-dev), whose results are only written.
+
+        Raises:
+            DataError: an image was processed twice, or is not in the file.
+        """
+        image_ids, results = self._gather()
+        if not comm.is_main_process():
+            return OrderedDict()
+        self._check_once(image_ids)
+        dataset = read_json(self.metadata.json_file, self.dataset_name)
+        labelled = isinstance(dataset.get("annotations"), list)
+        truth = None
+        if labelled:
+            truth = GroundTruth(dataset=dataset, num_joints=self.skeleton.num_joints, source=self.metadata.json_file)
+            for result in results:
+                result["category_id"] = truth.category_id
+        if self.output_dir:
+            write_json(results, os.path.join(self.output_dir, RESULTS_FILE))
+        if not labelled:
+            logger.info("%s has no labels: the results are written, not scored", self.dataset_name)
+            return OrderedDict()
+        if img_ids is not None:
+            truth = truth.subset(img_ids)
+            results = [r for r in results if r["image_id"] in truth.images]
+            image_ids = [i for i in image_ids if i in truth.images]
+        self._check_all(truth, image_ids)
+        return self._score(truth, results)
+
+    def _gather(self):
+        if not self.distributed or comm.get_world_size() == 1:
+            return self._image_ids, self._results
+        comm.synchronize()
+        gathered = comm.gather((self._image_ids, self._results), dst=0)
+        return tuple(list(itertools.chain.from_iterable(parts)) for parts in zip(*gathered)) if gathered else ([], [])
+
+    def _check_once(self, image_ids):
+        repeated = [i for i, n in Counter(image_ids).items() if n > 1]
+        if repeated:
+            raise DataError(
+                f"{len(repeated)} images of {self.dataset_name} were evaluated more than once (first: {repeated[0]}); "
+                "use build_test_loader, which gives every image once"
+            )
+
+    def _check_all(self, truth, image_ids):
+        unknown = [i for i in image_ids if i not in truth.images]
+        if unknown:
+            raise DataError(
+                f"image {unknown[0]} was evaluated but is not in {self.metadata.json_file}; evaluate the set whose file it is"
+            )
+        missing = len(truth.images) - len(image_ids)
+        if missing:
+            logger.warning(
+                "%d of the %d images of %s were not evaluated; they count as without predictions",
+                missing,
+                len(truth.images),
+                self.dataset_name,
+            )
+
+    def _score(self, truth, results):
+        scores = OrderedDict()
+        for iou_type in FIGURES:
+            scores[iou_type] = coco_figures(truth.dataset, results, iou_type, self.sigmas, max_people=self.max_people)
+            logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))
+        table = joint_errors(match_people(truth, results, max_people=self.max_people), self.sigmas, self.skeleton.names)
+        logger.info(
+            "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s", format_joint_errors(table)
+        )
+        if self.output_dir:
+            write_json(_without_nan(table), os.path.join(self.output_dir, "per_joint.json"))
+        scores["per_joint"] = _flat(table)
+        best = best_match(truth, results, self.sigmas, score_threshold=self.score_threshold, max_people=self.max_people)
+        logger.info(
+            "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
+            self.score_threshold,
+            tabulate([best], headers="keys", tablefmt="pipe", floatfmt=".3f"),
+        )
+        scores["best_match"] = best
+        return scores
+
+
+def _flat(table):
+    """Numbers for the logs; names with "-" stay out of Detectron2's copy-paste line, as its per-class AP does."""
+    flat = OrderedDict()
+    for key in ("oks", "expected_oks", "median_px", "median_relative", "z_rms"):
+        flat[key] = table["all"][key]
+    for name, row in table.items():
+        if name != "all":
+            flat[f"oks-{name}"] = row["oks"]
+            flat[f"median_relative-{name}"] = row["median_relative"]
+    return flat
+
+
+def _without_nan(value):
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

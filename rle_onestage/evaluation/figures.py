@@ -1,0 +1,176 @@
+"""COCO's figures, by ``faster-coco-eval`` where that gives the same as ``pycocotools``, else by ``pycocotools``."""
+
+import contextlib
+import copy
+import functools
+import importlib
+import io
+import logging
+from collections import OrderedDict
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+logger = logging.getLogger(__name__)
+
+# Name, precision (1) or recall (0), OKS or IoU threshold (None: mean over .50:.05:.95), area range.
+_BOX = [
+    ("AP", 1, None, "all"),
+    ("AP50", 1, 0.5, "all"),
+    ("AP75", 1, 0.75, "all"),
+    ("APs", 1, None, "small"),
+    ("APm", 1, None, "medium"),
+    ("APl", 1, None, "large"),
+    ("AR", 0, None, "all"),
+]
+_KEYPOINTS = [
+    ("AP", 1, None, "all"),
+    ("AP50", 1, 0.5, "all"),
+    ("AP75", 1, 0.75, "all"),
+    ("APm", 1, None, "medium"),
+    ("APl", 1, None, "large"),
+    ("AR", 0, None, "all"),
+    ("AR50", 0, 0.5, "all"),
+    ("AR75", 0, 0.75, "all"),
+    ("ARm", 0, None, "medium"),
+    ("ARl", 0, None, "large"),
+]
+FIGURES = {"bbox": _BOX, "keypoints": _KEYPOINTS}
+
+
+def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="auto"):
+    """Score results as COCO does.
+
+    Args:
+        dataset: COCO-format ground truth, complete (see :class:`~.ground_truth.GroundTruth`); not changed.
+        results: list of COCO results. As in Detectron2, a result's area is its box's where it has one, else the
+            extent of its joints; that decides which unmatched results count in APm and APl.
+        iou_type: ``bbox`` or ``keypoints``.
+        sigmas: OKS sigmas, (K,).
+        max_people: results per image that count for keypoints (COCO: 20).
+        backend: ``auto``, ``pycocotools`` or ``faster``.
+
+    Returns:
+        OrderedDict name -> percent; NaN where the ground truth has nothing in that range (pycocotools' -1).
+    """
+    faster = backend == "faster" or (backend == "auto" and len(results) > 0 and _faster_agrees())
+    coco_class, eval_class = _faster_classes() if faster else (COCO, COCOeval)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco_class()
+        truth.dataset = copy.deepcopy(dataset)
+        truth.createIndex()
+        evaluation = eval_class(truth, _load(truth, coco_class, results), iou_type)
+        evaluation.params.imgIds = sorted(truth.getImgIds())
+        evaluation.params.catIds = sorted(truth.getCatIds())
+        if iou_type == "keypoints":
+            evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=float)
+            evaluation.params.maxDets = [max_people]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return OrderedDict(
+        (name, _mean(evaluation, kind, threshold, area)) for name, kind, threshold, area in FIGURES[iou_type]
+    )
+
+
+def _load(truth, coco_class, results):
+    if results:
+        return truth.loadRes(copy.deepcopy(results))
+    # loadRes looks at the first result; without any, the detections are an empty set over the same images.
+    empty = coco_class()
+    empty.dataset = {"images": truth.dataset["images"], "annotations": [], "categories": truth.dataset["categories"]}
+    empty.createIndex()
+    return empty
+
+
+def _mean(evaluation, kind, threshold, area):
+    params = evaluation.params
+    values = np.asarray(evaluation.eval["precision" if kind else "recall"])  # (T, R, K, A, M) or (T, K, A, M)
+    values = values[..., params.areaRngLbl.index(area), -1]
+    if threshold is not None:
+        values = values[np.isclose(params.iouThrs, threshold)]
+    values = values[values > -1]
+    return 100.0 * float(values.mean()) if values.size else float("nan")
+
+
+def _faster_classes():
+    module = importlib.import_module("faster_coco_eval")
+    return module.COCO, module.COCOeval_faster
+
+
+@functools.lru_cache(maxsize=1)
+def _faster_agrees():
+    """Whether faster-coco-eval is installed and gives pycocotools' figures on a small case with all the hard parts."""
+    try:
+        _faster_classes()
+    except (ImportError, AttributeError):
+        return False
+    dataset, results = random_case(seed=0, num_images=12, num_joints=5)
+    sigmas = np.linspace(0.03, 0.1, 5)
+    try:
+        for iou_type in FIGURES:
+            ours, theirs = (
+                coco_figures(dataset, results, iou_type, sigmas, max_people=4, backend=b)
+                for b in ("faster", "pycocotools")
+            )
+            np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-9)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        logger.warning(
+            "faster-coco-eval differs from pycocotools here and is not used (%s)", str(error).strip().split("\n")[0]
+        )
+        return False
+    return True
+
+
+def random_case(*, seed, num_images, num_joints):
+    """Random labels and results with crowds, tied scores, people without joints, empty images and all three sizes.
+
+    Returns:
+        (dataset, results), both as in COCO's files.
+    """
+    rng = np.random.default_rng(seed)
+    images = [{"id": 10 + 7 * i, "file_name": f"{i}.jpg", "height": 480, "width": 640} for i in range(num_images)]
+    annotations, results = [], []
+    for image in images:
+        for _ in range(rng.integers(0, 6)):
+            annotation = _random_person(rng, image["id"], num_joints)
+            annotations.append({**annotation, "id": len(annotations) + 1})
+            for _ in range(rng.integers(0, 3)):
+                results.append(_perturbed(rng, annotation))
+        for _ in range(rng.integers(0, 3)):
+            results.append(_perturbed(rng, _random_person(rng, image["id"], num_joints)))
+    categories = [{"id": 1, "name": "person"}]
+    return {"images": images, "annotations": annotations, "categories": categories}, results
+
+
+def _random_person(rng, image_id, num_joints):
+    size = 10 ** rng.uniform(1.0, 2.5, 2)
+    corner = rng.uniform(0, 400, 2)
+    joints = corner + rng.uniform(0, 1, (num_joints, 2)) * size
+    visibility = rng.integers(0, 3, num_joints) * (rng.random() > 0.15)
+    joints[visibility == 0] = 0
+    return {
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": int(rng.random() < 0.1),
+        "bbox": [*corner.tolist(), *size.tolist()],
+        "area": float(size.prod() * rng.uniform(0.4, 0.8)),
+        "keypoints": np.column_stack([joints, visibility]).reshape(-1).tolist(),
+        "num_keypoints": int((visibility > 0).sum()),
+    }
+
+
+def _perturbed(rng, person):
+    joints = np.array(person["keypoints"]).reshape(-1, 3)
+    size = np.array(person["bbox"][2:])
+    joints[:, :2] += rng.normal(size=joints[:, :2].shape) * size * rng.choice([0.0, 0.01, 0.05])
+    box = np.array(person["bbox"]) + rng.normal(size=4) * np.tile(size, 2) * 0.05
+    box[2:] = box[2:].clip(1)
+    return {
+        "image_id": person["image_id"],
+        "category_id": 1,
+        "bbox": box.tolist(),
+        "keypoints": joints.reshape(-1).tolist(),
+        # One decimal, so that scores tie.
+        "score": round(float(rng.random()), 1),
+    }

@@ -1,0 +1,103 @@
+"""Predictions in COCO's result format, and back."""
+
+import json
+import os
+
+import numpy as np
+import torch
+
+from ..errors import DataError, MediaError
+
+# Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
+PIXEL_CENTRE = 0.5
+
+
+def instances_to_coco(instances, image_id, category_id=1):
+    """Instances of one image to COCO results.
+
+    Args:
+        instances: with ``pred_boxes``, ``scores`` and, where the model has them, ``pred_keypoints`` (N, K, 3),
+            ``pred_keypoint_sigmas`` (N, K, 2) and ``pred_keypoint_presence`` (N, K); pixels of the original image.
+        image_id: id in the annotation file.
+        category_id: the person's id in the annotation file.
+
+    Returns:
+        list of dicts ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
+        keypoint_sigmas (2K, pixels), keypoint_presence (K)``; keypoints are pixel indices, as in COCO's files.
+    """
+    if len(instances) == 0:
+        return []
+    instances = instances.to(torch.device("cpu"))
+    boxes = instances.pred_boxes.tensor.double().numpy().copy()
+    boxes[:, 2:] -= boxes[:, :2]
+    results = [
+        {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
+        for box, score in zip(boxes.tolist(), instances.scores.double().tolist())
+    ]
+    if instances.has("pred_keypoints"):
+        keypoints = instances.pred_keypoints.double().numpy().copy()
+        keypoints[..., :2] -= PIXEL_CENTRE
+        _attach(results, "keypoints", keypoints)
+    if instances.has("pred_keypoint_sigmas"):
+        _attach(results, "keypoint_sigmas", instances.pred_keypoint_sigmas.double().numpy())
+    if instances.has("pred_keypoint_presence"):
+        _attach(results, "keypoint_presence", instances.pred_keypoint_presence.double().numpy())
+    return results
+
+
+def _attach(results, key, values):
+    for result, row in zip(results, values.reshape(len(results), -1).tolist()):
+        result[key] = row
+
+
+def keypoints_array(results, num_joints):
+    """Keypoints of results as (N, K, 3), in the file's coordinates."""
+    return np.array([r["keypoints"] for r in results], dtype=float).reshape(-1, num_joints, 3)
+
+
+def boxes_array(results):
+    """Boxes of results as (N, 4) x0, y0, x1, y1."""
+    boxes = np.array([r["bbox"] for r in results], dtype=float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def by_image(results):
+    """Results grouped: dict image id -> list, best score first."""
+    groups = {}
+    for result in results:
+        groups.setdefault(result["image_id"], []).append(result)
+    return {key: sorted(group, key=lambda r: -r["score"]) for key, group in groups.items()}
+
+
+def write_json(data, path):
+    """Write JSON under a temporary name, then rename.
+
+    Raises:
+        MediaError: the folder cannot be made or written.
+    """
+    temporary = f"{path}.tmp{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(data, file)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
+
+
+def read_results(path):
+    """Read a file of COCO results.
+
+    Raises:
+        DataError: missing, no JSON, or not a list of keypoint results.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            results = json.load(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); give a coco_instances_results.json") from error
+    results = results.get("annotations") if isinstance(results, dict) else results
+    if not isinstance(results, list) or any("keypoints" not in r or "score" not in r for r in results):
+        raise DataError(f"{path} is not a list of COCO keypoint results (keypoints, score)")
+    return results
