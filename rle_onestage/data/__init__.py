@@ -1,0 +1,27 @@
+"""Data sets, the mapper and its augmentation, and the loaders. Importing it registers the built-in data sets."""
+
+from .coco_json import Problems, load_coco_keypoints
+from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
+from .images import UnreadableImage, read_image
+from .loader import build_test_loader, build_train_loader, load_training_records
+from .mapper import PoseMapper, TestResize, image_to_tensor
+
+register_all()
+
+__all__ = [
+    "PoseMapper",
+    "Problems",
+    "TestResize",
+    "UnreadableImage",
+    "build_test_loader",
+    "build_train_loader",
+    "get_metadata",
+    "get_skeleton",
+    "image_to_tensor",
+    "load_coco_keypoints",
+    "load_dataset",
+    "load_training_records",
+    "read_image",
+    "register_all",
+    "register_from_config",
+]

@@ -1,0 +1,283 @@
+"""Registration of keypoint data sets with Detectron2.
+
+Importing ``rle_onestage`` registers the built-in names (:func:`register_all`); ``cfg.DATASETS.KEYPOINT_FILES`` adds any
+other COCO-format file (:func:`register_from_config`). Paths are resolved under ``$DETECTRON2_DATASETS`` (default
+``datasets``) when a set is used, not when it is registered.
+"""
+
+import os
+from dataclasses import dataclass, replace
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
+
+from ..errors import ConfigError, DataError
+from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
+from .coco_json import Problems, check_num_joints, keypoint_category, load_coco_keypoints, read_json
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set lies, relative to ``root`` or absolute."""
+
+    name: str
+    json_file: str
+    image_root: str
+    root: str | None = None  # None: $DETECTRON2_DATASETS
+    skeleton: Skeleton | None = None  # None: from the file's categories
+    annotated: bool = True
+
+    def path(self, relative):
+        root = self.root or os.environ.get("DETECTRON2_DATASETS", "datasets")
+        return os.path.join(os.path.expanduser(root), os.path.expanduser(relative))
+
+
+_COCO = "coco/annotations"
+_BUILT_IN = [
+    Source("rle_coco_2017_train", f"{_COCO}/person_keypoints_train2017.json", "coco/train2017", skeleton=COCO),
+    Source("rle_coco_2017_val", f"{_COCO}/person_keypoints_val2017.json", "coco/val2017", skeleton=COCO),
+    Source(
+        "rle_coco_2017_test-dev",
+        f"{_COCO}/image_info_test-dev2017.json",
+        "coco/test2017",
+        skeleton=COCO,
+        annotated=False,
+    ),
+] + [
+    Source(f"rle_{name}_{split}", f"{name}/annotations/person_keypoints_{split}.json", f"{name}/{split}", skeleton=skeleton)
+    for name, skeleton in (("synthetic", COCO), ("coco_micro", COCO), ("lspet", None))
+    for split in ("train", "val")
+]
+
+
+class KeypointMetadata(Metadata):
+    """Detectron2's metadata whose paths and joints are found when they are asked for.
+
+    ``skeleton`` raises :class:`DataError` when it must be read from a file that is not there; the names derived from it
+    (``keypoint_names``, ...) are then absent, as Detectron2's visualizer can do without them.
+    """
+
+    def __init__(self, source: Source):
+        super().__init__(
+            name=source.name,
+            evaluator_type="coco",
+            thing_classes=["person"],
+        )
+        self.__dict__["_source"] = source
+        self.__dict__["_overrides"] = {}
+
+    def __reduce__(self):
+        return (KeypointMetadata, (self._source,), dict(self.__dict__))
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    @property
+    def json_file(self) -> str:
+        return self._source.path(self._source.json_file)
+
+    @property
+    def image_root(self) -> str:
+        return self._source.path(self._source.image_root)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        skeleton = self._source.skeleton
+        if skeleton is None:
+            category = _category(self.json_file, self.name)
+            skeleton = skeleton_from_category(category, **self._overrides)
+            return replace(skeleton, name=self.name)
+        if self._overrides.get("flip_pairs"):
+            skeleton = replace(skeleton, flip_pairs=named_flip_pairs(skeleton.names, self._overrides["flip_pairs"]))
+        sigmas = self._overrides.get("sigmas")
+        if sigmas:
+            if len(sigmas) != skeleton.num_joints:
+                raise ConfigError(
+                    f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but data set {self.name!r} has {skeleton.num_joints} "
+                    "joints; give one for each."
+                )
+            skeleton = replace(skeleton, sigmas=tuple(float(s) for s in sigmas), has_sigmas=True)
+        return skeleton
+
+    @property
+    def keypoint_names(self):
+        return list(self._skeleton_or_absent("keypoint_names").names)
+
+    @property
+    def keypoint_flip_map(self):
+        return self._skeleton_or_absent("keypoint_flip_map").flip_map
+
+    @property
+    def keypoint_connection_rules(self):
+        return self._skeleton_or_absent("keypoint_connection_rules").connection_rules
+
+    @property
+    def keypoint_oks_sigmas(self):
+        return list(self._skeleton_or_absent("keypoint_oks_sigmas").sigmas)
+
+    @property
+    def thing_dataset_id_to_contiguous_id(self):
+        if self._source.skeleton is not None and not os.path.isfile(self.json_file):
+            return {1: 0}
+        if not self._source.annotated:
+            return {1: 0}
+        return {_category(self.json_file, self.name).get("id", 1): 0}
+
+    def _skeleton_or_absent(self, key):
+        try:
+            return self.skeleton
+        except DataError as error:
+            raise AttributeError(f"{key} of data set {self.name!r} is unknown: {error}") from error
+
+    def as_dict(self):
+        keys = ("json_file", "image_root", "keypoint_names", "keypoint_flip_map", "keypoint_connection_rules")
+        own = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        return {**own, **{k: getattr(self, k) for k in keys if hasattr(self, k)}}
+
+
+_categories = {}  # (path, time of change) -> categories entry, as big files take seconds to read
+_problems = {}  # data set name -> Problems of its last load
+
+
+def _category(path, name):
+    if os.path.isfile(path):
+        key = (os.path.abspath(path), os.path.getmtime(path))
+        if key not in _categories:
+            _categories[key] = keypoint_category(read_json(path, name), path)
+        return _categories[key]
+    return keypoint_category(read_json(path, name), path)
+
+
+def _load(source: Source):
+    json_file = source.path(source.json_file)
+    image_root = source.path(source.image_root)
+    data = read_json(json_file, source.name)
+    if source.annotated:
+        category = keypoint_category(data, json_file)
+        _categories[os.path.abspath(json_file), os.path.getmtime(json_file)] = category
+        if source.skeleton is not None:
+            check_num_joints(json_file, len(category["keypoints"]), source.skeleton.num_joints)
+    if not os.path.isdir(image_root):
+        raise DataError(
+            f"data set {source.name!r}: there is no image folder {os.path.abspath(image_root)}; put the images there, or set "
+            "DETECTRON2_DATASETS to the folder that has them."
+        )
+    records, problems = load_coco_keypoints(
+        json_file, image_root, dataset_name=source.name, annotated=source.annotated, data=data
+    )
+    _problems[source.name] = problems
+    return records
+
+
+def problems_of(name: str) -> Problems:
+    """What was left out when the data set was last loaded in this process."""
+    return _problems.get(name, Problems())
+
+
+def register(source: Source):
+    """Register one data set; registering the same name again replaces it.
+
+    Raises:
+        ConfigError: the name belongs to a data set that is not ours.
+    """
+    if source.name in DatasetCatalog.list():
+        if not isinstance(MetadataCatalog.get(source.name), KeypointMetadata):
+            raise ConfigError(f"the data set name {source.name!r} is taken by Detectron2; choose another one in KEYPOINT_FILES.")
+        if MetadataCatalog.get(source.name).source == source:
+            return
+        DatasetCatalog.remove(source.name)
+    DatasetCatalog.register(source.name, lambda: _load(source))
+    MetadataCatalog[source.name] = KeypointMetadata(source)
+
+
+def register_all(root=None):
+    """Register the built-in data sets.
+
+    Args:
+        root: folder of the data sets; None: ``$DETECTRON2_DATASETS``, looked up when a set is used.
+    """
+    for source in _BUILT_IN:
+        register(replace(source, root=root))
+
+
+def register_from_config(cfg):
+    """Register ``cfg.DATASETS.KEYPOINT_FILES`` and apply the config's flip pairs and OKS sigmas.
+
+    Flip pairs and sigmas go to the data sets of ours that ``DATASETS.TRAIN`` and ``TEST`` name. Can be called again.
+
+    Raises:
+        ConfigError: an entry is not [name, json, image folder].
+    """
+    for entry in cfg.DATASETS.KEYPOINT_FILES:
+        if not isinstance(entry, (list, tuple)) or len(entry) != 3 or not all(isinstance(e, str) for e in entry):
+            raise ConfigError(f"DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder], not {entry!r}.")
+        register(Source(*entry))
+    for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:
+        metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
+        if isinstance(metadata, KeypointMetadata):
+            metadata._overrides.update(
+                flip_pairs=[list(p) for p in cfg.DATASETS.KEYPOINT_FLIP_PAIRS],
+                sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS),
+            )
+
+
+def get_metadata(name: str):
+    """Metadata of a registered data set.
+
+    Raises:
+        ConfigError: no data set has this name.
+    """
+    if name not in DatasetCatalog.list():
+        ours = sorted(n for n in DatasetCatalog.list() if isinstance(MetadataCatalog.get(n), KeypointMetadata))
+        raise ConfigError(
+            f"there is no data set {name!r}; add it to DATASETS.KEYPOINT_FILES or use one of {', '.join(ours)}, or one of "
+            "Detectron2's."
+        )
+    return MetadataCatalog.get(name)
+
+
+def get_skeleton(cfg, dataset_name: str) -> Skeleton:
+    """The joints of a data set, with the config's flip pairs and sigmas.
+
+    Works for our data sets and for Detectron2's ``keypoints_coco_*``.
+
+    Raises:
+        ConfigError: unknown name, or sigmas of another number.
+        DataError: the file cannot be used, or its number of joints is not ``MODEL.RLE_ONESTAGE.NUM_KEYPOINTS``.
+    """
+    register_from_config(cfg)
+    metadata = get_metadata(dataset_name)
+    pairs, sigmas = list(cfg.DATASETS.KEYPOINT_FLIP_PAIRS), list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+    if isinstance(metadata, KeypointMetadata):
+        where = metadata.json_file
+        if metadata.source.skeleton is None:
+            check_num_joints(where, len(_category(where, dataset_name)["keypoints"]), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS)
+        metadata._overrides.update(flip_pairs=pairs, sigmas=sigmas)
+        skeleton = metadata.skeleton
+    else:
+        where = f"data set {dataset_name!r}"
+        names = metadata.get("keypoint_names")
+        if not names:
+            raise DataError(f"{where} has no keypoints; use a keypoint data set.")
+        pairs = pairs or [list(p) for p in metadata.get("keypoint_flip_map", ())]
+        skeleton = skeleton_from_category({"name": dataset_name, "keypoints": names}, pairs, sigmas)
+        rules = metadata.get("keypoint_connection_rules", ())
+        index = {n: i for i, n in enumerate(names)}
+        skeleton = replace(skeleton, limbs=tuple((index[a], index[b]) for a, b, _ in rules if a in index and b in index))
+    check_num_joints(where, skeleton.num_joints, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS)
+    return skeleton
+
+
+def load_dataset(cfg, name: str) -> list[dict]:
+    """Load one registered data set, its joints checked against the config.
+
+    Raises:
+        ConfigError, DataError: see :func:`get_skeleton` and :mod:`.coco_json`.
+    """
+    register_from_config(cfg)
+    metadata = get_metadata(name)
+    if not isinstance(metadata, KeypointMetadata) and metadata.get("json_file") and not os.path.isfile(metadata.json_file):
+        read_json(metadata.json_file, name)  # says where it looked
+    get_skeleton(cfg, name)
+    return DatasetCatalog.get(name)

@@ -1,0 +1,284 @@
+"""Loaders for training and evaluation.
+
+Every random choice in training comes from ``numpy.random.default_rng((seed, iteration, slot))``, so a batch is a
+function of the config and the iteration; see :mod:`.sampler`. The seed is ``cfg.SEED``. When that is negative, one is
+drawn here and named in a warning; the engine draws it before, and keeps it in ``config.yaml`` for resumed runs.
+"""
+
+import logging
+
+import cv2
+import numpy as np
+import torch
+from detectron2.data import DatasetFromList
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import ConfigError, DataError, PoseError
+from .coco_json import Problems
+from .datasets import get_skeleton, load_dataset, problems_of
+from .images import UnreadableImage
+from .mapper import PoseMapper
+from .sampler import BatchOrder, TrainSampler
+
+logger = logging.getLogger(__name__)
+
+# So many images in a row are tried before a sample is given up.
+MAX_TRIES = 20
+
+
+class TrainDataset(Dataset):
+    """Maps a :class:`~.sampler.Draw` to a sample.
+
+    Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either the keys of
+    :class:`PoseMapper` and ``unreadable``, a list of (file name, reason) met on the way, or ``error`` in their place.
+    """
+
+    def __init__(self, records: list[dict], mapper: PoseMapper, seed: int):
+        self.records = DatasetFromList(records, copy=False)
+        self.mapper = mapper
+        self.seed = seed
+
+    def __len__(self):
+        return len(self.records)
+
+    def __getitem__(self, draw):
+        unreadable = []
+        for attempt in range(min(MAX_TRIES, len(self))):
+            record = self.records[(draw.index + attempt) % len(self)]
+            # The generator starts anew, so that a sample does not depend on what failed before it.
+            rng = np.random.default_rng((self.seed, draw.iteration, draw.slot))
+            try:
+                sample = self.mapper(record, rng)
+            except UnreadableImage as error:
+                unreadable.append((error.file_name, error.reason))
+                continue
+            except PoseError as error:
+                return {"error": str(error), "unreadable": unreadable}
+            sample["unreadable"] = unreadable
+            return sample
+        name, reason = unreadable[0]
+        return {
+            "error": f"{len(unreadable)} images in a row cannot be used, the first is {name}: {reason}; check the image folder.",
+            "unreadable": unreadable,
+        }
+
+
+class TrainLoader:
+    """Endless iterator over the batches of one process (lists of samples), which counts what could not be used.
+
+    Args:
+        dataset: to draw from.
+        sampler: which images.
+        num_workers: processes; 0: none.
+        max_unreadable: share of the data set's images at which an error is raised.
+        problems: what was left out when the annotations were read.
+    """
+
+    def __init__(self, dataset, sampler, *, num_workers=0, max_unreadable=0.01, problems=None):
+        self._dataset = dataset
+        self._max_unreadable = max_unreadable
+        self._problems = Problems()
+        if problems is not None:
+            self._problems.merge(problems)
+        self._unreadable = {}
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=_as_list,
+            worker_init_fn=_start_worker,
+            persistent_workers=num_workers > 0,
+        )
+        self._iterator = None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> list[dict]:
+        if self._iterator is None:
+            self._iterator = iter(self._loader)
+        batch = next(self._iterator)
+        for sample in batch:
+            for name, reason in sample.pop("unreadable"):
+                self._count_unreadable(name, reason)
+        for sample in batch:
+            if "error" in sample:
+                raise DataError(sample["error"])
+        return batch
+
+    def _count_unreadable(self, name, reason):
+        if name in self._unreadable:
+            return
+        self._unreadable[name] = reason
+        self._problems.add("unreadable images skipped", f"{name} ({reason})")
+        logger.warning("Skipped image %s: %s.", name, reason)
+        count, size = len(self._unreadable), len(self._dataset)
+        if count > self._max_unreadable * size:
+            raise DataError(
+                f"{count} of {size} training images cannot be used, more than INPUT.POSE.MAX_UNREADABLE "
+                f"({self._max_unreadable:g}) allows; the last is {name}: {reason}; repair the data or raise the limit."
+            )
+
+    def report(self) -> dict[str, list]:
+        """What could not be used so far: reason -> names (annotation ids, files). For the end of training."""
+        return {reason: list(names) for reason, names in self._problems.names.items()}
+
+    def report_lines(self) -> list[str]:
+        """The report as one readable line for each reason."""
+        return self._problems.lines()
+
+
+class TestDataset(Dataset):
+    """Maps the images of one process in their order."""
+
+    __test__ = False  # not a test, for pytest
+
+    def __init__(self, records: list[dict], mapper: PoseMapper):
+        self.records = DatasetFromList(records, copy=False)
+        self.mapper = mapper
+
+    def __len__(self):
+        return len(self.records)
+
+    def __getitem__(self, index):
+        try:
+            return self.mapper(self.records[index])
+        except PoseError as error:
+            return {"error": str(error)}
+
+
+class TestLoader:
+    """Goes once over the images of this process, as lists of samples; can be iterated again.
+
+    Raises (while iterating):
+        DataError: an image cannot be used; an evaluation must not leave one out.
+    """
+
+    __test__ = False
+
+    def __init__(self, dataset, *, batch_size=1, num_workers=0):
+        self.dataset = dataset
+        self._loader = DataLoader(
+            dataset,
+            batch_size=batch_size,
+            num_workers=min(num_workers, len(dataset)),
+            collate_fn=_as_list,
+            worker_init_fn=_start_worker,
+        )
+
+    def __len__(self):
+        return len(self._loader)
+
+    def __iter__(self):
+        for batch in self._loader:
+            for sample in batch:
+                if "error" in sample:
+                    raise DataError(sample["error"])
+            yield batch
+
+
+def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
+    """The training loader of this process.
+
+    Args:
+        cfg: reads DATASETS, DATALOADER, INPUT, SEED, and SOLVER.IMS_PER_BATCH (over all processes).
+        start_iter: the iteration of the first batch, of a resumed run.
+
+    Raises:
+        ConfigError: no data set, or a batch that cannot be split over the processes.
+        DataError: a data set cannot be used.
+    """
+    world_size = comm.get_world_size()
+    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % world_size:
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH ({cfg.SOLVER.IMS_PER_BATCH}) must be a multiple of the number of processes ({world_size})."
+        )
+    records, skeleton, problems = load_training_records(cfg)
+    seed = cfg.SEED
+    if seed < 0:
+        seed = comm.shared_random_seed()
+        logger.warning("SEED is negative: this run's data come from seed %d; a resumed run needs SEED %d.", seed, seed)
+    groups = None
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not cfg.INPUT.POSE.SIZE:
+        groups = [record["width"] > record["height"] for record in records]
+    order = BatchOrder(len(records), cfg.SOLVER.IMS_PER_BATCH, seed, groups)
+    return TrainLoader(
+        TrainDataset(records, PoseMapper(cfg, True, skeleton=skeleton), seed),
+        TrainSampler(order, start_iter=start_iter, rank=comm.get_rank(), world_size=world_size),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        max_unreadable=cfg.INPUT.POSE.MAX_UNREADABLE,
+        problems=problems,
+    )
+
+
+def load_training_records(cfg):
+    """The images of ``cfg.DATASETS.TRAIN``, in order, without those that cannot teach anything.
+
+    With ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` images without a person (crowds do not count) are left out; with
+    ``MODEL.KEYPOINT_ON`` also those with fewer than ``MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE`` labelled joints.
+
+    Returns:
+        (records, skeleton, problems)
+
+    Raises:
+        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when data sets have different joints or nothing is left.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise ConfigError("DATASETS.TRAIN names no data set.")
+    records, problems, skeletons = [], Problems(), []
+    for name in cfg.DATASETS.TRAIN:
+        records.extend(load_dataset(cfg, name))
+        problems.merge(problems_of(name))
+        skeletons.append(get_skeleton(cfg, name))
+        if skeletons[-1].names != skeletons[0].names:
+            raise DataError(f"data sets {cfg.DATASETS.TRAIN[0]!r} and {name!r} have different joints; train on one kind.")
+    total = len(records)
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
+        records = [record for record in records if _has_people(record, fewest)]
+    logger.info(
+        "Training on %d of %d images of %s (%d people).",
+        len(records),
+        total,
+        ", ".join(cfg.DATASETS.TRAIN),
+        sum(not a.get("iscrowd", 0) for r in records for a in r.get("annotations", ())),
+    )
+    if not records:
+        raise DataError(f"none of the {total} images of {', '.join(cfg.DATASETS.TRAIN)} has people to learn from.")
+    return records, skeletons[0], problems
+
+
+def _has_people(record, fewest_joints):
+    people = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
+    joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3]) if fewest_joints else 0
+    return bool(people) and joints >= fewest_joints
+
+
+def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotations: bool = False) -> TestLoader:
+    """The evaluation loader of this process: each image of the set comes once, over all processes together.
+
+    Args:
+        cfg: reads INPUT and DATALOADER.
+        dataset_name: a registered data set.
+        batch_size: images of one batch.
+        annotations: samples carry ``instances`` too.
+
+    Raises:
+        ConfigError, DataError: as :func:`~.datasets.load_dataset`.
+    """
+    records = load_dataset(cfg, dataset_name)
+    rank, world_size = comm.get_rank(), comm.get_world_size()
+    share = records[rank * len(records) // world_size : (rank + 1) * len(records) // world_size]
+    mapper = PoseMapper(cfg, False, skeleton=get_skeleton(cfg, dataset_name), annotations=annotations)
+    return TestLoader(TestDataset(share, mapper), batch_size=batch_size, num_workers=cfg.DATALOADER.NUM_WORKERS)
+
+
+def _as_list(batch):
+    return batch
+
+
+def _start_worker(_):
+    # Workers share the machine's cores with each other and with training.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,91 @@
+"""Which image comes when, as pure functions of (seed, iteration).
+
+The stream of one process is cut into global batches; process ``r`` of ``n`` takes the ``r``-th part of each. So neither
+the number of workers nor that of processes changes what an iteration sees, and a resumed run goes on where it stopped.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+# Keeps the permutations' random numbers apart from those of the samples, which use (seed, iteration, slot).
+_ORDER = 0x0D0E
+
+
+class Draw(NamedTuple):
+    """One place in the stream."""
+
+    iteration: int
+    slot: int  # place in the global batch
+    index: int  # of the image in the data set
+
+
+class BatchOrder:
+    """Global batches of image indices.
+
+    Args:
+        size: number of images.
+        batch: images in a global batch.
+        seed: of the order.
+        groups: (size,) group of each image, or None. A batch then holds one group as far as possible (Detectron2's
+            aspect-ratio grouping, to waste less padding); the last ``size % batch`` images of an epoch's order wait for
+            another epoch. Without groups every epoch shows every image once.
+    """
+
+    def __init__(self, size: int, batch: int, seed: int, groups=None):
+        self.size, self.batch, self.seed = size, batch, seed
+        self.groups = None if groups is None or size < 2 * batch else np.asarray(groups)
+        self._epochs = {}
+
+    def __call__(self, iteration: int) -> np.ndarray:
+        """Returns: (batch,) indices of the images of an iteration."""
+        if self.groups is not None:
+            batches = self.size // self.batch
+            return self._order(iteration // batches)[iteration % batches]
+        places = np.arange(iteration * self.batch, (iteration + 1) * self.batch)
+        return np.array([self._order(p // self.size)[p % self.size] for p in places.tolist()])
+
+    def _order(self, epoch):
+        if epoch not in self._epochs:
+            while len(self._epochs) > 2:  # a batch may touch two epochs
+                self._epochs.pop(min(self._epochs))
+            rng = np.random.default_rng((self.seed, _ORDER, epoch))
+            order = rng.permutation(self.size)
+            self._epochs[epoch] = order if self.groups is None else self._grouped(order, rng)
+        return self._epochs[epoch]
+
+    def _grouped(self, order, rng):
+        """Batches (size // batch, batch): whole ones of one group, what is left over mixed, in random order."""
+        whole, rest = [], []
+        for group in np.unique(self.groups):
+            members = order[self.groups[order] == group]
+            count = len(members) // self.batch * self.batch
+            whole.append(members[:count].reshape(-1, self.batch))
+            rest.append(members[count:])
+        rest = np.concatenate(rest)
+        count = len(rest) // self.batch * self.batch
+        batches = np.concatenate([*whole, rest[:count].reshape(-1, self.batch)])
+        return batches[rng.permutation(len(batches))]
+
+
+class TrainSampler(Sampler):
+    """Endless batches of :class:`Draw` for one process, for the ``batch_sampler`` of a DataLoader.
+
+    Args:
+        order: the global batches.
+        start_iter: first iteration.
+        rank, world_size: of this process; ``order.batch`` must be divisible by ``world_size``.
+    """
+
+    def __init__(self, order: BatchOrder, *, start_iter: int = 0, rank: int = 0, world_size: int = 1):
+        self.order, self.start_iter = order, start_iter
+        share = order.batch // world_size
+        self.slots = range(rank * share, (rank + 1) * share)
+
+    def __iter__(self):
+        iteration = self.start_iter
+        while True:
+            indices = self.order(iteration)
+            yield [Draw(iteration, slot, int(indices[slot])) for slot in self.slots]
+            iteration += 1
