@@ -13,10 +13,11 @@ import logging
 import re
 from dataclasses import dataclass
 
-from .errors import DataError
+from .errors import ConfigError, DataError
 
 STAND_IN_SIGMA = 0.08
 
+# COCO's own (nose to ankle), CrowdPose's (head, neck); the pelvis lies between the hips.
 _PART_SIGMAS = {
     "nose": 0.026,
     "eye": 0.025,
@@ -120,7 +121,9 @@ def find_flip_pairs(names) -> tuple[tuple[int, int], ...]:
     """
     parts = [split_side(name) for name in names]
     where = {part: i for i, part in enumerate(parts)}
-    pairs = [(i, where[part, "right"]) for i, (part, side) in enumerate(parts) if side == "left" and (part, "right") in where]
+    pairs = [
+        (i, where[part, "right"]) for i, (part, side) in enumerate(parts) if side == "left" and (part, "right") in where
+    ]
     paired = {i for pair in pairs for i in pair}
     # Glued single letters (lwrist, rwrist) count only when both sides exist: "lip" alone has no side.
     plain = {name.lower(): i for i, name in enumerate(names) if i not in paired}
@@ -134,21 +137,21 @@ def named_flip_pairs(names, pairs) -> tuple[tuple[int, int], ...]:
     """Turn pairs of joint names (``cfg.DATASETS.KEYPOINT_FLIP_PAIRS``) into pairs of indices.
 
     Raises:
-        DataError: a name is not one of the joints, or a joint is in two pairs.
+        ConfigError: a name is not one of the joints, or a joint is in two pairs.
     """
     names = list(names)
     result, seen = [], set()
     for pair in pairs:
         for joint in pair:
             if joint not in names:
-                raise DataError(
+                raise ConfigError(
                     f"DATASETS.KEYPOINT_FLIP_PAIRS names {joint!r}, which is not one of the joints {', '.join(names)}."
                 )
             if joint in seen:
-                raise DataError(f"DATASETS.KEYPOINT_FLIP_PAIRS has {joint!r} twice; a joint can be in one pair only.")
+                raise ConfigError(f"DATASETS.KEYPOINT_FLIP_PAIRS has {joint!r} twice; a joint can be in one pair only.")
             seen.add(joint)
         if len(pair) != 2:
-            raise DataError(f"DATASETS.KEYPOINT_FLIP_PAIRS must hold pairs of joint names, not {list(pair)}.")
+            raise ConfigError(f"DATASETS.KEYPOINT_FLIP_PAIRS must hold pairs of joint names, not {list(pair)}.")
         result.append((names.index(pair[0]), names.index(pair[1])))
     return tuple(result)
 
@@ -172,15 +175,17 @@ def skeleton_from_category(category: dict, flip_pairs=None, sigmas=None) -> Skel
             :func:`stand_in_sigmas` with a warning, once for each set of joints.
 
     Raises:
-        DataError: no keypoints, joint names that repeat, a limb or a flip pair that does not exist, or a wrong
-            number of sigmas.
+        DataError: no keypoints, joint names that repeat, or a limb that does not exist.
+        ConfigError: a flip pair that does not exist, or a wrong number of sigmas.
     """
     names = tuple(str(n) for n in category.get("keypoints") or ())
     if not names:
         raise DataError(f"category {category.get('name', '?')!r} has no keypoints; list the joint names there.")
     if len(set(names)) != len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
-        raise DataError(f"category {category.get('name', '?')!r} has the joint {twice[0]!r} twice; joint names must differ.")
+        raise DataError(
+            f"category {category.get('name', '?')!r} has the joint {twice[0]!r} twice; joint names must differ."
+        )
     known = next((s for s in SKELETONS.values() if s.names == names), None)
     pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else find_flip_pairs(names)
     if not pairs and len(names) > 1 and (names, "pairs") not in _warned:
@@ -204,8 +209,9 @@ def skeleton_from_category(category: dict, flip_pairs=None, sigmas=None) -> Skel
 def _choose_sigmas(names, sigmas, known):
     if sigmas:
         if len(sigmas) != len(names):
-            raise DataError(
-                f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but there are {len(names)} joints; give one for each."
+            raise ConfigError(
+                f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but there are {len(names)} joints; "
+                "give one for each."
             )
         return tuple(float(s) for s in sigmas), True
     if known is not None and known.has_sigmas:
@@ -213,8 +219,8 @@ def _choose_sigmas(names, sigmas, known):
     if (names, "sigmas") not in _warned:
         _warned.add((names, "sigmas"))
         _logger.warning(
-            "COCO has no OKS sigmas for these %d joints (%s): stand-ins by body part (%s elsewhere) are used, so AP cannot be "
-            "compared with published figures. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
+            "COCO has no OKS sigmas for these %d joints (%s): stand-ins by body part (%s elsewhere) are used, so AP "
+            "cannot be compared with published figures. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
             len(names),
             ", ".join(names),
             STAND_IN_SIGMA,
@@ -227,57 +233,57 @@ def _limbs(category, names):
     for limb in category.get("skeleton") or ():
         if len(limb) != 2 or not all(1 <= int(j) <= len(names) for j in limb):
             raise DataError(
-                f"category {category.get('name', '?')!r} has the limb {list(limb)}, but limbs are pairs of joint numbers "
-                f"from 1 to {len(names)}."
+                f"category {category.get('name', '?')!r} has the limb {list(limb)}, but limbs are pairs of joint "
+                f"numbers from 1 to {len(names)}."
             )
         limbs.append((int(limb[0]) - 1, int(limb[1]) - 1))
     return tuple(limbs)
 
 
-def _built_in(name, names, limbs, sigmas, has_sigmas=True):
+def _built_in(name, names, limbs, measured):
     names = tuple(names.split())
     index = {n: i for i, n in enumerate(names)}
     pairs = tuple((index[a], index[b]) for a, b in (limb.split("-") for limb in limbs.split()))
-    return Skeleton(name, names, find_flip_pairs(names), pairs, tuple(sigmas or stand_in_sigmas(names)), has_sigmas)
+    return Skeleton(name, names, find_flip_pairs(names), pairs, stand_in_sigmas(names), measured)
 
 
 COCO = _built_in(
     "coco",
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
-    "left_hip right_hip left_knee right_knee left_ankle right_ankle",
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
+    "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle",
     "left_ankle-left_knee left_knee-left_hip right_ankle-right_knee right_knee-right_hip left_hip-right_hip "
     "left_shoulder-left_hip right_shoulder-right_hip left_shoulder-right_shoulder left_shoulder-left_elbow "
     "right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist left_eye-right_eye nose-left_eye "
     "nose-right_eye left_eye-left_ear right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder",
-    (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    measured=True,
 )
 CROWDPOSE = _built_in(
     "crowdpose",
-    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee "
-    "left_ankle right_ankle head neck",
+    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip left_knee "
+    "right_knee left_ankle right_ankle head neck",
     "left_ankle-left_knee left_knee-left_hip right_ankle-right_knee right_knee-right_hip left_hip-right_hip "
     "left_shoulder-left_hip right_shoulder-right_hip left_shoulder-right_shoulder left_shoulder-left_elbow "
-    "right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist head-neck left_shoulder-neck right_shoulder-neck",
-    (0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
+    "right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist head-neck left_shoulder-neck "
+    "right_shoulder-neck",
+    measured=True,
 )
 MPII = _built_in(
     "mpii",
     "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top right_wrist "
     "right_elbow right_shoulder left_shoulder left_elbow left_wrist",
-    "right_ankle-right_knee right_knee-right_hip right_hip-pelvis left_hip-pelvis left_knee-left_hip left_ankle-left_knee "
-    "pelvis-thorax thorax-upper_neck upper_neck-head_top right_wrist-right_elbow right_elbow-right_shoulder "
+    "right_ankle-right_knee right_knee-right_hip right_hip-pelvis left_hip-pelvis left_knee-left_hip "
+    "left_ankle-left_knee pelvis-thorax thorax-upper_neck upper_neck-head_top right_wrist-right_elbow right_elbow-right_shoulder "
     "right_shoulder-thorax left_shoulder-thorax left_elbow-left_shoulder left_wrist-left_elbow",
-    None,
-    has_sigmas=False,
+    measured=False,
 )
 H36M = _built_in(
     "h36m",
     "pelvis right_hip right_knee right_ankle left_hip left_knee left_ankle spine thorax neck_base head left_shoulder "
     "left_elbow left_wrist right_shoulder right_elbow right_wrist",
-    "pelvis-right_hip right_hip-right_knee right_knee-right_ankle pelvis-left_hip left_hip-left_knee left_knee-left_ankle "
+    "pelvis-right_hip right_hip-right_knee right_knee-right_ankle pelvis-left_hip left_hip-left_knee "
+    "left_knee-left_ankle "
     "pelvis-spine spine-thorax thorax-neck_base neck_base-head thorax-left_shoulder left_shoulder-left_elbow "
     "left_elbow-left_wrist thorax-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist",
-    None,
-    has_sigmas=False,
+    measured=False,
 )
 SKELETONS: dict[str, Skeleton] = {s.name: s for s in (COCO, CROWDPOSE, MPII, H36M)}

@@ -62,7 +62,9 @@ def cropping(x: int, y: int, height: int, width: int) -> Transform:
     return Transform(np.array([[1.0, 0, -x], [0, 1, -y], [0, 0, 1]]), height, width)
 
 
-def letterbox(height: int, width: int, side: int, *, scale=1.0, degrees=0.0, shift=(0.0, 0.0), mirror=False) -> Transform:
+def letterbox(
+    height: int, width: int, side: int, *, scale=1.0, degrees=0.0, shift=(0.0, 0.0), mirror=False
+) -> Transform:
     """Put a picture on a square canvas: its longest side fills it, its centre is the canvas's.
 
     Args:
@@ -84,7 +86,7 @@ def letterbox(height: int, width: int, side: int, *, scale=1.0, degrees=0.0, shi
 
 
 def shortest_edge_size(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """Size (height, width) with the shortest side ``shortest`` unless the longest exceeds ``longest`` (as Detectron2)."""
+    """Size (height, width) by Detectron2's rule: the shortest side is ``shortest`` unless the longest gets too long."""
     factor = min(shortest / min(height, width), longest / max(height, width))
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 

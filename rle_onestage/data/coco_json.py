@@ -4,8 +4,8 @@ What makes a file unusable is a :class:`~rle_onestage.errors.DataError` of one s
 cannot be used is left out, counted and named (:class:`Problems`).
 
 Keypoints are shifted by +0.5 here, once, as Detectron2's own loader does: COCO's keypoints are pixel indices, and
-everything behind this file counts from the corner of the first pixel (DESIGN section 3). So the dictionaries made here and
-those of Detectron2's registered sets can be exchanged, and the mapper never shifts.
+everything behind this file counts from the corner of the first pixel (DESIGN section 3). So the dictionaries made here
+and those of Detectron2's registered sets can be exchanged, and the mapper never shifts.
 """
 
 import json
@@ -62,8 +62,8 @@ def read_json(path: str, dataset_name: str = "") -> dict:
     if not os.path.isfile(path):
         raise DataError(
             f"{title} was not found: there is no annotation file {os.path.abspath(path)} (DETECTRON2_DATASETS is "
-            f"{os.environ.get('DETECTRON2_DATASETS', 'not set')}); put the data there, or set DETECTRON2_DATASETS to the folder "
-            "that has it."
+            f"{os.environ.get('DETECTRON2_DATASETS', 'not set')}); put the data there, or set DETECTRON2_DATASETS to "
+            "the folder that has it."
         )
     try:
         with open(path, encoding="utf-8") as file:
@@ -86,8 +86,8 @@ def keypoint_category(data: dict, path: str) -> dict:
     found = [c for c in data.get("categories") or () if isinstance(c, dict) and c.get("keypoints")]
     if not found:
         raise DataError(
-            f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add the joint "
-            "names to its `categories` entry."
+            f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "
+            "the joint names to its `categories` entry."
         )
     if len(found) > 1:
         names = ", ".join(str(c.get("name", c.get("id"))) for c in found)
@@ -99,8 +99,8 @@ def check_num_joints(path: str, found: int, expected: int):
     """Raises DataError when a file has another number of joints than the config."""
     if found != expected:
         raise DataError(
-            f"{path} has {found} joints but the config expects {expected}; set MODEL.RLE_ONESTAGE.NUM_KEYPOINTS {found} or "
-            "choose another data set."
+            f"{path} has {found} joints but the config expects {expected}; set MODEL.RLE_ONESTAGE.NUM_KEYPOINTS "
+            f"{found} or choose another data set."
         )
 
 
@@ -147,7 +147,9 @@ def _image_records(images, json_file, image_root):
         if height is None or width is None:
             height, width = _size_from_file(file_name, json_file)
         if not _is_number(height) or not _is_number(width) or not (height > 0 and width > 0):
-            raise DataError(f"{json_file} gives image {image_id} ({name}) the size {width} x {height}; sizes must be positive.")
+            raise DataError(
+                f"{json_file} gives image {image_id} ({name}) the size {width} x {height}; sizes must be positive."
+            )
         records[image_id] = {
             "file_name": file_name,
             "image_id": image_id,
@@ -186,14 +188,16 @@ def _own_annotations(data, json_file, category, records, problems):
         try:
             number, image_id = annotation["id"], annotation["image_id"]
         except (KeyError, TypeError) as error:
-            raise DataError(f"{json_file} has an annotation without `id` or `image_id`: {str(annotation)[:80]}.") from error
+            raise DataError(
+                f"{json_file} has an annotation without `id` or `image_id`: {str(annotation)[:80]}."
+            ) from error
         if number in seen:
             raise DataError(f"{json_file} has the annotation id {number} twice; annotation ids must differ.")
         seen.add(number)
         if image_id not in records:
             raise DataError(
-                f"{json_file}: annotation {number} belongs to image {image_id}, which is not listed in `images`; add the image or "
-                "remove the annotation."
+                f"{json_file}: annotation {number} belongs to image {image_id}, which is not listed in `images`; add "
+                "the image or remove the annotation."
             )
         if annotation.get("category_id", category.get("id")) == category.get("id"):
             own.append(annotation)
@@ -243,17 +247,21 @@ def _keypoint_array(annotations, num_joints, json_file, problems):
         if not isinstance(row, list) or len(row) != 3 * num_joints:
             count = len(row) / 3 if isinstance(row, list) else 0
             raise DataError(
-                f"{json_file}: annotation {annotation['id']} has {count:g} keypoints but its category names {num_joints} joints; "
-                "each needs x, y and visibility."
+                f"{json_file}: annotation {annotation['id']} has {count:g} keypoints but its category names "
+                f"{num_joints} joints; each needs x, y and visibility."
             )
     keypoints = _float_array(annotations, rows, "keypoints", json_file).reshape(-1, num_joints, 3)
     bad = ~np.isfinite(keypoints).all((1, 2))
     if bad.any():
-        raise DataError(f"{json_file}: annotation {annotations[bad.argmax()]['id']} has NaN or infinity in `keypoints`.")
+        raise DataError(
+            f"{json_file}: annotation {annotations[bad.argmax()]['id']} has NaN or infinity in `keypoints`."
+        )
     flags = keypoints[..., 2]
     strange = ~np.isin(flags, (0, 1, 2))
     for i in np.flatnonzero(strange.any(1)):
-        problems.add("annotations with a visibility other than 0, 1, 2 (taken as 2 if positive, else 0)", annotations[i]["id"])
+        problems.add(
+            "annotations with a visibility other than 0, 1, 2 (taken as 2 if positive, else 0)", annotations[i]["id"]
+        )
     flags[strange] = np.where(flags[strange] > 0, 2, 0)
     keypoints[..., :2] += 0.5
     return keypoints
@@ -266,7 +274,9 @@ def _numbers(annotations, key, length, json_file):
     rows = [missing if a.get(key) is None else (a[key] if length > 1 else [a[key]]) for a in annotations]
     for annotation, row in zip(annotations, rows):
         if not isinstance(row, list) or len(row) != length:
-            raise DataError(f"{json_file}: annotation {annotation['id']} has `{key}` {str(row)[:60]}; it needs {length} number(s).")
+            raise DataError(
+                f"{json_file}: annotation {annotation['id']} has `{key}` {str(row)[:60]}; it needs {length} number(s)."
+            )
     values = _float_array(annotations, rows, key, json_file)
     for wrong, what in (
         (~np.isfinite(values).all(1), "NaN or infinity"),
@@ -275,7 +285,9 @@ def _numbers(annotations, key, length, json_file):
         wrong &= present
         if wrong.any():
             i = int(wrong.argmax())
-            raise DataError(f"{json_file}: annotation {annotations[i]['id']} has {what} in `{key}` ({annotations[i][key]}).")
+            raise DataError(
+                f"{json_file}: annotation {annotations[i]['id']} has {what} in `{key}` ({annotations[i][key]})."
+            )
     return values
 
 
@@ -292,7 +304,7 @@ def _float_array(annotations, rows, key, json_file):
 
 
 def _usable_box(annotation, box, keypoints, size, problems):
-    """The box (x, y, width, height) as floats, made from the joints where there is none; None if nothing can be used."""
+    """The box (x, y, width, height), made from the joints where there is none; None if nothing can be used."""
     x, y, width, height = (float(v) for v in box)
     if not (width > 0 and height > 0):  # also NaN: no box
         labelled = keypoints[keypoints[:, 2] > 0, :2]

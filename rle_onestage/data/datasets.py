@@ -44,7 +44,9 @@ _BUILT_IN = [
         annotated=False,
     ),
 ] + [
-    Source(f"rle_{name}_{split}", f"{name}/annotations/person_keypoints_{split}.json", f"{name}/{split}", skeleton=skeleton)
+    Source(
+        f"rle_{name}_{split}", f"{name}/annotations/person_keypoints_{split}.json", f"{name}/{split}", skeleton=skeleton
+    )
     for name, skeleton in (("synthetic", COCO), ("coco_micro", COCO), ("lspet", None))
     for split in ("train", "val")
 ]
@@ -94,8 +96,8 @@ class KeypointMetadata(Metadata):
         if sigmas:
             if len(sigmas) != skeleton.num_joints:
                 raise ConfigError(
-                    f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but data set {self.name!r} has {skeleton.num_joints} "
-                    "joints; give one for each."
+                    f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but data set {self.name!r} has "
+                    f"{skeleton.num_joints} joints; give one for each."
                 )
             skeleton = replace(skeleton, sigmas=tuple(float(s) for s in sigmas), has_sigmas=True)
         return skeleton
@@ -160,8 +162,8 @@ def _load(source: Source):
             check_num_joints(json_file, len(category["keypoints"]), source.skeleton.num_joints)
     if not os.path.isdir(image_root):
         raise DataError(
-            f"data set {source.name!r}: there is no image folder {os.path.abspath(image_root)}; put the images there, or set "
-            "DETECTRON2_DATASETS to the folder that has them."
+            f"data set {source.name!r}: there is no image folder {os.path.abspath(image_root)}; put the images there, "
+            "or set DETECTRON2_DATASETS to the folder that has them."
         )
     records, problems = load_coco_keypoints(
         json_file, image_root, dataset_name=source.name, annotated=source.annotated, data=data
@@ -183,7 +185,9 @@ def register(source: Source):
     """
     if source.name in DatasetCatalog.list():
         if not isinstance(MetadataCatalog.get(source.name), KeypointMetadata):
-            raise ConfigError(f"the data set name {source.name!r} is taken by Detectron2; choose another one in KEYPOINT_FILES.")
+            raise ConfigError(
+                f"the data set name {source.name!r} is taken by Detectron2; choose another one in KEYPOINT_FILES."
+            )
         if MetadataCatalog.get(source.name).source == source:
             return
         DatasetCatalog.remove(source.name)
@@ -211,7 +215,9 @@ def register_from_config(cfg):
     """
     for entry in cfg.DATASETS.KEYPOINT_FILES:
         if not isinstance(entry, (list, tuple)) or len(entry) != 3 or not all(isinstance(e, str) for e in entry):
-            raise ConfigError(f"DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder], not {entry!r}.")
+            raise ConfigError(
+                f"DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder], not {entry!r}."
+            )
         register(Source(*entry))
     for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:
         metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
@@ -231,8 +237,8 @@ def get_metadata(name: str):
     if name not in DatasetCatalog.list():
         ours = sorted(n for n in DatasetCatalog.list() if isinstance(MetadataCatalog.get(n), KeypointMetadata))
         raise ConfigError(
-            f"there is no data set {name!r}; add it to DATASETS.KEYPOINT_FILES or use one of {', '.join(ours)}, or one of "
-            "Detectron2's."
+            f"there is no data set {name!r}; add it to DATASETS.KEYPOINT_FILES or use one of {', '.join(ours)}, or "
+            "one of Detectron2's."
         )
     return MetadataCatalog.get(name)
 
@@ -252,7 +258,9 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
     if isinstance(metadata, KeypointMetadata):
         where = metadata.json_file
         if metadata.source.skeleton is None:
-            check_num_joints(where, len(_category(where, dataset_name)["keypoints"]), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS)
+            check_num_joints(
+                where, len(_category(where, dataset_name)["keypoints"]), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+            )
         metadata._overrides.update(flip_pairs=pairs, sigmas=sigmas)
         skeleton = metadata.skeleton
     else:
@@ -264,7 +272,9 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
         skeleton = skeleton_from_category({"name": dataset_name, "keypoints": names}, pairs, sigmas)
         rules = metadata.get("keypoint_connection_rules", ())
         index = {n: i for i, n in enumerate(names)}
-        skeleton = replace(skeleton, limbs=tuple((index[a], index[b]) for a, b, _ in rules if a in index and b in index))
+        skeleton = replace(
+            skeleton, limbs=tuple((index[a], index[b]) for a, b, _ in rules if a in index and b in index)
+        )
     check_num_joints(where, skeleton.num_joints, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS)
     return skeleton
 
@@ -277,7 +287,11 @@ def load_dataset(cfg, name: str) -> list[dict]:
     """
     register_from_config(cfg)
     metadata = get_metadata(name)
-    if not isinstance(metadata, KeypointMetadata) and metadata.get("json_file") and not os.path.isfile(metadata.json_file):
+    if (
+        not isinstance(metadata, KeypointMetadata)
+        and metadata.get("json_file")
+        and not os.path.isfile(metadata.json_file)
+    ):
         read_json(metadata.json_file, name)  # says where it looked
     get_skeleton(cfg, name)
     return DatasetCatalog.get(name)

@@ -14,7 +14,9 @@ class UnreadableImage(DataError):
     """An image is missing, truncated, not an image, or of another size than its record says."""
 
     def __init__(self, file_name, reason):
-        super().__init__(f"image {file_name} cannot be used: {reason}; replace it or remove it from the annotation file.")
+        super().__init__(
+            f"image {file_name} cannot be used: {reason}; replace it or remove it from the annotation file."
+        )
         self.file_name = file_name
         self.reason = reason
 
@@ -22,7 +24,8 @@ class UnreadableImage(DataError):
 def read_image(file_name: str, width: int | None = None, height: int | None = None) -> np.ndarray:
     """Read an image with its EXIF orientation applied.
 
-    OpenCV fills what is missing of a truncated JPEG with grey and says nothing, so the end of the file is looked at first.
+    OpenCV fills what is missing of a truncated JPEG with grey and says nothing, so the end of the file is looked at
+    first.
 
     Args:
         file_name: path.

@@ -30,8 +30,9 @@ MAX_TRIES = 20
 class TrainDataset(Dataset):
     """Maps a :class:`~.sampler.Draw` to a sample.
 
-    Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either the keys of
-    :class:`PoseMapper` and ``unreadable``, a list of (file name, reason) met on the way, or ``error`` in their place.
+    Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either
+    the keys of :class:`PoseMapper` and ``unreadable``, a list of (file name, reason) met on the way, or ``error`` in
+    their place.
     """
 
     def __init__(self, records: list[dict], mapper: PoseMapper, seed: int):
@@ -59,7 +60,8 @@ class TrainDataset(Dataset):
             return sample
         name, reason = unreadable[0]
         return {
-            "error": f"{len(unreadable)} images in a row cannot be used, the first is {name}: {reason}; check the image folder.",
+            "error": f"{len(unreadable)} images in a row cannot be used, the first is {name}: {reason}; check the "
+            "image folder.",
             "unreadable": unreadable,
         }
 
@@ -192,7 +194,8 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
     world_size = comm.get_world_size()
     if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % world_size:
         raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH ({cfg.SOLVER.IMS_PER_BATCH}) must be a multiple of the number of processes ({world_size})."
+            f"SOLVER.IMS_PER_BATCH ({cfg.SOLVER.IMS_PER_BATCH}) must be a multiple of the number of processes "
+            f"({world_size})."
         )
     records, skeleton, problems = load_training_records(cfg)
     seed = cfg.SEED
@@ -216,13 +219,15 @@ def load_training_records(cfg):
     """The images of ``cfg.DATASETS.TRAIN``, in order, without those that cannot teach anything.
 
     With ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` images without a person (crowds do not count) are left out; with
-    ``MODEL.KEYPOINT_ON`` also those with fewer than ``MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE`` labelled joints.
+    ``MODEL.KEYPOINT_ON`` also those with fewer than ``MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE`` labelled
+    joints.
 
     Returns:
         (records, skeleton, problems)
 
     Raises:
-        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when data sets have different joints or nothing is left.
+        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when data sets have different joints or
+        nothing is left.
     """
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN names no data set.")
@@ -232,7 +237,9 @@ def load_training_records(cfg):
         problems.merge(problems_of(name))
         skeletons.append(get_skeleton(cfg, name))
         if skeletons[-1].names != skeletons[0].names:
-            raise DataError(f"data sets {cfg.DATASETS.TRAIN[0]!r} and {name!r} have different joints; train on one kind.")
+            raise DataError(
+                f"data sets {cfg.DATASETS.TRAIN[0]!r} and {name!r} have different joints; train on one kind."
+            )
     total = len(records)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0

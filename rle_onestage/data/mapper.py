@@ -10,7 +10,8 @@ What happens to a person:
 - a joint outside the picture loses its label (visibility 0, coordinates 0);
 - a turned box is that of :func:`.augmentation.transform_boxes`; boxes are clipped to the picture;
 - ``gt_area`` is scaled by the determinant of the transform, and by the share of the box that stays in the picture;
-- a person with less than ``MIN_VISIBLE_SHARE`` of the box, or a box side below ``MIN_BOX_SIDE``, moves to ``ignore_boxes``;
+- a person with less than ``MIN_VISIBLE_SHARE`` of the box, or a box side below ``MIN_BOX_SIDE``, moves to
+  ``ignore_boxes``;
 - ``iscrowd`` annotations are in ``ignore_boxes`` only, never people to learn;
 - people without labelled joints stay as boxes.
 
@@ -119,8 +120,9 @@ class PoseMapper:
             rng: ``numpy.random.Generator`` of this sample; needed in training only.
 
         Returns:
-            dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original, file_name, image_id, and
-            in training instances (gt_boxes, gt_classes (M,), gt_keypoints (M, K, 3), gt_area (M,)) and ignore_boxes.
+            dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original, file_name,
+            image_id, and in training instances (gt_boxes, gt_classes (M,), gt_keypoints (M, K, 3), gt_area (M,)) and
+            ignore_boxes.
 
         Raises:
             UnreadableImage: the image cannot be used.
@@ -232,15 +234,24 @@ def _check_options(cfg):
         (cfg.INPUT.FORMAT in ("BGR", "RGB"), f"INPUT.FORMAT must be BGR or RGB, not {cfg.INPUT.FORMAT!r}"),
         (cfg.INPUT.RANDOM_FLIP in ("horizontal", "none"), "INPUT.RANDOM_FLIP must be horizontal or none"),
         (pose.SIZE >= 0, "INPUT.POSE.SIZE must be 0 or a side in pixels"),
-        (len(pose.SCALE) == 2 and 0 < pose.SCALE[0] <= pose.SCALE[1], "INPUT.POSE.SCALE must be [low, high] with 0 < low <= high"),
+        (
+            len(pose.SCALE) == 2 and 0 < pose.SCALE[0] <= pose.SCALE[1],
+            "INPUT.POSE.SCALE must be [low, high] with 0 < low <= high",
+        ),
         (pose.ROTATE >= 0, "INPUT.POSE.ROTATE must not be negative"),
         (pose.TRANSLATE >= 0, "INPUT.POSE.TRANSLATE must not be negative"),
-        (0 <= pose.FLIP_PROB <= 1 and 0 <= pose.AFFINE_PROB <= 1, "INPUT.POSE.FLIP_PROB and AFFINE_PROB must be in [0, 1]"),
+        (
+            0 <= pose.FLIP_PROB <= 1 and 0 <= pose.AFFINE_PROB <= 1,
+            "INPUT.POSE.FLIP_PROB and AFFINE_PROB must be in [0, 1]",
+        ),
         (
             all(0 <= v <= 1 for v in (pose.BRIGHTNESS, pose.CONTRAST, pose.SATURATION)) and pose.HUE >= 0,
             "INPUT.POSE.BRIGHTNESS, CONTRAST and SATURATION must be in [0, 1] and HUE not negative",
         ),
-        (not crop.ENABLED or crop.TYPE in _CROPS, f"INPUT.CROP.TYPE must be one of {', '.join(_CROPS)}, not {crop.TYPE!r}"),
+        (
+            not crop.ENABLED or crop.TYPE in _CROPS,
+            f"INPUT.CROP.TYPE must be one of {', '.join(_CROPS)}, not {crop.TYPE!r}",
+        ),
         (
             not (crop.ENABLED and pose.SIZE),
             "INPUT.CROP.ENABLED does nothing with INPUT.POSE.SIZE, whose affine crops already; turn one of them off",
