@@ -37,7 +37,7 @@ def _add_model_keys(cfg):
     m.SIGMA = CN()
     # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
     m.SIGMA.FLOOR = 0.02
-    m.SIGMA.INIT = 1.0
+    m.SIGMA.INIT = 2.0
     # "softplus" (of a stride), "sigmoid" (the paper's: below one stride) or "box" (softplus, relative to the box).
     m.SIGMA.FORM = "softplus"
 
@@ -57,6 +57,9 @@ def _add_model_keys(cfg):
     m.REFINE.CHANNELS = 64
     # Standard deviation of the noise on true joints that the refinement also trains at, in strides of IN_FEATURE.
     m.REFINE.NOISE = 1.0
+    m.REFINE.SIGMA_INIT = 1.0
+    # The best candidates of each person that are refined in training: only they will be asked at test time.
+    m.REFINE.PER_PERSON = 4
 
     m.ASSIGN = CN()
     # "dynamic" (knows the pose), "center" (FCOS centre sampling) or "peak" (centernet style's only one).
@@ -83,8 +86,9 @@ def _add_model_keys(cfg):
     m.TEST.SCORE_THRESH = 0.01
     m.TEST.BOX_NMS = 0.65
     m.TEST.OKS_NMS = 0.7
-    # Score = person ** PERSON_POWER * expected OKS ** OKS_POWER.
+    # Score = person ** PERSON_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
     m.TEST.PERSON_POWER = 1.0
+    m.TEST.QUALITY_POWER = 0.5
     m.TEST.OKS_POWER = 1.0
 
     m.TIMM = CN()
@@ -136,10 +140,12 @@ def _add_solver_keys(cfg):
     s.AMP.DTYPE = "bfloat16"
     s.WEIGHT_DECAY_NORM = 0.0
     s.WEIGHT_DECAY_BIAS = 0.0
+    # Iterations between two lines of the log, of training.jsonl and of TensorBoard.
+    s.LOG_PERIOD = 20
+    # Where the cosine ends. Main's key; Detectron2 0.5 does not have it.
+    s.BASE_LR_END = 0.0
 
 
 def _add_test_keys(cfg):
-    # COCO scores at most this many people an image.
-    cfg.TEST.DETECTIONS_PER_IMAGE = 20
-    # Use the averaged weights for evaluation and in the final checkpoint.
+    # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True

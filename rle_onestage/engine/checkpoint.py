@@ -1,0 +1,220 @@
+"""Checkpoints: what is in them, how they are found again, and how weights get into a model.
+
+A checkpoint of ours is a dict of tensors and primitives:
+
+- ``model``: the weights to use. With EMA on, the averaged ones, so that stock Detectron2 tools pick them up.
+- ``raw``: the weights under training, where ``model`` holds the averaged ones.
+- ``optimizer``, ``scaler``, ``iteration`` (the last one that was finished), ``seed``: what ``--resume`` needs.
+"""
+
+import contextlib
+import logging
+import os
+from collections import OrderedDict
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+
+from rle_onestage.engine.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
+from rle_onestage.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+LAST = "last_checkpoint"
+# Filled from the config when the model is built, and absent in some files.
+NOT_REQUIRED = ("pixel_mean", "pixel_std")
+
+
+def last_checkpoint(folder):
+    """The path that ``folder/last_checkpoint`` names (as Detectron2 writes it), or None.
+
+    Raises:
+        CheckpointError: the named file is gone.
+    """
+    try:
+        with open(os.path.join(folder, LAST), encoding="utf-8") as file:
+            name = file.read().strip()
+    except FileNotFoundError:
+        return None
+    path = os.path.join(folder, os.path.basename(name))
+    if not os.path.isfile(path):
+        raise CheckpointError(
+            f"checkpoint {path}, which {folder}/{LAST} names, does not exist; restore it, or train without --resume"
+        )
+    return path
+
+
+def save_checkpoint(folder, name, content):
+    """Write ``folder/name`` atomically, and then the file that says it is the latest.
+
+    Raises:
+        CheckpointError: it cannot be written; the checkpoint before it is intact.
+    """
+    save_tensors(os.path.join(folder, name), content)
+    write_text(os.path.join(folder, LAST), name)
+
+
+def remove_unfinished(folder):
+    """Delete temporary files of checkpoints that a crash left behind."""
+    for name in os.listdir(folder):
+        if name.endswith(".pth.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(folder, name))
+
+
+def read_checkpoint(address):
+    """Read a checkpoint of ours, of Detectron2 (``.pth``), or of its model zoo (``.pkl``), without running code.
+
+    Args:
+        address: a path, ``detectron2://...`` or ``https://...``; ``?matching_heuristics=True`` as in Detectron2.
+
+    Returns:
+        A dict with at least ``model``: a dict of tensors.
+
+    Raises:
+        CheckpointError: it cannot be found, reached or read, or holds no weights.
+    """
+    parts = urlparse(address)
+    path = local_path(parts._replace(query="").geturl() if "://" in address else address.split("?")[0])
+    if path.endswith(".pkl"):
+        content = _from_zoo(read_pkl(path), path)
+    else:
+        content = read_pth(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"checkpoint {address} holds a {type(content).__name__} instead of named weights")
+    for key in ("model", "model_state", "state_dict"):
+        if isinstance(content.get(key), dict):
+            content["model"] = content[key]
+            break
+    else:
+        content = {"model": content}
+    if "matching_heuristics=True" in address:
+        content["matching_heuristics"] = True
+    content["model"] = _as_tensors(content["model"], address)
+    return content
+
+
+def _from_zoo(content, path):
+    if not isinstance(content, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__} instead of named weights")
+    if "model" in content and "__author__" in content:
+        return content
+    blobs = content.get("blobs", content)
+    weights = {key: value for key, value in blobs.items() if not str(key).endswith("_momentum")}
+    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+
+
+def _as_tensors(weights, address):
+    tensors = OrderedDict()
+    for key, value in weights.items():
+        if isinstance(value, (np.ndarray, np.generic)):
+            value = torch.from_numpy(np.array(value))
+        if isinstance(value, torch.Tensor):
+            tensors[str(key).removeprefix("module.")] = value
+    if not tensors:
+        raise CheckpointError(f"checkpoint {address} holds no weights (no tensor by name)")
+    return tensors
+
+
+def load_weights(model, address, *, strict, use_ema=True):
+    """Put the weights of a checkpoint into a model.
+
+    Args:
+        model: the bare architecture (not wrapped for several processes).
+        address: see :func:`read_checkpoint`.
+        strict: True for evaluation and prediction: every weight must be there and fit. False to start a training:
+            what is missing starts anew, a head of another size too (with a warning); a backbone of another size, or
+            nothing that fits, is an error.
+        use_ema: take the averaged weights where the checkpoint has both.
+
+    Returns:
+        The rest of the checkpoint (``iteration``, ...).
+
+    Raises:
+        CheckpointError: see :func:`read_checkpoint`; or the weights do not fit: names the first keys, with both shapes.
+    """
+    content = read_checkpoint(address)
+    weights = content.pop("model")
+    if not use_ema and "raw" in content:
+        weights = _as_tensors(content["raw"], address)
+    content.pop("raw", None)
+    own = model.state_dict()
+    if content.get("matching_heuristics"):
+        weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)
+    mismatched = [key for key in own if key in weights and weights[key].shape != own[key].shape]
+    missing = [key for key in own if key not in weights and key not in NOT_REQUIRED]
+    unexpected = [key for key in weights if key not in own and not key.endswith("num_batches_tracked")]
+    if strict:
+        _raise_unless_exact(address, own, weights, mismatched, missing, unexpected)
+    else:
+        _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
+    fitting = {key: weights[key] for key in own if key in weights and key not in set(mismatched)}
+    model.load_state_dict(fitting, strict=False)
+    return content
+
+
+def _by_heuristics(own, weights, from_caffe2, address):
+    """Detectron2's conversion of names (Caffe2's and torchvision's) to those of the model."""
+    try:
+        return align_and_update_state_dicts(own, dict(weights), c2_conversion=from_caffe2)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise CheckpointError(f"checkpoint {address}: its names cannot be matched to the model's ({error})") from error
+
+
+def _shapes(keys, weights, own, limit=3):
+    shown = [f"{key} {tuple(weights[key].shape)} in the file, {tuple(own[key].shape)} in the model" for key in keys[:limit]]
+    return "; ".join(shown) + (f"; and {len(keys) - limit} more" if len(keys) > limit else "")
+
+
+def _names(keys, limit=3):
+    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
+
+
+def _raise_unless_exact(address, own, weights, mismatched, missing, unexpected):
+    problems = []
+    if mismatched:
+        problems.append(f"other shapes: {_shapes(mismatched, weights, own)}")
+    if missing:
+        problems.append(f"not in the file: {_names(missing)}")
+    if unexpected:
+        problems.append(f"not in the model: {_names(unexpected)}")
+    if problems:
+        raise CheckpointError(
+            f"checkpoint {address} does not fit the model ({'; '.join(problems)}); use the config it was trained with "
+            "(MODEL and NUM_KEYPOINTS above all)"
+        )
+
+
+def _check_and_report_start(address, own, weights, mismatched, missing, unexpected):
+    loaded = len(own) - len(missing) - len(mismatched) - sum(key not in weights for key in NOT_REQUIRED if key in own)
+    if loaded <= 0 and not mismatched:
+        raise CheckpointError(
+            f"checkpoint {address} is of another architecture: none of its weights ({_names(list(weights))}) is in the "
+            f"model ({_names(list(own))}); choose another MODEL.WEIGHTS, or \"\" to start from random weights"
+        )
+    in_backbone = [key for key in mismatched if key.startswith("backbone.")]
+    if in_backbone or loaded <= 0:
+        raise CheckpointError(
+            f"checkpoint {address} is of another architecture ({_shapes(in_backbone or mismatched, weights, own)}); "
+            "choose MODEL.WEIGHTS that fit the config's backbone"
+        )
+    logger.info("Loaded %d of the model's %d weights from %s", loaded, len(own), address)
+    if mismatched:
+        logger.warning("Start anew because of other shapes: %s", _shapes(mismatched, weights, own, limit=6))
+    if missing:
+        logger.info("Start anew because the file does not have them: %s", _by_module(missing))
+    if unexpected:
+        logger.info("Not used from the file: %s", _by_module(unexpected))
+
+
+def _by_module(keys):
+    """``head.tower.* (12), refine.* (4)``: names grouped by their first two parts."""
+    counts = OrderedDict()
+    for key in keys:
+        parts = key.split(".")
+        group = ".".join(parts[: min(2, len(parts) - 1)]) + ".*" if len(parts) > 1 else key
+        counts[group] = counts.get(group, 0) + 1
+    shown = [f"{group} ({count})" for group, count in counts.items()]
+    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more groups" if len(shown) > 12 else "")

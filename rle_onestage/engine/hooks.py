@@ -1,0 +1,194 @@
+"""What happens around the training steps, as Detectron2 hooks."""
+
+import datetime
+import json
+import logging
+import os
+import statistics
+import sys
+import time
+
+from detectron2.engine import HookBase
+from detectron2.utils.events import JSONWriter
+
+from rle_onestage.engine.safe_files import write_text
+
+logger = logging.getLogger("rle_onestage")
+
+TRAINING_LOG = "training.jsonl"
+
+
+class EMAUpdate(HookBase):
+    """Takes the weights into their average after each step."""
+
+    def after_step(self):
+        self.trainer.ema.update(self.trainer.iter + 1)
+
+
+class PeriodicCheckpoint(HookBase):
+    """Saves every ``period`` iterations; after the last one the file is ``model_final.pth``.
+
+    Args:
+        period: iterations between two checkpoints.
+    """
+
+    def __init__(self, period):
+        self.period = period
+
+    def after_step(self):
+        done = self.trainer.iter + 1
+        if done >= self.trainer.max_iter:
+            self.trainer.save("model_final.pth")
+        elif done % self.period == 0:
+            self.trainer.save(f"model_{self.trainer.iter:07d}.pth")
+
+
+class PeriodicEvaluation(HookBase):
+    """Evaluates every ``period`` iterations and after the last one.
+
+    Args:
+        period: iterations; 0 evaluates at the end only.
+    """
+
+    def __init__(self, period):
+        self.period = period
+
+    def after_step(self):
+        done = self.trainer.iter + 1
+        if done >= self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
+            self.trainer.evaluate()
+
+
+class StepTimer(HookBase):
+    """Puts the seconds of each step (data, network, optimizer; no evaluation, no saving) as ``time``. Register it first."""
+
+    def before_step(self):
+        self._start = time.perf_counter()
+
+    def after_step(self):
+        self.trainer.storage.put_scalar("time", time.perf_counter() - self._start)
+
+
+class Writers(HookBase):
+    """Writes ``training.jsonl`` and TensorBoard's events every ``period`` iterations. Main process only.
+
+    Args:
+        folder: where to.
+        period: iterations.
+    """
+
+    def __init__(self, folder, period):
+        self.folder = folder
+        self.period = period
+        self.writers = []
+
+    def before_train(self):
+        path = os.path.join(self.folder, TRAINING_LOG)
+        keep_before(path, self.trainer.start_iter)
+        self.writers = [JSONWriter(path)]
+        try:
+            from detectron2.utils.events import TensorboardXWriter
+
+            self.writers.append(TensorboardXWriter(self.folder))
+        except ImportError:
+            logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
+
+    def after_step(self):
+        if is_due(self.trainer, self.period):
+            self.trainer.flush_metrics()
+            for writer in self.writers:
+                writer.write()
+
+    def after_train(self):
+        for writer in self.writers:
+            writer.close()
+
+
+class Progress(HookBase):
+    """A bar with the time left on a terminal, plain log lines elsewhere. Main process only.
+
+    Args:
+        period: iterations between two updates.
+    """
+
+    def __init__(self, period):
+        self.period = period
+        self.bar = None
+
+    def before_train(self):
+        self._lines_off = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
+
+            total, start = self.trainer.max_iter, self.trainer.start_iter
+            self.bar = tqdm(total=total, initial=start, unit="it", desc="training", dynamic_ncols=True, mininterval=0.5)
+            # Lines of the loggers go above the bar instead of through it.
+            names = ("rle_onestage", "detectron2", "fvcore")
+            self._lines_off = logging_redirect_tqdm([logging.getLogger(name) for name in names])
+            self._lines_off.__enter__()
+
+    def after_step(self):
+        if self.bar is not None:
+            self.bar.update()
+        if not is_due(self.trainer, self.period):
+            return
+        text = self._losses()
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+        else:
+            logger.info("%s", self._line(text))
+
+    def after_train(self):
+        if self.bar is not None:
+            self.bar.close()
+            self._lines_off.__exit__(None, None, None)
+
+    def _losses(self):
+        """The total first, then its parts, each the median of the last period."""
+        histories = self.trainer.storage.histories()
+        names = sorted((name for name in histories if name.startswith("loss") or name == "total_loss"), reverse=True)
+        parts = [f"{name.removeprefix('loss_')} {histories[name].median(self.period):.4g}" for name in names]
+        return "  ".join(parts)
+
+    def _line(self, losses):
+        storage = self.trainer.storage
+        seconds = _recent(storage, "time", 10 * self.period)
+        left = datetime.timedelta(seconds=int(seconds * (self.trainer.max_iter - self.trainer.iter - 1)))
+        rate = storage.history("lr").latest()
+        waited = _recent(storage, "data_time", self.period)
+        return (
+            f"iter {self.trainer.iter + 1}/{self.trainer.max_iter}  {losses}  lr {rate:.3g}  "
+            f"{seconds:.3f} s/it (data {waited:.3f})  eta {left}"
+        )
+
+
+def is_due(trainer, period):
+    """Whether this iteration ends a period, or the training."""
+    done = trainer.iter + 1
+    return done % period == 0 or done >= trainer.max_iter
+
+
+def _recent(storage, name, window):
+    values = [value for value, _ in storage.history(name).values()[-window:]]
+    return statistics.median(values)
+
+
+def keep_before(path, start_iter):
+    """Drop from a JSON-lines log what is about to be done again, so that each iteration stands in it once.
+
+    Args:
+        path: the log; it may be missing.
+        start_iter: lines with ``iteration`` below this stay.
+    """
+    if not os.path.exists(path):
+        return
+    kept = []
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            try:
+                if json.loads(line).get("iteration", 0) < start_iter:
+                    kept.append(line)
+            except ValueError:
+                continue  # a line that a crash cut short
+    write_text(path, "".join(kept))

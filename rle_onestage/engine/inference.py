@@ -1,0 +1,148 @@
+"""Evaluation: run a model over each image of a data set once, and keep the figures."""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections import OrderedDict
+
+import torch
+from detectron2.evaluation import print_csv_format
+from detectron2.utils import comm
+
+from rle_onestage.data.loader import build_test_loader
+from rle_onestage.engine.safe_files import write_text
+from rle_onestage.errors import ConfigError
+
+logger = logging.getLogger("rle_onestage")
+
+METRICS = "metrics.json"
+
+
+class EvaluationStopped(Exception):
+    """A signal came during evaluation; the training saves a checkpoint and ends."""
+
+
+def bare(model):
+    """The architecture without the wrapper for several processes."""
+    return model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+
+
+def prepare(model):
+    """Let the model refresh what it derives from its weights for inference."""
+    refresh = getattr(bare(model), "prepare_for_inference", None)
+    if refresh is not None:
+        refresh()
+
+
+def run_on_loader(model, loader, evaluator, *, name="", should_stop=None):
+    """Feed every batch to the model and its outputs to the evaluator.
+
+    Args:
+        model: called with ``list[dict]``, gives as many dicts; set to evaluation mode, and back afterwards.
+        loader: has a length; holds this process's share of the images.
+        evaluator: a Detectron2 ``DatasetEvaluator``.
+        name: of the data set, for the messages.
+        should_stop: called after each batch; True ends at once.
+
+    Returns:
+        What ``evaluator.evaluate()`` gives; {} on other processes than the first.
+
+    Raises:
+        EvaluationStopped: ``should_stop`` said so.
+    """
+    evaluator.reset()
+    was_training = model.training
+    model.eval()
+    start, images, network = time.perf_counter(), 0, 0.0
+    try:
+        with torch.no_grad():
+            for inputs in _with_progress(loader, name):
+                before = time.perf_counter()
+                outputs = model(inputs)
+                network += time.perf_counter() - before
+                evaluator.process(inputs, outputs)
+                images += len(inputs)
+                if should_stop is not None and should_stop():
+                    raise EvaluationStopped
+    finally:
+        model.train(was_training)
+    seconds = time.perf_counter() - start
+    logger.info(
+        "Evaluated %d images of %s in %.1f s (%.1f images/s, network %.1f ms an image)",
+        images, name, seconds, images / max(seconds, 1e-9), 1e3 * network / max(images, 1),
+    )  # fmt: skip
+    comm.synchronize()
+    return evaluator.evaluate() or {}
+
+
+def _with_progress(loader, name):
+    """A bar on the first process's terminal, a line every 20 seconds elsewhere."""
+    if comm.is_main_process() and sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(loader, desc=f"evaluating {name}", unit="batch", leave=False, dynamic_ncols=True)
+        return
+    told = start = time.perf_counter()
+    for index, batch in enumerate(loader):
+        yield batch
+        now = time.perf_counter()
+        if now - told > 20:
+            told, left = now, (now - start) / (index + 1) * (len(loader) - index - 1)
+            logger.info("Evaluating %s: batch %d of %d, %d s left", name, index + 1, len(loader), left)
+
+
+def evaluate(cfg, model, *, build_evaluator, should_stop=None):
+    """Evaluate on all of ``cfg.DATASETS.TEST``, show the figures, and write ``OUTPUT_DIR/metrics.json``.
+
+    Args:
+        cfg: the config.
+        model: with the weights to evaluate; its inference tables are refreshed first.
+        build_evaluator: ``(cfg, dataset_name) -> DatasetEvaluator``.
+        should_stop: see :func:`run_on_loader`.
+
+    Returns:
+        ``{"bbox": {"AP": ...}, "keypoints": {...}}`` in percent; with several data sets, that for each by its name.
+        {} on other processes than the first.
+    """
+    if not cfg.DATASETS.TEST:
+        raise ConfigError("DATASETS.TEST is empty; name the data set to evaluate on, e.g. ('rle_coco_2017_val',)")
+    prepare(model)
+    results = OrderedDict()
+    for name in cfg.DATASETS.TEST:
+        loader = build_test_loader(cfg, name)
+        evaluator = build_evaluator(cfg, name)
+        results[name] = run_on_loader(bare(model), loader, evaluator, name=name, should_stop=should_stop)
+    if not comm.is_main_process():
+        return {}
+    for name, tasks in results.items():
+        logger.info("Figures of %s in percent, for copying:", name)
+        print_csv_format(OrderedDict((task, tasks[task]) for task in ("bbox", "keypoints") if task in tasks))
+    if len(results) == 1:
+        results = next(iter(results.values()))
+    write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), json.dumps(_plain(results), indent=1) + "\n")
+    return results
+
+
+def flat_figures(results, prefix=""):
+    """The finite figures as ``{"keypoints/AP": 45.2, ...}``, for the logs; those of single joints (with a "-") stay out."""
+    flat = {}
+    for key, value in results.items():
+        if isinstance(value, dict):
+            flat.update(flat_figures(value, f"{prefix}{key}/"))
+        elif isinstance(value, (int, float)) and math.isfinite(value) and "-" not in key:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _plain(value):
+    """JSON has no NaN: null stands for a figure that could not be computed."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,239 @@
+"""Starting one or several processes: by ``--num-gpus`` as in Detectron2, or under torchrun, on CUDA (NCCL) or CPU (gloo)."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from rle_onestage.compat import create_local_process_group, local_rank_from_environment
+from rle_onestage.errors import EXIT_CODE, ConfigError, PoseError
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = timedelta(minutes=30)
+# How long the other processes may take to end after one has failed, before they are killed.
+GRACE_SECONDS = 15
+FAILED_KEY = "rle_onestage/failed"
+LOST_PARTNER = (
+    "another process ended without a word (killed, or out of memory?); see its output, then go on with the same command "
+    "and --resume"
+)
+
+
+def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto", args=()):
+    """Run ``main(*args)`` in as many processes as asked for, and turn errors into one sentence and an exit code.
+
+    Under torchrun (``RANK`` and ``WORLD_SIZE`` in the environment) each process joins the group that torchrun describes,
+    and the other arguments are not used. Without CUDA, ``num_gpus`` is the number of CPU processes of a machine.
+
+    Args:
+        main: a function at module level.
+        num_gpus: processes on this machine.
+        num_machines, machine_rank: as in Detectron2.
+        dist_url: where the processes meet, e.g. ``tcp://host:port``; "auto" finds a free port of this machine.
+        args: arguments of ``main``.
+
+    Raises:
+        SystemExit: after an error (2), or after a signal (128 + its number).
+    """
+    world_size = num_machines * max(num_gpus, 1)
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        _run_under_torchrun(main, args)
+    elif world_size == 1:
+        _guarded(main, args)
+    else:
+        _check_processes(num_gpus, num_machines, machine_rank, dist_url)
+        if dist_url == "auto":
+            dist_url = f"tcp://127.0.0.1:{_free_port()}"
+        _spawn(main, args, max(num_gpus, 1), num_machines, machine_rank, dist_url)
+
+
+def _check_processes(num_gpus, num_machines, machine_rank, dist_url):
+    problem = None
+    if torch.cuda.is_available() and num_gpus > torch.cuda.device_count():
+        problem = f"--num-gpus is {num_gpus}, but this machine has {torch.cuda.device_count()}"
+    elif not 0 <= machine_rank < num_machines:
+        problem = f"--machine-rank is {machine_rank}; it must be from 0 to {num_machines - 1} (--num-machines less one)"
+    elif num_machines > 1 and (dist_url == "auto" or "127.0.0.1" in dist_url):
+        problem = "--dist-url must name the first machine when there are several, e.g. tcp://host:29500"
+    if problem:
+        _complain(problem)
+        sys.exit(EXIT_CODE)
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+# -------------------------------------------------------------------- the group
+
+
+@contextlib.contextmanager
+def _process_group(*, rank, world_size, local_rank, local_size, init_method):
+    """Join the processes' group for the block, with Detectron2's notion of a machine."""
+    on_cuda = torch.cuda.is_available()
+    if on_cuda:
+        if local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"{local_size} processes on a machine with {torch.cuda.device_count()} GPUs; start one for each GPU"
+            )
+        torch.cuda.set_device(local_rank)
+    try:
+        dist.init_process_group(
+            "nccl" if on_cuda else "gloo", init_method=init_method, rank=rank, world_size=world_size, timeout=TIMEOUT
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"the {world_size} processes cannot meet at {init_method} ({str(error).splitlines()[0]}); choose another "
+            "--dist-url, or end the process that uses its port"
+        ) from error
+    create_local_process_group(local_size)
+    try:
+        yield
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _run_under_torchrun(main, args):
+    local_rank, local_size = local_rank_from_environment()
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if world_size == 1:
+        _guarded(main, args)
+        return
+    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
+    _guarded(main, args, group=_process_group(init_method="env://", **options), rank=rank)
+
+
+# -------------------------------------------------------------------- errors
+
+
+def _complain(message):
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+def _guarded(main, args, group=None, rank=0):
+    """Run ``main``; an error becomes one sentence on stderr, whichever of the processes had it first.
+
+    A process that only lost its partner stays silent. Errors that are not ours keep their traceback.
+    """
+    store = None
+    try:
+        # The group must not be left before the sentence is told: leaving it would wake the others too early.
+        with contextlib.ExitStack() as stack:
+            if group is not None:
+                stack.enter_context(group)
+                store = dist.distributed_c10d._get_default_store()
+            try:
+                main(*args)
+            except PoseError as error:
+                if _is_first_to_fail(store, rank):
+                    _complain(error)
+                _exit(EXIT_CODE, store)
+            except Exception as error:
+                if store is None:
+                    raise
+                first = _is_first_to_fail(store, rank)
+                if _is_lost_partner(error):
+                    if first:
+                        _complain(LOST_PARTNER)
+                    _exit(EXIT_CODE, store)
+                if first:
+                    raise
+                _exit(1, store)
+    except PoseError as error:  # from joining the group
+        if rank == 0:
+            _complain(error)
+        sys.exit(EXIT_CODE)
+    except KeyboardInterrupt:
+        if rank == 0:
+            print("interrupted", file=sys.stderr, flush=True)
+        sys.exit(130)
+
+
+def _exit(code, store):
+    """End this process; at once where there are partners, who may be waiting in a collective and never answer."""
+    if store is None:
+        sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _is_first_to_fail(store, rank):
+    if store is None:
+        return True
+    try:
+        return store.add(FAILED_KEY, 1) == 1
+    except RuntimeError:  # the store went with the first process, which has told then
+        return rank == 0
+
+
+def _is_lost_partner(error):
+    """Whether a collective failed because a process at the other end is gone."""
+    text = str(error).lower()
+    signs = ("connection closed", "connection reset", "broken pipe", "socket error", "connection was likely closed")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+
+
+# -------------------------------------------------------------------- own processes
+
+
+def _spawn(main, args, local_size, num_machines, machine_rank, dist_url):
+    """Start this machine's processes, hand on signals, and end all when one fails."""
+    context = mp.get_context("spawn")
+    started = [
+        context.Process(target=_worker, args=(index, main, args, local_size, num_machines, machine_rank, dist_url))
+        for index in range(local_size)
+    ]
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // local_size))
+    for process in started:
+        process.start()
+
+    def pass_on(signum, frame):
+        for process in started:
+            if process.is_alive():
+                os.kill(process.pid, signum)
+
+    before = {signum: signal.signal(signum, pass_on) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = _wait(started)
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if code:
+        sys.exit(code)
+
+
+def _wait(started):
+    """Exit code: 0, or that of the first process that failed; the others are ended then."""
+    code = 0
+    while any(process.is_alive() for process in started) and not code:
+        mp.connection.wait([process.sentinel for process in started if process.is_alive()], timeout=1.0)
+        code = next((process.exitcode for process in started if process.exitcode), 0)
+    code = code or next((process.exitcode for process in started if process.exitcode), 0)
+    deadline = time.monotonic() + (GRACE_SECONDS if code else 0)
+    for process in started:
+        process.join(max(0.0, deadline - time.monotonic()) if code else None)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return code if code >= 0 else 128 - code
+
+
+def _worker(local_rank, main, args, local_size, num_machines, machine_rank, dist_url):
+    rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
+    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
+    _guarded(main, args, group=_process_group(init_method=dist_url, **options), rank=rank)

@@ -1,0 +1,159 @@
+"""Files that are written whole or not at all, and weights that are read without running code."""
+
+import contextlib
+import os
+import pickle
+import socket
+import zipfile
+
+import numpy as np
+import torch
+from detectron2.utils.file_io import PathManager
+
+from rle_onestage.errors import CheckpointError, ConfigError
+
+DOWNLOAD_TIMEOUT = 30  # seconds without an answer
+
+
+@contextlib.contextmanager
+def replaced_when_done(path):
+    """Yield a temporary name beside ``path``; it becomes ``path`` when the block ends without an error."""
+    temporary = f"{path}.tmp"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+
+
+def write_text(path, text):
+    """Write a text file atomically.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        with replaced_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left") from error
+
+
+def save_tensors(path, content):
+    """Write tensors and primitives atomically, so that a crash leaves either the old file or the new one.
+
+    Raises:
+        CheckpointError: it cannot be written, e.g. because the disk is full.
+    """
+    try:
+        with replaced_when_done(path) as temporary, open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be written ({error}); check the space left on the disk") from error
+
+
+def local_path(address):
+    """The local copy of a path, ``detectron2://`` or ``https://`` address, downloaded and cached by Detectron2's PathManager.
+
+    Raises:
+        CheckpointError: there is no such file, or the address cannot be reached.
+    """
+    remote = "://" in address
+    if not remote:
+        if not os.path.isfile(address):
+            raise CheckpointError(f"checkpoint {address} does not exist; check MODEL.WEIGHTS")
+        return address
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        return PathManager.get_local_path(address)
+    except (OSError, AssertionError, ValueError) as error:
+        raise CheckpointError(
+            f"weights {address} cannot be downloaded ({error}); without a network set MODEL.WEIGHTS to a file that you "
+            'downloaded elsewhere, or to "" to start from random weights'
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def read_pth(path):
+    """Read what ``torch.save`` wrote: tensors, numbers, strings and containers (numpy numbers too), nothing else.
+
+    Raises:
+        CheckpointError: the file is damaged or holds other objects.
+    """
+    try:
+        with _numpy_numbers_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise CheckpointError(
+                f"checkpoint {path} holds more than tensors, numbers and text, and is not loaded because that could run "
+                "code; save its state_dict alone"
+            ) from error
+        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint; get it again") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint ({_first_line(error)}); get it again") from error
+
+
+def _numpy_numbers_allowed():
+    if not hasattr(torch.serialization, "safe_globals"):
+        return contextlib.nullcontext()
+    core = getattr(np, "_core", None) or np.core
+    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")]
+    return torch.serialization.safe_globals(
+        [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes]
+    )
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that knows how to make arrays, and nothing else beyond pickle's own primitives."""
+
+    def find_class(self, module, name):
+        core = getattr(np, "_core", None) or np.core
+        allowed = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("multiarray", "_reconstruct"): core.multiarray._reconstruct,
+            ("multiarray", "scalar"): core.multiarray.scalar,
+            ("collections", "OrderedDict"): dict,
+            ("_codecs", "encode"): _encode_latin1,
+        }
+        # numpy 2 renamed numpy.core to numpy._core; zoo files have the old name.
+        short = "multiarray" if module in ("numpy.core.multiarray", "numpy._core.multiarray") else module
+        if (short, name) not in allowed:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+        return allowed[short, name]
+
+
+def _encode_latin1(text, encoding):
+    """How Python 3 pickles bytes at protocol 2; other codecs are refused."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"codec {encoding!r} is not allowed")
+    return text.encode("latin1")
+
+
+def read_pkl(path):
+    """Read a model-zoo ``.pkl`` of arrays, strings, numbers and containers, refusing everything else.
+
+    Raises:
+        CheckpointError: the file is damaged or asks for another kind of object.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _ArraysOnly(file, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"checkpoint {path} is not loaded: {error}; only arrays, text, numbers and containers are, because anything "
+            "else could run code"
+        ) from error
+    except (EOFError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or no pickle ({_first_line(error)}); get it again") from error

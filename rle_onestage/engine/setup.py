@@ -1,0 +1,174 @@
+"""From the command line to a frozen config: reading, checking, seeding, logging."""
+
+import argparse
+import logging
+import os
+import random
+import secrets
+import sys
+
+import numpy as np
+import torch
+from detectron2.config import get_cfg
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from rle_onestage.config import add_rle_onestage_config
+from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
+from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
+from rle_onestage.engine.safe_files import write_text
+from rle_onestage.engine.validation import validate
+from rle_onestage.errors import ConfigError
+
+logger = logging.getLogger("rle_onestage")
+
+
+def load_config(config_file="", opts=()):
+    """The one way to make a config: defaults, then the file and its bases, then ``KEY VALUE`` options.
+
+    Args:
+        config_file: a YAML file, or "" for the defaults alone.
+        opts: ``[KEY, VALUE, ...]``.
+
+    Returns:
+        A frozen ``CfgNode``; ``MODEL.DEVICE`` is "cpu" where CUDA was asked for and there is none (with a warning).
+
+    Raises:
+        ConfigError: a file, key, type or value is wrong.
+    """
+    cfg = get_cfg()
+    add_rle_onestage_config(cfg)
+    if config_file:
+        merge_dict(cfg, read_yaml(config_file), f"config file {config_file}")
+    merge_options(cfg, opts)
+    _settle_device(cfg)
+    validate(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def _settle_device(cfg):
+    try:
+        device = torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise ConfigError(f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device; use cpu, cuda or cuda:N") from error
+    if device.type != "cuda":
+        return
+    if not torch.cuda.is_available():
+        logger.warning("MODEL.DEVICE is %s, but CUDA is not available: continuing on the CPU.", cfg.MODEL.DEVICE)
+        cfg.MODEL.DEVICE = "cpu"
+    elif device.index is not None and device.index >= torch.cuda.device_count():
+        raise ConfigError(f"MODEL.DEVICE is {device}, but this machine has {torch.cuda.device_count()} CUDA devices")
+
+
+def setup(args):
+    """Make everything ready for training or evaluation from parsed arguments.
+
+    Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
+    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``.
+
+    Args:
+        args: namespace of :func:`detectron2.engine.default_argument_parser`.
+
+    Returns:
+        The frozen config.
+
+    Raises:
+        ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    world_size = comm.get_world_size()
+    if not args.eval_only and cfg.SOLVER.IMS_PER_BATCH % world_size:
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, which {world_size} processes cannot share equally; "
+            f"choose a multiple of {world_size}"
+        )
+    _make_output_dir(cfg.OUTPUT_DIR)
+    start_logging(cfg.OUTPUT_DIR)
+    cfg = settle_seed(cfg, resume=args.resume)
+    seed_everything(cfg.SEED, comm.get_rank())
+    if torch.cuda.is_available() and not args.eval_only:
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    _log_environment(args, cfg, world_size)
+    config_path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    if comm.is_main_process() and not (args.eval_only and os.path.exists(config_path)):
+        write_text(config_path, cfg.dump())
+    return cfg
+
+
+def _make_output_dir(path):
+    try:
+        os.makedirs(path, exist_ok=True)
+        writable = os.access(path, os.W_OK)
+    except OSError as error:
+        raise ConfigError(f"OUTPUT_DIR {path} cannot be made ({error.strerror}); choose another folder") from error
+    if not writable:
+        raise ConfigError(f"OUTPUT_DIR {path} cannot be written; choose another folder or change its permissions")
+
+
+def settle_seed(cfg, *, resume=False):
+    """The config with a seed: its own; or that of the run to resume; or a new one, the same on every process.
+
+    Args:
+        cfg: a config; ``SEED`` may be negative.
+        resume: look into the last checkpoint of ``OUTPUT_DIR``.
+
+    Returns:
+        ``cfg`` itself if it has a seed, else a frozen copy that has one.
+    """
+    if cfg.SEED >= 0:
+        return cfg
+    seed = None
+    if comm.is_main_process():
+        latest = last_checkpoint(cfg.OUTPUT_DIR) if resume else None
+        seed = read_checkpoint(latest).get("seed") if latest else None
+        seed = secrets.randbelow(2**31) if seed is None else seed
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = comm.all_gather(seed)[0]
+    cfg.freeze()
+    return cfg
+
+
+def seed_everything(*entropy):
+    """Seed Python, numpy and torch (all devices) from integers, e.g. ``(seed, rank)`` or ``(seed, rank, iteration)``."""
+    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    random.seed(state)
+    np.random.seed(state)
+    torch.manual_seed(state)
+
+
+def start_logging(output_dir):
+    """Log to the console (first process) and to ``output_dir/log.txt``, in Detectron2's format."""
+    rank = comm.get_rank()
+    for name, short in (("rle_onestage", "rle"), ("detectron2", "d2"), ("fvcore", "fvcore")):
+        named = logging.getLogger(name)
+        for handler in list(named.handlers):
+            # A second call in one process (tests, notebooks) must not print every line twice.
+            named.removeHandler(handler)
+            if isinstance(handler, logging.FileHandler):
+                handler.close()
+        setup_logger.cache_clear()
+        setup_logger(output_dir, distributed_rank=rank, name=name, abbrev_name=short, color=sys.stdout.isatty())
+    # Says of every data set how it is pickled; of no use to anyone who trains.
+    logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
+
+
+def _log_environment(args, cfg, world_size):
+    import detectron2
+
+    logger.info(
+        "Python %s, torch %s, detectron2 %s, %d process(es), device %s, %d thread(s) each, seed %d",
+        sys.version.split()[0], torch.__version__, detectron2.__version__, world_size, cfg.MODEL.DEVICE,
+        torch.get_num_threads(), cfg.SEED,
+    )  # fmt: skip
+    logger.info("Config %s %s -> %s", args.config_file or "(defaults)", " ".join(args.opts or []), cfg.OUTPUT_DIR)
+
+
+def argument_parser():
+    """Detectron2's argument parser: ``--config-file --resume --eval-only --num-gpus --num-machines ... [KEY VALUE ...]``."""
+    from detectron2.engine import default_argument_parser
+
+    parser = default_argument_parser()
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser

@@ -1,0 +1,368 @@
+"""The training loop."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+
+import torch
+from detectron2.engine import DefaultTrainer, TrainerBase
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+
+from rle_onestage.compat import create_ddp_model
+from rle_onestage.data.loader import build_train_loader
+from rle_onestage.engine import hooks
+from rle_onestage.engine.checkpoint import (
+    last_checkpoint,
+    load_weights,
+    read_checkpoint,
+    remove_unfinished,
+    save_checkpoint,
+)
+from rle_onestage.engine.ema import ModelEMA
+from rle_onestage.engine.inference import EvaluationStopped, bare, evaluate, flat_figures, prepare
+from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
+from rle_onestage.engine.setup import seed_everything, settle_seed
+from rle_onestage.engine.signals import StopRequest
+from rle_onestage.engine.step_metrics import StepMetrics
+from rle_onestage.errors import CheckpointError, ConfigError, DivergenceError
+from rle_onestage.evaluation.coco import PoseEvaluator
+
+logger = logging.getLogger("rle_onestage")
+
+
+class Trainer(TrainerBase):
+    """Trains the config's model; used like Detectron2's ``DefaultTrainer``::
+
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        trainer.train()
+
+    Every step reseeds Python, numpy and torch from (seed, process, iteration), and the data is a function of (seed,
+    iteration), so a run that was killed and resumed gives the same weights as one that was not.
+
+    Args:
+        cfg: the frozen config; ``SEED`` settled (see :func:`rle_onestage.engine.setup.setup`).
+    """
+
+    def __init__(self, cfg):
+        super().__init__()
+        cfg = settle_seed(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        self.cfg = cfg
+        self.seed = cfg.SEED
+        seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        module = self.build_model(cfg)
+        module.train()
+        self.optimizer = build_optimizer(cfg, module)
+        self.schedule = Schedule.from_config(cfg)
+        self.clip_gradients = GradientClipper.from_config(cfg, module)
+        self.amp_dtype = amp_dtype(cfg, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype == torch.float16)
+        self.ema = None
+        if cfg.SOLVER.EMA.ENABLED:
+            self.ema = ModelEMA(module, decay=cfg.SOLVER.EMA.DECAY, warmup=cfg.SOLVER.EMA.WARMUP)
+        self.model = module
+        self.results = {}
+        self._data = None
+        self._stop = StopRequest()
+        single_cpu = comm.get_world_size() == 1 and self.device.type == "cpu"
+        self._metrics = StepMetrics(immediate=single_cpu)
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg):
+        """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
+            raise ConfigError(
+                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage"
+            )
+        model = build_model(cfg)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
+        return model
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name):
+        """The evaluator of a data set."""
+        return PoseEvaluator.from_config(cfg, dataset_name, output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"))
+
+    def build_hooks(self):
+        """Timer, EMA, checkpoint, evaluation, and on the first process the writers and the progress."""
+        cfg = self.cfg
+        made = [
+            hooks.StepTimer(),
+            hooks.EMAUpdate() if self.ema is not None else None,
+            hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
+            hooks.Progress(cfg.SOLVER.LOG_PERIOD) if comm.is_main_process() else None,
+            hooks.PeriodicEvaluation(cfg.TEST.EVAL_PERIOD) if cfg.DATASETS.TEST else None,
+            # Last, so that the figures of an evaluation are written with the iteration they belong to.
+            hooks.Writers(cfg.OUTPUT_DIR, cfg.SOLVER.LOG_PERIOD) if comm.is_main_process() else None,
+        ]
+        return made
+
+    # ---------------------------------------------------------------- start
+
+    def resume_or_load(self, resume=True):
+        """Go on from ``OUTPUT_DIR``'s last checkpoint, if ``resume`` and there is one; else take ``MODEL.WEIGHTS``.
+
+        Raises:
+            CheckpointError: see :func:`rle_onestage.engine.checkpoint.load_weights`.
+        """
+        path = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        if path is not None:
+            self._resume(path)
+            return
+        if resume:
+            logger.info("No checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
+        if self.cfg.MODEL.WEIGHTS:
+            load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False)
+            if self.ema is not None:
+                self.ema.load_state_dict(self.model.state_dict())
+
+    def _resume(self, path):
+        content = load_weights(self.model, path, strict=True, use_ema=False)
+        if "optimizer" not in content or "iteration" not in content:
+            raise CheckpointError(
+                f"checkpoint {path} has weights only, so training cannot go on from it; give it as MODEL.WEIGHTS "
+                "without --resume"
+            )
+        if self.ema is not None:
+            self.ema.load_state_dict(read_checkpoint(path)["model"])
+        own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
+        try:
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"checkpoint {path} does not fit the optimizer ({error}); resume with the SOLVER it was trained with"
+            ) from error
+        for group, options in zip(self.optimizer.param_groups, own):
+            group.update(options)  # the config decides the rates; the file has the momenta
+        if content.get("scaler") and self.scaler.is_enabled():
+            self.scaler.load_state_dict(content["scaler"])
+        self.start_iter = content["iteration"] + 1
+        logger.info("Resuming from %s at iteration %d of %d", path, self.start_iter, self.max_iter)
+
+    # ---------------------------------------------------------------- loop
+
+    def train(self):
+        """Train to ``SOLVER.MAX_ITER``, then evaluate.
+
+        Returns:
+            The last evaluation's figures, {} without one or on other processes than the first.
+
+        Raises:
+            DivergenceError: a loss became non-finite.
+            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved.
+        """
+        if comm.is_main_process():
+            os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
+            remove_unfinished(self.cfg.OUTPUT_DIR)
+        # Buffers are shared when they are used (evaluation), not in every step as DistributedDataParallel would.
+        self._run_model = create_ddp_model(self.model, broadcast_buffers=False)
+        logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
+        with self._stop, EventStorage(self.start_iter) as self.storage:
+            loader = None
+            self.iter = self.start_iter
+            try:
+                if self.start_iter < self.max_iter:
+                    loader = build_train_loader(self.cfg, self.start_iter)
+                    self._data = iter(loader)
+                self.before_train()
+                self._loop()
+            finally:
+                self.after_train()
+                self._data = None
+            self._report_data(loader)
+        return self.results
+
+    def _loop(self):
+        if self.start_iter >= self.max_iter:
+            logger.info("Nothing left to train: iteration %d of %d", self.start_iter, self.max_iter)
+            if self.cfg.DATASETS.TEST:
+                self.evaluate()
+            return
+        try:
+            for self.iter in range(self.start_iter, self.max_iter):
+                self.before_step()
+                self.run_step()
+                self.after_step()
+                if self._metrics.stop_agreed:
+                    raise EvaluationStopped
+            self.iter += 1
+        except EvaluationStopped:
+            self._stop_early()
+
+    def run_step(self):
+        """One iteration: data, forward, backward, clipping, update."""
+        seed_everything(self.seed, comm.get_rank(), self.iter)
+        start = time.perf_counter()
+        batch = next(self._data)
+        waited = time.perf_counter() - start
+        rate = self.schedule.apply(self.optimizer, self.iter)
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            losses = self._run_model(batch)
+        total = sum(losses.values())
+        self.scaler.scale(total).backward()
+        norm = None
+        if self.clip_gradients.enabled:
+            self.scaler.unscale_(self.optimizer)
+            norm = self.clip_gradients()
+        metrics = self._metrics.put(
+            {"total_loss": total, **losses},
+            iteration=self.iter,
+            file_names=[item.get("file_name", "?") for item in batch],
+            # Under a scaler a gradient may overflow: the step is then skipped and the scale lowered.
+            gradient_norm=None if self.scaler.is_enabled() else norm,
+            wants_stop=self._stop.signum != 0,
+        )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._note(metrics)
+        self.storage.put_scalar("data_time", waited)
+        self.storage.put_scalar("lr", rate, smoothing_hint=False)
+
+    def _autocast(self):
+        if self.amp_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.amp_dtype)
+
+    def _note(self, metrics):
+        for name, value in (metrics or {}).items():
+            self.storage.put_scalar(name, value)
+
+    def flush_metrics(self):
+        """Bring in the numbers of the step under way. Collective with several processes.
+
+        Raises:
+            DivergenceError: they are not finite.
+        """
+        self._note(self._metrics.flush())
+
+    def after_step(self):
+        """Run the hooks, after the numbers they need have come in."""
+        if hooks.is_due(self, self.cfg.SOLVER.LOG_PERIOD):
+            self.flush_metrics()  # here, because all processes must take part, and only the first one writes
+        super().after_step()
+
+    def _stop_early(self):
+        signum = max(comm.all_gather(self._stop.signum))
+        self.save(f"model_{self.iter:07d}.pth")
+        logger.info(
+            "Stopped by a signal after iteration %d; everything is saved in %s, go on with the same command and --resume",
+            self.iter, self.cfg.OUTPUT_DIR,
+        )  # fmt: skip
+        sys.exit(128 + signum)
+
+    # ---------------------------------------------------------------- evaluation, saving
+
+    @contextlib.contextmanager
+    def averaged_weights(self):
+        """Within the block the model has the averaged weights, if ``SOLVER.EMA`` is on."""
+        with self.ema.swapped_in() if self.ema is not None else contextlib.nullcontext():
+            yield
+
+    def evaluate(self):
+        """Evaluate the present weights (averaged with ``TEST.USE_EMA``) and keep the figures in ``self.results``."""
+        self.flush_metrics()
+        share_buffers(self.model)
+        alone = comm.get_world_size() == 1
+        with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
+            share_buffers(self.model)
+            self.results = evaluate(
+                self.cfg,
+                self.model,
+                build_evaluator=self.build_evaluator,
+                should_stop=(lambda: self._stop.signum != 0) if alone else None,
+            )
+        for name, value in flat_figures(self.results).items():
+            self.storage.put_scalar(name, value, smoothing_hint=False)
+
+    def save(self, name):
+        """Save everything that ``--resume`` needs as ``OUTPUT_DIR/name``. Collective with several processes.
+
+        Raises:
+            DivergenceError: the last loss or a weight is not finite; nothing is written.
+            CheckpointError: the file cannot be written.
+        """
+        self.flush_metrics()
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+            raise DivergenceError(
+                f"a weight became non-finite by iteration {self.iter}; lower SOLVER.BASE_LR or turn on "
+                "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
+            )
+        content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
+        content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
+        if self.ema is None:
+            prepare(self.model)
+            content["model"] = self.model.state_dict()
+        else:
+            content["raw"] = self.model.state_dict()
+            with self.averaged_weights():
+                prepare(self.model)
+                content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
+        if comm.is_main_process():
+            save_checkpoint(self.cfg.OUTPUT_DIR, name, content)
+
+    def _report_data(self, loader):
+        """Say at the end what of the data could not be used, in any process."""
+        lines = comm.gather(loader.report_lines() if loader is not None else [])
+        for line in dict.fromkeys(line for process in lines for line in process):
+            logger.warning("Data: %s", line)
+
+    @classmethod
+    def test(cls, cfg, model):
+        """Evaluate a model that has its weights; see :func:`rle_onestage.engine.inference.evaluate`."""
+        return evaluate(cfg, model, build_evaluator=cls.build_evaluator)
+
+
+def amp_dtype(cfg, device):
+    """The type of automatic mixed precision that this device can do, or None when it is off."""
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    dtype = getattr(torch, cfg.SOLVER.AMP.DTYPE)
+    if dtype == torch.float16 and device.type != "cuda":
+        logger.warning("SOLVER.AMP.DTYPE float16 is for CUDA: using bfloat16 on %s.", device)
+        return torch.bfloat16
+    if dtype == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        logger.warning("This GPU has no bfloat16: using float16 for SOLVER.AMP.DTYPE.")
+        return torch.float16
+    return dtype
+
+
+@torch.no_grad()
+def share_buffers(model):
+    """Give every process the first one's buffers (statistics of batch norm), so that all evaluate the same model."""
+    if comm.get_world_size() == 1:
+        return
+    for buffer in bare(model).buffers():
+        torch.distributed.broadcast(buffer, 0)
+
+
+def evaluate_only(cfg, resume=False):
+    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or the last checkpoint with ``resume``), evaluate.
+
+    Returns:
+        The figures, see :func:`rle_onestage.engine.inference.evaluate`.
+
+    Raises:
+        CheckpointError: no weights are named, or they do not fit exactly.
+    """
+    path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
+    if not path:
+        raise CheckpointError(
+            "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
+            f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
+        )
+    model = Trainer.build_model(cfg)
+    load_weights(model, path, strict=True, use_ema=cfg.TEST.USE_EMA)
+    return Trainer.test(cfg, model)

@@ -1,0 +1,123 @@
+"""Does a config make sense? Values and how they fit together, before anything expensive starts."""
+
+import math
+
+from detectron2.config import CfgNode as CN
+
+from rle_onestage.errors import ConfigError
+
+CHOICES = {
+    "MODEL.RLE_ONESTAGE.STYLE": ("fcos", "centernet"),
+    "MODEL.RLE_ONESTAGE.DENSITY": ("rle", "rle_released", "laplace", "gaussian", "flow", "l1", "l2"),
+    "MODEL.RLE_ONESTAGE.PRESET": ("laplace", "gaussian"),
+    "MODEL.RLE_ONESTAGE.SIGMA.FORM": ("softplus", "sigmoid", "box"),
+    "MODEL.RLE_ONESTAGE.HEAD.CONV": ("full", "separable"),
+    "MODEL.RLE_ONESTAGE.ASSIGN.NAME": ("dynamic", "center", "peak"),
+    "SOLVER.OPTIMIZER": ("SGD", "AdamW"),
+    "SOLVER.AMP.DTYPE": ("bfloat16", "float16"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("norm", "full_model", "value"),
+    "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR"),
+    "SOLVER.WARMUP_METHOD": ("linear", "constant"),
+    "INPUT.FORMAT": ("BGR", "RGB"),
+}
+AT_LEAST_ONE = (
+    "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS",
+    "MODEL.RLE_ONESTAGE.HEAD.CHANNELS",
+    "MODEL.RLE_ONESTAGE.HEAD.EMBEDDING",
+    "MODEL.RLE_ONESTAGE.TEST.TOPK",
+    "SOLVER.IMS_PER_BATCH",
+    "SOLVER.MAX_ITER",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "SOLVER.LOG_PERIOD",
+    "TEST.DETECTIONS_PER_IMAGE",
+)
+NOT_NEGATIVE = (
+    "SOLVER.WARMUP_ITERS",
+    "SOLVER.WARMUP_FACTOR",
+    "SOLVER.WEIGHT_DECAY",
+    "SOLVER.EMA.WARMUP",
+    "TEST.EVAL_PERIOD",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.BACKBONE.FREEZE_AT",
+)
+# Groups in which every number counts or measures something, so that none may be negative.
+NOT_NEGATIVE_GROUPS = ("MODEL.RLE_ONESTAGE", "INPUT.POSE")
+
+
+def get(cfg, name):
+    """The value of a dotted key."""
+    for part in name.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def validate(cfg):
+    """Check values and their combinations.
+
+    Raises:
+        ConfigError: names the key, its value and what it may be.
+    """
+    for name, choices in CHOICES.items():
+        if get(cfg, name) not in choices:
+            raise ConfigError(f"{name} is {get(cfg, name)!r}; choose one of {', '.join(choices)}")
+    for name in AT_LEAST_ONE:
+        if get(cfg, name) < 1:
+            raise ConfigError(f"{name} is {get(cfg, name)}; it must be at least 1")
+    for name in NOT_NEGATIVE:
+        if get(cfg, name) < 0:
+            raise ConfigError(f"{name} is {get(cfg, name)}; it must not be negative")
+    for group in NOT_NEGATIVE_GROUPS:
+        _check_signs(get(cfg, group), group)
+    _check_solver(cfg)
+    _check_keypoints(cfg)
+    _check_style(cfg)
+
+
+def _check_signs(node, prefix):
+    for key, value in node.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, CN):
+            _check_signs(value, name)
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(number, (int, float)) and not isinstance(number, bool) and not number >= 0:
+                raise ConfigError(f"{name} is {value}; it must not be negative")
+
+
+def _check_solver(cfg):
+    solver = cfg.SOLVER
+    if not (solver.BASE_LR > 0 and math.isfinite(solver.BASE_LR)):
+        raise ConfigError(f"SOLVER.BASE_LR is {solver.BASE_LR}; it must be positive")
+    if not 0 <= solver.EMA.DECAY < 1:
+        raise ConfigError(f"SOLVER.EMA.DECAY is {solver.EMA.DECAY}; it must be at least 0 and below 1")
+    if solver.CLIP_GRADIENTS.ENABLED and not solver.CLIP_GRADIENTS.CLIP_VALUE > 0:
+        raise ConfigError(f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE is {solver.CLIP_GRADIENTS.CLIP_VALUE}; it must be positive")
+    steps = list(solver.STEPS)
+    if any(not isinstance(step, int) or step < 0 for step in steps) or steps != sorted(steps):
+        raise ConfigError(f"SOLVER.STEPS is {solver.STEPS}; it must be iterations in ascending order")
+
+
+def _check_keypoints(cfg):
+    joints, sigmas = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
+    if len(sigmas) not in (0, joints):
+        raise ConfigError(
+            f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is {joints}; "
+            "give one for each joint, or [] for those of the data set"
+        )
+    if any(isinstance(sigma, bool) or not isinstance(sigma, (int, float)) or not sigma > 0 for sigma in sigmas):
+        raise ConfigError(f"TEST.KEYPOINT_OKS_SIGMAS is {list(sigmas)}; every value must be a positive number")
+
+
+def _check_style(cfg):
+    model = cfg.MODEL.RLE_ONESTAGE
+    if not model.IN_FEATURES:
+        raise ConfigError("MODEL.RLE_ONESTAGE.IN_FEATURES is empty; name the backbone's levels, e.g. [p3, p4, p5]")
+    if model.STYLE == "centernet" and len(model.IN_FEATURES) != 1:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.IN_FEATURES is {list(model.IN_FEATURES)}, but STYLE centernet works on one level; "
+            "name one, e.g. [p2]"
+        )
+    if (model.STYLE == "centernet") != (model.ASSIGN.NAME == "peak"):
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.ASSIGN.NAME {model.ASSIGN.NAME!r} does not go with STYLE {model.STYLE!r}; "
+            "centernet goes with peak, fcos with dynamic or center"
+        )
