@@ -1,0 +1,159 @@
+"""Any timm network with a light feature pyramid, as a Detectron2 backbone."""
+
+import logging
+from typing import Sequence
+
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import CheckpointError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def make_norm(name: str, channels: int) -> nn.Module:
+    """"GN" (32 groups where they divide the channels) or "BN"."""
+    if name == "GN":
+        groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0)
+        return nn.GroupNorm(groups, channels)
+    if name == "BN":
+        return nn.BatchNorm2d(channels)
+    raise ConfigError(f"Norm '{name}' is not known; use 'GN' or 'BN'.")
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """Depthwise convolution that leaves bfloat16 autocast on CPUs.
+
+    oneDNN's bfloat16 gradient of strided depthwise convolutions is far slower than the float32 one (5 x 5, stride 2, 192
+    channels at 24 x 24, batch 16, one thread: 63 ms against 5 ms), and was half of a training step.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.device.type == "cpu" and self.training and torch.is_autocast_enabled("cpu")):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float()).to(x.dtype)
+
+
+def with_fast_depthwise(module: nn.Module) -> nn.Module:
+    """Make the depthwise convolutions of a module, which keeps its parameters, :class:`DepthwiseConv2d`."""
+    for part in module.modules():
+        if type(part) is nn.Conv2d and part.groups == part.in_channels > 1:
+            part.__class__ = DepthwiseConv2d
+    return module
+
+
+def conv_block(inputs: int, outputs: int, *, kind: str, norm: str, stride: int = 1) -> nn.Sequential:
+    """3 x 3 convolution, norm, SiLU. ``kind``: "full", or "separable" (depthwise then pointwise)."""
+    if kind == "full":
+        conv: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)]
+    elif kind == "separable":
+        conv = [
+            DepthwiseConv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+        ]
+    else:
+        raise ConfigError(f"Convolution '{kind}' is not known; use 'full' or 'separable'.")
+    return nn.Sequential(*conv, make_norm(norm, outputs), nn.SiLU(inplace=True))
+
+
+class TimmPyramid(Backbone):
+    """timm features with top-down additions (Lin et al., "Feature pyramid networks", CVPR 2017).
+
+    Args:
+        network: a timm model with ``features_only=True``.
+        out_features: names ``p2`` to ``p7``; the digit is the logarithm of the stride. Levels beyond the network's
+            last are made by convolutions of stride 2.
+        channels: of every output.
+        norm: "BN" or "GN".
+    """
+
+    def __init__(self, *, network: nn.Module, out_features: Sequence[str], channels: int, norm: str):
+        super().__init__()
+        self.network = with_fast_depthwise(network)
+        reductions = {r.bit_length() - 1: i for i, r in enumerate(network.feature_info.reduction())}
+        widths = network.feature_info.channels()
+        wanted = sorted(int(name[1:]) for name in out_features)
+        inner = [n for n in sorted(reductions) if n >= wanted[0]]
+        if not inner or inner[0] != wanted[0]:
+            raise ConfigError(
+                f"MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES wants p{wanted[0]}, but this network's features have the strides "
+                f"{sorted(network.feature_info.reduction())}."
+            )
+        self._sources = [reductions[n] for n in inner]
+        self.lateral = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(widths[reductions[n]], channels, 1, bias=False), make_norm(norm, channels)) for n in inner
+        )
+        self.output = nn.ModuleList(
+            conv_block(channels, channels, kind="separable", norm=norm) if f"p{n}" in out_features else nn.Identity()
+            for n in inner
+        )
+        extra = [n for n in range(inner[-1] + 1, wanted[-1] + 1)]
+        self.extra = nn.ModuleList(conv_block(channels, channels, kind="separable", norm=norm, stride=2) for _ in extra)
+        self._names = [f"p{n}" for n in inner + extra]
+        self._out_features = list(out_features)
+        self._out_feature_strides = {f"p{n}": 2**n for n in inner + extra}
+        self._out_feature_channels = {name: channels for name in self._names}
+        self._divisibility = 2 ** inner[-1]
+
+    @property
+    def size_divisibility(self) -> int:
+        """Input sides are padded to a multiple of this, so that the top-down additions fit."""
+        return self._divisibility
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """``image``: (B, 3, H, W). Returns the maps (B, C, H / stride, W / stride) by name."""
+        features = self.network(image)
+        top = None
+        maps = []
+        for source, lateral in zip(reversed(self._sources), reversed(self.lateral)):
+            inner = lateral(features[source])
+            top = inner if top is None else inner + F.interpolate(top, scale_factor=2.0, mode="nearest")
+            maps.append(top)
+        maps = [block(x) for block, x in zip(self.output, reversed(maps))]
+        for block in self.extra:
+            maps.append(block(maps[-1]))
+        return {name: x for name, x in zip(self._names, maps) if name in self._out_features}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and strides of the outputs, in Detectron2's manner."""
+        return {
+            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
+            for name in self._out_features
+        }
+
+
+def build_timm_network(name: str, *, pretrained: bool, drop_path: float, indices: Sequence[int] | None = None) -> nn.Module:
+    """A timm network that returns features.
+
+    Raises:
+        ConfigError: timm does not know the name. CheckpointError: its pretrained weights cannot be reached.
+    """
+    import timm
+
+    options = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        return timm.create_model(name, features_only=True, pretrained=pretrained, out_indices=indices, **options)
+    except (RuntimeError, TypeError) as error:
+        near = timm.list_models(f"*{name[:6]}*")[:3]
+        raise ConfigError(f"MODEL.RLE_ONESTAGE.TIMM.NAME '{name}' cannot be built by timm ({error}); near names: {near}.") from error
+    except Exception as error:  # the hub's client has error types of its own for every way of not being reachable
+        if not pretrained:
+            raise
+        raise CheckpointError(
+            f"The pretrained weights of timm's '{name}' cannot be reached ({type(error).__name__}); set "
+            "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED False to start from scratch, or give a file by MODEL.WEIGHTS."
+        ) from error
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_fpn_backbone(cfg, input_shape: ShapeSpec) -> TimmPyramid:
+    """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.TIMM``."""
+    options = cfg.MODEL.RLE_ONESTAGE.TIMM
+    network = build_timm_network(options.NAME, pretrained=options.PRETRAINED, drop_path=options.DROP_PATH)
+    return TimmPyramid(
+        network=network, out_features=options.OUT_FEATURES, channels=options.FPN_CHANNELS, norm=options.NORM
+    )

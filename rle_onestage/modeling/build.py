@@ -1,0 +1,123 @@
+"""From the config to the parts of the architecture: the only reader of ``cfg`` among the model's files."""
+
+from typing import Sequence
+
+from torch import nn
+
+from ..errors import ConfigError
+from ..skeleton import COCO
+from .assignment import CenterAssigner, DynamicAssigner, PeakAssigner
+from .codec import SigmaCodec
+from .criterion import Criterion
+from .decode import Decoder
+from .density import build_density
+from .head import PoseHead
+from .refine import JointRefinement
+
+
+def oks_sigmas(cfg) -> list[float]:
+    """COCO's OKS sigmas of the config's joints.
+
+    ``TEST.KEYPOINT_OKS_SIGMAS``, or COCO's where there are 17 joints, or a stand-in of COCO's mean.
+
+    Raises:
+        ConfigError: if their number is not ``MODEL.RLE_ONESTAGE.NUM_KEYPOINTS``.
+    """
+    joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+    given = list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+    if not given:
+        coco = list(COCO.sigmas)
+        return coco if joints == len(coco) else [sum(coco) / len(coco)] * joints
+    if len(given) != joints:
+        raise ConfigError(
+            f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} numbers, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is {joints}; give one per joint."
+        )
+    return given
+
+
+def build_assigner(cfg, sigmas: Sequence[float]):
+    """The assigner of the config; ``centernet`` has one only."""
+    options = cfg.MODEL.RLE_ONESTAGE
+    if options.STYLE == "centernet":
+        return PeakAssigner()
+    if options.ASSIGN.NAME == "center":
+        return CenterAssigner(radius=options.ASSIGN.RADIUS, level_sizes=options.ASSIGN.LEVEL_SIZES)
+    return DynamicAssigner(
+        topk=options.ASSIGN.TOPK, radius=options.ASSIGN.RADIUS, oks_widen=options.ASSIGN.OKS_WIDEN, sigmas=sigmas
+    )
+
+
+def _check_features(cfg, backbone: nn.Module) -> None:
+    options = cfg.MODEL.RLE_ONESTAGE
+    refine = [options.REFINE.IN_FEATURE] if options.REFINE.STEPS else []
+    for key, names in (("IN_FEATURES", options.IN_FEATURES), ("REFINE.IN_FEATURE", refine)):
+        for name in names:
+            if name not in backbone.output_shape():
+                raise ConfigError(
+                    f"MODEL.RLE_ONESTAGE.{key} names '{name}', but the backbone '{cfg.MODEL.BACKBONE.NAME}' gives "
+                    f"{sorted(backbone.output_shape())}; choose among these."
+                )
+    if options.STYLE == "centernet" and len(options.IN_FEATURES) != 1:
+        raise ConfigError("MODEL.RLE_ONESTAGE.STYLE centernet works on one level; give one name in IN_FEATURES.")
+
+
+def build_parts(cfg, backbone: nn.Module) -> dict:
+    """Keyword arguments of :class:`RLEOneStage`.
+
+    Raises:
+        ConfigError: for values that do not fit one another.
+    """
+    _check_features(cfg, backbone)
+    options, shapes, sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), oks_sigmas(cfg)
+    head_options, test, weights = options.HEAD, options.TEST, options.LOSS
+    codec = {"form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR}
+    head = PoseHead(
+        in_channels=shapes[options.IN_FEATURES[0]].channels,
+        num_levels=len(options.IN_FEATURES),
+        num_joints=options.NUM_KEYPOINTS,
+        channels=head_options.CHANNELS,
+        num_convs=head_options.NUM_CONVS,
+        conv=head_options.CONV,
+        norm=head_options.NORM,
+        embedding=head_options.EMBEDDING,
+        prior_prob=head_options.PRIOR_PROB,
+        quality=head_options.QUALITY,
+        sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
+    )
+    density = build_density(
+        options.DENSITY, preset=options.PRESET, couplings=options.FLOW.COUPLINGS, hidden=options.FLOW.HIDDEN
+    )
+    return {
+        "backbone": backbone,
+        "in_features": options.IN_FEATURES,
+        "head": head,
+        "assigner": build_assigner(cfg, sigmas),
+        "criterion": Criterion(
+            density=density, sigmas=sigmas, flow_warmup=options.FLOW.WARMUP_ITERS,
+            weights={name.lower(): value for name, value in weights.items()},
+        ),
+        "decoder": Decoder(
+            sigmas=sigmas, topk=test.TOPK, score_thresh=test.SCORE_THRESH, max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
+            box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS, use_peaks=options.STYLE == "centernet",
+            person_power=test.PERSON_POWER, quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
+        ),
+        "refinement": _build_refinement(options, shapes, codec),
+        "refine_feature": options.REFINE.IN_FEATURE,
+        "refine_steps": options.REFINE.STEPS,
+        "refine_per_person": options.REFINE.PER_PERSON,
+        "refine_noise": options.REFINE.NOISE,
+        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+        "pixel_std": cfg.MODEL.PIXEL_STD,
+        "input_format": cfg.INPUT.FORMAT,
+    }
+
+
+def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | None:
+    if not options.REFINE.STEPS:
+        return None
+    shape = shapes[options.REFINE.IN_FEATURE]
+    return JointRefinement(
+        in_channels=shape.channels, stride=shape.stride, num_joints=options.NUM_KEYPOINTS,
+        channels=options.REFINE.CHANNELS, embedding=options.HEAD.EMBEDDING, norm=options.HEAD.NORM,
+        sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),
+    )

@@ -1,0 +1,79 @@
+"""The one parametrisation of boxes, joints and sigmas: encode beside decode. All in float32."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def decode_boxes(distances: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
+    """Boxes (..., 4) in pixels from left, top, right, bottom distances (..., 4) in strides at ``xy`` (..., 2)."""
+    distances = distances.float() * stride[..., None]
+    return torch.cat([xy - distances[..., :2], xy + distances[..., 2:]], -1)
+
+
+def encode_boxes(boxes: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
+    """Inverse of :func:`decode_boxes`; negative distances where ``xy`` is outside the box."""
+    return torch.cat([xy - boxes[..., :2], boxes[..., 2:] - xy], -1) / stride[..., None]
+
+
+def decode_joints(offset: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
+    """Joints (P, K, 2) in pixels: ``location + stride * offset``.
+
+    Args:
+        offset: (P, K, 2) in strides. xy: (P, 2) or (P, K, 2) in pixels. stride: (P,) pixels.
+    """
+    origin = xy if xy.dim() == offset.dim() else xy[:, None]
+    return origin + offset.float() * stride[:, None, None]
+
+
+def encode_joints(joints: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
+    """Inverse of :func:`decode_joints`."""
+    origin = xy if xy.dim() == joints.dim() else xy[:, None]
+    return (joints - origin) / stride[:, None, None]
+
+
+class SigmaCodec:
+    """Spread in pixels from the network's raw number.
+
+    Args:
+        form: "softplus": ``stride * (floor + softplus(raw + c))``; "sigmoid": ``stride * (floor + sigmoid(raw + c))``, the
+            paper's, below one stride; "box": the first with the person's size, the square root of its predicted box's
+            area, over 16 in place of the stride.
+        floor: smallest sigma in strides, which bounds the likelihood.
+        init: sigma in strides where the raw number is 0; ``c`` follows from it.
+    """
+
+    def __init__(self, *, form: str, floor: float, init: float):
+        self.form, self.floor = form, floor
+        start = max(init - floor, 1e-3)
+        if form == "sigmoid":
+            start = min(start, 0.9)
+            self.shift = math.log(start / (1 - start))
+        else:
+            self.shift = start + math.log(-math.expm1(-start))
+
+    def decode(self, raw: Tensor, unit: Tensor) -> Tensor:
+        """Spread (P, K, 2) in pixels.
+
+        Args:
+            raw: (P, K, 2). unit: (P,) pixels, from :meth:`unit`.
+        """
+        raw = raw.float() + self.shift
+        value = torch.sigmoid(raw) if self.form == "sigmoid" else F.softplus(raw)
+        return (self.floor + value) * unit[:, None, None]
+
+    def encode(self, sigma: Tensor, unit: Tensor) -> Tensor:
+        """Inverse of :meth:`decode`, for spreads above the floor."""
+        value = sigma / unit[:, None, None] - self.floor
+        if self.form == "sigmoid":
+            return torch.logit(value) - self.shift
+        return value + torch.log(-torch.expm1(-value)) - self.shift
+
+    def unit(self, stride: Tensor, boxes: Tensor) -> Tensor:
+        """The unit (P,) of sigma in pixels at candidates with a stride (P,) and predicted boxes (P, 4)."""
+        if self.form != "box":
+            return stride
+        size = (boxes[:, 2:] - boxes[:, :2]).detach().clamp(min=1).prod(-1).sqrt()
+        return size / 16

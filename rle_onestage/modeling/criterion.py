@@ -1,0 +1,153 @@
+"""The losses of a batch: owns the density, the weights and the normalisers."""
+
+from typing import NamedTuple
+
+import torch
+from detectron2.utils import comm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..oks import joint_oks
+from .assignment import Assignment, Pairs
+from .codec import decode_boxes
+from .density import Density
+from .locations import Locations
+from .losses import giou_loss, varifocal_loss
+from .outputs import DenseOutputs, Poses, Targets
+from .targets import Matched, take
+
+
+class Stage(NamedTuple):
+    """Poses of one stage, and which candidate each belongs to."""
+
+    poses: Poses  # of n rows
+    index: Tensor  # (n,) int64 into P
+
+
+class Predictions(NamedTuple):
+    """All that the network says about a batch."""
+
+    dense: DenseOutputs
+    coarse: Poses  # of all P candidates
+    refined: list[Stage]  # one for each pass; empty without refinement
+    denoised: Stage | None  # the refinement started at noisy true joints
+
+
+def global_mean(value: Tensor) -> Tensor:
+    """Sum over the processes over their number: dividing by it makes averaged gradients those of the global batch."""
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(value)
+    return value / comm.get_world_size()
+
+
+def _rows(poses: Poses, index: Tensor) -> Poses:
+    return Poses(*(field[index] for field in poses))
+
+
+class Criterion(nn.Module):
+    """Sees dense outputs, poses and targets, never the network.
+
+    Args:
+        density: of the last stage's residuals; earlier stages use its preset alone.
+        sigmas: (K,) COCO's OKS sigmas, for the quality target.
+        weights: factors of the losses: "person", "box", "quality", "pose", "refine", "presence".
+        flow_warmup: iterations with the preset alone.
+    """
+
+    # The nodes of the normaliser follow the flow at this interval of iterations; between, they are a slightly older
+    # rule for the same integral.
+    REFRESH_EVERY = 25
+
+    def __init__(self, *, density: Density, sigmas: list[float], weights: dict[str, float], flow_warmup: int):
+        super().__init__()
+        self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
+        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
+
+    def forward(self, predictions: Predictions, pairs: Pairs, assignment: Assignment, locations: Locations,
+                targets: Targets, iteration: int) -> dict[str, Tensor]:
+        """Weighted scalar losses by name, ``loss_*``; their sum is to be minimised.
+
+        In a batch without people the sums are empty, not absent, so that every output still has a gradient.
+        """
+        positive = (assignment.person >= 0).nonzero()[:, 0]
+        stages = [Stage(_rows(predictions.coarse, positive), positive), *predictions.refined]
+        people = [self._people(stage.index, pairs, assignment, targets) for stage in stages]
+        weights = [self._joint_weights(stage.index, p, assignment) for stage, p in zip(stages, people)]
+        # A person of whom no joint is labelled was not looked at joint by joint: it says nothing of presence.
+        looked_at = people[0].labelled.any(1).float()[:, None] * assignment.target[positive, None]
+        sums = [assignment.target.sum(), looked_at.sum(), *(w.sum() for w in weights)]
+        if predictions.denoised:
+            noisy_people = self._people(predictions.denoised.index, pairs, assignment, targets)
+            noisy_weight = self._joint_weights(predictions.denoised.index, noisy_people, assignment)
+            sums.append(noisy_weight.sum())
+        norm = global_mean(torch.stack(sums)).clamp(min=1).unbind()
+
+        losses = self._dense_losses(predictions.dense, pairs, assignment, locations, people[0], positive, norm[0])
+        presence = F.binary_cross_entropy_with_logits(
+            stages[0].poses.presence, people[0].labelled.float(), reduction="none"
+        ).mean(1, keepdim=True)
+        losses["presence"] = (presence * looked_at).sum() / norm[1]
+        for number, (stage, person, weight) in enumerate(zip(stages, people, weights)):
+            final = number == len(stages) - 1
+            nll = self._nll(stage.poses, person, weight, final=final, iteration=iteration)
+            losses["pose" if number == 0 else f"refine{number}"] = (nll * weight).sum() / norm[2 + number]
+        if predictions.denoised:
+            nll = self._denoising(predictions.denoised.poses, noisy_people)
+            losses["denoise"] = (nll * noisy_weight).sum() / norm[-1]
+        if predictions.dense.quality.numel():
+            losses["quality"] = self._quality(predictions.dense, stages[-1], people[-1], pairs, assignment)
+        factor = {"denoise": "refine", **{f"refine{i}": "refine" for i in range(1, len(stages))}}
+        return {f"loss_{name}": loss * self.weights[factor.get(name, name)] for name, loss in losses.items()}
+
+    @staticmethod
+    def _people(index: Tensor, pairs: Pairs, assignment: Assignment, targets: Targets) -> Matched:
+        return take(targets, pairs.candidates.image[index], assignment.person[index])
+
+    @staticmethod
+    def _joint_weights(index: Tensor, people: Matched, assignment: Assignment) -> Tensor:
+        """(n, K): a candidate counts as much as its target."""
+        return people.labelled.float() * assignment.target[index, None]
+
+    @staticmethod
+    def _dense_losses(dense: DenseOutputs, pairs: Pairs, assignment: Assignment, locations: Locations, people: Matched,
+                      positive: Tensor, norm: Tensor) -> dict[str, Tensor]:
+        image, location = pairs.candidates
+        target = torch.zeros_like(dense.person)
+        target[image, location] = assignment.target
+        weight = torch.where(target > 0, 1.0, pairs.background)
+        person = (varifocal_loss(dense.person, target) * weight).sum() / norm
+        image, location = image[positive], location[positive]
+        boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
+        box = (giou_loss(boxes, people.boxes) * assignment.target[positive]).sum() / norm
+        return {"person": person, "box": box}
+
+    def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
+        """(n, K) nats per joint, in pixels; 0 where unlabelled.
+
+        Only labelled joints pass through the density: the flow is paid per label.
+        """
+        chosen = weight > 0
+        residual = (people.joints[chosen] - poses.mu[chosen]) / poses.sigma[chosen]
+        preset_only = not final or iteration < self.flow_warmup
+        if final:
+            self.density.fit(residual.detach())
+            if not preset_only and iteration % self.REFRESH_EVERY == 0:
+                self.density.refresh()
+        nll = self.density.nll(residual, poses.sigma[chosen], preset_only=preset_only)
+        return torch.zeros_like(weight).masked_scatter(chosen, nll)
+
+    def _denoising(self, poses: Poses, people: Matched) -> Tensor:
+        """(n, K) the preset's likelihood with sigma held: the artificial starts shall not decide what sigma says."""
+        sigma = poses.sigma.detach()
+        return self.density.nll((people.joints - poses.mu) / sigma, sigma, preset_only=True)
+
+    def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs, assignment: Assignment) -> Tensor:
+        """Cross entropy of the quality logit with the OKS of the final pose."""
+        image, location = (index[stage.index] for index in pairs.candidates)
+        distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)
+        labelled = people.labelled.float()
+        count = labelled.sum(1)
+        oks = (joint_oks(distance2, people.area, self.sigmas) * labelled).sum(1) / count.clamp(min=1)
+        weight = assignment.target[stage.index] * (count > 0)
+        loss = F.binary_cross_entropy_with_logits(dense.quality[image, location], oks, reduction="none")
+        return (loss * weight).sum() / global_mean(weight.sum()).clamp(min=1)

@@ -1,0 +1,144 @@
+"""From predictions to people: a fixed number of candidates, whatever the picture holds."""
+
+from typing import NamedTuple
+
+import torch
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from ..oks import expected_joint_oks
+from .codec import decode_boxes
+from .density import Density
+from .locations import Locations
+from .nms import box_overlap, peaks, pose_overlap, suppress
+from .outputs import Candidates, DenseOutputs, Poses
+
+
+class People(NamedTuple):
+    """N candidates of each image, duplicates marked; static shapes, in pixels of the network's input."""
+
+    boxes: Tensor  # (B, N, 4)
+    scores: Tensor  # (B, N)
+    joints: Tensor  # (B, N, K, 3) x, y, expected OKS
+    sigmas: Tensor  # (B, N, K, 2) standard deviations
+    presence: Tensor  # (B, N, K) probabilities
+    kept: Tensor  # (B, N) bool, False for what is suppressed
+
+
+class Decoder(nn.Module):
+    """Scores, suppression, and a small table of the density, so that inference needs no flow.
+
+    Args:
+        sigmas: (K,) COCO's OKS sigmas.
+        topk: candidates an image. score_thresh: of what is returned. max_people: returned at most.
+        box_nms, oks_nms: thresholds of suppression; 1 turns one off.
+        use_peaks: candidates are maxima of their neighbourhood (centernet style).
+        person_power, quality_power, oks_power: exponents of the score's factors.
+    """
+
+    TABLE = 20  # bins per axis of the density's table
+
+    def __init__(self, *, sigmas: list[float], topk: int, score_thresh: float, max_people: int, box_nms: float,
+                 oks_nms: float, use_peaks: bool, person_power: float, quality_power: float, oks_power: float):
+        super().__init__()
+        self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
+        self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
+        self.person_power, self.quality_power, self.oks_power = person_power, quality_power, oks_power
+        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
+        self.register_buffer("nodes", torch.zeros(self.TABLE**2, 2))  # about the mean, in units of the spread
+        self.register_buffer("weights", torch.zeros(self.TABLE**2))
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("std", torch.ones(2))
+        # Sums over the training people of COCO's area and of the box's: their ratio turns boxes into areas.
+        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float64))
+
+    @torch.no_grad()
+    def set_density(self, density: Density) -> None:
+        """Take the table of a density whose nodes are fresh."""
+        nodes, weights, mean, std = density.table(self.TABLE)
+        self.nodes.zero_()
+        self.weights.zero_()
+        self.nodes[: len(nodes)] = nodes - mean
+        self.weights[: len(nodes)] = weights
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    @torch.no_grad()
+    def count_areas(self, areas: Tensor, boxes: Tensor) -> None:
+        """Add training people: areas (n,) and boxes (n, 4) in pixels."""
+        box = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+        self.area_sums += torch.stack([areas.sum(), box.sum()]).to(self.area_sums)
+
+    def select(self, dense: DenseOutputs, locations: Locations) -> tuple[Candidates, Tensor]:
+        """The ``topk`` best locations of each image: B x N flat candidates, and their person scores (B, N)."""
+        score = torch.sigmoid(dense.person).pow(self.person_power)
+        if dense.quality.numel() and self.quality_power:
+            score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
+        if self.use_peaks:
+            height, width = locations.shapes[0]
+            score = score * peaks(score.view(-1, 1, height, width)).flatten(1)
+        score, location = score.topk(min(self.topk, score.shape[1]), 1)
+        image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
+        return Candidates(image.flatten(), location.flatten()), score
+
+    def forward(self, dense: DenseOutputs, poses: Poses, candidates: Candidates, score: Tensor,
+                locations: Locations) -> People:
+        """Everything but the cut to people, over raw tensors with static shapes."""
+        image, location = candidates
+        boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
+        joints = poses.mu + poses.sigma * self.mean
+        area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1) * (self.area_sums[0] / self.area_sums[1]).float()
+        expected = expected_joint_oks(poses.sigma, area, self.sigmas, self.nodes, self.weights)  # (B N, K)
+        presence = torch.sigmoid(poses.presence)
+        person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
+        shape = score.shape
+        score = score * person_oks.view(shape).pow(self.oks_power)
+        boxes, area = boxes.view(*shape, 4), area.view(shape)
+        joints = torch.cat([joints, expected[..., None]], -1).view(*shape, -1, 3)
+        return People(
+            boxes=boxes,
+            scores=score,
+            joints=joints,
+            sigmas=(poses.sigma * self.std).view(*shape, -1, 2),
+            presence=presence.view(*shape, -1),
+            kept=self._unique(boxes, joints[..., :2], area, score),
+        )
+
+    def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor) -> Tensor:
+        kept = torch.ones_like(score, dtype=torch.bool)
+        if self.use_peaks:
+            return kept
+        overlap = torch.zeros(*score.shape, score.shape[1], device=score.device)
+        if self.box_nms < 1:
+            overlap = torch.maximum(overlap, box_overlap(boxes) / max(self.box_nms, 1e-6))
+        if self.oks_nms < 1:
+            overlap = torch.maximum(overlap, pose_overlap(joints, area, self.sigmas) / max(self.oks_nms, 1e-6))
+        return suppress(overlap, score, 1.0)
+
+    def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):
+        """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).
+
+        Args:
+            image_sizes: (height, width) of each input without padding. output_sizes: as asked for by the dataset dicts.
+        """
+        kept = people.kept & (people.scores > self.score_thresh)
+        order = torch.where(kept, people.scores, -1.0).argsort(dim=1, descending=True)[:, : self.max_people]
+        # One transfer of one table, whatever the number of images and people.
+        numbers = kept.gather(1, order).sum(1).tolist()
+        result = []
+        for row, (index, number) in enumerate(zip(order, numbers)):
+            index = index[:number]
+            (height, width), (out_height, out_width) = image_sizes[row], output_sizes[row]
+            scale = people.boxes.new_tensor([out_width / width, out_height / height])
+            instances = Instances((out_height, out_width))
+            boxes = Boxes(people.boxes[row, index] * scale.repeat(2))
+            boxes.clip((out_height, out_width))
+            instances.pred_boxes = boxes
+            instances.scores = people.scores[row, index]
+            instances.pred_classes = torch.zeros_like(index)
+            joints = people.joints[row, index]
+            instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)
+            instances.pred_keypoint_sigmas = people.sigmas[row, index] * scale
+            instances.pred_keypoint_presence = people.presence[row, index]
+            result.append(instances)
+        return result

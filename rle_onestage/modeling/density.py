@@ -1,0 +1,174 @@
+"""The densities of the standardised residual ``e = (y - mu) / sigma``, and their likelihoods.
+
+The density of a label is ``p(y) = q(e) / (sigma_x sigma_y)``, in pixels; the loss is ``-log q(e) + log sigma_x + log
+sigma_y``, in nats per joint. Presets have unit variance per coordinate, so that sigma is a standard deviation:
+Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
+
+RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
+``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its gradient.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .flow import RealNVP
+from .quadrature import Cubature, condense
+
+
+def log_laplace(e: Tensor) -> Tensor:
+    """Log-density (...) of the Laplace preset at ``e`` (..., 2)."""
+    return (-math.sqrt(2) * e.abs() - 0.5 * math.log(2)).sum(-1)
+
+
+def log_gaussian(e: Tensor) -> Tensor:
+    """Log-density (...) of the Gaussian preset at ``e`` (..., 2)."""
+    return (-0.5 * e.square() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+PRESETS = {"laplace": log_laplace, "gaussian": log_gaussian}
+
+
+class Density(nn.Module):
+    """A preset with a learned sigma (``laplace``, ``gaussian``) or a fixed one (``l1``, ``l2``).
+
+    Args:
+        preset: "laplace" or "gaussian".
+        learns_sigma: with False the spread is one stride for every joint, and only its reported value is fitted.
+    """
+
+    def __init__(self, *, preset: str, learns_sigma: bool = True):
+        super().__init__()
+        self.preset = PRESETS[preset]
+        self.learns_sigma = learns_sigma
+        self.cubature = Cubature()
+        # Reported standard deviation in units of the spread; 1 where sigma is learned.
+        self.register_buffer("fitted", torch.ones(()))
+
+    def log_q(self, e: Tensor) -> Tensor:
+        """Log-density (...) of residuals ``e`` (..., 2)."""
+        return self.preset(e)
+
+    def nll(self, e: Tensor, sigma: Tensor, *, preset_only: bool = False) -> Tensor:
+        """Negative log-likelihood (...) in nats per joint; never clamped, and normally of either sign.
+
+        Args:
+            e: (..., 2) standardised residuals.
+            sigma: (..., 2) spread in pixels.
+            preset_only: use the preset in place of the learned density.
+        """
+        log_q = self.preset(e) if preset_only else self.log_q(e)
+        return torch.log(sigma).sum(-1) - log_q
+
+    @torch.no_grad()
+    def fit(self, e: Tensor, momentum: float = 0.01) -> None:
+        """Follow the size of the residuals ``e`` (n, 2), so that a fixed sigma can be reported in the end."""
+        if not self.learns_sigma and e.numel():
+            self.fitted.lerp_(e.square().mean().clamp(max=1e4).sqrt(), momentum)
+
+    @torch.no_grad()
+    def refresh(self, tolerance: float = 2e-4) -> None:
+        """Place the quadrature nodes anew for the present weights."""
+        self.cubature.adapt(self._log_unnormalised, tolerance)
+
+    def _log_unnormalised(self, e: Tensor) -> Tensor:
+        return self.preset(e)
+
+    @torch.no_grad()
+    def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Quadrature of q in at most ``count`` x ``count`` nodes. Call :meth:`refresh` first if the weights have changed.
+
+        Returns:
+            Nodes (Q, 2), weights (Q,) with the sum 1, mean (2,) and standard deviation (2,) of q, in units of the spread.
+        """
+        e, log_weight = self.cubature.nodes()
+        weight = torch.softmax(log_weight + self._log_unnormalised(e), 0)
+        e = e * self.fitted
+        mean = weight @ e
+        std = (weight @ (e - mean).square()).sqrt()
+        return *condense(e, weight, mean, std, count), mean, std
+
+    def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
+        """The nodes and weights of :meth:`table`."""
+        return self.table(count)[:2]
+
+
+class FlowDensity(Density):
+    """``flow``: the flow alone. ``rle``: preset times flow over their normaliser."""
+
+    def __init__(self, *, preset: str, residual: bool, couplings: int = 6, hidden: int = 64):
+        super().__init__(preset=preset)
+        self.flow = RealNVP(couplings=couplings, hidden=hidden)
+        self.residual = residual
+
+    def _log_unnormalised(self, e: Tensor) -> Tensor:
+        log_g = self.flow.log_prob(e)
+        return self.preset(e) + log_g if self.residual else log_g
+
+    def log_z(self) -> Tensor:
+        """Log of the normaliser, with its gradient; 0 for the flow alone."""
+        e, log_weight = self.cubature.nodes()
+        return torch.logsumexp(log_weight + self._log_unnormalised(e), 0)
+
+    def log_q(self, e: Tensor) -> Tensor:
+        if not self.residual:
+            return self._log_unnormalised(e)
+        # One pass of the flow for labels and nodes together: the small networks cost mostly their overhead.
+        nodes, log_weight = self.cubature.nodes()
+        both = torch.cat([e.reshape(-1, 2), nodes])
+        log_qg = self._log_unnormalised(both)
+        count = len(both) - len(nodes)
+        log_z = torch.logsumexp(log_weight + log_qg[count:], 0)
+        return log_qg[:count].view(e.shape[:-1]) - log_z
+
+
+class ReleasedDensity(Density):
+    """``rle_released``: the sum that the authors' released code minimises, for comparison with published runs.
+
+    Per joint it adds, over the two coordinates, ``log sigma - log G(e)`` and ``log(2 sigma) + |e|`` (Laplace of scale
+    sigma) or the Gaussian's counterpart: log sigma enters twice, the two-dimensional log G twice, and Z is missing. It is
+    not a likelihood; what is reported from it is the preset at that scale.
+    """
+
+    def __init__(self, *, preset: str, couplings: int = 6, hidden: int = 64):
+        super().__init__(preset=preset)
+        self.flow = RealNVP(couplings=couplings, hidden=hidden)
+        if preset == "laplace":
+            self.fitted.fill_(math.sqrt(2))  # the standard deviation of a Laplace density of scale 1
+
+    def nll(self, e: Tensor, sigma: Tensor, *, preset_only: bool = False) -> Tensor:
+        if self.preset is log_laplace:
+            preset = (math.log(2) + e.abs()).sum(-1)
+        else:
+            preset = (0.5 * math.log(2 * math.pi) + 0.5 * e.square()).sum(-1)
+        log_sigma = torch.log(sigma).sum(-1)
+        if preset_only:
+            return log_sigma + preset
+        return 2 * log_sigma + preset - 2 * self.flow.log_prob(e)
+
+
+def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64) -> Density:
+    """Build a density by its name in the config.
+
+    Args:
+        name: "rle", "rle_released", "flow", "laplace", "gaussian", "l1" or "l2".
+        preset: "laplace" or "gaussian", for the first two.
+        couplings, hidden: size of the flow.
+
+    Raises:
+        KeyError: for another name.
+    """
+    flow = {"couplings": couplings, "hidden": hidden}
+    builders = {
+        "rle": lambda: FlowDensity(preset=preset, residual=True, **flow),
+        "flow": lambda: FlowDensity(preset=preset, residual=False, **flow),
+        "rle_released": lambda: ReleasedDensity(preset=preset, **flow),
+        "laplace": lambda: Density(preset="laplace"),
+        "gaussian": lambda: Density(preset="gaussian"),
+        "l1": lambda: Density(preset="laplace", learns_sigma=False),
+        "l2": lambda: Density(preset="gaussian", learns_sigma=False),
+    }
+    density = builders[name]()
+    density.refresh()
+    return density

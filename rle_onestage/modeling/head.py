@@ -1,0 +1,94 @@
+"""The dense convolutions, and the projection of poses at candidates."""
+
+import math
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .backbone import conv_block
+from .codec import SigmaCodec, decode_boxes, decode_joints
+from .locations import Locations
+from .outputs import Candidates, DenseOutputs, Poses
+
+
+class PoseHead(nn.Module):
+    """Person, box, quality and an embedding at every location; joints, sigmas and presence only where asked.
+
+    Args:
+        in_channels: of every feature map.
+        num_levels: number of feature maps; each has its own scale of offsets.
+        num_joints: K.
+        channels, num_convs, conv, norm: of the two towers, see ``MODEL.RLE_ONESTAGE.HEAD``.
+        embedding: C, width of the embedding.
+        prior_prob: probability of a person at a location before training.
+        quality: whether there is a quality branch.
+        sigma_codec: the parametrisation of sigma.
+    """
+
+    def __init__(self, *, in_channels: int, num_levels: int, num_joints: int, channels: int, num_convs: int, conv: str,
+                 norm: str, embedding: int, prior_prob: float, quality: bool, sigma_codec: SigmaCodec):
+        super().__init__()
+        self.num_joints, self.has_quality, self.sigma_codec = num_joints, quality, sigma_codec
+
+        def tower() -> nn.Sequential:
+            widths = [in_channels] + [channels] * num_convs
+            return nn.Sequential(*(conv_block(a, b, kind=conv, norm=norm) for a, b in zip(widths, widths[1:])))
+
+        self.person_tower, self.pose_tower = tower(), tower()
+        width = channels if num_convs else in_channels
+        self.person = nn.Conv2d(width, 1, 1)
+        self.box = nn.Conv2d(width, 4 + int(quality), 1)
+        self.embed = nn.Conv2d(width, embedding, 1)
+        self.offset = nn.Linear(embedding, num_joints * 2)
+        self.sigma = nn.Linear(embedding, num_joints * 2)
+        self.presence = nn.Linear(embedding, num_joints)
+        self.offset_scale = nn.Parameter(torch.ones(num_levels))
+        for layer in (self.person, self.box, self.offset, self.sigma, self.presence):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.person.bias, -math.log((1 - prior_prob) / prior_prob))
+        nn.init.constant_(self.box.bias[:4], 2.0)
+
+    def dense(self, features: Sequence[Tensor]) -> DenseOutputs:
+        """Feature maps (B, C, H, W) of the levels in order of stride -> (B, R, ...) outputs."""
+        person, box, embedding = [], [], []
+        for feature in features:
+            pose = self.pose_tower(feature)
+            person.append(self.person(self.person_tower(feature)).flatten(2))
+            box.append(self.box(pose).flatten(2))
+            embedding.append(F.silu(self.embed(pose)).flatten(2))
+        box = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
+        return DenseOutputs(
+            person=torch.cat(person, 2)[:, 0].float(),
+            quality=box[..., 4] if self.has_quality else box.new_zeros(0),
+            box=F.softplus(box[..., :4]),
+            embedding=torch.cat(embedding, 2).transpose(1, 2),
+        )
+
+    def project(self, dense: DenseOutputs, candidates: Candidates, locations: Locations) -> tuple[Poses, Tensor]:
+        """Poses at candidates, in float32.
+
+        Returns:
+            Poses of P candidates, and their embeddings (P, C) in float32.
+        """
+        image, location = candidates
+        embedding = dense.embedding[image, location]
+        xy, stride = locations.xy[location], locations.stride[location]
+        with torch.autocast(embedding.device.type, enabled=False):
+            embedding = embedding.float()
+            scale = self.offset_scale[locations.level[location]]
+            offset = self.offset(embedding).view(-1, self.num_joints, 2) * scale[:, None, None]
+            boxes = self.boxes(dense, candidates, locations)
+            sigma = self.sigma_codec.decode(
+                self.sigma(embedding).view(-1, self.num_joints, 2), self.sigma_codec.unit(stride, boxes)
+            )
+            poses = Poses(mu=decode_joints(offset, xy, stride), sigma=sigma, presence=self.presence(embedding))
+        return poses, embedding
+
+    @staticmethod
+    def boxes(dense: DenseOutputs, candidates: Candidates, locations: Locations) -> Tensor:
+        """Boxes (P, 4) at candidates, in pixels, without gradient."""
+        image, location = candidates
+        return decode_boxes(dense.box[image, location].detach(), locations.xy[location], locations.stride[location])

@@ -1,0 +1,34 @@
+"""Grid centres and strides of the locations of all levels."""
+
+from typing import NamedTuple, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Locations(NamedTuple):
+    """Every location of every level, level after level, row after row."""
+
+    xy: Tensor  # (R, 2) centres in pixels of the input, origin at the corner of the first pixel
+    stride: Tensor  # (R,) pixels
+    level: Tensor  # (R,) int64
+    shapes: list[tuple[int, int]]  # (height, width) of each level
+
+
+def make_locations(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Locations:
+    """Locations of feature maps.
+
+    Args:
+        shapes: (height, width) of each level.
+        strides: pixels between neighbours, for each level.
+        device: where the tensors are made.
+    """
+    xy, stride, level = [], [], []
+    for number, ((height, width), step) in enumerate(zip(shapes, strides)):
+        y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) * step
+        x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) * step
+        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+        xy.append(torch.stack([grid_x.reshape(-1), grid_y.reshape(-1)], 1))
+        stride.append(torch.full((height * width,), float(step), device=device))
+        level.append(torch.full((height * width,), number, dtype=torch.int64, device=device))
+    return Locations(torch.cat(xy), torch.cat(stride), torch.cat(level), [tuple(s) for s in shapes])

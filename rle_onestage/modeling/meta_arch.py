@@ -1,0 +1,139 @@
+"""The meta-architecture: wiring and ``from_config``, nothing else."""
+
+from typing import Sequence
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+from detectron2.structures import ImageList
+from torch import Tensor, nn
+
+from .assignment import Assigner, Assignment, Pairs
+from .build import build_parts
+from .criterion import Criterion, Predictions, Stage
+from .decode import Decoder, People
+from .head import PoseHead
+from .locations import Locations, make_locations
+from .outputs import Candidates, DenseOutputs, Poses, Targets
+from .refine import JointRefinement, joint_noise
+from .targets import make_targets
+
+
+@META_ARCH_REGISTRY.register()
+class RLEOneStage(nn.Module):
+    """One-stage multi-person pose with a likelihood.
+
+    Args:
+        backbone: a Detectron2 backbone.
+        in_features: names of the maps for the dense head, in order of stride.
+        head, assigner, criterion, decoder: see their modules.
+        refinement: or None. refine_feature: the map that it samples. refine_steps: its passes.
+        refine_per_person: best candidates of a person that are refined in training.
+        refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
+        pixel_mean, pixel_std: per channel. input_format: of the images, "BGR" or "RGB".
+    """
+
+    @configurable
+    def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
+                 criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None, refine_feature: str,
+                 refine_steps: int, refine_per_person: int, refine_noise: float, pixel_mean: Sequence[float],
+                 pixel_std: Sequence[float], input_format: str):
+        super().__init__()
+        self.backbone, self.head, self.refinement = backbone, head, refinement
+        self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
+        self.in_features, self.refine_feature, self.refine_steps = list(in_features), refine_feature, refine_steps
+        self.refine_per_person, self.refine_noise, self.input_format = refine_per_person, refine_noise, input_format
+        self.strides = [backbone.output_shape()[name].stride for name in in_features]
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
+        self.prepare_for_inference()
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return build_parts(cfg, build_backbone(cfg))
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def prepare_for_inference(self) -> None:
+        """Renew the decoder's table of the density from the present weights; before evaluation, saving and export."""
+        self.criterion.density.refresh()
+        self.decoder.set_density(self.criterion.density)
+
+    def preprocess_image(self, inputs: Sequence[dict]) -> ImageList:
+        """Normalise and pad to one tensor."""
+        images = [(x["image"].to(self.device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std for x in inputs]
+        return ImageList.from_tensors(images, self.backbone.size_divisibility)
+
+    def forward(self, inputs: list[dict]):
+        """Detectron2's contract: dict of losses in training, ``[{"instances": Instances}]`` otherwise.
+
+        Args:
+            inputs: dicts with "image" (3, H, W) in ``input_format``; in training "instances"; "height" and "width" of the output.
+        """
+        images = self.preprocess_image(inputs)
+        features = self.backbone(images.tensor.contiguous(memory_format=torch.channels_last))
+        if self.training:
+            return self._losses(features, make_targets(inputs, self.head.num_joints, self.device))
+        people = self.decode(features)
+        sizes = [(x.get("height", h), x.get("width", w)) for x, (h, w) in zip(inputs, images.image_sizes)]
+        instances = self.decoder.to_instances(people, images.image_sizes, sizes)
+        return [{"instances": each} for each in instances]
+
+    def _dense(self, features: dict[str, Tensor]) -> tuple[DenseOutputs, Locations]:
+        maps = [features[name] for name in self.in_features]
+        return self.head.dense(maps), make_locations([m.shape[-2:] for m in maps], self.strides, maps[0].device)
+
+    def decode(self, features: dict[str, Tensor]) -> People:
+        """Features to people, over raw tensors with static shapes: what an export wraps."""
+        dense, locations = self._dense(features)
+        candidates, score = self.decoder.select(dense, locations)
+        poses, embedding = self.head.project(dense, candidates, locations)
+        if self.refinement is not None:
+            sampled = self.refinement.features(features[self.refine_feature])
+            for _ in range(self.refine_steps):
+                poses = self.refinement(sampled, candidates.image, embedding, poses)
+        return self.decoder(dense, poses, candidates, score, locations)
+
+    def _losses(self, features: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        dense, locations = self._dense(features)
+        pairs = self.assigner.candidates(locations, targets)
+        coarse, embedding = self.head.project(dense, pairs.candidates, locations)
+        boxes = self.head.boxes(dense, pairs.candidates, locations)
+        person = dense.person[pairs.candidates.image, pairs.candidates.location]
+        assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
+        refined, denoised = self._refine(features, coarse, embedding, pairs, assignment, targets)
+        self.decoder.count_areas(targets.area[targets.valid], targets.boxes[targets.valid])
+        predictions = Predictions(dense, coarse, refined, denoised)
+        losses = self.criterion(predictions, pairs, assignment, locations, targets, int(self.iteration))
+        self.iteration += 1
+        return self._touch(losses, features)
+
+    def _refine(self, features: dict[str, Tensor], coarse: Poses, embedding: Tensor, pairs: Pairs, assignment: Assignment,
+                targets: Targets) -> tuple[list[Stage], Stage | None]:
+        """The refined stages of each person's best candidates, and the pass from noisy true joints of the best one."""
+        if self.refinement is None:
+            return [], None
+        image = pairs.candidates.image
+        sampled = self.refinement.features(features[self.refine_feature])
+        matched = assignment.person >= 0
+        index = (matched & (assignment.rank < self.refine_per_person)).nonzero()[:, 0]
+        poses, stages = Poses(*(field[index] for field in coarse)), []
+        for _ in range(self.refine_steps):
+            poses = self.refinement(sampled, image[index], embedding[index], poses)
+            stages.append(Stage(poses, index))
+        if not self.refine_noise:
+            return stages, None
+        index = (matched & (assignment.rank == 0)).nonzero()[:, 0]
+        truth = targets.joints[image[index], assignment.person[index]]
+        noise = joint_noise(truth, self.iteration, self.refine_noise * self.refinement.stride)
+        start = Poses(truth + noise, coarse.sigma[index], coarse.presence[index])
+        return stages, Stage(self.refinement(sampled, image[index], embedding[index], start), index)
+
+    def _touch(self, losses: dict[str, Tensor], features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give every parameter a gradient, 0 where this batch or phase has no use for it: DDP and clipping want one."""
+        idle = [p for part in (self.head, self.refinement, self.criterion) if part is not None for p in part.parameters()]
+        zero = 0.0 * sum(x.float().sum() for x in (*features.values(), *idle))
+        return {**losses, "loss_person": losses["loss_person"] + zero}

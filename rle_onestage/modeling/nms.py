@@ -1,0 +1,50 @@
+"""Suppression of duplicates, for all images of a batch at once."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..oks import pairwise_oks
+from .losses import paired_iou
+
+
+def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Greedy suppression on a matrix.
+
+    Repeats "kept unless a kept better one overlaps" until nothing changes, which gives what the sequential algorithm gives
+    (Zheng et al., "Cluster-NMS", 2020) in as many rounds as suppressions depend on one another.
+
+    Args:
+        overlap: (B, N, N) in [0, 1]. scores: (B, N), any order; ties go to the lower index.
+        threshold: overlaps above it suppress.
+
+    Returns:
+        (B, N) bool, whether kept.
+    """
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    better = (rank[:, :, None] < rank[:, None, :]) & (overlap > threshold)  # (B, i, j): i suppresses j
+    kept = torch.ones_like(scores, dtype=torch.bool)
+    for _ in range(scores.shape[1]):
+        now = ~(better & kept[:, :, None]).any(1)
+        if torch.equal(now, kept):
+            break
+        kept = now
+    return kept
+
+
+def box_overlap(boxes: Tensor) -> Tensor:
+    """IoU (B, N, N) of boxes (B, N, 4)."""
+    return paired_iou(boxes[:, :, None], boxes[:, None])[0]
+
+
+def pose_overlap(joints: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    """OKS (B, N, N) of poses (B, N, K, 2), on the area (B, N) of the row or the column, whichever is smaller."""
+    everything = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device)
+    oks = pairwise_oks(joints, joints, everything, area, sigmas)
+    return torch.minimum(oks, oks.transpose(1, 2))
+
+
+def peaks(heat: Tensor) -> Tensor:
+    """(B, 1, H, W) bool, whether a cell is the maximum of its 3 x 3 neighbourhood."""
+    return F.max_pool2d(heat, 3, 1, 1) == heat

@@ -1,0 +1,107 @@
+"""Refinement: look again at each predicted joint, in a finer map, and correct it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .backbone import conv_block
+from .codec import SigmaCodec, decode_joints
+from .outputs import Poses
+
+
+def sample_bilinear(feature: Tensor, image: Tensor, points: Tensor, stride: int) -> Tensor:
+    """Features at points, bilinear between the centres of cells; points outside take the border's.
+
+    Args:
+        feature: (B, C, H, W). image: (P,) int64. points: (P, K, 2) in pixels of the input. stride: of the map.
+
+    Returns:
+        (P, K, C).
+    """
+    batch, channels, height, width = feature.shape
+    table = feature.permute(0, 2, 3, 1).reshape(-1, channels)  # (B H W, C)
+    limit = points.new_tensor([width - 1, height - 1])
+    cell = torch.minimum((points / stride - 0.5).clamp(min=0), limit)  # (P, K, 2)
+    low = cell.floor()
+    part = (cell - low).to(feature.dtype)
+    low = low.long()
+    high = torch.minimum(low + 1, limit.long())
+    base = image[:, None] * (height * width)
+    (x0, y0), (x1, y1) = low.unbind(-1), high.unbind(-1)
+    wx, wy = part[..., :1], part[..., 1:]
+
+    def at(x: Tensor, y: Tensor) -> Tensor:
+        return table[base + y * width + x]
+
+    upper = at(x0, y0) * (1 - wx) + at(x1, y0) * wx
+    lower = at(x0, y1) * (1 - wx) + at(x1, y1) * wx
+    return upper * (1 - wy) + lower * wy
+
+
+class JointRefinement(nn.Module):
+    """From Poses to Poses: the residual and a new sigma from the finer features at each joint.
+
+    The features at a joint, the person's embedding and the previous sigma meet in one hidden layer; every joint
+    has its own output weights. Positions come in without gradient, so that each pass is trained for itself.
+
+    Args:
+        in_channels, stride: of the feature map that is sampled.
+        num_joints: K. channels: of the hidden layer. embedding: width of the person's embedding.
+        norm: of the convolution before sampling.
+        sigma_codec: the parametrisation of sigma, in units of ``stride``.
+    """
+
+    def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
+                 sigma_codec: SigmaCodec):
+        super().__init__()
+        self.stride, self.sigma_codec = stride, sigma_codec
+        self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
+        self.local = nn.Conv2d(channels, channels, 1)
+        self.person = nn.Linear(embedding, channels)
+        self.spread = nn.Linear(2, channels)
+        self.joint = nn.Parameter(torch.zeros(num_joints, channels))
+        self.output = nn.Parameter(torch.empty(num_joints, channels, 4).normal_(std=0.01))
+        self.output_bias = nn.Parameter(torch.zeros(num_joints, 4))
+
+    def features(self, feature: Tensor) -> Tensor:
+        """The map (B, C, H, W) that is sampled; once per image, however many passes follow."""
+        return self.local(self.conv(feature))
+
+    def forward(self, feature: Tensor, image: Tensor, embedding: Tensor, poses: Poses, unit: Tensor | None = None) -> Poses:
+        """One pass.
+
+        Args:
+            feature: from :meth:`features`. image: (P,) int64. embedding: (P, C).
+            poses: to start from. unit: (P,) pixels of sigma where it is relative to the box.
+        """
+        start = poses.mu.detach()
+        local = sample_bilinear(feature, image, start, self.stride).float()  # (P, K, C)
+        with torch.autocast(local.device.type, enabled=False):
+            previous = torch.log(poses.sigma.detach() / self.stride)
+            hidden = F.silu(local + self.person(embedding)[:, None] + self.spread(previous) + self.joint)
+            out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
+            stride = start.new_full((len(start),), float(self.stride))
+            return Poses(
+                mu=decode_joints(out[..., :2], start, stride),
+                sigma=self.sigma_codec.decode(out[..., 2:], stride if unit is None else unit),
+                presence=poses.presence,
+            )
+
+
+def joint_noise(joints: Tensor, iteration: Tensor, scale: float) -> Tensor:
+    """Noise for true joints that depends only on the iteration and on where the joint is.
+
+    A hash (the sine's lost digits) in place of a generator: the same on one process or many, and after a resume.
+
+    Args:
+        joints: (..., K, 2) in pixels. iteration: scalar. scale: pixels.
+
+    Returns:
+        (..., K, 2): a direction times a length that is Gaussian of a standard deviation between 0 and 2 ``scale``.
+    """
+    k = torch.arange(joints.shape[-2], device=joints.device, dtype=torch.float64)
+    key = joints.double() @ joints.new_tensor([12.9898, 78.233]).double() + 3.1 * k + 0.7310585 * iteration.double()
+    u = [torch.frac(torch.sin(key * f).abs() * 43758.5453) for f in (1.0, 1.618, 2.236)]
+    radius = torch.sqrt(-2 * torch.log(u[0].clamp(min=1e-6))) * 2 * u[2] * scale
+    angle = 2 * torch.pi * u[1]
+    return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], -1).to(joints.dtype)

@@ -1,0 +1,83 @@
+"""Object keypoint similarity: between poses, and expected under a predicted density.
+
+COCO's definition (cocodataset.org/#keypoints-eval): for a joint at distance ``d`` from its label, on a person of
+area ``a`` and with ``k`` twice the joint's sigma, ``exp(-d^2 / (2 a k^2))``, averaged over the labelled joints.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+# COCO adds the smallest double to the area; in float32 this keeps a zero area finite and changes nothing else.
+_EPS = torch.finfo(torch.float32).tiny
+
+
+def joint_oks(distance2: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    """Similarity of each joint.
+
+    Args:
+        distance2: (..., K) squared distances, in square pixels.
+        area: (...) COCO areas, in square pixels.
+        sigmas: (K,) COCO's OKS sigmas.
+
+    Returns:
+        (..., K) in [0, 1].
+    """
+    variance = (2 * sigmas) ** 2 * area[..., None]
+    return torch.exp(-distance2 / (2 * variance).clamp(min=_EPS))
+
+
+def pairwise_oks(pred: Tensor, gt: Tensor, labelled: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    """OKS of every prediction with every labelled person.
+
+    Args:
+        pred: (..., N, K, 2) in pixels.
+        gt: (..., M, K, 2) in pixels.
+        labelled: (..., M, K) bool.
+        area: (..., M) in square pixels.
+        sigmas: (K,) COCO's OKS sigmas.
+
+    Returns:
+        (..., N, M); 0 for people without a labelled joint.
+    """
+    distance2 = (pred[..., :, None, :, :] - gt[..., None, :, :, :]).square().sum(-1)  # (..., N, M, K)
+    similarity = joint_oks(distance2, area[..., None, :], sigmas)
+    weight = labelled[..., None, :, :].to(similarity.dtype)
+    return (similarity * weight).sum(-1) / weight.sum(-1).clamp(min=1)
+
+
+def expected_joint_oks(spread: Tensor, area: Tensor, sigmas: Tensor, nodes: Tensor, weights: Tensor) -> Tensor:
+    """Expected similarity of each joint when its error is ``spread * e`` with a density given by quadrature nodes.
+
+    ``E = sum_m w_m exp(-(b_x^2 e_mx^2 + b_y^2 e_my^2) / (2 k^2))`` with ``b = spread / sqrt(area)``.
+
+    Args:
+        spread: (..., K, 2) in pixels.
+        area: (...) in square pixels.
+        sigmas: (K,) COCO's OKS sigmas.
+        nodes: (Q, 2) or (K, Q, 2), nodes about the reported point, in units of the spread.
+        weights: (Q,) or (K, Q), with sums of 1.
+
+    Returns:
+        (..., K) in [0, 1].
+    """
+    scale = spread.square() / (2 * (2 * sigmas) ** 2)[:, None] / area.clamp(min=_EPS)[..., None, None]
+    if nodes.dim() == 2:
+        return torch.exp(-(scale @ nodes.square().T)) @ weights
+    exponent = torch.einsum("...kc,kqc->...kq", scale, nodes.square())
+    return (torch.exp(-exponent) * weights).sum(-1)
+
+
+def expected_gaussian(b_over_k: Tensor) -> Tensor:
+    """Closed form for one coordinate with a Gaussian error: ``(1 + b^2 / k^2)^(-1/2)``."""
+    return (1 + b_over_k.square()).rsqrt()
+
+
+def expected_laplace(b_over_k: Tensor) -> Tensor:
+    """Closed form for one coordinate with a Laplace error of standard deviation ``b``.
+
+    ``(k / a) sqrt(pi / 2) erfcx(k / (sqrt(2) a))`` with the Laplace scale ``a = b / sqrt(2)``.
+    """
+    inverse = math.sqrt(2) / b_over_k
+    return inverse * math.sqrt(math.pi / 2) * torch.special.erfcx(inverse / math.sqrt(2))
