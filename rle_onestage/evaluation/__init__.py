@@ -1,6 +1,6 @@
 """COCO-style figures of boxes and keypoints, the error of each joint, and the worst images."""
 
-from .coco import RESULTS_FILE, PoseEvaluator
+from .coco import RESULTS_FILE, PoseEvaluator, build_evaluator
 from .figures import coco_figures
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .per_joint import best_match, joint_errors, match_people, worst_images
@@ -11,6 +11,7 @@ __all__ = [
     "GroundTruth",
     "PoseEvaluator",
     "best_match",
+    "build_evaluator",
     "coco_figures",
     "ground_truth_as_predictions",
     "instances_to_coco",

@@ -13,6 +13,7 @@ from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 
 from ..data.coco_json import read_json
+from ..data.datasets import get_skeleton
 from ..errors import ConfigError, DataError
 from .figures import FIGURES, coco_figures
 from .ground_truth import GroundTruth
@@ -63,9 +64,13 @@ class PoseEvaluator(DatasetEvaluator):
         self.reset()
 
     @classmethod
-    def from_config(cls, cfg, dataset_name, output_dir=None, **options):
-        """Make an evaluator from a config: sigmas from ``TEST.KEYPOINT_OKS_SIGMAS`` if set."""
-        return cls(dataset_name, sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS, output_dir=output_dir, **options)
+    def from_config(cls, cfg, dataset_name, **options):
+        """The constructor's arguments from a config: joints and sigmas by the data set and ``TEST.KEYPOINT_OKS_SIGMAS``.
+
+        Raises:
+            DataError: the data set has another number of joints than the config.
+        """
+        return cls(dataset_name, skeleton=get_skeleton(cfg, dataset_name), **options)
 
     def reset(self):
         """Forget all predictions."""
@@ -169,6 +174,14 @@ class PoseEvaluator(DatasetEvaluator):
         )
         scores["best_match"] = best
         return scores
+
+
+def build_evaluator(cfg, dataset_name):
+    """The evaluator of a data set, writing to ``OUTPUT_DIR/inference`` (and its name, where there are several sets)."""
+    folder = os.path.join(cfg.OUTPUT_DIR, "inference")
+    if len(cfg.DATASETS.TEST) > 1:
+        folder = os.path.join(folder, dataset_name)
+    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=folder)
 
 
 def _flat(table):
