@@ -97,7 +97,7 @@ def merge_dict(cfg, values, source, prefix=""):
                 raise ConfigError(f"{source}: {name} is a group of keys, got {value!r}; give its keys one by one")
             merge_dict(cfg[key], value, source, f"{name}.")
         else:
-            cfg[key] = _coerce(cfg[key], value, name, source)
+            cfg[key] = _coerce(cfg[key], _decode(value, cfg[key]), name, source)
 
 
 def merge_options(cfg, options):
