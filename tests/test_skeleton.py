@@ -16,8 +16,8 @@ from rle_onestage.skeleton import (
 )
 
 LSP = (
-    "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder left_shoulder "
-    "left_elbow left_wrist neck head_top"
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder "
+    "left_shoulder left_elbow left_wrist neck head_top"
 ).split()
 
 
@@ -87,7 +87,8 @@ def test_own_joints_warn_once_about_sigmas(caplog):
     assert skeleton.limbs == ((0, 1), (12, 13))
     assert skeleton.flip_index == [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
     assert not skeleton.has_sigmas
-    assert skeleton.sigmas == (.089, .087, .107, .107, .087, .089, .062, .072, .079, .079, .072, .062, .079, .079)  # fmt: skip
+    legs, arms = (0.089, 0.087, 0.107, 0.107, 0.087, 0.089), (0.062, 0.072, 0.079, 0.079, 0.072, 0.062)
+    assert skeleton.sigmas == (*legs, *arms, 0.079, 0.079)
     assert skeleton_from_category({"name": "x", "keypoints": ["tip"]}).sigmas == (STAND_IN_SIGMA,)
 
 

@@ -137,7 +137,8 @@ class TestDataset(Dataset):
     __test__ = False  # not a test, for pytest
 
     def __init__(self, records: list[dict], mapper: PoseMapper):
-        self.records = DatasetFromList(records, copy=False)
+        # With more processes than images some have none, which cannot be serialised.
+        self.records = DatasetFromList(records, copy=False, serialize=bool(records))
         self.mapper = mapper
 
     def __len__(self):
