@@ -8,7 +8,9 @@ from rle_onestage import compat
 
 compat.check_requirements()
 
+from rle_onestage import data, modeling  # noqa: E402 -- both register on import
 from rle_onestage.config import add_rle_onestage_config  # noqa: E402
+from rle_onestage.engine import Trainer, load_config  # noqa: E402
 from rle_onestage.errors import (  # noqa: E402
     CheckpointError,
     ConfigError,
@@ -17,22 +19,24 @@ from rle_onestage.errors import (  # noqa: E402
     MediaError,
     PoseError,
 )
-
-for _room in ("data", "modeling"):  # both register on import
-    try:
-        __import__(f"rle_onestage.{_room}")
-    except ModuleNotFoundError as _error:
-        if not (_error.name or "").startswith("rle_onestage"):
-            raise
+from rle_onestage.modeling import RLEOneStage  # noqa: E402
+from rle_onestage.skeleton import SKELETONS, Skeleton  # noqa: E402
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SKELETONS",
     "CheckpointError",
     "ConfigError",
     "DataError",
     "DivergenceError",
     "MediaError",
     "PoseError",
+    "RLEOneStage",
+    "Skeleton",
+    "Trainer",
     "add_rle_onestage_config",
+    "data",
+    "load_config",
+    "modeling",
 ]

@@ -5,7 +5,6 @@ bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, it
 """
 
 import importlib.util
-import inspect
 import os
 
 HOW_TO_INSTALL = (
@@ -32,15 +31,6 @@ def check_requirements():
         raise ImportError(HOW_TO_INSTALL)
     if importlib.util.find_spec("cv2") is None:
         raise ImportError(HOW_TO_INSTALL_OPENCV)
-
-
-def has_compiled_operators():
-    """True where Detectron2's C++ operators can be imported (deformable convolution, rotated boxes, fast COCO figures)."""
-    try:
-        from detectron2 import _C
-    except ImportError:
-        return False
-    return _C is not None
 
 
 def create_local_process_group(processes_per_machine):
@@ -78,25 +68,6 @@ def create_ddp_model(model, **kwargs):
     device = next(model.parameters()).device
     kwargs.setdefault("device_ids", [device.index] if device.type == "cuda" else None)
     return DistributedDataParallel(model, **kwargs)
-
-
-def coco_evaluator_options():
-    """Keyword arguments with which Detectron2's ``COCOEvaluator`` works in this installation.
-
-    Its fast path calls a C++ operator: without operators 0.5 fails there. Older ones lack the keyword.
-    """
-    from detectron2.evaluation import COCOEvaluator
-
-    if "use_fast_impl" in inspect.signature(COCOEvaluator.__init__).parameters:
-        return {"use_fast_impl": has_compiled_operators()}
-    return {}
-
-
-def trainer_keeps_state():
-    """True if Detectron2's training loops have ``state_dict`` (optimizer and gradient scaler are then in checkpoints)."""
-    from detectron2.engine import SimpleTrainer
-
-    return hasattr(SimpleTrainer, "state_dict")
 
 
 def local_rank_from_environment():

@@ -1,0 +1,243 @@
+"""The set-up: patching and packing Detectron2, the choice of constraints, the stamp, the Makefile's switches."""
+
+import email
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import install  # noqa: E402
+import install_detectron2 as builder  # noqa: E402
+
+# A source tree in small, with exactly what the patches look for.
+SAMPLE = {
+    "detectron2/__init__.py": '__version__ = "0.5"\n',
+    "detectron2/data.py": "a = [" + ", ".join(["np.bool", "np.int", "np.float", "np.str"] * 4) + ", np.int, np.int]\n"
+    "b = np.float32, np.bool_, np.int64, np.interp, Image.LINEAR\n",
+    "detectron2/model_zoo/model_zoo.py": "import os\nimport pkg_resources\n\n\ndef f(config_path):\n"
+    "    return pkg_resources.resource_filename(\n"
+    '        "detectron2.model_zoo", os.path.join("configs", config_path)\n    )\n',
+    "detectron2/layers/a.py": "from detectron2 import _C\n",
+    "detectron2/layers/b.py": "import os\nfrom detectron2 import _C\n\nprint(_C)\n",
+    "detectron2/layers/c.py": "from detectron2 import _C\n",
+    "detectron2/evaluation/coco_evaluation.py": "from pycocotools.cocoeval import COCOeval\n"
+    "from detectron2.evaluation.fast_eval_api import COCOeval_opt\n",
+    "detectron2/export/__init__.py": "# -*- coding: utf-8 -*-\nfrom .api import *\n",
+    "detectron2/model_zoo/configs/Base.yaml": b"A: np.bool\n",
+}
+
+
+def write_tree(folder, files=SAMPLE):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return folder
+
+
+def test_patches_change_what_they_name_and_nothing_else():
+    patched = builder.apply_patches(SAMPLE)
+    assert "[bool, int, float, str, " in patched["detectron2/data.py"]
+    assert "np.float32, np.bool_, np.int64, np.interp, Image.BILINEAR" in patched["detectron2/data.py"]
+    assert "except ImportError:\n    _C = None" in patched["detectron2/layers/b.py"]
+    assert "COCOeval_opt = COCOeval" in patched["detectron2/evaluation/coco_evaluation.py"]
+    assert patched["detectron2/__init__.py"] == SAMPLE["detectron2/__init__.py"]
+    assert patched["detectron2/model_zoo/configs/Base.yaml"] == SAMPLE["detectron2/model_zoo/configs/Base.yaml"]
+    for path, text in patched.items():
+        assert (text == SAMPLE[path]) != str(text).endswith(builder.CHANGED), path
+
+
+def test_patched_model_zoo_finds_its_configs(tmp_path):
+    code = builder.apply_patches(SAMPLE)["detectron2/model_zoo/model_zoo.py"]
+    scope = {"__file__": str(tmp_path / "model_zoo.py")}
+    exec(code, scope)
+    assert scope["f"]("a.yaml") == str(tmp_path / "configs" / "a.yaml")
+
+
+@pytest.mark.parametrize("patch", builder.PATCHES, ids=lambda patch: patch.name)
+@pytest.mark.parametrize("surplus", [False, True])
+def test_an_unexpected_number_of_hits_fails_loudly(patch, surplus):
+    hit = [name for name, text in SAMPLE.items() if _hits(patch, name, text)]
+    # One file twice, or none at all.
+    files = {name: text for name, text in SAMPLE.items() if name not in hit}
+    if surplus:
+        files = {**SAMPLE, hit[0]: SAMPLE[hit[0]] * 2}
+    with pytest.raises(builder.InstallError, match=f"'{re.escape(patch.name)}' hit"):
+        builder.apply_patches(files, patches=[patch])
+
+
+def _hits(patch, name, text):
+    return builder.apply_patches({name: text}, patches=[patch], exact=False)[name] != text
+
+
+def test_other_versions_are_patched_wherever_a_patch_hits():
+    files = {"detectron2/layers/a.py": "from detectron2 import _C\n", "detectron2/b.py": "x = 1\n"}
+    patched = builder.apply_patches(files, exact=False)
+    assert "_C = None" in patched["detectron2/layers/a.py"] and patched["detectron2/b.py"] == "x = 1\n"
+
+
+def test_a_patch_that_breaks_the_syntax_is_named():
+    patch = builder.Patch("bad", r"detectron2/.*", "x", "(", 1)
+    with pytest.raises(builder.InstallError, match=r"detectron2/a\.py"):
+        builder.apply_patches({"detectron2/a.py": "x = 1\n"}, patches=[patch])
+
+
+def test_wheel_installs_and_its_record_fits(tmp_path):
+    tree = write_tree(tmp_path / "tree", {**SAMPLE, "projects/DeepLab/deeplab/__init__.py": "x = 1\n"})
+    (tree / "LICENSE").write_text("Apache\n")
+    wheel = builder.build_wheel(tree, tmp_path, exact=True)
+    assert wheel.name == "detectron2-0.5+pure1-py3-none-any.whl"
+    again = tmp_path / "again"
+    again.mkdir()
+    assert builder.build_wheel(tree, again, exact=True).read_bytes() == wheel.read_bytes()
+    target = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    (found,) = importlib.metadata.distributions(path=[str(target)])
+    assert (found.metadata["Name"], found.version) == ("detectron2", "0.5+pure1")
+    assert sorted(found.requires) == sorted(builder.DEPENDENCIES)
+    for file in found.files:
+        if file.hash:
+            assert file.size == (target / file).stat().st_size, file
+    names = {str(file) for file in found.files}
+    assert {"detectron2/projects/deeplab/__init__.py", "detectron2/model_zoo/configs/Base.yaml"} <= names
+
+
+def test_metadata_reads_as_a_mail_header(tmp_path):
+    wheel = builder.write_wheel({"detectron2/__init__.py": ""}, "0.5+pure1", "Apache\n", tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        header = email.message_from_bytes(archive.read("detectron2-0.5+pure1.dist-info/METADATA"))
+    assert header["Version"] == "0.5+pure1" and not header.defects and not header.get_payload()
+
+
+@pytest.mark.parametrize(
+    "version, expected",
+    [("0.5", True), ("0.6", True), ("0.10.1", True), ("1.0", True), ("0.4.1", False), ("unknown", False), (None, False)],
+)
+def test_recent_enough(version, expected):
+    assert builder.recent_enough(version) is expected
+
+
+def test_a_wrong_archive_is_refused(tmp_path):
+    archive = tmp_path / "detectron2_cdo-0.5.tar.gz"
+    archive.write_bytes(b"something else")
+    with pytest.raises(builder.InstallError, match="sha256"):
+        builder.check_archive(archive)
+
+
+@pytest.fixture
+def pip_calls(monkeypatch):
+    calls = []
+    monkeypatch.setattr(builder, "pip", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+def test_an_installed_detectron2_is_used_as_it_is(pip_calls, monkeypatch):
+    monkeypatch.setattr(builder, "installed_version", lambda: "0.6")
+    builder.install("", [])
+    assert pip_calls == []
+
+
+def test_a_checkout_without_a_compiler_becomes_pure_python(pip_calls, monkeypatch, tmp_path):
+    monkeypatch.setattr(builder, "find_compiler", lambda: None)
+    builder.install(str(write_tree(tmp_path)), [])
+    assert [call[-1].rsplit("/")[-1] for call in pip_calls] == ["detectron2-0.5+pure1-py3-none-any.whl"]
+
+
+def test_a_source_that_is_nothing_is_named(pip_calls, tmp_path):
+    with pytest.raises(builder.InstallError, match="nowhere"):
+        builder.install(str(tmp_path / "nowhere"), [])
+    with pytest.raises(builder.InstallError, match="not a checkout"):
+        builder.install(str(tmp_path), [])
+    assert pip_calls == []
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_tested_versions_only_in_an_environment_without_another_torch(fresh, monkeypatch, tmp_path):
+    tested = tmp_path / "constraints.txt"
+    tested.write_text("# made for a test\ntorch==2.15.0\ntorchvision==0.29.2  # its pair\n")
+    monkeypatch.setattr(install, "constraints_file", lambda: tested)
+    monkeypatch.setattr(install, "version_of", lambda name: None if fresh else {"torch": "2.6.0+cpu"}.get(name))
+    option, path = install.choose_constraints(tmp_path)
+    assert option == "-c"
+    if fresh:
+        assert path == str(tested)
+    else:
+        assert Path(path).read_text() == "torch==2.6.0+cpu\n"
+
+
+def test_the_stamp_depends_on_files_and_source(monkeypatch, tmp_path):
+    for name in install.DEPENDS_ON:
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    before = install.key("")
+    assert before == install.key("") != install.key("upstream")
+    (tmp_path / "setup.py").write_text("changed\n")
+    assert install.key("") != before
+
+
+def test_a_set_up_that_fails_midway_leaves_no_stamp(monkeypatch, tmp_path):
+    stamp = tmp_path / "stamp"
+    stamp.write_text("of an earlier set-up")
+    monkeypatch.setattr(install, "STAMP", stamp)
+    monkeypatch.setattr(install, "install_torch", lambda *arguments: None)
+
+    def fail(*arguments):
+        raise builder.InstallError("no network")
+
+    monkeypatch.setattr(builder, "install", fail)
+    with pytest.raises(builder.InstallError):
+        install.install("")
+    assert not stamp.exists() and not install.is_done("")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_makefile_switches():
+    def plan(*arguments):
+        command = ["make", "--no-print-directory", "-n", "install", *arguments]
+        # "make test VENV=..." hands its own switches down in MAKEFLAGS.
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        clean.pop("DETECTRON2", None)
+        return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout
+
+    active = plan("VENV=", "PYTHON=some-python")
+    assert "some-python tools/install.py" in active and "venv" not in active
+    fresh = plan("VENV=no/such/folder", "PYTHON=some-python", "DETECTRON2=upstream")
+    assert 'some-python -m venv "no/such/folder"' in fresh
+    assert 'no/such/folder/bin/python tools/install.py --source "upstream"' in fresh
+
+
+@pytest.mark.parametrize("missing, remedy", [("detectron2", "make install"), ("cv2", "opencv-python")])
+def test_import_says_in_one_line_what_is_missing(missing, remedy):
+    # A finder that finds nothing stands for an environment without the package.
+    code = (
+        "import importlib.machinery, sys\n"
+        "class Finder(importlib.machinery.PathFinder):\n"
+        "    @classmethod\n"
+        "    def find_spec(cls, name, path=None, target=None):\n"
+        f"        return None if name.split('.')[0] == '{missing}' else super().find_spec(name, path, target)\n"
+        "sys.meta_path = [f for f in sys.meta_path if f is not importlib.machinery.PathFinder] + [Finder]\n"
+        "import rle_onestage\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and last.startswith("ImportError: rle_onestage needs") and remedy in last
+
+
+def test_setup_names_no_detectron2_and_the_versions_agree():
+    requirements = importlib.metadata.requires("rle-onestage") or []
+    assert requirements and not [line for line in requirements if line.lower().startswith("detectron2")]
+    import rle_onestage
+
+    assert importlib.metadata.version("rle-onestage") == rle_onestage.__version__
