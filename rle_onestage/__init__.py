@@ -1,7 +1,7 @@
 """One-stage multi-person pose estimation on Detectron2, supervised by Residual Log-likelihood Estimation.
 
-Importing this package registers its architecture, backbones and data sets with Detectron2, so that stock Detectron2 tools
-work with its configs.
+Importing this package registers its architecture, backbones and data sets with Detectron2, so that stock Detectron2
+tools work with its configs.
 """
 
 from rle_onestage import compat

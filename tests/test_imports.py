@@ -33,7 +33,7 @@ def room_of(path):
 
 
 def imported_names(source, package):
-    """Absolute dotted names of all modules that ``source`` imports, anywhere in it; ``package`` resolves relative ones."""
+    """Absolute dotted names of what ``source`` imports, anywhere in it; ``package`` resolves relative imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

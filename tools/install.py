@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Sets up the environment of the running Python: torch, Detectron2, OpenCV and this package. Standard library only.
 
-What ``make install`` calls. It respects what is there: an installed torch, torchvision, OpenCV or Detectron2 >= 0.5 is kept
-in its version. A stamp in the environment, written last, lets the next call end at once; it names everything that the
-result depends on.
+What ``make install`` calls. It respects what is there: an installed torch, torchvision, OpenCV or Detectron2 >= 0.5 is
+kept in its version. A stamp in the environment, written last, lets the next call end at once; it is a hash of everything
+that the result depends on.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def check_python():
     """Raise InstallError if this Python is too old."""
     if sys.version_info[:2] < MINIMUM_PYTHON:
         have, need = (".".join(map(str, v[:2])) for v in (sys.version_info, MINIMUM_PYTHON))
-        raise InstallError(f"Python {need} or later is needed, this is {have}: name another one, as in PYTHON=python3.11.")
+        raise InstallError(f"Python {need} or later is needed, this is {have}: name another, as in PYTHON=python3.11.")
 
 
 def version_of(name):
@@ -60,7 +60,7 @@ def pinned(path, name):
 
 
 def choose_constraints(folder):
-    """Options for pip: the tested versions in an environment of our own, else those of torch that are installed already."""
+    """Options for pip: the tested versions in an environment of our own, else those of an installed torch."""
     tested = constraints_file()
     present = {name: version_of(name) for name in ("torch", "torchvision")}
     foreign = any(v and not (tested and pinned(tested, name) == v) for name, v in present.items())
@@ -96,7 +96,7 @@ def imports(code):
 def install_torch(source, constraints):
     """torch and torchvision in one call, because they must match."""
     missing = [name for name in ("torch", "torchvision") if version_of(name) is None]
-    # The source archive of Detectron2 and this package are built without isolation, so that nothing is downloaded twice.
+    # Detectron2's archive and this package are built without isolation, so that nothing is downloaded twice.
     if source or version_of("setuptools") is None:
         missing.append(SETUPTOOLS)
     if version_of("wheel") is None:
@@ -106,8 +106,8 @@ def install_torch(source, constraints):
     problem = imports("import torchvision")
     if problem:
         raise InstallError(
-            f"torch {version_of('torch')} and torchvision {version_of('torchvision')} do not load together ({problem}): "
-            "install a matching pair from one index ('pip install torch torchvision') and run the set-up again."
+            f"torch {version_of('torch')} and torchvision {version_of('torchvision')} do not load together "
+            f"({problem}): install a matching pair from one index ('pip install torch torchvision') and run this again."
         )
 
 

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Gives the running Python a Detectron2. Standard library only; run it with the environment's own Python.
 
-Without ``--source``: an installed Detectron2 of 0.5 or later is used as it is; else a pure-Python wheel is built
-from the source archive ``detectron2-cdo==0.5`` of the package index. The Python files of that archive are those of the
-official tag v0.5; its C++ sources are missing, so it cannot be compiled. ``--source upstream`` installs the official main
-branch (git and a C++ compiler needed), ``--source PATH`` a wheel or a checkout: compiled where a compiler is found, else as
-pure Python.
+Without ``--source``: an installed Detectron2 of 0.5 or later is used as it is; else a pure-Python wheel is built from the
+source archive ``detectron2-cdo==0.5`` of the package index. The Python files of that archive are those of the official
+tag v0.5; its C++ sources are missing, so it cannot be compiled. ``--source upstream`` installs the official main branch
+(git and a C++ compiler needed), ``--source PATH`` a wheel or a checkout: compiled where that works, else as pure Python.
 
-The patches for current numpy, Pillow and setuptools, and for absent C++ operators, are applied to the files of the wheel
-and not at run time: data-loader workers that are spawned would not see a run-time patch.
+The patches for current numpy, Pillow and setuptools, and for absent C++ operators, are applied to the files of the
+wheel and not at run time: data-loader workers that are spawned would not see a run-time patch.
 """
 
 import argparse
@@ -112,7 +111,7 @@ PATCHES = (
 def apply_patches(files, patches=PATCHES, exact=True):
     """Patch the Python files among ``files`` (path -> text or bytes) and return a new dict.
 
-    With ``exact`` every patch must hit as often as it says, so that an archive that is not the expected one fails loudly.
+    With ``exact`` every patch must hit as often as it says, so that an unexpected archive fails loudly.
     Without it (checkouts of any version) a patch applies wherever it hits.
 
     Raises:
@@ -170,14 +169,15 @@ def version_in(text):
 
 
 def write_wheel(files, version, licence, folder):
-    """Write ``files`` as a pure-Python wheel into ``folder`` and return its path. The bytes depend on the input alone."""
+    """Write ``files`` as a pure-Python wheel into ``folder`` and return its path; same input, same bytes."""
     info = f"detectron2-{version}.dist-info"
     requires = "".join(f"Requires-Dist: {line}\n" for line in DEPENDENCIES)
     members = dict(files)
     members[f"{info}/LICENSE"] = licence
     members[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: detectron2\nVersion: {version}\nSummary: Detectron2 by FAIR, pure Python: without "
-        f"its C++ operators\nHome-page: https://github.com/facebookresearch/detectron2\nLicense: Apache-2.0\n"
+        f"Metadata-Version: 2.1\nName: detectron2\nVersion: {version}\n"
+        "Summary: Detectron2 by FAIR, pure Python: without its C++ operators\n"
+        "Home-page: https://github.com/facebookresearch/detectron2\nLicense: Apache-2.0\n"
         f"Requires-Python: >=3.8\n{requires}"
     )
     members[f"{info}/WHEEL"] = (
@@ -225,8 +225,8 @@ def check_archive(path, expected=ARCHIVE_SHA256):
 def download_archive(folder):
     """Download the source archive from the package index and return the folder it was unpacked to.
 
-    pip runs the archive's setup.py to learn its name (which imports torch, hence no build isolation); with the hash in a
-    requirements file, pip checks it before that.
+    pip runs the archive's setup.py to learn its name (which imports torch, hence no build isolation); with the hash in
+    a requirements file, pip checks it before that.
     """
     folder = Path(folder)
     requirements = folder / "requirements.txt"
