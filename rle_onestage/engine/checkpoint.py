@@ -130,16 +130,21 @@ def load_weights(model, address, *, strict, use_ema=True):
         use_ema: take the averaged weights where the checkpoint has both.
 
     Returns:
-        The rest of the checkpoint (``iteration``, ...).
+        The checkpoint's content (``iteration``, ...).
 
     Raises:
         CheckpointError: see :func:`read_checkpoint`; or the weights do not fit: names the first keys, with both shapes.
     """
     content = read_checkpoint(address)
-    weights = content.pop("model")
+    apply_weights(model, content, address, strict=strict, use_ema=use_ema)
+    return content
+
+
+def apply_weights(model, content, address, *, strict, use_ema=True):
+    """The second half of :func:`load_weights`: ``content`` is what :func:`read_checkpoint` gave for ``address``."""
+    weights = content["model"]
     if not use_ema and "raw" in content:
         weights = _as_tensors(content["raw"], address)
-    content.pop("raw", None)
     own = model.state_dict()
     if content.get("matching_heuristics"):
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)
@@ -152,7 +157,6 @@ def load_weights(model, address, *, strict, use_ema=True):
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
     fitting = {key: weights[key] for key in own if key in weights and key not in set(mismatched)}
     model.load_state_dict(fitting, strict=False)
-    return content
 
 
 def _by_heuristics(own, weights, from_caffe2, address):

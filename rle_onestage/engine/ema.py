@@ -37,15 +37,16 @@ class ModelEMA:
             step: number of this update, from 1; a function of the iteration, so that a resumed run continues alike.
         """
         weight = 1.0 - ema_decay(self.decay, self.warmup, step)
-        averages, values = [], []
+        by_type = {}
         for name, store, key in self._slots:
             average, value = self._averages[name], store[key].detach()
             if average.is_floating_point():
+                averages, values = by_type.setdefault((average.dtype, average.device), ([], []))
                 averages.append(average)
                 values.append(value)
             else:
                 average.copy_(value)
-        if averages:
+        for averages, values in by_type.values():
             torch._foreach_lerp_(averages, values, weight)
 
     @contextlib.contextmanager

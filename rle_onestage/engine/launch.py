@@ -4,10 +4,11 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from datetime import timedelta
+from multiprocessing import connection
+from urllib.parse import urlparse
 
 import torch
 import torch.distributed as dist
@@ -50,10 +51,14 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
     elif world_size == 1:
         _guarded(main, args)
     else:
-        _check_processes(num_gpus, num_machines, machine_rank, dist_url)
-        if dist_url == "auto":
-            dist_url = f"tcp://127.0.0.1:{_free_port()}"
-        _spawn(main, args, max(num_gpus, 1), num_machines, machine_rank, dist_url)
+        try:
+            _check_processes(num_gpus, num_machines, machine_rank, dist_url)
+            store, address = _open_store(dist_url, world_size, machine_rank)
+        except ConfigError as error:
+            _complain(error)
+            sys.exit(EXIT_CODE)
+        _spawn(main, args, max(num_gpus, 1), num_machines, machine_rank, address)
+        del store  # it lives in this process as long as the others do
 
 
 def _check_processes(num_gpus, num_machines, machine_rank, dist_url):
@@ -65,22 +70,44 @@ def _check_processes(num_gpus, num_machines, machine_rank, dist_url):
     elif num_machines > 1 and (dist_url == "auto" or "127.0.0.1" in dist_url):
         problem = "--dist-url must name the first machine when there are several, e.g. tcp://host:29500"
     if problem:
-        _complain(problem)
-        sys.exit(EXIT_CODE)
+        raise ConfigError(problem)
 
 
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def _open_store(dist_url, world_size, machine_rank):
+    """The key-value store at which the processes meet, and its (host, port).
+
+    It lives in the parent of the first machine's processes, so that it outlives each of them and the others can still ask
+    who failed.
+    """
+    if dist_url == "auto":
+        host, port = "127.0.0.1", 0
+    else:
+        parts = urlparse(dist_url)
+        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
+            raise ConfigError(f"--dist-url is {dist_url!r}; give tcp://host:port, or auto on a single machine")
+        host, port = parts.hostname, parts.port
+    if machine_rank != 0:
+        return None, (host, port)
+    try:
+        store = dist.TCPStore(host, port, world_size, is_master=True, timeout=TIMEOUT, wait_for_workers=False)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"--dist-url {dist_url} cannot be used ({str(error).splitlines()[0]}); choose another port or auto, or end the "
+            "process that uses it"
+        ) from error
+    return store, (host, store.port)
 
 
 # -------------------------------------------------------------------- the group
 
 
 @contextlib.contextmanager
-def _process_group(*, rank, world_size, local_rank, local_size, init_method):
-    """Join the processes' group for the block, with Detectron2's notion of a machine."""
+def _process_group(*, rank, world_size, local_rank, local_size, address=None):
+    """Join the processes' group for the block, with Detectron2's notion of a machine.
+
+    Args:
+        address: (host, port) of the store that :func:`_spawn` made; None: what torchrun describes.
+    """
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         if local_rank >= torch.cuda.device_count():
@@ -88,14 +115,15 @@ def _process_group(*, rank, world_size, local_rank, local_size, init_method):
                 f"{local_size} processes on a machine with {torch.cuda.device_count()} GPUs; start one for each GPU"
             )
         torch.cuda.set_device(local_rank)
+    meeting = {"init_method": "env://"}
     try:
-        dist.init_process_group(
-            "nccl" if on_cuda else "gloo", init_method=init_method, rank=rank, world_size=world_size, timeout=TIMEOUT
-        )
+        if address is not None:
+            meeting = {"store": dist.TCPStore(*address, world_size, is_master=False, timeout=TIMEOUT)}
+        backend = "nccl" if on_cuda else "gloo"
+        dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, **meeting)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(
-            f"the {world_size} processes cannot meet at {init_method} ({str(error).splitlines()[0]}); choose another "
-            "--dist-url, or end the process that uses its port"
+            f"the {world_size} processes cannot meet ({str(error).splitlines()[0]}); check --dist-url, or torchrun's arguments"
         ) from error
     create_local_process_group(local_size)
     try:
@@ -112,7 +140,7 @@ def _run_under_torchrun(main, args):
         _guarded(main, args)
         return
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=_process_group(init_method="env://", **options), rank=rank)
+    _guarded(main, args, group=_process_group(**options), rank=rank)
 
 
 # -------------------------------------------------------------------- errors
@@ -137,13 +165,13 @@ def _guarded(main, args, group=None, rank=0):
             try:
                 main(*args)
             except PoseError as error:
-                if _is_first_to_fail(store, rank):
+                if _is_first_to_fail(store):
                     _complain(error)
                 _exit(EXIT_CODE, store)
             except Exception as error:
                 if store is None:
                     raise
-                first = _is_first_to_fail(store, rank)
+                first = _is_first_to_fail(store)
                 if _is_lost_partner(error):
                     if first:
                         _complain(LOST_PARTNER)
@@ -171,13 +199,13 @@ def _exit(code, store):
     os._exit(code)
 
 
-def _is_first_to_fail(store, rank):
+def _is_first_to_fail(store):
     if store is None:
         return True
     try:
         return store.add(FAILED_KEY, 1) == 1
-    except RuntimeError:  # the store went with the first process, which has told then
-        return rank == 0
+    except RuntimeError:  # the store is gone with whoever held it, who has told then
+        return False
 
 
 def _is_lost_partner(error):
@@ -190,11 +218,11 @@ def _is_lost_partner(error):
 # -------------------------------------------------------------------- own processes
 
 
-def _spawn(main, args, local_size, num_machines, machine_rank, dist_url):
+def _spawn(main, args, local_size, num_machines, machine_rank, address):
     """Start this machine's processes, hand on signals, and end all when one fails."""
     context = mp.get_context("spawn")
     started = [
-        context.Process(target=_worker, args=(index, main, args, local_size, num_machines, machine_rank, dist_url))
+        context.Process(target=_worker, args=(index, main, args, local_size, num_machines, machine_rank, address))
         for index in range(local_size)
     ]
     if "OMP_NUM_THREADS" not in os.environ:
@@ -221,7 +249,7 @@ def _wait(started):
     """Exit code: 0, or that of the first process that failed; the others are ended then."""
     code = 0
     while any(process.is_alive() for process in started) and not code:
-        mp.connection.wait([process.sentinel for process in started if process.is_alive()], timeout=1.0)
+        connection.wait([process.sentinel for process in started if process.is_alive()], timeout=1.0)
         code = next((process.exitcode for process in started if process.exitcode), 0)
     code = code or next((process.exitcode for process in started if process.exitcode), 0)
     deadline = time.monotonic() + (GRACE_SECONDS if code else 0)
@@ -233,7 +261,7 @@ def _wait(started):
     return code if code >= 0 else 128 - code
 
 
-def _worker(local_rank, main, args, local_size, num_machines, machine_rank, dist_url):
+def _worker(local_rank, main, args, local_size, num_machines, machine_rank, address):
     rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=_process_group(init_method=dist_url, **options), rank=rank)
+    _guarded(main, args, group=_process_group(address=address, **options), rank=rank)

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import inspect
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.loader import build_train_loader
 from rle_onestage.engine import hooks
 from rle_onestage.engine.checkpoint import (
+    apply_weights,
     last_checkpoint,
     load_weights,
     read_checkpoint,
@@ -129,14 +131,15 @@ class Trainer(TrainerBase):
                 self.ema.load_state_dict(self.model.state_dict())
 
     def _resume(self, path):
-        content = load_weights(self.model, path, strict=True, use_ema=False)
+        content = read_checkpoint(path)
+        apply_weights(self.model, content, path, strict=True, use_ema=False)
         if "optimizer" not in content or "iteration" not in content:
             raise CheckpointError(
                 f"checkpoint {path} has weights only, so training cannot go on from it; give it as MODEL.WEIGHTS "
                 "without --resume"
             )
         if self.ema is not None:
-            self.ema.load_state_dict(read_checkpoint(path)["model"])
+            self.ema.load_state_dict(content["model"])
         own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
         try:
             self.optimizer.load_state_dict(content["optimizer"])
@@ -166,8 +169,7 @@ class Trainer(TrainerBase):
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
             remove_unfinished(self.cfg.OUTPUT_DIR)
-        # Buffers are shared when they are used (evaluation), not in every step as DistributedDataParallel would.
-        self._run_model = create_ddp_model(self.model, broadcast_buffers=False)
+        self._run_model = create_ddp_model(self.model, **{_buffers_option(): False})
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
             loader = None
@@ -203,10 +205,11 @@ class Trainer(TrainerBase):
 
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""
-        seed_everything(self.seed, comm.get_rank(), self.iter)
         start = time.perf_counter()
         batch = next(self._data)
         waited = time.perf_counter() - start
+        # After the data, because starting a loader draws from torch's generator.
+        seed_everything(self.seed, comm.get_rank(), self.iter)
         rate = self.schedule.apply(self.optimizer, self.iter)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
@@ -267,9 +270,17 @@ class Trainer(TrainerBase):
 
     @contextlib.contextmanager
     def averaged_weights(self):
-        """Within the block the model has the averaged weights, if ``SOLVER.EMA`` is on."""
-        with self.ema.swapped_in() if self.ema is not None else contextlib.nullcontext():
+        """Within the block the model has the averaged weights, if ``SOLVER.EMA`` is on.
+
+        Afterwards what the model derives from its weights is made anew for those under training. That also makes it a
+        function of them alone, so that a run which is resumed from here goes on alike.
+        """
+        if self.ema is None:
             yield
+            return
+        with self.ema.swapped_in():
+            yield
+        prepare(self.model)
 
     def evaluate(self):
         """Evaluate the present weights (averaged with ``TEST.USE_EMA``) and keep the figures in ``self.results``."""
@@ -302,14 +313,11 @@ class Trainer(TrainerBase):
             )
         content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
-        if self.ema is None:
+        with self.averaged_weights():
             prepare(self.model)
-            content["model"] = self.model.state_dict()
-        else:
+            content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
+        if self.ema is not None:
             content["raw"] = self.model.state_dict()
-            with self.averaged_weights():
-                prepare(self.model)
-                content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
         if comm.is_main_process():
             save_checkpoint(self.cfg.OUTPUT_DIR, name, content)
 
@@ -337,6 +345,15 @@ def amp_dtype(cfg, device):
         logger.warning("This GPU has no bfloat16: using float16 for SOLVER.AMP.DTYPE.")
         return torch.float16
     return dtype
+
+
+def _buffers_option():
+    """DistributedDataParallel's option (renamed in torch 2.15) that would share buffers in every step.
+
+    They are shared when they are used instead, see :func:`share_buffers`.
+    """
+    options = inspect.signature(torch.nn.parallel.DistributedDataParallel.__init__).parameters
+    return "forward_sync_buffers" if "forward_sync_buffers" in options else "broadcast_buffers"
 
 
 @torch.no_grad()
