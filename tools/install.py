@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Sets up the environment of the running Python: torch, Detectron2, OpenCV and this package. Standard library only.
 
-What ``make install`` calls. It respects what is there: an installed torch, torchvision, OpenCV or Detectron2 >= 0.5 is
-kept in its version. A stamp in the environment, written last, lets the next call end at once; it is a hash of everything
-that the result depends on.
+What ``make install`` calls. An installed torch, torchvision, OpenCV or Detectron2 >= 0.5 is kept in its version.
+A stamp in the environment, written last, lets the next call end at once; it is a hash of all that the result
+depends on.
 """
 
 import argparse

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Gives the running Python a Detectron2. Standard library only; run it with the environment's own Python.
 
-Without ``--source``: an installed Detectron2 of 0.5 or later is used as it is; else a pure-Python wheel is built from the
-source archive ``detectron2-cdo==0.5`` of the package index. The Python files of that archive are those of the official
-tag v0.5; its C++ sources are missing, so it cannot be compiled. ``--source upstream`` installs the official main branch
-(git and a C++ compiler needed), ``--source PATH`` a wheel or a checkout: compiled where that works, else as pure Python.
+Without ``--source``: an installed Detectron2 of 0.5 or later is used as it is; else a pure-Python wheel is built from
+the source archive ``detectron2-cdo==0.5`` of the package index. The Python files of that archive are those of the
+official tag v0.5; its C++ sources are missing, so it cannot be compiled. ``--source upstream`` installs the official
+main branch (git and a C++ compiler needed), ``--source PATH`` a wheel or a checkout: compiled where that works, else as
+pure Python.
 
 The patches for current numpy, Pillow and setuptools, and for absent C++ operators, are applied to the files of the
 wheel and not at run time: data-loader workers that are spawned would not see a run-time patch.
