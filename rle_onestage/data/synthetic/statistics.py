@@ -1,0 +1,36 @@
+"""How hard a set is, from its annotations alone."""
+
+import numpy as np
+
+
+def difficulty(data):
+    """A dict of figures of one COCO-format file: people an image, hidden joints, truncated people, sizes."""
+    count = {image["id"]: 0 for image in data["images"]}
+    tall = {image["id"]: image["height"] for image in data["images"]}
+    flags, heights = [], []
+    for annotation in data["annotations"]:
+        count[annotation["image_id"]] += 1
+        flags.append(annotation["keypoints"][2::3])
+        heights.append(annotation["bbox"][3] / tall[annotation["image_id"]])
+    flags = np.array(flags).reshape(len(flags), -1)
+    labelled = max(int((flags > 0).sum()), 1)
+    people = np.array(list(count.values()) or [0])
+    return {
+        "images": len(count),
+        "people": len(flags),
+        "people_per_image_median": float(np.median(people)),
+        "people_per_image_mean": round(float(people.mean()), 3),
+        "images_without_people": int((people == 0).sum()),
+        "hidden_joints_percent": round(100 * float((flags == 1).sum()) / labelled, 2),
+        "truncated_people_percent": round(100 * float((flags == 0).any(1).mean()), 2) if len(flags) else 0.0,
+        "box_height_percent_median": round(100 * float(np.median(heights)), 2) if heights else 0.0,
+    }
+
+
+def sentence(name, figures):
+    """One readable line."""
+    return (
+        f"{name}: {figures['images']} images, {figures['people']} people (median {figures['people_per_image_median']:g} an image), "
+        f"{figures['hidden_joints_percent']:.1f} % of joints hidden, {figures['truncated_people_percent']:.1f} % of people truncated, "
+        f"median box {figures['box_height_percent_median']:.0f} % of the image's height"
+    )
