@@ -8,6 +8,8 @@ everything behind this file counts from the corner of the first pixel (DESIGN se
 and those of Detectron2's registered sets can be exchanged, and the mapper never shifts.
 """
 
+import contextlib
+import gc
 import json
 import logging
 import os
@@ -52,6 +54,18 @@ class Problems:
         ]
 
 
+@contextlib.contextmanager
+def _without_garbage_collection():
+    """Millions of small objects are made and kept here; looking through them again and again takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def read_json(path: str, dataset_name: str = "") -> dict:
     """Read a COCO-format file.
 
@@ -66,7 +80,7 @@ def read_json(path: str, dataset_name: str = "") -> dict:
             "the folder that has it."
         )
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file, _without_garbage_collection():
             data = json.load(file)
     except OSError as error:
         raise DataError(f"{path} of {title} cannot be read ({error.strerror}); check its permissions.") from error
@@ -104,6 +118,7 @@ def check_num_joints(path: str, found: int, expected: int):
         )
 
 
+@_without_garbage_collection()
 def load_coco_keypoints(json_file, image_root, *, dataset_name="", annotated=True, data=None):
     """Load a COCO-format keypoint file into Detectron2's data set dictionaries.
 

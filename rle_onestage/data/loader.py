@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetFromList
+from detectron2.structures import Boxes
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,7 +19,7 @@ from ..errors import ConfigError, DataError, PoseError
 from .coco_json import Problems
 from .datasets import get_skeleton, load_dataset, problems_of
 from .images import UnreadableImage
-from .mapper import PoseMapper
+from .mapper import PoseMapper, as_instances
 from .sampler import BatchOrder, TrainSampler
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class TrainLoader:
             dataset,
             batch_sampler=sampler,
             num_workers=num_workers,
-            collate_fn=_as_list,
+            collate_fn=pack if num_workers else _as_list,
             worker_init_fn=_start_worker,
             persistent_workers=num_workers > 0,
         )
@@ -100,7 +101,7 @@ class TrainLoader:
     def __next__(self) -> list[dict]:
         if self._iterator is None:
             self._iterator = iter(self._loader)
-        batch = next(self._iterator)
+        batch = unpack(next(self._iterator))
         for sample in batch:
             for name, reason in sample.pop("unreadable"):
                 self._count_unreadable(name, reason)
@@ -162,11 +163,12 @@ class TestLoader:
 
     def __init__(self, dataset, *, batch_size=1, num_workers=0):
         self.dataset = dataset
+        num_workers = min(num_workers, len(dataset))
         self._loader = DataLoader(
             dataset,
             batch_size=batch_size,
-            num_workers=min(num_workers, len(dataset)),
-            collate_fn=_as_list,
+            num_workers=num_workers,
+            collate_fn=pack if num_workers else _as_list,
             worker_init_fn=_start_worker,
         )
 
@@ -174,7 +176,7 @@ class TestLoader:
         return len(self._loader)
 
     def __iter__(self):
-        for batch in self._loader:
+        for batch in map(unpack, self._loader):
             for sample in batch:
                 if "error" in sample:
                     raise DataError(sample["error"])
@@ -280,6 +282,51 @@ def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotation
     share = records[rank * len(records) // world_size : (rank + 1) * len(records) // world_size]
     mapper = PoseMapper(cfg, False, skeleton=get_skeleton(cfg, dataset_name), annotations=annotations)
     return TestLoader(TestDataset(share, mapper), batch_size=batch_size, num_workers=cfg.DATALOADER.NUM_WORKERS)
+
+
+def pack(batch):
+    """Make a batch ready to leave a worker: all pixels in one tensor, all labels as plain arrays.
+
+    A tensor on its own costs a shared memory file and an open file; the six of each sample would soon reach the usual
+    limit of 1024, and take longer to hand over than to make.
+    """
+    samples, pixels = [], []
+    for sample in batch:
+        sample = dict(sample)
+        if "image" in sample:
+            pixels.append(sample["image"].reshape(-1))
+            sample["image"] = tuple(sample["image"].shape)
+        if "instances" in sample:
+            people = sample["instances"]
+            sample["ignore_boxes"] = sample["ignore_boxes"].tensor.numpy()
+            sample["instances"] = (
+                people.image_size,
+                people.gt_boxes.tensor.numpy(),
+                people.gt_classes.numpy(),
+                people.gt_keypoints.tensor.numpy(),
+                people.gt_area.numpy(),
+            )
+        samples.append(sample)
+    return samples, torch.cat(pixels) if pixels else torch.empty(0, dtype=torch.uint8)
+
+
+def unpack(packed) -> list[dict]:
+    """The batch that :func:`pack` was given; a list comes back as it is."""
+    if isinstance(packed, list):
+        return packed
+    samples, pixels = packed
+    start = 0
+    for sample in samples:
+        if "image" in sample:
+            shape = sample["image"]
+            stop = start + shape[0] * shape[1] * shape[2]
+            sample["image"] = pixels[start:stop].view(shape)
+            start = stop
+        if "instances" in sample:
+            size, *arrays = sample["instances"]
+            sample["instances"] = as_instances(size, *arrays)
+            sample["ignore_boxes"] = Boxes(torch.from_numpy(sample["ignore_boxes"]))
+    return samples
 
 
 def _as_list(batch):

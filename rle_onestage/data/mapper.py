@@ -193,12 +193,27 @@ class PoseMapper:
         keep = enough & ~people.crowd
         ignore = ~keep & (sides.min(1) > 0)
         keypoints = aug.transform_keypoints(people.keypoints[keep], transform, self.flip_index)
-        instances = Instances(size)
-        instances.gt_boxes = Boxes(torch.from_numpy(boxes[keep].astype(np.float32)))
-        instances.gt_classes = torch.from_numpy(people.classes[keep])
-        instances.gt_keypoints = Keypoints(torch.from_numpy(keypoints.astype(np.float32)))
-        instances.gt_area = torch.from_numpy(area[keep].astype(np.float32))
+        arrays = (v.astype(np.float32) for v in (keypoints, area[keep]))
+        instances = as_instances(size, boxes[keep].astype(np.float32), people.classes[keep], *arrays)
         return instances, Boxes(torch.from_numpy(boxes[ignore].astype(np.float32)))
+
+
+def as_instances(size, boxes, classes, keypoints, area) -> Instances:
+    """Labels as Detectron2 wants them.
+
+    Args:
+        size: height and width of the picture.
+        boxes: (M, 4) float32 array.
+        classes: (M,) int64 array.
+        keypoints: (M, K, 3) float32 array.
+        area: (M,) float32 array.
+    """
+    instances = Instances(size)
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes))
+    instances.gt_classes = torch.from_numpy(classes)
+    instances.gt_keypoints = Keypoints(torch.from_numpy(keypoints))
+    instances.gt_area = torch.from_numpy(area)
+    return instances
 
 
 class _People:
