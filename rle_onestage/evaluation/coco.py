@@ -164,7 +164,7 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s", format_joint_errors(table)
         )
         if self.output_dir:
-            write_json(_without_nan(table), os.path.join(self.output_dir, "per_joint.json"))
+            write_json(table, os.path.join(self.output_dir, "per_joint.json"))
         scores["per_joint"] = _flat(table)
         best = best_match(truth, results, self.sigmas, score_threshold=self.score_threshold, max_people=self.max_people)
         logger.info(
@@ -194,10 +194,3 @@ def _flat(table):
             flat[f"oks-{name}"] = row["oks"]
             flat[f"median_relative-{name}"] = row["median_relative"]
     return flat
-
-
-def _without_nan(value):
-    """JSON has no NaN: null instead."""
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -105,13 +105,17 @@ class GroundTruth:
         other.dataset = {**self.dataset, "images": list(other.images.values()), "annotations": other.annotations}
         return other
 
-    def people(self):
-        """Returns: dict image id -> :class:`People`, for the images that have any."""
+    def by_image(self):
+        """Annotations of labelled people (no crowds), grouped: dict image id -> list."""
         found = defaultdict(list)
         for a in self.annotations:
             if not a["iscrowd"] and any(v > 0 for v in a["keypoints"][2::3]):
                 found[a["image_id"]].append(a)
-        return {image_id: self._stack(list_) for image_id, list_ in found.items()}
+        return dict(found)
+
+    def people(self):
+        """Returns: dict image id -> :class:`People`, for the images that have any."""
+        return {image_id: self._stack(group) for image_id, group in self.by_image().items()}
 
     def _stack(self, annotations):
         keypoints = np.array([a["keypoints"] for a in annotations], dtype=float).reshape(-1, self.num_joints, 3)
@@ -150,13 +154,16 @@ def ground_truth_as_predictions(truth):
             continue
         x, y, width, height = a["bbox"]
         labelled = a["num_keypoints"] > 0
-        middle = [x + width / 2, y + height / 2, 0] * truth.num_joints
+        keypoints = np.array(a["keypoints"], dtype=float).reshape(-1, 3)
+        keypoints[:, 2] = keypoints[:, 2] > 0
+        if not labelled:
+            keypoints[:] = x + width / 2, y + height / 2, 0
         results.append(
             {
                 "image_id": a["image_id"],
                 "category_id": a["category_id"],
                 "bbox": [x, y, width, height],
-                "keypoints": list(a["keypoints"]) if labelled else middle,
+                "keypoints": keypoints.reshape(-1).tolist(),
                 "score": 1.0 if labelled else 0.5,
             }
         )

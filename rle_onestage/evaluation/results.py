@@ -1,6 +1,8 @@
 """Predictions in COCO's result format, and back."""
 
+import contextlib
 import json
+import math
 import os
 
 import numpy as np
@@ -71,7 +73,7 @@ def by_image(results):
 
 
 def write_json(data, path):
-    """Write JSON under a temporary name, then rename.
+    """Write JSON under a temporary name, then rename; NaN and infinity, which JSON lacks, become null.
 
     Raises:
         MediaError: the folder cannot be made or written.
@@ -80,10 +82,20 @@ def write_json(data, path):
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(data, file)
+            json.dump(_without_nan(data), file, allow_nan=False)
         os.replace(temporary, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_results(path):

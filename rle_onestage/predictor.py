@@ -1,0 +1,133 @@
+"""Images in, people out."""
+
+import contextlib
+import logging
+
+import numpy as np
+import torch
+from detectron2.modeling import build_model
+
+from .data.datasets import get_skeleton
+from .data.mapper import TestResize, image_to_tensor
+from .engine.checkpoint import load_weights
+from .errors import ConfigError, DataError
+from .skeleton import COCO, SKELETONS, Skeleton, stand_in_sigmas
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Predictor:
+    """Finds the people in images.
+
+        >>> predictor = Predictor(load_config("configs/quickstart.yaml"), "output/quickstart/model_final.pth")
+        >>> people = predictor(cv2.imread("photo.jpg"))
+        >>> people.pred_keypoints  # (N, K, 3): x, y in pixels and the expected OKS of each joint
+
+    Args:
+        cfg: a config (see ``rle_onestage.engine.setup.load_config``).
+        checkpoint: weights; None takes ``MODEL.WEIGHTS``.
+        model: a model that is ready, instead of one built from the config and a checkpoint.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (the pose is always decoded in float32).
+
+    Raises:
+        ConfigError: no weights, or unknown precision.
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+
+    def __init__(self, cfg, checkpoint=None, *, model=None, precision="float32"):
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+        if model is None:
+            model = _build(cfg, checkpoint or cfg.MODEL.WEIGHTS)
+        self.model = model.eval()
+        refresh = getattr(model, "prepare_for_inference", None)
+        if refresh is not None:
+            refresh()
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.precision = precision
+        self.resize = TestResize(cfg)
+        self.image_format = cfg.INPUT.FORMAT
+
+    def __call__(self, image):
+        """People of one image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR, as ``cv2.imread`` gives it.
+
+        Returns:
+            ``Instances`` on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``, ``scores``,
+            ``pred_classes``, ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_presence`` (N, K).
+
+        Raises:
+            DataError: the image has another shape or type.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images):
+        """People of several images, which may differ in size: list of ``Instances``. See :meth:`__call__`."""
+        inputs = [self._input(image) for image in images]
+        if not inputs:
+            return []
+        with torch.no_grad(), self._autocast():
+            outputs = self.model(inputs)
+        return [output["instances"].to(torch.device("cpu")) for output in outputs]
+
+    def _input(self, image):
+        check_image(image)
+        tensor = image_to_tensor(self.resize(image), self.image_format)
+        return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
+
+    def _autocast(self):
+        dtype = PRECISIONS[self.precision]
+        return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def check_image(image):
+    """Raises DataError unless the image is a (H, W, 3) uint8 array of at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; use cv2.imread")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        remedy = "use cv2.cvtColor to BGR" if image.ndim == 2 or image.shape[-1] in (1, 4) else "check the array"
+        raise DataError(f"an image must have the shape (H, W, 3), not {image.shape}; {remedy}")
+    if image.dtype != np.uint8:
+        raise DataError(f"an image must be uint8 from 0 to 255, not {image.dtype}; scale and convert it first")
+
+
+def _build(cfg, weights):
+    if not weights:
+        raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth")
+    # Pretrained weights of the backbone would be replaced at once; do not fetch them.
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
+    model = build_model(cfg)
+    load_weights(model, weights, strict=True)
+    return model
+
+
+def skeleton_for(cfg):
+    """The joints that a config's model predicts, also where its data sets are not on this machine.
+
+    Looked for in the data sets of the config; else COCO's for 17 joints, CrowdPose's for 14, MPII's for 16 (with a
+    warning), else joints without names and limbs.
+    """
+    reasons = []
+    for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
+        try:
+            return get_skeleton(cfg, name)
+        except DataError as error:
+            reasons.append(str(error))
+    number = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+    if number == COCO.num_joints:
+        return COCO
+    if reasons:
+        logger.warning("%s", reasons[0])
+    for skeleton in SKELETONS.values():
+        if skeleton.num_joints == number:
+            logger.warning("The %d joints are drawn as those of %s; set DATASETS.TEST to name them", number, skeleton.name)
+            return skeleton
+    logger.warning("The %d joints are drawn without names and limbs; set DATASETS.TEST to name them", number)
+    names = tuple(f"joint{i}" for i in range(number))
+    return Skeleton("unknown", names, (), (), stand_in_sigmas(names), False)

@@ -1,0 +1,109 @@
+"""The predictor, and Detectron2's own tools with our config."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultPredictor
+from detectron2.modeling import build_model
+from detectron2.utils.visualizer import Visualizer
+
+from rle_onestage.engine.setup import load_config
+from rle_onestage.errors import CheckpointError, ConfigError, DataError
+from rle_onestage.predictor import Predictor, skeleton_for
+from rle_onestage.skeleton import COCO, CROWDPOSE
+
+CONFIG = os.path.join(os.path.dirname(__file__), "..", "configs", "quickstart.yaml")
+# Every candidate is a detection, so that an untrained model finds somebody.
+TINY = ["MODEL.DEVICE", "cpu", "INPUT.POSE.SIZE", 64, "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", 0.0]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file with the weights of an untrained model."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pth"
+    torch.save({"model": build_model(load_config(CONFIG, TINY)).state_dict()}, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def predictor(weights):
+    return Predictor(load_config(CONFIG, TINY), weights)
+
+
+def photo(height=48, width=80, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_people_are_in_the_pixels_of_the_image(predictor):
+    people = predictor(photo(96, 160))
+    assert len(people) > 0 and people.image_size == (96, 160)
+    assert people.pred_keypoints.shape == (len(people), 17, 3)
+    assert people.pred_keypoint_sigmas.shape == (len(people), 17, 2)
+    assert people.scores.tolist() == sorted(people.scores.tolist(), reverse=True)
+    # The same picture at twice the size is resized to the same input: everything doubles.
+    image = photo(32, 64)
+    small, large = predictor(image), predictor(image.repeat(2, 0).repeat(2, 1))
+    assert len(small) == len(large)
+    torch.testing.assert_close(2 * small.pred_keypoints[..., :2], large.pred_keypoints[..., :2], rtol=0.02, atol=1.0)
+    torch.testing.assert_close(2 * small.pred_keypoint_sigmas, large.pred_keypoint_sigmas, rtol=0.02, atol=0.1)
+
+
+def test_batch_of_different_sizes_is_each_alone(predictor):
+    images = [photo(64, 64, 1), photo(64, 64, 2)]
+    for alone, together in zip(map(predictor, images), predictor.batch(images)):
+        torch.testing.assert_close(alone.scores, together.scores, rtol=1e-4, atol=1e-5)
+    assert [p.image_size for p in predictor.batch([photo(30, 90), photo(90, 30)])] == [(30, 90), (90, 30)]
+    assert predictor.batch([]) == []
+
+
+def test_bfloat16_is_close(weights, predictor):
+    image = photo(64, 64)
+    half = Predictor(load_config(CONFIG, TINY), weights, precision="bfloat16")(image)
+    assert half.pred_keypoints.dtype == torch.float32
+    assert half.scores[0].item() == pytest.approx(predictor(image).scores[0].item(), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "image, message",
+    [
+        ("photo.jpg", "cv2.imread"),
+        (np.zeros((4, 4), np.uint8), "cvtColor"),
+        (np.zeros((4, 4, 4), np.uint8), "cvtColor"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros((4, 4, 3), np.float32), "uint8"),
+    ],
+)
+def test_other_input_is_an_error(predictor, image, message):
+    with pytest.raises(DataError, match=message):
+        predictor(image)
+
+
+def test_weights_are_needed_and_must_fit(weights):
+    with pytest.raises(ConfigError, match="MODEL.WEIGHTS"):
+        Predictor(load_config(CONFIG, TINY))
+    with pytest.raises(CheckpointError):
+        Predictor(load_config(CONFIG, [*TINY, "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", 14]), weights)
+    with pytest.raises(ConfigError, match="bfloat16"):
+        Predictor(load_config(CONFIG, TINY), weights, precision="int4")
+
+
+def test_skeleton_without_data_sets(monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    missing = ["DATASETS.TEST", ("rle_lspet_val",), "DATASETS.TRAIN", ("rle_lspet_train",)]
+    key = "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS"
+    assert skeleton_for(load_config(CONFIG, [*TINY, *missing])) == COCO
+    assert skeleton_for(load_config(CONFIG, [*TINY, *missing, key, 14])) == CROWDPOSE
+    assert skeleton_for(load_config(CONFIG, [*TINY, *missing, key, 5])).num_joints == 5
+
+
+def test_default_predictor_and_visualizer(weights):
+    cfg = load_config(CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "INPUT.MIN_SIZE_TEST", 64, "DATASETS.TEST", ("rle_coco_2017_val",)])
+    image = photo(64, 64)
+    predictions = DefaultPredictor(cfg)(image)["instances"]
+    assert len(predictions) > 0
+    drawn = Visualizer(image[:, :, ::-1], MetadataCatalog.get("rle_coco_2017_val")).draw_instance_predictions(predictions)
+    assert drawn.get_image().shape == image.shape and (drawn.get_image() != image[:, :, ::-1]).any()
