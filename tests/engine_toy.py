@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from torch import nn
@@ -85,6 +86,37 @@ class ToyPose(nn.Module):
         people.pred_keypoint_sigmas = torch.ones(1, self.joints, 2)
         people.pred_keypoint_presence = torch.ones(1, self.joints)
         return {"instances": people}
+
+
+@BACKBONE_REGISTRY.register()
+class ToyPyramid(Backbone):
+    """Maps of strides 8 and 16, with a normalisation that does not look at the batch."""
+
+    def __init__(self, cfg, input_shape):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 8, 8), nn.GroupNorm(4, 16), nn.ReLU())
+        self.p3, self.p4 = nn.Conv2d(16, 32, 3, 1, 1), nn.Conv2d(16, 32, 3, 2, 1)
+
+    def forward(self, images):
+        """Images (B, 3, H, W) to a dict of maps."""
+        stem = self.stem(images)
+        return {"p3": self.p3(stem), "p4": self.p4(stem)}
+
+    @property
+    def size_divisibility(self):
+        """Sides are padded to multiples of this."""
+        return 16
+
+    def output_shape(self):
+        """Channels and strides by name."""
+        return {"p3": ShapeSpec(channels=32, stride=8), "p4": ShapeSpec(channels=32, stride=16)}
+
+
+# Options for the real architecture on that backbone.
+REAL = """MODEL.META_ARCHITECTURE RLEOneStage MODEL.BACKBONE.NAME ToyPyramid MODEL.RLE_ONESTAGE.IN_FEATURES ["p3","p4"]
+    MODEL.RLE_ONESTAGE.HEAD.CHANNELS 32 MODEL.RLE_ONESTAGE.HEAD.NUM_CONVS 1 MODEL.RLE_ONESTAGE.HEAD.EMBEDDING 32
+    MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS 3 MODEL.RLE_ONESTAGE.REFINE.CHANNELS 16 SOLVER.BASE_LR 0.002
+    SOLVER.CLIP_GRADIENTS.CLIP_VALUE 10.0""".split()
 
 
 def make_data(folder, images=8):

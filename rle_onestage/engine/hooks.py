@@ -85,11 +85,11 @@ class Writers(HookBase):
     def before_train(self):
         path = os.path.join(self.folder, TRAINING_LOG)
         keep_before(path, self.trainer.start_iter)
-        self.writers = [JSONWriter(path)]
+        self.writers = [JSONWriter(path, window_size=self.period)]
         try:
             from detectron2.utils.events import TensorboardXWriter
 
-            self.writers.append(TensorboardXWriter(self.folder))
+            self.writers.append(TensorboardXWriter(self.folder, window_size=self.period))
         except ImportError:
             logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
 
