@@ -9,7 +9,7 @@ from rle_onestage import compat
 compat.check_requirements()
 
 from rle_onestage import data, modeling  # noqa: E402 -- both register on import
-from rle_onestage.config import add_rle_onestage_config  # noqa: E402
+from rle_onestage.config import add_rle_onestage_config, register_config_keys  # noqa: E402
 from rle_onestage.engine import Trainer, load_config  # noqa: E402
 from rle_onestage.errors import (  # noqa: E402
     CheckpointError,
@@ -20,7 +20,10 @@ from rle_onestage.errors import (  # noqa: E402
     PoseError,
 )
 from rle_onestage.modeling import RLEOneStage  # noqa: E402
+from rle_onestage.predictor import Predictor  # noqa: E402
 from rle_onestage.skeleton import SKELETONS, Skeleton  # noqa: E402
+
+register_config_keys()
 
 __version__ = "0.1.0"
 
@@ -32,6 +35,7 @@ __all__ = [
     "DivergenceError",
     "MediaError",
     "PoseError",
+    "Predictor",
     "RLEOneStage",
     "Skeleton",
     "Trainer",

@@ -15,6 +15,26 @@ def add_rle_onestage_config(cfg):
     _add_test_keys(cfg)
 
 
+def register_config_keys():
+    """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is imported.
+
+    Only keys that Detectron2 lacks are added; its defaults stay as they are.
+    """
+    from detectron2.config.defaults import _C
+
+    with_ours = _C.clone()
+    add_rle_onestage_config(with_ours)
+    _add_missing(_C, with_ours)
+
+
+def _add_missing(cfg, other):
+    for key, value in other.items():
+        if key not in cfg:
+            cfg[key] = value
+        elif isinstance(value, CN):
+            _add_missing(cfg[key], value)
+
+
 def _add_model_keys(cfg):
     m = cfg.MODEL.RLE_ONESTAGE = CN()
     # "fcos": pyramid levels from stride 8, suppression after it. "centernet": one level at stride 4, peaks.

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
@@ -107,3 +108,13 @@ def test_default_predictor_and_visualizer(weights):
     assert len(predictions) > 0
     drawn = Visualizer(image[:, :, ::-1], MetadataCatalog.get("rle_coco_2017_val")).draw_instance_predictions(predictions)
     assert drawn.get_image().shape == image.shape and (drawn.get_image() != image[:, :, ::-1]).any()
+
+
+def test_stock_config_code_reads_our_configs():
+    """Detectron2's demo and train_net make their config this way, and know nothing of us but the import."""
+    before = get_cfg()
+    cfg = get_cfg()
+    cfg.merge_from_file(CONFIG)
+    assert cfg.MODEL.META_ARCHITECTURE == "RLEOneStage" and cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS == 17
+    # Other people's defaults are left alone.
+    assert before.TEST.DETECTIONS_PER_IMAGE == 100 and before.MODEL.META_ARCHITECTURE == "GeneralizedRCNN"
