@@ -25,6 +25,7 @@ from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 from ..errors import ConfigError
 from ..skeleton import Skeleton
 from . import augmentation as aug
+from .coco_json import AREA_OF_BOX
 from .images import ImageCache
 
 _CROPS = ("relative", "relative_range", "absolute", "absolute_range")
@@ -236,8 +237,8 @@ def _people(record, num_joints):
         boxes[i] = x0, y0, x1, y1
         if annotation.get("keypoints") is not None:
             keypoints[i] = np.asarray(annotation["keypoints"], np.float64).reshape(num_joints, 3)
-        # Detectron2's own loader keeps no area; a segment covers about half of its box (coco_json.AREA_OF_BOX).
-        area[i] = annotation.get("area", 0.53 * (x1 - x0) * (y1 - y0))
+        # Detectron2's own loader keeps no area.
+        area[i] = annotation.get("area", AREA_OF_BOX * (x1 - x0) * (y1 - y0))
     classes = np.array([a["category_id"] for a in annotations], np.int64)
     crowd = np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool)
     return _People(boxes, keypoints, area, classes, crowd)
