@@ -1,8 +1,8 @@
 """A tiny architecture and data set for the tests of the engine; run as a script it is ``train_net.py`` with both.
 
-Environment of the script: ``TOY_NAN_AT`` makes the loss of that iteration NaN, ``TOY_KILL_AT`` kills the process in that
-iteration as ``kill -9`` does, ``TOY_SIGNAL_AT=iteration:signal`` sends itself a signal, ``TOY_FAIL_RANK`` makes that
-process fail at iteration 1.
+Environment of the script: ``TOY_NAN_AT`` makes the loss of that iteration NaN, ``TOY_KILL_AT`` kills the process in
+that iteration as ``kill -9`` does, ``TOY_SIGNAL_AT=iteration:signal`` sends itself a signal, ``TOY_FAIL_RANK`` makes
+that process fail at iteration 1.
 """
 
 import json
@@ -34,7 +34,7 @@ def fires(name, iteration):
 
 @META_ARCH_REGISTRY.register()
 class ToyPose(nn.Module):
-    """Mean colours to joints; has what the engine looks at: dropout-like noise, batch norm, a flow, a table, a counter."""
+    """Mean colours to joints; has what the engine looks at: noise, batch norm, a flow, a table, a counter."""
 
     def __init__(self, cfg):
         super().__init__()
@@ -132,8 +132,8 @@ def make_data(folder, images=8):
         content["images"].append({"id": number, "file_name": name, "height": SIZE, "width": SIZE})
         content["annotations"].append(
             {
-                "id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "bbox": [8, 8, 40, 48], "area": 1500.0,
-                "keypoints": [20, 20, 2, 30, 30, 2, 25, 40, 1], "num_keypoints": 3,
+                "id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "bbox": [8, 8, 40, 48],
+                "area": 1500.0, "keypoints": [20, 20, 2, 30, 30, 2, 25, 40, 1], "num_keypoints": 3,
             }
         )  # fmt: skip
     path = folder / "people.json"

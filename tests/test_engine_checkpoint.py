@@ -127,7 +127,10 @@ def test_training_starts_a_head_of_another_size_anew(tmp_path, caplog):
 @pytest.mark.parametrize(
     "weights, words",
     [
-        ({"encoder.weight": torch.zeros(2)}, "encoder.weight.*of another architecture|another architecture.*encoder.weight"),
+        (
+            {"encoder.weight": torch.zeros(2)},
+            "encoder.weight.*of another architecture|another architecture.*encoder.weight",
+        ),
         ({"backbone.0.weight": torch.zeros(9, 9)}, r"backbone.0.weight \(9, 9\) in the file, \(4, 3\) in the model"),
     ],
 )
@@ -191,13 +194,18 @@ def write_torch(path, content):
 
 @pytest.mark.parametrize("name, write", [("m.pkl", write_pickle), ("m.pth", write_torch)])
 def test_pickles_never_run_code(tmp_path, name, write):
-    write(tmp_path / name, {"model": {"w": torch.zeros(1) if name == "m.pth" else np.zeros(1)}, "x": Trap(tmp_path / "trap")})
+    write(
+        tmp_path / name,
+        {"model": {"w": torch.zeros(1) if name == "m.pth" else np.zeros(1)}, "x": Trap(tmp_path / "trap")},
+    )
     with pytest.raises(CheckpointError, match="code"):
         read_checkpoint(str(tmp_path / name))
     assert not (tmp_path / "trap").exists()
 
 
-@pytest.mark.parametrize("code", [b"cnumpy\nload\n(S'x'\ntR.", b"c_codecs\nencode\n(S'x'\nS'zip'\ntR.", b"cbuiltins\neval\n."])
+@pytest.mark.parametrize(
+    "code", [b"cnumpy\nload\n(S'x'\ntR.", b"c_codecs\nencode\n(S'x'\nS'zip'\ntR.", b"cbuiltins\neval\n."]
+)
 def test_other_functions_are_refused_by_the_unpickler(tmp_path, code):
     (tmp_path / "m.pkl").write_bytes(code)
     with pytest.raises(CheckpointError, match="not loaded"):
@@ -237,4 +245,4 @@ def test_missing_file_and_no_network(monkeypatch):
     monkeypatch.setattr("rle_onestage.engine.safe_files.PathManager.get_local_path", unreachable)
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint("detectron2://ImageNetPretrained/MSRA/R-50.pkl")
-    assert "without a network" in str(caught.value) and 'MODEL.WEIGHTS' in str(caught.value)
+    assert "without a network" in str(caught.value) and "MODEL.WEIGHTS" in str(caught.value)

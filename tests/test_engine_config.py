@@ -102,7 +102,12 @@ def test_device_falls_back_to_cpu(monkeypatch, caplog):
 
 
 def arguments(tmp_path, *opts, **flags):
-    given = {"config_file": "", "opts": ["OUTPUT_DIR", str(tmp_path / "out"), *opts], "resume": False, "eval_only": False}
+    given = {
+        "config_file": "",
+        "opts": ["OUTPUT_DIR", str(tmp_path / "out"), *opts],
+        "resume": False,
+        "eval_only": False,
+    }
     return argparse.Namespace(**{**given, **flags})
 
 

@@ -30,7 +30,8 @@ def run(command, **environment):
     path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
     kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     return subprocess.run(
-        [sys.executable, "-W", "ignore", *command], env={**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        [sys.executable, "-W", "ignore", *command],
+        env={**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 

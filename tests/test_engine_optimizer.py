@@ -84,7 +84,16 @@ def test_schedule_has_the_values_of_detectron2(options):
 
 
 def test_cosine_ends_where_the_config_says():
-    options = ["SOLVER.MAX_ITER", "10", "SOLVER.BASE_LR", "1.0", "SOLVER.BASE_LR_END", "0.1", "SOLVER.WARMUP_ITERS", "0"]
+    options = [
+        "SOLVER.MAX_ITER",
+        "10",
+        "SOLVER.BASE_LR",
+        "1.0",
+        "SOLVER.BASE_LR_END",
+        "0.1",
+        "SOLVER.WARMUP_ITERS",
+        "0",
+    ]
     schedule = Schedule.from_config(load_config("", [*options, "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"]))
     assert schedule.factor(0) == 1.0 and schedule.factor(10) == pytest.approx(0.1)
 

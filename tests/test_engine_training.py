@@ -101,7 +101,9 @@ def test_kill_9_and_resume_gives_the_same_weights(config, tmp_path):
     assert trainer.start_iter == 3
     assert_equal_checkpoints(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
     assert not (tmp_path / "b" / "model_0000005.pth.tmp").exists()
-    iterations = [json.loads(line)["iteration"] for line in (tmp_path / "b" / "training.jsonl").read_text().splitlines()]
+    iterations = [
+        json.loads(line)["iteration"] for line in (tmp_path / "b" / "training.jsonl").read_text().splitlines()
+    ]
     assert iterations == sorted(set(iterations))
 
 
@@ -161,7 +163,16 @@ def test_errors_before_the_first_step(config, tmp_path):
 def test_without_ema_and_with_given_weights(config, tmp_path):
     trainer = Trainer(load_config(str(config)))
     torch.save(trainer.model.state_dict(), tmp_path / "start.pth")
-    other = ["SEED", "9", "SOLVER.EMA.ENABLED", "False", "MODEL.WEIGHTS", str(tmp_path / "start.pth"), "DATASETS.TEST", "()"]
+    other = [
+        "SEED",
+        "9",
+        "SOLVER.EMA.ENABLED",
+        "False",
+        "MODEL.WEIGHTS",
+        str(tmp_path / "start.pth"),
+        "DATASETS.TEST",
+        "()",
+    ]
     started = Trainer(load_config(str(config), other))
     assert not torch.equal(started.model.head.weight, trainer.model.head.weight)
     started.resume_or_load(resume=False)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Train or evaluate a model.
 
-    python tools/train_net.py --config-file configs/quickstart.yaml
-    python tools/train_net.py --config-file configs/quickstart.yaml --resume
-    python tools/train_net.py --config-file C --eval-only MODEL.WEIGHTS output/model_final.pth
-    torchrun --nproc_per_node 2 tools/train_net.py --config-file C
+python tools/train_net.py --config-file configs/quickstart.yaml
+python tools/train_net.py --config-file configs/quickstart.yaml --resume
+python tools/train_net.py --config-file C --eval-only MODEL.WEIGHTS output/model_final.pth
+torchrun --nproc_per_node 2 tools/train_net.py --config-file C
 """
 
 from rle_onestage.engine import Trainer, argument_parser, evaluate_only, launch, setup

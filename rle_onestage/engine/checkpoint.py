@@ -168,7 +168,9 @@ def _by_heuristics(own, weights, from_caffe2, address):
 
 
 def _shapes(keys, weights, own, limit=3):
-    shown = [f"{key} {tuple(weights[key].shape)} in the file, {tuple(own[key].shape)} in the model" for key in keys[:limit]]
+    shown = [
+        f"{key} {tuple(weights[key].shape)} in the file, {tuple(own[key].shape)} in the model" for key in keys[:limit]
+    ]
     return "; ".join(shown) + (f"; and {len(keys) - limit} more" if len(keys) > limit else "")
 
 
@@ -196,7 +198,7 @@ def _check_and_report_start(address, own, weights, mismatched, missing, unexpect
     if loaded <= 0 and not mismatched:
         raise CheckpointError(
             f"checkpoint {address} is of another architecture: none of its weights ({_names(list(weights))}) is in the "
-            f"model ({_names(list(own))}); choose another MODEL.WEIGHTS, or \"\" to start from random weights"
+            f'model ({_names(list(own))}); choose another MODEL.WEIGHTS, or "" to start from random weights'
         )
     in_backbone = [key for key in mismatched if key.startswith("backbone.")]
     if in_backbone or loaded <= 0:

@@ -60,7 +60,9 @@ def _parse_yaml(path):
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise ConfigError(f"config file {path}{where}: not valid YAML ({problem}); correct the syntax there") from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"config file {path} cannot be read ({error}); check that it is a readable text file") from error
+        raise ConfigError(
+            f"config file {path} cannot be read ({error}); check that it is a readable text file"
+        ) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -126,7 +128,9 @@ def merge_options(cfg, options):
         if parts[-1] not in node:
             raise _unknown_key(cfg, str(key), "", source)
         if isinstance(node[parts[-1]], CN):
-            raise ConfigError(f"{source}: {key} is a group of keys; set one of them, e.g. {_example_key(node, parts, key)}")
+            raise ConfigError(
+                f"{source}: {key} is a group of keys; set one of them, e.g. {_example_key(node, parts, key)}"
+            )
         node[parts[-1]] = _coerce(node[parts[-1]], _decode(raw, node[parts[-1]]), str(key), source)
 
 

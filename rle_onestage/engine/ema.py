@@ -84,7 +84,7 @@ class ModelEMA:
 
 
 def _persistent_slots(model):
-    """(name, dict, key) of each weight and buffer in the ``state_dict``: looked up anew each time, as buffers get replaced."""
+    """(name, dict, key) of each weight and buffer in the ``state_dict``; no tensors, as buffers may get replaced."""
     names, slots, seen = set(model.state_dict().keys()), [], set()
     for prefix, module in model.named_modules():
         for store in (module._parameters, module._buffers):

@@ -60,7 +60,7 @@ class PeriodicEvaluation(HookBase):
 
 
 class StepTimer(HookBase):
-    """Puts the seconds of each step (data, network, optimizer; no evaluation, no saving) as ``time``. Register it first."""
+    """Puts the seconds of each step (data, network, optimizer; nothing else) as ``time``. Register it first."""
 
     def before_step(self):
         self._start = time.perf_counter()

@@ -127,7 +127,7 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
 
 
 def flat_figures(results, prefix=""):
-    """The finite figures as ``{"keypoints/AP": 45.2, ...}``, for the logs; those of single joints (with a "-") stay out."""
+    """The finite figures as ``{"keypoints/AP": 45.2, ...}``, for the logs; without those of single joints ("-")."""
     flat = {}
     for key, value in results.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Starting one or several processes: by ``--num-gpus`` as in Detectron2, or under torchrun, on CUDA (NCCL) or CPU (gloo)."""
+"""Starting one or several processes: by ``--num-gpus`` or under torchrun, on CUDA (NCCL) or CPU (gloo)."""
 
 import contextlib
 import logging
@@ -24,16 +24,16 @@ TIMEOUT = timedelta(minutes=30)
 GRACE_SECONDS = 15
 FAILED_KEY = "rle_onestage/failed"
 LOST_PARTNER = (
-    "another process ended without a word (killed, or out of memory?); see its output, then go on with the same command "
-    "and --resume"
+    "another process ended without a word (killed, or out of memory?); see its output, then go on with the same "
+    "command and --resume"
 )
 
 
 def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto", args=()):
     """Run ``main(*args)`` in as many processes as asked for, and turn errors into one sentence and an exit code.
 
-    Under torchrun (``RANK`` and ``WORLD_SIZE`` in the environment) each process joins the group that torchrun describes,
-    and the other arguments are not used. Without CUDA, ``num_gpus`` is the number of CPU processes of a machine.
+    Under torchrun (``RANK`` and ``WORLD_SIZE`` in the environment) each process joins the group that torchrun
+    describes, and the other arguments are not used. Without CUDA, ``num_gpus`` is the number of CPU processes.
 
     Args:
         main: a function at module level.
@@ -76,8 +76,8 @@ def _check_processes(num_gpus, num_machines, machine_rank, dist_url):
 def _open_store(dist_url, world_size, machine_rank):
     """The key-value store at which the processes meet, and its (host, port).
 
-    It lives in the parent of the first machine's processes, so that it outlives each of them and the others can still ask
-    who failed.
+    It lives in the parent of the first machine's processes, so that it outlives each of them and the others can
+    still ask who failed.
     """
     if dist_url == "auto":
         host, port = "127.0.0.1", 0
@@ -92,8 +92,8 @@ def _open_store(dist_url, world_size, machine_rank):
         store = dist.TCPStore(host, port, world_size, is_master=True, timeout=TIMEOUT, wait_for_workers=False)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"--dist-url {dist_url} cannot be used ({str(error).splitlines()[0]}); choose another port or auto, or end the "
-            "process that uses it"
+            f"--dist-url {dist_url} cannot be used ({str(error).splitlines()[0]}); choose another port or auto, or end "
+            "the process that uses it"
         ) from error
     return store, (host, store.port)
 
@@ -123,7 +123,8 @@ def _process_group(*, rank, world_size, local_rank, local_size, address=None):
         dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, **meeting)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(
-            f"the {world_size} processes cannot meet ({str(error).splitlines()[0]}); check --dist-url, or torchrun's arguments"
+            f"the {world_size} processes cannot meet ({str(error).splitlines()[0]}); check --dist-url, or the "
+            "arguments of torchrun"
         ) from error
     create_local_process_group(local_size)
     try:

@@ -38,7 +38,9 @@ def write_text(path, text):
         with replaced_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left") from error
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left"
+        ) from error
 
 
 def save_tensors(path, content):
@@ -53,11 +55,13 @@ def save_tensors(path, content):
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be written ({error}); check the space left on the disk") from error
+        raise CheckpointError(
+            f"checkpoint {path} cannot be written ({error}); check the space left on the disk"
+        ) from error
 
 
 def local_path(address):
-    """The local copy of a path, ``detectron2://`` or ``https://`` address, downloaded and cached by Detectron2's PathManager.
+    """The local file of a path, ``detectron2://`` or ``https://`` address; Detectron2's PathManager downloads.
 
     Raises:
         CheckpointError: there is no such file, or the address cannot be reached.
@@ -92,12 +96,14 @@ def read_pth(path):
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise CheckpointError(
-                f"checkpoint {path} holds more than tensors, numbers and text, and is not loaded because that could run "
-                "code; save its state_dict alone"
+                f"checkpoint {path} holds more than tensors, numbers and text, and is not loaded because that could "
+                "run code; save its state_dict alone"
             ) from error
         raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint; get it again") from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint ({_first_line(error)}); get it again") from error
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or no checkpoint ({_first_line(error)}); get it again"
+        ) from error
 
 
 def _numpy_numbers_allowed():
@@ -152,8 +158,10 @@ def read_pkl(path):
             return _ArraysOnly(file, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"checkpoint {path} is not loaded: {error}; only arrays, text, numbers and containers are, because anything "
-            "else could run code"
+            f"checkpoint {path} is not loaded: {error}; only arrays, text, numbers and containers are, because "
+            "anything else could run code"
         ) from error
     except (EOFError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or no pickle ({_first_line(error)}); get it again") from error
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or no pickle ({_first_line(error)}); get it again"
+        ) from error

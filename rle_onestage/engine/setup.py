@@ -131,7 +131,7 @@ def settle_seed(cfg, *, resume=False):
 
 
 def seed_everything(*entropy):
-    """Seed Python, numpy and torch (all devices) from integers, e.g. ``(seed, rank)`` or ``(seed, rank, iteration)``."""
+    """Seed Python, numpy and torch (all devices) from integers, e.g. ``(seed, rank, iteration)``."""
     state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(state)
     np.random.seed(state)
@@ -166,7 +166,7 @@ def _log_environment(args, cfg, world_size):
 
 
 def argument_parser():
-    """Detectron2's argument parser: ``--config-file --resume --eval-only --num-gpus --num-machines ... [KEY VALUE ...]``."""
+    """Detectron2's argument parser: ``--config-file --resume --eval-only --num-gpus ... [KEY VALUE ...]``."""
     from detectron2.engine import default_argument_parser
 
     parser = default_argument_parser()

@@ -7,8 +7,8 @@ import signal
 class StopRequest:
     """Context manager that notes SIGINT and SIGTERM instead of dying of them.
 
-    A second SIGINT interrupts at once. Forked data-loader workers ignore SIGINT (a terminal sends it to them too, and the
-    iteration under way still needs their batch) and die of SIGTERM as usual.
+    A second SIGINT interrupts at once. Forked data-loader workers ignore SIGINT (a terminal sends it to them too, and
+    the iteration under way still needs their batch) and die of SIGTERM as usual.
 
     Attributes:
         signum: number of the signal that came, or 0.

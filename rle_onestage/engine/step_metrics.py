@@ -14,9 +14,9 @@ GRADIENT_NORM = "grad_norm"
 class StepMetrics:
     """Takes the losses of a step, and gives them back as numbers one step later (at once on a single CPU process).
 
-    The numbers travel in one small vector: losses, gradient norm, and whether a signal asked this process to stop. With
-    several processes it is summed asynchronously, so all of them learn the same at the same iteration: a non-finite loss
-    on any process, and the wish to stop.
+    The numbers travel in one small vector: losses, gradient norm, and whether a signal asked this process to stop.
+    With several processes it is summed asynchronously, so all of them learn the same at the same iteration: a
+    non-finite loss on any process, and the wish to stop.
 
     Attributes:
         stop_agreed: whether any process was asked to stop, as of the last step that was resolved.
@@ -103,7 +103,7 @@ class _Pending:
 
 
 def _raise_divergence(pending, metrics):
-    """Collective: name the images of the processes whose own losses are not finite (of all, if only the gradient is)."""
+    """Collective: name the images of the processes whose losses are not finite (of all, if only the gradient is)."""
     losses = [index for index, name in enumerate(pending.names) if name != GRADIENT_NORM]
     own_bad = not bool(torch.isfinite(pending.own[losses]).all())
     reports = comm.all_gather((own_bad, pending.file_names))
@@ -112,7 +112,7 @@ def _raise_divergence(pending, metrics):
     shown = ", ".join(str(name) for name in images[:8]) + (f" and {len(images) - 8} more" if len(images) > 8 else "")
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     raise DivergenceError(
-        f"{', '.join(bad)} became non-finite at iteration {pending.iteration} with the images {shown}; look at them with "
-        "tools/visualize_data.py, or lower SOLVER.BASE_LR or turn on SOLVER.CLIP_GRADIENTS, then go on from the last "
-        "checkpoint with --resume"
+        f"{', '.join(bad)} became non-finite at iteration {pending.iteration} with the images {shown}; look at them "
+        "with tools/visualize_data.py, or lower SOLVER.BASE_LR or turn on SOLVER.CLIP_GRADIENTS, then go on from the "
+        "last checkpoint with --resume"
     )

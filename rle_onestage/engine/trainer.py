@@ -193,7 +193,8 @@ class Trainer(TrainerBase):
                 self.evaluate()
             return
         try:
-            for self.iter in range(self.start_iter, self.max_iter):
+            for iteration in range(self.start_iter, self.max_iter):
+                self.iter = iteration
                 self.before_step()
                 self.run_step()
                 self.after_step()
@@ -261,7 +262,7 @@ class Trainer(TrainerBase):
         signum = max(comm.all_gather(self._stop.signum))
         self.save(f"model_{self.iter:07d}.pth")
         logger.info(
-            "Stopped by a signal after iteration %d; everything is saved in %s, go on with the same command and --resume",
+            "Stopped by a signal after iteration %d; all is saved in %s, go on with the same command and --resume",
             self.iter, self.cfg.OUTPUT_DIR,
         )  # fmt: skip
         sys.exit(128 + signum)

@@ -90,7 +90,9 @@ def _check_solver(cfg):
     if not 0 <= solver.EMA.DECAY < 1:
         raise ConfigError(f"SOLVER.EMA.DECAY is {solver.EMA.DECAY}; it must be at least 0 and below 1")
     if solver.CLIP_GRADIENTS.ENABLED and not solver.CLIP_GRADIENTS.CLIP_VALUE > 0:
-        raise ConfigError(f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE is {solver.CLIP_GRADIENTS.CLIP_VALUE}; it must be positive")
+        raise ConfigError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE is {solver.CLIP_GRADIENTS.CLIP_VALUE}; it must be positive"
+        )
     steps = list(solver.STEPS)
     if any(not isinstance(step, int) or step < 0 for step in steps) or steps != sorted(steps):
         raise ConfigError(f"SOLVER.STEPS is {solver.STEPS}; it must be iterations in ascending order")
