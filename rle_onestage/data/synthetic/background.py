@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .outfit import random_colour
+from .outfit import muted_colour, random_colour
 
 KINDS = ("room", "street", "field", "hall", "clutter")
 
@@ -44,7 +44,7 @@ def ground_texture(rng, kind, size=256):
             _grid_lines(image, int(rng.choice([32, 64, 128])), int(rng.choice([32, 64])), (grey * 0.6).tolist(), 2, rng.random() < 0.5)
         side = rng.uniform(2, 5)
     else:
-        tone = random_colour(rng, dark=0.3, bright=0.9)
+        tone = muted_colour(rng)
         image = mottled(rng, size, size, tone * 0.85, tone * 1.05, 0.03)
         style = rng.random()
         if style < 0.35:  # planks
@@ -52,7 +52,7 @@ def ground_texture(rng, kind, size=256):
                 image[:, x : x + 32] *= rng.uniform(0.8, 1.12)
             _grid_lines(image, 32, size, (tone * 0.55).tolist(), 1, False)
         elif style < 0.6:  # tiles of two tones
-            other = random_colour(rng, dark=0.3, bright=0.9).astype(np.float32)
+            other = muted_colour(rng).astype(np.float32)
             image[: size // 2, : size // 2] = image[: size // 2, : size // 2] * 0.3 + other * 0.7
             image[size // 2 :, size // 2 :] = image[size // 2 :, size // 2 :] * 0.3 + other * 0.7
         elif style < 0.8:
@@ -70,7 +70,7 @@ def wall_texture(rng, kind, height=192, width=512):
         _rectangles(rng, image, int(rng.integers(20, 60)), (6, 90), (6, 70))
         _strokes(rng, image, int(rng.integers(10, 30)))
         return np.clip(image, 0, 1.1)
-    sky_low, sky_high = np.array([0.95, 0.9, 0.85]) * rng.uniform(0.75, 1.05), np.array([0.9, 0.65, 0.45]) * rng.uniform(0.6, 1.05)
+    sky_low, sky_high = np.array([0.95, 0.9, 0.85]) * rng.uniform(0.85, 1.1), np.array([1.0, 0.75, 0.55]) * rng.uniform(0.75, 1.1)
     slope = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     image = (sky_high * (1 - slope) + sky_low * slope).astype(np.float32).repeat(width, 1)
     image += 0.06 * np.maximum(smooth_noise(rng, height, width, 10), 0) * (1 - slope)
@@ -105,7 +105,7 @@ def _strokes(rng, image, count):
 
 
 def _interior(rng, kind, height, width):
-    tone = random_colour(rng, dark=0.45, bright=0.98)
+    tone = muted_colour(rng)
     image = mottled(rng, height, width, tone * 0.9, tone * 1.04, 0.02)
     if rng.random() < 0.3:
         stripes = (np.arange(width) // int(rng.integers(6, 20)) % 2).astype(bool)
@@ -139,7 +139,7 @@ def _buildings(rng, image):
     x = -10
     while x < width:
         w, top = int(rng.integers(40, 130)), int(rng.integers(0, height // 2))
-        tone = random_colour(rng, dark=0.3, bright=0.9)
+        tone = muted_colour(rng)
         cv2.rectangle(image, (x, top), (x + w, height), tone.tolist(), -1)
         step_x, step_y, lit = int(rng.integers(10, 22)), int(rng.integers(12, 26)), random_colour(rng, dark=0.1, bright=0.9)
         for y in range(top + 5, height - 24, step_y):
@@ -188,26 +188,39 @@ class Background:
 
     def render(self, camera):
         """(H, W, 3) float32 BGR, and where it is the ground, (H, W) bool."""
-        x, y = camera.grid()
-        r = camera.rotation
-        rays = [(x * r[0, k] + r[2, k])[None] + (y * r[1, k])[:, None] for k in range(3)]  # world direction, each (H, W)
-        dx, dy, dz = (ray.astype(np.float32) for ray in rays)
-        px, py, pz = camera.position
-        t_ground = np.where(dy < -1e-4, -py / np.minimum(dy, -1e-4), 1e6)
-        t_wall = np.where(dz > 1e-3, (self.distance - pz) / np.maximum(dz, 1e-3), 1e6)
-        on_ground = t_ground < t_wall
-        t = np.minimum(t_ground, t_wall)
-        wx, wy, wz = px + t * dx, py + t * dy, pz + t * dz
+        x, y = (axis.astype(np.float32) for axis in camera.grid())
+        r = camera.rotation.astype(np.float32)
+        dx, dy, dz = ((x * r[0, k] + r[2, k])[None] + (y * r[1, k])[:, None] for k in range(3))  # rays in the world
+        px, py, pz = camera.position.astype(np.float32)
+        # Inverse distances along the ray; the larger one is nearer.
+        to_ground, to_wall = dy * (-1 / py), dz * np.float32(1 / (self.distance - pz))
+        on_ground = to_ground > np.maximum(to_wall, np.float32(1e-4))
+        rows = np.flatnonzero(~on_ground.all(1))
+        picture = np.empty((*dx.shape, 3), np.float32)
+        if len(rows):
+            part = slice(rows[0], rows[-1] + 1)
+            t = 1 / np.maximum(to_wall[part], np.float32(1e-4))
+            picture[part] = self._wall(px + t * dx[part], py + t * dy[part])
+        rows = np.flatnonzero(on_ground.any(1))
+        if len(rows):
+            part = slice(rows[0], rows[-1] + 1)
+            t = 1 / np.maximum(to_ground[part], np.float32(1e-4))
+            floor = self._floor(px + t * dx[part], pz + t * dz[part], t)
+            np.copyto(picture[part], floor, where=on_ground[part, :, None])
+        return picture, on_ground
+
+    def _wall(self, x, y):
         rows, columns = self.wall.shape[:2]
         scale = rows / self.wall_height
-        u = np.mod(wx * scale + self.shift[0] * columns, columns).astype(np.float32)
-        v = (rows - 1 - wy * scale).astype(np.float32)
-        u, v = np.where(on_ground, 0, u), np.where(on_ground, 0, np.clip(v, -rows, rows - 1))
-        image = cv2.remap(self.wall, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        size = len(self.ground) / self.side
-        c, s = np.cos(self.turn), np.sin(self.turn)
-        gu = np.mod((c * wx + s * wz) * size + 1000.0 * self.shift[0], len(self.ground)).astype(np.float32)
-        gv = np.mod((-s * wx + c * wz) * size + 1000.0 * self.shift[1], len(self.ground)).astype(np.float32)
-        floor = cv2.remap(self.ground, gu, gv, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        floor *= (1 - self.fade * np.clip(t / (self.distance * 1.2), 0, 1))[..., None]
-        return np.where(on_ground[..., None], floor, image), on_ground
+        u = np.mod(x * np.float32(scale) + np.float32(self.shift[0] * columns), np.float32(columns))
+        v = np.clip(np.float32(rows - 1) - y * np.float32(scale), -rows, rows - 1)
+        return cv2.remap(self.wall, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+    def _floor(self, x, z, distance):
+        size = len(self.ground)
+        c, s = np.cos(self.turn) * size / self.side, np.sin(self.turn) * size / self.side
+        u = np.mod(np.float32(c) * x + np.float32(s) * z + np.float32(1000 * self.shift[0]), np.float32(size))
+        v = np.mod(np.float32(c) * z - np.float32(s) * x + np.float32(1000 * self.shift[1]), np.float32(size))
+        floor = cv2.remap(self.ground, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        floor *= (1 - np.clip(distance * np.float32(self.fade / 1.2 / self.distance), 0, self.fade))[..., None]
+        return floor

@@ -1,4 +1,4 @@
-"""What a camera does to a picture: exposure, colour cast, defocus, motion blur, noise, vignette."""
+"""What a camera does to a picture: exposure, colour cast, defocus, motion blur, noise, vignette, a second JPEG compression."""
 
 import cv2
 import numpy as np
@@ -8,14 +8,15 @@ def sample_effects(rng):
     """The settings of one picture (or of one video): a dict of plain numbers."""
     kind = rng.random()
     return {
-        "gain": float(np.exp(rng.normal(0.02, 0.16))),
+        "gain": float(np.exp(rng.normal(0.06, 0.14))),
         "gamma": float(np.exp(rng.normal(0, 0.13))),
         "cast": rng.normal(0, 0.035, 3),
         "contrast": float(np.exp(rng.normal(0, 0.10))),
-        "defocus": float(rng.uniform(0.5, 1.3)) if kind < 0.16 else 0.0,
-        "motion": float(rng.uniform(2, 6)) if 0.16 < kind < 0.26 else 0.0,
+        "defocus": float(rng.uniform(0.4, 1.0)) if kind < 0.14 else 0.0,
+        "motion": float(rng.uniform(1.5, 4)) if 0.14 < kind < 0.22 else 0.0,
         "angle": float(rng.uniform(0, np.pi)),
         "noise": float(abs(rng.normal(0, 0.014))),
+        "jpeg": int(rng.integers(25, 75)) if rng.random() < 0.2 else 0,
         "vignette": float(rng.uniform(0, 0.3)) if rng.random() < 0.3 else 0.0,
     }
 
@@ -35,9 +36,11 @@ def apply_effects(image, settings, rng):
     image = (image - np.float32(0.45)) * np.float32(settings["contrast"]) + np.float32(0.45)
     if settings["noise"]:
         image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(settings["noise"])
-    np.clip(image, 0, 1, out=image)
-    table = (np.linspace(0, 1, 1024) ** settings["gamma"] * 255 + 0.5).astype(np.uint8)
-    return table[(image * np.float32(1023)).astype(np.int32)]
+    table = (np.linspace(0, 1, 256) ** settings["gamma"] * 255 + 0.5).astype(np.uint8)
+    image = cv2.LUT(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255), table)
+    if settings["jpeg"]:
+        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, settings["jpeg"]])[1], cv2.IMREAD_COLOR)
+    return image
 
 
 def _motion_kernel(length, angle):

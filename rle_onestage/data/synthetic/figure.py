@@ -55,7 +55,7 @@ class Figure:
         low = (self.posed.points["pelvis"], f["pelvis"] @ turn)
         mid = (self.posed.points["waist"], f["belly"] @ turn)
         high = (self.posed.points["waist"], f["chest"] @ turn)
-        hem = (-0.055 if o.untucked else 0.045) * self.h
+        hem = (o.hem if o.untucked else 0.045) * self.h
         hips = (self.bottom, self.top, hem, 0.0)
         belly = (self.bottom, self.top, -NO_CUT if o.untucked else -0.03 * self.h, 0.0)
         collar = (self.top, self.skin, (0.21 - o.neckline) * self.h * (1 + 0.05 * s.child), 1.4)
@@ -76,8 +76,8 @@ class Figure:
         self._cone(c, top, wide_chest, wide_top, x[2], collar, flat=0.70, frame=high)
         self._ball(top, (wide_top, 0.05, wide_top * 0.68), f["chest"], collar, frame=high)
         for sign in (1, -1):
-            seat = self._at("pelvis", (sign * 0.042 * g, -0.028, -0.038 * g), "pelvis")
-            self._ball(seat, (0.05 * g, 0.056, 0.048 * g), f["pelvis"], hips, frame=low)
+            seat = self._at("pelvis", (sign * 0.040 * g, -0.026, -0.032 * g), "pelvis")
+            self._ball(seat, (0.047 * g, 0.054, 0.043 * g), f["pelvis"], hips, frame=low)
             if s.woman > 0.5 and s.child < 0.5:
                 bust = self._at("chest", (sign * 0.042, 0.028, 0.048 * g), "chest")
                 self._ball(bust, (0.041 * g, 0.043, 0.036 * g), f["chest"], collar, frame=high)

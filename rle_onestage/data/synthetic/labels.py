@@ -19,42 +19,51 @@ TOLERANCE = _EXTRA + np.array(
 )
 
 
-def joint_visibility(depth, owner, pixels, joint_depth, person, height, width, scale, tolerance):
+def joint_visibility(depth, owner, pixels, joint_depth, person, width, height, tolerance):
     """COCO visibility (K,) of one person's joints.
 
-    ``depth`` and ``owner`` are maps at ``scale`` samples per pixel, ``pixels`` (K, 2) in pixels of the picture, ``joint_depth`` (K,)
-    and ``tolerance`` (K,) in metres.
+    ``depth`` (K,) and ``owner`` (K,) are of the surface at the joints' ``pixels`` (K, 2), ``joint_depth`` (K,) and ``tolerance`` (K,) in metres.
     """
     inside = (pixels[:, 0] >= 0) & (pixels[:, 0] < width) & (pixels[:, 1] >= 0) & (pixels[:, 1] < height) & (joint_depth > 0)
-    columns = np.clip((pixels[:, 0] * scale).astype(int), 0, width * scale - 1)
-    rows = np.clip((pixels[:, 1] * scale).astype(int), 0, height * scale - 1)
-    surface, seen = depth[rows, columns], owner[rows, columns]
-    own = seen == person
-    in_front = joint_depth - surface
-    hidden = np.where(own, in_front > tolerance, (in_front > 0) & (seen >= 0))
+    in_front = joint_depth - depth
+    hidden = np.where(owner == person, in_front > tolerance, (in_front > 0) & (owner >= 0))
     return np.where(inside, np.where(hidden, HIDDEN, VISIBLE), OUTSIDE)
 
 
-def person_annotation(*, frame, owner, camera, posed, person, cover):
+def visible_mask(frame, cover, width, height):
+    """(mask (H, W) uint8 of the picture, visible samples, samples if nothing else were there)."""
+    scale = frame.scale
+    x0, y0 = cover.box[0] // scale, cover.box[1] // scale
+    x1, y1 = -(-cover.box[2] // scale), -(-cover.box[3] // scale)
+    rows, columns = slice(y0 * scale, y1 * scale), slice(x0 * scale, x1 * scale)
+    index = frame.index[rows, columns]
+    seen = ((index >= cover.numbers[0]) & (index < cover.numbers[1])).view(np.uint8)
+    counts = sum(seen[i::scale, j::scale] for i in range(scale) for j in range(scale)) if seen.size else seen
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[y0:y1, x0:x1] = counts * 2 >= scale * scale
+    return mask, np.count_nonzero(seen), np.count_nonzero(cover.mask[rows, columns])
+
+
+def person_annotation(*, frame, camera, posed, person, cover):
     """One annotation (without ids) or None, if less than ``MIN_VISIBLE_SHARE`` of what lies in the picture can be seen,
     less than ``MIN_VISIBLE_PIXELS`` of the picture, or no joint is in the picture."""
-    width, height, scale = camera.width, camera.height, frame.scale
-    seen = owner == person
-    whole = int(cover.sum())
-    counts = seen.reshape(height, scale, width, scale).sum((1, 3)) if scale > 1 else seen
-    mask = counts * 2 >= scale * scale if scale > 1 else counts
-    area = int(mask.sum())
-    if whole == 0 or seen.sum() < MIN_VISIBLE_SHARE * whole or area < MIN_VISIBLE_PIXELS * width * height:
+    width, height = camera.width, camera.height
+    mask, seen, whole = visible_mask(frame, cover, width, height)
+    area = np.count_nonzero(mask)
+    if whole == 0 or seen < MIN_VISIBLE_SHARE * whole or area < MIN_VISIBLE_PIXELS * width * height:
         return None
     pixels, depth = camera.project(posed.joints)
+    columns = np.clip((pixels[:, 0] * frame.scale).astype(int), 0, width * frame.scale - 1)
+    rows = np.clip((pixels[:, 1] * frame.scale).astype(int), 0, height * frame.scale - 1)
     tolerance = TOLERANCE * posed.shape.height * max(posed.shape.girth, 1.0)
-    flags = joint_visibility(frame.depth, owner, pixels, depth, person, height, width, scale, tolerance)
+    owner = frame.owner_of(frame.index[rows, columns])
+    flags = joint_visibility(frame.depth[rows, columns], owner, pixels, depth, person, width, height, tolerance)
     if not (flags > 0).any():
         return None
     # The file's convention is COCO's, which Detectron2 expects: 0 is the middle of the first pixel.
     keypoints = np.concatenate([np.clip(np.round(pixels - 0.5, 2), 0, (width - 1, height - 1)), flags[:, None]], 1)
     keypoints[flags == OUTSIDE] = 0
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    encoded = coco_mask.encode(mask)
     return {
         "category_id": 1,
         "iscrowd": 0,
@@ -62,9 +71,9 @@ def person_annotation(*, frame, owner, camera, posed, person, cover):
         "area": float(area),
         "segmentation": {"size": [height, width], "counts": encoded["counts"].decode("ascii")},
         "num_keypoints": int((flags > 0).sum()),
-        "keypoints": [round(float(v), 2) if k % 3 < 2 else int(v) for k, v in enumerate(keypoints.ravel())],
-        "keypoints_depth": [round(float(d), 4) for d in depth],
-        "visible_share": round(float(seen.sum() / whole), 4),
+        "keypoints": [int(v) if k % 3 == 2 else round(v, 2) for k, v in enumerate(keypoints.ravel().tolist())],
+        "keypoints_depth": [round(d, 4) for d in depth.tolist()],
+        "visible_share": round(seen / whole, 4),
     }
 
 

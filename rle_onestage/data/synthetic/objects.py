@@ -67,10 +67,10 @@ class Objects:
         green = np.array([rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.4)])
         height, spread = rng.uniform(0.25, 1.2), rng.uniform(0.15, 0.4)
         paints = [self.materials.add(solid(np.clip(green * f, 0, 1), gloss=0.1)) for f in (0.6, 0.85, 1.15)]
-        for _ in range(int(rng.integers(9, 18))):
+        for _ in range(int(rng.integers(10, 20))):
             where = np.array([at[0], height * rng.uniform(0.15, 1.0), at[1]]) + rng.normal(0, spread * 0.5, 3) * (1, 0.3, 1)
             turn = np.linalg.qr(rng.normal(0, 1, (3, 3)))[0]
-            radii = rng.uniform(0.05, 0.13) * np.array([1.0, 0.25, rng.uniform(1.0, 2.2)])
+            radii = rng.uniform(0.03, 0.085) * np.array([1.0, 0.25, rng.uniform(1.0, 2.2)])
             self.quadrics.ellipsoid(where, turn, radii, paints[int(rng.integers(3))], OBJECT)
 
     def limbs(self, rng, at):

@@ -28,6 +28,13 @@ def random_colour(rng, *, dark=0.2, bright=0.95):
     return np.array(colorsys.hsv_to_rgb(rng.random(), saturation, value)[::-1])
 
 
+def muted_colour(rng):
+    """BGR of walls and floors: mostly pale or grey, a strong colour now and then."""
+    saturation = rng.uniform(0.0, 0.28) if rng.random() < 0.85 else rng.uniform(0.28, 0.75)
+    hue = rng.normal(0.1, 0.06) % 1 if rng.random() < 0.5 else rng.random()
+    return np.array(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.42, 0.98))[::-1])
+
+
 def skin_colour(rng):
     """BGR somewhere on a path from pale to dark."""
     at = rng.uniform(0, len(_SKIN) - 1.001)
@@ -69,6 +76,7 @@ class Outfit:
     leg: float
     skirt: float  # length as a share of the thigh; 0 for none
     untucked: bool
+    hem: float
     loose: float
     hair_style: str
     beard: float
@@ -97,7 +105,7 @@ class Outfit:
             skin=skin_colour(rng), hair=np.clip(hair, 0, 1), top=top, bottom=bottom,
             shoes=solid(random_colour(rng, dark=0.05), gloss=0.3), extra=cloth(rng, patterned=0.2),
             sleeve=rng.uniform(0.4, 0.85) if kind < 0.47 else 2.0 if kind < 0.87 else 0.05 if kind < 0.95 else rng.uniform(1.2, 1.7),
-            leg=float(leg), skirt=float(skirt), untucked=bool(rng.random() < 0.65), loose=float(rng.uniform(0.0, 1.0)),
+            leg=float(leg), skirt=float(skirt), untucked=bool(rng.random() < 0.6), hem=float(rng.uniform(-0.03, 0.015)), loose=float(rng.uniform(0.0, 1.0)),
             hair_style=str(rng.choice(styles, p=weight)), beard=float(rng.random() < 0.3) if not woman and not shape.child else 0.0,
             glasses=bool(rng.random() < 0.14), neckline=float(rng.uniform(-0.02, 0.05)), bag=bool(rng.random() < 0.1),
             jacket=bool(rng.random() < 0.18),

@@ -39,10 +39,20 @@ class Frame:
         """Number of primitives so far."""
         return sum(len(rows) for rows in self.table)
 
-    def owner_map(self):
-        """Owner of what is seen, (H, W) int32; -1 for the background."""
-        owner = np.concatenate([np.concatenate([np.asarray(o, np.int32) for o in self.owner]), [-1]]).astype(np.int32)
-        return owner[self.index]
+    def owner_of(self, index):
+        """Owner of primitives by their number, -1 for the background; any shape."""
+        owner = np.concatenate([*(np.asarray(o, np.int32) for o in self.owner), [-1]]).astype(np.int32)
+        return owner[index]
+
+
+@dataclass
+class Cover:
+    """Where one person would be seen if nothing else were there: (H, W) bool, the box (x0, y0, x1, y1) outside of which it is False,
+    and the range of the numbers of the person's primitives."""
+
+    mask: np.ndarray
+    box: tuple = (0, 0, 0, 0)
+    numbers: tuple = (0, 0)
 
 
 def camera_forms(camera, quadrics):
@@ -90,7 +100,7 @@ def bounds(centre, basis, ends):
 
 
 def draw_quadrics(frame, camera, quadrics, cover=None):
-    """Draw all quadrics; ``cover`` (H, W) bool is set wherever one of them would be seen if nothing else were there."""
+    """Draw all quadrics; a :class:`Cover` is filled in wherever one of them would be seen if nothing else were there."""
     if not len(quadrics):
         return
     a, b, c, clip_direction, clip_offset, box, nearest = camera_forms(camera, quadrics)
@@ -103,9 +113,15 @@ def draw_quadrics(frame, camera, quadrics, cover=None):
     g = b[:, :, None] * b[:, None, :] - c[:, None, None] * a
     clipped = np.abs(clip_direction).sum(1) > 0
     drawable = (nearest > NEAR) & (columns[:, 1] > columns[:, 0]) & (rows[:, 1] > rows[:, 0])
+    mask = None
+    if cover is not None:
+        mask, cover.numbers = cover.mask, (first, first + len(quadrics))
+        if drawable.any():
+            low, high = np.stack([columns, rows], 2)[drawable].min((0, 1)), np.stack([columns, rows], 2)[drawable].max((0, 1))
+            cover.box = (*low.tolist(), *high.tolist())
     for i in np.flatnonzero(drawable):
         clip = (clip_direction[i], clip_offset[i]) if clipped[i] else None
-        _draw_one(frame, first + i, columns[i], rows[i], g[i], b[i], c[i], clip, cover)
+        _draw_one(frame, first + i, columns[i], rows[i], g[i], b[i], c[i], clip, mask)
 
 
 def _draw_one(frame, number, columns, rows, g, b, c, clip, cover):

@@ -7,11 +7,11 @@ from . import body
 from .effects import apply_effects
 from .figure import Figure
 from .labels import person_annotation
-from .raster import Frame, draw_polygons, draw_quadrics
+from .raster import Cover, Frame, draw_polygons, draw_quadrics
 from .seeds import stream
 from .shading import shade
 
-_BONES = tuple((a, b) for a, b in body.LIMBS if a >= 5 and b >= 5)
+_BONES = np.array([(a, b) for a, b in body.LIMBS if a >= 5 and b >= 5])
 
 
 def render(scene, noise_rng, supersampling=2):
@@ -22,15 +22,14 @@ def render(scene, noise_rng, supersampling=2):
     for k, person in enumerate(scene.people):
         rng = stream(*person.seed[:3], "outfit", person.seed[3] + 1000)
         quadrics = Figure(person.posed, person.outfit, scene.materials, k, rng).build()
-        cover = np.zeros(frame.depth.shape, bool)
+        cover = Cover(np.zeros(frame.depth.shape, bool))
         draw_quadrics(frame, camera, quadrics, cover)
         covers.append(cover)
     draw_quadrics(frame, camera, scene.objects.quadrics)
     draw_polygons(frame, camera, scene.objects.polygons)
     picture = compose(scene, frame)
-    owner = frame.owner_map()
     annotations = [
-        person_annotation(frame=frame, owner=owner, camera=camera, posed=p.posed, person=k, cover=covers[k])
+        person_annotation(frame=frame, camera=camera, posed=p.posed, person=k, cover=covers[k])
         for k, p in enumerate(scene.people)
     ]
     return apply_effects(picture, scene.effects, noise_rng), annotations
@@ -63,23 +62,29 @@ def cast_shadow(scene):
     direction = light.direction.copy()
     direction[1] = max(direction[1], 0.35)
     strength = float(np.clip(light.colour.mean() / (light.colour.mean() + light.ambient.mean()), 0.2, 0.6))
+    strokes, radii, weights = [], [], []
     for person in scene.people:
         joints = person.posed.joints
-        for a, b in _BONES:
-            ends = joints[[a, b]]
-            _stroke(shadow, camera, ends - direction * (ends[:, 1:2] / direction[1]), 0.075 if a > 10 and b > 10 else 0.06, strength)
-        head = joints[0]
-        _stroke(shadow, camera, np.stack([head, joints[[5, 6]].mean(0)]) * (1, 0, 1) - direction * (1, 0, 1) * head[1] / direction[1], 0.1, strength)
-        for k in (15, 16):
-            if joints[k, 1] < 0.3:
-                _stroke(shadow, camera, np.stack([joints[k], joints[k] + (0.01, 0, 0)]) * (1, 0, 1), 0.13, min(strength + 0.15, 0.7))
+        head = 2 * joints[0] - joints[[5, 6]].mean(0)
+        ends = np.concatenate([joints[_BONES], np.stack([joints[[5, 6]].mean(0), 0.3 * joints[[5, 6]].mean(0) + 0.7 * head])[None]])
+        strokes.append(ends - direction * (ends[..., 1:2] / direction[1]))
+        radii += [0.065] * len(_BONES) + [0.09]
+        weights += [strength] * len(ends)
+        feet = joints[[15, 16]]
+        feet = feet[feet[:, 1] < 0.3 * person.posed.shape.height / 1.7] * (1, 0, 1)
+        strokes.append(np.stack([feet, feet + (0.01, 0, 0)], 1))
+        radii += [0.13] * len(feet)
+        weights += [min(strength + 0.15, 0.7)] * len(feet)
+    if strokes:
+        _draw_strokes(shadow, camera, np.concatenate(strokes), radii, weights)
     return cv2.GaussianBlur(shadow, (0, 0), max(camera.height / 150, 0.8))
 
 
-def _stroke(shadow, camera, ends, radius, strength):
+def _draw_strokes(shadow, camera, ends, radii, weights):
+    """Thick lines between pairs of points of the ground, ends (n, 2, 3)."""
     pixels, depth = camera.project(ends)
-    if depth.min() < 0.3 or np.abs(pixels).max() > 4000:
-        return
-    width = max(int(round(2 * radius * camera.focal / depth.mean() * 0.7)), 1)
-    start, end = (tuple(np.round(p * 8).astype(int).tolist()) for p in pixels)
-    cv2.line(shadow, start, end, strength, width, cv2.LINE_8, 3)
+    drawable = (depth.min(1) > 0.3) & (np.abs(pixels).max((1, 2)) < 4000)
+    places = np.round(pixels * 8).astype(int).tolist()
+    widths = np.round(1.4 * np.array(radii) * camera.focal / np.maximum(depth.mean(1), 0.3)).astype(int).clip(1, 200).tolist()
+    for i in np.flatnonzero(drawable):
+        cv2.line(shadow, places[i][0], places[i][1], weights[i], widths[i], cv2.LINE_8, 3)

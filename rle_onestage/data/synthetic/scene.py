@@ -25,7 +25,7 @@ class Layout:
     weights: tuple = (0.08, 0.16, 0.27, 0.23, 0.15, 0.11)
     crowding: float = 0.62
     close_up: float = 0.16
-    share: tuple = (0.52, 1.0)  # height of a standing person in the picture
+    share: tuple = (0.58, 1.0)  # height of a standing person in the picture
 
     def count(self, rng):
         """Number of people of one picture; a number beyond the weights is as likely as the last of them."""
@@ -69,12 +69,12 @@ def picture_size(rng, size):
 def sample_camera(rng, layout, count, width, height):
     """A camera that sees a standing person at ``share`` of its height, and the depth of that person."""
     fov = np.deg2rad(rng.uniform(32, 68))
-    share = rng.uniform(*layout.share) * (1.0 if count < 4 else 0.88)
+    share = rng.uniform(*layout.share) * (1.0 if count < 4 else 0.9)
     if rng.random() < layout.close_up:
         share = rng.uniform(0.95, 1.55)
     depth = max(1.72 / (share * 2 * np.tan(fov / 2)), 1.7)
     above = float(np.clip(rng.normal(1.35, 0.5), 0.35, 3.2))
-    aim = rng.uniform(0.72, 1.05) if share < 0.95 else rng.uniform(0.85, 1.4)
+    aim = rng.uniform(0.74, 1.0) if share < 0.95 else rng.uniform(0.85, 1.4)
     pitch = np.arctan2(above - aim, depth) + rng.normal(0, 0.03)
     roll = rng.normal(0, 0.03)
     position = (rng.uniform(-0.5, 0.5), above, 0.0)
@@ -136,7 +136,7 @@ def place(rng, camera, depth, layout, taken, height, tries=24):
     across = np.array([-forward[1], forward[0]])
     allowed = layout.crowding * rng.uniform(0.35, 1.0)
     for _ in range(tries):
-        far = depth * rng.uniform(0.92, 1.65)
+        far = depth * rng.uniform(0.92, 1.55)
         u = rng.uniform(0.08, 0.92) if rng.random() < 0.88 else rng.choice([rng.uniform(-0.06, 0.08), rng.uniform(0.92, 1.06)])
         foot = camera.position[[0, 2]] + forward * far + across * (u - 0.5) * camera.width / camera.focal * far
         box = _box(camera, foot, height)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .body import JOINTS
+
 
 def difficulty(data):
     """A dict of figures of one COCO-format file: people an image, hidden joints, truncated people, sizes."""
@@ -12,7 +14,7 @@ def difficulty(data):
         count[annotation["image_id"]] += 1
         flags.append(annotation["keypoints"][2::3])
         heights.append(annotation["bbox"][3] / tall[annotation["image_id"]])
-    flags = np.array(flags).reshape(len(flags), -1)
+    flags = np.array(flags, int).reshape(len(flags), len(JOINTS))
     labelled = max(int((flags > 0).sum()), 1)
     people = np.array(list(count.values()) or [0])
     return {

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -225,7 +226,7 @@ def _run(jobs, workers, total, quiet):
     else:
         # A forked worker need not import the package (and torch) again; elsewhere than on Linux forking is not safe.
         context = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(),)) as pool:
             futures = {pool.submit(work, job): k for k, job in enumerate(jobs)}
             try:
                 for future in as_completed(futures):
@@ -239,8 +240,16 @@ def _run(jobs, workers, total, quiet):
     return results
 
 
-def _one_thread():
+def _prepare_worker(parent):
+    """One thread for OpenCV, and an end when the parent has ended, however that came about."""
     cv2.setNumThreads(1)
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def work(job):
