@@ -190,7 +190,7 @@ def clip_boxes(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, 
 
 
 def random_affine(rng, height, width, side, *, scale, rotate, translate, prob, flip_prob) -> Transform:
-    """A letterbox with a random flip and, with ``prob``, random scale, turn and shift.
+    """A random flip and, with ``prob``, a letterbox of random scale, turn and shift, else the resize of test time.
 
     Args:
         rng: numpy Generator.
@@ -203,7 +203,11 @@ def random_affine(rng, height, width, side, *, scale, rotate, translate, prob, f
     """
     mirror = rng.random() < flip_prob
     if rng.random() >= prob:
-        return letterbox(height, width, side, mirror=mirror)
+        # In the corner, as at test time, where pictures are padded at the right and at the bottom.
+        factor = side / max(height, width)
+        plain = scaling(height, width, max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5)))
+        plain = plain.then(flipping(plain.height, plain.width)) if mirror else plain
+        return Transform(plain.matrix, side, side)
     return letterbox(
         height,
         width,
