@@ -1,7 +1,6 @@
 """COCO's figures, by ``faster-coco-eval`` where that gives the same as ``pycocotools``, else by ``pycocotools``."""
 
 import contextlib
-import copy
 import functools
 import importlib
 import io
@@ -36,6 +35,8 @@ _KEYPOINTS = [
     ("ARm", 0, None, "medium"),
     ("ARl", 0, None, "large"),
 ]
+# What counts in a result; the rest (sigmas, presence) is for others.
+_SCORED = ("image_id", "category_id", "bbox", "keypoints", "score")
 FIGURES = {"bbox": _BOX, "keypoints": _KEYPOINTS}
 
 
@@ -58,7 +59,8 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
     coco_class, eval_class = _faster_classes() if faster else (COCO, COCOeval)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco_class()
-        truth.dataset = copy.deepcopy(dataset)
+        # Both evaluators write into the dicts (never into the lists in them).
+        truth.dataset = {**dataset, "annotations": [dict(a) for a in dataset["annotations"]]}
         truth.createIndex()
         evaluation = eval_class(truth, _load(truth, coco_class, results), iou_type)
         evaluation.params.imgIds = sorted(truth.getImgIds())
@@ -75,7 +77,7 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
 
 def _load(truth, coco_class, results):
     if results:
-        return truth.loadRes(copy.deepcopy(results))
+        return truth.loadRes([{key: r[key] for key in _SCORED if key in r} for r in results])
     # loadRes looks at the first result; without any, the detections are an empty set over the same images.
     empty = coco_class()
     empty.dataset = {"images": truth.dataset["images"], "annotations": [], "categories": truth.dataset["categories"]}

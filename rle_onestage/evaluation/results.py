@@ -12,6 +12,9 @@ from ..errors import DataError, MediaError
 
 # Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
 PIXEL_CENTRE = 0.5
+# Of pixels and probabilities in results: far below what can be seen, and half the size of the file. Scores stay exact,
+# because rounding would tie them.
+DECIMALS = 4
 
 
 def instances_to_coco(instances, image_id, category_id=1):
@@ -34,7 +37,7 @@ def instances_to_coco(instances, image_id, category_id=1):
     boxes[:, 2:] -= boxes[:, :2]
     results = [
         {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
-        for box, score in zip(boxes.tolist(), instances.scores.double().tolist())
+        for box, score in zip(boxes.round(DECIMALS).tolist(), instances.scores.double().tolist())
     ]
     if instances.has("pred_keypoints"):
         keypoints = instances.pred_keypoints.double().numpy().copy()
@@ -48,7 +51,7 @@ def instances_to_coco(instances, image_id, category_id=1):
 
 
 def _attach(results, key, values):
-    for result, row in zip(results, values.reshape(len(results), -1).tolist()):
+    for result, row in zip(results, values.reshape(len(results), -1).round(DECIMALS).tolist()):
         result[key] = row
 
 
