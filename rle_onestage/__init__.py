@@ -6,6 +6,7 @@ tools work with its configs.
 
 from rle_onestage import compat
 
+compat.quiet_imports()
 compat.check_requirements()
 
 from rle_onestage import data, modeling  # noqa: E402 -- both register on import

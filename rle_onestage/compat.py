@@ -19,6 +19,12 @@ HOW_TO_INSTALL_OPENCV = (
 _CAME_WITH_05 = "detectron2.config.lazy"
 
 
+def quiet_imports():
+    """Spare users what torch says on every start of the functions that fvcore and Detectron2 script on import."""
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=category)
+
+
 def check_requirements():
     """Raise ImportError, in one line with the remedy, unless Detectron2 >= 0.5 and OpenCV can be imported."""
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import torch
 
 from rle_onestage.engine import Trainer, evaluate_only, load_config
 from rle_onestage.engine.hooks import keep_before
+from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
-from rle_onestage.errors import CheckpointError, ConfigError, DivergenceError
+from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,6 +107,40 @@ def test_kill_9_and_resume_gives_the_same_weights(config, tmp_path):
         json.loads(line)["iteration"] for line in (tmp_path / "b" / "training.jsonl").read_text().splitlines()
     ]
     assert iterations == sorted(set(iterations))
+
+
+def test_a_signal_during_evaluation_saves_and_ends(config, tmp_path):
+    class Signalled(Trainer):
+        @classmethod
+        def build_evaluator(cls, cfg, dataset_name):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().build_evaluator(cfg, dataset_name)
+
+    trainer = Signalled(load_config(str(config), ["TEST.EVAL_PERIOD", "2"]))
+    with pytest.raises(SystemExit) as caught:
+        trainer.train()
+    assert caught.value.code == 130
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000001.pth"
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_workers_outlive_the_signal_that_the_whole_group_gets():
+    stop = StopRequest()
+    with stop:
+        stop._owner = 0  # as in a forked worker
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signum == signal.SIGTERM
+
+
+def test_a_worker_that_dies_is_an_error(config):
+    class Loses(Trainer):
+        def run_step(self):
+            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    with pytest.raises(DataError, match="NUM_WORKERS"):
+        Loses(load_config(str(config))).train()
 
 
 def test_resume_of_a_finished_training_evaluates(config):

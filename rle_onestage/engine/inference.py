@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 
 import torch
-from detectron2.evaluation import print_csv_format
+from detectron2.evaluation import print_csv_format, verify_results
 from detectron2.utils import comm
 
 from rle_onestage.data.loader import build_test_loader
@@ -123,6 +123,8 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
     if len(results) == 1:
         results = next(iter(results.values()))
     write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), json.dumps(_plain(results), indent=1) + "\n")
+    if cfg.TEST.EXPECTED_RESULTS:
+        verify_results(cfg, results)
     return results
 
 

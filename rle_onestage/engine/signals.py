@@ -7,8 +7,9 @@ import signal
 class StopRequest:
     """Context manager that notes SIGINT and SIGTERM instead of dying of them.
 
-    A second SIGINT interrupts at once. Forked data-loader workers ignore SIGINT (a terminal sends it to them too, and
-    the iteration under way still needs their batch) and die of SIGTERM as usual.
+    A second SIGINT interrupts at once. Forked data-loader workers get the same signals when they are sent to a whole
+    group (by a terminal, or a batch system); as the iteration under way still needs their batch, they ignore SIGINT and
+    the first SIGTERM.
 
     Attributes:
         signum: number of the signal that came, or 0.
@@ -34,9 +35,10 @@ class StopRequest:
 
     def _handle(self, signum, frame):
         if os.getpid() != self._owner:
-            if signum == signal.SIGTERM:
+            if signum == signal.SIGTERM and self.signum == signal.SIGTERM:
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
+            self.signum = signum
             return
         if self.signum and signum == signal.SIGINT:
             raise KeyboardInterrupt

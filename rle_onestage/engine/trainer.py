@@ -30,7 +30,7 @@ from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optim
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
-from rle_onestage.errors import CheckpointError, ConfigError, DivergenceError
+from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from rle_onestage.evaluation.coco import PoseEvaluator
 
 logger = logging.getLogger("rle_onestage")
@@ -203,6 +203,20 @@ class Trainer(TrainerBase):
             self.iter += 1
         except EvaluationStopped:
             self._stop_early()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self._lost_worker(error)
+
+    def _lost_worker(self, error):
+        """A data-loading process died, which torch reports in the middle of anything: nothing is saved then."""
+        if self._stop.signum:
+            logger.info("Stopped by a signal; go on from the last checkpoint with the same command and --resume")
+            sys.exit(self._stop.exit_code)
+        raise DataError(
+            "a data-loading process died (out of memory?); lower DATALOADER.NUM_WORKERS or INPUT.POSE.CACHE_MB, then "
+            "go on from the last checkpoint with --resume"
+        ) from error
 
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""

@@ -71,6 +71,9 @@ def validate(cfg):
     _check_solver(cfg)
     _check_keypoints(cfg)
     _check_style(cfg)
+    for name in ("TEST.PRECISE_BN.ENABLED", "TEST.AUG.ENABLED", "MODEL.LOAD_PROPOSALS"):
+        if get(cfg, name):
+            raise ConfigError(f"{name} is not supported here; set it to False")
 
 
 def _check_signs(node, prefix):
