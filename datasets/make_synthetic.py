@@ -1,10 +1,13 @@
 #!/usr/bin/env python
-"""Make the synthetic people: pictures, COCO-format labels, videos. ``--preset quickstart`` takes about two minutes on two cores."""
+"""Make the synthetic people: pictures, COCO-format labels, videos. ``--preset quickstart`` takes about two minutes on
+two cores."""
 
 import argparse
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core does the work; threads inside them only get in the way
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # one process per core does the work; threads inside them only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from rle_onestage.data.synthetic import PRESETS, make_dataset, make_settings  # noqa: E402
@@ -21,12 +24,16 @@ def parser():
     out.add_argument("--val", type=int, help="number of validation images")
     out.add_argument("--videos", type=int, help="number of videos")
     out.add_argument("--frames", type=int, help="frames of each video")
-    out.add_argument("--size", type=int, nargs="+", metavar="N", help="longest side with varied aspect, or width and height")
+    out.add_argument(
+        "--size", type=int, nargs="+", metavar="N", help="longest side with varied aspect, or width and height"
+    )
     out.add_argument("--seed", type=int)
     out.add_argument("--workers", type=int, help="processes (default: all cores; the files do not depend on it)")
     out.add_argument("--people", type=int, nargs=2, metavar=("MIN", "MAX"), help="people an image")
     out.add_argument("--force", action="store_true", help="replace an existing different set")
-    out.add_argument("--contact-sheet", metavar="FILE", help="also write a page of validation pictures, half of them with labels")
+    out.add_argument(
+        "--contact-sheet", metavar="FILE", help="also write a page of validation pictures, half of them with labels"
+    )
     return out
 
 
@@ -37,7 +44,15 @@ def main():
     if args.workers is not None and args.workers < 1:
         raise DataError(f"--workers {args.workers} is too few; give 1 or more")
     size = args.size[0] if args.size and len(args.size) == 1 else args.size
-    changes = dict(people=args.people, train=args.train, val=args.val, videos=args.videos, frames=args.frames, size=size, seed=args.seed)
+    changes = dict(
+        people=args.people,
+        train=args.train,
+        val=args.val,
+        videos=args.videos,
+        frames=args.frames,
+        size=size,
+        seed=args.seed,
+    )
     make_dataset(args.output, preset=args.preset, workers=args.workers, force=args.force, **changes)
     if args.contact_sheet:
         write_contact_sheet(args.contact_sheet, make_settings(args.preset, **changes))

@@ -143,11 +143,15 @@ def test_keypoints_are_consistent(dataset):
         assert annotation["num_keypoints"] == (joints[:, 2] > 0).sum() > 0
         assert (joints[joints[:, 2] == 0] == 0).all()
         x, y, _ = joints[joints[:, 2] > 0].T
-        assert (x >= 0).all() and (x <= image["width"] - 1).all() and (y >= 0).all() and (y <= image["height"] - 1).all()
+        assert (
+            (x >= 0).all() and (x <= image["width"] - 1).all() and (y >= 0).all() and (y <= image["height"] - 1).all()
+        )
         assert len(annotation["keypoints_depth"]) == 17
     category = coco.cats[1]
     assert category["keypoints"][0] == "nose" and len(category["keypoints"]) == 17
-    assert min(min(limb) for limb in category["skeleton"]) == 1 and max(max(limb) for limb in category["skeleton"]) == 17
+    assert (
+        min(min(limb) for limb in category["skeleton"]) == 1 and max(max(limb) for limb in category["skeleton"]) == 17
+    )
 
 
 def test_visible_joints_lie_in_the_mask(dataset):
@@ -190,7 +194,10 @@ def test_visibility_equals_a_brute_force_ray_test():
         scene = sample_scene(5, "val", number, (160, 128), Layout(people=(3, 4)))
         scene.objects.polygons = Polygons()
         _, annotations = render(scene, np.random.default_rng(0))
-        parts = [Figure(p.posed, p.outfit, Materials(), k, np.random.default_rng(0)).build() for k, p in enumerate(scene.people)]
+        parts = [
+            Figure(p.posed, p.outfit, Materials(), k, np.random.default_rng(0)).build()
+            for k, p in enumerate(scene.people)
+        ]
         solids = [(q.centre, q.basis, q.form, q.clip) for q in parts]
         others = scene.objects.quadrics
         camera = scene.camera
@@ -205,9 +212,13 @@ def test_visibility_equals_a_brute_force_ray_test():
                 direction = (person.posed.joints[j] - camera.position) / depth[j]
                 own = first_surface(solids[k], camera.position, direction)
                 rest = [first_surface(s, camera.position, direction) for i, s in enumerate(solids) if i != k]
-                rest.append(first_surface((others.centre, others.basis, others.form, others.clip), camera.position, direction))
+                rest.append(
+                    first_surface((others.centre, others.basis, others.form, others.clip), camera.position, direction)
+                )
                 nearest = min(rest)
-                expected = 1 if (nearest < min(own, depth[j]) or (own < nearest and depth[j] - own > tolerance[j])) else 2
+                expected = (
+                    1 if (nearest < min(own, depth[j]) or (own < nearest and depth[j] - own > tolerance[j])) else 2
+                )
                 agree += expected == flags[j]
                 total += 1
                 hidden += flags[j] == 1

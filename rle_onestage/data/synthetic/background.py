@@ -1,4 +1,5 @@
-"""The world behind the people: textured ground and a far wall or skyline, both defined in world space so that a camera may move."""
+"""The world behind the people: textured ground and a far wall or skyline, both defined in world space so that a
+camera may move."""
 
 import cv2
 import numpy as np
@@ -17,7 +18,11 @@ def smooth_noise(rng, height, width, cells, channels=1):
 
 def mottled(rng, height, width, low, high, grain=0.05):
     """A surface between two colours with coarse and fine variation, (height, width, 3)."""
-    amount = 0.5 + 0.22 * smooth_noise(rng, height, width, int(rng.integers(3, 7))) + 0.16 * smooth_noise(rng, height, width, int(rng.integers(18, 48)))
+    amount = (
+        0.5
+        + 0.22 * smooth_noise(rng, height, width, int(rng.integers(3, 7)))
+        + 0.16 * smooth_noise(rng, height, width, int(rng.integers(18, 48)))
+    )
     fine = smooth_noise(rng, height, width, width // 2)
     return np.asarray(low, np.float32) + amount * np.asarray(high - low, np.float32) + grain * fine
 
@@ -41,7 +46,14 @@ def ground_texture(rng, kind, size=256):
         grey = np.full(3, rng.uniform(0.3, 0.65)) * rng.uniform(0.92, 1.08, 3)
         image = mottled(rng, size, size, grey * 0.8, grey * 1.1, 0.05)
         if rng.random() < 0.5:
-            _grid_lines(image, int(rng.choice([32, 64, 128])), int(rng.choice([32, 64])), (grey * 0.6).tolist(), 2, rng.random() < 0.5)
+            _grid_lines(
+                image,
+                int(rng.choice([32, 64, 128])),
+                int(rng.choice([32, 64])),
+                (grey * 0.6).tolist(),
+                2,
+                rng.random() < 0.5,
+            )
         side = rng.uniform(2, 5)
     else:
         tone = muted_colour(rng)
@@ -70,7 +82,10 @@ def wall_texture(rng, kind, height=192, width=512):
         _rectangles(rng, image, int(rng.integers(20, 60)), (6, 90), (6, 70))
         _strokes(rng, image, int(rng.integers(10, 30)))
         return np.clip(image, 0, 1.1)
-    sky_low, sky_high = np.array([0.95, 0.9, 0.85]) * rng.uniform(0.85, 1.1), np.array([1.0, 0.75, 0.55]) * rng.uniform(0.75, 1.1)
+    sky_low, sky_high = (
+        np.array([0.95, 0.9, 0.85]) * rng.uniform(0.85, 1.1),
+        np.array([1.0, 0.75, 0.55]) * rng.uniform(0.75, 1.1),
+    )
     slope = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     image = (sky_high * (1 - slope) + sky_low * slope).astype(np.float32).repeat(width, 1)
     image += 0.06 * np.maximum(smooth_noise(rng, height, width, 10), 0) * (1 - slope)
@@ -141,7 +156,11 @@ def _buildings(rng, image):
         w, top = int(rng.integers(40, 130)), int(rng.integers(0, height // 2))
         tone = muted_colour(rng)
         cv2.rectangle(image, (x, top), (x + w, height), tone.tolist(), -1)
-        step_x, step_y, lit = int(rng.integers(10, 22)), int(rng.integers(12, 26)), random_colour(rng, dark=0.1, bright=0.9)
+        step_x, step_y, lit = (
+            int(rng.integers(10, 22)),
+            int(rng.integers(12, 26)),
+            random_colour(rng, dark=0.1, bright=0.9),
+        )
         for y in range(top + 5, height - 24, step_y):
             for u in range(x + 5, x + w - 8, step_x):
                 cv2.rectangle(image, (u, y), (u + step_x // 2, y + step_y // 2), lit.tolist(), -1)
@@ -181,7 +200,11 @@ class Background:
         self.distance = distance_room * rng.uniform(1.05, 1.6) if inside else distance_room * rng.uniform(2.0, 4.0)
         self.ground, self.side = ground_texture(rng, self.kind)
         self.wall = wall_texture(rng, self.kind).astype(np.float32)
-        self.wall_height = max(self.distance * rng.uniform(0.35, 0.6), rng.uniform(2.4, 3.4)) if inside else self.distance * rng.uniform(0.5, 0.8)
+        self.wall_height = (
+            max(self.distance * rng.uniform(0.35, 0.6), rng.uniform(2.4, 3.4))
+            if inside
+            else self.distance * rng.uniform(0.5, 0.8)
+        )
         self.turn = rng.uniform(0, 2 * np.pi)
         self.shift = rng.uniform(0, 1, 2)
         self.fade = rng.uniform(0.0, 0.35)
@@ -213,7 +236,8 @@ class Background:
         rows, columns = self.wall.shape[:2]
         scale = rows / self.wall_height
         u = np.mod(x * np.float32(scale) + np.float32(self.shift[0] * columns), np.float32(columns))
-        v = np.clip(np.float32(rows - 1) - y * np.float32(scale), -rows, rows - 1)
+        top = 0 if self.kind in ("street", "field") else -rows  # no second skyline upside down in the sky
+        v = np.clip(np.float32(rows - 1) - y * np.float32(scale), top, rows - 1)
         return cv2.remap(self.wall, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
     def _floor(self, x, z, distance):

@@ -1,23 +1,18 @@
 """An articulated body: degrees of freedom with limits, varied proportions, and forward kinematics.
 
-Body frame: x to the person's left, y up, z to the front. Angles are in degrees. Ball joints (shoulder, hip) are a swing, given
-as a rotation vector with a part to the front and a part to the side, after a twist about the limb; so they have no singularity
-in the range that people use. Segment lengths as fractions of the height follow the usual anthropometric tables (Drillis and Contini, 1964).
+Body frame: x to the person's left, y up, z to the front. Angles are in degrees. Ball joints (shoulder, hip) are a
+swing, given as a rotation vector with a part to the front and a part to the side, after a twist about the limb; so
+they have no singularity in the range that people use. Segment lengths as fractions of the height follow the usual
+anthropometric tables (Drillis and Contini, 1964).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-JOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
-)  # fmt: skip
-LIMBS = (
-    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10), (1, 2),
-    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
-)  # fmt: skip
+from ...skeleton import COCO
+
+JOINTS, LIMBS = COCO.names, COCO.limbs
 
 _TRUNK = {
     "lean": (-25, 100), "roll": (-35, 35),
@@ -25,14 +20,18 @@ _TRUNK = {
     "neck_flex": (-40, 45), "neck_side": (-30, 30), "neck_twist": (-70, 70),
 }  # fmt: skip
 _SIDE = {
-    "shoulder_flex": (-50, 175), "shoulder_abd": (-35, 170), "shoulder_rot": (-80, 90), "elbow": (0, 145), "pronation": (-80, 80),
-    "wrist": (-50, 60), "hip_flex": (-25, 120), "hip_abd": (-15, 60), "hip_rot": (-30, 50), "knee": (0, 145), "ankle": (-45, 30),
+    "shoulder_flex": (-50, 175), "shoulder_abd": (-35, 170), "shoulder_rot": (-80, 90), "elbow": (0, 145),
+    "pronation": (-80, 80),
+    "wrist": (-50, 60), "hip_flex": (-25, 120), "hip_abd": (-15, 60), "hip_rot": (-30, 50), "knee": (0, 145),
+    "ankle": (-45, 30),
 }  # fmt: skip
 DOF = tuple(_TRUNK) + tuple(f"{side}_{name}" for side in ("left", "right") for name in _SIDE)
 LIMITS = np.array(list(_TRUNK.values()) + 2 * list(_SIDE.values()), float)  # (D, 2)
 INDEX = {name: i for i, name in enumerate(DOF)}
 MIRROR = np.array([INDEX[n.replace("left", "#").replace("right", "left").replace("#", "right")] for n in DOF])
-MIRROR_SIGN = np.array([-1.0 if n in ("roll", "spine_side", "spine_twist", "neck_side", "neck_twist") else 1.0 for n in DOF])
+MIRROR_SIGN = np.array(
+    [-1.0 if n in ("roll", "spine_side", "spine_twist", "neck_side", "neck_twist") else 1.0 for n in DOF]
+)
 
 
 def mirrored(pose):
@@ -47,7 +46,8 @@ def within_limits(pose):
 
 @dataclass(frozen=True)
 class BodyShape:
-    """Proportions of one person. ``height`` in metres; lengths and half-widths as fractions of it; ``child`` and ``woman`` in [0, 1]."""
+    """Proportions of one person. ``height`` in metres; lengths and half-widths as fractions of it; ``child`` and
+    ``woman`` in [0, 1]."""
 
     height: float
     woman: float
@@ -134,7 +134,8 @@ def head_points(shape):
 
 
 def forward_kinematics(shape, pose, yaw=0.0, position=(0.0, 0.0, 0.0)):
-    """The posed body; ``position`` is the middle of the hips in the world, ``pose`` (D,) in degrees, ``yaw`` in radians."""
+    """The posed body; ``position`` is the middle of the hips in the world, ``pose`` (D,) in degrees, ``yaw`` in
+    radians."""
     h = shape.height
     q = {name: value for name, value in zip(DOF, np.deg2rad(pose))}
     points, frames = {"pelvis": np.asarray(position, float)}, {}
@@ -166,7 +167,11 @@ def _arm(points, frames, shape, q, s, side):
     h, arm = shape.height, shape.height * shape.arm
     flex, abd = q[f"{side}_shoulder_flex"], q[f"{side}_shoulder_abd"]
     raised = min(np.hypot(flex, abd) / np.pi, 1.0)  # the collar bone lifts with the arm
-    shoulder = (s * (shape.shoulder - 0.018 * raised) * h, (-0.018 + 0.045 * raised) * h, 0.02 * h * max(np.sin(flex), -0.5))
+    shoulder = (
+        s * (shape.shoulder - 0.018 * raised) * h,
+        (-0.018 + 0.045 * raised) * h,
+        0.02 * h * max(np.sin(flex), -0.5),
+    )
     points[f"{side}_shoulder"] = points["neck"] + frames["chest"] @ shoulder
     swing = rotation_vector(np.array([-flex, 0.0, s * abd]))
     upper = frames["chest"] @ swing @ rot_y(s * q[f"{side}_shoulder_rot"])
@@ -195,6 +200,9 @@ def _leg(points, frames, shape, q, s, side):
 def lowest_point(posed):
     """Height of the lowest part of the body, metres: soles, and whatever else may touch the ground."""
     h, p = posed.shape.height, posed.points
-    low = [p[f"{s}_{n}"][1] - r * h for s in ("left", "right")
-           for n, r in (("heel", 0.011), ("toe", 0.008), ("knee", 0.03), ("wrist", 0.02), ("fingers", 0.01))]
+    low = [
+        p[f"{s}_{n}"][1] - r * h
+        for s in ("left", "right")
+        for n, r in (("heel", 0.011), ("toe", 0.008), ("knee", 0.03), ("wrist", 0.02), ("fingers", 0.01))
+    ]
     return min(min(low), p["pelvis"][1] - 0.075 * h * posed.shape.girth, p["head"][1] - 0.07 * h)

@@ -9,7 +9,8 @@ import numpy as np
 class Camera:
     """Square pixels, principal point in the middle; pixel coordinates start at the corner of the first pixel.
 
-    ``rotation`` (3, 3) takes world directions to camera directions, ``position`` (3,) is in world metres, ``focal`` in pixels.
+    ``rotation`` (3, 3) takes world directions to camera directions, ``position`` (3,) is in world metres, ``focal``
+    in pixels.
     """
 
     rotation: np.ndarray

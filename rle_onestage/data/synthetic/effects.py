@@ -1,4 +1,5 @@
-"""What a camera does to a picture: exposure, colour cast, defocus, motion blur, noise, vignette, a second JPEG compression."""
+"""What a camera does to a picture: exposure, colour cast, defocus, motion blur, noise, vignette, a second JPEG
+compression."""
 
 import cv2
 import numpy as np
@@ -39,7 +40,9 @@ def apply_effects(image, settings, rng):
     table = (np.linspace(0, 1, 256) ** settings["gamma"] * 255 + 0.5).astype(np.uint8)
     image = cv2.LUT(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255), table)
     if settings["jpeg"]:
-        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, settings["jpeg"]])[1], cv2.IMREAD_COLOR)
+        image = cv2.imdecode(
+            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, settings["jpeg"]])[1], cv2.IMREAD_COLOR
+        )
     return image
 
 

@@ -64,7 +64,11 @@ class Figure:
         wide_waist = (0.074 - 0.008 * s.woman + 0.012 * s.child) * g**1.25 * loose
         wide_chest = (0.084 - 0.008 * s.woman + 0.008 * s.muscle) * g**0.9 * loose
         wide_top = 0.72 * s.shoulder + 0.002
-        p, w, c = self._at("pelvis", (0, 0.0, 0), "pelvis"), self.posed.points["waist"], self._at("chest", (0, 0.01, 0.002), "chest")
+        p, w, c = (
+            self._at("pelvis", (0, 0.0, 0), "pelvis"),
+            self.posed.points["waist"],
+            self._at("chest", (0, 0.01, 0.002), "chest"),
+        )
         top = self._at("neck", (0, -0.048, -0.004), "chest")
         x = f["pelvis"][:, 0], f["belly"][:, 0], f["chest"][:, 0]
         flat = 0.70 + 0.10 * (g - 1)
@@ -82,9 +86,21 @@ class Figure:
                 bust = self._at("chest", (sign * 0.042, 0.028, 0.048 * g), "chest")
                 self._ball(bust, (0.041 * g, 0.043, 0.036 * g), f["chest"], collar, frame=high)
             elif s.muscle > 0.6:
-                self._ball(self._at("chest", (sign * 0.045, 0.045, 0.042 * g), "chest"), (0.05, 0.035, 0.025), f["chest"], collar, frame=high)
+                self._ball(
+                    self._at("chest", (sign * 0.045, 0.045, 0.042 * g), "chest"),
+                    (0.05, 0.035, 0.025),
+                    f["chest"],
+                    collar,
+                    frame=high,
+                )
         if g > 1.15:
-            self._ball(self._at("waist", (0, -0.005, 0.03 * g), "belly"), (0.075 * g, 0.075, 0.05 * g), f["belly"], belly, frame=mid)
+            self._ball(
+                self._at("waist", (0, -0.005, 0.03 * g), "belly"),
+                (0.075 * g, 0.075, 0.05 * g),
+                f["belly"],
+                belly,
+                frame=mid,
+            )
         self._neck(collar, high)
 
     def _neck(self, collar, frame):
@@ -93,7 +109,15 @@ class Figure:
         base = self._at("neck", (0, -0.012, -0.004), "chest")
         self._cone(base, self.posed.points["head"], thick * 1.12, thick, f["chest"][:, 0], self.skin)
         if self.outfit.jacket:
-            self._cone(base, self._at("neck", (0, 0.026, 0), "neck"), thick * 1.6, thick * 1.35, f["chest"][:, 0], self.top, rounded=False)
+            self._cone(
+                base,
+                self._at("neck", (0, 0.026, 0), "neck"),
+                thick * 1.6,
+                thick * 1.35,
+                f["chest"][:, 0],
+                self.top,
+                rounded=False,
+            )
         for sign, side in ((1, "left"), (-1, "right")):
             shoulder = self.posed.points[f"{side}_shoulder"]
             slope = self._at("neck", (sign * 0.012, 0.012, -0.012), "chest")
@@ -114,13 +138,31 @@ class Figure:
         self._cone(shoulder, elbow, rs, re, upper[:, 0], cover)
         if sleeve_upper and not sleeve_lower:
             end = shoulder + (elbow - shoulder) * o.sleeve
-            self._cone(shoulder, end, rs * 1.05, (rs + (re - rs) * o.sleeve) * (1.28 + 0.3 * o.loose), upper[:, 0], self.top, rounded=False)
+            self._cone(
+                shoulder,
+                end,
+                rs * 1.05,
+                (rs + (re - rs) * o.sleeve) * (1.28 + 0.3 * o.loose),
+                upper[:, 0],
+                self.top,
+                rounded=False,
+            )
         self._ball(elbow, (re, re, re), upper, self.top if sleeve_lower else self.skin)
-        cut = (self.top, self.skin, (o.sleeve - 1) * 0.145 * self.h * self.shape.arm if sleeve_lower and o.sleeve < 2 else NO_CUT, 0.0)
+        cut = (
+            self.top,
+            self.skin,
+            (o.sleeve - 1) * 0.145 * self.h * self.shape.arm if sleeve_lower and o.sleeve < 2 else NO_CUT,
+            0.0,
+        )
         rf = rw * (cloth if sleeve_lower else 1)
         self._cone(elbow, wrist, re * 1.04, rf, lower[:, 0], cut if sleeve_lower else self.skin)
         belly = elbow + 0.28 * (wrist - elbow) + lower[:, 2] * 0.003 * self.h
-        self._ball(belly, (re * 1.08, 0.05, re * 1.05), lower, cut if sleeve_lower and o.sleeve == 2 else self.skin if not sleeve_lower else self.top)
+        self._ball(
+            belly,
+            (re * 1.08, 0.05, re * 1.05),
+            lower,
+            cut if sleeve_lower and o.sleeve == 2 else self.skin if not sleeve_lower else self.top,
+        )
         hand = f[f"{side}_hand"]
         self._ball(wrist, (rw * 0.95, rw * 1.2, rw), lower, self.skin)
         self._ball(wrist - hand[:, 1] * 0.038 * self.h, (0.0115, 0.034, 0.0235), hand, self.skin)
@@ -141,13 +183,30 @@ class Figure:
         self._cone(hip, knee, rh, rk, thigh[:, 0], cover)
         if not long and not o.skirt:
             end = hip + (knee - hip) * o.leg
-            self._cone(hip, end, rh * 1.04, (rh + (rk - rh) * o.leg) * (1.16 + 0.22 * o.loose), thigh[:, 0], self.bottom, rounded=False)
+            self._cone(
+                hip,
+                end,
+                rh * 1.04,
+                (rh + (rk - rh) * o.leg) * (1.16 + 0.22 * o.loose),
+                thigh[:, 0],
+                self.bottom,
+                rounded=False,
+            )
         self._ball(knee, (rk, rk * 1.08, rk), thigh, self.bottom if long else self.skin)
-        shin = (self.bottom, self.skin, NO_CUT if o.leg == 2 else (o.leg - 1) * 0.24 * self.h * self.shape.leg, 0.0) if long else self.skin
+        shin = (
+            (self.bottom, self.skin, NO_CUT if o.leg == 2 else (o.leg - 1) * 0.24 * self.h * self.shape.leg, 0.0)
+            if long
+            else self.skin
+        )
         r_low = ra * (1.1 + 0.45 * o.loose if long and o.leg == 2 else 1.0)
         self._cone(knee, ankle, rk, r_low, shank[:, 0], shin)
         calf = knee + 0.3 * (ankle - knee) - shank[:, 2] * 0.010 * self.h
-        self._ball(calf, (0.0315 * self.leg * cloth, 0.082, 0.031 * self.leg * cloth), shank, self.bottom if long else self.skin)
+        self._ball(
+            calf,
+            (0.0315 * self.leg * cloth, 0.082, 0.031 * self.leg * cloth),
+            shank,
+            self.bottom if long else self.skin,
+        )
         self._ball(ankle, (ra, ra, ra), shank, self.skin if not long else self.bottom)
         heel, toe = p[f"{side}_heel"], p[f"{side}_toe"]
         up = foot[:, 1] * 0.008 * self.h
@@ -161,15 +220,26 @@ class Figure:
         p, s, o = self.posed.points, self.shape, self.outfit
         ends = [p[f"{n}_hip"] + (p[f"{n}_knee"] - p[f"{n}_hip"]) * o.skirt for n in ("left", "right")]
         spread = np.linalg.norm(ends[0] - ends[1]) / self.h / 2
-        flexed = self.posed.frames["pelvis"][:, 1] @ (p["pelvis"] - (ends[0] + ends[1]) / 2) / self.h / (0.245 * o.skirt)
+        flexed = (
+            self.posed.frames["pelvis"][:, 1] @ (p["pelvis"] - (ends[0] + ends[1]) / 2) / self.h / (0.245 * o.skirt)
+        )
         side = self.posed.frames["pelvis"][:, 0]
         start = p["pelvis"] + self.posed.frames["pelvis"][:, 1] * 0.06 * self.h
         if flexed < 0.62 or spread > 0.13:  # seated or striding: the cloth follows each thigh
             for n, end in zip(("left", "right"), ends):
                 self._cone(p[f"{n}_hip"], end, 0.060 * self.leg, 0.056 * self.leg, side, self.bottom, rounded=False)
             return
-        wide = 0.082 * s.girth
-        self._cone(start, (ends[0] + ends[1]) / 2, wide, max(spread + 0.056 * self.leg, 0.10), side, self.bottom, flat=0.86, rounded=False)
+        wide = 0.092 * s.girth**0.9
+        self._cone(
+            start,
+            (ends[0] + ends[1]) / 2,
+            wide,
+            max(spread + 0.056 * self.leg, 0.10),
+            side,
+            self.bottom,
+            flat=0.86,
+            rounded=False,
+        )
 
     def _head(self):
         f, s = self.posed.frames["head"], self.shape
@@ -212,7 +282,9 @@ class Figure:
             part((0, 0.34, -0.18), (1.04, 0.98, 1.02), (0.0, 0.8, -0.85, -0.12))
         elif style == "cap":
             part((0, 0.25, -0.06), (0.81, 0.84, 0.95), (0.0, 1.0, -0.1, -0.30), self.extra)
-            self._ball(centre + f @ (np.array((0, 0.36, 0.92)) * size), np.array((0.56, 0.06, 0.46)) * unit, f, self.extra)
+            self._ball(
+                centre + f @ (np.array((0, 0.36, 0.92)) * size), np.array((0.56, 0.06, 0.46)) * unit, f, self.extra
+            )
             part((0, 0.10, -0.12), (0.77, 0.82, 0.90), (0.0, 0.3, -0.9, -0.05))
         else:
             part((0, 0.25, -0.11), (0.81, 0.90, 0.96), hairline)

@@ -1,8 +1,9 @@
 """Labels from the rendering: visibility of joints by the z-buffer, masks, boxes, areas, in COCO's format.
 
-Visibility: 0 where a joint is outside of the picture; 1 (hidden) where the surface at its pixel is nearer than the joint by more than the
-body is thick there, or belongs to somebody or something else in front of it; 2 (visible) otherwise. ``TOLERANCE`` is that thickness from the joint to
-the skin in fractions of the height: eyes, ears and nose lie on the surface, hips deep below it.
+Visibility: 0 where a joint is outside of the picture; 1 (hidden) where the surface at its pixel is nearer than the
+joint by more than the body is thick there, or belongs to somebody or something else in front of it; 2 (visible)
+otherwise. ``TOLERANCE`` is that thickness from the joint to the skin in fractions of the height: eyes, ears and nose
+lie on the surface, hips deep below it.
 """
 
 import numpy as np
@@ -15,16 +16,37 @@ MIN_VISIBLE_SHARE = 0.05
 MIN_VISIBLE_PIXELS = 12e-4  # of the picture
 _EXTRA = 0.012  # cloth and samples at grazing angles
 TOLERANCE = _EXTRA + np.array(
-    [0.006, 0.008, 0.008, 0.012, 0.012, 0.036, 0.036, 0.027, 0.027, 0.019, 0.019, 0.088, 0.088, 0.037, 0.037, 0.026, 0.026]
+    [
+        0.006,
+        0.008,
+        0.008,
+        0.012,
+        0.012,
+        0.036,
+        0.036,
+        0.027,
+        0.027,
+        0.019,
+        0.019,
+        0.088,
+        0.088,
+        0.037,
+        0.037,
+        0.026,
+        0.026,
+    ]
 )
 
 
 def joint_visibility(depth, owner, pixels, joint_depth, person, width, height, tolerance):
     """COCO visibility (K,) of one person's joints.
 
-    ``depth`` (K,) and ``owner`` (K,) are of the surface at the joints' ``pixels`` (K, 2), ``joint_depth`` (K,) and ``tolerance`` (K,) in metres.
+    ``depth`` (K,) and ``owner`` (K,) are of the surface at the joints' ``pixels`` (K, 2), ``joint_depth`` (K,) and
+    ``tolerance`` (K,) in metres.
     """
-    inside = (pixels[:, 0] >= 0) & (pixels[:, 0] < width) & (pixels[:, 1] >= 0) & (pixels[:, 1] < height) & (joint_depth > 0)
+    inside = (
+        (pixels[:, 0] >= 0) & (pixels[:, 0] < width) & (pixels[:, 1] >= 0) & (pixels[:, 1] < height) & (joint_depth > 0)
+    )
     in_front = joint_depth - depth
     hidden = np.where(owner == person, in_front > tolerance, (in_front > 0) & (owner >= 0))
     return np.where(inside, np.where(hidden, HIDDEN, VISIBLE), OUTSIDE)

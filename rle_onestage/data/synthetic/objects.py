@@ -1,4 +1,5 @@
-"""Things that are not people: furniture-like boxes, poles, balls, plants, limb-like tubes; behind, among and in front of the people."""
+"""Things that are not people: furniture-like boxes, poles, balls, plants, limb-like tubes; behind, among and in front
+of the people."""
 
 import numpy as np
 
@@ -33,7 +34,9 @@ class Objects:
         for sx in (-0.9, 0.9):
             for sz in (-0.9, 0.9):
                 x, z = sx * half[0], sz * half[2]
-                foot = np.array([at[0] + np.cos(yaw) * x + np.sin(yaw) * z, 0, at[1] - np.sin(yaw) * x + np.cos(yaw) * z])
+                foot = np.array(
+                    [at[0] + np.cos(yaw) * x + np.sin(yaw) * z, 0, at[1] - np.sin(yaw) * x + np.cos(yaw) * z]
+                )
                 self._tube(foot, foot + (0, height, 0), 0.025, 0.025, paint)
 
     def seat(self, rng, centre, top, yaw, width):
@@ -68,7 +71,11 @@ class Objects:
         height, spread = rng.uniform(0.25, 1.2), rng.uniform(0.15, 0.4)
         paints = [self.materials.add(solid(np.clip(green * f, 0, 1), gloss=0.1)) for f in (0.6, 0.85, 1.15)]
         for _ in range(int(rng.integers(10, 20))):
-            where = np.array([at[0], height * rng.uniform(0.15, 1.0), at[1]]) + rng.normal(0, spread * 0.5, 3) * (1, 0.3, 1)
+            where = np.array([at[0], height * rng.uniform(0.15, 1.0), at[1]]) + rng.normal(0, spread * 0.5, 3) * (
+                1,
+                0.3,
+                1,
+            )
             turn = np.linalg.qr(rng.normal(0, 1, (3, 3)))[0]
             radii = rng.uniform(0.03, 0.085) * np.array([1.0, 0.25, rng.uniform(1.0, 2.2)])
             self.quadrics.ellipsoid(where, turn, radii, paints[int(rng.integers(3))], OBJECT)
@@ -101,15 +108,19 @@ class Objects:
         for point, radius in ((start, r0), (end, r1)):
             self.quadrics.ellipsoid(np.asarray(point, float), np.eye(3), np.full(3, radius), paint, OBJECT)
 
-    def scatter(self, rng, camera, nearest, farthest, people):
-        """Place some objects at random in the view; few in front of the people, and low ones there."""
+    def scatter(self, rng, camera, nearest, farthest, people, front=None):
+        """Place some objects at random in the view; a few in front of the people, nearer than ``front``, to hide some
+        of them."""
+        front = front or nearest
         back = ("cabinet", "table", "pole", "ball", "plant", "limbs", "fence")
         for _ in range(int(rng.poisson(3.2))):
-            depth = rng.uniform(nearest, farthest * 1.25)
+            depth = rng.uniform(nearest, max(farthest, nearest + 0.5))
             self._place(rng, camera, str(rng.choice(back)), depth, people)
         if rng.random() < 0.34:
-            kind = str(rng.choice(("plant", "table", "pole", "fence", "ball", "cabinet"), p=(0.28, 0.2, 0.16, 0.16, 0.1, 0.1)))
-            self._place(rng, camera, kind, nearest * rng.uniform(0.55, 0.85), people)
+            kind = str(
+                rng.choice(("plant", "table", "pole", "fence", "ball", "cabinet"), p=(0.28, 0.2, 0.16, 0.16, 0.1, 0.1))
+            )
+            self._place(rng, camera, kind, front * rng.uniform(0.55, 0.85), people)
 
     def _place(self, rng, camera, kind, depth, people):
         forward = camera.rotation[2]

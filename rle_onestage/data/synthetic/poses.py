@@ -1,25 +1,51 @@
-"""Families of natural poses, walking and running cycles, and smooth paths between poses. Angles in degrees, order of ``body.DOF``."""
+"""Families of natural poses, walking and running cycles, and smooth paths between poses. Angles in degrees, order of
+``body.DOF``."""
 
 import numpy as np
 
 from . import body
 
 _NOISE = {
-    "lean": 3, "roll": 2, "spine_flex": 5, "spine_side": 4, "spine_twist": 7, "neck_flex": 9, "neck_side": 6, "neck_twist": 20,
-    "shoulder_flex": 11, "shoulder_abd": 7, "shoulder_rot": 18, "elbow": 14, "pronation": 25, "wrist": 14, "hip_flex": 6,
+    "lean": 3, "roll": 2, "spine_flex": 5, "spine_side": 4, "spine_twist": 7, "neck_flex": 9, "neck_side": 6,
+    "neck_twist": 20,
+    "shoulder_flex": 11, "shoulder_abd": 7, "shoulder_rot": 18, "elbow": 14, "pronation": 25, "wrist": 14,
+    "hip_flex": 6,
     "hip_abd": 4, "hip_rot": 8, "knee": 5, "ankle": 4,
 }  # fmt: skip
 NOISE = np.array([_NOISE[n.removeprefix("left_").removeprefix("right_")] for n in body.DOF], float)
 
-REST = {"shoulder_flex": 2, "shoulder_abd": 8, "shoulder_rot": 0, "elbow": 14, "hip_abd": 4, "hip_rot": 8, "knee": 4, "neck_flex": 4}
+REST = {
+    "shoulder_flex": 2,
+    "shoulder_abd": 8,
+    "shoulder_rot": 0,
+    "elbow": 14,
+    "hip_abd": 4,
+    "hip_rot": 8,
+    "knee": 4,
+    "neck_flex": 4,
+}
 
-# Arms are drawn independently of the legs, one entry for each side; numbers are (shoulder_flex, shoulder_abd, shoulder_rot, elbow).
+# Arms are drawn independently of the legs, one entry for each side; numbers are (shoulder_flex, shoulder_abd,
+# shoulder_rot, elbow).
 ARMS = {
-    "hang": (2, 8, 0, 14), "hip": (-15, 42, 35, 95), "chest": (35, 8, -55, 115), "pocket": (-8, 18, 10, 42), "forward": (80, 8, 0, 15),
-    "raise": (150, 25, 0, 18), "side": (5, 88, 0, 12), "wave": (25, 85, 75, 85), "phone": (48, 22, -15, 138), "read": (32, 10, -25, 88),
-    "back": (-28, 14, -20, 35), "head": (95, 75, 60, 130), "point": (75, 35, 0, 5), "carry": (10, 10, -20, 85), "overhead": (165, 10, 10, 40),
+    "hang": (2, 8, 0, 14), "hip": (-15, 42, 35, 95), "chest": (35, 8, -55, 115), "pocket": (-8, 18, 10, 42),
+    "forward": (80, 8, 0, 15),
+    "raise": (150, 25, 0, 18), "side": (5, 88, 0, 12), "wave": (25, 85, 75, 85), "phone": (48, 22, -15, 138),
+    "read": (32, 10, -25, 88),
+    "back": (-28, 14, -20, 35), "head": (95, 75, 60, 130), "point": (75, 35, 0, 5), "carry": (10, 10, -20, 85),
+    "overhead": (165, 10, 10, 40),
 }  # fmt: skip
-ARM_WEIGHT = {"hang": 5, "hip": 1.6, "pocket": 1.2, "chest": 1.2, "read": 1, "carry": 1, "wave": 1, "raise": 0.7, "side": 0.7}
+ARM_WEIGHT = {
+    "hang": 5,
+    "hip": 1.6,
+    "pocket": 1.2,
+    "chest": 1.2,
+    "read": 1,
+    "carry": 1,
+    "wave": 1,
+    "raise": 0.7,
+    "side": 0.7,
+}
 
 
 def blank(**values):
@@ -64,8 +90,16 @@ def gait(phase, stride=1.0, run=0.0):
         a = 2 * np.pi * (phase + shift)
         swing = np.exp(1.6 * (np.cos(a - 2 * np.pi * 0.72) - 1))
         put(f"{side}_hip_flex", (8 + 14 * run) + (24 + 14 * run) * stride * np.cos(a + 0.25))
-        put(f"{side}_knee", (5 + 14 * run) + (56 + 40 * run) * swing * (0.4 + 0.6 * stride) + 8 * stride * np.exp(2 * (np.cos(a - 0.9) - 1)))
-        put(f"{side}_ankle", 4 + 10 * stride * np.sin(a - 0.9) - (14 + 8 * run) * np.exp(4 * (np.cos(a - 2 * np.pi * 0.6) - 1)))
+        put(
+            f"{side}_knee",
+            (5 + 14 * run)
+            + (56 + 40 * run) * swing * (0.4 + 0.6 * stride)
+            + 8 * stride * np.exp(2 * (np.cos(a - 0.9) - 1)),
+        )
+        put(
+            f"{side}_ankle",
+            4 + 10 * stride * np.sin(a - 0.9) - (14 + 8 * run) * np.exp(4 * (np.cos(a - 2 * np.pi * 0.6) - 1)),
+        )
         put(f"{side}_shoulder_flex", 2 - (20 + 22 * run) * stride * np.cos(a + 0.25))
         put(f"{side}_elbow", 16 + 68 * run - (8 + 8 * run) * stride * np.cos(a))
         put(f"{side}_shoulder_abd", 7 + 6 * run)
@@ -78,7 +112,9 @@ def gait(phase, stride=1.0, run=0.0):
 
 def _standing(rng):
     shift = rng.uniform(0, 1) ** 2
-    pose = blank(left_hip_flex=8 * shift, left_knee=6 + 22 * shift, right_knee=2, hip_abd=rng.uniform(1, 12), roll=-4 * shift)
+    pose = blank(
+        left_hip_flex=8 * shift, left_knee=6 + 22 * shift, right_knee=2, hip_abd=rng.uniform(1, 12), roll=-4 * shift
+    )
     return random_arms(pose, rng)
 
 
@@ -93,7 +129,13 @@ def _running(rng):
 
 def _sitting(rng):
     flex = rng.uniform(72, 98)
-    pose = blank(lean=rng.uniform(-12, 8), hip_flex=flex, knee=rng.uniform(60, 105), hip_abd=rng.uniform(2, 18), spine_flex=rng.uniform(0, 22))
+    pose = blank(
+        lean=rng.uniform(-12, 8),
+        hip_flex=flex,
+        knee=rng.uniform(60, 105),
+        hip_abd=rng.uniform(2, 18),
+        spine_flex=rng.uniform(0, 22),
+    )
     arms = rng.choice(["lap", "read", "any"], p=[0.5, 0.25, 0.25])
     if arms == "any":
         return random_arms(pose, rng)
@@ -114,7 +156,8 @@ def _arms_up(rng):
 def _squatting(rng):
     depth = rng.uniform(0.35, 1.0)
     pose = blank(
-        lean=30 * depth, hip_flex=105 * depth, knee=130 * depth, ankle=26 * depth, hip_abd=rng.uniform(6, 28), hip_rot=18,
+        lean=30 * depth, hip_flex=105 * depth, knee=130 * depth, ankle=26 * depth, hip_abd=rng.uniform(6, 28),
+        hip_rot=18,
         spine_flex=rng.uniform(0, 20), neck_flex=-15 * depth,
     )  # fmt: skip
     for side in ("left", "right"):
@@ -124,7 +167,13 @@ def _squatting(rng):
 
 def _bending(rng):
     amount = rng.uniform(0.3, 1.0)
-    pose = blank(lean=48 * amount, hip_flex=48 * amount + rng.uniform(0, 15), knee=rng.uniform(2, 30), spine_flex=38 * amount, neck_flex=-12)
+    pose = blank(
+        lean=48 * amount,
+        hip_flex=48 * amount + rng.uniform(0, 15),
+        knee=rng.uniform(2, 30),
+        spine_flex=38 * amount,
+        neck_flex=-12,
+    )
     reach = rng.uniform(30, 100)
     for side in ("left", "right"):
         set_arm(pose, side, (reach + rng.normal(0, 12), 8, 0, rng.uniform(5, 50)))
@@ -133,7 +182,8 @@ def _bending(rng):
 
 def _kicking(rng):
     pose = blank(
-        lean=rng.uniform(-15, 8), left_hip_flex=rng.uniform(30, 95), left_knee=rng.uniform(0, 60), left_ankle=-25, right_hip_flex=-4,
+        lean=rng.uniform(-15, 8), left_hip_flex=rng.uniform(30, 95), left_knee=rng.uniform(0, 60), left_ankle=-25,
+        right_hip_flex=-4,
         right_knee=rng.uniform(6, 25), spine_twist=rng.uniform(-20, 5),
     )  # fmt: skip
     set_arm(pose, "left", (-20, 45, 0, 30))
@@ -142,27 +192,54 @@ def _kicking(rng):
 
 
 def _throwing(rng):
-    pose = blank(left_hip_flex=rng.uniform(15, 45), left_knee=rng.uniform(10, 50), right_hip_flex=-12, right_knee=12, hip_abd=8, spine_twist=-25)
+    pose = blank(
+        left_hip_flex=rng.uniform(15, 45),
+        left_knee=rng.uniform(10, 50),
+        right_hip_flex=-12,
+        right_knee=12,
+        hip_abd=8,
+        spine_twist=-25,
+    )
     set_arm(pose, "right", (rng.uniform(20, 100), rng.uniform(70, 110), 70, rng.uniform(60, 110)))
     set_arm(pose, "left", (rng.uniform(40, 95), 25, 0, rng.uniform(5, 45)))
     return pose
 
 
 def _racket(rng):
-    pose = blank(lean=15, hip_flex=rng.uniform(25, 55), knee=rng.uniform(30, 60), ankle=12, hip_abd=rng.uniform(10, 26), hip_rot=15, spine_twist=25)
+    pose = blank(
+        lean=15,
+        hip_flex=rng.uniform(25, 55),
+        knee=rng.uniform(30, 60),
+        ankle=12,
+        hip_abd=rng.uniform(10, 26),
+        hip_rot=15,
+        spine_twist=25,
+    )
     set_arm(pose, "right", (rng.uniform(20, 70), rng.uniform(20, 80), rng.uniform(-40, 40), rng.uniform(15, 80)))
     set_arm(pose, "left", (rng.uniform(20, 60), rng.uniform(15, 55), 0, rng.uniform(25, 80)))
     return pose
 
 
 def _lunging(rng):
-    pose = blank(left_hip_flex=rng.uniform(60, 95), left_knee=rng.uniform(70, 105), right_hip_flex=-14, right_knee=rng.uniform(10, 60), lean=6)
+    pose = blank(
+        left_hip_flex=rng.uniform(60, 95),
+        left_knee=rng.uniform(70, 105),
+        right_hip_flex=-14,
+        right_knee=rng.uniform(10, 60),
+        lean=6,
+    )
     pose[body.INDEX["right_ankle"]] = -20
     return random_arms(pose, rng)
 
 
 def _jumping(rng):
-    pose = blank(hip_flex=rng.uniform(0, 60), knee=rng.uniform(10, 95), ankle=-30, hip_abd=rng.uniform(4, 35), lean=rng.uniform(-8, 15))
+    pose = blank(
+        hip_flex=rng.uniform(0, 60),
+        knee=rng.uniform(10, 95),
+        ankle=-30,
+        hip_abd=rng.uniform(4, 35),
+        lean=rng.uniform(-8, 15),
+    )
     for side in ("left", "right"):
         set_arm(pose, side, (rng.uniform(20, 160), rng.uniform(15, 70), 20, rng.uniform(5, 70)))
     return pose
@@ -170,7 +247,8 @@ def _jumping(rng):
 
 def _dancing(rng):
     pose = blank(
-        roll=rng.uniform(-10, 10), spine_side=rng.uniform(-20, 20), spine_twist=rng.uniform(-25, 25), left_hip_flex=rng.uniform(0, 70),
+        roll=rng.uniform(-10, 10), spine_side=rng.uniform(-20, 20), spine_twist=rng.uniform(-25, 25),
+        left_hip_flex=rng.uniform(0, 70),
         left_knee=rng.uniform(5, 100), hip_abd=rng.uniform(5, 35), right_knee=rng.uniform(2, 25),
     )  # fmt: skip
     for side in ("left", "right"):
@@ -179,15 +257,19 @@ def _dancing(rng):
 
 
 FAMILIES = {
-    "standing": (_standing, 0.27), "walking": (_walking, 0.17), "running": (_running, 0.07), "sitting": (_sitting, 0.10),
-    "arms_up": (_arms_up, 0.10), "squatting": (_squatting, 0.06), "bending": (_bending, 0.05), "kicking": (_kicking, 0.03),
-    "throwing": (_throwing, 0.04), "racket": (_racket, 0.03), "lunging": (_lunging, 0.03), "jumping": (_jumping, 0.02), "dancing": (_dancing, 0.03),
+    "standing": (_standing, 0.27), "walking": (_walking, 0.17), "running": (_running, 0.07),
+    "sitting": (_sitting, 0.10),
+    "arms_up": (_arms_up, 0.10), "squatting": (_squatting, 0.06), "bending": (_bending, 0.05),
+    "kicking": (_kicking, 0.03),
+    "throwing": (_throwing, 0.04), "racket": (_racket, 0.03), "lunging": (_lunging, 0.03),
+    "jumping": (_jumping, 0.02), "dancing": (_dancing, 0.03),
 }  # fmt: skip
 IN_THE_AIR = ("jumping", "running")
 
 
 def sample_pose(rng, family=None):
-    """(name of the family, pose (D,) within the limits): family, variation, noise, mirror; planted feet are levelled."""
+    """(name of the family, pose (D,) within the limits): family, variation, noise, mirror; planted feet are
+    levelled."""
     names = list(FAMILIES)
     if family is None:
         family = names[rng.choice(len(names), p=[FAMILIES[n][1] for n in names])]

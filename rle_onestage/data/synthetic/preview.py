@@ -5,8 +5,8 @@ import os
 import cv2
 import numpy as np
 
-from . import body
 from ...errors import MediaError
+from . import body
 
 _LEFT, _RIGHT, _MIDDLE = (90, 220, 90), (60, 150, 255), (240, 200, 80)
 
@@ -29,13 +29,16 @@ def draw_labels(picture, annotations, zoom=2):
 
 
 def contact_sheet(pairs, columns=6, cell=240):
-    """Pictures in rows, each fitted into a square cell; every second one with its labels, pairs of (picture, annotations)."""
+    """Pictures in rows, each fitted into a square cell; every second one with its labels, pairs of (picture,
+    annotations)."""
     rows = -(-len(pairs) // columns)
     sheet = np.full((rows * cell, columns * cell, 3), 32, np.uint8)
     for k, (picture, annotations) in enumerate(pairs):
         shown = draw_labels(picture, annotations) if (k + k // columns) % 2 else picture
         scale = cell / max(shown.shape[:2])
-        shown = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)[:cell, :cell]
+        shown = cv2.resize(
+            shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        )[:cell, :cell]
         y = k // columns * cell + (cell - shown.shape[0]) // 2
         x = k % columns * cell + (cell - shown.shape[1]) // 2
         sheet[y : y + shown.shape[0], x : x + shown.shape[1]] = shown
@@ -46,7 +49,10 @@ def write_contact_sheet(path, settings, count=24):
     """Make the first pictures of the validation split again and write them as one page."""
     from .writer import make_picture
 
-    pairs = [make_picture(settings.seed, "val", k, settings.size, settings.layout, settings.supersampling)[:2] for k in range(count)]
+    pairs = [
+        make_picture(settings.seed, "val", k, settings.size, settings.layout, settings.supersampling)[:2]
+        for k in range(count)
+    ]
     ok, data = cv2.imencode(os.path.splitext(path)[1] or ".jpg", contact_sheet(pairs), [cv2.IMWRITE_JPEG_QUALITY, 84])
     if not ok:
         raise MediaError(f"{path}: pictures of this kind cannot be written; name a .jpg or .png file")

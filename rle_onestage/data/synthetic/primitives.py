@@ -1,7 +1,8 @@
 """The solids that everything is made of: quadrics (ellipsoids, tapered capsules) and flat polygons.
 
-A quadric lives in a local frame, ``p = centre + basis @ x``; in it an ellipsoid is ``|x|^2 = 1`` and a cone has its axis
-along local z. Points outside of ``|clip . (x, 1)| < 1`` are cut away, so a tapered capsule is one clipped cone and two ellipsoids.
+A quadric lives in a local frame, ``p = centre + basis @ x``; in it an ellipsoid is ``|x|^2 = 1`` and a cone has its
+axis along local z. Points outside of ``|clip . (x, 1)| < 1`` are cut away, so a tapered capsule is one clipped cone
+and two ellipsoids.
 """
 
 from dataclasses import dataclass, field
@@ -50,16 +51,22 @@ class Quadrics:
     def cone(self, start, end, r0, r1, side, material, owner, *, flat=1.0, rounded=True, frame=None):
         """The side of a tapered capsule from ``start`` to ``end``; ``side`` is the direction of its wide axis.
 
-        Its thickness across ``side`` is ``flat`` times that along it. ``rounded`` makes the side tangent to the spheres of
-        ``r0`` and ``r1`` (to be drawn with :meth:`ellipsoid`); otherwise it is a plain frustum, open at its ends.
+        Its thickness across ``side`` is ``flat`` times that along it. ``rounded`` makes the side tangent to the
+        spheres of ``r0`` and ``r1`` (to be drawn with :meth:`ellipsoid`); otherwise it is a plain frustum, open at
+        its ends.
         """
         axis = end - start
         length = float(np.sqrt(axis @ axis))
         axis = axis / length
         wide = side - (side @ axis) * axis
         wide = wide / np.sqrt(wide @ wide)
-        depth = np.array([axis[1] * wide[2] - axis[2] * wide[1], axis[2] * wide[0] - axis[0] * wide[2],
-                          axis[0] * wide[1] - axis[1] * wide[0]])
+        depth = np.array(
+            [
+                axis[1] * wide[2] - axis[2] * wide[1],
+                axis[2] * wide[0] - axis[0] * wide[2],
+                axis[0] * wide[1] - axis[1] * wide[0],
+            ]
+        )
         axes = np.stack([wide, depth, axis], 1)
         taper = r0 - r1
         slant = length**2 - taper**2 if rounded else length**2

@@ -1,8 +1,9 @@
 """Exact ray casting of quadrics and polygons into a z-buffer, one primitive at a time inside its own bounding box.
 
 A ray is ``p = t d`` with ``d = (X, Y, 1)`` in normalised image coordinates, so t is the depth. A quadric
-``p.A p + 2 b.p + c = 0`` becomes ``t^2 d.A d + 2 t b.d + c = 0``; the ray enters it at ``t = c / (sqrt(disc) - b.d)`` with
-``disc = d.(b b^T - c A) d``, a polynomial of second degree in X and Y that two small matrix products evaluate on a grid.
+``p.A p + 2 b.p + c = 0`` becomes ``t^2 d.A d + 2 t b.d + c = 0``; the ray enters it at ``t = c / (sqrt(disc) - b.d)``
+with ``disc = d.(b b^T - c A) d``, a polynomial of second degree in X and Y that two small matrix products evaluate on
+a grid.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ NEAR = 0.15
 
 @dataclass
 class Frame:
-    """What the camera sees at ``scale`` samples per pixel and side: depth (H, W) float32 (inf where nothing is) and the index of
-    the primitive (H, W) int32 (-1 where nothing is). ``table`` holds a row per primitive for shading, ``owner`` who owns it."""
+    """What the camera sees at ``scale`` samples per pixel and side: depth (H, W) float32 (inf where nothing is) and
+    the index of the primitive (H, W) int32 (-1 where nothing is). ``table`` holds a row per primitive for shading,
+    ``owner`` who owns it."""
 
     depth: np.ndarray
     index: np.ndarray
@@ -47,8 +49,8 @@ class Frame:
 
 @dataclass
 class Cover:
-    """Where one person would be seen if nothing else were there: (H, W) bool, the box (x0, y0, x1, y1) outside of which it is False,
-    and the range of the numbers of the person's primitives."""
+    """Where one person would be seen if nothing else were there: (H, W) bool, the box (x0, y0, x1, y1) outside of
+    which it is False, and the range of the numbers of the person's primitives."""
 
     mask: np.ndarray
     box: tuple = (0, 0, 0, 0)
@@ -56,7 +58,8 @@ class Cover:
 
 
 def camera_forms(camera, quadrics):
-    """Quadrics in camera space: A (n, 3, 3), b (n, 3), c (n,), clip direction and offset, bounds (n, 4) in X and Y, nearest depth."""
+    """Quadrics in camera space: A (n, 3, 3), b (n, 3), c (n,), clip direction and offset, bounds (n, 4) in X and Y,
+    nearest depth."""
     centre = camera.to_camera(np.array(quadrics.centre))
     basis = camera.rotation @ np.array(quadrics.basis)
     inverse = np.linalg.inv(basis)
@@ -78,7 +81,8 @@ def camera_forms(camera, quadrics):
 
 
 def bounds(centre, basis, ends):
-    """Bounding boxes (x0, y0, x1, y1) of the perspective images of ellipsoids and of pairs of end ellipsoids, by the dual conic."""
+    """Bounding boxes (x0, y0, x1, y1) of the perspective images of ellipsoids and of pairs of end ellipsoids, by the
+    dual conic."""
     r0, length, r1 = ends.T
     middle = np.concatenate([centre, centre + basis[:, :, 2] * length[:, None]])
     shape = basis @ np.swapaxes(basis, 1, 2)
@@ -94,13 +98,21 @@ def bounds(centre, basis, ends):
     low_x, high_x, low_y, high_y = boxes
     n = len(centre)
     nearest = middle[:, 2] - np.sqrt(shape[:, 2, 2])
-    box = np.stack([np.minimum(low_x[:n], low_x[n:]), np.minimum(low_y[:n], low_y[n:]),
-                    np.maximum(high_x[:n], high_x[n:]), np.maximum(high_y[:n], high_y[n:])], 1)
+    box = np.stack(
+        [
+            np.minimum(low_x[:n], low_x[n:]),
+            np.minimum(low_y[:n], low_y[n:]),
+            np.maximum(high_x[:n], high_x[n:]),
+            np.maximum(high_y[:n], high_y[n:]),
+        ],
+        1,
+    )
     return box, np.minimum(nearest[:n], nearest[n:])
 
 
 def draw_quadrics(frame, camera, quadrics, cover=None):
-    """Draw all quadrics; a :class:`Cover` is filled in wherever one of them would be seen if nothing else were there."""
+    """Draw all quadrics; a :class:`Cover` is filled in wherever one of them would be seen if nothing else were
+    there."""
     if not len(quadrics):
         return
     a, b, c, clip_direction, clip_offset, box, nearest = camera_forms(camera, quadrics)
@@ -117,7 +129,10 @@ def draw_quadrics(frame, camera, quadrics, cover=None):
     if cover is not None:
         mask, cover.numbers = cover.mask, (first, first + len(quadrics))
         if drawable.any():
-            low, high = np.stack([columns, rows], 2)[drawable].min((0, 1)), np.stack([columns, rows], 2)[drawable].max((0, 1))
+            low, high = (
+                np.stack([columns, rows], 2)[drawable].min((0, 1)),
+                np.stack([columns, rows], 2)[drawable].max((0, 1)),
+            )
             cover.box = (*low.tolist(), *high.tolist())
     for i in np.flatnonzero(drawable):
         clip = (clip_direction[i], clip_offset[i]) if clipped[i] else None

@@ -56,7 +56,8 @@ def compose(scene, frame):
 
 
 def cast_shadow(scene):
-    """How much light the people take from the ground, (H, W) float32: bones projected along the light, and feet's contact."""
+    """How much light the people take from the ground, (H, W) float32: bones projected along the light, and feet's
+    contact."""
     camera, light = scene.camera, scene.light
     shadow = np.zeros((camera.height, camera.width), np.float32)
     direction = light.direction.copy()
@@ -66,7 +67,9 @@ def cast_shadow(scene):
     for person in scene.people:
         joints = person.posed.joints
         head = 2 * joints[0] - joints[[5, 6]].mean(0)
-        ends = np.concatenate([joints[_BONES], np.stack([joints[[5, 6]].mean(0), 0.3 * joints[[5, 6]].mean(0) + 0.7 * head])[None]])
+        ends = np.concatenate(
+            [joints[_BONES], np.stack([joints[[5, 6]].mean(0), 0.3 * joints[[5, 6]].mean(0) + 0.7 * head])[None]]
+        )
         strokes.append(ends - direction * (ends[..., 1:2] / direction[1]))
         radii += [0.065] * len(_BONES) + [0.09]
         weights += [strength] * len(ends)
@@ -85,6 +88,11 @@ def _draw_strokes(shadow, camera, ends, radii, weights):
     pixels, depth = camera.project(ends)
     drawable = (depth.min(1) > 0.3) & (np.abs(pixels).max((1, 2)) < 4000)
     places = np.round(pixels * 8).astype(int).tolist()
-    widths = np.round(1.4 * np.array(radii) * camera.focal / np.maximum(depth.mean(1), 0.3)).astype(int).clip(1, 200).tolist()
+    widths = (
+        np.round(1.4 * np.array(radii) * camera.focal / np.maximum(depth.mean(1), 0.3))
+        .astype(int)
+        .clip(1, 200)
+        .tolist()
+    )
     for i in np.flatnonzero(drawable):
         cv2.line(shadow, places[i][0], places[i][1], weights[i], widths[i], cv2.LINE_8, 3)

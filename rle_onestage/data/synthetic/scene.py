@@ -19,13 +19,14 @@ ASPECT_WEIGHTS = (0.38, 0.22, 0.18, 0.12, 0.10)
 
 @dataclass(frozen=True)
 class Layout:
-    """How many people, and how they fill the picture. ``crowding`` is the share of a smaller box that another may cover."""
+    """How many people, and how they fill the picture. ``crowding`` is the share of a smaller box that another may
+    cover."""
 
     people: tuple = (1, 6)
     weights: tuple = (0.08, 0.16, 0.27, 0.23, 0.15, 0.11)
     crowding: float = 0.62
-    close_up: float = 0.16
-    share: tuple = (0.58, 1.0)  # height of a standing person in the picture
+    close_up: float = 0.10
+    share: tuple = (0.56, 0.94)  # height of a standing person in the picture
 
     def count(self, rng):
         """Number of people of one picture; a number beyond the weights is as likely as the last of them."""
@@ -58,7 +59,8 @@ class Scene:
 
 
 def picture_size(rng, size):
-    """(width, height): ``size`` as given if it is a pair, else a varied aspect with that longest side, multiples of 8."""
+    """(width, height): ``size`` as given if it is a pair, else a varied aspect with that longest side, multiples of
+    8."""
     if not np.isscalar(size):
         return int(size[0]), int(size[1])
     a, b = ASPECTS[rng.choice(len(ASPECTS), p=ASPECT_WEIGHTS)]
@@ -78,7 +80,9 @@ def sample_camera(rng, layout, count, width, height):
     pitch = np.arctan2(above - aim, depth) + rng.normal(0, 0.03)
     roll = rng.normal(0, 0.03)
     position = (rng.uniform(-0.5, 0.5), above, 0.0)
-    return Camera.looking(position=position, yaw=rng.normal(0, 0.05), pitch=pitch, roll=roll, fov=fov, width=width, height=height), depth
+    return Camera.looking(
+        position=position, yaw=rng.normal(0, 0.05), pitch=pitch, roll=roll, fov=fov, width=width, height=height
+    ), depth
 
 
 def clear_of_trunk(posed):
@@ -131,13 +135,18 @@ def _covered(a, b):
 
 
 def place(rng, camera, depth, layout, taken, height, tries=24):
-    """Ground point (x, z) for one more person, or None when there is no room; ``taken`` holds (foot, box) of the others."""
+    """Ground point (x, z) for one more person, or None when there is no room; ``taken`` holds (foot, box) of the
+    others."""
     forward = camera.rotation[2, [0, 2]] / np.hypot(*camera.rotation[2, [0, 2]])
     across = np.array([-forward[1], forward[0]])
     allowed = layout.crowding * rng.uniform(0.35, 1.0)
     for _ in range(tries):
         far = depth * rng.uniform(0.92, 1.55)
-        u = rng.uniform(0.08, 0.92) if rng.random() < 0.88 else rng.choice([rng.uniform(-0.06, 0.08), rng.uniform(0.92, 1.06)])
+        u = (
+            rng.uniform(0.13, 0.87)
+            if rng.random() < 0.9
+            else rng.choice([rng.uniform(-0.04, 0.1), rng.uniform(0.9, 1.04)])
+        )
         foot = camera.position[[0, 2]] + forward * far + across * (u - 0.5) * camera.width / camera.focal * far
         box = _box(camera, foot, height)
         if all(np.hypot(*(foot - f)) > 0.5 and _covered(box, b) < allowed for f, b in taken):
@@ -182,11 +191,13 @@ def sample_scene(seed, split, picture, size, layout):
         posed = stand(posed, spot[0], family, rng_pose)
         if family == "sitting":
             pelvis = posed.points["pelvis"]
-            objects.seat(rng_objects, pelvis, max(pelvis[1] - 0.072 * shape.height * shape.girth, 0.03), yaw, 0.11 * shape.height)
+            objects.seat(
+                rng_objects, pelvis, max(pelvis[1] - 0.072 * shape.height * shape.girth, 0.03), yaw, 0.11 * shape.height
+            )
         outfit = Outfit.sample(stream(seed, split, picture, "outfit", k), shape)
         people.append(Person(posed, outfit, family, (seed, split, picture, k)))
     farthest = max([float(camera.to_camera(p.posed.points["pelvis"])[2]) for p in people] + [depth])
-    objects.scatter(rng_objects, camera, depth * 0.95, farthest, [foot for foot, _ in taken])
+    objects.scatter(rng_objects, camera, depth * 0.95, farthest * 1.25, [foot for foot, _ in taken])
     background = Background(stream(seed, split, picture, "background"), farthest + 1.0)
     effects = sample_effects(stream(seed, split, picture, "effects"))
     return Scene(camera, light, people, objects, materials, background, effects)

@@ -71,7 +71,9 @@ def _lit(colour, gloss, normal, camera, light):
     nx, ny, nz = normal
     to_light = (camera.rotation @ light.direction).astype(np.float32)
     up = camera.rotation[:, 1].astype(np.float32)
-    diffuse = np.maximum((nx * to_light[0] + ny * to_light[1] + nz * to_light[2] + np.float32(0.15)) / np.float32(1.15), 0)
+    diffuse = np.maximum(
+        (nx * to_light[0] + ny * to_light[1] + nz * to_light[2] + np.float32(0.15)) / np.float32(1.15), 0
+    )
     sky = np.float32(0.5) + np.float32(0.5) * (nx * up[0] + ny * up[1] + nz * up[2])
     half = to_light - np.array([0, 0, 1], np.float32)
     half /= np.linalg.norm(half)
@@ -126,6 +128,8 @@ def _face(colour, face, x, y, z):
     brow = front & (side > 0.14) & (side < 0.55) & (np.abs(y - 0.29 - face[:, 14] + 0.12 * (side - 0.32) ** 2) < 0.05)
     colour[brow] = face[brow, 3:6]
     ring = np.abs(((side - 0.33) / 0.26) ** 2 + ((y - 0.07) / 0.22) ** 2 - 1) < 0.32
-    glasses = (face[:, 13] > 0) & ((front & (ring | ((side < 0.1) & (np.abs(y - 0.1) < 0.04)))) | ((np.abs(y - 0.1) < 0.05) & (z < 0.5) & (z > 0)))
+    glasses = (face[:, 13] > 0) & (
+        (front & (ring | ((side < 0.1) & (np.abs(y - 0.1) < 0.04)))) | ((np.abs(y - 0.1) < 0.05) & (z < 0.5) & (z > 0))
+    )
     colour[glasses] = 0.08
     return colour

@@ -32,7 +32,9 @@ def difficulty(data):
 def sentence(name, figures):
     """One readable line."""
     return (
-        f"{name}: {figures['images']} images, {figures['people']} people (median {figures['people_per_image_median']:g} an image), "
-        f"{figures['hidden_joints_percent']:.1f} % of joints hidden, {figures['truncated_people_percent']:.1f} % of people truncated, "
+        f"{name}: {figures['images']} images, {figures['people']} people "
+        f"(median {figures['people_per_image_median']:g} an image), "
+        f"{figures['hidden_joints_percent']:.1f} % of joints hidden, "
+        f"{figures['truncated_people_percent']:.1f} % of people truncated, "
         f"median box {figures['box_height_percent_median']:.0f} % of the image's height"
     )

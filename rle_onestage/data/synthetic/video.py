@@ -29,7 +29,9 @@ class Motion:
         self.shape = shape
         if kind == "stay":
             self.pose = poses.smooth_path(rng, frames, rate)
-            self.yaw = np.full(frames, np.pi + rng.normal(0, 0.8)) + 0.25 * np.sin(2 * np.pi * (time / rng.uniform(3, 6) + rng.random()))
+            self.yaw = np.full(frames, np.pi + rng.normal(0, 0.8)) + 0.25 * np.sin(
+                2 * np.pi * (time / rng.uniform(3, 6) + rng.random())
+            )
             self.place = np.repeat(middle[None], frames, 0)
             return
         run = float(kind == "run")
@@ -61,7 +63,15 @@ def moving_camera(rng, camera, frames):
     turn, glide = rng.normal(0, 0.06), rng.normal(0, 0.2, 3) * (1, 0.3, 0.5)
     fov = 2 * np.arctan(camera.height / 2 / camera.focal)
     return [
-        Camera.looking(position=camera.position + glide * p, yaw=yaw + turn * p, pitch=pitch, roll=0.0, fov=fov, width=camera.width, height=camera.height)
+        Camera.looking(
+            position=camera.position + glide * p,
+            yaw=yaw + turn * p,
+            pitch=pitch,
+            roll=0.0,
+            fov=fov,
+            width=camera.width,
+            height=camera.height,
+        )
         for p in part
     ]
 
@@ -71,7 +81,10 @@ def video_frames(seed, number, size, layout, frames, rate=RATE):
     scene = sample_scene(seed, "videos", number, size, layout)
     scene.objects.quadrics, scene.objects.polygons = type(scene.objects.quadrics)(), type(scene.objects.polygons)()
     rng = stream(seed, "videos", number, "objects", 1)
-    scene.objects.scatter(rng, scene.camera, 2.5, scene.background.distance - 0.8, [])
+    depths = [float(scene.camera.to_camera(p.posed.points["pelvis"])[2]) for p in scene.people]
+    scene.objects.scatter(
+        rng, scene.camera, max(depths) + 0.8, scene.background.distance - 0.5, [], front=min(depths) * 0.9
+    )
     scene.effects.update(motion=0.0, defocus=min(scene.effects["defocus"], 0.6))
     people, outfits = scene.people, len(scene.materials.rows)
     motions = [Motion(stream(seed, "videos", number, "motion", k), p, frames, rate) for k, p in enumerate(people)]
@@ -84,25 +97,42 @@ def video_frames(seed, number, size, layout, frames, rate=RATE):
 
 
 def write_video(job):
-    """Write one video and its labels; the labels are COCO's with ``track_id`` and ``frame_index``. Returns the file's name."""
+    """Write one video and its labels; the labels are COCO's with ``track_id`` and ``frame_index``. Returns the file's
+    name."""
     name = f"{job.number + 1:06d}"
     path = os.path.join(job.folder, "videos", f"{name}.mp4")
     size = job.size if not np.isscalar(job.size) else (job.size, int(round(job.size * 0.75 / 16)) * 16)
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), RATE, tuple(size))
     if not writer.isOpened():
-        raise MediaError(f"{path}: this OpenCV cannot write MP4 video; install opencv-python-headless, or make the set with --videos 0")
+        raise MediaError(
+            f"{path}: this OpenCV cannot write MP4 video; install opencv-python-headless, or use --videos 0"
+        )
     images, annotations = [], []
     layout = replace(job.layout, people=(max(job.layout.people[0], 2), max(job.layout.people[1], 2)), close_up=0.0)
     for frame, (picture, people, camera) in enumerate(video_frames(job.seed, job.number, size, layout, job.frames)):
         writer.write(picture)
-        images.append({"id": frame + 1, "frame_index": frame, "video_id": job.number + 1, "file_name": f"{name}.mp4",
-                       "width": picture.shape[1], "height": picture.shape[0], "camera": camera.as_dict()})
+        images.append(
+            {
+                "id": frame + 1,
+                "frame_index": frame,
+                "video_id": job.number + 1,
+                "file_name": f"{name}.mp4",
+                "width": picture.shape[1],
+                "height": picture.shape[0],
+                "camera": camera.as_dict(),
+            }
+        )
         for track, person in enumerate(people):
             if person is not None:
                 annotations.append({"id": len(annotations) + 1, "image_id": frame + 1, "track_id": track + 1, **person})
     writer.release()
-    data = {"info": job.info, "videos": [{"id": job.number + 1, "file_name": f"{name}.mp4", "rate": RATE, "frames": job.frames}],
-            "images": images, "annotations": annotations, "categories": job.categories}
+    data = {
+        "info": job.info,
+        "videos": [{"id": job.number + 1, "file_name": f"{name}.mp4", "rate": RATE, "frames": job.frames}],
+        "images": images,
+        "annotations": annotations,
+        "categories": job.categories,
+    }
     with open(os.path.join(job.folder, "annotations", "videos", f"{name}.json"), "w") as file:
         json.dump(data, file)
     return name

@@ -1,4 +1,5 @@
-"""Write a data set: pictures, COCO-format labels, videos; in parallel, into a temporary folder that is renamed when it is complete."""
+"""Write a data set: pictures, COCO-format labels, videos; in parallel, into a temporary folder that is renamed when
+it is complete."""
 
 import json
 import multiprocessing
@@ -44,7 +45,10 @@ PRESETS = {
     "quickstart": Settings(),
     "standard": Settings(train=20000, val=2000, videos=8, frames=150, size=640),
     "crowded": Settings(
-        train=3000, val=500, size=384, layout=Layout(people=(5, 14), weights=(1.0,), crowding=0.8, close_up=0.04, share=(0.4, 0.8))
+        train=3000,
+        val=500,
+        size=384,
+        layout=Layout(people=(5, 14), weights=(1.0,), crowding=0.8, close_up=0.04, share=(0.4, 0.8)),
     ),
 }
 
@@ -70,7 +74,8 @@ def make_dataset(output, *, preset="quickstart", workers=None, force=False, quie
     """Make the synthetic set in ``output``, or find that it is there already.
 
     Args:
-        preset: a name in ``PRESETS``; ``changes`` replace its fields (train, val, videos, frames, size, seed, supersampling) and ``people`` (min, max).
+        preset: a name in ``PRESETS``; ``changes`` replace its fields (train, val, videos, frames, size, seed,
+            supersampling) and ``people`` (min, max).
         workers: processes; default one for each core that may be used. The files do not depend on it.
         force: replace an existing different set.
 
@@ -104,11 +109,15 @@ def make_settings(preset, people=None, **changes):
     settings = replace(PRESETS[preset], **{k: v for k, v in changes.items() if v is not None})
     if people is not None:
         if not 1 <= people[0] <= people[1] <= 40:
-            raise DataError(f"people {people[0]} to {people[1]} makes no sense; give MIN and MAX with 1 <= MIN <= MAX <= 40")
+            raise DataError(
+                f"people {people[0]} to {people[1]} makes no sense; give MIN and MAX with 1 <= MIN <= MAX <= 40"
+            )
         settings = replace(settings, layout=replace(settings.layout, people=tuple(int(p) for p in people)))
     size = (settings.size,) if not isinstance(settings.size, (tuple, list)) else tuple(settings.size)
     if len(size) not in (1, 2) or any(int(s) != s or not 64 <= s <= 4096 or s % 2 for s in size):
-        raise DataError(f"size {' x '.join(map(str, size))} cannot be made; give one or two even numbers from 64 to 4096")
+        raise DataError(
+            f"size {' x '.join(map(str, size))} cannot be made; give one or two even numbers from 64 to 4096"
+        )
     for name in ("train", "val", "videos"):
         if getattr(settings, name) < 0:
             raise DataError(f"--{name} {getattr(settings, name)} is negative; give 0 or more")
@@ -146,7 +155,10 @@ def find_existing(output, settings, force):
         return None
     wanted = as_json(settings)
     different = sorted(k for k in {*there, *wanted} if there.get(k) != wanted.get(k)) or ["missing files"]
-    raise DataError(f"{output} holds a different synthetic set ({', '.join(different)}); use --force to replace it or name another folder")
+    raise DataError(
+        f"{output} holds a different synthetic set ({', '.join(different)}); "
+        "use --force to replace it or name another folder"
+    )
 
 
 def _is_complete(output, settings):
@@ -168,7 +180,8 @@ def read_statistics(output):
 
 
 def generate(output, settings, workers, quiet=True):
-    """Make everything in a temporary folder beside ``output`` and rename it; whatever goes wrong, ``output`` stays as it was."""
+    """Make everything in a temporary folder beside ``output`` and rename it; whatever goes wrong, ``output`` stays as
+    it was."""
     partial = f"{output}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     for name in ("annotations/videos", "train", "val", "videos"):
@@ -185,8 +198,14 @@ def generate(output, settings, workers, quiet=True):
 
 
 def _fill(folder, settings, workers, quiet):
-    info = {"description": "Synthetic people of rle-onestage", "version": str(VERSION), "seed": settings.seed, "settings": as_json(settings)}
-    shared = dict(folder=folder, frames=settings.frames, size=settings.size, seed=settings.seed, supersampling=settings.supersampling,
+    info = {
+        "description": "Synthetic people of rle-onestage",
+        "version": str(VERSION),
+        "seed": settings.seed,
+        "settings": as_json(settings),
+    }
+    shared = dict(folder=folder, frames=settings.frames, size=settings.size, seed=settings.seed,
+                  supersampling=settings.supersampling,
                   layout=settings.layout, info=info, categories=[category()])  # fmt: skip
     jobs = [Job(split="videos", number=k, count=0, **shared) for k in range(settings.videos)]
     for split in ("train", "val"):
@@ -226,7 +245,9 @@ def _run(jobs, workers, total, quiet):
     else:
         # A forked worker need not import the package (and torch) again; elsewhere than on Linux forking is not safe.
         context = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(),)) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_prepare_worker, initargs=(os.getpid(),)
+        ) as pool:
             futures = {pool.submit(work, job): k for k, job in enumerate(jobs)}
             try:
                 for future in as_completed(futures):
@@ -292,7 +313,10 @@ class Progress:
         elif not self.quiet and before * 10 // self.total != self.done * 10 // self.total:
             seconds = time.time() - self.start
             left = seconds / self.done * (self.total - self.done)
-            print(f"synthetic people: {self.done}/{self.total} images, {self.done / seconds:.1f}/s, {left:.0f} s left", flush=True)
+            print(
+                f"synthetic people: {self.done}/{self.total} images, {self.done / seconds:.1f}/s, {left:.0f} s left",
+                flush=True,
+            )
 
     def close(self):
         """Finish the bar."""
