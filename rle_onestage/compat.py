@@ -6,6 +6,7 @@ bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, it
 
 import importlib.util
 import os
+import warnings
 
 HOW_TO_INSTALL = (
     "rle_onestage needs Detectron2 0.5 or later: run 'make install' in its repository, or "
