@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 class DemoOptions(NamedTuple):
     """What the user asked for.
 
-    ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest score
-    that is drawn, counted and written.
+    ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
+    score that is drawn, counted and written.
     """
 
     skeleton: Skeleton
@@ -55,7 +55,10 @@ class Tally:
     def __str__(self):
         rate = self.images / max(self.seconds, 1e-9)
         each = 1000 * self.seconds / max(self.images, 1)
-        return f"{self.people} people in {self.images} images, {rate:.1f} images/s ({each:.0f} ms each, without reading and drawing)"
+        return (
+            f"{self.people} people in {self.images} images, {rate:.1f} images/s "
+            f"({each:.0f} ms each, without reading and drawing)"
+        )
 
 
 def run_images(predictor, inputs, options):
@@ -202,4 +205,4 @@ def _progress(items, total, unit, tally):
         yield item
         if time.perf_counter() - told > 10:
             told = time.perf_counter()
-            logger.info("%d%s %ss: %s", tally.images, f" of {total}" if total else "", unit, tally)
+            logger.info("%s%s", tally, f"; {total} in all" if total else "")

@@ -94,7 +94,9 @@ def make_folder(path):
     try:
         os.makedirs(path or ".", exist_ok=True)
     except OSError as error:
-        raise MediaError(f"output folder {path} cannot be made ({error.strerror}); give another with --output") from error
+        raise MediaError(
+            f"output folder {path} cannot be made ({error.strerror}); give another with --output"
+        ) from error
     if not os.access(path or ".", os.W_OK):
         raise MediaError(f"output folder {path} cannot be written; give another with --output")
 
@@ -129,7 +131,8 @@ class VideoReader:
         source: path, or a camera's number.
 
     Attributes:
-        fps: frames per second (25 where the source does not say). frames: their number, 0 if unknown. size: (width, height).
+        fps: frames per second (25 where the source does not say). frames: their number, 0 if unknown.
+        size: (width, height).
 
     Raises:
         MediaError: it does not exist, does not open, or has no frame that can be read.
@@ -144,7 +147,9 @@ class VideoReader:
             self._first = self._capture.read()[1] if self._capture.isOpened() else None
         if self._first is None:
             self._capture.release()
-            remedy = "check that it is connected" if isinstance(source, int) else "check that it is a video and is complete"
+            remedy = (
+                "check that it is connected" if isinstance(source, int) else "check that it is a video and is complete"
+            )
             raise MediaError(f"{self.name} cannot be opened or has no readable frame; {remedy}")
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else _DEFAULT_FPS
@@ -196,7 +201,9 @@ class VideoWriter:
             if self._writer.isOpened():
                 return
         self._remove()
-        raise MediaError(f"video {path} cannot be written; give a path that ends with .mp4 in a folder that can be written")
+        raise MediaError(
+            f"video {path} cannot be written; give a path that ends with .mp4 in a folder that can be written"
+        )
 
     def write(self, frame):
         """Append a (height, width, 3) BGR uint8 frame."""

@@ -29,7 +29,7 @@ class Predictor:
         cfg: a config (see ``rle_onestage.engine.setup.load_config``).
         checkpoint: weights; None takes ``MODEL.WEIGHTS``.
         model: a model that is ready, instead of one built from the config and a checkpoint.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (the pose is always decoded in float32).
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (poses are decoded in float32).
 
     Raises:
         ConfigError: no weights, or unknown precision.
@@ -57,8 +57,9 @@ class Predictor:
             image: (H, W, 3) uint8 BGR, as ``cv2.imread`` gives it.
 
         Returns:
-            ``Instances`` on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``, ``scores``,
-            ``pred_classes``, ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_presence`` (N, K).
+            ``Instances`` on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``,
+            ``scores``, ``pred_classes``, ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2),
+            ``pred_keypoint_presence`` (N, K).
 
         Raises:
             DataError: the image has another shape or type.
@@ -87,7 +88,9 @@ class Predictor:
 def check_image(image):
     """Raises DataError unless the image is a (H, W, 3) uint8 array of at least one pixel."""
     if not isinstance(image, np.ndarray):
-        raise DataError(f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; use cv2.imread")
+        raise DataError(
+            f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; use cv2.imread"
+        )
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         remedy = "use cv2.cvtColor to BGR" if image.ndim == 2 or image.shape[-1] in (1, 4) else "check the array"
         raise DataError(f"an image must have the shape (H, W, 3), not {image.shape}; {remedy}")
@@ -97,7 +100,9 @@ def check_image(image):
 
 def _build(cfg, weights):
     if not weights:
-        raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth")
+        raise ConfigError(
+            "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
+        )
     # Pretrained weights of the backbone would be replaced at once; do not fetch them.
     cfg = cfg.clone()
     cfg.defrost()
@@ -126,7 +131,9 @@ def skeleton_for(cfg):
         logger.warning("%s", reasons[0])
     for skeleton in SKELETONS.values():
         if skeleton.num_joints == number:
-            logger.warning("The %d joints are drawn as those of %s; set DATASETS.TEST to name them", number, skeleton.name)
+            logger.warning(
+                "The %d joints are drawn as those of %s; set DATASETS.TEST to name them", number, skeleton.name
+            )
             return skeleton
     logger.warning("The %d joints are drawn without names and limbs; set DATASETS.TEST to name them", number)
     names = tuple(f"joint{i}" for i in range(number))

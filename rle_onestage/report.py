@@ -25,9 +25,9 @@ from .evaluation import (
     worst_images,
 )
 from .evaluation.per_joint import format_joint_errors
-from .evaluation.results import by_image
+from .evaluation.results import by_image, instances_from_labels, instances_from_results
 from .skeleton import skeleton_from_category
-from .visualization import contact_sheet, instances_from_labels, instances_from_results, side_by_side
+from .visualization import contact_sheet, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,9 @@ def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order=
         pairs.append(side_by_side(image, predicted, labelled, skeleton, threshold=threshold))
         shown.append(score)
     if not pairs:
-        raise DataError(f"{dataset_name} has no images with labelled people that can be read; check DETECTRON2_DATASETS")
+        raise DataError(
+            f"{dataset_name} has no images with labelled people that can be read; check DETECTRON2_DATASETS"
+        )
     captions = [f"{s.file_name}   OKS {100 * s.oks:.0f}   {s.people} labelled" for s in shown]
     media.make_folder(os.path.dirname(output))
     media.write_image(output, contact_sheet(pairs, columns, captions=captions, tile=(900, 320)))
@@ -93,8 +95,8 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         threshold: lowest score of a best match.
 
     Returns:
-        OrderedDict of ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and ``table``, the
-        per-joint table.
+        OrderedDict of ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
+        ``table``, the per-joint table.
     """
     dataset = read_json(annotations)
     if not isinstance(dataset.get("annotations"), list):
@@ -124,6 +126,8 @@ def format_scores(scores):
     """What :func:`score_results` gives, as text."""
     parts = [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
     if "table" in scores:
-        parts.append(f"joints of people matched at a box IoU of 0.5 (% of sqrt(area)):\n{format_joint_errors(scores['table'])}")
+        parts.append(
+            f"joints of people matched at a box IoU of 0.5 (% of sqrt(area)):\n{format_joint_errors(scores['table'])}"
+        )
     best = tabulate([scores["best_match"]], headers="keys", tablefmt="pipe", floatfmt=".3f")
     return "\n\n".join([*parts, f"best match of each labelled person:\n{best}"])

@@ -1,8 +1,9 @@
 """Pictures of people: skeletons with their confidence, sigma ellipses, pages of pictures.
 
 Colours tell the sides apart for everybody, also with a red-green weakness: left is blue, right is orange, what joins
-both is white. Every light stroke has a dark edge, so that it reads on any background. Widths follow the size of the person
-and of the picture. All images are BGR uint8; coordinates are those of the model (pixels, origin at the corner of the first).
+both is white. Every light stroke has a dark edge, so that it reads on any background. Widths follow the size of the
+person and of the picture. All images are BGR uint8; coordinates are those of the model (pixels, origin at the corner of
+the first one).
 """
 
 import functools
@@ -13,7 +14,6 @@ import cv2
 import matplotlib
 import numpy as np
 import torch
-from detectron2.structures import Boxes, Instances
 from PIL import Image, ImageDraw, ImageFont
 
 from .skeleton import split_side
@@ -56,12 +56,21 @@ class _Person(NamedTuple):
 
 
 def draw_people(
-    image, instances, skeleton, *, threshold=0.3, draw_sigma=False, draw_boxes=False, labels=True, person_colours=True, scale=1.0
+    image,
+    instances,
+    skeleton,
+    *,
+    threshold=0.3,
+    draw_sigma=False,
+    draw_boxes=False,
+    labels=True,
+    person_colours=True,
+    scale=1.0,
 ):
     """Draw the people whose score reaches a threshold.
 
-    Confident joints are filled; those with an expected OKS below 0.5 are hollow and faded, with their limbs; those that are
-    probably not in the picture (presence below 0.25) are left out.
+    Confident joints are filled; those with an expected OKS below 0.5 are hollow and faded, with their limbs; those that
+    are probably not in the picture (presence below 0.25) are left out.
 
     Args:
         image: (H, W, 3) BGR uint8; not changed.
@@ -80,7 +89,9 @@ def draw_people(
     """
     canvas = image.copy()
     if scale != 1.0:
-        canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+        canvas = cv2.resize(
+            canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+        )
     people = _people(instances, canvas.shape, threshold, person_colours, scale)
     sides = [split_side(name)[1] for name in skeleton.names]
     for person in people:
@@ -235,7 +246,7 @@ def _draw_sigmas(canvas, person, sides):
     """Ellipses of one (filled) and two (outlined) standard deviations."""
     for k in np.flatnonzero(person.shown & np.isfinite(person.sigmas).all(1)):
         centre, colour = person.joints[k], SIDE_COLOURS[sides[k]]
-        for factor, thickness, alpha in ((1.0, -1, 0.3), (1.0, 1, 0.8), (2.0, 1, 0.45)):
+        for factor, thickness, alpha in ((1.0, -1, 0.2), (1.0, 1, 0.7), (2.0, 1, 0.4)):
             axes = np.clip(factor * person.sigmas[k], 0.5, _FAR / 4)
             _ellipse(canvas, centre, axes, colour, thickness, alpha)
 
@@ -344,7 +355,7 @@ def contact_sheet(images, columns, *, captions=None, tile=(320, 240), gap=6):
     """
     columns = max(1, min(columns, len(images)))
     rows = max(1, -(-len(images) // columns))
-    text = max(10, round(tile[0] / 24))
+    text = max(10, round(min(tile) / 20))
     foot = round(1.6 * text) if captions else 0
     width, height = tile[0] + gap, tile[1] + foot + gap
     page = np.full((rows * height + gap, columns * width + gap, 3), PAPER, dtype=np.uint8)
@@ -384,40 +395,3 @@ def side_by_side(image, predictions, truth, skeleton, *, title="", threshold=0.1
     for half, text in ((left, f"{title} predicted".strip()), (right, "labels")):
         draw_tag(half, text, (4, 4), max(11, height // 26))
     return np.concatenate([left, np.full((left.shape[0], 4, 3), PAPER, np.uint8), right], axis=1)
-
-
-def instances_from_results(results, size, num_joints):
-    """COCO results of one image as ``Instances``, to be drawn.
-
-    Args:
-        results: list of COCO results.
-        size: height and width of the image.
-        num_joints: K.
-    """
-    out = Instances(tuple(size))
-    boxes = torch.tensor([r["bbox"] for r in results], dtype=torch.float64).reshape(-1, 4)
-    out.pred_boxes = Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1))
-    out.scores = torch.tensor([r["score"] for r in results], dtype=torch.float64)
-    keypoints = torch.tensor([r["keypoints"] for r in results], dtype=torch.float64).reshape(-1, num_joints, 3)
-    out.pred_keypoints = keypoints + torch.tensor([0.5, 0.5, 0.0])
-    for key, shape in (("keypoint_sigmas", (-1, num_joints, 2)), ("keypoint_presence", (-1, num_joints))):
-        if results and all(key in r for r in results):
-            out.set(f"pred_{key}", torch.tensor([r[key] for r in results], dtype=torch.float64).reshape(shape))
-    return out
-
-
-def instances_from_labels(annotations, size, num_joints):
-    """COCO annotations of one image as ``Instances``, to be drawn: visible joints filled, hidden ones hollow.
-
-    Args:
-        annotations: list of dicts with ``bbox`` (x, y, w, h) and ``keypoints`` (3K), in the file's coordinates.
-        size: height and width of the image.
-        num_joints: K.
-    """
-    out = instances_from_results([{**a, "score": 1.0} for a in annotations], size, num_joints)
-    visibility = out.pred_keypoints[..., 2]
-    out.pred_keypoint_presence = (visibility > 0).double()
-    keypoints = out.pred_keypoints.clone()
-    keypoints[..., 2] = (visibility - 1).clamp(min=0)
-    out.pred_keypoints = keypoints
-    return out

@@ -67,7 +67,9 @@ def test_files_folders_and_globs(tmp_path):
 
 def test_output_paths(tmp_path):
     out = str(tmp_path / "out")
-    assert media.output_paths(["x/a.jpg", "y/a.jpg", "z.gif"], out) == [f"{out}/{n}" for n in ("a.jpg", "a_2.jpg", "z.jpg")]
+    assert media.output_paths(["x/a.jpg", "y/a.jpg", "z.gif"], out) == [
+        f"{out}/{n}" for n in ("a.jpg", "a_2.jpg", "z.jpg")
+    ]
     assert media.output_paths(["x/a.jpg"], "drawn.png") == ["drawn.png"]
     with pytest.raises(MediaError, match="2 inputs"):
         media.output_paths(["a.jpg", "b.jpg"], "one.png")
@@ -199,13 +201,26 @@ def test_tool(tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "out") == ["a.jpg"]
 
 
-@pytest.mark.parametrize("opts, message", [([], "MODEL.WEIGHTS"), (["MODEL.WEIGHT", "x.pth"], "MODEL.WEIGHTS"),
-                                           (["MODEL.WEIGHTS", "none.pth"], "none.pth")])
+@pytest.mark.parametrize(
+    "opts, message",
+    [([], "MODEL.WEIGHTS"), (["MODEL.WEIGHT", "x.pth"], "MODEL.WEIGHTS"), (["MODEL.WEIGHTS", "none.pth"], "none.pth")],
+)
 def test_tool_says_one_sentence(tmp_path, capsys, opts, message):
     config = os.path.join(ROOT, "configs", "quickstart.yaml")
     with pytest.raises(SystemExit) as stopped:
-        run_tool("--config-file", config, "--input", picture(tmp_path / "a.jpg"), "--output", str(tmp_path / "o"), "--opts", *opts)
+        run_tool(
+            "--config-file",
+            config,
+            "--input",
+            picture(tmp_path / "a.jpg"),
+            "--output",
+            str(tmp_path / "o"),
+            "--opts",
+            *opts,
+        )
     captured = capsys.readouterr()
     assert stopped.value.code == 2 and message in captured.err
-    assert [line for line in captured.err.splitlines() if line.startswith("error: ")] and "Traceback" not in captured.err
+    assert [
+        line for line in captured.err.splitlines() if line.startswith("error: ")
+    ] and "Traceback" not in captured.err
     assert not (tmp_path / "o").exists()

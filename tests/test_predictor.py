@@ -102,11 +102,15 @@ def test_skeleton_without_data_sets(monkeypatch, tmp_path):
 
 
 def test_default_predictor_and_visualizer(weights):
-    cfg = load_config(CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "INPUT.MIN_SIZE_TEST", 64, "DATASETS.TEST", ("rle_coco_2017_val",)])
+    cfg = load_config(
+        CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "INPUT.MIN_SIZE_TEST", 64, "DATASETS.TEST", ("rle_coco_2017_val",)]
+    )
     image = photo(64, 64)
     predictions = DefaultPredictor(cfg)(image)["instances"]
     assert len(predictions) > 0
-    drawn = Visualizer(image[:, :, ::-1], MetadataCatalog.get("rle_coco_2017_val")).draw_instance_predictions(predictions)
+    drawn = Visualizer(image[:, :, ::-1], MetadataCatalog.get("rle_coco_2017_val")).draw_instance_predictions(
+        predictions
+    )
     assert drawn.get_image().shape == image.shape and (drawn.get_image() != image[:, :, ::-1]).any()
 
 

@@ -21,21 +21,26 @@ NAMES = ["left_hand", "right_hand", "head", "left_foot", "right_foot"]
 def made(tmp_path):
     """A small set with pictures, its results, and a config that names it."""
     dataset, results = random_case(seed=4, num_images=6, num_joints=5)
-    dataset["categories"] = [{"id": 1, "name": "person", "keypoints": NAMES, "skeleton": [[1, 3], [2, 3], [3, 4], [3, 5]]}]
+    dataset["categories"] = [
+        {"id": 1, "name": "person", "keypoints": NAMES, "skeleton": [[1, 3], [2, 3], [3, 4], [3, 5]]}
+    ]
     for image in dataset["images"]:
         cv2.imwrite(str(tmp_path / image["file_name"]), np.full((480, 640, 3), 60, np.uint8))
     (tmp_path / "truth.json").write_text(json.dumps(dataset))
     (tmp_path / "results.json").write_text(json.dumps(results))
     name = f"test_report_{tmp_path.name}"
-    options = ["DATASETS.KEYPOINT_FILES", [[name, str(tmp_path / "truth.json"), str(tmp_path)]], "DATASETS.TEST", (name,),
-               "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", 5, "TEST.KEYPOINT_OKS_SIGMAS", [0.08] * 5]  # fmt: skip
+    files = [[name, str(tmp_path / "truth.json"), str(tmp_path)]]
+    options = ["DATASETS.KEYPOINT_FILES", files, "DATASETS.TEST", (name,)]
+    options += ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", 5, "TEST.KEYPOINT_OKS_SIGMAS", [0.08] * 5]
     return tmp_path, load_config("", options), name
 
 
 @pytest.mark.parametrize("order", ["worst", "best", "file"])
 def test_page(made, order):
     folder, cfg, name = made
-    shown = page_of_results(cfg, name, str(folder / "results.json"), str(folder / "out" / "page.png"), count=4, order=order)
+    shown = page_of_results(
+        cfg, name, str(folder / "results.json"), str(folder / "out" / "page.png"), count=4, order=order
+    )
     oks = [s.oks for s in shown]
     if order != "file":
         assert oks == sorted(oks, reverse=order == "best")

@@ -5,14 +5,13 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
+from rle_onestage.evaluation.results import instances_from_labels, instances_from_results
 from rle_onestage.skeleton import COCO, Skeleton
 from rle_onestage.visualization import (
     SIDE_COLOURS,
     contact_sheet,
     draw_people,
     draw_tag,
-    instances_from_labels,
-    instances_from_results,
     side_by_side,
 )
 
@@ -50,7 +49,9 @@ def test_uncertain_joints_are_hollow_and_faded():
     assert not np.array_equal(sure[50, 20], unsure[50, 20])
 
 
-@pytest.mark.parametrize("people", [arm(score=0.2), arm(presence=0.1), arm(shift=1e9), arm(shift=float("nan")), arm()[[]]])
+@pytest.mark.parametrize(
+    "people", [arm(score=0.2), arm(presence=0.1), arm(shift=1e9), arm(shift=float("nan")), arm()[[]]]
+)
 def test_nothing_is_drawn_for_people_below_the_threshold_or_absent_joints(people):
     drawn = draw_people(grey(), people, ARM, threshold=0.3, labels=False)
     assert (drawn == 128).all()
@@ -80,7 +81,9 @@ def test_boxes_alone_are_not_an_error():
 
 
 def test_contact_sheet_and_side_by_side():
-    sheet = contact_sheet([grey(), np.zeros((30, 300, 3), np.uint8), grey()], 2, captions=list("abc"), tile=(80, 60), gap=4)
+    sheet = contact_sheet(
+        [grey(), np.zeros((30, 300, 3), np.uint8), grey()], 2, captions=list("abc"), tile=(80, 60), gap=4
+    )
     assert sheet.shape[1] == 2 * 84 + 4 and sheet.dtype == np.uint8
     assert contact_sheet([grey()], 5, tile=(80, 60)).shape[1] < 100
     pair = side_by_side(grey(), arm(), arm(), ARM, title="x", height=200)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """People in pictures, videos or the camera, with the flags of Detectron2's demo.
 
-    python tools/demo.py --config-file C --input a.jpg folder 'more/*.png' --output out --opts MODEL.WEIGHTS model_final.pth
-    python tools/demo.py --config-file C --video-input clip.mp4 --output clip_people.mp4 --json clip.json --opts ...
-    python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
+python tools/demo.py --config-file C --input a.jpg folder 'more/*.png' --output out --opts MODEL.WEIGHTS model_final.pth
+python tools/demo.py --config-file C --video-input clip.mp4 --output clip_people.mp4 --json clip.json --opts ...
+python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
 """
 
 import argparse
@@ -20,18 +20,24 @@ from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
 def parse(arguments):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a config of configs/ or a run's config.yaml")
+    parser.add_argument(
+        "--config-file", required=True, metavar="FILE", help="a config of configs/ or a run's config.yaml"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")
     source.add_argument("--video-input", metavar="FILE", help="a video file")
     source.add_argument("--webcam", nargs="?", type=int, const=0, metavar="N", help="the camera (of number N)")
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
     parser.add_argument("--json", metavar="FILE", help="write what was found as COCO results, with each joint's sigmas")
-    parser.add_argument("--confidence-threshold", type=float, default=0.3, metavar="S", help="lowest score (default 0.3)")
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.3, metavar="S", help="lowest score (default 0.3)"
+    )
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
+    )
     return parser.parse_args(arguments)
 
 

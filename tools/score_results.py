@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Score a file of COCO keypoint results as pycocotools does; without one, the ground truth itself (AP must be 100).
 
-    python tools/score_results.py --annotations person_keypoints_val.json --results coco_instances_results.json
-    python tools/score_results.py --annotations person_keypoints_val.json
+python tools/score_results.py --annotations person_keypoints_val.json --results coco_instances_results.json
+python tools/score_results.py --annotations person_keypoints_val.json
 """
 
 import argparse
@@ -18,7 +18,9 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotations", required=True, metavar="FILE")
     parser.add_argument("--results", metavar="FILE", help="without it, the ground truth is scored as predictions")
-    parser.add_argument("--sigmas", nargs="+", type=float, default=(), metavar="S", help="OKS sigmas, one for each joint")
+    parser.add_argument(
+        "--sigmas", nargs="+", type=float, default=(), metavar="S", help="OKS sigmas, one for each joint"
+    )
     parser.add_argument("--backend", choices=("auto", "pycocotools", "faster"), default="auto")
     parser.add_argument("--json", metavar="FILE", help="also write the figures")
     return parser.parse_args(arguments)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draw the images that an evaluated model did worst on: predictions beside labels, on one page.
 
-    python tools/worst_images.py --config-file output/run/config.yaml --output worst.jpg
-    python tools/worst_images.py --config-file C --results results.json --order file --number 30 --output page.jpg
+python tools/worst_images.py --config-file output/run/config.yaml --output worst.jpg
+python tools/worst_images.py --config-file C --results results.json --order file --number 30 --output page.jpg
 """
 
 import argparse

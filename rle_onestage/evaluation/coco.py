@@ -46,7 +46,15 @@ class PoseEvaluator(DatasetEvaluator):
     """
 
     def __init__(
-        self, dataset_name, *, skeleton=None, sigmas=(), output_dir=None, distributed=True, max_people=20, score_threshold=0.1
+        self,
+        dataset_name,
+        *,
+        skeleton=None,
+        sigmas=(),
+        output_dir=None,
+        distributed=True,
+        max_people=20,
+        score_threshold=0.1,
     ):
         self.metadata = MetadataCatalog.get(dataset_name)
         self.dataset_name = dataset_name
@@ -65,7 +73,7 @@ class PoseEvaluator(DatasetEvaluator):
 
     @classmethod
     def from_config(cls, cfg, dataset_name, **options):
-        """The constructor's arguments from a config: joints and sigmas by the data set and ``TEST.KEYPOINT_OKS_SIGMAS``.
+        """An evaluator with the data set's joints, and sigmas by ``TEST.KEYPOINT_OKS_SIGMAS`` if that is set.
 
         Raises:
             DataError: the data set has another number of joints than the config.
@@ -143,7 +151,8 @@ class PoseEvaluator(DatasetEvaluator):
         unknown = [i for i in image_ids if i not in truth.images]
         if unknown:
             raise DataError(
-                f"image {unknown[0]} was evaluated but is not in {self.metadata.json_file}; evaluate the set whose file it is"
+                f"image {unknown[0]} was evaluated but is not in {self.metadata.json_file}; "
+                "evaluate the set whose file it is"
             )
         missing = len(truth.images) - len(image_ids)
         if missing:
@@ -161,7 +170,8 @@ class PoseEvaluator(DatasetEvaluator):
             logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))
         table = joint_errors(match_people(truth, results, max_people=self.max_people), self.sigmas, self.skeleton.names)
         logger.info(
-            "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s", format_joint_errors(table)
+            "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
+            format_joint_errors(table),
         )
         if self.output_dir:
             write_json(table, os.path.join(self.output_dir, "per_joint.json"))

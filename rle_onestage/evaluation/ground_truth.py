@@ -138,7 +138,6 @@ def _is_number(value):
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-
 def ground_truth_as_predictions(truth):
     """Labels as perfect results: everybody but crowds, with their own box and joints.
 

@@ -84,7 +84,14 @@ def match_people(truth, results, *, max_people=20):
         for i, j in greedy_match(box_iou(boxes_array(group), labels.boxes), MATCH_IOU):
             spread = np.array(group[i].get("keypoint_sigmas", [math.nan] * (2 * k)), dtype=float).reshape(k, 2)
             rows.append(
-                (keypoints[i, :, :2], keypoints[i, :, 2], spread, labels.joints[j], labels.visibility[j], labels.area[j])
+                (
+                    keypoints[i, :, :2],
+                    keypoints[i, :, 2],
+                    spread,
+                    labels.joints[j],
+                    labels.visibility[j],
+                    labels.area[j],
+                )
             )
     if not rows:
         return Matches(*(np.zeros(s) for s in [(0, k, 2), (0, k), (0, k, 2), (0, k, 2), (0, k), (0,)]))
@@ -127,7 +134,14 @@ def _row(values, mask, k=None):
     if not distance.size:
         nan = math.nan
         return dict(
-            count=0, mean_px=nan, median_px=nan, mean_relative=nan, median_relative=nan, oks=nan, expected_oks=nan, z_rms=nan
+            count=0,
+            mean_px=nan,
+            median_px=nan,
+            mean_relative=nan,
+            median_relative=nan,
+            oks=nan,
+            expected_oks=nan,
+            z_rms=nan,
         )
     return dict(
         count=int(distance.size),

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import torch
+from detectron2.structures import Boxes, Instances
 
 from ..errors import DataError, MediaError
 
@@ -116,3 +117,40 @@ def read_results(path):
     if not isinstance(results, list) or any("keypoints" not in r or "score" not in r for r in results):
         raise DataError(f"{path} is not a list of COCO keypoint results (keypoints, score)")
     return results
+
+
+def instances_from_results(results, size, num_joints):
+    """COCO results of one image as ``Instances``, to be drawn.
+
+    Args:
+        results: list of COCO results.
+        size: height and width of the image.
+        num_joints: K.
+    """
+    out = Instances(tuple(size))
+    boxes = torch.tensor([r["bbox"] for r in results], dtype=torch.float64).reshape(-1, 4)
+    out.pred_boxes = Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1))
+    out.scores = torch.tensor([r["score"] for r in results], dtype=torch.float64)
+    keypoints = torch.tensor([r["keypoints"] for r in results], dtype=torch.float64).reshape(-1, num_joints, 3)
+    out.pred_keypoints = keypoints + torch.tensor([PIXEL_CENTRE, PIXEL_CENTRE, 0.0])
+    for key, shape in (("keypoint_sigmas", (-1, num_joints, 2)), ("keypoint_presence", (-1, num_joints))):
+        if results and all(key in r for r in results):
+            out.set(f"pred_{key}", torch.tensor([r[key] for r in results], dtype=torch.float64).reshape(shape))
+    return out
+
+
+def instances_from_labels(annotations, size, num_joints):
+    """COCO annotations of one image as ``Instances``, to be drawn: visible joints filled, hidden ones hollow.
+
+    Args:
+        annotations: list of dicts with ``bbox`` (x, y, w, h) and ``keypoints`` (3K), in the file's coordinates.
+        size: height and width of the image.
+        num_joints: K.
+    """
+    out = instances_from_results([{**a, "score": 1.0} for a in annotations], size, num_joints)
+    visibility = out.pred_keypoints[..., 2]
+    out.pred_keypoint_presence = (visibility > 0).double()
+    keypoints = out.pred_keypoints.clone()
+    keypoints[..., 2] = (visibility - 1).clamp(min=0)
+    out.pred_keypoints = keypoints
+    return out
