@@ -1,5 +1,6 @@
 """One or several processes: the same losses, every image once, one sentence on errors."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import torch
 from engine_toy import REAL
 
 from rle_onestage.engine import Trainer, argument_parser, launch, load_config
-from rle_onestage.engine.launch import _open_store
+from rle_onestage.engine.launch import _guarded, _open_store
 from rle_onestage.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,7 @@ def test_two_processes_have_the_losses_of_one(config, tmp_path):
     assert figures[0] == pytest.approx(figures[1], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_is_one_sentence(config):
     """Whichever process fails, also if the other one waits for it."""
     process = run([TOY, "--config-file", str(config), "--num-gpus", "2"], TOY_FAIL_RANK="1", CUDA_VISIBLE_DEVICES="")
@@ -135,6 +137,29 @@ def test_errors_become_a_sentence_and_an_exit_code(capsys):
     with pytest.raises(SystemExit) as caught:
         launch(interrupt)
     assert caught.value.code == 130
+
+
+def lose_partner():
+    raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+
+
+def test_only_the_first_process_to_fail_tells(capsys, monkeypatch):
+    def ends_with(code):
+        raise SystemExit(code)
+
+    def run_in_group(main):
+        with pytest.raises(SystemExit) as caught:
+            _guarded(main, (), group=contextlib.nullcontext())
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    stores = [torch.distributed.HashStore(), torch.distributed.HashStore()]
+    monkeypatch.setattr(os, "_exit", ends_with)
+    monkeypatch.setattr(torch.distributed.distributed_c10d, "_get_default_store", lambda: stores[0])
+    assert run_in_group(fail) == "error: a sentence over two lines\n"
+    assert run_in_group(fail) == "" and run_in_group(lose_partner) == ""
+    stores.pop(0)
+    assert run_in_group(lose_partner).startswith("error: another process ended without a word")
 
 
 @pytest.mark.parametrize(

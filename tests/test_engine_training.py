@@ -1,6 +1,7 @@
 """The training loop on a tiny model: losses, checkpoints, resuming, signals, divergence, evaluation."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -215,6 +216,15 @@ def test_without_ema_and_with_given_weights(config, tmp_path):
     assert torch.equal(started.model.head.weight, trainer.model.head.weight)
     started.train()
     assert "raw" not in weights_of(tmp_path / "out")
+
+
+def test_what_the_data_could_not_give_is_said_at_the_end(config, tmp_path, caplog):
+    (tmp_path / "data" / "images" / "003.png").write_bytes(b"no picture")
+    logging.getLogger("rle_onestage").propagate = True
+    with caplog.at_level("WARNING", "rle_onestage"):
+        train(config, "INPUT.POSE.MAX_UNREADABLE", "0.5", "DATASETS.TEST", "()")
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Data: ")]
+    assert len(told) == 1 and "003.png" in told[0]
 
 
 def test_log_lines_that_come_again_are_dropped(tmp_path):

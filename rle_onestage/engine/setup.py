@@ -84,6 +84,8 @@ def setup(args):
             f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, which {world_size} processes cannot share equally; "
             f"choose a multiple of {world_size}"
         )
+    if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
+        raise ConfigError('MODEL.DEVICE is cpu, but the processes talk by NCCL; set CUDA_VISIBLE_DEVICES="" as well')
     _make_output_dir(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
