@@ -113,10 +113,10 @@ class Objects:
         of them."""
         front = front or nearest
         back = ("cabinet", "table", "pole", "ball", "plant", "limbs", "fence")
-        for _ in range(int(rng.poisson(3.2))):
+        for _ in range(int(rng.poisson(2.8))):
             depth = rng.uniform(nearest, max(farthest, nearest + 0.5))
             self._place(rng, camera, str(rng.choice(back)), depth, people)
-        if rng.random() < 0.34:
+        if rng.random() < 0.27:
             kind = str(
                 rng.choice(("plant", "table", "pole", "fence", "ball", "cabinet"), p=(0.28, 0.2, 0.16, 0.16, 0.1, 0.1))
             )

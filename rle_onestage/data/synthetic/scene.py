@@ -23,10 +23,10 @@ class Layout:
     cover."""
 
     people: tuple = (1, 6)
-    weights: tuple = (0.08, 0.16, 0.27, 0.23, 0.15, 0.11)
-    crowding: float = 0.62
-    close_up: float = 0.10
-    share: tuple = (0.56, 0.94)  # height of a standing person in the picture
+    weights: tuple = (0.07, 0.17, 0.34, 0.25, 0.12, 0.05)
+    crowding: float = 0.52
+    close_up: float = 0.06
+    share: tuple = (0.58, 0.86)  # height of a standing person in the picture
 
     def count(self, rng):
         """Number of people of one picture; a number beyond the weights is as likely as the last of them."""
@@ -113,8 +113,8 @@ def sample_posed(rng, shape, yaw, tries=6):
 
 def sample_yaw(rng):
     """Facing the camera more often than not; every direction happens."""
-    if rng.random() < 0.6:
-        return np.pi + rng.normal(0, 0.75)
+    if rng.random() < 0.66:
+        return np.pi + rng.normal(0, 0.7)
     return rng.uniform(-np.pi, np.pi)
 
 
@@ -141,7 +141,7 @@ def place(rng, camera, depth, layout, taken, height, tries=24):
     across = np.array([-forward[1], forward[0]])
     allowed = layout.crowding * rng.uniform(0.35, 1.0)
     for _ in range(tries):
-        far = depth * rng.uniform(0.92, 1.55)
+        far = depth * rng.uniform(0.95, 1.45)
         u = (
             rng.uniform(0.13, 0.87)
             if rng.random() < 0.9
