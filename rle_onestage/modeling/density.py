@@ -70,10 +70,14 @@ class Density(nn.Module):
     @torch.no_grad()
     def refresh(self, tolerance: float = 2e-4) -> None:
         """Place the quadrature nodes anew for the present weights."""
-        self.cubature.adapt(self._log_unnormalised, tolerance)
+        self.cubature.adapt(self._log_unnormalised, tolerance, self._probes())
 
     def _log_unnormalised(self, e: Tensor) -> Tensor:
         return self.preset(e)
+
+    def _probes(self) -> Tensor | None:
+        """Points (n, 2) at which a narrow peak may hide from the quadrature."""
+        return None
 
     @torch.no_grad()
     def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -105,6 +109,10 @@ class FlowDensity(Density):
     def _log_unnormalised(self, e: Tensor) -> Tensor:
         log_g = self.flow.log_prob(e)
         return self.preset(e) + log_g if self.residual else log_g
+
+    def _probes(self) -> Tensor:
+        z = torch.linspace(-3, 3, 13, device=self.cubature.cells.device)
+        return self.flow(torch.cartesian_prod(z, z))[0]
 
     def log_z(self) -> Tensor:
         """Log of the normaliser, with its gradient; 0 for the flow alone."""

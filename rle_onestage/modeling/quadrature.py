@@ -63,50 +63,64 @@ class Cubature(nn.Module):
         weight = cells[:, 2:].prod(-1)[:, None] * self.grid_weight
         return e.reshape(-1, 2), weight.reshape(-1).log()
 
-    def _integrate(self, log_f: Callable[[Tensor], Tensor], cells: Tensor, shift: float) -> Tensor:
+    def _log_integral(self, log_f: Callable[[Tensor], Tensor], cells: Tensor) -> Tensor:
         e, log_weight = self._nodes(cells)
-        return torch.exp(log_f(e) + log_weight - shift).view(-1, 9).sum(1)
+        return (log_f(e) + log_weight).view(-1, 9).logsumexp(1)
 
     @torch.no_grad()
-    def adapt(self, log_f: Callable[[Tensor], Tensor], tolerance: float) -> float:
+    def adapt(self, log_f: Callable[[Tensor], Tensor], tolerance: float, probes: Tensor | None = None) -> float:
         """Cut the plane anew for the integrand ``exp(log_f)``.
 
         Args:
             log_f: log of a positive integrand, (n, 2) -> (n,).
             tolerance: the relative error at which to stop, as estimated by halving.
+            probes: (n, 2) points where a peak may hide between the nodes: cells that miss one are split.
 
         Returns:
             The estimated relative error.
         """
         capacity = len(self.cells)
         cells = _base_cells().to(self.cells.device)
-        e, log_weight = self._nodes(cells)
-        shift = (log_f(e) + log_weight).max().item()
-        value, error, quarters = self._assess(log_f, cells, shift)
+        value, quarters = self._assess(log_f, cells)
+        at_probes = None if probes is None else log_f(probes)
         for _ in range(60):
-            total = (quarters.sum()).clamp(min=1e-30)
+            # Sums in units of the largest cell so far: the search may start on the far slope of a narrow peak, where the
+            # integrand is hundreds of e-folds below what it will find.
+            shift = torch.maximum(quarters.max(), value.max())
+            error = (torch.exp(value - shift) - torch.exp(quarters - shift)).abs()
+            if probes is not None:
+                error += self._missed(cells, quarters, probes, at_probes, shift)
+            total = torch.exp(quarters - shift).sum().clamp(min=1e-30)
             room = (capacity - len(cells)) // 3
             if error.sum() <= tolerance * total or room < 1:
                 break
-            # Split every cell above its share of the allowed error, the worst first.
-            order = error.argsort(descending=True)
-            need = int((error > tolerance * total / len(cells)).sum())
-            split = order[: max(1, min(room, need, max(8, len(cells) // 4)))]
+            # Split every cell above its share of the allowed error that is among the worst.
+            share = torch.maximum(tolerance * total / len(cells), 0.01 * error.max())
+            need = int((error > share).sum())
+            split = error.topk(max(1, min(room, need, max(8, len(cells) // 4)))).indices
             keep = torch.ones(len(cells), dtype=torch.bool, device=cells.device)
             keep[split] = False
             new = self._quarter(cells[split])
-            assessed = self._assess(log_f, new, shift)
             cells = torch.cat([cells[keep], new])
-            error = torch.cat([error[keep], assessed[1]])
-            quarters = torch.cat([quarters[keep], assessed[2]])
+            value, quarters = (torch.cat([old[keep], fresh]) for old, fresh in
+                               zip((value, quarters), self._assess(log_f, new)))
         # Cells whose whole integral is below the tolerance's share are not worth a network evaluation.
-        mass = quarters.sort()
+        mass = torch.exp(quarters - shift).sort()
         negligible = mass.values.cumsum(0) < 0.05 * tolerance * total
         cells = cells[mass.indices[~negligible].sort().values]
         self.cells.zero_()
         self.cells[: len(cells)] = cells
         self.used = len(cells)
         return float(error.sum() / total)
+
+    @staticmethod
+    def _missed(cells: Tensor, log_integral: Tensor, probes: Tensor, at_probes: Tensor, shift: Tensor) -> Tensor:
+        """(n,) error of cells in which a probe lies e^3 above the cell's mean: a peak between the nodes, else 0."""
+        low = cells[:, None, :2]
+        inside = ((probes >= low) & (probes < low + cells[:, None, 2:])).all(-1)  # (n, probes)
+        highest = at_probes.masked_fill(~inside, float("-inf")).amax(1) + cells[:, 2:].prod(1).log()
+        # No more than e^10 of what is known, which is enough to be split first.
+        return torch.where(highest > log_integral + 3, torch.exp((highest - shift).clamp(max=10)), 0.0)
 
     @staticmethod
     def _quarter(cells: Tensor) -> Tensor:
@@ -116,11 +130,10 @@ class Cubature(nn.Module):
         low = cells[:, None, :2] + corner * half[:, None]
         return torch.cat([low, half[:, None].expand_as(low)], -1).reshape(-1, 4)
 
-    def _assess(self, log_f, cells: Tensor, shift: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Integral of each cell by the rule, the difference to its quarters' sum, and that sum."""
-        value = self._integrate(log_f, cells, shift)
-        quarters = self._integrate(log_f, self._quarter(cells), shift).view(-1, 4).sum(1)
-        return value, (value - quarters).abs(), quarters
+    def _assess(self, log_f: Callable[[Tensor], Tensor], cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-integral (n,) of each cell by the rule, and by the rule on its quarters."""
+        quarters = self._log_integral(log_f, self._quarter(cells)).view(-1, 4).logsumexp(1)
+        return self._log_integral(log_f, cells), quarters
 
 
 def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -> tuple[Tensor, Tensor]:
