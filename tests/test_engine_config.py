@@ -63,6 +63,7 @@ def test_mistakes_in_files_are_named(tmp_path, text, words):
     "options, words",
     [
         (["SEED"], ["SEED", "pairs"]),
+        (["SEED", "3", "--resume"], ["--resume", "before"]),
         (["SOLVER.MAX_ITR", "3"], ["SOLVER.MAX_ITR", "SOLVER.MAX_ITER"]),
         (["SOLVER.MAX_ITER", "x"], ["SOLVER.MAX_ITER", "int"]),
         (["SOLVER", "x"], ["SOLVER", "group"]),

@@ -112,6 +112,9 @@ def merge_options(cfg, options):
     """
     source = "command line"
     options = list(options or [])
+    flags = [item for item in options if str(item).startswith("--")]
+    if flags:
+        raise ConfigError(f"{source}: {flags[0]} stands among the KEY VALUE options; put all flags before them")
     if len(options) % 2:
         raise ConfigError(
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
