@@ -43,6 +43,8 @@ def main():
     args = parser().parse_args()
     if args.workers is not None and args.workers < 1:
         raise DataError(f"--workers {args.workers} is too few; give 1 or more")
+    if args.contact_sheet and not args.contact_sheet.lower().endswith((".jpg", ".jpeg", ".png")):
+        raise DataError(f"--contact-sheet {args.contact_sheet} has an unknown kind; name a .jpg or .png file")
     size = args.size[0] if args.size and len(args.size) == 1 else args.size
     changes = dict(
         people=args.people,

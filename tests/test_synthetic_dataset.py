@@ -107,6 +107,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
         (dict(size=11), "even numbers"),
         (dict(size=(64, 64, 64)), "even numbers"),
         (dict(train=-1), "--train"),
+        (dict(frames=1), "--frames"),
         (dict(seed=-1), "seed"),
     ],
 )

@@ -121,6 +121,8 @@ def make_settings(preset, people=None, **changes):
     for name in ("train", "val", "videos"):
         if getattr(settings, name) < 0:
             raise DataError(f"--{name} {getattr(settings, name)} is negative; give 0 or more")
+    if settings.frames < 2:
+        raise DataError(f"--frames {settings.frames} makes no video; give 2 or more")
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"seed {settings.seed} is out of range; give a number from 0 to 2^63 - 1")
     return replace(settings, size=int(size[0]) if len(size) == 1 else tuple(int(s) for s in size))
@@ -184,8 +186,11 @@ def generate(output, settings, workers, quiet=True):
     it was."""
     partial = f"{output}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    for name in ("annotations/videos", "train", "val", "videos"):
-        os.makedirs(os.path.join(partial, name))
+    try:
+        for name in ("annotations/videos", "train", "val", "videos"):
+            os.makedirs(os.path.join(partial, name))
+    except OSError as error:
+        raise DataError(f"{output} cannot be written ({error.strerror}); name another folder") from error
     try:
         _fill(partial, settings, workers, quiet)
         old = f"{output}.old-{os.getpid()}"
