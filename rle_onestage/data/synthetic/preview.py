@@ -28,19 +28,19 @@ def draw_labels(picture, annotations, zoom=2):
     return picture
 
 
-def contact_sheet(pairs, columns=6, cell=240):
-    """Pictures in rows, each fitted into a square cell; every second one with its labels, pairs of (picture,
+def contact_sheet(pairs, columns=6, width=240):
+    """Pictures in rows, each fitted into a cell of this width; every second one with its labels; pairs of (picture,
     annotations)."""
     rows = -(-len(pairs) // columns)
-    sheet = np.full((rows * cell, columns * cell, 3), 32, np.uint8)
+    height = int(np.ceil(width * min(1.0, max(p.shape[0] / p.shape[1] for p, _ in pairs))))
+    sheet = np.full((rows * height, columns * width, 3), 32, np.uint8)
     for k, (picture, annotations) in enumerate(pairs):
         shown = draw_labels(picture, annotations) if (k + k // columns) % 2 else picture
-        scale = cell / max(shown.shape[:2])
-        shown = cv2.resize(
-            shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        )[:cell, :cell]
-        y = k // columns * cell + (cell - shown.shape[0]) // 2
-        x = k % columns * cell + (cell - shown.shape[1]) // 2
+        scale = min(height / shown.shape[0], width / shown.shape[1])
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        shown = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=how)[:height, :width]
+        y = k // columns * height + (height - shown.shape[0]) // 2
+        x = k % columns * width + (width - shown.shape[1]) // 2
         sheet[y : y + shown.shape[0], x : x + shown.shape[1]] = shown
     return sheet
 
