@@ -59,6 +59,7 @@ class Skeleton:
 
     @property
     def num_joints(self) -> int:
+        """K."""
         return len(self.names)
 
     @property

@@ -36,6 +36,7 @@ class Transform(NamedTuple):
 
     @property
     def area_scale(self) -> float:
+        """By what areas grow: the absolute determinant of the linear part."""
         return float(abs(np.linalg.det(self.matrix[:2, :2])))
 
     def then(self, other: "Transform") -> "Transform":
@@ -44,6 +45,7 @@ class Transform(NamedTuple):
 
 
 def identity(height: int, width: int) -> Transform:
+    """Leave a picture of ``height`` x ``width`` as it is."""
     return Transform(np.eye(3), height, width)
 
 

@@ -36,6 +36,7 @@ class Problems:
         self.names = {}
 
     def add(self, reason, name):
+        """Count ``name`` (an annotation, an image) under ``reason``."""
         self.names.setdefault(reason, []).append(name)
 
     def counts(self):
@@ -43,6 +44,7 @@ class Problems:
         return {reason: len(names) for reason, names in self.names.items()}
 
     def merge(self, other):
+        """Take over what ``other`` has counted."""
         for reason, names in other.names.items():
             self.names.setdefault(reason, []).extend(names)
 

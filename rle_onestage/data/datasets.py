@@ -28,6 +28,7 @@ class Source:
     annotated: bool = True
 
     def path(self, relative):
+        """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""
         root = self.root or os.environ.get("DETECTRON2_DATASETS", "datasets")
         return os.path.join(os.path.expanduser(root), os.path.expanduser(relative))
 
@@ -73,18 +74,27 @@ class KeypointMetadata(Metadata):
 
     @property
     def source(self) -> Source:
+        """Where the data set lies."""
         return self._source
 
     @property
     def json_file(self) -> str:
+        """Path of the annotation file; it need not exist."""
         return self._source.path(self._source.json_file)
 
     @property
     def image_root(self) -> str:
+        """Path of the folder of images; it need not exist."""
         return self._source.path(self._source.image_root)
 
     @property
     def skeleton(self) -> Skeleton:
+        """The joints: COCO's for the built-in sets that have them, else from the file's ``categories``, with the config's changes.
+
+        Raises:
+            DataError: the file that must be read is missing or has no keypoints.
+            ConfigError: the config gives another number of sigmas than there are joints.
+        """
         skeleton = self._source.skeleton
         if skeleton is None:
             category = _category(self.json_file, self.name)
@@ -104,22 +114,27 @@ class KeypointMetadata(Metadata):
 
     @property
     def keypoint_names(self):
+        """Names of the K joints; absent (AttributeError) if the file cannot be read."""
         return list(self._skeleton_or_absent("keypoint_names").names)
 
     @property
     def keypoint_flip_map(self):
+        """Pairs of names that swap in a mirror."""
         return self._skeleton_or_absent("keypoint_flip_map").flip_map
 
     @property
     def keypoint_connection_rules(self):
+        """Limbs as (name, name, RGB colour), which Detectron2's visualizer draws."""
         return self._skeleton_or_absent("keypoint_connection_rules").connection_rules
 
     @property
     def keypoint_oks_sigmas(self):
+        """K OKS sigmas in COCO's convention."""
         return list(self._skeleton_or_absent("keypoint_oks_sigmas").sigmas)
 
     @property
     def thing_dataset_id_to_contiguous_id(self):
+        """The file's id of the person category -> 0."""
         if self._source.skeleton is not None and not os.path.isfile(self.json_file):
             return {1: 0}
         if not self._source.annotated:
@@ -133,6 +148,7 @@ class KeypointMetadata(Metadata):
             raise AttributeError(f"{key} of data set {self.name!r} is unknown: {error}") from error
 
     def as_dict(self):
+        """What is known, as a dictionary; fields that cannot be read are left out."""
         keys = ("json_file", "image_root", "keypoint_names", "keypoint_flip_map", "keypoint_connection_rules")
         own = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         return {**own, **{k: getattr(self, k) for k in keys if hasattr(self, k)}}

@@ -22,6 +22,7 @@ class EMAUpdate(HookBase):
     """Takes the weights into their average after each step."""
 
     def after_step(self):
+        """Update the average."""
         self.trainer.ema.update(self.trainer.iter + 1)
 
 
@@ -36,6 +37,7 @@ class PeriodicCheckpoint(HookBase):
         self.period = period
 
     def after_step(self):
+        """Save if it is time."""
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter:
             self.trainer.save("model_final.pth")
@@ -54,6 +56,7 @@ class PeriodicEvaluation(HookBase):
         self.period = period
 
     def after_step(self):
+        """Evaluate if it is time."""
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
             self.trainer.evaluate()
@@ -63,9 +66,11 @@ class StepTimer(HookBase):
     """Puts the seconds of each step (data, network, optimizer; nothing else) as ``time``. Register it first."""
 
     def before_step(self):
+        """Start the clock."""
         self._start = time.perf_counter()
 
     def after_step(self):
+        """Note the seconds."""
         self.trainer.storage.put_scalar("time", time.perf_counter() - self._start)
 
 
@@ -83,6 +88,7 @@ class Writers(HookBase):
         self.writers = []
 
     def before_train(self):
+        """Open the files; lines of iterations that will be done again after a resume are dropped."""
         path = os.path.join(self.folder, TRAINING_LOG)
         keep_before(path, self.trainer.start_iter)
         self.writers = [JSONWriter(path, window_size=self.period)]
@@ -94,12 +100,14 @@ class Writers(HookBase):
             logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
 
     def after_step(self):
+        """Write if it is time."""
         if is_due(self.trainer, self.period):
             self.trainer.flush_metrics()
             for writer in self.writers:
                 writer.write()
 
     def after_train(self):
+        """Close the files."""
         for writer in self.writers:
             writer.close()
 
@@ -116,6 +124,7 @@ class Progress(HookBase):
         self.bar = None
 
     def before_train(self):
+        """Open the bar, on a terminal."""
         self._lines_off = None
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -129,6 +138,7 @@ class Progress(HookBase):
             self._lines_off.__enter__()
 
     def after_step(self):
+        """Move the bar, or log a line if it is time."""
         if self.bar is not None:
             self.bar.update()
         if not is_due(self.trainer, self.period):
@@ -140,6 +150,7 @@ class Progress(HookBase):
             logger.info("%s", self._line(text))
 
     def after_train(self):
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
             self._lines_off.__exit__(None, None, None)

@@ -97,6 +97,7 @@ class CenterAssigner:
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
+        """Locations within ``radius`` of a person's centre on the level for its size. See :class:`Assigner`."""
         last = int(len(locations.shapes)) - 1
         bounds = targets.boxes.new_tensor(self.level_sizes[:last])
         size = (targets.boxes[..., 2:] - targets.boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
@@ -108,6 +109,7 @@ class CenterAssigner:
     @torch.no_grad()
     def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
                  poses: Poses) -> Assignment:
+        """The smallest allowed person, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
         return Assignment(match, (match >= 0).float(), _rank_by_distance(match, pairs, locations, targets))
 
@@ -120,6 +122,7 @@ class PeakAssigner:
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
+        """The location whose cell holds the centre, and the Gaussian weights of the others as background."""
         near = (_gap(locations, targets) <= 0.5) & targets.valid[..., None]
         spread = ((targets.boxes[..., 2:] - targets.boxes[..., :2]) / 6).clamp(min=float(locations.stride[0]) / 2)
         offset = (locations.xy - _centres(targets)[:, :, None]) / spread[:, :, None]  # (B, M, R, 2)
@@ -130,6 +133,7 @@ class PeakAssigner:
     @torch.no_grad()
     def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
                  poses: Poses) -> Assignment:
+        """The smallest person with its centre there, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
         return Assignment(match, (match >= 0).float(), torch.zeros_like(match))
 
@@ -153,6 +157,7 @@ class DynamicAssigner:
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
+        """Locations within ``radius`` of a person's centre and inside its box, on every level."""
         gap = _gap(locations, targets)
         near = (gap < self.radius) & _inside(locations, targets.boxes)
         near |= gap <= 0.5  # so that a person smaller than a stride has a candidate too
@@ -173,6 +178,7 @@ class DynamicAssigner:
     @torch.no_grad()
     def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
                  poses: Poses) -> Assignment:
+        """Match by alignment. Shapes as in :class:`Assigner`; targets are soft, ranks are by alignment."""
         image, location = pairs.candidates
         fit = self._fit(pairs, targets, boxes, poses)
         gap = _gap(locations, targets).permute(0, 2, 1)[image, location]  # (P, M)

@@ -32,6 +32,7 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """As ``nn.Conv2d``: (B, C, H, W) -> (B, C, H / stride, W / stride), in the type of ``x``."""
         if not (x.device.type == "cpu" and self.training and torch.is_autocast_enabled("cpu")):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
