@@ -89,7 +89,9 @@ class KeypointMetadata(Metadata):
 
     @property
     def skeleton(self) -> Skeleton:
-        """The joints: COCO's for the built-in sets that have them, else from the file's ``categories``, with the config's changes.
+        """The joints: COCO's for built-in sets with COCO's joints, else those of the file's ``categories``.
+
+        Flip pairs and sigmas that the config gives stand in place of either.
 
         Raises:
             DataError: the file that must be read is missing or has no keypoints.
