@@ -30,7 +30,7 @@ PICTURES := $(OUT)/data/synthetic/val
 .PHONY: help install quickstart test test-slow lint clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo "targets: install, quickstart, test, test-slow, lint, clean"
 
 install: $(ENVIRONMENT)
