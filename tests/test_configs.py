@@ -1,0 +1,52 @@
+"""Every config of the repository loads, builds, and takes a training step at a small input size."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+
+from modeling_toys import make_input
+from rle_onestage.engine.optimizer import build_optimizer
+from rle_onestage.engine.setup import load_config
+
+ROOT = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.yaml"))
+OFFLINE = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", "False"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_builds_and_trains(name):
+    cfg = load_config(str(ROOT / name), [*OFFLINE, "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "0"])
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    optimizer = build_optimizer(cfg, model)
+    joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+    batch = [
+        make_input(1, [(5, 5, 50, 60, joints), (30, 20, 62, 62, 3)], num_joints=joints),
+        make_input(2, [], num_joints=joints),
+    ]
+    with EventStorage():
+        losses = model(batch)
+    total = sum(losses.values())
+    assert all(torch.isfinite(loss) for loss in losses.values()), losses
+    total.backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in trained)
+    before = model.head.person.weight.detach().clone()
+    optimizer.step()
+    assert not torch.equal(before, model.head.person.weight)
+
+
+def test_all_that_is_promised_is_there():
+    assert {
+        "Base-RLEOneStage.yaml", "quickstart.yaml", "coco/rle_onestage_R50_FPN_1x.yaml", "coco/rle_onestage_R50_FPN_3x.yaml",
+        "coco/rle_onestage_R101_FPN_3x.yaml", "coco/centernet_R50_FPN_1x.yaml", "losses/l1.yaml", "losses/laplace.yaml",
+        "losses/rle_released.yaml", "real/coco_micro_overfit.yaml", "real/lspet.yaml",
+    } <= set(CONFIGS)  # fmt: skip
+
+
+def test_outputs_do_not_overwrite_one_another():
+    folders = [load_config(str(ROOT / name), OFFLINE).OUTPUT_DIR for name in CONFIGS if not name.startswith("Base")]
+    assert len(set(folders)) == len(folders)
