@@ -77,6 +77,7 @@ def _add_model_keys(cfg):
     m.REFINE.CHANNELS = 64
     # Standard deviation of the noise on true joints that the refinement also trains at, in strides of IN_FEATURE.
     m.REFINE.NOISE = 1.0
+    m.REFINE.NOISE_DRAWS = 2
     m.REFINE.SIGMA_INIT = 1.0
     # The best candidates of each person that are refined in training: only they will be asked at test time.
     m.REFINE.PER_PERSON = 4
@@ -99,6 +100,8 @@ def _add_model_keys(cfg):
     m.LOSS.POSE = 0.5
     m.LOSS.REFINE = 1.0
     m.LOSS.PRESENCE = 0.2
+    # Auxiliary heatmaps on the refinement's map, in training only.
+    m.LOSS.HEATMAP = 1.0
 
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.

@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """"GN" (32 groups where they divide the channels) or "BN"."""
+    """"GN" (32 groups, or fewer so that each has four channels) or "BN"."""
     if name == "GN":
-        groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0)
+        groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % (4 * g) == 0 or g == 1)
         return nn.GroupNorm(groups, channels)
     if name == "BN":
         return nn.BatchNorm2d(channels)

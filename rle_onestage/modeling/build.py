@@ -70,7 +70,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
     _check_features(cfg, backbone)
     options, shapes, sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), oks_sigmas(cfg)
     head_options, test, weights = options.HEAD, options.TEST, options.LOSS
-    codec = {"form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR}
+    codec = {"form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR, "learned": options.DENSITY not in ("l1", "l2")}
     head = PoseHead(
         in_channels=shapes[options.IN_FEATURES[0]].channels,
         num_levels=len(options.IN_FEATURES),
@@ -95,6 +95,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "criterion": Criterion(
             density=density, sigmas=sigmas, flow_warmup=options.FLOW.WARMUP_ITERS,
             weights={name.lower(): value for name, value in weights.items()},
+            heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
         "decoder": Decoder(
             sigmas=sigmas, topk=test.TOPK, score_thresh=test.SCORE_THRESH, max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -106,6 +107,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "refine_steps": options.REFINE.STEPS,
         "refine_per_person": options.REFINE.PER_PERSON,
         "refine_noise": options.REFINE.NOISE,
+        "refine_draws": options.REFINE.NOISE_DRAWS,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "input_format": cfg.INPUT.FORMAT,

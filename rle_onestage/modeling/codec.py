@@ -43,10 +43,11 @@ class SigmaCodec:
             area, over 16 in place of the stride.
         floor: smallest sigma in strides, which bounds the likelihood.
         init: sigma in strides where the raw number is 0; ``c`` follows from it.
+        learned: with False sigma is ``init`` units everywhere, as plain regression has it.
     """
 
-    def __init__(self, *, form: str, floor: float, init: float):
-        self.form, self.floor = form, floor
+    def __init__(self, *, form: str, floor: float, init: float, learned: bool = True):
+        self.form, self.floor, self.learned = form, floor, learned
         start = max(init - floor, 1e-3)
         if form == "sigmoid":
             start = min(start, 0.9)
@@ -60,7 +61,7 @@ class SigmaCodec:
         Args:
             raw: (P, K, 2). unit: (P,) pixels, from :meth:`unit`.
         """
-        raw = raw.float() + self.shift
+        raw = (raw.float() if self.learned else torch.zeros_like(raw, dtype=torch.float32)) + self.shift
         value = torch.sigmoid(raw) if self.form == "sigmoid" else F.softplus(raw)
         return (self.floor + value) * unit[:, None, None]
 

@@ -11,6 +11,7 @@ from ..oks import joint_oks
 from .assignment import Assignment, Pairs
 from .codec import decode_boxes
 from .density import Density
+from .heatmap import heatmap_loss, paint_heatmaps
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
 from .outputs import DenseOutputs, Poses, Targets
@@ -31,13 +32,17 @@ class Predictions(NamedTuple):
     coarse: Poses  # of all P candidates
     refined: list[Stage]  # one for each pass; empty without refinement
     denoised: Stage | None  # the refinement started at noisy true joints
+    heat: Tensor | None  # (B, K, H, W) logits of the auxiliary heatmaps
 
 
 def global_mean(value: Tensor) -> Tensor:
-    """Sum over the processes over their number: dividing by it makes averaged gradients those of the global batch."""
+    """Sum over the processes, at least 1, over their number.
+
+    Dividing by it makes gradients that are averaged over the processes those of the global batch.
+    """
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(value)
-    return value / comm.get_world_size()
+    return value.clamp(min=1) / comm.get_world_size()
 
 
 def _rows(poses: Poses, index: Tensor) -> Poses:
@@ -50,7 +55,8 @@ class Criterion(nn.Module):
     Args:
         density: of the last stage's residuals; earlier stages use its preset alone.
         sigmas: (K,) COCO's OKS sigmas, for the quality target.
-        weights: factors of the losses: "person", "box", "quality", "pose", "refine", "presence".
+        weights: factors of the losses: "person", "box", "quality", "pose", "refine", "presence", "heatmap".
+        heat_stride: of the auxiliary heatmaps, in pixels.
         flow_warmup: iterations with the preset alone.
     """
 
@@ -58,9 +64,11 @@ class Criterion(nn.Module):
     # rule for the same integral.
     REFRESH_EVERY = 25
 
-    def __init__(self, *, density: Density, sigmas: list[float], weights: dict[str, float], flow_warmup: int):
+    def __init__(self, *, density: Density, sigmas: list[float], weights: dict[str, float], flow_warmup: int,
+                 heat_stride: int):
         super().__init__()
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
+        self.heat_stride = heat_stride
         self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
 
     def forward(self, predictions: Predictions, pairs: Pairs, assignment: Assignment, locations: Locations,
@@ -80,7 +88,7 @@ class Criterion(nn.Module):
             noisy_people = self._people(predictions.denoised.index, pairs, assignment, targets)
             noisy_weight = self._joint_weights(predictions.denoised.index, noisy_people, assignment)
             sums.append(noisy_weight.sum())
-        norm = global_mean(torch.stack(sums)).clamp(min=1).unbind()
+        norm = global_mean(torch.stack(sums)).unbind()
 
         losses = self._dense_losses(predictions.dense, pairs, assignment, locations, people[0], positive, norm[0])
         presence = F.binary_cross_entropy_with_logits(
@@ -94,6 +102,8 @@ class Criterion(nn.Module):
         if predictions.denoised:
             nll = self._denoising(predictions.denoised.poses, noisy_people)
             losses["denoise"] = (nll * noisy_weight).sum() / norm[-1]
+        if predictions.heat is not None and self.weights["heatmap"]:
+            losses["heatmap"] = self._heatmap(predictions.heat, targets)
         if predictions.dense.quality.numel():
             losses["quality"] = self._quality(predictions.dense, stages[-1], people[-1], pairs, assignment)
         factor = {"denoise": "refine", **{f"refine{i}": "refine" for i in range(1, len(stages))}}
@@ -132,7 +142,7 @@ class Criterion(nn.Module):
         if final:
             self.density.fit(residual.detach())
             if not preset_only and iteration % self.REFRESH_EVERY == 0:
-                self.density.refresh()
+                self.density.refresh(self.density.TRAINING_TOLERANCE)
         nll = self.density.nll(residual, poses.sigma[chosen], preset_only=preset_only)
         return torch.zeros_like(weight).masked_scatter(chosen, nll)
 
@@ -140,6 +150,11 @@ class Criterion(nn.Module):
         """(n, K) the preset's likelihood with sigma held: the artificial starts shall not decide what sigma says."""
         sigma = poses.sigma.detach()
         return self.density.nll((people.joints - poses.mu) / sigma, sigma, preset_only=True)
+
+    def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Quality focal loss for each labelled joint."""
+        heat, weight = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
+        return heatmap_loss(logits.float(), heat, weight) / global_mean(targets.labelled.sum().float())
 
     def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs, assignment: Assignment) -> Tensor:
         """Cross entropy of the quality logit with the OKS of the final pose."""
@@ -150,4 +165,4 @@ class Criterion(nn.Module):
         oks = (joint_oks(distance2, people.area, self.sigmas) * labelled).sum(1) / count.clamp(min=1)
         weight = assignment.target[stage.index] * (count > 0)
         loss = F.binary_cross_entropy_with_logits(dense.quality[image, location], oks, reduction="none")
-        return (loss * weight).sum() / global_mean(weight.sum()).clamp(min=1)
+        return (loss * weight).sum() / global_mean(weight.sum())

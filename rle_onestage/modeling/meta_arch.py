@@ -30,19 +30,21 @@ class RLEOneStage(nn.Module):
         refinement: or None. refine_feature: the map that it samples. refine_steps: its passes.
         refine_per_person: best candidates of a person that are refined in training.
         refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
+        refine_draws: of that noise for each joint.
         pixel_mean, pixel_std: per channel. input_format: of the images, "BGR" or "RGB".
     """
 
     @configurable
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
                  criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None, refine_feature: str,
-                 refine_steps: int, refine_per_person: int, refine_noise: float, pixel_mean: Sequence[float],
+                 refine_steps: int, refine_per_person: int, refine_noise: float, refine_draws: int, pixel_mean: Sequence[float],
                  pixel_std: Sequence[float], input_format: str):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
         self.in_features, self.refine_feature, self.refine_steps = list(in_features), refine_feature, refine_steps
-        self.refine_per_person, self.refine_noise, self.input_format = refine_per_person, refine_noise, input_format
+        self.refine_per_person, self.refine_noise, self.refine_draws = refine_per_person, refine_noise, refine_draws
+        self.input_format = input_format
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -104,20 +106,21 @@ class RLEOneStage(nn.Module):
         boxes = self.head.boxes(dense, pairs.candidates, locations)
         person = dense.person[pairs.candidates.image, pairs.candidates.location]
         assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
-        refined, denoised = self._refine(features, coarse, embedding, pairs, assignment, targets)
+        sampled = None if self.refinement is None else self.refinement.features(features[self.refine_feature])
+        refined, denoised = self._refine(sampled, coarse, embedding, pairs, assignment, targets)
         self.decoder.count_areas(targets.area[targets.valid], targets.boxes[targets.valid])
-        predictions = Predictions(dense, coarse, refined, denoised)
+        heat = None if sampled is None else sampled[1]
+        predictions = Predictions(dense, coarse, refined, denoised, heat)
         losses = self.criterion(predictions, pairs, assignment, locations, targets, int(self.iteration))
         self.iteration += 1
         return self._touch(losses, features)
 
-    def _refine(self, features: dict[str, Tensor], coarse: Poses, embedding: Tensor, pairs: Pairs, assignment: Assignment,
+    def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, pairs: Pairs, assignment: Assignment,
                 targets: Targets) -> tuple[list[Stage], Stage | None]:
         """The refined stages of each person's best candidates, and the pass from noisy true joints of the best one."""
         if self.refinement is None:
             return [], None
         image = pairs.candidates.image
-        sampled = self.refinement.features(features[self.refine_feature])
         matched = assignment.person >= 0
         index = (matched & (assignment.rank < self.refine_per_person)).nonzero()[:, 0]
         poses, stages = Poses(*(field[index] for field in coarse)), []
@@ -128,8 +131,9 @@ class RLEOneStage(nn.Module):
             return stages, None
         index = (matched & (assignment.rank == 0)).nonzero()[:, 0]
         truth = targets.joints[image[index], assignment.person[index]]
-        noise = joint_noise(truth, self.iteration, self.refine_noise * self.refinement.stride)
-        start = Poses(truth + noise, coarse.sigma[index], coarse.presence[index])
+        noise = joint_noise(truth, self.iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
+        index = index.repeat(self.refine_draws)
+        start = Poses((truth + noise).flatten(0, 1), coarse.sigma[index], coarse.presence[index])
         return stages, Stage(self.refinement(sampled, image[index], embedding[index], start), index)
 
     def _touch(self, losses: dict[str, Tensor], features: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,10 @@ from .codec import SigmaCodec, decode_joints
 from .outputs import Poses
 
 
+# Where a joint's heat is looked at, in units of its spread.
+_WINDOW = [(0.75 * x, 0.75 * y) for y in range(-2, 3) for x in range(-2, 3)]
+
+
 def sample_bilinear(feature: Tensor, image: Tensor, points: Tensor, stride: int) -> Tensor:
     """Features at points, bilinear between the centres of cells; points outside take the border's.
 
@@ -38,6 +42,34 @@ def sample_bilinear(feature: Tensor, image: Tensor, points: Tensor, stride: int)
     return upper * (1 - wy) + lower * wy
 
 
+def sample_own_channel(heat: Tensor, image: Tensor, points: Tensor, stride: int) -> Tensor:
+    """Each joint's own map at points, bilinear; points outside take the border's.
+
+    Args:
+        heat: (B, K, H, W). image: (P,) int64. points: (P, K, W, 2) in pixels of the input. stride: of the map.
+
+    Returns:
+        (P, K, W).
+    """
+    _, joints, height, width = heat.shape
+    limit = points.new_tensor([width - 1, height - 1])
+    cell = torch.minimum((points / stride - 0.5).clamp(min=0), limit)
+    low = cell.floor()
+    wx, wy = (cell - low).unbind(-1)
+    x0, y0 = low.long().unbind(-1)
+    x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
+    channel = torch.arange(joints, device=heat.device)
+    base = ((image[:, None] * joints + channel) * height)[..., None]
+    table = heat.reshape(-1)
+
+    def at(x: Tensor, y: Tensor) -> Tensor:
+        return table[(base + y) * width + x]
+
+    upper = at(x0, y0) * (1 - wx) + at(x1, y0) * wx
+    lower = at(x0, y1) * (1 - wx) + at(x1, y1) * wx
+    return upper * (1 - wy) + lower * wy
+
+
 class JointRefinement(nn.Module):
     """From Poses to Poses: the residual and a new sigma from the finer features at each joint.
 
@@ -59,48 +91,58 @@ class JointRefinement(nn.Module):
         self.local = nn.Conv2d(channels, channels, 1)
         self.person = nn.Linear(embedding, channels)
         self.spread = nn.Linear(2, channels)
+        self.window = nn.Linear(len(_WINDOW), channels)
         self.joint = nn.Parameter(torch.zeros(num_joints, channels))
         self.output = nn.Parameter(torch.empty(num_joints, channels, 4).normal_(std=0.01))
         self.output_bias = nn.Parameter(torch.zeros(num_joints, 4))
+        self.heat = nn.Conv2d(channels, num_joints, 1)
+        nn.init.constant_(self.heat.bias, -4.0)
 
-    def features(self, feature: Tensor) -> Tensor:
-        """The map (B, C, H, W) that is sampled; once per image, however many passes follow."""
-        return self.local(self.conv(feature))
+    def features(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps that are sampled, once per image, however many passes follow: (B, C, H, W) features and (B, K, H, W) heat."""
+        shared = self.conv(feature)
+        return self.local(shared), self.heat(shared).float()
 
-    def forward(self, feature: Tensor, image: Tensor, embedding: Tensor, poses: Poses, unit: Tensor | None = None) -> Poses:
+    def forward(self, maps: tuple[Tensor, Tensor], image: Tensor, embedding: Tensor, poses: Poses,
+                unit: Tensor | None = None) -> Poses:
         """One pass.
 
         Args:
-            feature: from :meth:`features`. image: (P,) int64. embedding: (P, C).
+            maps: from :meth:`features`. image: (P,) int64. embedding: (P, C).
             poses: to start from. unit: (P,) pixels of sigma where it is relative to the box.
         """
         start = poses.mu.detach()
+        feature, heat = maps
         local = sample_bilinear(feature, image, start, self.stride).float()  # (P, K, C)
+        reach = poses.sigma.detach().mean(-1, keepdim=True).clamp(0.5 * self.stride, 3 * self.stride)  # (P, K, 1)
+        points = start[:, :, None] + reach[..., None] * start.new_tensor(_WINDOW)  # (P, K, W, 2)
+        window = sample_own_channel(heat, image, points, self.stride)  # (P, K, W)
         with torch.autocast(local.device.type, enabled=False):
             previous = torch.log(poses.sigma.detach() / self.stride)
-            hidden = F.silu(local + self.person(embedding)[:, None] + self.spread(previous) + self.joint)
+            hidden = F.silu(local + self.window(torch.sigmoid(window)) + self.person(embedding)[:, None] + self.spread(previous) + self.joint)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
             stride = start.new_full((len(start),), float(self.stride))
             return Poses(
-                mu=decode_joints(out[..., :2], start, stride),
+                mu=start + out[..., :2] * reach,
                 sigma=self.sigma_codec.decode(out[..., 2:], stride if unit is None else unit),
                 presence=poses.presence,
             )
 
 
-def joint_noise(joints: Tensor, iteration: Tensor, scale: float) -> Tensor:
+def joint_noise(joints: Tensor, iteration: Tensor, scale: float, draws: int) -> Tensor:
     """Noise for true joints that depends only on the iteration and on where the joint is.
 
     A hash (the sine's lost digits) in place of a generator: the same on one process or many, and after a resume.
 
     Args:
-        joints: (..., K, 2) in pixels. iteration: scalar. scale: pixels.
+        joints: (n, K, 2) in pixels. iteration: scalar. scale: pixels. draws: for each joint.
 
     Returns:
-        (..., K, 2): a direction times a length that is Gaussian of a standard deviation between 0 and 2 ``scale``.
+        (draws, n, K, 2): a direction times a length that is Gaussian of a standard deviation between 0 and 2 ``scale``.
     """
     k = torch.arange(joints.shape[-2], device=joints.device, dtype=torch.float64)
     key = joints.double() @ joints.new_tensor([12.9898, 78.233]).double() + 3.1 * k + 0.7310585 * iteration.double()
+    key = key + 17.17 * torch.arange(draws, device=joints.device, dtype=torch.float64)[:, None, None]
     u = [torch.frac(torch.sin(key * f).abs() * 43758.5453) for f in (1.0, 1.618, 2.236)]
     radius = torch.sqrt(-2 * torch.log(u[0].clamp(min=1e-6))) * 2 * u[2] * scale
     angle = 2 * torch.pi * u[1]
