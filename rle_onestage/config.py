@@ -77,6 +77,7 @@ def _add_model_keys(cfg):
     m.REFINE.CHANNELS = 64
     # Standard deviation of the noise on true joints that the refinement also trains at, in strides of IN_FEATURE.
     m.REFINE.NOISE = 1.0
+    # Noisy copies of each person's true joints.
     m.REFINE.NOISE_DRAWS = 2
     m.REFINE.SIGMA_INIT = 1.0
     # The best candidates of each person that are refined in training: only they will be asked at test time.

@@ -123,6 +123,7 @@ class FlowDensity(Density):
         return torch.logsumexp(log_weight + self._log_unnormalised(e), 0)
 
     def log_q(self, e: Tensor) -> Tensor:
+        """Log-density (...) of residuals ``e`` (..., 2), normalised on the present nodes."""
         if not self.residual:
             return self._log_unnormalised(e)
         # One pass of the flow for labels and nodes together: the small networks cost mostly their overhead.
@@ -149,6 +150,7 @@ class ReleasedDensity(Density):
             self.fitted.fill_(math.sqrt(2))  # the standard deviation of a Laplace density of scale 1
 
     def nll(self, e: Tensor, sigma: Tensor, *, preset_only: bool = False) -> Tensor:
+        """The released code's sum (...); arguments as in :meth:`Density.nll`."""
         if self.preset is log_laplace:
             preset = (math.log(2) + e.abs()).sum(-1)
         else:

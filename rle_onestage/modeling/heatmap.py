@@ -1,7 +1,8 @@
-"""Auxiliary heatmaps: a training-only task that teaches the sampled map what each joint looks like.
+"""Auxiliary heatmaps: they teach the refinement's map what each joint looks like.
 
-One label per joint of a person says little to a convolution; a heatmap says something at every cell. The maps are not
-used at test time, and the layer that makes them is not run there.
+One label per joint of a person says little to a convolution; a heatmap says something at every cell. The loss is for training
+only; the maps are made at test time too, because the refinement reads a small window of them at each joint. Joints are never
+looked for in them.
 """
 
 import torch

@@ -53,10 +53,12 @@ class RLEOneStage(nn.Module):
 
     @classmethod
     def from_config(cls, cfg) -> dict:
+        """The parts that ``cfg`` describes; see :func:`rle_onestage.modeling.build.build_parts`."""
         return build_parts(cfg, build_backbone(cfg))
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.pixel_mean.device
 
     def prepare_for_inference(self) -> None:

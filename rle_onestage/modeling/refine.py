@@ -73,8 +73,10 @@ def sample_own_channel(heat: Tensor, image: Tensor, points: Tensor, stride: int)
 class JointRefinement(nn.Module):
     """From Poses to Poses: the residual and a new sigma from the finer features at each joint.
 
-    The features at a joint, the person's embedding and the previous sigma meet in one hidden layer; every joint
-    has its own output weights. Positions come in without gradient, so that each pass is trained for itself.
+    The features at a joint, a window of its heatmap (5 x 5 points, 0.75 spreads apart), the person's embedding and the
+    previous sigma meet in one hidden layer; every joint has its own output weights. The correction is in units of the
+    previous spread, held between half a stride and three. Positions come in without gradient, so that each pass is
+    trained for itself.
 
     Args:
         in_channels, stride: of the feature map that is sampled.
@@ -99,7 +101,11 @@ class JointRefinement(nn.Module):
         nn.init.constant_(self.heat.bias, -4.0)
 
     def features(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps that are sampled, once per image, however many passes follow: (B, C, H, W) features and (B, K, H, W) heat."""
+        """The maps that are sampled, once per image, however many passes follow.
+
+        Returns:
+            Features (B, C, H, W), and logits of the joints' heatmaps (B, K, H, W) in float32.
+        """
         shared = self.conv(feature)
         return self.local(shared), self.heat(shared).float()
 
