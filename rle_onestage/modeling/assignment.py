@@ -123,7 +123,9 @@ class PeakAssigner:
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
         """The location whose cell holds the centre, and the Gaussian weights of the others as background."""
-        near = (_gap(locations, targets) <= 0.5) & targets.valid[..., None]
+        # Half-open, so that a centre on the border of two cells is not two peaks of one person.
+        cells = (_centres(targets)[:, :, None] - locations.xy) / locations.stride[:, None]
+        near = ((cells >= -0.5) & (cells < 0.5)).all(-1) & targets.valid[..., None]
         spread = ((targets.boxes[..., 2:] - targets.boxes[..., :2]) / 6).clamp(min=float(locations.stride[0]) / 2)
         offset = (locations.xy - _centres(targets)[:, :, None]) / spread[:, :, None]  # (B, M, R, 2)
         gauss = torch.exp(-0.5 * offset.square().sum(-1)) * targets.valid[..., None]
