@@ -16,7 +16,8 @@ def add_rle_onestage_config(cfg):
 
 
 def register_config_keys():
-    """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is imported.
+    """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is
+    imported.
 
     Only keys that Detectron2 lacks are added; its defaults stay as they are.
     """

@@ -1,6 +1,7 @@
 """Labels as dense outputs of a network that is always right, through codec, decode and evaluation.
 
-For each image: targets as in training, candidates and assignment of the style; at the assigned locations the boxes and joints of
+For each image: targets as in training, candidates and assignment of the style; at the assigned locations the boxes
+    and joints of
 the person, encoded and decoded again; everywhere else nothing. What comes out is what the best network could get.
 """
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
-
 from modeling_toys import make_input
+
 from rle_onestage.engine.optimizer import build_optimizer
 from rle_onestage.engine.setup import load_config
 

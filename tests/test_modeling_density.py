@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from modeling_toys import grid_integral, skewed, trained_density
 from scipy.special import log_ndtr, logsumexp
 
-from modeling_toys import grid_integral, skewed, trained_density
 from rle_onestage.modeling.decode import Decoder
 from rle_onestage.modeling.density import build_density, log_gaussian, log_laplace
 

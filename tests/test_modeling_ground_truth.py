@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-
 from data_toys import PERSON, make_config
 from ground_truth_outputs import STRIDES, run
+
 from rle_onestage.skeleton import COCO
 
 REAL = os.path.join(os.path.dirname(__file__), "..", "..", "shared", "data")

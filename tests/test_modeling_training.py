@@ -6,8 +6,8 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-
 from modeling_toys import STYLES, make_input, tiny_config
+
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling import criterion
 

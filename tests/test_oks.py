@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from modeling_toys import grid_integral, skewed, trained_density
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from modeling_toys import grid_integral, skewed, trained_density
 from rle_onestage.modeling.density import build_density
 from rle_onestage.oks import expected_gaussian, expected_joint_oks, expected_laplace, joint_oks, pairwise_oks
 from rle_onestage.skeleton import COCO as SKELETON

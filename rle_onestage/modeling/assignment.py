@@ -1,6 +1,7 @@
 """Which candidate answers for which person. Pure, without gradient, returns indices."""
 
-from typing import NamedTuple, Protocol, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -143,10 +144,10 @@ class PeakAssigner:
 class DynamicAssigner:
     """The candidates that already answer best, by person score, pose and box, as in TOOD (Feng et al., ICCV 2021).
 
-    Alignment ``a = score^0.5 * u^3 * prior`` with ``u = sqrt(OKS * IoU)``, the OKS widened so that it ranks from the first
-    step on, and a prior that falls with the distance from the centre. A person takes its ``topk`` best candidates,
-    a candidate wanted by several goes to the one it fits best; targets are ``a``, scaled so that the best of a person gets
-    its best ``u``.
+    Alignment ``a = score^0.5 * u^3 * prior`` with ``u = sqrt(OKS * IoU)``, the OKS widened so that it ranks from the
+    first step on, and a prior that falls with the distance from the centre. A person takes its ``topk`` best
+    candidates, a candidate wanted by several goes to the one it fits best; targets are ``a``, scaled so that the best
+    of a person gets its best ``u``.
 
     Args:
         topk: candidates a person. radius: of the candidates, in strides.
@@ -184,7 +185,8 @@ class DynamicAssigner:
         image, location = pairs.candidates
         fit = self._fit(pairs, targets, boxes, poses)
         gap = _gap(locations, targets).permute(0, 2, 1)[image, location]  # (P, M)
-        align = torch.sigmoid(person)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * torch.exp(-0.5 * (gap / self.radius) ** 2)
+        prior = torch.exp(-0.5 * (gap / self.radius) ** 2)
+        align = torch.sigmoid(person)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
         align = align.masked_fill(~pairs.allowed, 0)
         rank = self._ranks(align, image, location, targets, len(locations.xy))
         taken = (rank < self.topk) & pairs.allowed

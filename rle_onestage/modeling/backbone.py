@@ -1,7 +1,7 @@
 """Any timm network with a light feature pyramid, as a Detectron2 backbone."""
 
 import logging
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from detectron2.layers import ShapeSpec
@@ -27,8 +27,8 @@ def make_norm(name: str, channels: int) -> nn.Module:
 class DepthwiseConv2d(nn.Conv2d):
     """Depthwise convolution that leaves bfloat16 autocast on CPUs.
 
-    oneDNN's bfloat16 gradient of strided depthwise convolutions is far slower than the float32 one (5 x 5, stride 2, 192
-    channels at 24 x 24, batch 16, one thread: 63 ms against 5 ms), and was half of a training step.
+    oneDNN's bfloat16 gradient of strided depthwise convolutions is far slower than the float32 one (5 x 5, stride 2,
+    192 channels at 24 x 24, batch 16, one thread: 63 ms against 5 ms), and was half of a training step.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,12 +81,13 @@ class TimmPyramid(Backbone):
         inner = [n for n in sorted(reductions) if n >= wanted[0]]
         if not inner or inner[0] != wanted[0]:
             raise ConfigError(
-                f"MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES wants p{wanted[0]}, but this network's features have the strides "
-                f"{sorted(network.feature_info.reduction())}."
+                f"MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES wants p{wanted[0]}, but this network's features have "
+                f"the strides {sorted(network.feature_info.reduction())}."
             )
         self._sources = [reductions[n] for n in inner]
         self.lateral = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(widths[reductions[n]], channels, 1, bias=False), make_norm(norm, channels)) for n in inner
+            nn.Sequential(nn.Conv2d(widths[reductions[n]], channels, 1, bias=False), make_norm(norm, channels))
+            for n in inner
         )
         self.output = nn.ModuleList(
             conv_block(channels, channels, kind="separable", norm=norm) if f"p{n}" in out_features else nn.Identity()
@@ -127,7 +128,9 @@ class TimmPyramid(Backbone):
         }
 
 
-def build_timm_network(name: str, *, pretrained: bool, drop_path: float, indices: Sequence[int] | None = None) -> nn.Module:
+def build_timm_network(
+    name: str, *, pretrained: bool, drop_path: float, indices: Sequence[int] | None = None
+) -> nn.Module:
     """A timm network that returns features.
 
     Raises:
@@ -140,7 +143,9 @@ def build_timm_network(name: str, *, pretrained: bool, drop_path: float, indices
         return timm.create_model(name, features_only=True, pretrained=pretrained, out_indices=indices, **options)
     except (RuntimeError, TypeError) as error:
         near = timm.list_models(f"*{name[:6]}*")[:3]
-        raise ConfigError(f"MODEL.RLE_ONESTAGE.TIMM.NAME '{name}' cannot be built by timm ({error}); near names: {near}.") from error
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.TIMM.NAME '{name}' cannot be built by timm ({error}); near names: {near}."
+        ) from error
     except Exception as error:  # the hub's client has error types of its own for every way of not being reachable
         if not pretrained:
             raise

@@ -1,6 +1,6 @@
 """From the config to the parts of the architecture: the only reader of ``cfg`` among the model's files."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -30,7 +30,8 @@ def oks_sigmas(cfg) -> list[float]:
         return coco if joints == len(coco) else [sum(coco) / len(coco)] * joints
     if len(given) != joints:
         raise ConfigError(
-            f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} numbers, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is {joints}; give one per joint."
+            f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} numbers, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is "
+            f"{joints}; give one per joint."
         )
     return given
 

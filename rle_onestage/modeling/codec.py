@@ -38,9 +38,9 @@ class SigmaCodec:
     """Spread in pixels from the network's raw number.
 
     Args:
-        form: "softplus": ``stride * (floor + softplus(raw + c))``; "sigmoid": ``stride * (floor + sigmoid(raw + c))``, the
-            paper's, below one stride; "box": the first with the person's size, the square root of its predicted box's
-            area, over 16 in place of the stride.
+        form: "softplus": ``stride * (floor + softplus(raw + c))``; "sigmoid": ``stride * (floor + sigmoid(raw +
+            c))``, the paper's, below one stride; "box": the first with the person's size, the square root of its
+            predicted box's area, over 16 in place of the stride.
         floor: smallest sigma in strides, which bounds the likelihood.
         init: sigma in strides where the raw number is 0; ``c`` follows from it.
         learned: with False sigma is ``init`` units everywhere, as plain regression has it.

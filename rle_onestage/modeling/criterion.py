@@ -156,7 +156,8 @@ class Criterion(nn.Module):
         heat, weight = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
         return heatmap_loss(logits.float(), heat, weight) / global_mean(targets.labelled.sum().float())
 
-    def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs, assignment: Assignment) -> Tensor:
+    def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs,
+                 assignment: Assignment) -> Tensor:
         """Cross entropy of the quality logit with the OKS of the final pose."""
         image, location = (index[stage.index] for index in pairs.candidates)
         distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)

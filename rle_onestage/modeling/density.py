@@ -5,7 +5,8 @@ sigma_y``, in nats per joint. Presets have unit variance per coordinate, so that
 Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
 
 RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
-``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its gradient.
+``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its
+gradient.
 """
 
 import math
@@ -84,10 +85,12 @@ class Density(nn.Module):
 
     @torch.no_grad()
     def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Quadrature of q in at most ``count`` x ``count`` nodes. Call :meth:`refresh` first if the weights have changed.
+        """Quadrature of q in at most ``count`` x ``count`` nodes. Call :meth:`refresh` first if the weights have
+        changed.
 
         Returns:
-            Nodes (Q, 2), weights (Q,) with the sum 1, mean (2,) and standard deviation (2,) of q, in units of the spread.
+            Nodes (Q, 2), weights (Q,) with the sum 1, mean (2,) and standard deviation (2,) of q, in units of the
+            spread.
         """
         e, log_weight = self.cubature.nodes()
         weight = torch.softmax(log_weight + self._log_unnormalised(e), 0)
@@ -139,8 +142,8 @@ class ReleasedDensity(Density):
     """``rle_released``: the sum that the authors' released code minimises, for comparison with published runs.
 
     Per joint it adds, over the two coordinates, ``log sigma - log G(e)`` and ``log(2 sigma) + |e|`` (Laplace of scale
-    sigma) or the Gaussian's counterpart: log sigma enters twice, the two-dimensional log G twice, and Z is missing. It is
-    not a likelihood; what is reported from it is the preset at that scale.
+    sigma) or the Gaussian's counterpart: log sigma enters twice, the two-dimensional log G twice, and Z is missing.
+    It is not a likelihood; what is reported from it is the preset at that scale.
     """
 
     def __init__(self, *, preset: str, couplings: int = 6, hidden: int = 64):

@@ -1,7 +1,7 @@
 """The dense convolutions, and the projection of poses at candidates."""
 
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn

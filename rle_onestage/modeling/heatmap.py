@@ -1,8 +1,8 @@
 """Auxiliary heatmaps: they teach the refinement's map what each joint looks like.
 
-One label per joint of a person says little to a convolution; a heatmap says something at every cell. The loss is for training
-only; the maps are made at test time too, because the refinement reads a small window of them at each joint. Joints are never
-looked for in them.
+One label per joint of a person says little to a convolution; a heatmap says something at every cell. The loss is for
+training only; the maps are made at test time too, because the refinement reads a small window of them at each joint.
+Joints are never looked for in them.
 """
 
 import torch
@@ -22,8 +22,8 @@ def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> tu
         targets: of the batch. height, width, stride: of the map.
 
     Returns:
-        Heat (B, K, height, width) in [0, 1], and weight (B, 1, height, width): 0 where joints may be without label, in crowds
-        and in the boxes of people of whom none is labelled.
+        Heat (B, K, height, width) in [0, 1], and weight (B, 1, height, width): 0 where joints may be without label,
+        in crowds and in the boxes of people of whom none is labelled.
     """
     batch, people, joints = targets.labelled.shape
     image, person, joint = targets.labelled.nonzero(as_tuple=True)

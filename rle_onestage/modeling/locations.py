@@ -1,6 +1,7 @@
 """Grid centres and strides of the locations of all levels."""
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor

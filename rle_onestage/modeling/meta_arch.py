@@ -1,6 +1,6 @@
 """The meta-architecture: wiring and ``from_config``, nothing else."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from detectron2.config import configurable
@@ -14,7 +14,7 @@ from .criterion import Criterion, Predictions, Stage
 from .decode import Decoder, People
 from .head import PoseHead
 from .locations import Locations, make_locations
-from .outputs import Candidates, DenseOutputs, Poses, Targets
+from .outputs import DenseOutputs, Poses, Targets
 from .refine import JointRefinement, joint_noise
 from .targets import make_targets
 
@@ -37,8 +37,8 @@ class RLEOneStage(nn.Module):
     @configurable
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
                  criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None, refine_feature: str,
-                 refine_steps: int, refine_per_person: int, refine_noise: float, refine_draws: int, pixel_mean: Sequence[float],
-                 pixel_std: Sequence[float], input_format: str):
+                 refine_steps: int, refine_per_person: int, refine_noise: float, refine_draws: int,
+                 pixel_mean: Sequence[float], pixel_std: Sequence[float], input_format: str):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
@@ -68,14 +68,16 @@ class RLEOneStage(nn.Module):
 
     def preprocess_image(self, inputs: Sequence[dict]) -> ImageList:
         """Normalise and pad to one tensor."""
-        images = [(x["image"].to(self.device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std for x in inputs]
+        images = [x["image"].to(self.device, non_blocking=True).float() for x in inputs]
+        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
     def forward(self, inputs: list[dict]):
         """Detectron2's contract: dict of losses in training, ``[{"instances": Instances}]`` otherwise.
 
         Args:
-            inputs: dicts with "image" (3, H, W) in ``input_format``; in training "instances"; "height" and "width" of the output.
+            inputs: dicts with "image" (3, H, W) in ``input_format``; in training "instances"; "height" and "width" of
+                the output.
         """
         images = self.preprocess_image(inputs)
         features = self.backbone(images.tensor.contiguous(memory_format=torch.channels_last))
@@ -117,8 +119,8 @@ class RLEOneStage(nn.Module):
         self.iteration += 1
         return self._touch(losses, features)
 
-    def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, pairs: Pairs, assignment: Assignment,
-                targets: Targets) -> tuple[list[Stage], Stage | None]:
+    def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, pairs: Pairs,
+                assignment: Assignment, targets: Targets) -> tuple[list[Stage], Stage | None]:
         """The refined stages of each person's best candidates, and the pass from noisy true joints of the best one."""
         if self.refinement is None:
             return [], None
@@ -140,6 +142,7 @@ class RLEOneStage(nn.Module):
 
     def _touch(self, losses: dict[str, Tensor], features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give every parameter a gradient, 0 where this batch or phase has no use for it: DDP and clipping want one."""
-        idle = [p for part in (self.head, self.refinement, self.criterion) if part is not None for p in part.parameters()]
+        parts = [part for part in (self.head, self.refinement, self.criterion) if part is not None]
+        idle = [p for part in parts for p in part.parameters()]
         zero = 0.0 * sum(x.float().sum() for x in (*features.values(), *idle))
         return {**losses, "loss_person": losses["loss_person"] + zero}

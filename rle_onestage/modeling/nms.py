@@ -11,8 +11,8 @@ from .losses import paired_iou
 def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """Greedy suppression on a matrix.
 
-    Repeats "kept unless a kept better one overlaps" until nothing changes, which gives what the sequential algorithm gives
-    (Zheng et al., "Cluster-NMS", 2020) in as many rounds as suppressions depend on one another.
+    Repeats "kept unless a kept better one overlaps" until nothing changes, which gives what the sequential algorithm
+    gives (Zheng et al., "Cluster-NMS", 2020) in as many rounds as suppressions depend on one another.
 
     Args:
         overlap: (B, N, N) in [0, 1]. scores: (B, N), any order; ties go to the lower index.
@@ -22,7 +22,8 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
         (B, N) bool, whether kept.
     """
     order = scores.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, places)
     better = (rank[:, :, None] < rank[:, None, :]) & (overlap > threshold)  # (B, i, j): i suppresses j
     kept = torch.ones_like(scores, dtype=torch.bool)
     for _ in range(scores.shape[1]):

@@ -5,7 +5,7 @@ each. A cell whose integral differs from that of its four quarters is split, lar
 Espelid and Genz, "An adaptive algorithm for the approximate calculation of multiple integrals", TOMS 1991).
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -84,8 +84,8 @@ class Cubature(nn.Module):
         value, quarters = self._assess(log_f, cells)
         at_probes = None if probes is None else log_f(probes)
         for _ in range(60):
-            # Sums in units of the largest cell so far: the search may start on the far slope of a narrow peak, where the
-            # integrand is hundreds of e-folds below what it will find.
+            # Sums in units of the largest cell so far: the search may start on the far slope of a narrow peak, where
+            # the integrand is hundreds of e-folds below what it will find.
             shift = torch.maximum(quarters.max(), value.max())
             error = (torch.exp(value - shift) - torch.exp(quarters - shift)).abs()
             if probes is not None:

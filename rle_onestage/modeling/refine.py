@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .backbone import conv_block
-from .codec import SigmaCodec, decode_joints
+from .codec import SigmaCodec
 from .outputs import Poses
-
 
 # Where a joint's heat is looked at, in units of its spread.
 _WINDOW = [(0.75 * x, 0.75 * y) for y in range(-2, 3) for x in range(-2, 3)]
@@ -125,7 +124,8 @@ class JointRefinement(nn.Module):
         window = sample_own_channel(heat, image, points, self.stride)  # (P, K, W)
         with torch.autocast(local.device.type, enabled=False):
             previous = torch.log(poses.sigma.detach() / self.stride)
-            hidden = F.silu(local + self.window(torch.sigmoid(window)) + self.person(embedding)[:, None] + self.spread(previous) + self.joint)
+            around = self.window(torch.sigmoid(window)) + self.spread(previous)
+            hidden = F.silu(local + around + self.person(embedding)[:, None] + self.joint)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
             stride = start.new_full((len(start),), float(self.stride))
             return Poses(

@@ -1,6 +1,7 @@
 """Ground truth of a batch as padded tensors, and the part of it that a matched index points to."""
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +22,8 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
     """Pad the people of Detectron2's input dicts to one tensor each.
 
     Args:
-        inputs: dicts with "instances" (``gt_boxes``; ``gt_keypoints`` and ``gt_area`` where there are people) and, where the
-            mapper gives them, "ignore_boxes".
+        inputs: dicts with "instances" (``gt_boxes``; ``gt_keypoints`` and ``gt_area`` where there are people) and,
+            where the mapper gives them, "ignore_boxes".
         num_joints: K.
         device: of the result.
 
