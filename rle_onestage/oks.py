@@ -41,7 +41,9 @@ def pairwise_oks(pred: Tensor, gt: Tensor, labelled: Tensor, area: Tensor, sigma
     Returns:
         (..., N, M); 0 for people without a labelled joint.
     """
-    distance2 = (pred[..., :, None, :, :] - gt[..., None, :, :, :]).square().sum(-1)  # (..., N, M, K)
+    # Coordinate by coordinate: a sum over an axis of two is several times slower.
+    x, y = (a[..., :, None, :] - b[..., None, :, :] for a, b in zip(pred.unbind(-1), gt.unbind(-1)))
+    distance2 = x.square() + y.square()  # (..., N, M, K)
     similarity = joint_oks(distance2, area[..., None, :], sigmas)
     weight = labelled[..., None, :, :].to(similarity.dtype)
     return (similarity * weight).sum(-1) / weight.sum(-1).clamp(min=1)

@@ -1,0 +1,306 @@
+"""What a model costs: parameters, FLOPs, and the median time of each part, of a training step, and of many people.
+
+Cases that are compared run in turn, round after round, so that other work on the machine hits all of them alike.
+"""
+
+import contextlib
+import time
+from statistics import median
+
+import torch
+from detectron2.structures import Boxes, Instances, Keypoints
+from torch.utils.flop_counter import FlopCounterMode
+
+from rle_onestage.data.loader import build_test_loader, build_train_loader
+from rle_onestage.engine.checkpoint import load_weights
+from rle_onestage.engine.inference import prepare
+from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
+from rle_onestage.engine.setup import seed_everything
+from rle_onestage.engine.trainer import Trainer, amp_dtype
+from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.modeling.locations import make_locations
+from rle_onestage.modeling.outputs import DenseOutputs
+
+
+def alternate(cases, rounds, *, device="cpu", warmup=3):
+    """Median seconds of each case.
+
+    Args:
+        cases: dict name -> function without arguments. rounds: calls of each, in turn.
+        device: whose queue is waited for. warmup: rounds that do not count.
+
+    Returns:
+        dict name -> seconds.
+    """
+    wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else (lambda: None)
+    times = {name: [] for name in cases}
+    for number in range(rounds + warmup):
+        for name, function in cases.items():
+            wait()
+            start = time.perf_counter()
+            function()
+            wait()
+            if number >= warmup:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in times.items()}
+
+
+class Benchmark:
+    """Measures one config.
+
+    Args:
+        cfg: the frozen config; ``MODEL.WEIGHTS`` is loaded where given.
+        size: (height, width) of the network's input. batch: images at inference. rounds: of each measurement.
+    """
+
+    def __init__(self, cfg, *, size, batch=1, rounds=50):
+        self.cfg, self.batch, self.rounds = cfg, batch, rounds
+        seed_everything(0)
+        self.model = Trainer.build_model(cfg)
+        if cfg.MODEL.WEIGHTS:
+            load_weights(self.model, cfg.MODEL.WEIGHTS, strict=False)
+        prepare(self.model)
+        self.model.eval()
+        self.device = self.model.device
+        multiple = max(1, self.model.backbone.size_divisibility)
+        self.size = tuple(-(-side // multiple) * multiple for side in size)
+        self.image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+
+    def time(self, cases, rounds=None):
+        """:func:`alternate` on this device, in milliseconds."""
+        measured = alternate(cases, rounds or self.rounds, device=self.device)
+        return {name: 1e3 * seconds for name, seconds in measured.items()}
+
+    def parameters(self):
+        """Millions of parameters: all, and those that inference uses."""
+        every = sum(p.numel() for p in self.model.parameters())
+        criterion = sum(p.numel() for p in self.model.criterion.parameters())
+        return {"all": every / 1e6, "inference": (every - criterion) / 1e6}
+
+    @torch.no_grad()
+    def flops(self):
+        """GFLOPs (2 for a multiply-add) of one image from pixels to people: convolutions and matrix products."""
+        counter = FlopCounterMode(display=False)
+        with counter:
+            self.model.decode(self.model.backbone(torch.zeros(1, 3, *self.size, device=self.device)))
+        return {"total": counter.get_total_flops() / 1e9}
+
+    @torch.no_grad()
+    def inference(self):
+        """Milliseconds of backbone, dense head, decode (candidates to people) and the complete way, for the batch."""
+        model = self.model
+        images = torch.randn(self.batch, 3, *self.size, device=self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        features = model.backbone(images)
+        maps = [features[name] for name in model.in_features]
+        dense = model.head.dense(maps)
+        height, width = self.image.shape[1:]
+        inputs = [{"image": self.image, "height": height, "width": width} for _ in range(self.batch)]
+        return self.time(
+            {
+                "backbone": lambda: model.backbone(images),
+                "head": lambda: model.head.dense(maps),
+                "decode": lambda: self._decode(dense, features),
+                "complete": lambda: model(inputs),
+            }
+        )
+
+    def _decode(self, dense, features):
+        """Dense outputs to Instances, as the architecture does it; also for outputs that were made up."""
+        model = self.model
+        shapes = [features[name].shape[-2:] for name in model.in_features]
+        locations = make_locations(shapes, model.strides, self.device)
+        original = model._dense
+        model._dense = lambda _: (dense, locations)
+        try:
+            people = model.decode(features)
+        finally:
+            model._dense = original
+        sizes = [self.size] * len(dense.person)
+        return model.decoder.to_instances(people, sizes, sizes)
+
+    @torch.no_grad()
+    def people(self, numbers, rounds=200):
+        """Milliseconds of decode for one image with so many confident people, alternating.
+
+        Returns:
+            dict with the "ms" and the "found" people for each number, and "ratio" of the last number to the first.
+
+        Raises:
+            ConfigError: more people than locations or candidates.
+        """
+        features = self.model.backbone(torch.zeros(1, 3, *self.size, device=self.device))
+        made = {number: self._crowd(number, features) for number in numbers}
+        found = {number: len(self._decode(dense, features)[0]) for number, dense in made.items()}
+        cases = {number: (lambda dense=dense: self._decode(dense, features)) for number, dense in made.items()}
+        measured = self.time(cases, rounds)
+        return {"ms": measured, "found": found, "ratio": measured[numbers[-1]] / measured[numbers[0]]}
+
+    def _crowd(self, number, features):
+        """Dense outputs with ``number`` small people side by side on the finest level, and nothing else."""
+        shapes = [features[name].shape[-2:] for name in self.model.in_features]
+        count = sum(h * w for h, w in shapes)
+        # Every second cell, so that each is a peak of its neighbourhood too.
+        height, width = shapes[0]
+        cells = (torch.arange(0, height, 2)[:, None] * width + torch.arange(0, width, 2)).flatten()
+        limit = min(len(cells), self.model.decoder.topk, self.model.decoder.max_people)
+        if number > limit:
+            raise ConfigError(f"--people {number} is more than the {limit} that fit; raise --size or MODEL.RLE_ONESTAGE.TEST.TOPK")
+        person = torch.full((1, count), -9.0, device=self.device)
+        person += 0.01 * torch.rand(1, count, device=self.device)
+        person[0, cells[torch.linspace(0, len(cells) - 1, number).round().long()]] = 9.0
+        return DenseOutputs(
+            person=person,
+            quality=torch.full((1, count), 5.0, device=self.device) if self.model.head.has_quality else person.new_zeros(0),
+            box=torch.full((1, count, 4), 0.9, device=self.device),
+            embedding=torch.randn(1, count, self.model.head.offset.in_features, device=self.device),
+        )
+
+    def loader(self, batches=10):
+        """Milliseconds of the training loader for a batch, after its start; None where the data set is not there."""
+        with contextlib.suppress(DataError, ConfigError):
+            stream = iter(build_train_loader(self.cfg))
+            for _ in range(max(2, self.cfg.DATALOADER.NUM_WORKERS * 2)):
+                next(stream)
+            return alternate({"batch": lambda: next(stream)}, batches, warmup=0)["batch"] * 1e3
+        return None
+
+    @torch.no_grad()
+    def evaluation(self, images=50):
+        """Milliseconds for an image of the first test set: reading, network, people; None where it is not there."""
+        if not self.cfg.DATASETS.TEST:
+            return None
+        with contextlib.suppress(DataError, ConfigError):
+            loader = build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])
+            count, start = 0, None
+            for inputs in loader:
+                self.model(inputs)
+                count += len(inputs)
+                if start is None:  # the first batch also starts the workers
+                    start, count = time.perf_counter(), 0
+                if count >= images:
+                    break
+            return 1e3 * (time.perf_counter() - start) / count if count else None
+        return None
+
+    def training(self, rounds=10):
+        """Milliseconds of a training step after the flow's warm-up, and the shares of its parts.
+
+        "density" is flow, likelihood and normaliser, forward and backward, measured by themselves on the step's residuals,
+        with the share of a step in placing the nodes. "preset_step" is a step with the preset alone, in alternation.
+        """
+        return TrainingStep(self).measure(rounds)
+
+
+class TrainingStep:
+    """A training step in parts; the data is the config's where it is there, else random people."""
+
+    def __init__(self, benchmark):
+        self.cfg, self.model = benchmark.cfg, benchmark.model
+        self.benchmark = benchmark
+        self.optimizer = build_optimizer(self.cfg, self.model)
+        self.clip = GradientClipper.from_config(self.cfg, self.model)
+        self.dtype = amp_dtype(self.cfg, benchmark.device)
+        self.source, self.batch = self._batch()
+
+    def _batch(self):
+        with contextlib.suppress(DataError, ConfigError):
+            return "data set", next(iter(build_train_loader(self.cfg)))
+        side = self.cfg.INPUT.POSE.SIZE or min(self.benchmark.size)
+        return "random people", [random_sample(i, side, self.model.head.num_joints) for i in range(self.cfg.SOLVER.IMS_PER_BATCH)]
+
+    def forward(self, *, flow):
+        """The total loss, with the flow on or not yet."""
+        self.model.iteration.fill_(10**9 + 1 if flow else 0)  # not one at which the nodes are placed anew
+        with torch.autocast(self.benchmark.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None):
+            return sum(self.model(self.batch).values())
+
+    def step(self, *, flow=True):
+        """Forward, backward, clipping and update."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.forward(flow=flow).backward()
+        self.clip()
+        self.optimizer.step()
+
+    def residuals(self):
+        """The arguments of every call of the likelihood in one step: (residuals, sigma, preset_only)."""
+        density, calls = self.model.criterion.density, []
+        original = density.nll
+
+        def record(e, sigma, *, preset_only=False):
+            calls.append((e.detach(), sigma.detach(), preset_only))
+            return original(e, sigma, preset_only=preset_only)
+
+        density.nll = record
+        try:
+            self.forward(flow=True)
+        finally:
+            del density.nll
+        return calls
+
+    def measure(self, rounds):
+        """See :meth:`Benchmark.training`."""
+        model, density = self.model, self.model.criterion.density
+        model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0  # the weights that are measured stay those that were loaded
+        self.step()
+        density.refresh(density.TRAINING_TOLERANCE)
+        nodes = len(density.cubature.nodes()[0])
+        calls = [(e.requires_grad_(), sigma.requires_grad_(), preset) for e, sigma, preset in self.residuals()]
+
+        def likelihood():
+            loss = sum(density.nll(e, sigma, preset_only=preset).sum() for e, sigma, preset in calls)
+            if loss.requires_grad:
+                loss.backward()
+
+        try:
+            parts = self.benchmark.time(
+                {
+                    "step": self.step,
+                    "preset_step": lambda: self.step(flow=False),
+                    "forward": lambda: self.forward(flow=True),
+                    "likelihood": likelihood,
+                    "refresh": lambda: density.refresh(density.TRAINING_TOLERANCE),
+                    "optimizer": lambda: (self.clip(), self.optimizer.step()),
+                },
+                rounds,
+            )
+        finally:
+            model.eval()
+            prepare(model)
+        return self._report(parts, calls, nodes)
+
+    def _report(self, parts, calls, nodes):
+        step, every = parts["step"], self.model.criterion.REFRESH_EVERY
+        own = parts["likelihood"] + parts["refresh"] / every
+        shares = {
+            "forward": parts["forward"] / step,
+            "backward": max(0.0, step - parts["forward"] - parts["optimizer"]) / step,
+            "optimizer": parts["optimizer"] / step,
+            "density": own / step,
+        }
+        return {
+            "ms": {**parts, "density": own},
+            "shares": shares,
+            "flow_step_over_preset_step": step / parts["preset_step"],
+            "data": self.source,
+            "images": len(self.batch),
+            "residuals": sum(len(e.reshape(-1, 2)) for e, _, preset in calls if not preset),
+            "nodes": nodes,
+        }
+
+
+def random_sample(number, side, num_joints, people=3):
+    """A training sample of noise with people anywhere."""
+    generator = torch.Generator().manual_seed(number)
+    corner = torch.rand(people, 2, generator=generator) * side * 0.5
+    boxes = torch.cat([corner, corner + side * (0.2 + 0.3 * torch.rand(people, 2, generator=generator))], 1)
+    share = torch.rand(people, num_joints, 2, generator=generator)
+    joints = boxes[:, None, :2] * (1 - share) + boxes[:, None, 2:] * share
+    truth = Instances((side, side))
+    truth.gt_boxes, truth.gt_classes = Boxes(boxes), torch.zeros(people, dtype=torch.int64)
+    truth.gt_area = 0.5 * truth.gt_boxes.area()
+    truth.gt_keypoints = Keypoints(torch.cat([joints, torch.full((people, num_joints, 1), 2.0)], 2))
+    image = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
+    return {"image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}", "image_id": number}

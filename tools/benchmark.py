@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Measure a config: parameters, FLOPs, and the median time of its parts.
+
+    python tools/benchmark.py --config-file configs/quickstart.yaml --size 192 --people 1,10,100
+    python tools/benchmark.py --config-file C --parts inference,people --output bench.json MODEL.WEIGHTS model_final.pth
+"""
+
+import argparse
+
+from rle_onestage.engine.benchmark_report import run
+from rle_onestage.errors import exits_with_sentence
+
+
+@exits_with_sentence
+def main():
+    """Parse and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--size", default="", help="height,width or side of the input; INPUT.POSE.SIZE or 640 unless given")
+    parser.add_argument("--batch", type=int, default=1, help="images at inference")
+    parser.add_argument("--people", default="1,10,100", help="numbers of people to decode")
+    parser.add_argument("--parts", default="inference,people,loader,training,evaluation", help="what to measure")
+    parser.add_argument("--rounds", type=int, default=50, help="repetitions, of which the median is shown (decode: 200)")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them")
+    parser.add_argument("--output", default="", metavar="FILE.json")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config options")
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
