@@ -91,6 +91,16 @@ def test_other_forms_train(form, assign):
     assert len(model([make_input(2, [])])) == 1
 
 
+@torch.no_grad()
+def test_box_sigmas_grow_with_the_box_after_refinement_too():
+    model = make_model("fcos", "MODEL.RLE_ONESTAGE.SIGMA.FORM", "box", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0").eval()
+    spreads = []
+    for bias in (2.0, 6.0):
+        model.head.box.bias[:4] = bias
+        spreads.append(model([make_input(0, [])])[0]["instances"].pred_keypoint_sigmas.mean())
+    assert spreads[1] > 2 * spreads[0]
+
+
 def test_bfloat16_keeps_poses_and_likelihood_in_float32():
     model = make_model("fcos")
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -99,8 +99,9 @@ class RLEOneStage(nn.Module):
         poses, embedding = self.head.project(dense, candidates, locations)
         if self.refinement is not None:
             sampled = self.refinement.features(features[self.refine_feature])
+            boxes = self.head.boxes(dense, candidates, locations)
             for _ in range(self.refine_steps):
-                poses = self.refinement(sampled, candidates.image, embedding, poses)
+                poses = self.refinement(sampled, candidates.image, embedding, poses, boxes)
         return self.decoder(dense, poses, candidates, score, locations)
 
     def _losses(self, features: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
@@ -111,7 +112,7 @@ class RLEOneStage(nn.Module):
         person = dense.person[pairs.candidates.image, pairs.candidates.location]
         assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
         sampled = None if self.refinement is None else self.refinement.features(features[self.refine_feature])
-        refined, denoised = self._refine(sampled, coarse, embedding, pairs, assignment, targets)
+        refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets)
         self.decoder.count_areas(targets.area[targets.valid], targets.boxes[targets.valid])
         heat = None if sampled is None else sampled[1]
         predictions = Predictions(dense, coarse, refined, denoised, heat)
@@ -119,8 +120,8 @@ class RLEOneStage(nn.Module):
         self.iteration += 1
         return self._touch(losses, features)
 
-    def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, pairs: Pairs,
-                assignment: Assignment, targets: Targets) -> tuple[list[Stage], Stage | None]:
+    def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
+                pairs: Pairs, assignment: Assignment, targets: Targets) -> tuple[list[Stage], Stage | None]:
         """The refined stages of each person's best candidates, and the pass from noisy true joints of the best one."""
         if self.refinement is None:
             return [], None
@@ -129,7 +130,7 @@ class RLEOneStage(nn.Module):
         index = (matched & (assignment.rank < self.refine_per_person)).nonzero()[:, 0]
         poses, stages = Poses(*(field[index] for field in coarse)), []
         for _ in range(self.refine_steps):
-            poses = self.refinement(sampled, image[index], embedding[index], poses)
+            poses = self.refinement(sampled, image[index], embedding[index], poses, boxes[index])
             stages.append(Stage(poses, index))
         if not self.refine_noise:
             return stages, None
@@ -138,7 +139,7 @@ class RLEOneStage(nn.Module):
         noise = joint_noise(truth, self.iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
         index = index.repeat(self.refine_draws)
         start = Poses((truth + noise).flatten(0, 1), coarse.sigma[index], coarse.presence[index])
-        return stages, Stage(self.refinement(sampled, image[index], embedding[index], start), index)
+        return stages, Stage(self.refinement(sampled, image[index], embedding[index], start, boxes[index]), index)
 
     def _touch(self, losses: dict[str, Tensor], features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give every parameter a gradient, 0 where this batch or phase has no use for it: DDP and clipping want one."""

@@ -109,12 +109,12 @@ class JointRefinement(nn.Module):
         return self.local(shared), self.heat(shared).float()
 
     def forward(self, maps: tuple[Tensor, Tensor], image: Tensor, embedding: Tensor, poses: Poses,
-                unit: Tensor | None = None) -> Poses:
+                boxes: Tensor) -> Poses:
         """One pass.
 
         Args:
             maps: from :meth:`features`. image: (P,) int64. embedding: (P, C).
-            poses: to start from. unit: (P,) pixels of sigma where it is relative to the box.
+            poses: to start from. boxes: (P, 4) in pixels, for a sigma relative to the box.
         """
         start = poses.mu.detach()
         feature, heat = maps
@@ -130,7 +130,7 @@ class JointRefinement(nn.Module):
             stride = start.new_full((len(start),), float(self.stride))
             return Poses(
                 mu=start + out[..., :2] * reach,
-                sigma=self.sigma_codec.decode(out[..., 2:], stride if unit is None else unit),
+                sigma=self.sigma_codec.decode(out[..., 2:], self.sigma_codec.unit(stride, boxes)),
                 presence=poses.presence,
             )
 
