@@ -136,11 +136,13 @@ def _labels(record, num_joints):
     people = [a for a in record["annotations"] if not a.get("iscrowd")]
     crowds = [a for a in record["annotations"] if a.get("iscrowd")]
     truth = Instances(size)
-    truth.gt_boxes, ignore_boxes = (
-        Boxes(torch.tensor([BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS) for a in some]).reshape(-1, 4))
-        for some in (people, crowds)
-    )
+    truth.gt_boxes = Boxes(torch.tensor([_corners(a) for a in people]).reshape(-1, 4))
+    ignore_boxes = Boxes(torch.tensor([_corners(a) for a in crowds]).reshape(-1, 4))
     keypoints = torch.tensor([a["keypoints"] for a in people], dtype=torch.float32)
     truth.gt_keypoints = Keypoints(keypoints.reshape(-1, num_joints, 3))
     truth.gt_area = torch.tensor([a["area"] for a in people], dtype=torch.float32)
     return {"image": torch.empty(3, *size), "instances": truth, "ignore_boxes": ignore_boxes}
+
+
+def _corners(annotation):
+    return BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYXY_ABS)

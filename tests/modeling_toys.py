@@ -50,7 +50,8 @@ def trained_density(sampler, *, steps=150, hidden=16, preset="laplace", name="rl
 
 def skewed(count):
     """Residuals of a law with a heavy side and a hard one, off the origin: variance 0.5 in x, 0.125 in y."""
-    return torch.distributions.Gamma(2.0, 2.0).sample((count, 2)) * torch.tensor([1.0, -0.5]) + torch.tensor([-0.6, 0.3])
+    e = torch.distributions.Gamma(2.0, 2.0).sample((count, 2))
+    return e * torch.tensor([1.0, -0.5]) + torch.tensor([-0.6, 0.3])
 
 
 def grid_integral(log_f, *, half=40.0, count=700):

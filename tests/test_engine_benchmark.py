@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from modeling_toys import TINY
+
 from rle_onestage.engine import benchmark
 from rle_onestage.engine.benchmark import Benchmark, alternate
 from rle_onestage.engine.benchmark_report import run

@@ -84,7 +84,8 @@ def test_every_density_trains(density, style):
 @pytest.mark.parametrize("assign", ["dynamic", "center"])
 def test_other_forms_train(form, assign):
     options = ["MODEL.RLE_ONESTAGE.SIGMA.FORM", form, "MODEL.RLE_ONESTAGE.ASSIGN.NAME", assign]
-    options += ["MODEL.RLE_ONESTAGE.HEAD.QUALITY", "False", "MODEL.RLE_ONESTAGE.REFINE.STEPS", "2" if form == "box" else "0"]
+    options += ["MODEL.RLE_ONESTAGE.HEAD.QUALITY", "False"]
+    options += ["MODEL.RLE_ONESTAGE.REFINE.STEPS", "2" if form == "box" else "0"]
     model = make_model("fcos", *options)
     check_step(model, [make_input(0, [(*PERSON, 17)], crowds=[(0, 0, 20, 20)]), make_input(1, [])])
     model.eval()
@@ -93,7 +94,8 @@ def test_other_forms_train(form, assign):
 
 @torch.no_grad()
 def test_box_sigmas_grow_with_the_box_after_refinement_too():
-    model = make_model("fcos", "MODEL.RLE_ONESTAGE.SIGMA.FORM", "box", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0").eval()
+    options = ["MODEL.RLE_ONESTAGE.SIGMA.FORM", "box", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
+    model = make_model("fcos", *options).eval()
     spreads = []
     for bias in (2.0, 6.0):
         model.head.box.bias[:4] = bias

@@ -23,8 +23,9 @@ def test_pairwise_equals_pycocotools():
         keypoints[0, 2] = 2
         truth["annotations"].append(
             {
-                "id": number, "image_id": 1, "category_id": 1, "bbox": [10, 10, 80, 60], "area": float(rng.uniform(500, 4000)),
-                "iscrowd": 0, "num_keypoints": int((keypoints[:, 2] > 0).sum()), "keypoints": keypoints.flatten().tolist(),
+                "id": number, "image_id": 1, "category_id": 1, "bbox": [10, 10, 80, 60], "iscrowd": 0,
+                "area": float(rng.uniform(500, 4000)), "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+                "keypoints": keypoints.flatten().tolist(),
             }
         )  # fmt: skip
     results = []

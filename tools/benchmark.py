@@ -16,11 +16,11 @@ def main():
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--size", default="", help="height,width or side of the input; INPUT.POSE.SIZE or 640 unless given")
+    parser.add_argument("--size", default="", help="height,width or side; INPUT.POSE.SIZE or 640 unless given")
     parser.add_argument("--batch", type=int, default=1, help="images at inference")
     parser.add_argument("--people", default="1,10,100", help="numbers of people to decode")
     parser.add_argument("--parts", default="inference,people,loader,training,evaluation", help="what to measure")
-    parser.add_argument("--rounds", type=int, default=50, help="repetitions, of which the median is shown (decode: 200)")
+    parser.add_argument("--rounds", type=int, default=50, help="of which the median is shown (decode: 200)")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them")
     parser.add_argument("--output", default="", metavar="FILE.json")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config options")

@@ -145,13 +145,15 @@ class Benchmark:
         cells = (torch.arange(0, height, 2)[:, None] * width + torch.arange(0, width, 2)).flatten()
         limit = min(len(cells), self.model.decoder.topk, self.model.decoder.max_people)
         if number > limit:
-            raise ConfigError(f"--people {number} is more than the {limit} that fit; raise --size or MODEL.RLE_ONESTAGE.TEST.TOPK")
+            raise ConfigError(
+                f"--people {number} is more than the {limit} that fit; raise --size or MODEL.RLE_ONESTAGE.TEST.TOPK"
+            )
         person = torch.full((1, count), -9.0, device=self.device)
         person += 0.01 * torch.rand(1, count, device=self.device)
         person[0, cells[torch.linspace(0, len(cells) - 1, number).round().long()]] = 9.0
         return DenseOutputs(
             person=person,
-            quality=torch.full((1, count), 5.0, device=self.device) if self.model.head.has_quality else person.new_zeros(0),
+            quality=torch.full_like(person, 5.0) if self.model.head.has_quality else person.new_zeros(0),
             box=torch.full((1, count, 4), 0.9, device=self.device),
             embedding=torch.randn(1, count, self.model.head.offset.in_features, device=self.device),
         )
@@ -186,8 +188,9 @@ class Benchmark:
     def training(self, rounds=10):
         """Milliseconds of a training step after the flow's warm-up, and the shares of its parts.
 
-        "density" is flow, likelihood and normaliser, forward and backward, measured by themselves on the step's residuals,
-        with the share of a step in placing the nodes. "preset_step" is a step with the preset alone, in alternation.
+        "density" is flow, likelihood and normaliser, forward and backward, measured by themselves on the step's
+        residuals, with the share of a step in placing the nodes. "preset_step" is a step with the preset alone, in
+        alternation.
         """
         return TrainingStep(self).measure(rounds)
 
@@ -207,12 +210,14 @@ class TrainingStep:
         with contextlib.suppress(DataError, ConfigError):
             return "data set", next(iter(build_train_loader(self.cfg)))
         side = self.cfg.INPUT.POSE.SIZE or min(self.benchmark.size)
-        return "random people", [random_sample(i, side, self.model.head.num_joints) for i in range(self.cfg.SOLVER.IMS_PER_BATCH)]
+        joints, images = self.model.head.num_joints, self.cfg.SOLVER.IMS_PER_BATCH
+        return "random people", [random_sample(i, side, joints) for i in range(images)]
 
     def forward(self, *, flow):
         """The total loss, with the flow on or not yet."""
         self.model.iteration.fill_(10**9 + 1 if flow else 0)  # not one at which the nodes are placed anew
-        with torch.autocast(self.benchmark.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None):
+        kind, enabled = self.benchmark.device.type, self.dtype is not None
+        with torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
             return sum(self.model(self.batch).values())
 
     def step(self, *, flow=True):
@@ -303,4 +308,7 @@ def random_sample(number, side, num_joints, people=3):
     truth.gt_area = 0.5 * truth.gt_boxes.area()
     truth.gt_keypoints = Keypoints(torch.cat([joints, torch.full((people, num_joints, 1), 2.0)], 2))
     image = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
-    return {"image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}", "image_id": number}
+    return {
+        "image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}",
+        "image_id": number,
+    }  # fmt: skip

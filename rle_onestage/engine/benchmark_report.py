@@ -34,7 +34,8 @@ def run(args):
     benchmark = Benchmark(cfg, size=_size(args.size, cfg), batch=args.batch, rounds=args.rounds)
     report = {
         "config": args.config_file, "size": list(benchmark.size), "batch": args.batch, "device": str(benchmark.device),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
         "parameters_M": benchmark.parameters(), "gflops": benchmark.flops(),
     }  # fmt: skip
     measures = {
@@ -92,9 +93,11 @@ def _write(path, report):
 
 def format_report(report):
     """A table for people."""
+    height, width = report["size"]
+    millions = report["parameters_M"]
     rows = [
-        ("input", f"{report['batch']} x {report['size'][0]} x {report['size'][1]}, {report['device']}, {report['threads']} threads"),
-        ("parameters", f"{report['parameters_M']['all']:.3f} M ({report['parameters_M']['inference']:.3f} M at inference)"),
+        ("input", f"{report['batch']} x {height} x {width}, {report['device']}, {report['threads']} threads"),
+        ("parameters", f"{millions['all']:.3f} M ({millions['inference']:.3f} M at inference)"),
         ("FLOPs", f"{report['gflops']['total']:.2f} G (2 for a multiply-add), from pixels to people"),
     ]
     rows += [(name, f"{ms:.2f} ms") for name, ms in report.get("inference", {}).items()]
@@ -118,7 +121,8 @@ def _training_rows(training):
         *((f"- {name}", f"{100 * shares[name]:.1f} %") for name in ("forward", "backward", "optimizer")),
         (
             "- flow, likelihood, normaliser",
-            f"{100 * shares['density']:.1f} % ({ms['density']:.1f} ms, {training['residuals']} labels, {training['nodes']} nodes)",
+            f"{100 * shares['density']:.1f} % ({ms['density']:.1f} ms, {training['residuals']} labels, "
+            f"{training['nodes']} nodes)",
         ),
         ("step with flow / preset alone", f"{training['flow_step_over_preset_step']:.3f}"),
     ]
