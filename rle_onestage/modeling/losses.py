@@ -19,14 +19,6 @@ def varifocal_loss(logits: Tensor, target: Tensor, *, alpha: float = 0.75, gamma
     return weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def focal_loss(logits: Tensor, target: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Lin et al., "Focal loss for dense object detection", ICCV 2017; ``target`` 0 or 1. Not reduced."""
-    probability = torch.sigmoid(logits)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    p_true = probability * target + (1 - probability) * (1 - target)
-    return (alpha * target + (1 - alpha) * (1 - target)) * (1 - p_true).pow(gamma) * cross_entropy
-
-
 def paired_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU (Rezatofighi et al., CVPR 2019) of boxes (..., 4) with boxes (..., 4), broadcast."""
     low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
