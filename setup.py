@@ -25,7 +25,7 @@ def package_version():
     raise RuntimeError("rle_onestage/__init__.py has no __version__")
 
 
-TEST = ["pytest>=7"]
+TEST = ["pytest>=7", "scipy>=1.10"]
 EVAL = ["faster-coco-eval>=1.6"]
 
 setup(
@@ -37,21 +37,18 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["rle_onestage", "rle_onestage.*"]),
     python_requires=">=3.10",
+    # What the package itself imports; Detectron2 brings fvcore, iopath, yacs and tensorboard.
     install_requires=[
         # torch.load of checkpoints relies on weights_only, autocast and GradScaler on torch.amp.
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "numpy>=1.24",
-        "scipy>=1.10",
         "Pillow>=9.1",
-        "timm>=1.0",
+        "matplotlib",
         "pycocotools>=2.0.6",
-        "fvcore>=0.1.5,<0.1.6",
-        "iopath>=0.1.7,<0.1.10",
-        "yacs>=0.1.8",
         "PyYAML>=5.4",
         "tabulate",
-        "tensorboard",
+        "timm>=1.0",
         "tqdm>=4.60",
     ],
     extras_require={

@@ -1,5 +1,6 @@
 """The set-up: patching and packing Detectron2, the choice of constraints, the stamp, the Makefile's switches."""
 
+import ast
 import email
 import importlib.metadata
 import os
@@ -18,6 +19,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 import install  # noqa: E402
 import install_detectron2 as builder  # noqa: E402
 
+# Modules whose distribution has another name.
+DISTRIBUTIONS = {"PIL": "Pillow", "yaml": "PyYAML"}
 # A source tree in small, with exactly what the patches look for.
 SAMPLE = {
     "detectron2/__init__.py": '__version__ = "0.5"\n',
@@ -233,6 +236,23 @@ def test_import_says_in_one_line_what_is_missing(missing, remedy):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and last.startswith("ImportError: rle_onestage needs") and remedy in last
+
+
+def test_requirements_are_what_the_package_imports():
+    """Both ways; Detectron2 and OpenCV have their own rules, faster-coco-eval is an extra."""
+    imported = set()
+    for path in (ROOT / "rle_onestage").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    own_rules = {"rle_onestage", "detectron2", "cv2", "faster_coco_eval"}
+    needed = {DISTRIBUTIONS.get(name, name) for name in imported - set(sys.stdlib_module_names) - own_rules}
+    source = (ROOT / "setup.py").read_text(encoding="utf-8")
+    listed = source[source.index("install_requires=[") : source.index("extras_require=")]
+    # torchvision is what torch must match, and what Detectron2 imports.
+    assert needed == {re.match(r"[\w-]+", name).group() for name in re.findall(r'"([^"]+)",', listed)} - {"torchvision"}
 
 
 def test_setup_names_no_detectron2_and_the_versions_agree():
