@@ -59,7 +59,8 @@ def test_nothing_is_drawn_for_people_below_the_threshold_or_absent_joints(people
 
 @pytest.mark.parametrize("shift", [-500.0, 90.0, 15000.0])
 def test_people_at_and_beyond_the_border(shift):
-    draw_people(grey(), arm(shift=shift), ARM, draw_sigma=True, draw_boxes=True)
+    drawn = draw_people(grey(), arm(shift=shift), ARM, draw_sigma=True, draw_boxes=True)
+    assert drawn.shape == grey().shape and drawn.dtype == np.uint8
 
 
 def test_options_change_the_picture_and_scale_its_size():
@@ -93,6 +94,7 @@ def test_contact_sheet_and_side_by_side():
 def test_a_tag_larger_than_the_image_is_cut():
     tiny = np.zeros((6, 8, 3), np.uint8)
     draw_tag(tiny, "a long text", (50, -20), 20)
+    assert tiny.any()  # what fits of it is there
 
 
 def test_results_and_labels_come_back_as_instances():
