@@ -62,7 +62,7 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
         # Both evaluators write into the dicts (never into the lists in them).
         truth.dataset = {**dataset, "annotations": [dict(a) for a in dataset["annotations"]]}
         truth.createIndex()
-        evaluation = eval_class(truth, _load(truth, coco_class, results), iou_type)
+        evaluation = eval_class(truth, load_results(truth, coco_class, results), iou_type)
         evaluation.params.imgIds = sorted(truth.getImgIds())
         evaluation.params.catIds = sorted(truth.getCatIds())
         if iou_type == "keypoints":
@@ -75,7 +75,8 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
     )
 
 
-def _load(truth, coco_class, results):
+def load_results(truth, coco_class, results):
+    """Results as an object of ``coco_class`` over the images of ``truth``, also where there are none."""
     if results:
         return truth.loadRes([{key: r[key] for key in _SCORED if key in r} for r in results])
     # loadRes looks at the first result; without any, the detections are an empty set over the same images.

@@ -1,0 +1,200 @@
+"""How well scores rank: AP of the same detections under different scores, with bootstrap intervals over images."""
+
+import contextlib
+import io
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from .figures import load_results
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0.0, 1.0, 101)
+# A score matters up to its order, so only ratios of the powers count: the person's is 1, or 0.
+QUALITY_POWERS = (0.0, 0.5, 1.0, 2.0)
+OKS_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
+class _Image(NamedTuple):
+    """The detections of one image and what COCO would match them with."""
+
+    rows: np.ndarray  # (D,) places in the list of results
+    similarity: np.ndarray  # (D, M) OKS
+    ignored: np.ndarray  # (M,) bool: people without joints, and crowds
+    crowd: np.ndarray  # (M,) bool: may be matched many times
+
+
+class Ranked(NamedTuple):
+    """Detections in the order of a score, best first, as COCO's matching marks them."""
+
+    image: np.ndarray  # (D,) index of the image
+    right: np.ndarray  # (T, D) bool: matched to a person, at each OKS threshold
+    wrong: np.ndarray  # (T, D) bool: matched to nobody
+
+
+class Ranking:
+    """Detections whose OKS with the labels is known, to be ranked by any score.
+
+    What ``pycocotools`` computes for keypoints over all areas; the OKS is computed once, only the matching depends on
+    the score.
+
+    Args:
+        truth: a :class:`~.ground_truth.GroundTruth`.
+        results: list of COCO results of its images.
+        sigmas: OKS sigmas (K,).
+        max_people: results per image that count, best first (COCO: 20).
+    """
+
+    def __init__(self, truth, results, sigmas, *, max_people=20):
+        self.max_people, self.count = max_people, len(results)
+        with contextlib.redirect_stdout(io.StringIO()):
+            labels = COCO()
+            labels.dataset = {**truth.dataset, "annotations": [dict(a) for a in truth.dataset["annotations"]]}
+            labels.createIndex()
+            evaluation = COCOeval(labels, load_results(labels, COCO, results), "keypoints")
+            params = evaluation.params
+            params.imgIds, params.catIds = sorted(labels.getImgIds()), [truth.category_id]
+            params.kpt_oks_sigmas = np.asarray(sigmas, dtype=float)
+            params.maxDets, params.iouThrs = [max(len(results), 1)], THRESHOLDS[:1]
+            params.areaRng, params.areaRngLbl = [[0, 1e10]], ["all"]
+            evaluation.evaluate()
+        self.image_ids = params.imgIds
+        self.images = [self._image(evaluation, (i, truth.category_id)) for i in self.image_ids]
+        self.people = np.array([np.sum(~image.ignored) for image in self.images], dtype=float)  # (I,)
+
+    @staticmethod
+    def _image(evaluation, key):
+        people, found = evaluation._gts.get(key, []), evaluation._dts.get(key, [])
+        # COCO orders a picture's detections by score before it computes their OKS, and numbers results from 1.
+        found = [found[i] for i in np.argsort([-d["score"] for d in found], kind="mergesort")]
+        ignored = np.array([bool(p["ignore"]) for p in people], dtype=bool)
+        order = np.argsort(ignored, kind="mergesort")  # people who count come first
+        similarity = np.array(evaluation.ious[key], dtype=float).reshape(len(found), len(people))
+        crowd = np.array([bool(p["iscrowd"]) for p in people], dtype=bool)
+        rows = np.array([d["id"] - 1 for d in found], dtype=int)
+        return _Image(rows, similarity[:, order], ignored[order], crowd[order])
+
+    def rank(self, scores):
+        """Match anew in the order of other scores.
+
+        Args:
+            scores: (N,), one for each result.
+
+        Returns:
+            :class:`Ranked`.
+        """
+        index, rows, right, wrong = [], [], [], []
+        for number, image in enumerate(self.images):
+            order = np.argsort(-scores[image.rows], kind="mergesort")[: self.max_people]
+            matched, ignored = _match(image.similarity[order], image.ignored, image.crowd)
+            index.append(np.full(len(order), number))
+            rows.append(image.rows[order])
+            right.append(matched & ~ignored)
+            wrong.append(~matched)
+        order = np.argsort(-scores[np.concatenate(rows)], kind="mergesort")
+        right, wrong = (np.concatenate(part, 1)[:, order] for part in (right, wrong))
+        return Ranked(np.concatenate(index)[order], right, wrong)
+
+    def average_precision(self, ranked, weights=None):
+        """AP in percent; NaN without people.
+
+        Args:
+            ranked: from :meth:`rank`.
+            weights: (I,) how often each image counts; None: once.
+        """
+        weights = np.ones(len(self.images)) if weights is None else np.asarray(weights, dtype=float)
+        people = weights @ self.people
+        if not people:
+            return float("nan")
+        weight = weights[ranked.image]
+        right, wrong = (np.cumsum(part * weight, 1) for part in (ranked.right, ranked.wrong))
+        recall, precision = right / people, right / np.maximum(right + wrong, np.spacing(1))
+        precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+        precision = np.concatenate([precision, np.zeros((len(precision), 1))], 1)
+        return 100.0 * float(np.mean([p[np.searchsorted(r, RECALLS)] for r, p in zip(recall, precision)]))
+
+
+def _match(similarity, ignored, crowd):
+    """COCO's matching: each detection, best first, takes the most similar person that is left at each threshold.
+
+    Args:
+        similarity: (D, M). ignored, crowd: (M,), ignored people last.
+
+    Returns:
+        (T, D) bool whether matched, and whether with an ignored person.
+    """
+    matched = np.zeros((len(THRESHOLDS), len(similarity)), dtype=bool)
+    with_ignored = matched.copy()
+    free = np.ones((len(THRESHOLDS), len(ignored)), dtype=bool)
+    for d, row in enumerate(similarity):
+        if not row.size or row.max() < THRESHOLDS[0]:
+            continue
+        able = free & (row >= THRESHOLDS[:, None])  # (T, M)
+        counted = able & ~ignored
+        able = np.where(counted.any(1, keepdims=True), counted, able)
+        # Of equals COCO takes the last.
+        best = len(row) - 1 - np.where(able, row, -1.0)[:, ::-1].argmax(1)
+        matched[:, d] = able.any(1)
+        with_ignored[:, d] = matched[:, d] & ignored[best]
+        free[matched[:, d], best[matched[:, d]]] = False
+        free |= crowd
+    return matched, with_ignored
+
+
+def powered(factors, powers):
+    """Scores (N,): the product of factors (N, 3) to their powers (3,), as the decoder computes them."""
+    return np.prod(np.asarray(factors, dtype=float) ** np.asarray(powers, dtype=float), -1)
+
+
+def choose_powers(ranking, factors, *, start=(1.0, 1.0, 1.0)):
+    """The powers of person probability, quality and expected OKS with the best AP, from a small grid.
+
+    Args:
+        ranking: a :class:`Ranking` of N results. factors: (N, 3). start: kept unless others are better.
+
+    Returns:
+        (powers (3,), list of (powers, AP) of all that were tried, best first).
+    """
+    has_quality = bool(np.ptp(factors[:, 1]) > 0) if len(factors) else False
+    qualities = QUALITY_POWERS if has_quality else (0.0,)
+    tried = [tuple(map(float, start))]
+    tried += [(1.0, q, c) for q in qualities for c in OKS_POWERS] + [(0.0, q, 1.0) for q in qualities]
+    scored = [(p, ranking.average_precision(ranking.rank(powered(factors, p)))) for p in dict.fromkeys(tried)]
+    # A stable sort: the powers in use come before others that are no better.
+    scored.sort(key=lambda pair: -np.nan_to_num(pair[1], nan=-1.0))
+    return scored[0][0], scored
+
+
+def compare_scores(ranking, scores, *, baseline, resamples=500, seed=0):
+    """AP of the same detections under several scores, and differences from one of them.
+
+    The interval is the percentile bootstrap's: images are drawn with replacement, the same ones for all scores.
+
+    Args:
+        ranking: a :class:`Ranking`. scores: dict name -> (N,). baseline: one of the names.
+        resamples: of the images. seed: of the draws.
+
+    Returns:
+        dict name -> dict of ``AP``, ``AP_interval`` and ``difference``, ``difference_interval`` (from the baseline),
+        in percent; intervals hold 95 %.
+    """
+    rng, images = np.random.default_rng(seed), len(ranking.images)
+    draws = rng.multinomial(images, np.full(images, 1 / max(images, 1)), size=resamples) if images else np.zeros((1, 0))
+    table, ranked = {}, {name: ranking.rank(np.asarray(values)) for name, values in scores.items()}
+    drawn = {name: np.array([ranking.average_precision(r, w) for w in draws]) for name, r in ranked.items()}
+    full = {name: ranking.average_precision(r) for name, r in ranked.items()}
+    for name in scores:
+        table[name] = {
+            "AP": full[name],
+            "AP_interval": _interval(drawn[name]),
+            "difference": full[name] - full[baseline],
+            "difference_interval": _interval(drawn[name] - drawn[baseline]),
+        }
+    return table
+
+
+def _interval(values):
+    values = values[np.isfinite(values)]
+    return np.percentile(values, [2.5, 97.5]).tolist() if values.size else [float("nan")] * 2
