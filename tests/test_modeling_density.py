@@ -141,21 +141,21 @@ def test_reported_mean_and_spread_are_those_of_samples(trained):
     chosen = torch.multinomial(mass, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
     samples = nodes[chosen]
     decoder = Decoder(
-        sigmas=[0.05], topk=1, score_thresh=0, max_people=1, box_nms=1, oks_nms=1, use_peaks=False,
+        sigmas=[0.05], group=[0], topk=1, score_thresh=0, max_people=1, box_nms=1, oks_nms=1, use_peaks=False,
         person_power=1, quality_power=0, oks_power=1,
     )  # fmt: skip
     decoder.set_density(trained)
-    assert torch.allclose(decoder.mean.double(), samples.mean(0), atol=0.01)
-    assert torch.allclose(decoder.std.double(), samples.std(0), rtol=0.02)
+    assert torch.allclose(decoder.mean[0].double(), samples.mean(0), atol=0.01)
+    assert torch.allclose(decoder.std[0].double(), samples.std(0), rtol=0.02)
     # And near those of the law it was trained on: standard deviations of 0.707 and 0.354.
-    assert torch.allclose(decoder.std, torch.tensor([0.5, 0.125]).sqrt(), rtol=0.2)
+    assert torch.allclose(decoder.std[0], torch.tensor([0.5, 0.125]).sqrt(), rtol=0.2)
     assert decoder.weights.sum().item() == pytest.approx(1, abs=1e-5)
-    assert torch.allclose(decoder.weights @ decoder.nodes, torch.zeros(2), atol=1e-4)
+    assert torch.allclose(decoder.weights[0] @ decoder.nodes[0], torch.zeros(2), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["laplace", "gaussian", "l2", "rle"])
 def test_presets_have_unit_variance_and_rle_starts_without_bias(name):
-    nodes, weights, mean, std = build_density(name).table()
+    nodes, weights, mean, std = (table[0] for table in build_density(name).table())
     assert torch.allclose(mean, torch.zeros(2), atol=1e-3)
     if name != "rle":
         assert torch.allclose(std, torch.ones(2), atol=2e-3)
@@ -186,7 +186,7 @@ def test_fixed_sigma_follows_the_residuals():
     density = build_density("l1")
     for _ in range(800):
         density.fit(3 * torch.ones(10, 2))
-    assert density.table()[3].tolist() == pytest.approx([3, 3], rel=0.01)
+    assert density.table()[3][0].tolist() == pytest.approx([3, 3], rel=0.01)
     learned = build_density("laplace")
     learned.fit(3 * torch.ones(10, 2))
     assert learned.fitted == 1

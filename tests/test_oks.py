@@ -59,7 +59,7 @@ def test_people_without_labels_and_without_area():
 
 
 def expected_by_table(density, ratios):
-    nodes, weights, mean, _ = density.table()
+    nodes, weights, mean, _ = (table[0] for table in density.table())
     spread = torch.stack([ratios, ratios], -1)[:, None]  # (n, 1 joint, 2), with k = 1 and area = 1
     return expected_joint_oks(spread, torch.ones(len(ratios)), torch.tensor([0.5]), nodes - mean, weights)[:, 0]
 
@@ -91,7 +91,7 @@ def test_table_of_a_trained_density_equals_samples():
 
 
 def test_each_axis_and_joint_has_its_own_spread():
-    nodes, weights = build_density("gaussian").nodes()
+    nodes, weights = (table[0] for table in build_density("gaussian").nodes())
     spread = torch.tensor([[[2.0, 4.0], [1.0, 1.0]]])
     sigmas = torch.tensor([0.05, 0.1])
     together = expected_joint_oks(spread, torch.tensor([400.0]), sigmas, nodes, weights)

@@ -228,13 +228,13 @@ class TrainingStep:
         self.optimizer.step()
 
     def residuals(self):
-        """The arguments of every call of the likelihood in one step: (residuals, sigma, preset_only)."""
+        """The arguments of every call of the likelihood in one step: (residuals, sigma, its options)."""
         density, calls = self.model.criterion.density, []
         original = density.nll
 
-        def record(e, sigma, *, preset_only=False):
-            calls.append((e.detach(), sigma.detach(), preset_only))
-            return original(e, sigma, preset_only=preset_only)
+        def record(e, sigma, *, joint=None, preset_only=False):
+            calls.append((e.detach(), sigma.detach(), {"joint": joint, "preset_only": preset_only}))
+            return original(e, sigma, joint=joint, preset_only=preset_only)
 
         density.nll = record
         try:
@@ -251,11 +251,11 @@ class TrainingStep:
             group["lr"] = 0.0  # the weights that are measured stay those that were loaded
         self.step()
         density.refresh(density.TRAINING_TOLERANCE)
-        nodes = len(density.cubature.nodes()[0])
-        calls = [(e.requires_grad_(), sigma.requires_grad_(), preset) for e, sigma, preset in self.residuals()]
+        nodes = density.node_count()
+        calls = [(e.requires_grad_(), sigma.requires_grad_(), options) for e, sigma, options in self.residuals()]
 
         def likelihood():
-            loss = sum(density.nll(e, sigma, preset_only=preset).sum() for e, sigma, preset in calls)
+            loss = sum(density.nll(e, sigma, **options).sum() for e, sigma, options in calls)
             if loss.requires_grad:
                 loss.backward()
 
@@ -291,7 +291,7 @@ class TrainingStep:
             "flow_step_over_preset_step": step / parts["preset_step"],
             "data": self.source,
             "images": len(self.batch),
-            "residuals": sum(len(e.reshape(-1, 2)) for e, _, preset in calls if not preset),
+            "residuals": sum(e[..., 0].numel() for e, _, options in calls if not options["preset_only"]),
             "nodes": nodes,
         }
 

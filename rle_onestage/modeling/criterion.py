@@ -138,12 +138,13 @@ class Criterion(nn.Module):
         """
         chosen = weight > 0
         residual = (people.joints[chosen] - poses.mu[chosen]) / poses.sigma[chosen]
+        joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
         preset_only = not final or iteration < self.flow_warmup
         if final:
-            self.density.fit(residual.detach())
+            self.density.fit(residual.detach(), joint)
             if not preset_only and iteration % self.REFRESH_EVERY == 0:
                 self.density.refresh(self.density.TRAINING_TOLERANCE)
-        nll = self.density.nll(residual, poses.sigma[chosen], preset_only=preset_only)
+        nll = self.density.nll(residual, poses.sigma[chosen], joint=joint, preset_only=preset_only)
         return torch.zeros_like(weight).masked_scatter(chosen, nll)
 
     def _denoising(self, poses: Poses, people: Matched) -> Tensor:

@@ -10,9 +10,11 @@ gradient.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .flow import RealNVP
 from .quadrature import Cubature, condense
@@ -50,23 +52,24 @@ class Density(nn.Module):
         # Reported standard deviation in units of the spread; 1 where sigma is learned.
         self.register_buffer("fitted", torch.ones(()))
 
-    def log_q(self, e: Tensor) -> Tensor:
-        """Log-density (...) of residuals ``e`` (..., 2)."""
+    def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
+        """Log-density (...) of residuals ``e`` (..., 2), the same for every joint."""
         return self.preset(e)
 
-    def nll(self, e: Tensor, sigma: Tensor, *, preset_only: bool = False) -> Tensor:
+    def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """Negative log-likelihood (...) in nats per joint; never clamped, and normally of either sign.
 
         Args:
             e: (..., 2) standardised residuals.
             sigma: (..., 2) spread in pixels.
+            joint: not used: one density for all joints.
             preset_only: use the preset in place of the learned density.
         """
         log_q = self.preset(e) if preset_only else self.log_q(e)
         return torch.log(sigma).sum(-1) - log_q
 
     @torch.no_grad()
-    def fit(self, e: Tensor, momentum: float = 0.01) -> None:
+    def fit(self, e: Tensor, joint: Tensor | None = None, momentum: float = 0.01) -> None:
         """Follow the size of the residuals ``e`` (n, 2), so that a fixed sigma can be reported in the end."""
         if not self.learns_sigma and e.numel():
             self.fitted.lerp_(e.square().mean().clamp(max=1e4).sqrt(), momentum)
@@ -89,19 +92,33 @@ class Density(nn.Module):
         changed.
 
         Returns:
-            Nodes (Q, 2), weights (Q,) with the sum 1, mean (2,) and standard deviation (2,) of q, in units of the
-            spread.
+            Of the G = 1 group of joints: nodes (G, Q, 2), weights (G, Q) with the sum 1, mean (G, 2) and standard
+            deviation (G, 2) of the density that is reported, in units of the spread.
         """
         e, log_weight = self.cubature.nodes()
         weight = torch.softmax(log_weight + self._log_unnormalised(e), 0)
         e = e * self.fitted
         mean = weight @ e
         std = (weight @ (e - mean).square()).sqrt()
-        return *condense(e, weight, mean, std, count), mean, std
+        nodes, weight = condense(e, weight, mean, std, count)
+        return nodes[None], weight[None], mean[None], std[None]
+
+    @torch.no_grad()
+    def reported_log_q(self, e: Tensor) -> Tensor:
+        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, 2) in units of the spread; G = 1."""
+        return self.log_q(e / self.fitted) - e.shape[-1] * torch.log(self.fitted)
 
     def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
         """The nodes and weights of :meth:`table`."""
         return self.table(count)[:2]
+
+    def joint_groups(self, joints: int) -> list[int]:
+        """Index of the group of each of so many joints: all in one."""
+        return [0] * joints
+
+    def node_count(self) -> int:
+        """Number of quadrature nodes at which a normaliser is evaluated."""
+        return len(self.cubature.nodes()[0])
 
 
 class FlowDensity(Density):
@@ -125,7 +142,7 @@ class FlowDensity(Density):
         e, log_weight = self.cubature.nodes()
         return torch.logsumexp(log_weight + self._log_unnormalised(e), 0)
 
-    def log_q(self, e: Tensor) -> Tensor:
+    def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
         """Log-density (...) of residuals ``e`` (..., 2), normalised on the present nodes."""
         if not self.residual:
             return self._log_unnormalised(e)
@@ -152,7 +169,7 @@ class ReleasedDensity(Density):
         if preset == "laplace":
             self.fitted.fill_(math.sqrt(2))  # the standard deviation of a Laplace density of scale 1
 
-    def nll(self, e: Tensor, sigma: Tensor, *, preset_only: bool = False) -> Tensor:
+    def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """The released code's sum (...); arguments as in :meth:`Density.nll`."""
         if self.preset is log_laplace:
             preset = (math.log(2) + e.abs()).sum(-1)
@@ -164,13 +181,86 @@ class ReleasedDensity(Density):
         return 2 * log_sigma + preset - 2 * self.flow.log_prob(e)
 
 
-def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64) -> Density:
+class GroupedDensity(nn.Module):
+    """One density for each group of joints, with the interface of :class:`Density`.
+
+    Args:
+        members: of the G groups. group: (K,) index of each joint's group, below G.
+    """
+
+    TRAINING_TOLERANCE = Density.TRAINING_TOLERANCE
+
+    def __init__(self, *, members: list[Density], group: list[int]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.register_buffer("group", torch.tensor(group), persistent=False)
+
+    def log_q(self, e: Tensor, joint: Tensor) -> Tensor:
+        """Log-density (...) of residuals ``e`` (..., 2) of the joints ``joint`` (...) int64."""
+        return self._by_group(lambda member, e: member.log_q(e), joint, e)
+
+    def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
+        """As :meth:`Density.nll`; ``joint`` (...) int64 is needed unless ``preset_only``."""
+        if preset_only:
+            return self.members[0].nll(e, sigma, preset_only=True)
+        return self._by_group(lambda member, e, sigma: member.nll(e, sigma), joint, e, sigma)
+
+    def _by_group(self, function: Callable[..., Tensor], joint: Tensor, *rows: Tensor) -> Tensor:
+        """``function(member, *rows of its joints)`` for every group, also one without rows: each flow has a gradient
+        in each step, as training on several processes demands."""
+        group = self.group[joint].flatten()
+        order = group.argsort(stable=True)
+        counts = torch.bincount(group, minlength=len(self.members)).tolist()
+        parts = zip(*(row.reshape(-1, row.shape[-1])[order].split(counts) for row in rows))
+        values = torch.cat([function(member, *part) for member, part in zip(self.members, parts)])
+        return values[order.argsort()].view(joint.shape)
+
+    def fit(self, e: Tensor, joint: Tensor, momentum: float = 0.01) -> None:
+        """Follow the size of the residuals ``e`` (n, 2) of the joints ``joint`` (n,) in each group."""
+        group = self.group[joint]
+        for number, member in enumerate(self.members):
+            member.fit(e[group == number], momentum=momentum)
+
+    def refresh(self, tolerance: float = 2e-4) -> None:
+        """Place the quadrature nodes of every group anew."""
+        for member in self.members:
+            member.refresh(tolerance)
+
+    @torch.no_grad()
+    def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As :meth:`Density.table`; groups with fewer nodes than others have further ones of weight 0."""
+        nodes, weights, mean, std = zip(*(member.table(count) for member in self.members))
+        most = max(weight.shape[1] for weight in weights)
+        nodes = [F.pad(node, (0, 0, 0, most - node.shape[1])) for node in nodes]
+        weights = [F.pad(weight, (0, most - weight.shape[1])) for weight in weights]
+        return torch.cat(nodes), torch.cat(weights), torch.cat(mean), torch.cat(std)
+
+    def reported_log_q(self, e: Tensor) -> Tensor:
+        """As :meth:`Density.reported_log_q`."""
+        return torch.cat([member.reported_log_q(rows[None]) for member, rows in zip(self.members, e)])
+
+    def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
+        """The nodes and weights of :meth:`table`."""
+        return self.table(count)[:2]
+
+    def joint_groups(self, joints: int) -> list[int]:
+        """Index of the group of each of the ``joints``, whose number is that of ``group``."""
+        return self.group[:joints].tolist()
+
+    def node_count(self) -> int:
+        """Number of quadrature nodes at which the normalisers are evaluated."""
+        return sum(member.node_count() for member in self.members)
+
+
+def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64,
+                  groups: Sequence[int] | None = None) -> Density | GroupedDensity:
     """Build a density by its name in the config.
 
     Args:
         name: "rle", "rle_released", "flow", "laplace", "gaussian", "l1" or "l2".
         preset: "laplace" or "gaussian", for the first two.
         couplings, hidden: size of the flow.
+        groups: (K,) index of the group of each joint, 0 to G - 1, when groups shall have densities of their own.
 
     Raises:
         KeyError: for another name.
@@ -185,6 +275,8 @@ def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hid
         "l1": lambda: Density(preset="laplace", learns_sigma=False),
         "l2": lambda: Density(preset="gaussian", learns_sigma=False),
     }
-    density = builders[name]()
+    count = 1 if groups is None else max(groups) + 1
+    members = [builders[name]() for _ in range(count)]
+    density = members[0] if count == 1 else GroupedDensity(members=members, group=list(groups))
     density.refresh()
     return density
