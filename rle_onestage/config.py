@@ -68,6 +68,8 @@ def _add_model_keys(cfg):
     m.FLOW = CN()
     m.FLOW.COUPLINGS = 6
     m.FLOW.HIDDEN = 64
+    # One flow for all joints, or one for each group of joint indices, e.g. [[0, 1, 2, 3, 4], [5, 6, ...], ...].
+    m.FLOW.GROUPS = []
     # Iterations with the preset alone: a flow that learns while residuals are still huge slows the start (DESIGN 8).
     m.FLOW.WARMUP_ITERS = 1000
 

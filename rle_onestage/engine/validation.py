@@ -5,6 +5,7 @@ import math
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.errors import ConfigError
+from rle_onestage.modeling.build import flow_groups
 
 CHOICES = {
     "MODEL.RLE_ONESTAGE.STYLE": ("fcos", "centernet"),
@@ -102,6 +103,7 @@ def _check_solver(cfg):
 
 
 def _check_keypoints(cfg):
+    flow_groups(cfg)
     joints, sigmas = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
     if len(sigmas) not in (0, joints):
         raise ConfigError(

@@ -36,6 +36,26 @@ def oks_sigmas(cfg) -> list[float]:
     return given
 
 
+def flow_groups(cfg) -> list[int] | None:
+    """Index of each joint's group from ``MODEL.RLE_ONESTAGE.FLOW.GROUPS``; None where all joints share one density.
+
+    Raises:
+        ConfigError: if not every joint is in exactly one group.
+    """
+    groups, joints = cfg.MODEL.RLE_ONESTAGE.FLOW.GROUPS, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+    if not len(groups):
+        return None
+    lists = all(isinstance(group, (list, tuple)) and group for group in groups)
+    named = [joint for group in groups for joint in group] if lists else []
+    if sorted(named, key=str) != sorted(range(joints), key=str):
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.FLOW.GROUPS is {groups}; it must be lists of joint indices in which each of 0 to "
+            f"{joints - 1} occurs once, e.g. [[0, 1, 2], [3, 4]] for five joints, or [] for one flow for all"
+        )
+    number = {joint: index for index, group in enumerate(groups) for joint in group}
+    return [number[joint] for joint in range(joints)]
+
+
 def build_assigner(cfg, sigmas: Sequence[float]):
     """The assigner of the config; ``centernet`` has one only."""
     options = cfg.MODEL.RLE_ONESTAGE
@@ -86,7 +106,8 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
     )
     density = build_density(
-        options.DENSITY, preset=options.PRESET, couplings=options.FLOW.COUPLINGS, hidden=options.FLOW.HIDDEN
+        options.DENSITY, preset=options.PRESET, couplings=options.FLOW.COUPLINGS, hidden=options.FLOW.HIDDEN,
+        groups=flow_groups(cfg),
     )
     return {
         "backbone": backbone,
@@ -99,7 +120,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
         "decoder": Decoder(
-            sigmas=sigmas, topk=test.TOPK, score_thresh=test.SCORE_THRESH, max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
+            sigmas=sigmas, group=density.joint_groups(len(sigmas)), topk=test.TOPK, score_thresh=test.SCORE_THRESH, max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
             box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS, use_peaks=options.STYLE == "centernet",
             person_power=test.PERSON_POWER, quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
         ),
