@@ -5,11 +5,10 @@ import logging
 
 import numpy as np
 import torch
-from detectron2.modeling import build_model
 
 from .data.datasets import get_skeleton
 from .data.mapper import TestResize, image_to_tensor
-from .engine.checkpoint import load_weights
+from .engine.inference import build_for_inference, prepare
 from .errors import ConfigError, DataError
 from .skeleton import COCO, SKELETONS, Skeleton, stand_in_sigmas
 
@@ -40,11 +39,15 @@ class Predictor:
         if precision not in PRECISIONS:
             raise ConfigError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
         if model is None:
-            model = _build(cfg, checkpoint or cfg.MODEL.WEIGHTS)
+            weights = checkpoint or cfg.MODEL.WEIGHTS
+            if not weights:
+                raise ConfigError(
+                    "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
+                )
+            model = build_for_inference(cfg, weights)
+        else:
+            prepare(model)
         self.model = model.eval()
-        refresh = getattr(model, "prepare_for_inference", None)
-        if refresh is not None:
-            refresh()
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.precision = precision
         self.resize = TestResize(cfg)
@@ -75,6 +78,15 @@ class Predictor:
             outputs = self.model(inputs)
         return [output["instances"].to(torch.device("cpu")) for output in outputs]
 
+    @property
+    def error_density(self):
+        """The density of a joint's error about its point, an :class:`~.error_density.ErrorDensity`.
+
+        ``half_width(0.9) * pred_keypoint_sigmas`` to each side of a point is the interval that holds the coordinate
+        with a probability of 0.9.
+        """
+        return self.model.decoder.error_density()
+
     def _input(self, image):
         check_image(image)
         tensor = image_to_tensor(self.resize(image), self.image_format)
@@ -96,20 +108,6 @@ def check_image(image):
         raise DataError(f"an image must have the shape (H, W, 3), not {image.shape}; {remedy}")
     if image.dtype != np.uint8:
         raise DataError(f"an image must be uint8 from 0 to 255, not {image.dtype}; scale and convert it first")
-
-
-def _build(cfg, weights):
-    if not weights:
-        raise ConfigError(
-            "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
-        )
-    # Pretrained weights of the backbone would be replaced at once; do not fetch them.
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
-    model = build_model(cfg)
-    load_weights(model, weights, strict=True)
-    return model
 
 
 def skeleton_for(cfg):

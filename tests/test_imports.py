@@ -14,6 +14,7 @@ ROOMS = (
     "errors",
     "skeleton",
     "oks",
+    "error_density",
     "data",
     "modeling",
     "evaluation",

@@ -155,7 +155,8 @@ def model():
     return make_model("fcos", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0").eval()
 
 
-FIELDS = {"pred_boxes", "scores", "pred_classes", "pred_keypoints", "pred_keypoint_sigmas", "pred_keypoint_presence"}
+FIELDS = {"pred_boxes", "scores", "pred_classes", "pred_keypoints", "pred_keypoint_sigmas", "pred_keypoint_presence",
+          "pred_score_factors"}
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 
+from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError, ConfigError, DataError
 from rle_onestage.predictor import Predictor, skeleton_for
@@ -122,3 +123,53 @@ def test_stock_config_code_reads_our_configs():
     assert cfg.MODEL.META_ARCHITECTURE == "RLEOneStage" and cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS == 17
     # Other people's defaults are left alone.
     assert before.TEST.DETECTIONS_PER_IMAGE == 100 and before.MODEL.META_ARCHITECTURE == "GeneralizedRCNN"
+
+
+def same_people(first, second):
+    assert len(first) == len(second) > 0
+    for name, value in first.get_fields().items():
+        other = second.get(name)
+        assert torch.equal(*(x.tensor if hasattr(x, "tensor") else x for x in (value, other))), name
+
+
+def test_the_flow_is_not_loaded_and_not_missed(tmp_path, weights, predictor):
+    """With the training's parts in the file, without them, and with them in the model: the same people."""
+    slim_file = tmp_path / "slim.pth"
+    content = read_checkpoint(weights)
+    torch.save(slim(content), slim_file)
+    assert any("flow" in key for key in content["model"])
+    assert not any("flow" in key or "criterion" in key for key in slim(content)["model"])
+    without = Predictor(load_config(CONFIG, TINY), str(slim_file))
+    for each in (predictor, without):
+        assert each.model.criterion is None and not any("flow" in name for name, _ in each.model.named_modules())
+    whole = build_model(load_config(CONFIG, TINY))
+    whole.load_state_dict(content["model"])
+    image = photo(64, 64)
+    same_people(predictor(image), without(image))
+    same_people(predictor(image), Predictor(load_config(CONFIG, TINY), model=whole)(image))
+
+
+def test_a_correction_of_sigma_comes_with_the_checkpoint(tmp_path, weights, predictor):
+    content = read_checkpoint(weights)
+    content["model"]["decoder.correction"] = torch.tensor([0.7, 1.0]).expand(17, 2)
+    path = tmp_path / "calibrated.pth"
+    torch.save(content, path)
+    corrected = Predictor(load_config(CONFIG, TINY), str(path))
+    # Suppression goes by the score, which goes by sigma: compare all candidates.
+    image = torch.as_tensor(photo(64, 64).transpose(2, 0, 1).copy())
+    people = []
+    for model in (predictor.model, corrected.model):
+        batch = model.preprocess_image([{"image": image}]).tensor
+        people.append(model.decode(model.backbone(batch)))
+    before, after = people
+    torch.testing.assert_close(after.sigmas, before.sigmas * np.exp(0.7), rtol=1e-4, atol=1e-5)
+    assert torch.equal(after.joints[..., :2], before.joints[..., :2])
+    assert (after.joints[..., 2] < before.joints[..., 2]).all()
+    assert (after.factors[..., 2] < before.factors[..., 2]).all()
+
+
+def test_a_correction_does_not_survive_other_weights(weights):
+    model = build_model(load_config(CONFIG, TINY))
+    model.decoder.set_correction(torch.ones(17), torch.ones(17), torch.ones_like(model.decoder.intervals))
+    model.prepare_for_inference()
+    assert model.decoder.correction[:, 0].abs().max() == 0 and not model.decoder.intervals.any()

@@ -23,6 +23,8 @@ from rle_onestage.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
+# What only training needs; a model without it takes files with it and without.
+TRAINING_ONLY = ("criterion.",)
 # Filled from the config when the model is built, and absent in some files.
 NOT_REQUIRED = ("pixel_mean", "pixel_std")
 
@@ -150,13 +152,25 @@ def apply_weights(model, content, address, *, strict, use_ema=True):
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)
     mismatched = [key for key in own if key in weights and weights[key].shape != own[key].shape]
     missing = [key for key in own if key not in weights and key not in NOT_REQUIRED]
-    unexpected = [key for key in weights if key not in own and not key.endswith("num_batches_tracked")]
+    ignored = tuple(part for part in TRAINING_ONLY if not any(key.startswith(part) for key in own))
+    unexpected = [key for key in weights
+                  if key not in own and not key.endswith("num_batches_tracked") and not key.startswith(ignored)]
     if strict:
         _raise_unless_exact(address, own, weights, mismatched, missing, unexpected)
     else:
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
     fitting = {key: weights[key] for key in own if key in weights and key not in set(mismatched)}
     model.load_state_dict(fitting, strict=False)
+
+
+def slim(content):
+    """A checkpoint for inference: the weights to use, without the flow and what training would go on from.
+
+    Args:
+        content: what :func:`read_checkpoint` gave for a checkpoint of ours.
+    """
+    kept = ((key, value) for key, value in content["model"].items() if not key.startswith(TRAINING_ONLY))
+    return {"model": OrderedDict(kept), "iteration": content.get("iteration", -1)}
 
 
 def _by_heuristics(own, weights, from_caffe2, address):

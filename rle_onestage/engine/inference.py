@@ -10,9 +10,11 @@ from collections import OrderedDict
 
 import torch
 from detectron2.evaluation import print_csv_format, verify_results
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 
 from rle_onestage.data.loader import build_test_loader
+from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError
 
@@ -35,6 +37,44 @@ def prepare(model):
     refresh = getattr(bare(model), "prepare_for_inference", None)
     if refresh is not None:
         refresh()
+
+
+def build_for_inference(cfg, weights, *, use_ema=True):
+    """The config's architecture with the weights of a checkpoint, without what only training needs.
+
+    Args:
+        cfg: the config. weights: see :func:`rle_onestage.engine.checkpoint.read_checkpoint`.
+        use_ema: take the averaged weights where the checkpoint has both.
+
+    Raises:
+        ConfigError: ``MODEL.META_ARCHITECTURE`` is not registered.
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+    # Pretrained weights of the backbone would be replaced at once; do not fetch them.
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
+    model = build_architecture(cfg)
+    if hasattr(model, "drop_training_parts"):
+        model.drop_training_parts()
+    load_weights(model, weights, strict=True, use_ema=use_ema)
+    return model.eval()
+
+
+def build_architecture(cfg):
+    """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
+        raise ConfigError(
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage"
+        )
+    model = build_model(cfg)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
+    return model
 
 
 def run_on_loader(model, loader, evaluator, *, name="", should_stop=None):
@@ -114,6 +154,8 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
     for name in cfg.DATASETS.TEST:
         loader = build_test_loader(cfg, name)
         evaluator = build_evaluator(cfg, name)
+        if hasattr(bare(model), "decoder"):
+            evaluator.density = bare(model).decoder.error_density()
         results[name] = run_on_loader(bare(model), loader, evaluator, name=name, should_stop=should_stop)
     if not comm.is_main_process():
         return {}

@@ -9,7 +9,6 @@ import time
 
 import torch
 from detectron2.engine import DefaultTrainer, TrainerBase
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
@@ -25,12 +24,20 @@ from rle_onestage.engine.checkpoint import (
     save_checkpoint,
 )
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.engine.inference import EvaluationStopped, bare, evaluate, flat_figures, prepare
+from rle_onestage.engine.inference import (
+    EvaluationStopped,
+    bare,
+    build_architecture,
+    build_for_inference,
+    evaluate,
+    flat_figures,
+    prepare,
+)
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
-from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
+from rle_onestage.errors import CheckpointError, DataError, DivergenceError
 from rle_onestage.evaluation.coco import PoseEvaluator
 
 logger = logging.getLogger("rle_onestage")
@@ -78,19 +85,8 @@ class Trainer(TrainerBase):
 
     @classmethod
     def build_model(cls, cfg):
-        """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
-
-        Raises:
-            ConfigError: there is none of that name.
-        """
-        if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
-            raise ConfigError(
-                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage"
-            )
-        model = build_model(cfg)
-        count = sum(parameter.numel() for parameter in model.parameters())
-        logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
-        return model
+        """See :func:`rle_onestage.engine.inference.build_architecture`."""
+        return build_architecture(cfg)
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name):
@@ -395,6 +391,4 @@ def evaluate_only(cfg, resume=False):
             "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
             f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
         )
-    model = Trainer.build_model(cfg)
-    load_weights(model, path, strict=True, use_ema=cfg.TEST.USE_EMA)
-    return Trainer.test(cfg, model)
+    return Trainer.test(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA))

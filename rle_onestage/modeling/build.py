@@ -91,7 +91,10 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
     _check_features(cfg, backbone)
     options, shapes, sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), oks_sigmas(cfg)
     head_options, test, weights = options.HEAD, options.TEST, options.LOSS
-    codec = {"form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR, "learned": options.DENSITY not in ("l1", "l2")}
+    codec = {
+        "form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR, "per": options.SIGMA.PER,
+        "learned": options.DENSITY not in ("l1", "l2"),
+    }  # fmt: skip
     head = PoseHead(
         in_channels=shapes[options.IN_FEATURES[0]].channels,
         num_levels=len(options.IN_FEATURES),
@@ -120,9 +123,10 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
         "decoder": Decoder(
-            sigmas=sigmas, group=density.joint_groups(len(sigmas)), topk=test.TOPK, score_thresh=test.SCORE_THRESH, max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
-            box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS, use_peaks=options.STYLE == "centernet",
-            person_power=test.PERSON_POWER, quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
+            sigmas=sigmas, group=density.joint_groups(len(sigmas)), topk=test.TOPK, score_thresh=test.SCORE_THRESH,
+            max_people=cfg.TEST.DETECTIONS_PER_IMAGE, box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS,
+            use_peaks=options.STYLE == "centernet", person_power=test.PERSON_POWER,
+            quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
         ),
         "refinement": _build_refinement(options, shapes, codec),
         "refine_feature": options.REFINE.IN_FEATURE,

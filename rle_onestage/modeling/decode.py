@@ -6,6 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from ..error_density import LEVELS, ErrorDensity, density_axis
 from ..oks import expected_joint_oks
 from .codec import decode_boxes
 from .density import Density
@@ -19,6 +20,7 @@ class People(NamedTuple):
 
     boxes: Tensor  # (B, N, 4)
     scores: Tensor  # (B, N)
+    factors: Tensor  # (B, N, 3) person probability, quality (1 without the branch), the person's expected OKS
     joints: Tensor  # (B, N, K, 3) x, y, expected OKS
     sigmas: Tensor  # (B, N, K, 2) standard deviations
     presence: Tensor  # (B, N, K) probabilities
@@ -26,42 +28,86 @@ class People(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Scores, suppression, and a small table of the density, so that inference needs no flow.
+    """Scores, suppression, and small tables of the density, so that inference needs no flow.
 
     Args:
-        sigmas: (K,) COCO's OKS sigmas.
+        sigmas: (K,) COCO's OKS sigmas. group: (K,) which of the density's groups is each joint's.
         topk: candidates an image. score_thresh: of what is returned. max_people: returned at most.
         box_nms, oks_nms: thresholds of suppression; 1 turns one off.
         use_peaks: candidates are maxima of their neighbourhood (centernet style).
         person_power, quality_power, oks_power: exponents of the score's factors.
     """
 
-    TABLE = 20  # bins per axis of the density's table
+    TABLE = 20  # bins per axis of the density's quadrature
+    AXIS = 129  # rows and columns of the table of the log-density
 
-    def __init__(self, *, sigmas: list[float], topk: int, score_thresh: float, max_people: int, box_nms: float,
-                 oks_nms: float, use_peaks: bool, person_power: float, quality_power: float, oks_power: float):
+    def __init__(self, *, sigmas: list[float], group: list[int], topk: int, score_thresh: float, max_people: int,
+                 box_nms: float, oks_nms: float, use_peaks: bool, person_power: float, quality_power: float,
+                 oks_power: float):
         super().__init__()
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
         self.person_power, self.quality_power, self.oks_power = person_power, quality_power, oks_power
         self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
-        self.register_buffer("nodes", torch.zeros(self.TABLE**2, 2))  # about the mean, in units of the spread
-        self.register_buffer("weights", torch.zeros(self.TABLE**2))
-        self.register_buffer("mean", torch.zeros(2))
-        self.register_buffer("std", torch.ones(2))
+        joints, groups = len(sigmas), max(group) + 1
+        self.register_buffer("group", torch.tensor(group), persistent=False)
+        self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the spread
+        self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
+        self.register_buffer("mean", torch.zeros(groups, 2))
+        self.register_buffer("std", torch.ones(groups, 2))
+        self.register_buffer("axis", density_axis(self.mean, self.std, self.AXIS))
+        self.register_buffer("log_q", torch.zeros(groups, self.AXIS, self.AXIS))
+        # The correction of sigma that a calibration fits: log-scale and power of each joint, and half-widths of its
+        # intervals (zeros: those of the density).
+        self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
+        self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
         # Sums over the training people of COCO's area and of the box's: their ratio turns boxes into areas.
         self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float64))
 
     @torch.no_grad()
     def set_density(self, density: Density) -> None:
-        """Take the table of a density whose nodes are fresh."""
+        """Take the tables of a density whose nodes are fresh; a correction that was fitted for another one goes."""
         nodes, weights, mean, std = density.table(self.TABLE)
         self.nodes.zero_()
         self.weights.zero_()
-        self.nodes[: len(nodes)] = nodes - mean
-        self.weights[: len(nodes)] = weights
+        self.nodes[:, : nodes.shape[1]] = nodes - mean[:, None]
+        self.weights[:, : nodes.shape[1]] = weights
         self.mean.copy_(mean)
         self.std.copy_(std)
+        self.axis.copy_(density_axis(mean, std, self.AXIS))
+        grid = torch.stack([torch.cartesian_prod(*axes) for axes in self.axis])  # (G, S S, 2)
+        self.log_q.copy_(density.reported_log_q(grid).view_as(self.log_q))
+        self.reset_correction()
+
+    @torch.no_grad()
+    def set_correction(self, log_scale: Tensor, power: Tensor, intervals: Tensor) -> None:
+        """Correct sigma from now on: with ``s`` the square root of a person's area, to ``s exp(log_scale) (sigma /
+        s)^power``.
+
+        Args:
+            log_scale, power: (K,). intervals: (K, L) half-widths, in corrected standard deviations, of the intervals
+                about the point that hold a coordinate with the probabilities ``LEVELS``.
+        """
+        self.correction.copy_(torch.stack([log_scale, power], 1))
+        self.intervals.copy_(intervals)
+
+    @torch.no_grad()
+    def reset_correction(self) -> None:
+        """Report sigma as it was learned."""
+        self.correction[:, 0], self.correction[:, 1] = 0.0, 1.0
+        self.intervals.zero_()
+
+    def error_density(self) -> ErrorDensity:
+        """The density of a joint's error in units of the sigma that is reported."""
+        fitted = bool(self.intervals.any())
+        return ErrorDensity(axis=self.axis, log_q=self.log_q, mean=self.mean, std=self.std, group=self.group,
+                            intervals=self.intervals if fitted else None)
+
+    def _corrected(self, sigma: Tensor, area: Tensor) -> Tensor:
+        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,)."""
+        size = area.clamp(min=1).sqrt()[:, None, None]
+        log_scale, power = self.correction[:, None].unbind(-1)
+        return size * torch.exp(log_scale) * (sigma / size) ** power
 
     @torch.no_grad()
     def count_areas(self, areas: Tensor, boxes: Tensor) -> None:
@@ -85,24 +131,35 @@ class Decoder(nn.Module):
                 locations: Locations) -> People:
         """Everything but the cut to people, over raw tensors with static shapes."""
         image, location = candidates
+        shape = score.shape
         boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
-        joints = poses.mu + poses.sigma * self.mean
         area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1) * (self.area_sums[0] / self.area_sums[1]).float()
-        expected = expected_joint_oks(poses.sigma, area, self.sigmas, self.nodes, self.weights)  # (B N, K)
+        joints = poses.mu + poses.sigma * self.mean[self.group]
+        std = self.std[self.group]
+        sigmas = self._corrected(poses.sigma * std, area)
+        expected = self._expected_oks(sigmas / std, area)  # (B N, K)
         presence = torch.sigmoid(poses.presence)
         person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
-        shape = score.shape
+        person = torch.sigmoid(dense.person[image, location])
+        quality = torch.sigmoid(dense.quality[image, location]) if dense.quality.numel() else torch.ones_like(person)
         score = score * person_oks.view(shape).pow(self.oks_power)
         boxes, area = boxes.view(*shape, 4), area.view(shape)
         joints = torch.cat([joints, expected[..., None]], -1).view(*shape, -1, 3)
         return People(
             boxes=boxes,
             scores=score,
+            factors=torch.stack([person, quality, person_oks], -1).view(*shape, 3),
             joints=joints,
-            sigmas=(poses.sigma * self.std).view(*shape, -1, 2),
+            sigmas=sigmas.view(*shape, -1, 2),
             presence=presence.view(*shape, -1),
             kept=self._unique(boxes, joints[..., :2], area, score),
         )
+
+    def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
+        nodes, weights = self.nodes[0], self.weights[0]
+        if len(self.nodes) > 1:
+            nodes, weights = self.nodes[self.group], self.weights[self.group]
+        return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
 
     def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor) -> Tensor:
         kept = torch.ones_like(score, dtype=torch.bool)
@@ -135,6 +192,7 @@ class Decoder(nn.Module):
             boxes.clip((out_height, out_width))
             instances.pred_boxes = boxes
             instances.scores = people.scores[row, index]
+            instances.pred_score_factors = people.factors[row, index]
             instances.pred_classes = torch.zeros_like(index)
             joints = people.joints[row, index]
             instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)

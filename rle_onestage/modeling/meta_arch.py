@@ -62,9 +62,17 @@ class RLEOneStage(nn.Module):
         return self.pixel_mean.device
 
     def prepare_for_inference(self) -> None:
-        """Renew the decoder's table of the density from the present weights; before evaluation, saving and export."""
-        self.criterion.density.refresh()
-        self.decoder.set_density(self.criterion.density)
+        """Renew the decoder's tables of the density from the present weights; before evaluation, saving and export.
+
+        Without the training's parts the tables are those of the checkpoint.
+        """
+        if self.criterion is not None:
+            self.criterion.density.refresh()
+            self.decoder.set_density(self.criterion.density)
+
+    def drop_training_parts(self) -> None:
+        """Forget the criterion with its flow, and the assigner: inference needs neither."""
+        self.criterion = self.assigner = None
 
     def preprocess_image(self, inputs: Sequence[dict]) -> ImageList:
         """Normalise and pad to one tensor."""

@@ -1,0 +1,140 @@
+"""The density of a joint's error as a table: what inference and evaluation need of the likelihood, without the flow."""
+
+import math
+
+import torch
+from torch import Tensor
+
+# Central intervals whose half-widths a calibration may fit.
+LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
+REACH = 40.0  # standard deviations that the table covers to each side
+
+
+def density_axis(mean: Tensor, std: Tensor, size: int) -> Tensor:
+    """Positions of a table's rows in units of the spread: dense about the mean, 0 among them.
+
+    The Laplace preset has a kink at 0, which linear interpolation meets exactly if 0 is a row.
+
+    Args:
+        mean: (..., 2), std: (..., 2) of the density in units of the spread. size: odd number of positions.
+
+    Returns:
+        (..., 2, size), ascending.
+    """
+    t = torch.linspace(-5, 5, size, device=mean.device)
+    axis = mean[..., None] + std[..., None] * (REACH / math.sinh(5)) * torch.sinh(t)
+    nearest = axis.abs().argmin(-1, keepdim=True)
+    return axis.scatter(-1, nearest, 0.0)
+
+
+class ErrorDensity:
+    """Density of the label about the reported point, in units of the reported standard deviation.
+
+    Args:
+        axis: (G, 2, S) positions of the table's rows and columns, in units of the spread. log_q: (G, S, S) log of the
+            density there, x first. mean, std: (G, 2) of the density, in units of the spread.
+        group: (K,) int64, which of the G densities is each joint's.
+        intervals: (K, L) half-widths in standard deviations at ``LEVELS``, fitted on data; None takes the density's.
+    """
+
+    def __init__(self, *, axis: Tensor, log_q: Tensor, mean: Tensor, std: Tensor, group: Tensor,
+                 intervals: Tensor | None = None):
+        self.axis, self.table, self.mean, self.std, self.group = axis, log_q, mean, std, group
+        self.intervals = intervals
+        edge = torch.cat([axis[..., :1], (axis[..., 1:] + axis[..., :-1]) / 2, axis[..., -1:]], -1)
+        width = edge.diff()  # (G, 2, S), the trapezoidal rule's
+        mass = torch.exp(log_q) * width[:, 0, :, None] * width[:, 1, None, :]
+        self._mass = mass / mass.sum((1, 2), keepdim=True)
+
+    def to(self, device) -> "ErrorDensity":
+        """The same on another device."""
+        return ErrorDensity(
+            axis=self.axis.to(device), log_q=self.table.to(device), mean=self.mean.to(device), std=self.std.to(device),
+            group=self.group.to(device), intervals=None if self.intervals is None else self.intervals.to(device),
+        )
+
+    def log_prob(self, residual: Tensor, sigma: Tensor) -> Tensor:
+        """Log-likelihood (..., K) in nats, per square pixel.
+
+        Args:
+            residual: (..., K, 2) label minus reported point, pixels. sigma: (..., K, 2) reported standard deviations.
+        """
+        return self.log_q(residual / sigma) - torch.log(sigma).sum(-1)
+
+    def log_q(self, z: Tensor) -> Tensor:
+        """Log-density (..., K) of the standardised residual ``z`` (..., K, 2): bilinear in the table.
+
+        Beyond the table it falls linearly, as a Laplace density of unit variance does.
+        """
+        z = z.to(self.table)
+        within = z.clamp(-REACH, REACH)
+        beyond = (z - within).abs().sum(-1) * math.sqrt(2)
+        position = self.mean[self.group] + within * self.std[self.group]
+        (i, u), (j, v) = (self._locate(position[..., axis], axis) for axis in (0, 1))
+        flat, size = self.table.reshape(-1), self.table.shape[-1]
+        start = (self.group * size + i) * size + j
+        near = torch.lerp(flat[start], flat[start + 1], v)
+        far = torch.lerp(flat[start + size], flat[start + size + 1], v)
+        return torch.lerp(near, far, u) + torch.log(self.std).sum(-1)[self.group] - beyond
+
+    def _locate(self, position: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        """Index (..., K) of the cell and the place in it (..., K) in [0, 1], by bisection in each joint's axis."""
+        rows = self.axis[self.group, axis]  # (K, S)
+        flat = position.detach().reshape(-1, position.shape[-1]).T.contiguous()  # (K, n)
+        low = (torch.searchsorted(rows.contiguous(), flat, right=True) - 1).clamp(0, rows.shape[1] - 2)
+        left, right = rows.gather(1, low), rows.gather(1, low + 1)
+        shape = position.shape
+        low, left, right = (value.T.reshape(shape) for value in (low, left, right))
+        return low, ((position - left) / (right - left)).clamp(0, 1)
+
+    def half_width(self, level: float) -> Tensor:
+        """(K,) half-width in standard deviations of the interval about the point that holds a coordinate.
+
+        Args:
+            level: probability, in (0, 1); the same for x and y.
+        """
+        own = self._half_width(level)[self.group]
+        if self.intervals is None:
+            return own
+        # The fitted ratio to the density's own half-width, linear in the level.
+        ratio = torch.stack([fitted / self._half_width(at)[self.group] for at, fitted in
+                             zip(LEVELS, self.intervals.unbind(1))], 1)
+        high = min(sum(at < level for at in LEVELS), len(LEVELS) - 1)
+        low = max(high - 1, 0)
+        part = (level - LEVELS[low]) / max(LEVELS[high] - LEVELS[low], 1e-9)
+        return own * torch.lerp(ratio[:, low], ratio[:, high], min(max(part, 0.0), 1.0))
+
+    def _half_width(self, level: float) -> Tensor:
+        """(G,) from the density: where the mass between -h and h, mean of both coordinates, reaches the level."""
+        h = REACH * torch.sinh(torch.linspace(0, 7, 4001, device=self.axis.device)) / math.sinh(7)
+        widths = []
+        for axes, mean, std, mass in zip(self.axis, self.mean, self.std, self._mass):
+            inside = 0.0
+            for axis, m, s, marginal in zip(axes, mean, std, (mass.sum(1), mass.sum(0))):
+                edge = torch.cat([axis[:1], (axis[1:] + axis[:-1]) / 2, axis[-1:]])
+                cumulative = torch.cat([marginal.new_zeros(1), marginal.cumsum(0)])
+                upper, lower = (_interpolate(m + sign * h * s, edge, cumulative) for sign in (1, -1))
+                inside = inside + (upper - lower) / 2
+            widths.append(_interpolate(h.new_tensor([level]), inside, h)[0])
+        return torch.stack(widths)
+
+    def log_peak(self) -> Tensor:
+        """(K,) largest log-density of the standardised residual."""
+        return (self.table.flatten(1).amax(1) + torch.log(self.std).sum(-1))[self.group]
+
+    def tail(self, log_q: Tensor) -> Tensor:
+        """Probability (..., K) that a label is less likely than ``log_q`` (..., K): 1 at the mode, 0 far out."""
+        out = torch.empty_like(log_q)
+        for number, (table, mass, std) in enumerate(zip(self.table, self._mass, self.std)):
+            values, order = (table.flatten() + torch.log(std).sum()).sort()
+            less = torch.cat([mass.new_zeros(1), mass.flatten()[order].cumsum(0)]).clamp(max=1)
+            chosen = self.group == number
+            out[..., chosen] = less[torch.searchsorted(values, log_q[..., chosen].contiguous())].to(out)
+        return out
+
+
+def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+    """Values (n,) at ``x`` (n,) of the piecewise linear function through ``xs``, ascending, and ``ys``."""
+    high = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
+    part = (x - xs[high - 1]) / (xs[high] - xs[high - 1]).clamp(min=1e-12)
+    return torch.lerp(ys[high - 1], ys[high], part.clamp(0, 1))

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Write a checkpoint that has only what inference needs: no flow, no optimizer, no second copy of the weights.
+
+python tools/slim_checkpoint.py output/quickstart/model_final.pth --output people.pth
+"""
+
+import argparse
+import os
+
+from rle_onestage.engine.checkpoint import read_checkpoint, slim
+from rle_onestage.engine.safe_files import save_tensors
+from rle_onestage.errors import exits_with_sentence
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", metavar="FILE")
+    parser.add_argument("--output", required=True, metavar="FILE")
+    return parser.parse_args(arguments)
+
+
+@exits_with_sentence
+def main(arguments=None):
+    """Do what the command line says."""
+    args = parse(arguments)
+    save_tensors(args.output, slim(read_checkpoint(args.checkpoint)))
+    sizes = [os.path.getsize(path) / 1e6 for path in (args.checkpoint, args.output)]
+    print(f"{args.output}: {sizes[1]:.1f} MB instead of {sizes[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
