@@ -61,6 +61,8 @@ def _add_model_keys(cfg):
     m.SIGMA.INIT = 2.0
     # "softplus" (of a stride), "sigmoid" (the paper's: below one stride) or "box" (softplus, relative to the box).
     m.SIGMA.FORM = "softplus"
+    # "coordinate": of x and of y. "joint": one for both.
+    m.SIGMA.PER = "coordinate"
 
     # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2".
     m.DENSITY = "rle"

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from detectron2.modeling import build_model
+from modeling_toys import make_input, tiny_config
 from torch.nn import functional as F
 
 from rle_onestage.modeling.codec import SigmaCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
@@ -61,6 +63,31 @@ def test_sigma_has_a_floor_and_a_gradient(form):
     assert sigma[0, 0, 1].item() == pytest.approx(10.2) if form == "sigmoid" else sigma[0, 0, 1] > 500
     sigma.sum().backward()
     assert torch.isfinite(raw.grad).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_sigma_of_a_joint(form):
+    """The same for its coordinates, two or three, with the mean of their gradients; alike raw numbers mean the same."""
+    each, joint = (SigmaCodec(form=form, floor=0.02, init=0.5, per=per) for per in ("coordinate", "joint"))
+    unit = torch.tensor([8.0, 16.0])
+    raw = torch.randn(2, 5, 3, requires_grad=True)
+    sigma = joint.decode(raw, unit)
+    assert torch.equal(sigma, sigma[..., :1].expand(2, 5, 3))
+    mean = raw.detach().mean(-1, keepdim=True).expand(2, 5, 3)
+    assert torch.allclose(sigma, each.decode(mean, unit))
+    assert torch.allclose(joint.decode(joint.encode(sigma, unit), unit), sigma, rtol=1e-3)
+    sigma[..., 0].sum().backward()
+    assert torch.allclose(raw.grad, raw.grad[..., :1].expand(2, 5, 3)) and raw.grad.abs().min() > 0
+
+
+def test_a_model_with_one_sigma_of_a_joint():
+    options = ["MODEL.RLE_ONESTAGE.SIGMA.PER", "joint", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
+    torch.manual_seed(0)
+    model = build_model(tiny_config(*options)).train()
+    sum(model([make_input(0, [(6, 4, 50, 60, 17)])]).values()).backward()
+    assert model.refinement.output.grad.isfinite().all() and model.head.sigma.weight.grad.abs().sum() > 0
+    sigmas = model.eval()([make_input(1, [])])[0]["instances"].pred_keypoint_sigmas
+    assert len(sigmas) and torch.allclose(sigmas[..., 0], sigmas[..., 1], rtol=1e-2)
 
 
 def test_sampling_equals_grid_sample():

@@ -12,6 +12,7 @@ CHOICES = {
     "MODEL.RLE_ONESTAGE.DENSITY": ("rle", "rle_released", "laplace", "gaussian", "flow", "l1", "l2"),
     "MODEL.RLE_ONESTAGE.PRESET": ("laplace", "gaussian"),
     "MODEL.RLE_ONESTAGE.SIGMA.FORM": ("softplus", "sigmoid", "box"),
+    "MODEL.RLE_ONESTAGE.SIGMA.PER": ("coordinate", "joint"),
     "MODEL.RLE_ONESTAGE.HEAD.CONV": ("full", "separable"),
     "MODEL.RLE_ONESTAGE.ASSIGN.NAME": ("dynamic", "center", "peak"),
     "SOLVER.OPTIMIZER": ("SGD", "AdamW"),

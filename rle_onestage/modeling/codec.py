@@ -43,11 +43,13 @@ class SigmaCodec:
             predicted box's area, over 16 in place of the stride.
         floor: smallest sigma in strides, which bounds the likelihood.
         init: sigma in strides where the raw number is 0; ``c`` follows from it.
+        per: "coordinate", or "joint": one sigma for all coordinates of a joint, from the mean of its raw numbers, so
+            that weights fit either.
         learned: with False sigma is ``init`` units everywhere, as plain regression has it.
     """
 
-    def __init__(self, *, form: str, floor: float, init: float, learned: bool = True):
-        self.form, self.floor, self.learned = form, floor, learned
+    def __init__(self, *, form: str, floor: float, init: float, per: str = "coordinate", learned: bool = True):
+        self.form, self.floor, self.per, self.learned = form, floor, per, learned
         start = max(init - floor, 1e-3)
         if form == "sigmoid":
             start = min(start, 0.9)
@@ -56,17 +58,20 @@ class SigmaCodec:
             self.shift = start + math.log(-math.expm1(-start))
 
     def decode(self, raw: Tensor, unit: Tensor) -> Tensor:
-        """Spread (P, K, 2) in pixels.
+        """Spread (P, K, D) in pixels, in D = 2 or 3 coordinates.
 
         Args:
-            raw: (P, K, 2). unit: (P,) pixels, from :meth:`unit`.
+            raw: (P, K, D). unit: (P,) pixels, from :meth:`unit`.
         """
         raw = (raw.float() if self.learned else torch.zeros_like(raw, dtype=torch.float32)) + self.shift
+        if self.per == "joint":
+            raw = raw.mean(-1, keepdim=True).expand_as(raw)
         value = torch.sigmoid(raw) if self.form == "sigmoid" else F.softplus(raw)
         return (self.floor + value) * unit[:, None, None]
 
     def encode(self, sigma: Tensor, unit: Tensor) -> Tensor:
-        """Inverse of :meth:`decode`, for spreads above the floor."""
+        """Inverse of :meth:`decode`, for spreads above the floor (that are the same in all coordinates, if one sigma
+        is for all)."""
         value = sigma / unit[:, None, None] - self.floor
         if self.form == "sigmoid":
             return torch.logit(value) - self.shift
