@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import os
 from collections import Counter, OrderedDict
 
@@ -15,6 +16,7 @@ from tabulate import tabulate
 from ..data.coco_json import read_json
 from ..data.datasets import get_skeleton
 from ..errors import ConfigError, DataError
+from .calibration import calibration_table, format_calibration
 from .figures import FIGURES, coco_figures
 from .ground_truth import GroundTruth
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
@@ -40,6 +42,8 @@ class PoseEvaluator(DatasetEvaluator):
         distributed: gather the predictions of all processes.
         max_people: predictions per image that count for keypoints (COCO: 20).
         score_threshold: predictions below it do not count for the best match.
+        density: the model's :class:`~rle_onestage.error_density.ErrorDensity`, for coverage and likelihood; without it
+            these are left out. May be set later.
 
     Raises:
         ConfigError: there is not one sigma for each joint.
@@ -55,6 +59,7 @@ class PoseEvaluator(DatasetEvaluator):
         distributed=True,
         max_people=20,
         score_threshold=0.1,
+        density=None,
     ):
         self.metadata = MetadataCatalog.get(dataset_name)
         self.dataset_name = dataset_name
@@ -69,6 +74,7 @@ class PoseEvaluator(DatasetEvaluator):
         self.distributed = distributed
         self.max_people = max_people
         self.score_threshold = score_threshold
+        self.density = density
         self.reset()
 
     @classmethod
@@ -103,8 +109,10 @@ class PoseEvaluator(DatasetEvaluator):
             img_ids: only these images of the file; None means all.
 
         Returns:
-            OrderedDict of ``bbox``, ``keypoints`` (figures in percent), ``per_joint`` and ``best_match``; empty on
-            processes other than the first, and for sets without labels (test-dev), whose results are only written.
+            OrderedDict of ``bbox``, ``keypoints`` (figures in percent), ``per_joint``, ``calibration`` (see
+            :func:`~.calibration.calibration_table`; what the model does not predict is left out) and ``best_match``;
+            empty on processes other than the first, and for sets without labels (test-dev), whose results are only
+            written.
 
         Raises:
             DataError: an image was processed twice, or is not in the file.
@@ -168,7 +176,8 @@ class PoseEvaluator(DatasetEvaluator):
         for iou_type in FIGURES:
             scores[iou_type] = coco_figures(truth.dataset, results, iou_type, self.sigmas, max_people=self.max_people)
             logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))
-        table = joint_errors(match_people(truth, results, max_people=self.max_people), self.sigmas, self.skeleton.names)
+        matches = match_people(truth, results, max_people=self.max_people)
+        table = joint_errors(matches, self.sigmas, self.skeleton.names)
         logger.info(
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
             format_joint_errors(table),
@@ -176,6 +185,7 @@ class PoseEvaluator(DatasetEvaluator):
         if self.output_dir:
             write_json(table, os.path.join(self.output_dir, "per_joint.json"))
         scores["per_joint"] = _flat(table)
+        scores["calibration"] = self._calibration(matches)
         best = best_match(truth, results, self.sigmas, score_threshold=self.score_threshold, max_people=self.max_people)
         logger.info(
             "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
@@ -184,6 +194,17 @@ class PoseEvaluator(DatasetEvaluator):
         )
         scores["best_match"] = best
         return scores
+
+
+    def _calibration(self, matches):
+        density = None if self.density is None else self.density.to("cpu")
+        table = calibration_table(matches, self.sigmas, (), density)
+        logger.info(
+            "Calibration over joints of matched people (coverage of intervals and error in %%, likelihood in nats a joint, "
+            "correlation of expected OKS and score with OKS):\n%s",
+            format_calibration(table),
+        )
+        return OrderedDict((key, value) for key, value in table["all"].items() if math.isfinite(value))
 
 
 def build_evaluator(cfg, dataset_name):

@@ -23,6 +23,9 @@ class Matches(NamedTuple):
     joints: np.ndarray  # (S, K, 2)
     visibility: np.ndarray  # (S, K)
     area: np.ndarray  # (S,)
+    score: np.ndarray  # (S,)
+    predicted_area: np.ndarray  # (S,) what the model took for the area, NaN where the results have none
+    image_id: np.ndarray  # (S,)
 
 
 def box_iou(first, second):
@@ -91,10 +94,14 @@ def match_people(truth, results, *, max_people=20):
                     labels.joints[j],
                     labels.visibility[j],
                     labels.area[j],
+                    group[i]["score"],
+                    group[i].get("person_area", math.nan),
+                    image_id,
                 )
             )
     if not rows:
-        return Matches(*(np.zeros(s) for s in [(0, k, 2), (0, k), (0, k, 2), (0, k, 2), (0, k), (0,)]))
+        shapes = [(0, k, 2), (0, k), (0, k, 2), (0, k, 2), (0, k), (0,), (0,), (0,), (0,)]
+        return Matches(*(np.zeros(shape) for shape in shapes))
     return Matches(*(np.stack(column) for column in zip(*rows)))
 
 

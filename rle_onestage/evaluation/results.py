@@ -23,15 +23,15 @@ def instances_to_coco(instances, image_id, category_id=1):
 
     Args:
         instances: with ``pred_boxes``, ``scores`` and, where the model has them, ``pred_keypoints`` (N, K, 3),
-            ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_presence`` (N, K) and ``pred_score_factors`` (N, 3);
-            pixels of the original image.
+            ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_presence`` (N, K), ``pred_score_factors`` (N, 3)
+            and ``pred_areas`` (N,); pixels of the original image.
         image_id: id in the annotation file.
         category_id: the person's id in the annotation file.
 
     Returns:
         list of dicts ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
-        keypoint_sigmas (2K, pixels), keypoint_presence (K), score_factors (3: person, quality, expected OKS)``; keypoints
-        are pixel indices, as in COCO's files.
+        keypoint_sigmas (2K, pixels), keypoint_presence (K), score_factors (3: person, quality, expected OKS),
+        person_area (square pixels)``; keypoints are pixel indices, as in COCO's files.
     """
     if len(instances) == 0:
         return []
@@ -53,6 +53,9 @@ def instances_to_coco(instances, image_id, category_id=1):
     if instances.has("pred_score_factors"):
         for result, row in zip(results, instances.pred_score_factors.double().tolist()):
             result["score_factors"] = row
+    if instances.has("pred_areas"):
+        for result, area in zip(results, instances.pred_areas.double().tolist()):
+            result["person_area"] = round(area, DECIMALS)
     return results
 
 

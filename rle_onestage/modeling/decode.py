@@ -24,6 +24,7 @@ class People(NamedTuple):
     joints: Tensor  # (B, N, K, 3) x, y, expected OKS
     sigmas: Tensor  # (B, N, K, 2) standard deviations
     presence: Tensor  # (B, N, K) probabilities
+    areas: Tensor  # (B, N) predicted COCO areas
     kept: Tensor  # (B, N) bool, False for what is suppressed
 
 
@@ -152,6 +153,7 @@ class Decoder(nn.Module):
             joints=joints,
             sigmas=sigmas.view(*shape, -1, 2),
             presence=presence.view(*shape, -1),
+            areas=area,
             kept=self._unique(boxes, joints[..., :2], area, score),
         )
 
@@ -198,5 +200,7 @@ class Decoder(nn.Module):
             instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)
             instances.pred_keypoint_sigmas = people.sigmas[row, index] * scale
             instances.pred_keypoint_presence = people.presence[row, index]
+            # Of the whole box; that of a box cut at the border would be another one.
+            instances.pred_areas = people.areas[row, index] * scale.prod()
             result.append(instances)
         return result
