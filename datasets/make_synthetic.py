@@ -11,6 +11,7 @@ os.environ.setdefault(
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from rle_onestage.data.synthetic import PRESETS, make_dataset, make_settings  # noqa: E402
+from rle_onestage.data.synthetic.noise import LAWS  # noqa: E402
 from rle_onestage.data.synthetic.preview import write_contact_sheet  # noqa: E402
 from rle_onestage.errors import DataError, exits_with_sentence  # noqa: E402
 
@@ -30,6 +31,13 @@ def parser():
     out.add_argument("--seed", type=int)
     out.add_argument("--workers", type=int, help="processes (default: all cores; the files do not depend on it)")
     out.add_argument("--people", type=int, nargs=2, metavar=("MIN", "MAX"), help="people an image")
+    out.add_argument(
+        "--noise",
+        metavar="LAW",
+        help="also write annotation files with noisy labels over the same pictures, whether the set is there already "
+        f"or not; one of {', '.join(LAWS)}",
+    )
+    out.add_argument("--noise-scale", type=float, default=1.0, metavar="S", help="factor of the noise (default 1)")
     out.add_argument("--force", action="store_true", help="replace an existing different set")
     out.add_argument(
         "--contact-sheet", metavar="FILE", help="also write a page of validation pictures, half of them with labels"
@@ -55,7 +63,8 @@ def main():
         size=size,
         seed=args.seed,
     )
-    make_dataset(args.output, preset=args.preset, workers=args.workers, force=args.force, **changes)
+    noise = dict(noise=args.noise, noise_scale=args.noise_scale)
+    make_dataset(args.output, preset=args.preset, workers=args.workers, force=args.force, **noise, **changes)
     if args.contact_sheet:
         write_contact_sheet(args.contact_sheet, make_settings(args.preset, **changes))
 

@@ -14,6 +14,7 @@ from detectron2.data.catalog import Metadata
 from ..errors import ConfigError, DataError
 from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
 from .coco_json import Problems, check_num_joints, keypoint_category, load_coco_keypoints, read_json
+from .synthetic.noise import LAWS
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ _BUILT_IN = [
         f"rle_{name}_{split}", f"{name}/annotations/person_keypoints_{split}.json", f"{name}/{split}", skeleton=skeleton
     )
     for name, skeleton in (("synthetic", COCO), ("coco_micro", COCO), ("lspet", None))
+    for split in ("train", "val")
+] + [
+    Source(
+        f"rle_synthetic_{split}_{law}",
+        f"synthetic/annotations/person_keypoints_{split}_{law}.json",
+        f"synthetic/{split}",
+        skeleton=COCO,
+    )
+    for law in LAWS
     for split in ("train", "val")
 ]
 

@@ -7,7 +7,10 @@ and because nothing else is, the pictures do not depend on the number of workers
 import numpy as np
 
 SPLITS = {"train": 1, "val": 2, "videos": 3}
-PURPOSES = {"layout": 1, "body": 2, "outfit": 3, "pose": 4, "background": 5, "objects": 6, "effects": 7, "motion": 8}
+PURPOSES = {
+    "layout": 1, "body": 2, "outfit": 3, "pose": 4, "background": 5, "objects": 6, "effects": 7, "motion": 8,
+    "label noise": 9,
+}  # fmt: skip
 
 
 def seed_key(seed, split, picture, purpose, person=0):

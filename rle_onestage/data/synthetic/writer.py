@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ...errors import DataError
 from .labels import category
+from .noise import check_noise, write_noisy_labels
 from .render import render
 from .scene import Layout, sample_scene
 from .seeds import stream
@@ -70,7 +71,8 @@ class Job:
     categories: list
 
 
-def make_dataset(output, *, preset="quickstart", workers=None, force=False, quiet=False, **changes):
+def make_dataset(output, *, preset="quickstart", workers=None, force=False, quiet=False, noise=None, noise_scale=1.0,
+                 **changes):
     """Make the synthetic set in ``output``, or find that it is there already.
 
     Args:
@@ -78,6 +80,8 @@ def make_dataset(output, *, preset="quickstart", workers=None, force=False, quie
             supersampling) and ``people`` (min, max).
         workers: processes; default one for each core that may be used. The files do not depend on it.
         force: replace an existing different set.
+        noise: a law in :data:`.noise.LAWS`: also write annotation files with noisy labels, over the same pictures, with
+            ``noise_scale`` times the standard deviation of :func:`.noise.noise_std`.
 
     Returns:
         dict of split -> :func:`~.statistics.difficulty`.
@@ -86,6 +90,8 @@ def make_dataset(output, *, preset="quickstart", workers=None, force=False, quie
         DataError: arguments out of range, or ``output`` holds something else.
     """
     settings = make_settings(preset, **changes)
+    if noise is not None:
+        check_noise(noise, noise_scale)
     output = os.path.abspath(output)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     found = find_existing(output, settings, force)
@@ -99,6 +105,10 @@ def make_dataset(output, *, preset="quickstart", workers=None, force=False, quie
         say(f"made {pictures} images and {settings.videos} videos in {time.time() - start:.1f} s: {output}")
     for split, figures in found.items():
         say(sentence(split, figures))
+    if noise is not None:
+        say(f"adding annotation files with {noise} noise of the labels; the pictures and clean labels stay as they are")
+        for path, line in write_noisy_labels(output, noise, noise_scale).items():
+            say(f"{os.path.relpath(path, output)}: {line}")
     return found
 
 
