@@ -1,8 +1,8 @@
 """Label noise of known laws, as further annotation files over the same pictures.
 
-What people who label disagree about is unknown; here it is chosen. A noisy label is ``clean + std * e`` with ``e`` drawn
-from a law of mean 0 and standard deviation 1 in each coordinate, and with a standard deviation in pixels that depends on
-what the picture shows (:func:`noise_std`). The best that a model can do is then known: to predict the clean joint,
+How labels of photographs are wrong is unknown; here it is chosen. A noisy label is ``clean + std * e`` with ``e`` drawn
+from a law of mean 0 and standard deviation 1 in each coordinate, and with a standard deviation in pixels that depends
+on what the picture shows (:func:`noise_std`). The best that a model can do is then known: to predict the clean joint,
 that standard deviation and that law.
 
 The training pictures are mirrored by default, and with them the law: under ``asymmetric`` and ``two_peaked`` noise the
@@ -139,8 +139,8 @@ def _two_peaked(share=0.3, width=0.3):
 
 
 def _student(nu=4):
-    """Bivariate Student t of variance 1: density (1 + |e|^2 / (nu a))^(-(nu + 2) / 2) / (2 pi a) with a = (nu - 2) / nu,
-    entropy log(2 pi a) + (nu + 2) / nu."""
+    """Bivariate Student t of variance 1: density (1 + |e|^2 / (nu a))^(-(nu + 2) / 2) / (2 pi a) with
+    a = (nu - 2) / nu, entropy log(2 pi a) + (nu + 2) / nu."""
     a = (nu - 2) / nu
 
     def sample(rng, n):
@@ -212,8 +212,10 @@ def with_noise(data, law, scale, seed, split):
 
 def sentence(data):
     """One readable line about a file of :func:`with_noise`."""
-    stack = lambda key, width: np.array([a[key] for a in data["annotations"]], float).reshape(-1, width)  # noqa: E731
-    noisy, clean = (stack(key, 51).reshape(-1, 17, 3) for key in ("keypoints", "keypoints_clean"))
+    noisy, clean = (
+        np.array([a[key] for a in data["annotations"]], float).reshape(-1, COCO.num_joints, 3)
+        for key in ("keypoints", "keypoints_clean")
+    )
     error = np.linalg.norm((noisy - clean)[..., :2], axis=-1)
     labelled = clean[..., 2] > 0
     if not labelled.any():
