@@ -25,6 +25,7 @@ ROOMS = (
     "visualization",
     # What the tools call.
     "report",
+    "calibrate",
     "demo",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}

@@ -49,8 +49,8 @@ def calibration_table(matches, sigmas, names, density=None):
         - ``ece``: expected calibration error, the mean of ``|coverage - level|`` over the levels 5, 10, ..., 95 %, in
           percent;
         - ``nll``: negative log-likelihood in nats per joint, in pixels;
-        - ``sigma_px``, ``median_sigma_px``, ``sigma_relative``, ``median_sigma_relative``: sharpness, the mean and median
-          predicted standard deviation of a coordinate in pixels, and in percent of sqrt(area);
+        - ``sigma_px``, ``median_sigma_px``, ``sigma_relative``, ``median_sigma_relative``: sharpness, the mean and
+          median predicted standard deviation of a coordinate in pixels, and in percent of sqrt(area);
         - ``joint_pearson``, ``joint_spearman``: correlation of a joint's expected OKS with its own OKS;
         - ``person_pearson``, ``person_spearman``: of the person's score with its OKS (not for joints and flags).
 

@@ -200,8 +200,8 @@ class PoseEvaluator(DatasetEvaluator):
         density = None if self.density is None else self.density.to("cpu")
         table = calibration_table(matches, self.sigmas, (), density)
         logger.info(
-            "Calibration over joints of matched people (coverage of intervals and error in %%, likelihood in nats a joint, "
-            "correlation of expected OKS and score with OKS):\n%s",
+            "Calibration over joints of matched people (coverage of intervals and its error in %%, likelihood in nats "
+            "a joint, correlation of expected OKS and score with OKS):\n%s",
             format_calibration(table),
         )
         return OrderedDict((key, value) for key, value in table["all"].items() if math.isfinite(value))

@@ -1,6 +1,7 @@
 """The post-hoc correction of sigma: a scale and a power of each joint, and intervals, fitted on held-out people.
 
-With ``s`` the square root of the person's predicted area, a joint's sigma becomes ``s exp(log_scale) (sigma / s)^power``.
+With ``s`` the square root of the person's predicted area, a joint's sigma becomes
+``s exp(log_scale) (sigma / s)^power``.
 """
 
 import math
@@ -51,9 +52,10 @@ def correct_sigma(sigma, area, correction):
 def fit_correction(matches, density):
     """Fit by maximum likelihood, under the model's own density of the standardised error.
 
-    One label in a thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that all joints share, and these to no correction (normal
-    priors). The intervals are empirical quantiles of ``|error| / corrected sigma`` over both coordinates, a joint's
-    own mixed with those of all joints by its number of labels.
+    One label in a thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that all
+    joints share, and these to no correction (normal priors). The intervals are empirical quantiles of
+    ``|error| / corrected sigma`` over both coordinates, a joint's own mixed with those of all joints by its number of
+    labels.
 
     Args:
         matches: :class:`~.per_joint.Matches`, with standard deviations and predicted areas.
@@ -68,8 +70,8 @@ def fit_correction(matches, density):
     labelled = torch.from_numpy(matches.visibility > 0)
     if not labelled.any():
         raise DataError(
-            "no labelled joint of a person matched at a box IoU of 0.5 is there to fit a correction to; give a set with "
-            "more labelled people, or train the model longer"
+            "there is no labelled joint of a person matched at a box IoU of 0.5 to fit a correction to; give a set "
+            "with more labelled people, or train the model longer"
         )
     if not has_sigmas(matches) or not np.isfinite(matches.predicted_area).all():
         raise DataError("the predictions have no keypoint_sigmas and person_area, so there is nothing to correct")
@@ -180,8 +182,8 @@ def corrected_results(results, correction, decoder):
     """Results as the network would have given them with the correction, but for what suppression changes.
 
     Args:
-        results: COCO results with ``keypoint_sigmas``, ``keypoint_presence``, ``score_factors`` and ``person_area``, from
-            a model without a correction.
+        results: COCO results with ``keypoint_sigmas``, ``keypoint_presence``, ``score_factors`` and ``person_area``,
+            from a model without a correction.
         correction: a :class:`Correction`.
         decoder: the model's :class:`~rle_onestage.modeling.decode.Decoder`: the density's nodes and the powers.
 

@@ -12,9 +12,10 @@ from .figures import load_results
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
-# A score matters up to its order, so only ratios of the powers count: the person's is 1, or 0.
-QUALITY_POWERS = (0.0, 0.5, 1.0, 2.0)
-OKS_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+# AP knows a score by its order alone, so only ratios of the powers count. Expected OKS keeps the power 1, and the score
+# its meaning; without it the person's is 1.
+PERSON_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+QUALITY_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 
 class _Image(NamedTuple):
@@ -148,6 +149,11 @@ def powered(factors, powers):
     return np.prod(np.asarray(factors, dtype=float) ** np.asarray(powers, dtype=float), -1)
 
 
+def has_quality(factors):
+    """Whether the model has a quality branch, by the factors (N, 3) of its scores: without one that factor is 1."""
+    return bool((factors[:, 1] != 1).any())
+
+
 def choose_powers(ranking, factors, *, start=(1.0, 1.0, 1.0)):
     """The powers of person probability, quality and expected OKS with the best AP, from a small grid.
 
@@ -157,10 +163,9 @@ def choose_powers(ranking, factors, *, start=(1.0, 1.0, 1.0)):
     Returns:
         (powers (3,), list of (powers, AP) of all that were tried, best first).
     """
-    has_quality = bool(np.ptp(factors[:, 1]) > 0) if len(factors) else False
-    qualities = QUALITY_POWERS if has_quality else (0.0,)
+    qualities = QUALITY_POWERS if has_quality(factors) else (0.0,)
     tried = [tuple(map(float, start))]
-    tried += [(1.0, q, c) for q in qualities for c in OKS_POWERS] + [(0.0, q, 1.0) for q in qualities]
+    tried += [(p, q, 1.0) for p in PERSON_POWERS for q in qualities] + [(1.0, q, 0.0) for q in qualities]
     scored = [(p, ranking.average_precision(ranking.rank(powered(factors, p)))) for p in dict.fromkeys(tried)]
     # A stable sort: the powers in use come before others that are no better.
     scored.sort(key=lambda pair: -np.nan_to_num(pair[1], nan=-1.0))
