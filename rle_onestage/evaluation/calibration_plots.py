@@ -31,7 +31,7 @@ def draw_page(path, report, halves, sigmas):
     Raises:
         MediaError: the file cannot be written.
     """
-    figure = Figure(figsize=(15, 9.5), layout="constrained")
+    figure = Figure(figsize=(15, 9.2), layout="constrained")
     axes = figure.subplots(2, 3)
     matches, density = halves["after"]
     _reliability(axes[0, 0], report)
@@ -140,7 +140,7 @@ def _density(axis, matches, density):
     axis.contour(x, x, values.T, levels=_contour_levels(values), colors=[AFTER], linewidths=[0.8, 1.2, 1.8])
     axis.axhline(0, color=GREY, lw=0.5)
     axis.axvline(0, color=GREY, lw=0.5)
-    top, side = axis.inset_axes([0, 1, 1, 0.15], sharex=axis), axis.inset_axes([1, 0, 0.15, 1], sharey=axis)
+    top, side = axis.inset_axes([0, 1, 1, 0.12], sharex=axis), axis.inset_axes([1, 0, 0.12, 1], sharey=axis)
     z = np.zeros((0, 2))
     if has_sigmas(matches):
         z = ((matches.joints - matches.predicted) / matches.spread)[matches.visibility > 0]
@@ -161,7 +161,7 @@ def _density(axis, matches, density):
     axis.set(xlabel="error of x / sigma", ylabel="error of y / sigma  (y down)")
     axis.invert_yaxis()
     shares = ", ".join(f"{100 * s:g}" for s in reversed(_SHARES))
-    axis.set_title(f"Learned density ({shares} %) and the errors", pad=42)
+    axis.set_title(f"Learned density ({shares} %) and the errors", pad=34)
 
 
 def _contour_levels(values):

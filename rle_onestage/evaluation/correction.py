@@ -21,7 +21,7 @@ from .ranking import powered
 # correction, and of each joint about that. Some hundred labels outweigh the second, a dozen the first.
 _SHARED, _OWN = (1.0, 0.5), (0.2, 0.2)
 # Share of labels that may lie anywhere on the person, so that an absurd one carries nothing away.
-_ANYWHERE = 1e-3
+_ANYWHERE = 1e-4
 # A joint's own quantiles count as much as those of all joints once it has so many coordinates.
 _COORDINATES = 100
 # Results in one piece when expected OKS is computed anew.
@@ -52,7 +52,7 @@ def correct_sigma(sigma, area, correction):
 def fit_correction(matches, density):
     """Fit by maximum likelihood, under the model's own density of the standardised error.
 
-    One label in a thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that all
+    One label in ten thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that all
     joints share, and these to no correction (normal priors). The intervals are empirical quantiles of
     ``|error| / corrected sigma`` over both coordinates, a joint's own mixed with those of all joints by its number of
     labels.
