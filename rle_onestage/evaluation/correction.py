@@ -52,8 +52,8 @@ def correct_sigma(sigma, area, correction):
 def fit_correction(matches, density):
     """Fit by maximum likelihood, under the model's own density of the standardised error.
 
-    One label in ten thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that all
-    joints share, and these to no correction (normal priors). The intervals are empirical quantiles of
+    One label in ten thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that
+    all joints share, and these to no correction (normal priors). The intervals are empirical quantiles of
     ``|error| / corrected sigma`` over both coordinates, a joint's own mixed with those of all joints by its number of
     labels.
 
