@@ -1,12 +1,13 @@
 """Calibrate a model: fit a correction of its sigmas and powers of its score on one half, report on the other."""
 
-import logging
+import math
 import os
 import zlib
 from collections import OrderedDict
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from tabulate import tabulate
@@ -19,13 +20,19 @@ from .engine.inference import build_for_inference, run_on_loader
 from .engine.safe_files import save_tensors
 from .errors import ConfigError, DataError
 from .evaluation import GroundTruth, instances_to_coco, match_people, write_json
-from .evaluation.calibration import LEVELS, calibration_table, format_calibration, pearson, person_oks, reliability
+from .evaluation.calibration import (
+    LEVELS,
+    calibration_table,
+    format_calibration,
+    log_likelihood,
+    pearson,
+    person_oks,
+    reliability,
+)
 from .evaluation.calibration_plots import draw_page
-from .evaluation.correction import corrected_results, fit_constant, fit_correction
+from .evaluation.correction import correct_sigma, corrected_results, fit_constant, fit_correction
 from .evaluation.per_joint import Matches
 from .evaluation.ranking import Ranking, choose_powers, compare_scores, has_quality, powered
-
-logger = logging.getLogger(__name__)
 
 REPORT, PAGE = "calibration.json", "calibration.png"
 _POWERS = ("PERSON_POWER", "QUALITY_POWER", "OKS_POWER")
@@ -83,7 +90,8 @@ def calibrate(cfg, dataset_name, *, fit_dataset=None, fit_share=0.5, output=None
 
     Returns:
         The report, as it is written to ``calibration.json``: ``correction``; ``before`` and ``after``, see
-        :func:`~.evaluation.calibration.calibration_table`; ``reliability``; ``constant_sigma``; ``scores``, see
+        :func:`~.evaluation.calibration.calibration_table`; ``reliability``; ``likelihood``, in nats a joint of the
+        same people before and after and with one constant sigma for each joint; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; and the
         ``files``.
 
@@ -116,7 +124,7 @@ def calibrate(cfg, dataset_name, *, fit_dataset=None, fit_share=0.5, output=None
     for key, (matches, own) in halves.items():
         report[key] = calibration_table(matches, unseen.sigmas, names, own)
     report["reliability"] = _reliability(halves)
-    report["constant_sigma"] = _constant(fit.matches, unseen.matches, density, unseen.sigmas)
+    report["likelihood"] = _likelihood(fit.matches, unseen.matches, correction, density)
     report |= _scores(cfg, fit_after, unseen, unseen_after, resamples)
     report["files"] = [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output]
     draw_page(report["files"][1], report, halves, unseen.sigmas)
@@ -187,13 +195,20 @@ def _reliability(halves):
     return {"levels": list(LEVELS), **curves}
 
 
-def _constant(fit, unseen, density, sigmas):
-    """Likelihood with one sigma for each joint, in pixels and relative to the person, fitted on the same people."""
+def _likelihood(fit, unseen, correction, density):
+    """Negative log-likelihood of the same unseen labels: with predicted sigmas before and after the correction, and
+    with the best constant one of each joint, in pixels and relative to the person."""
+    constants = {"constant_px": fit_constant(fit, density, relative=False)}
+    constants["constant_relative"] = fit_constant(fit, density, relative=True)
+    corrected = correct_sigma(torch.from_numpy(unseen.spread), torch.from_numpy(unseen.predicted_area), correction)
+    others = {"before": unseen, "after": unseen._replace(spread=corrected.numpy())}
+    others |= {name: constant.of(unseen) for name, constant in constants.items()}
+    labelled = unseen.visibility > 0
     rows = OrderedDict()
-    for relative in (False, True):
-        constant = fit_constant(fit, density, relative=relative)
-        nll = calibration_table(constant.of(unseen), sigmas, (), density)["all"]["nll"]
-        rows["relative" if relative else "pixels"] = {"nll": nll, "sigma": constant.sigma.tolist()}
+    for name, matches in others.items():
+        rows[name] = {"nll": -float(log_likelihood(matches, density)[labelled].mean()) if labelled.any() else math.nan}
+        if name in constants:
+            rows[name]["sigma"] = constants[name].sigma.tolist()
     return rows
 
 
@@ -243,11 +258,10 @@ def format_report(report):
     for key in ("before", "after"):
         table = {name: report[key][name] for name in groups}
         parts.append(f"unseen images, {key} the correction:\n{format_calibration(table)}")
-    before, after = (report[key]["all"]["nll"] for key in ("before", "after"))
-    pixels, relative = (report["constant_sigma"][key]["nll"] for key in ("pixels", "relative"))
+    before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
     parts.append(
-        f"nats a joint: {after:.3f} (before {before:.3f}; one sigma for each joint: {pixels:.3f}, relative to the "
-        f"person: {relative:.3f})"
+        f"nats a joint of the same people: {before:.3f} before, {after:.3f} after the correction; with one sigma for "
+        f"each joint {pixels:.3f}, relative to the person's size {relative:.3f}"
     )
     rows = [
         [name, row["AP"], "{:.1f} to {:.1f}".format(*row["AP_interval"]), row["difference"],
