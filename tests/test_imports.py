@@ -27,6 +27,7 @@ ROOMS = (
     "report",
     "calibrate",
     "demo",
+    "compare",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

@@ -38,7 +38,7 @@ from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.errors import CheckpointError, DataError, DivergenceError
-from rle_onestage.evaluation.coco import PoseEvaluator
+from rle_onestage.evaluation.coco import build_evaluator
 
 logger = logging.getLogger("rle_onestage")
 
@@ -91,7 +91,7 @@ class Trainer(TrainerBase):
     @classmethod
     def build_evaluator(cls, cfg, dataset_name):
         """The evaluator of a data set."""
-        return PoseEvaluator.from_config(cfg, dataset_name, output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"))
+        return build_evaluator(cfg, dataset_name)
 
     def build_hooks(self):
         """Timer, EMA, checkpoint, evaluation, and on the first process the writers and the progress."""

@@ -207,12 +207,15 @@ class PoseEvaluator(DatasetEvaluator):
         return OrderedDict((key, value) for key, value in table["all"].items() if math.isfinite(value))
 
 
-def build_evaluator(cfg, dataset_name):
-    """The evaluator of a data set, writing to ``OUTPUT_DIR/inference`` (and its name, where there are several sets)."""
+def results_folder(cfg, dataset_name):
+    """Where the results of a data set go: ``OUTPUT_DIR/inference`` (and its name, where there are several sets)."""
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
-    if len(cfg.DATASETS.TEST) > 1:
-        folder = os.path.join(folder, dataset_name)
-    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=folder)
+    return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder
+
+
+def build_evaluator(cfg, dataset_name):
+    """The evaluator of a data set, writing to :func:`results_folder`."""
+    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=results_folder(cfg, dataset_name))
 
 
 def _flat(table):
