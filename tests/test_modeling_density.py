@@ -20,6 +20,7 @@ def trained():
 
 def random_density(seed, preset="laplace", gain=1.0):
     """A flow with weights far from its start; a large gain drives the log-scales to their limits, in jumps."""
+    torch.manual_seed(seed)
     density = build_density("rle", preset=preset, hidden=16)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

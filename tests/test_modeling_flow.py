@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+from modeling_toys import grid_integral
 
 from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.flow import RealNVP
 
 
-def random_flow(seed=0, *, couplings=6, hidden=16, gain=0.5):
-    flow = RealNVP(couplings=couplings, hidden=hidden)
+def random_flow(seed=0, *, couplings=6, hidden=16, gain=0.5, dims=2):
+    torch.manual_seed(seed)
+    flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -18,10 +20,10 @@ def random_flow(seed=0, *, couplings=6, hidden=16, gain=0.5):
     return flow
 
 
-@pytest.mark.parametrize("couplings", [1, 2, 6, 7])
-def test_inverse(couplings):
-    flow = random_flow(couplings=couplings, gain=0.25)
-    e = torch.randn(200, 3, 2)
+@pytest.mark.parametrize("couplings, dims", [(1, 2), (2, 2), (6, 2), (7, 2), (6, 3)])
+def test_inverse(couplings, dims):
+    flow = random_flow(couplings=couplings, gain=0.25, dims=dims)
+    e = torch.randn(200, 3, dims)
     z, log_det = flow.inverse(e)
     back, log_det_back = flow(z)
     assert (back - e).abs().max() < 1e-5
@@ -30,18 +32,20 @@ def test_inverse(couplings):
     assert (z - e).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("direction", ["inverse", "forward"])
-def test_log_determinant_is_autograds(direction):
-    flow = random_flow(1)
-    for point in torch.randn(10, 2):
+def test_log_determinant_is_autograds(direction, dims):
+    flow = random_flow(1, dims=dims, gain=0.3)
+    for point in torch.randn(10, dims):
         jacobian = torch.autograd.functional.jacobian(lambda x: getattr(flow, direction)(x)[0], point)
         log_det = getattr(flow, direction)(point)[1]
         assert log_det.item() == pytest.approx(torch.linalg.det(jacobian).abs().log().item(), abs=1e-4)
 
 
-def test_log_prob_is_the_change_of_variables():
-    flow = random_flow(2)
-    e = torch.randn(50, 2)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_log_prob_is_the_change_of_variables(dims):
+    flow = random_flow(2, dims=dims)
+    e = torch.randn(50, dims)
     z, log_det = flow.inverse(e)
     base = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
     assert torch.allclose(flow.log_prob(e), base + log_det, atol=1e-5)
@@ -50,7 +54,10 @@ def test_log_prob_is_the_change_of_variables():
 def test_starts_as_a_standard_normal():
     flow = RealNVP()
     assert flow.log_prob(torch.zeros(1, 2)).item() == pytest.approx(-math.log(2 * math.pi))
-    assert len(flow.couplings) == 6 and {c.active for c in flow.couplings} == {0, 1}
+    assert len(flow.couplings) == 6 and [c.active for c in flow.couplings] == [0, 1] * 3
+    space = RealNVP(dims=3)
+    assert space.log_prob(torch.zeros(1, 3)).item() == pytest.approx(-1.5 * math.log(2 * math.pi))
+    assert [c.active for c in space.couplings] == [0, 1, 2] * 2 and space.sample(4).shape == (4, 3)
 
 
 @pytest.mark.parametrize("name", ["rle", "flow", "rle_released"])
@@ -77,11 +84,10 @@ def test_float32_under_autocast():
 def test_samples_follow_the_density():
     flow = random_flow(3, gain=0.2)
     samples = flow.sample(20_000, torch.Generator().manual_seed(0))
-    # The expectation of exp(-|e|^2 / 2), by samples of the flow and by those of a wide normal.
-    proposal = 3 * torch.randn(20_000, 2, generator=torch.Generator().manual_seed(1))
-    log_weight = flow.log_prob(proposal) - torch.distributions.Normal(0.0, 3.0).log_prob(proposal).sum(1)
-    expected = (log_weight.exp() * torch.exp(-0.5 * proposal.square().sum(1))).mean()
-    assert torch.exp(-0.5 * samples.square().sum(1)).mean().item() == pytest.approx(expected.item(), rel=0.05)
+    # The expectation of exp(-|e|^2 / 2), by samples of the flow and by an integral.
+    nodes, mass = grid_integral(flow.log_prob, count=400)
+    expected = (mass * torch.exp(-0.5 * nodes.square().sum(1))).sum()
+    assert torch.exp(-0.5 * samples.square().sum(1)).mean().item() == pytest.approx(expected.item(), rel=0.02)
     assert not samples.requires_grad
     assert torch.equal(samples, flow.sample(20_000, torch.Generator().manual_seed(0)))
 

@@ -1,8 +1,8 @@
 """The densities of the standardised residual ``e = (y - mu) / sigma``, and their likelihoods.
 
 The density of a label is ``p(y) = q(e) / (sigma_x sigma_y)``, in pixels; the loss is ``-log q(e) + log sigma_x + log
-sigma_y``, in nats per joint. Presets have unit variance per coordinate, so that sigma is a standard deviation:
-Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
+sigma_y``, in nats per joint, and likewise in D = 3 dimensions. Presets have unit variance per coordinate, so that sigma
+is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
 
 RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
 ``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its
@@ -21,12 +21,12 @@ from .quadrature import Cubature, condense
 
 
 def log_laplace(e: Tensor) -> Tensor:
-    """Log-density (...) of the Laplace preset at ``e`` (..., 2)."""
+    """Log-density (...) of the Laplace preset at ``e`` (..., D)."""
     return (-math.sqrt(2) * e.abs() - 0.5 * math.log(2)).sum(-1)
 
 
 def log_gaussian(e: Tensor) -> Tensor:
-    """Log-density (...) of the Gaussian preset at ``e`` (..., 2)."""
+    """Log-density (...) of the Gaussian preset at ``e`` (..., D)."""
     return (-0.5 * e.square() - 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
@@ -39,29 +39,30 @@ class Density(nn.Module):
     Args:
         preset: "laplace" or "gaussian".
         learns_sigma: with False the spread is one stride for every joint, and only its reported value is fitted.
+        dims: D, 2 or 3.
     """
 
     # Relative error of the normaliser that training allows between evaluations: a fifth of the nodes.
     TRAINING_TOLERANCE = 2e-3
 
-    def __init__(self, *, preset: str, learns_sigma: bool = True):
+    def __init__(self, *, preset: str, learns_sigma: bool = True, dims: int = 2):
         super().__init__()
         self.preset = PRESETS[preset]
         self.learns_sigma = learns_sigma
-        self.cubature = Cubature()
+        self.cubature = Cubature(dims=dims)
         # Reported standard deviation in units of the spread; 1 where sigma is learned.
         self.register_buffer("fitted", torch.ones(()))
 
     def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
-        """Log-density (...) of residuals ``e`` (..., 2), the same for every joint."""
+        """Log-density (...) of residuals ``e`` (..., D), the same for every joint."""
         return self.preset(e)
 
     def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """Negative log-likelihood (...) in nats per joint; never clamped, and normally of either sign.
 
         Args:
-            e: (..., 2) standardised residuals.
-            sigma: (..., 2) spread in pixels.
+            e: (..., D) standardised residuals.
+            sigma: (..., D) spread in pixels.
             joint: not used: one density for all joints.
             preset_only: use the preset in place of the learned density.
         """
@@ -70,7 +71,7 @@ class Density(nn.Module):
 
     @torch.no_grad()
     def fit(self, e: Tensor, joint: Tensor | None = None, momentum: float = 0.01) -> None:
-        """Follow the size of the residuals ``e`` (n, 2), so that a fixed sigma can be reported in the end."""
+        """Follow the size of the residuals ``e`` (n, D), so that a fixed sigma can be reported in the end."""
         if not self.learns_sigma and e.numel():
             self.fitted.lerp_(e.square().mean().clamp(max=1e4).sqrt(), momentum)
 
@@ -83,17 +84,17 @@ class Density(nn.Module):
         return self.preset(e)
 
     def _probes(self) -> Tensor | None:
-        """Points (n, 2) at which a narrow peak may hide from the quadrature."""
+        """Points (n, D) at which a narrow peak may hide from the quadrature."""
         return None
 
     @torch.no_grad()
     def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Quadrature of q in at most ``count`` x ``count`` nodes. Call :meth:`refresh` first if the weights have
+        """Quadrature of q in at most ``count`` nodes to the power D. Call :meth:`refresh` first if the weights have
         changed.
 
         Returns:
-            Of the G = 1 group of joints: nodes (G, Q, 2), weights (G, Q) with the sum 1, mean (G, 2) and standard
-            deviation (G, 2) of the density that is reported, in units of the spread.
+            Of the G = 1 group of joints: nodes (G, Q, D), weights (G, Q) with the sum 1, mean (G, D) and standard
+            deviation (G, D) of the density that is reported, in units of the spread.
         """
         e, log_weight = self.cubature.nodes()
         weight = torch.softmax(log_weight + self._log_unnormalised(e), 0)
@@ -105,7 +106,7 @@ class Density(nn.Module):
 
     @torch.no_grad()
     def reported_log_q(self, e: Tensor) -> Tensor:
-        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, 2) in units of the spread; G = 1."""
+        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, D) in units of the spread; G = 1."""
         return self.log_q(e / self.fitted) - e.shape[-1] * torch.log(self.fitted)
 
     def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
@@ -124,9 +125,9 @@ class Density(nn.Module):
 class FlowDensity(Density):
     """``flow``: the flow alone. ``rle``: preset times flow over their normaliser."""
 
-    def __init__(self, *, preset: str, residual: bool, couplings: int = 6, hidden: int = 64):
-        super().__init__(preset=preset)
-        self.flow = RealNVP(couplings=couplings, hidden=hidden)
+    def __init__(self, *, preset: str, residual: bool, couplings: int = 6, hidden: int = 64, dims: int = 2):
+        super().__init__(preset=preset, dims=dims)
+        self.flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
         self.residual = residual
 
     def _log_unnormalised(self, e: Tensor) -> Tensor:
@@ -134,8 +135,8 @@ class FlowDensity(Density):
         return self.preset(e) + log_g if self.residual else log_g
 
     def _probes(self) -> Tensor:
-        z = torch.linspace(-3, 3, 13, device=self.cubature.cells.device)
-        return self.flow(torch.cartesian_prod(z, z))[0]
+        z = torch.linspace(-3, 3, {2: 13, 3: 7}[self.flow.dims], device=self.cubature.cells.device)
+        return self.flow(torch.cartesian_prod(*[z] * self.flow.dims))[0]
 
     def log_z(self) -> Tensor:
         """Log of the normaliser, with its gradient; 0 for the flow alone."""
@@ -143,12 +144,12 @@ class FlowDensity(Density):
         return torch.logsumexp(log_weight + self._log_unnormalised(e), 0)
 
     def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
-        """Log-density (...) of residuals ``e`` (..., 2), normalised on the present nodes."""
+        """Log-density (...) of residuals ``e`` (..., D), normalised on the present nodes."""
         if not self.residual:
             return self._log_unnormalised(e)
         # One pass of the flow for labels and nodes together: the small networks cost mostly their overhead.
         nodes, log_weight = self.cubature.nodes()
-        both = torch.cat([e.reshape(-1, 2), nodes])
+        both = torch.cat([e.reshape(-1, nodes.shape[1]), nodes])
         log_qg = self._log_unnormalised(both)
         count = len(both) - len(nodes)
         log_z = torch.logsumexp(log_weight + log_qg[count:], 0)
@@ -158,14 +159,15 @@ class FlowDensity(Density):
 class ReleasedDensity(Density):
     """``rle_released``: the sum that the authors' released code minimises, for comparison with published runs.
 
-    Per joint it adds, over the two coordinates, ``log sigma - log G(e)`` and ``log(2 sigma) + |e|`` (Laplace of scale
-    sigma) or the Gaussian's counterpart: log sigma enters twice, the two-dimensional log G twice, and Z is missing.
+    Per joint it adds, over the coordinates, ``log sigma - log G(e)`` and ``log(2 sigma) + |e|`` (Laplace of scale
+    sigma) or the Gaussian's counterpart: log sigma enters twice, the joint's log G once per coordinate, and Z is
+    missing.
     It is not a likelihood; what is reported from it is the preset at that scale.
     """
 
-    def __init__(self, *, preset: str, couplings: int = 6, hidden: int = 64):
-        super().__init__(preset=preset)
-        self.flow = RealNVP(couplings=couplings, hidden=hidden)
+    def __init__(self, *, preset: str, couplings: int = 6, hidden: int = 64, dims: int = 2):
+        super().__init__(preset=preset, dims=dims)
+        self.flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
         if preset == "laplace":
             self.fitted.fill_(math.sqrt(2))  # the standard deviation of a Laplace density of scale 1
 
@@ -178,7 +180,7 @@ class ReleasedDensity(Density):
         log_sigma = torch.log(sigma).sum(-1)
         if preset_only:
             return log_sigma + preset
-        return 2 * log_sigma + preset - 2 * self.flow.log_prob(e)
+        return 2 * log_sigma + preset - e.shape[-1] * self.flow.log_prob(e)
 
 
 class GroupedDensity(nn.Module):
@@ -196,7 +198,7 @@ class GroupedDensity(nn.Module):
         self.register_buffer("group", torch.tensor(group), persistent=False)
 
     def log_q(self, e: Tensor, joint: Tensor) -> Tensor:
-        """Log-density (...) of residuals ``e`` (..., 2) of the joints ``joint`` (...) int64."""
+        """Log-density (...) of residuals ``e`` (..., D) of the joints ``joint`` (...) int64."""
         return self._by_group(lambda member, e: member.log_q(e), joint, e)
 
     def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
@@ -216,7 +218,7 @@ class GroupedDensity(nn.Module):
         return values[order.argsort()].view(joint.shape)
 
     def fit(self, e: Tensor, joint: Tensor, momentum: float = 0.01) -> None:
-        """Follow the size of the residuals ``e`` (n, 2) of the joints ``joint`` (n,) in each group."""
+        """Follow the size of the residuals ``e`` (n, D) of the joints ``joint`` (n,) in each group."""
         group = self.group[joint]
         for number, member in enumerate(self.members):
             member.fit(e[group == number], momentum=momentum)
@@ -252,28 +254,28 @@ class GroupedDensity(nn.Module):
         return sum(member.node_count() for member in self.members)
 
 
-def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64,
+def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2,
                   groups: Sequence[int] | None = None) -> Density | GroupedDensity:
     """Build a density by its name in the config.
 
     Args:
         name: "rle", "rle_released", "flow", "laplace", "gaussian", "l1" or "l2".
         preset: "laplace" or "gaussian", for the first two.
-        couplings, hidden: size of the flow.
+        couplings, hidden: size of the flow. dims: D, of the residuals: 2, or 3 with depth.
         groups: (K,) index of the group of each joint, 0 to G - 1, when groups shall have densities of their own.
 
     Raises:
         KeyError: for another name.
     """
-    flow = {"couplings": couplings, "hidden": hidden}
+    flow = {"couplings": couplings, "hidden": hidden, "dims": dims}
     builders = {
         "rle": lambda: FlowDensity(preset=preset, residual=True, **flow),
         "flow": lambda: FlowDensity(preset=preset, residual=False, **flow),
         "rle_released": lambda: ReleasedDensity(preset=preset, **flow),
-        "laplace": lambda: Density(preset="laplace"),
-        "gaussian": lambda: Density(preset="gaussian"),
-        "l1": lambda: Density(preset="laplace", learns_sigma=False),
-        "l2": lambda: Density(preset="gaussian", learns_sigma=False),
+        "laplace": lambda: Density(preset="laplace", dims=dims),
+        "gaussian": lambda: Density(preset="gaussian", dims=dims),
+        "l1": lambda: Density(preset="laplace", learns_sigma=False, dims=dims),
+        "l2": lambda: Density(preset="gaussian", learns_sigma=False, dims=dims),
     }
     count = 1 if groups is None else max(groups) + 1
     members = [builders[name]() for _ in range(count)]

@@ -1,8 +1,10 @@
-"""Adaptive cubature on the plane: where the integrand is, there the nodes are.
+"""Adaptive cubature in the plane or in space: where the integrand is, there the nodes are.
 
-The plane is cut at the axes (the Laplace preset has kinks there) into graded cells with a 3 x 3 Gauss-Legendre rule
-each. A cell whose integral differs from that of its four quarters is split, largest difference first (Berntsen,
-Espelid and Genz, "An adaptive algorithm for the approximate calculation of multiple integrals", TOMS 1991).
+The domain is cut at the axes (the Laplace preset has kinks there) into graded cells with a rule of degree 5 each:
+3 x 3 Gauss-Legendre in the plane, in space the 14 points of Hammer and Stroud ("Numerical evaluation of multiple
+integrals II", 1958). A cell whose integral differs from that of its quarters (eighths in space) is split, largest
+difference first (Berntsen, Espelid and Genz, "An adaptive algorithm for the approximate calculation of multiple
+integrals", TOMS 1991).
 """
 
 from collections.abc import Callable
@@ -10,24 +12,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-_EDGES = [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0]
+# Of the first cells, on each side of each axis: coarser in space, where their number is cubed.
+_EDGES = {2: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0], 3: [0.0, 1.0, 2.5, 6.0, 15.0, 40.0]}
 
 
-def _base_cells() -> Tensor:
-    """(n, 4) rows of x, y, width, height: the graded cells of all four quadrants."""
-    edges = torch.tensor([-v for v in reversed(_EDGES[1:])] + _EDGES)
-    low, width = edges[:-1], edges.diff()
-    x, y = torch.meshgrid(low, low, indexing="ij")
-    w, h = torch.meshgrid(width, width, indexing="ij")
-    return torch.stack([x, y, w, h], -1).reshape(-1, 4)
+def _base_cells(dims: int) -> Tensor:
+    """(n, 2 D) rows of low corner and widths: the graded cells of all quadrants or octants."""
+    edges = torch.tensor([-v for v in reversed(_EDGES[dims][1:])] + _EDGES[dims])
+    return torch.cat([torch.cartesian_prod(*[x] * dims) for x in (edges[:-1], edges.diff())], 1)
 
 
-def _rule() -> tuple[Tensor, Tensor]:
-    """3 x 3 Gauss-Legendre on the unit square: nodes (9, 2), weights (9,)."""
-    x = torch.tensor([0.5 - 0.15 ** 0.5, 0.5, 0.5 + 0.15 ** 0.5])
-    w = torch.tensor([5.0, 8.0, 5.0]) / 18
-    grid = torch.stack(torch.meshgrid(x, x, indexing="ij"), -1).reshape(9, 2)
-    return grid, (w[:, None] * w).reshape(9)
+def _rule(dims: int) -> tuple[Tensor, Tensor]:
+    """Nodes (m, D) and weights (m,) of the rule on the unit square or cube."""
+    if dims == 2:
+        x = torch.tensor([0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5])
+        w = torch.tensor([5.0, 8.0, 5.0]) / 18
+        return torch.cartesian_prod(x, x), (w[:, None] * w).reshape(9)
+    faces = (19 / 30) ** 0.5 * torch.cat([torch.eye(3), -torch.eye(3)])
+    corners = (19 / 33) ** 0.5 * torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
+    weight = torch.tensor([320 / 361] * 6 + [121 / 361] * 8) / 8
+    return 0.5 + 0.5 * torch.cat([faces, corners]), weight
 
 
 class Cubature(nn.Module):
@@ -36,14 +40,15 @@ class Cubature(nn.Module):
     The cells are buffers: a resumed run integrates on the same nodes as an uninterrupted one.
 
     Args:
-        capacity: largest number of cells.
+        dims: D, 2 or 3. capacity: largest number of cells.
     """
 
-    def __init__(self, *, capacity: int = 1024):
+    def __init__(self, *, dims: int = 2, capacity: int | None = None):
         super().__init__()
-        base = _base_cells()
-        grid, weight = _rule()
-        cells = torch.zeros(capacity, 4)
+        self.dims = dims
+        base = _base_cells(dims)
+        grid, weight = _rule(dims)
+        cells = torch.zeros(capacity or {2: 1024, 3: 4096}[dims], 2 * dims)
         cells[: len(base)] = base
         self.register_buffer("cells", cells)
         self.register_buffer("grid", grid, persistent=False)
@@ -52,60 +57,61 @@ class Cubature(nn.Module):
         self.register_load_state_dict_post_hook(lambda module, _: module._count())
 
     def _count(self) -> None:
-        self.used = int((self.cells[:, 2] > 0).sum())
+        self.used = int((self.cells[:, -1] > 0).sum())
 
     def nodes(self) -> tuple[Tensor, Tensor]:
-        """Nodes (Q, 2) and the log of their weights (Q,)."""
+        """Nodes (Q, D) and the log of their weights (Q,)."""
         return self._nodes(self.cells[: self.used])
 
     def _nodes(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        e = cells[:, None, :2] + cells[:, None, 2:] * self.grid
-        weight = cells[:, 2:].prod(-1)[:, None] * self.grid_weight
-        return e.reshape(-1, 2), weight.reshape(-1).log()
+        low, width = cells.chunk(2, 1)
+        e = low[:, None] + width[:, None] * self.grid
+        weight = width.prod(-1)[:, None] * self.grid_weight
+        return e.reshape(-1, self.dims), weight.reshape(-1).log()
 
     def _log_integral(self, log_f: Callable[[Tensor], Tensor], cells: Tensor) -> Tensor:
         e, log_weight = self._nodes(cells)
-        return (log_f(e) + log_weight).view(-1, 9).logsumexp(1)
+        return (log_f(e) + log_weight).view(-1, len(self.grid)).logsumexp(1)
 
     @torch.no_grad()
     def adapt(self, log_f: Callable[[Tensor], Tensor], tolerance: float, probes: Tensor | None = None) -> float:
-        """Cut the plane anew for the integrand ``exp(log_f)``.
+        """Cut the domain anew for the integrand ``exp(log_f)``.
 
         Args:
-            log_f: log of a positive integrand, (n, 2) -> (n,).
+            log_f: log of a positive integrand, (n, D) -> (n,).
             tolerance: the relative error at which to stop, as estimated by halving.
-            probes: (n, 2) points where a peak may hide between the nodes: cells that miss one are split.
+            probes: (n, D) points where a peak may hide between the nodes: cells that miss one are split.
 
         Returns:
             The estimated relative error.
         """
         capacity = len(self.cells)
-        cells = _base_cells().to(self.cells.device)
-        value, quarters = self._assess(log_f, cells)
+        cells = _base_cells(self.dims).to(self.cells.device)
+        value, parts = self._assess(log_f, cells)
         at_probes = None if probes is None else log_f(probes)
         for _ in range(60):
             # Sums in units of the largest cell so far: the search may start on the far slope of a narrow peak, where
             # the integrand is hundreds of e-folds below what it will find.
-            shift = torch.maximum(quarters.max(), value.max())
-            error = (torch.exp(value - shift) - torch.exp(quarters - shift)).abs()
+            shift = torch.maximum(parts.max(), value.max())
+            error = (torch.exp(value - shift) - torch.exp(parts - shift)).abs()
             if probes is not None:
-                error += self._missed(cells, quarters, probes, at_probes, shift)
-            total = torch.exp(quarters - shift).sum().clamp(min=1e-30)
-            room = (capacity - len(cells)) // 3
+                error += self._missed(cells, parts, probes, at_probes, shift)
+            total = torch.exp(parts - shift).sum().clamp(min=1e-30)
+            room = (capacity - len(cells)) // (2**self.dims - 1)
             if error.sum() <= tolerance * total or room < 1:
                 break
             # Split every cell above its share of the allowed error that is among the worst.
             share = torch.maximum(tolerance * total / len(cells), 0.01 * error.max())
             need = int((error > share).sum())
-            split = error.topk(max(1, min(room, need, max(8, len(cells) // 4)))).indices
+            split = error.topk(max(1, min(room, need, max(8, len(cells) // 2**self.dims)))).indices
             keep = torch.ones(len(cells), dtype=torch.bool, device=cells.device)
             keep[split] = False
-            new = self._quarter(cells[split])
+            new = self._halved(cells[split])
             cells = torch.cat([cells[keep], new])
-            value, quarters = (torch.cat([old[keep], fresh]) for old, fresh in
-                               zip((value, quarters), self._assess(log_f, new)))
+            value, parts = (torch.cat([old[keep], fresh]) for old, fresh in
+                            zip((value, parts), self._assess(log_f, new)))
         # Cells whose whole integral is below the tolerance's share are not worth a network evaluation.
-        mass = torch.exp(quarters - shift).sort()
+        mass = torch.exp(parts - shift).sort()
         negligible = mass.values.cumsum(0) < 0.05 * tolerance * total
         cells = cells[mass.indices[~negligible].sort().values]
         self.cells.zero_()
@@ -116,44 +122,44 @@ class Cubature(nn.Module):
     @staticmethod
     def _missed(cells: Tensor, log_integral: Tensor, probes: Tensor, at_probes: Tensor, shift: Tensor) -> Tensor:
         """(n,) error of cells in which a probe lies e^3 above the cell's mean: a peak between the nodes, else 0."""
-        low = cells[:, None, :2]
-        inside = ((probes >= low) & (probes < low + cells[:, None, 2:])).all(-1)  # (n, probes)
-        highest = at_probes.masked_fill(~inside, float("-inf")).amax(1) + cells[:, 2:].prod(1).log()
+        low, width = cells[:, None].chunk(2, 2)
+        inside = ((probes >= low) & (probes < low + width)).all(-1)  # (n, probes)
+        highest = at_probes.masked_fill(~inside, float("-inf")).amax(1) + width[:, 0].prod(1).log()
         # No more than e^10 of what is known, which is enough to be split first.
         return torch.where(highest > log_integral + 3, torch.exp((highest - shift).clamp(max=10)), 0.0)
 
-    @staticmethod
-    def _quarter(cells: Tensor) -> Tensor:
-        """(n, 4) -> (4n, 4)."""
-        half = cells[:, 2:] / 2
-        corner = cells.new_tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
-        low = cells[:, None, :2] + corner * half[:, None]
-        return torch.cat([low, half[:, None].expand_as(low)], -1).reshape(-1, 4)
+    def _halved(self, cells: Tensor) -> Tensor:
+        """Cells (n, 2 D) cut in two along every axis: (2^D n, 2 D)."""
+        low, width = cells[:, None].chunk(2, 2)
+        corner = torch.cartesian_prod(*[cells.new_tensor([0, 1])] * self.dims)
+        low = low + corner * (width / 2)
+        return torch.cat([low, (width / 2).expand_as(low)], -1).reshape(-1, 2 * self.dims)
 
     def _assess(self, log_f: Callable[[Tensor], Tensor], cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-integral (n,) of each cell by the rule, and by the rule on its quarters."""
-        quarters = self._log_integral(log_f, self._quarter(cells)).view(-1, 4).logsumexp(1)
-        return self._log_integral(log_f, cells), quarters
+        """Log-integral (n,) of each cell by the rule, and by the rule on its parts."""
+        parts = self._log_integral(log_f, self._halved(cells)).view(-1, 2**self.dims).logsumexp(1)
+        return self._log_integral(log_f, cells), parts
 
 
 def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Merge nodes into at most ``count`` x ``count`` ones with the same mass and mean in each bin.
+    """Merge nodes into at most ``count`` to the power D with the same mass and mean in each bin.
 
     The bins are finer near the mean, where the expected OKS of an imprecise joint is decided.
 
     Args:
-        e: (Q, 2) nodes. weight: (Q,) with the sum 1. mean, std: (2,) of the nodes. count: even number of bins per axis.
+        e: (Q, D) nodes. weight: (Q,) with the sum 1. mean, std: (D,) of the nodes. count: even number of bins per axis.
 
     Returns:
-        Nodes (q, 2) and weights (q,), empty bins left out.
+        Nodes (q, D) and weights (q,), empty bins left out.
     """
     half = count // 2
     # Bin edges in standard deviations: quadratic from 0 to 6.
     edges = 6 * (torch.arange(1, half, device=e.device) / half) ** 2
     edges = torch.cat([-edges.flip(0), edges.new_zeros(1), edges])
     bins = torch.bucketize(((e - mean) / std.clamp(min=1e-6)).contiguous(), edges)
-    index = bins[:, 0] * count + bins[:, 1]
-    mass = weight.new_zeros(count * count).index_add(0, index, weight)
-    first = weight.new_zeros(count * count, 2).index_add(0, index, weight[:, None] * e)
+    dims = e.shape[1]
+    index = sum(bins[:, axis] * count ** (dims - 1 - axis) for axis in range(dims))
+    mass = weight.new_zeros(count**dims).index_add(0, index, weight)
+    first = weight.new_zeros(count**dims, dims).index_add(0, index, weight[:, None] * e)
     full = mass > 0
     return first[full] / mass[full, None], mass[full]
