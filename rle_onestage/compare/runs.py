@@ -1,4 +1,4 @@
-"""What is compared: one training for each loss (or baseline) and seed, and the state of each, which lies on the disk."""
+"""What is compared: a training for each loss (or baseline) and seed, and its state, which lies on the disk."""
 
 import json
 import os
@@ -188,7 +188,8 @@ def differences(before, now, ignored, keep=()):
     """Keys in which two configs differ: list of (key, before, now).
 
     Args:
-        before, now: configs. ignored: keys, or beginnings of keys ending in a dot, that may differ. keep: but not these.
+        before, now: configs.
+        ignored: keys, or beginnings of keys ending in a dot, that may differ. keep: but not these.
     """
     first, second = (dict(_flat(yaml.safe_load(cfg.dump()))) for cfg in (before, now))
     found = []

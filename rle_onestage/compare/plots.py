@@ -1,0 +1,69 @@
+"""The comparison as a plot: a point for each seed under both scores, and their means."""
+
+import os
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rle_onestage.errors import MediaError
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+OWN, CLASS, GREY = "#0072B2", "#E69F00", "#BBBBBB"
+_SERIES = (("AP", OWN, "own score", -0.17), ("class_AP", CLASS, "class score alone", 0.17))
+
+
+def draw_comparison(comparison, path):
+    """Write the plot: a panel for each data set.
+
+    Args:
+        comparison: see :func:`~.report.compare`. path: image file, by its ending.
+
+    Raises:
+        MediaError: the file cannot be written.
+    """
+    sets = comparison["sets"]
+    columns = max(len(found["rows"]) for found in sets.values())
+    figure = Figure(figsize=(max(4.5, 1.25 * columns + 1.3) * len(sets), 4.2), layout="constrained")
+    for axis, (dataset, found) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets.items()):
+        _panel(axis, dataset, found["rows"])
+    figure.axes[0].set_ylabel("keypoint AP")
+    handles = [Line2D([], [], color=c, marker="o", linestyle="", label=label) for _, c, label, _ in _SERIES]
+    handles.append(Line2D([], [], color="black", linewidth=2, label="mean over seeds"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    temporary = f"{path}.tmp{os.getpid()}"
+    try:
+        figure.savefig(temporary, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
+
+
+def _panel(axis, dataset, rows):
+    seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
+    places = {name: place for place, name in enumerate(rows)}
+    for key, colour, _, shift in _SERIES:
+        spread = {seed: shift + 0.05 * (i - (len(seeds) - 1) / 2) for i, seed in enumerate(seeds)}
+        for seed in seeds:
+            # The same seed from loss to loss: what the paired differences compare.
+            line = [(places[n] + spread[seed], r["seeds"][seed][key]) for n, r in rows.items() if _has(r, seed, key)]
+            if line:
+                axis.plot(*zip(*line), color=colour, alpha=0.25, linewidth=0.8, zorder=1)
+                axis.scatter(*zip(*line), color=colour, s=22, linewidths=0, alpha=0.9, zorder=3)
+        for name, row in rows.items():
+            if key in row["mean"]:
+                middle, centre = row["mean"][key], places[name] + shift
+                axis.hlines(middle, centre - 0.14, centre + 0.14, color="black", linewidth=2, zorder=4)
+                axis.annotate(
+                    f"{middle:.1f}", (centre, middle), (0, 9), textcoords="offset points", ha="center", fontsize=8,
+                    zorder=5, bbox=dict(boxstyle="round,pad=0.1", facecolor="white", edgecolor="none", alpha=0.7),
+                )  # fmt: skip
+    axis.set_xticks(list(places.values()), [name.replace("_", "\n", 1) for name in places])
+    axis.set_xlim(-0.5, len(places) - 0.5)
+    axis.margins(y=0.15)
+    axis.set_title(dataset, fontsize=10)
+    axis.grid(axis="y", color=GREY, alpha=0.4, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _has(row, seed, key):
+    return row["seeds"].get(seed, {}).get(key) is not None
