@@ -23,7 +23,7 @@ def random_density(seed, *, name="rle", preset="laplace", gain=0.5):
 
 
 def integral(log_f, *, scale=1.0, count=2**15):
-    """Of ``exp(log_f)`` times 1, the coordinates and their squares, by scipy's Sobol points under a wide Laplace law."""
+    """Of ``exp(log_f)`` times 1, the coordinates and their squares, by scipy's Sobol points under a Laplace law."""
     law = laplace(scale=scale / math.sqrt(2))
     points = law.ppf(qmc.Sobol(3, seed=0).random(count).clip(1e-9, 1 - 1e-9))
     with torch.no_grad():

@@ -109,8 +109,10 @@ def test_groups_of_a_config():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("groups", ["[[0, 1], [2, 3]]", "[[0, 1, 2], [2, 3, 4]]", "[0, 0, 0, 1, 1]", "[[0, 1, 2, 3, 5]]",
-                                    "[[0, 1, 2, 3, 4], []]", "[['nose']]", "[[0, 1, 2, 3, -1]]"])  # fmt: skip
+@pytest.mark.parametrize("groups", [
+    "[[0, 1], [2, 3]]", "[[0, 1, 2], [2, 3, 4]]", "[0, 0, 0, 1, 1]", "[[0, 1, 2, 3, 5]]", "[[0, 1, 2, 3, 4], []]",
+    "[['nose']]", "[[0, 1, 2, 3, -1]]",
+])  # fmt: skip
 def test_groups_that_do_not_fit_are_named(groups):
     with pytest.raises(ConfigError) as caught:
         tiny_config(*JOINTS, groups)
