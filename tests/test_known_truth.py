@@ -76,7 +76,7 @@ def test_a_wrong_scale_and_place_cost_what_they_must():
 def test_clamped_loss_has_no_gradient_below_zero():
     points = make_points(LAWS["laplace"], 256, np.random.default_rng(0))
     model = Predictor(loss="rle_clamped")
-    model.layers[-1].bias.data[2:] = -3.0
+    model.layers[-1].bias.data[2:] = -6.0
     points.labels[:] = 0
     loss = model.loss(points, 500, 300)
     loss.backward()

@@ -25,19 +25,36 @@ from ..modeling.criterion import Criterion
 from ..modeling.density import build_density
 from .results import write_json
 
-STRIDE = 8.0
-# Name -> arguments of build_density. "rle_clamped" is rle_released whose mean over the batch, with sigma in strides, is
-# clamped at zero, as Ultralytics' PoseLoss26 does; it exists here only.
+
+@dataclass(frozen=True)
+class Loss:
+    """How a loss is trained here.
+
+    Attributes:
+        density: arguments of :func:`~rle_onestage.modeling.density.build_density`.
+        form: of the sigma codec. stride: its unit in pixels.
+        clamped: the mean over the batch, with sigma in strides, is clamped at zero.
+    """
+
+    density: dict
+    form: str = "softplus"
+    stride: float = 8.0
+    clamped: bool = False
+
+
+# The last two exist here only: the released sum with sigma below one stride, as the released code and Ultralytics'
+# PoseLoss26 have it, and what the latter does with that sum. The stride holds the largest true standard deviations.
 LOSSES = {
-    "l1": {"name": "l1"},
-    "l2": {"name": "l2"},
-    "laplace": {"name": "laplace"},
-    "gaussian": {"name": "gaussian"},
-    "flow": {"name": "flow"},
-    "rle": {"name": "rle"},
-    "rle_gaussian": {"name": "rle", "preset": "gaussian"},
-    "rle_released": {"name": "rle_released"},
-    "rle_clamped": {"name": "rle_released"},
+    "l1": Loss({"name": "l1"}),
+    "l2": Loss({"name": "l2"}),
+    "laplace": Loss({"name": "laplace"}),
+    "gaussian": Loss({"name": "gaussian"}),
+    "flow": Loss({"name": "flow"}),
+    "rle": Loss({"name": "rle"}),
+    "rle_gaussian": Loss({"name": "rle", "preset": "gaussian"}),
+    "rle_released": Loss({"name": "rle_released"}),
+    "rle_sigmoid": Loss({"name": "rle_released"}, form="sigmoid", stride=16.0),
+    "rle_clamped": Loss({"name": "rle_released"}, form="sigmoid", stride=16.0, clamped=True),
 }
 GRID = np.linspace(-4, 4, 81)  # of the drawn densities, in true standard deviations
 BINS = 10
@@ -95,15 +112,15 @@ class Predictor(nn.Module):
         self.layers = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4))
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
-        self.density = build_density(**LOSSES[loss])
-        self.codec = SigmaCodec(form="softplus", floor=0.02, init=1.0, learned=self.density.learns_sigma)
-        self.clamped = loss == "rle_clamped"
+        self.how = LOSSES[loss]
+        self.density = build_density(**self.how.density)
+        self.codec = SigmaCodec(form=self.how.form, floor=0.02, init=1.0, learned=self.density.learns_sigma)
 
     def forward(self, features):
         """(mu, spread), both (n, 2) in pixels."""
         out = self.layers(features)
-        unit = out.new_full((len(out),), STRIDE)
-        return out[:, :2] * STRIDE, self.codec.decode(out[:, None, 2:], unit)[:, 0]
+        unit = out.new_full((len(out),), self.how.stride)
+        return out[:, :2] * self.how.stride, self.codec.decode(out[:, None, 2:], unit)[:, 0]
 
     def loss(self, points, step, warmup):
         """Mean loss in nats, in the way of :class:`~rle_onestage.modeling.criterion.Criterion`."""
@@ -113,8 +130,9 @@ class Predictor(nn.Module):
         preset_only = step < warmup
         if not preset_only and step % Criterion.REFRESH_EVERY == 0:
             self.density.refresh(self.density.TRAINING_TOLERANCE)
-        if self.clamped:
-            return self.density.nll(residual, sigma / STRIDE, preset_only=preset_only).mean().clamp(min=0)
+        if self.how.clamped:
+            in_strides = sigma / self.how.stride
+            return self.density.nll(residual, in_strides, preset_only=preset_only).mean().clamp(min=0)
         return self.density.nll(residual, sigma, preset_only=preset_only).mean()
 
 
