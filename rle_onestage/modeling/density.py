@@ -58,7 +58,7 @@ class Density(nn.Module):
         return self.preset(e)
 
     def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
-        """Negative log-likelihood (...) in nats per joint; never clamped, and normally of either sign.
+        """Negative log-likelihood (...) in nats per joint, in float32; never clamped, and normally of either sign.
 
         Args:
             e: (..., D) standardised residuals.
@@ -66,8 +66,8 @@ class Density(nn.Module):
             joint: not used: one density for all joints.
             preset_only: use the preset in place of the learned density.
         """
-        log_q = self.preset(e) if preset_only else self.log_q(e)
-        return torch.log(sigma).sum(-1) - log_q
+        log_q = self.preset(e.float()) if preset_only else self.log_q(e.float())
+        return torch.log(sigma.float()).sum(-1) - log_q
 
     @torch.no_grad()
     def fit(self, e: Tensor, joint: Tensor | None = None, momentum: float = 0.01) -> None:
@@ -173,6 +173,7 @@ class ReleasedDensity(Density):
 
     def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """The released code's sum (...); arguments as in :meth:`Density.nll`."""
+        e, sigma = e.float(), sigma.float()
         if self.preset is log_laplace:
             preset = (math.log(2) + e.abs()).sum(-1)
         else:
