@@ -29,6 +29,9 @@ def parse(arguments):
     parser.add_argument(
         "--baselines", nargs="+", default=[], metavar="FILE", help="configs of other models, trained beside the losses"
     )
+    parser.add_argument(
+        "--baseline-weights", nargs="+", default=[], metavar="FILE", help="MODEL.WEIGHTS of each of them to start from"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time; they share the cores")
     parser.add_argument("--report-only", action="store_true", help="compare what is there, train nothing")
@@ -50,6 +53,7 @@ def main(arguments=None):
         losses=args.losses,
         seeds=args.seeds,
         baselines=args.baselines,
+        baseline_weights=args.baseline_weights,
         options=args.opts,
         jobs=args.jobs,
         train=not args.report_only,

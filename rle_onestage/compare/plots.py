@@ -9,7 +9,7 @@ from rle_onestage.errors import MediaError
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 OWN, CLASS, GREY = "#0072B2", "#E69F00", "#BBBBBB"
-_SERIES = (("AP", OWN, "own score", -0.17), ("class_AP", CLASS, "class score alone", 0.17))
+_SERIES = (("AP", OWN, "own score", -0.14), ("class_AP", CLASS, "class score alone", 0.14))
 
 
 def draw_comparison(comparison, path):
@@ -23,7 +23,7 @@ def draw_comparison(comparison, path):
     """
     sets = comparison["sets"]
     columns = max(len(found["rows"]) for found in sets.values())
-    figure = Figure(figsize=(max(4.5, 1.25 * columns + 1.3) * len(sets), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(4.5, 1.5 * columns + 1.0) * len(sets), 4.2), layout="constrained")
     for axis, (dataset, found) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets.items()):
         _panel(axis, dataset, found["rows"])
     figure.axes[0].set_ylabel("keypoint AP")
@@ -42,7 +42,7 @@ def _panel(axis, dataset, rows):
     seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
     places = {name: place for place, name in enumerate(rows)}
     for key, colour, _, shift in _SERIES:
-        spread = {seed: shift + 0.05 * (i - (len(seeds) - 1) / 2) for i, seed in enumerate(seeds)}
+        spread = {seed: shift + 0.04 * (i - (len(seeds) - 1) / 2) for i, seed in enumerate(seeds)}
         for seed in seeds:
             # The same seed from loss to loss: what the paired differences compare.
             line = [(places[n] + spread[seed], r["seeds"][seed][key]) for n, r in rows.items() if _has(r, seed, key)]
@@ -52,13 +52,14 @@ def _panel(axis, dataset, rows):
         for name, row in rows.items():
             if key in row["mean"]:
                 middle, centre = row["mean"][key], places[name] + shift
-                axis.hlines(middle, centre - 0.14, centre + 0.14, color="black", linewidth=2, zorder=4)
+                axis.hlines(middle, centre - 0.1, centre + 0.1, color="black", linewidth=2, zorder=4)
+                side = -1 if shift < 0 else 1
                 axis.annotate(
-                    f"{middle:.1f}", (centre, middle), (0, 9), textcoords="offset points", ha="center", fontsize=8,
-                    zorder=5, bbox=dict(boxstyle="round,pad=0.1", facecolor="white", edgecolor="none", alpha=0.7),
+                    f"{middle:.1f}", (centre + 0.1 * side, middle), (3 * side, 0), textcoords="offset points",
+                    ha="right" if side < 0 else "left", va="center", fontsize=8, zorder=5,
                 )  # fmt: skip
     axis.set_xticks(list(places.values()), [name.replace("_", "\n", 1) for name in places])
-    axis.set_xlim(-0.5, len(places) - 0.5)
+    axis.set_xlim(-0.6, len(places) - 0.4)
     axis.margins(y=0.15)
     axis.set_title(dataset, fontsize=10)
     axis.grid(axis="y", color=GREY, alpha=0.4, linewidth=0.6)

@@ -17,10 +17,12 @@ NAME = "comparison"
 # released code's own form stands with those that it is meant to be.
 PAPER_ORDER = ("rle", "rle_gaussian", "rle_released", "laplace", "flow", "gaussian", "l1", "l2")
 COLUMNS = OrderedDict(
-    AP="AP, own score", class_AP="AP, class score", reranked_AP="AP, same detections by class", AP50="AP50",
-    AP75="AP75", class_AP75="AP75, class score", OKS="OKS of matched", median_px="median error px",
-    nll="nats a joint", coverage_90="90 % holds", person_pearson="r score, OKS", minutes="training min",
+    AP="AP, own score", class_AP="AP, class score", reranked_AP="AP, own detections by class", AP50="AP50, own",
+    AP75="AP75, own", class_AP75="AP75, class", OKS="OKS of matched", median_px="median error px", nll="nats a joint",
+    coverage_90="in 90 % interval", person_pearson="r of score and OKS", minutes="training min",
 )  # fmt: skip
+# Where the second table begins, so that both fit on a page.
+_SECOND = "OKS"
 COMPARED = ("AP", "class_AP", "AP75", "OKS")
 # 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom; beyond, the last is a little wide.
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -108,15 +110,20 @@ def format_comparison(comparison):
     parts = [f"{comparison['done']} of {comparison['runs']} runs are done."]
     parts += [f"{label} failed: {reason}" for label, reason in comparison["failures"].items()]
     for dataset, found in comparison["sets"].items():
-        parts += [f"## {dataset}", "Means over seeds, with standard deviations.", _table(found["rows"])]
+        parts += [f"## {dataset}", "Means over seeds, with standard deviations.", *_tables(found["rows"])]
         if found["differences"]:
             parts += ["Differences seed by seed; 95 % intervals of their means by Student's t.", _differences(found)]
         parts += _order_lines(found["order"])
     return "\n\n".join(parts) + "\n"
 
 
-def _table(rows):
-    keys = [key for key in COLUMNS if any(key in row["mean"] for row in rows.values())]
+def _tables(rows):
+    keys, cut = list(COLUMNS), list(COLUMNS).index(_SECOND)
+    return [_table(rows, part) for part in (keys[:cut], keys[cut:])]
+
+
+def _table(rows, keys):
+    keys = [key for key in keys if any(key in row["mean"] for row in rows.values())]
     body = [[name, len(row["seeds"]), *(_with_spread(row, key) for key in keys)] for name, row in rows.items()]
     return _pipe(body, ["", "seeds", *(COLUMNS[key] for key in keys)])
 

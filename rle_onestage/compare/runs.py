@@ -152,13 +152,14 @@ class Run:
             )
 
 
-def plan(config_file, output, *, losses, seeds, baselines=(), options=()):
+def plan(config_file, output, *, losses, seeds, baselines=(), baseline_weights=(), options=()):
     """All runs, seed by seed, so that an early stop still leaves whole rows.
 
     Args:
         config_file: of the losses' runs. output: folder for all.
         losses: names in :data:`LOSSES`. seeds: numbers.
         baselines: configs of other models, each a run for each seed; called by the file's name.
+        baseline_weights: ``MODEL.WEIGHTS`` of each baseline; none: as for the losses.
         options: ``[KEY, VALUE, ...]`` for all.
 
     Raises:
@@ -168,7 +169,12 @@ def plan(config_file, output, *, losses, seeds, baselines=(), options=()):
     if unknown:
         raise ConfigError(f"--losses {unknown[0]!r} is not known; choose among {', '.join(LOSSES)}")
     models = [(loss, config_file, LOSSES[loss]) for loss in losses]
-    models += [(os.path.splitext(os.path.basename(path))[0], path, []) for path in baselines]
+    if baseline_weights and len(baseline_weights) != len(baselines):
+        raise ConfigError(
+            f"--baseline-weights has {len(baseline_weights)} files but --baselines {len(baselines)}; give one for each"
+        )
+    weights = [["MODEL.WEIGHTS", path] for path in baseline_weights] or [[]] * len(baselines)
+    models += [(os.path.splitext(os.path.basename(path))[0], path, own) for path, own in zip(baselines, weights)]
     names = [name for name, _, _ in models]
     if len(set(names)) < len(names) or len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
         raise ConfigError("--losses, --baselines and --seeds must each be different, and seeds not negative")

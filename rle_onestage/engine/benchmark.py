@@ -130,13 +130,13 @@ class Benchmark:
             ConfigError: more people than locations or candidates.
         """
         features = self.model.backbone(torch.zeros(1, 3, *self.size, device=self.device))
-        made = {number: self._crowd(number, features) for number in numbers}
+        made = {number: self.crowd(number, features) for number in numbers}
         found = {number: len(self._decode(dense, features)[0]) for number, dense in made.items()}
         cases = {number: (lambda dense=dense: self._decode(dense, features)) for number, dense in made.items()}
         measured = self.time(cases, rounds)
         return {"ms": measured, "found": found, "ratio": measured[numbers[-1]] / measured[numbers[0]]}
 
-    def _crowd(self, number, features):
+    def crowd(self, number, features):
         """Dense outputs with ``number`` small people side by side on the finest level, and nothing else."""
         shapes = [features[name].shape[-2:] for name in self.model.in_features]
         count = sum(h * w for h, w in shapes)

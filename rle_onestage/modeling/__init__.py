@@ -1,9 +1,11 @@
 """The network, its likelihood, and the way from predictions to people.
 
-Importing it registers the architecture ``RLEOneStage`` and the backbone ``build_timm_fpn_backbone`` with Detectron2.
+Importing it registers the architecture ``RLEOneStage``, the backbone ``build_timm_fpn_backbone`` and, for the two-stage
+baseline, ``Float32ROIHeads`` with Detectron2.
 """
 
 from .backbone import TimmPyramid, build_timm_fpn_backbone
 from .meta_arch import RLEOneStage
+from .two_stage import Float32ROIHeads
 
-__all__ = ["RLEOneStage", "TimmPyramid", "build_timm_fpn_backbone"]
+__all__ = ["Float32ROIHeads", "RLEOneStage", "TimmPyramid", "build_timm_fpn_backbone"]
