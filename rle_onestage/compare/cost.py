@@ -1,13 +1,13 @@
 """What the one-stage model and a two-stage one cost, by the number of people in the picture, measured in turn."""
 
 import contextlib
-import json
-import os
-import tempfile
 from collections import OrderedDict
 
 import torch
 from tabulate import tabulate
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.engine.benchmark import Benchmark, alternate
@@ -110,7 +110,7 @@ def measure(one_config, two_config, *, size, people, threads, rounds=30, one_opt
     Returns:
         dict of ``size``, ``rounds``, ``torch``; and for ``one-stage`` and ``two-stage`` a dict of ``parameters_M``,
         ``own_parameters_M`` (without the backbone), ``backbone_gflops``, and ``people``: number -> dict of ``found``,
-        ``gflops`` (without the backbone; 2 for a multiply-add), ``peak_mb`` (of tensors, beyond weights and picture)
+        ``gflops`` (without the backbone; 2 for a multiply-add), ``peak_mb`` (of the tensors that are made on the way)
         and ``ms``: threads -> milliseconds from the picture to ``Instances``.
 
     Raises:
@@ -157,7 +157,9 @@ def _for_people(side, number, name):
     with FlopCounterMode(display=False) as counter:
         infer(side, number)
     own = counter.get_total_flops() - _backbone_flops(counter)
-    return {"found": found, "gflops": own / 1e9, "peak_mb": _peak(lambda: infer(side, number)) / 1e6}
+    with _PeakMemory(side.model) as memory:
+        infer(side, number)
+    return {"found": found, "gflops": own / 1e9, "peak_mb": memory.peak / 1e6}
 
 
 def _backbone_flops(counter):
@@ -166,20 +168,28 @@ def _backbone_flops(counter):
     return sum(inside[0].values()) if inside else 0
 
 
-def _peak(function):
-    """The most bytes that tensors take at a time during a call, beyond what was there before."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        function()
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "trace.json")
-        profile.export_chrome_trace(path)
-        with open(path, encoding="utf-8") as file:
-            events = [e for e in json.load(file)["traceEvents"] if e.get("name") == "[memory]"]
-    now = peak = 0
-    for event in sorted(events, key=lambda e: e["ts"]):
-        now += event["args"]["Bytes"]
-        peak = max(peak, now)
-    return peak
+class _PeakMemory(TorchDispatchMode):
+    """Within it, ``peak`` is the most bytes that the tensors made by operators take at a time.
+
+    Args:
+        model: its weights do not count.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self._weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+        self._alive, self.peak = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in self._weights:
+                    self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._alive = {key: pair for key, pair in self._alive.items() if not pair[0].expired()}
+        self.peak = max(self.peak, sum(count for _, count in self._alive.values()))
+        return result
 
 
 def format_costs(report):
