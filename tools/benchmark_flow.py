@@ -3,6 +3,8 @@
 
     python tools/benchmark_flow.py --points 8704,69632 --threads 1,2
     python tools/benchmark_flow.py --gradients
+
+Beside other work several threads wait for one another at every step; OMP_WAIT_POLICY=PASSIVE lets them sleep meanwhile.
 """
 
 import argparse
