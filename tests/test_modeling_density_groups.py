@@ -107,6 +107,8 @@ def test_groups_of_a_config():
     batch = [make_input(0, [(*person, 3)], num_joints=5), make_input(1, [], num_joints=5)]
     sum(model(batch).values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    model.eval().prepare_for_inference()
+    assert torch.equal(model.decoder.std, model.criterion.density.table()[3]) and len(model(batch)) == 2
 
 
 @pytest.mark.parametrize("groups", [
