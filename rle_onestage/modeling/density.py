@@ -36,6 +36,9 @@ PRESETS = {"laplace": log_laplace, "gaussian": log_gaussian}
 class Density(nn.Module):
     """A preset with a learned sigma (``laplace``, ``gaussian``) or a fixed one (``l1``, ``l2``).
 
+    Per coordinate the loss is ``log sigma + sqrt(2) |e| + log(2) / 2`` or ``log sigma + e^2 / 2 + log(2 pi) / 2``: with a
+    constant sigma the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
+
     Args:
         preset: "laplace" or "gaussian".
         learns_sigma: with False the spread is one stride for every joint, and only its reported value is fitted.
@@ -123,7 +126,10 @@ class Density(nn.Module):
 
 
 class FlowDensity(Density):
-    """``flow``: the flow alone. ``rle``: preset times flow over their normaliser."""
+    """``flow``: ``q = G``, the flow alone (the paper's direct likelihood estimation). ``rle``: ``q = Q G / Z``.
+
+    The loss is ``sum_d log sigma_d - log G(e)``, for ``rle`` with ``- log Q(e) + log Z`` (the paper's equation 8).
+    """
 
     def __init__(self, *, preset: str, residual: bool, couplings: int = 6, hidden: int = 64, dims: int = 2):
         super().__init__(preset=preset, dims=dims)
@@ -161,8 +167,7 @@ class ReleasedDensity(Density):
 
     Per joint it adds, over the coordinates, ``log sigma - log G(e)`` and ``log(2 sigma) + |e|`` (Laplace of scale
     sigma) or the Gaussian's counterpart: log sigma enters twice, the joint's log G once per coordinate, and Z is
-    missing.
-    It is not a likelihood; what is reported from it is the preset at that scale.
+    missing. It is not a likelihood; what is reported from it is the preset at that scale.
     """
 
     def __init__(self, *, preset: str, couplings: int = 6, hidden: int = 64, dims: int = 2):
