@@ -36,8 +36,8 @@ PRESETS = {"laplace": log_laplace, "gaussian": log_gaussian}
 class Density(nn.Module):
     """A preset with a learned sigma (``laplace``, ``gaussian``) or a fixed one (``l1``, ``l2``).
 
-    Per coordinate the loss is ``log sigma + sqrt(2) |e| + log(2) / 2`` or ``log sigma + e^2 / 2 + log(2 pi) / 2``: with a
-    constant sigma the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
+    Per coordinate the loss is ``log sigma + sqrt(2) |e| + log(2) / 2`` or ``log sigma + e^2 / 2 + log(2 pi) / 2``: with
+    a constant sigma the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
 
     Args:
         preset: "laplace" or "gaussian".
