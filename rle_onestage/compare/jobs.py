@@ -206,6 +206,6 @@ class _Progress:
             self.count = count
         elif time.monotonic() - self.told >= LINE_SECONDS and active:
             self.told, count = time.monotonic(), self._count(self.runs)
-            rate = (count - self.first) / (self.told - self.start)
-            left = f"{(self.total - count) / rate / 60:.0f} min left" if rate > 0 else "no estimate yet"
-            self.say(f"{count} of {self.total} iterations, {left}: {states}")
+            missing, rate = self.total - count, (count - self.first) / (self.told - self.start)
+            left = f", {missing / rate / 60:.0f} min of training left" if missing and rate > 0 else ""
+            self.say(f"{count} of {self.total} iterations{left}: {states}")
