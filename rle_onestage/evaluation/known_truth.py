@@ -42,8 +42,8 @@ class Loss:
     clamped: bool = False
 
 
-# The last two exist here only: the released sum with sigma below one stride, as the released code and Ultralytics'
-# PoseLoss26 have it, and what the latter does with that sum. The stride holds the largest true standard deviations.
+# The last two exist here only: the released sum with sigma a sigmoid, below one stride, and the same with its mean over
+# the batch clamped at zero, both as in Ultralytics' PoseLoss26. The stride holds the largest true standard deviations.
 LOSSES = {
     "l1": Loss({"name": "l1"}),
     "l2": Loss({"name": "l2"}),

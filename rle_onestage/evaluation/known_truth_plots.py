@@ -29,6 +29,8 @@ _LIMIT = 3.2  # of the densities' axes, in true standard deviations
 def draw_page(path, cases):
     """Write the page: a row for each law, in it the densities that ``laplace``, ``rle`` and ``rle_released`` report.
 
+    Above each stand its negative log-likelihood less the entropy, and its standard deviation in true ones.
+
     Args:
         path: image file, by its ending. cases: list of :func:`~.known_truth.run_case`.
 
@@ -53,7 +55,7 @@ def draw_page(path, cases):
     for axis in axes[-1, :5]:
         axis.set_xlabel("error, true standard deviations")
     axes[-1, 5].set_xlabel("true standard deviation (px)")
-    handles = [Line2D([], [], color="black", ls="--", label="true")]
+    handles = [Line2D([], [], color="black", ls="--", label="true (contours: its 50 and 90 % regions)")]
     handles += [Line2D([], [], color=color, label=loss) for loss, color in DRAWN.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=11)
     _write(figure, path)
@@ -83,7 +85,7 @@ def _heat(axis, truth, case):
     axis.imshow(np.sqrt(learned.T), origin="lower", extent=extent, cmap="Blues", vmin=0, vmax=np.sqrt(truth.max()))
     axis.contour(GRID, GRID, truth.T, levels=_levels(truth), colors="black", linewidths=1, linestyles="--")
     axis.set(xlim=(-_LIMIT, _LIMIT), ylim=(-_LIMIT, _LIMIT), aspect="equal")
-    axis.set_title(f"NLL - entropy {case['excess']:.3f}", fontsize=10)
+    axis.set_title(f"{case['excess']:+.3f} nats, sigma x {case['sigma_ratio']:.2f}", fontsize=10)
 
 
 def _marginals(axis, truth, found, law, along):
