@@ -28,6 +28,7 @@ ROOMS = (
     "calibrate",
     "demo",
     "compare",
+    "suspects",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

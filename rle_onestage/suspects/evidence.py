@@ -1,0 +1,216 @@
+"""What a model says of each label: how much likelier it is where it lies than a label put somewhere at random."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..engine.inference import bare
+from ..evaluation.per_joint import MATCH_IOU, box_iou, greedy_match
+from ..evaluation.results import boxes_array, by_image, instances_to_coco
+
+MAX_PEOPLE = 20
+# Nothing is surer than this: neither that a prediction is about right, nor that a joint is there.
+DOUBT = 0.003
+
+
+class Views(nn.Module):
+    """A model that looks at each picture twice: as it is, and mirrored.
+
+    Where the two disagree (most of all about left and right), neither is reason to call a label wrong.
+
+    Args:
+        model: called with ``list[dict]``. flip_index: (K,) which joint is which in a mirror.
+    """
+
+    def __init__(self, *, model, flip_index):
+        super().__init__()
+        self.model, self.flip_index = bare(model), list(flip_index)
+
+    def forward(self, inputs):
+        """``list[dict]`` with ``instances`` and, mirrored back, ``mirrored``."""
+        straight = self.model(inputs)
+        mirrored = self.model([{**item, "image": item["image"].flip(-1)} for item in inputs])
+        return [
+            {"instances": one["instances"], "mirrored": self._back(other["instances"])}
+            for one, other in zip(straight, mirrored)
+        ]
+
+    def _back(self, people):
+        width = people.image_size[1]
+        boxes = people.pred_boxes.tensor
+        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+        keypoints = people.pred_keypoints[:, self.flip_index].clone()
+        keypoints[..., 0] = width - keypoints[..., 0]
+        people.pred_keypoints = keypoints
+        people.pred_keypoint_sigmas = people.pred_keypoint_sigmas[:, self.flip_index]
+        people.pred_keypoint_presence = people.pred_keypoint_presence[:, self.flip_index]
+        return people
+
+
+class Collector:
+    """Gathers what :class:`Views` gives as COCO results, a list for each view; the evaluator of a run over a set."""
+
+    KEYS = ("instances", "mirrored")
+
+    def reset(self):
+        """Forget everything."""
+        self.results = {key: [] for key in self.KEYS}
+
+    def process(self, inputs, outputs):
+        """Take the outputs for some images."""
+        for given, output in zip(inputs, outputs):
+            for key in self.KEYS:
+                self.results[key].extend(instances_to_coco(output[key], given["image_id"]))
+
+    def evaluate(self):
+        """Nothing to say in figures."""
+        return {}
+
+
+class Prediction(NamedTuple):
+    """One predicted person, in the file's coordinates."""
+
+    joints: np.ndarray  # (K, 2)
+    sigmas: np.ndarray  # (K, 2) standard deviations
+    expected: np.ndarray  # (K,) OKS
+    presence: np.ndarray  # (K,)
+    box: np.ndarray  # (4,) x0, y0, x1, y1
+    score: float
+
+
+class Case(NamedTuple):
+    """A labelled person and what the views predict for it."""
+
+    annotation: dict
+    labels: np.ndarray  # (K, 2)
+    visibility: np.ndarray  # (K,)
+    views: list[Prediction]  # one of each view that found the person, the straight one first
+    others: list[Prediction]  # whom else the straight view sees
+
+
+def match_cases(truth, views, *, min_score=0.1):
+    """Match predictions to labelled people, at a box IoU of 0.5, greedily by score.
+
+    Args:
+        truth: a :class:`~..evaluation.GroundTruth`. views: for each view the COCO results of all images.
+        min_score: lowest score of a prediction.
+
+    Returns:
+        The :class:`Case` of each labelled person, in the file's order.
+    """
+    groups = [by_image([r for r in results if r["score"] >= min_score]) for results in views]
+    people, cases = truth.people(), []
+    for image_id, annotations in truth.by_image().items():
+        found = [[_prediction(r, truth.num_joints) for r in group.get(image_id, [])[:MAX_PEOPLE]] for group in groups]
+        labels = people[image_id]
+        matched = [_match(group, labels) for group in found]
+        for row, annotation in enumerate(annotations):
+            own = [group[pairs[row]] for group, pairs in zip(found, matched) if row in pairs]
+            others = [p for i, p in enumerate(found[0]) if i != matched[0].get(row)]
+            cases.append(Case(annotation, labels.joints[row], labels.visibility[row], own, others))
+    return cases
+
+
+def _match(predictions, labels):
+    """Row of the person -> index of the prediction."""
+    boxes = np.array([p.box for p in predictions]).reshape(-1, 4)
+    return {column: row for row, column in greedy_match(box_iou(boxes, labels.boxes), MATCH_IOU)}
+
+
+def _prediction(result, num_joints):
+    keypoints = np.array(result["keypoints"], dtype=float).reshape(num_joints, 3)
+    return Prediction(
+        keypoints[:, :2],
+        np.array(result["keypoint_sigmas"], dtype=float).reshape(num_joints, 2),
+        keypoints[:, 2],
+        np.array(result["keypoint_presence"], dtype=float),
+        boxes_array([result])[0],
+        result["score"],
+    )
+
+
+class Ratios(NamedTuple):
+    """Log-likelihood ratios of a person's labels, in nats, against a label put at random into the person's box."""
+
+    own: np.ndarray  # (K, K): label j as joint k
+    others: np.ndarray  # (n, K): label j as the same joint, or its mirror, of the others in the picture
+    presence: np.ndarray  # (K,) probability that the joint is labelled
+    surprise: np.ndarray  # (K,) nats that the label's density lies below the density's peak
+
+
+def compare(case, density, sigmas, flip_index):
+    """What the model says of each label of a case, if it is right about the joint at all.
+
+    The density of a label is the prediction's, averaged over the views; the label at random is even over the box round
+    labels and predictions. No sigma counts as smaller than the distance by which annotators differ (COCO's sigma of the
+    joint times the square root of the area, over sqrt(2) for each coordinate).
+
+    Args:
+        case: a :class:`Case` with at least one view. density: :class:`~..error_density.ErrorDensity`.
+        sigmas: OKS sigmas (K,). flip_index: (K,).
+
+    Returns:
+        :class:`Ratios`.
+    """
+    floor = np.asarray(sigmas)[:, None] * np.sqrt(case.annotation["area"]) / np.sqrt(2)
+    everybody = [*case.views, *case.others]
+    points, spread = (np.stack([p[i] for p in everybody])[:, None] for i in (0, 1))  # (n, 1, K, 2)
+    residual = case.labels[:, None] - points  # (n, K, K, 2): label j as joint k
+    spread = np.broadcast_to(np.maximum(spread, floor), residual.shape)
+    ratios = density.log_prob(_tensor(residual), _tensor(spread)).double().numpy() + np.log(_box_area(case))
+    number, index = len(case.views), np.arange(len(floor))
+    z = residual[0, index, index] / spread[0, index, index]
+    return Ratios(
+        own=np.logaddexp.reduce(ratios[:number], 0) - np.log(number),
+        others=np.maximum(ratios[number:, index, index], ratios[number:, index, flip_index]),
+        presence=np.mean([p.presence for p in case.views], 0).clip(DOUBT, 1 - DOUBT),
+        surprise=(density.log_peak() - density.log_q(_tensor(z))).clamp(min=0).double().numpy(),
+    )
+
+
+def share_of_misses(ratios, labelled, flip_index, *, steps=50):
+    """The share of each joint's labels about which the model is no better than chance, by expectation maximisation.
+
+    Labels are taken for a mixture of the model's density and the even one. As most labels are right, the share is the
+    model's failing at this joint; so that one contradiction at a joint that the model often misses says little.
+
+    Args:
+        ratios: (S, K) of each label as its own joint. labelled: (S, K) bool. flip_index: (K,); mirrored joints share.
+
+    Returns:
+        (K,) in [DOUBT, 1 - DOUBT].
+    """
+    ratios, labelled = (np.concatenate([v, v[:, flip_index]]) for v in (ratios, labelled))
+    share = np.full(ratios.shape[1], 0.05)
+    for _ in range(steps):
+        # One miss in 20 beforehand, as if seen on 20 labels: for sets with few.
+        miss = share / (share + (1 - share) * np.exp(ratios.clip(max=50)))
+        share = ((miss * labelled).sum(0) + 1) / (labelled.sum(0) + 20)
+    return share.clip(DOUBT, 1 - DOUBT)
+
+
+class Evidence(NamedTuple):
+    """As :class:`Ratios`, when the model's misses are reckoned with: a label that it contradicts may still be right."""
+
+    own: np.ndarray  # (K, K)
+    others: np.ndarray  # (K,) of whoever fits best
+    presence: np.ndarray  # (K,)
+
+
+def weigh(ratios, misses):
+    """The evidence of a case: ``log((1 - m) exp(ratio) + m)`` with the share ``m`` (K,) of misses."""
+    hit, miss = np.log1p(-misses), np.log(misses)
+    others = np.logaddexp(hit + ratios.others, miss).max(0, initial=-np.inf)
+    return Evidence(np.logaddexp(hit + ratios.own, miss), others, ratios.presence)
+
+
+def _tensor(values) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _box_area(case):
+    """Of the box round the labels and the predictions, where a label put at random may lie."""
+    points = np.concatenate([case.labels[case.visibility > 0], *(p.joints for p in case.views)])
+    return float(np.prod(np.ptp(points, axis=0).clip(min=8.0)))
