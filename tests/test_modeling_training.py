@@ -156,7 +156,7 @@ def model():
 
 
 FIELDS = {"pred_boxes", "scores", "pred_classes", "pred_keypoints", "pred_keypoint_sigmas", "pred_keypoint_presence",
-          "pred_score_factors"}
+          "pred_score_factors", "pred_areas"}
 
 
 @torch.no_grad()
