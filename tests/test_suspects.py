@@ -17,7 +17,7 @@ from rle_onestage.evaluation import GroundTruth
 from rle_onestage.modeling.decode import Decoder
 from rle_onestage.modeling.density import build_density
 from rle_onestage.skeleton import COCO, Skeleton
-from rle_onestage.suspects import Views, compare, describe, match_cases, rank, search, weigh
+from rle_onestage.suspects import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.suspects.mistakes import explain, groups_of_pairs
 
 TOOLS = os.path.join(os.path.dirname(__file__), "..", "tools")
@@ -170,6 +170,27 @@ def test_views_that_disagree_about_the_sides_suspect_nobody():
     (case,) = match_cases(truth, views)
     assert len(case.views) == 2 and explained(case).mistakes == []
     assert rank(match_cases(truth, [views[0], []]), density(), COCO, views=2).suspects == []
+
+
+def test_a_model_that_is_lost_accuses_nobody():
+    """Where no label agrees with the prediction, the prediction is wrong."""
+    case = case_of(POSE)
+    turned = case._replace(labels=POSE[:, ::-1].copy() - [20.0, -40.0])
+    assert len(explained(turned).mistakes) > 8 and explained(turned).gain < 0.5
+
+
+def test_share_of_misses_is_found():
+    """Ratios of a known mixture: a tenth of one joint's labels are not where the model says, of the others none."""
+    rng = np.random.default_rng(0)
+    sigma, side, flip = 3.0, 100.0, [1, 0, 2]
+    error = rng.normal(scale=sigma, size=(4000, 3, 2))
+    lost = rng.random((4000, 3)) < [0.0, 0.0, 0.1]
+    error[lost] = rng.uniform(-side / 2, side / 2, (lost.sum(), 2))
+    ratios = -(error**2).sum(-1) / (2 * sigma**2) - np.log(2 * np.pi * sigma**2) + np.log(side**2)
+    labelled = rng.random((4000, 3)) < 0.7
+    found = share_of_misses(ratios, labelled, flip)
+    assert found[:2] == pytest.approx(0.003, abs=0.002) and found[2] == pytest.approx(0.1, abs=0.02)
+    assert share_of_misses(ratios[:0], labelled[:0], flip) == pytest.approx(0.05, abs=0.01)
 
 
 def test_groups_of_pairs_by_name():

@@ -44,8 +44,8 @@ class Suspect(NamedTuple):
     def gain_per_label(self):
         """What suspects are ranked by: nats that the explanation gains, over the number of labels that it concerns.
 
-        The sum would put those first of whom most labels are suspect: but where the model mistakes a person's front for
-        the back it contradicts all of them at once.
+        The sum would put those first of whom most labels are suspect; but where a model fails, taking a person's back
+        for the front, it contradicts all of them at once.
         """
         return self.explanation.gain / max(len(self.joints), 1)
 
@@ -54,7 +54,7 @@ class Findings(NamedTuple):
     """What :func:`rank` found."""
 
     suspects: list[Suspect]  # best first
-    missed: list[Case]  # people whom no view, or not every view, found; largest first
+    missed: list[Case]  # people whom no view found, largest first
     people: int  # labelled, in all
     labels: int
     misses: np.ndarray  # (K,) share of labels that the model misses
