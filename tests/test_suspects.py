@@ -126,6 +126,15 @@ def test_single_labels(move, words):
     assert describe(found, COCO) == words and np.allclose(found.keypoints[9, :2], POSE[9])
 
 
+@pytest.mark.parametrize("first", [(), LEGS])
+def test_labels_exchanged_along_a_limb(first):
+    """Also within a leg whose side is swapped."""
+    labels = swapped(POSE, *first)
+    labels[[13, 15]] = labels[[15, 13]]
+    found = explained(case_of(labels))
+    assert "left ankle and left knee exchanged" in describe(found, COCO) and np.allclose(found.keypoints[:, :2], POSE)
+
+
 def test_label_on_somebody_else():
     labels, other = POSE.copy(), POSE + [70.0, 0.0]
     labels[9] = other[10]

@@ -4,7 +4,7 @@
 python tools/known_truth.py --output output/known_truth
 python tools/known_truth.py --output output/known_truth --laws laplace two_peaked --losses rle laplace
 
-Half an hour on one core; cases that are done already are not done again.
+About 20 minutes of one core; cases that are done already are not done again.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from ..skeleton import split_side
 # Against each mistake beforehand, in nats: what the labels must gain before it is believed.
 SWAPPED = 3.0
 MISPLACED = 1.0
+EXCHANGED = 4.0  # two labels along a limb, as neck and head
 ELSEWHERE = 4.0  # on another joint, or on somebody else: one of many places
 LOST = 3.0  # the model has seen this person all wrong, and no label is to blame
 PARTS = {"legs": ("hip", "knee", "ankle", "foot"), "arms": ("shoulder", "elbow", "wrist", "hand")}
@@ -17,7 +18,7 @@ PARTS = {"legs": ("hip", "knee", "ankle", "foot"), "arms": ("shoulder", "elbow",
 class Mistake(NamedTuple):
     """One thing wrong with a person's labels."""
 
-    kind: str  # swapped, mirrored, misplaced, other joint, other person, surplus
+    kind: str  # swapped, exchanged, misplaced, other joint, other person, surplus
     joints: tuple[int, ...]  # the labels concerned
     gain: float  # nats, the prior's odds taken off
     place: int = -1  # for "other joint": on which
@@ -106,25 +107,33 @@ def _swap(chosen, gain, labelled, pairs, name=""):
 
 
 def _single(evidence, labelled, skeleton, swapped):
-    """Mistakes of single labels, after the swaps."""
-    flip, mistakes = skeleton.flip_index, []
-    for j in np.flatnonzero(labelled):
-        as_joint = flip[j] if j in swapped else j
-        now = evidence.own[j, as_joint]
-        elsewhere = evidence.own[j].copy()
-        elsewhere[[j, flip[j]]] = -np.inf
-        place = int(elsewhere.argmax())
-        absent = np.log1p(-evidence.presence[as_joint]) - np.log(evidence.presence[as_joint])
-        options = [
-            Mistake("misplaced", (int(j),), float(-now - MISPLACED)),
-            Mistake("surplus", (int(j),), float(absent - now - MISPLACED)),
-            Mistake("other joint", (int(j),), float(elsewhere[place] - now - ELSEWHERE), place),
-            Mistake("other person", (int(j),), float(evidence.others[j] - now - ELSEWHERE)),
-        ]
-        best = max(options, key=lambda m: m.gain)
-        if best.gain > 0:
-            mistakes.append(best)
-    return mistakes
+    """Mistakes of single labels, and labels exchanged along a limb, after the swaps."""
+    taken_for = [skeleton.flip_index[j] if j in swapped else j for j in range(skeleton.num_joints)]
+    best = {int(j): _elsewhere(evidence, int(j), taken_for[j], skeleton) for j in np.flatnonzero(labelled)}
+    exchanged = []
+    for a, b in skeleton.limbs:
+        if a in best and b in best and skeleton.flip_index[a] != b:
+            own, (i, j) = evidence.own, (taken_for[a], taken_for[b])
+            gain = own[a, j] + own[b, i] - own[a, i] - own[b, j] - EXCHANGED
+            if gain > max(best[a].gain, 0) + max(best[b].gain, 0):
+                exchanged.append(Mistake("exchanged", (a, b), float(gain)))
+                del best[a], best[b]
+    return exchanged + [m for m in best.values() if m.gain > 0]
+
+
+def _elsewhere(evidence, joint, taken_for, skeleton):
+    """The likeliest mistake of one label."""
+    now, away = evidence.own[joint, taken_for], evidence.own[joint].copy()
+    away[[joint, skeleton.flip_index[joint]]] = -np.inf
+    place = int(away.argmax())
+    absent = np.log1p(-evidence.presence[taken_for]) - np.log(evidence.presence[taken_for])
+    options = [
+        Mistake("misplaced", (joint,), float(-now - MISPLACED)),
+        Mistake("surplus", (joint,), float(absent - now - MISPLACED)),
+        Mistake("other joint", (joint,), float(away[place] - now - ELSEWHERE), place),
+        Mistake("other person", (joint,), float(evidence.others[joint] - now - ELSEWHERE)),
+    ]
+    return max(options, key=lambda m: m.gain)
 
 
 def _corrected(case, mistakes, skeleton):
@@ -136,13 +145,13 @@ def _corrected(case, mistakes, skeleton):
     for j in swapped:
         out[flip[j]] = keypoints[j]
     for mistake in mistakes:
-        if mistake.kind == "swapped":
-            continue
-        (j,) = mistake.joints
-        target = flip[j] if j in swapped else j
-        out[target, :2] = case.views[0].joints[target]
-        if mistake.kind == "surplus":
-            out[target] = 0
+        targets = [flip[j] if j in swapped else j for j in mistake.joints]
+        if mistake.kind == "exchanged":
+            out[targets] = out[targets[::-1]]
+        elif mistake.kind == "surplus":
+            out[targets] = 0
+        elif mistake.kind != "swapped":
+            out[targets, :2] = case.views[0].joints[targets]
     return out
 
 
@@ -156,6 +165,7 @@ def _sentence(mistake, skeleton):
     if mistake.kind == "swapped":
         return _swap_sentence(mistake, skeleton, names)
     return {
+        "exchanged": f"{' and '.join(names)} exchanged",
         "misplaced": f"{names[0]} misplaced",
         "surplus": f"{names[0]} should not be labelled",
         "other joint": f"{names[0]} lies on the {skeleton.names[mistake.place].replace('_', ' ')}",

@@ -75,8 +75,7 @@ def picture(image, case, joints, skeleton):
     for j in joints:
         _circle(left, labels[j], 8 if few else 6, EDGE, 4)
         _circle(left, labels[j], 8 if few else 6, LABEL, 2)
-        if few:
-            draw_tag(left, skeleton.names[j].replace("_", " "), labels[j] + (9, -9), 12, dot=LABEL)
+    _draw_names(left, labels, joints if few else [], skeleton)
     draw_tag(left, "labels", (4, PANEL - 26), 13)
     draw_tag(right, "model", (4, PANEL - 26), 13)
     return np.concatenate([left, np.full((PANEL, 4, 3), PAPER, np.uint8), right], 1)
@@ -93,6 +92,14 @@ def _draw_skeleton(canvas, points, shown, skeleton, width):
     for j in np.flatnonzero(shown):
         _circle(canvas, points[j], 4.4, EDGE)
         _circle(canvas, points[j], 3.2, SIDE_COLOURS[sides[j]])
+
+
+def _draw_names(canvas, points, joints, skeleton):
+    """Names beside their joints, one below the other where they would overlap."""
+    below = -np.inf
+    for j in sorted(joints, key=lambda j: points[j, 1]):
+        below = max(points[j, 1] - 9, below + 20)
+        draw_tag(canvas, skeleton.names[j].replace("_", " "), (points[j, 0] + 11, below), 12, dot=LABEL)
 
 
 def _draw_expected(canvas, point, sigmas, factors):
