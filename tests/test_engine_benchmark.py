@@ -15,7 +15,7 @@ from rle_onestage.engine.benchmark_report import run
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import PoseError
 
-PARTS = "inference,people,loader,training,evaluation"
+PARTS = "inference,flow,people,loader,training,evaluation"
 
 
 def arguments(tmp_path, **changed):
@@ -33,12 +33,16 @@ def test_a_whole_report(tmp_path, capsys, monkeypatch):
     written = json.loads((tmp_path / "new" / "bench.json").read_text())
     assert written["inference"] == report["inference"] and written["size"] == [64, 96]
     assert set(report["inference"]) == {"backbone", "head", "decode", "complete"}
+    flow = report["flow"]
+    assert flow["equal"] and flow["gflops"]["with"] == flow["gflops"]["without"] > 0
+    assert flow["parameters_M"]["without"] == pytest.approx(report["parameters_M"]["inference"])
     assert report["people"]["found"] == {1: 1, 4: 4} and report["people"]["ratio"] > 0
     assert report["loader"] is None and report["evaluation"] is None
     training = report["training"]
     assert training["data"] == "random people" and training["residuals"] > 0
     assert 0 < training["shares"]["density"] < 1 and training["ms"]["step"] > training["ms"]["optimizer"]
     table = capsys.readouterr().out
+    assert "every output the same" in table
     assert "flow, likelihood, normaliser" in table and "decode, 4 people" in table and "data set is not there" in table
 
 

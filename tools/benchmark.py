@@ -19,7 +19,7 @@ def main():
     parser.add_argument("--size", default="", help="height,width or side; INPUT.POSE.SIZE or 640 unless given")
     parser.add_argument("--batch", type=int, default=1, help="images at inference")
     parser.add_argument("--people", default="1,10,100", help="numbers of people to decode")
-    parser.add_argument("--parts", default="inference,people,loader,training,evaluation", help="what to measure")
+    parser.add_argument("--parts", default="inference,flow,people,loader,training,evaluation", help="what to measure")
     parser.add_argument("--rounds", type=int, default=50, help="of which the median is shown (decode: 200)")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them")
     parser.add_argument("--output", default="", metavar="FILE.json")

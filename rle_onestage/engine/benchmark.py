@@ -4,6 +4,8 @@ Cases that are compared run in turn, round after round, so that other work on th
 """
 
 import contextlib
+import os
+import tempfile
 import time
 from statistics import median
 
@@ -12,9 +14,10 @@ from detectron2.structures import Boxes, Instances, Keypoints
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
-from rle_onestage.engine.checkpoint import load_weights
-from rle_onestage.engine.inference import prepare
+from rle_onestage.engine.checkpoint import load_weights, slim
+from rle_onestage.engine.inference import build_for_inference, prepare
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
+from rle_onestage.engine.safe_files import save_tensors
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.engine.trainer import Trainer, amp_dtype
 from rle_onestage.errors import ConfigError, DataError
@@ -77,13 +80,37 @@ class Benchmark:
         criterion = sum(p.numel() for p in self.model.criterion.parameters())
         return {"all": every / 1e6, "inference": (every - criterion) / 1e6}
 
-    @torch.no_grad()
     def flops(self):
         """GFLOPs (2 for a multiply-add) of one image from pixels to people: convolutions and matrix products."""
-        counter = FlopCounterMode(display=False)
-        with counter:
-            self.model.decode(self.model.backbone(torch.zeros(1, 3, *self.size, device=self.device)))
-        return {"total": counter.get_total_flops() / 1e9}
+        return {"total": self._gflops(self.model)}
+
+    @torch.no_grad()
+    def _gflops(self, model):
+        with FlopCounterMode(display=False) as counter:
+            model.decode(model.backbone(torch.zeros(1, 3, *self.size, device=self.device)))
+        return counter.get_total_flops() / 1e9
+
+    @torch.no_grad()
+    def without_flow(self):
+        """This model beside one that knows no flow: built without it, from a file that has none.
+
+        Returns:
+            dict with "parameters_M", "gflops" and "ms" (of one image, in turn), each with a value for "with" and
+            "without"; and "equal": whether every number about every candidate of a picture is the same.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "slim.pth")
+            save_tensors(path, slim({"model": self.model.state_dict()}))
+            models = {"with": self.model, "without": build_for_inference(self.cfg, path)}
+        image = torch.randn(1, 3, *self.size, device=self.device).contiguous(memory_format=torch.channels_last)
+        cases = {name: (lambda model=model: model.decode(model.backbone(image))) for name, model in models.items()}
+        first, second = (case() for case in cases.values())
+        return {
+            "parameters_M": {n: sum(p.numel() for p in model.parameters()) / 1e6 for n, model in models.items()},
+            "gflops": {name: self._gflops(model) for name, model in models.items()},
+            "equal": all(torch.equal(a, b) for a, b in zip(first, second)),
+            "ms": self.time(cases, 3 * self.rounds),
+        }
 
     @torch.no_grad()
     def inference(self):

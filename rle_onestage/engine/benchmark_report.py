@@ -12,7 +12,7 @@ from rle_onestage.engine.safe_files import write_text
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, MediaError
 
-PARTS = ("inference", "people", "loader", "training", "evaluation")
+PARTS = ("inference", "flow", "people", "loader", "training", "evaluation")
 
 
 def run(args):
@@ -40,6 +40,7 @@ def run(args):
     }  # fmt: skip
     measures = {
         "inference": benchmark.inference,
+        "flow": benchmark.without_flow,
         "people": lambda: benchmark.people(people, max(args.rounds, 200) if args.rounds >= 50 else args.rounds),
         "loader": benchmark.loader,
         "training": lambda: benchmark.training(max(3, args.rounds // 5)),
@@ -101,6 +102,8 @@ def format_report(report):
         ("FLOPs", f"{report['gflops']['total']:.2f} G (2 for a multiply-add), from pixels to people"),
     ]
     rows += [(name, f"{ms:.2f} ms") for name, ms in report.get("inference", {}).items()]
+    if "flow" in report:
+        rows += _flow_rows(report["flow"])
     if "people" in report:
         people = report["people"]
         rows += [(f"decode, {n} people", f"{ms:.2f} ms ({people['found'][n]} found)") for n, ms in people["ms"].items()]
@@ -112,6 +115,17 @@ def format_report(report):
             missing = report[part] is None
             rows.append((what, "the data set is not there" if missing else f"{report[part]:.2f} ms"))
     return tabulate(rows, tablefmt="simple", disable_numparse=True)
+
+
+def _flow_rows(flow):
+    same = "every output the same" if flow["equal"] else "OUTPUTS DIFFER"
+    return [
+        (
+            f"pixels to people {name} the flow",
+            f"{flow['ms'][name]:.2f} ms, {flow['gflops'][name]:.4f} GFLOPs, {flow['parameters_M'][name]:.3f} M parameters",
+        )
+        for name in ("with", "without")
+    ] + [("without / with", f"{flow['ms']['without'] / flow['ms']['with']:.3f}, {same}")]
 
 
 def _training_rows(training):
