@@ -81,6 +81,15 @@ def test_every_density_trains(density, style):
     assert idle == []
 
 
+def test_a_seed_gives_the_network_the_same_start_under_every_density():
+    def network(density):
+        weights = make_model("fcos", "MODEL.RLE_ONESTAGE.DENSITY", density).state_dict()
+        return {name: value for name, value in weights.items() if not name.startswith(("criterion.", "decoder."))}
+
+    laplace, rle = network("laplace"), network("rle")
+    assert laplace.keys() == rle.keys() and all(torch.equal(value, rle[name]) for name, value in laplace.items())
+
+
 @pytest.mark.parametrize("form", ["sigmoid", "box"])
 @pytest.mark.parametrize("assign", ["dynamic", "center"])
 def test_other_forms_train(form, assign):

@@ -301,8 +301,8 @@ def bars(cases):
 
 
 def format_table(cases):
-    """The figures as a Markdown table, and the bars below."""
-    header = ["noise", "loss", "sigma / true", "worst tenth", "bias x", "bias y", "NLL", "NLL - entropy", "KL"]
+    """The figures as a Markdown table, and the bars below; bias and error in true standard deviations."""
+    header = ["noise", "loss", "sigma / true", "worst tenth", "bias x", "bias y", "error", "NLL", "NLL - entropy", "KL"]
     rows = [
         [
             case["law"],
@@ -310,12 +310,13 @@ def format_table(cases):
             case["sigma_ratio"],
             case["sigma_ratio_worst"],
             *case["bias"],
+            case["point_error"],
             case["nll"],
             case["excess"],
             case["divergence"],
         ]
         for case in cases
     ]
-    formats = ("", "", ".3f", ".3f", "+.3f", "+.3f", ".3f", "+.4f", ".4f")
+    formats = ("", "", ".3f", ".3f", "+.3f", "+.3f", ".3f", ".3f", "+.4f", ".4f")
     table = tabulate(rows, header, tablefmt="github", floatfmt=formats)
     return "\n".join([table, "", *(f"{'holds' if holds else 'FAILS'}: {text}" for text, holds in bars(cases))])

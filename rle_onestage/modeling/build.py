@@ -108,6 +108,8 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         quality=head_options.QUALITY,
         sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
     )
+    refinement = _build_refinement(options, shapes, codec)
+    # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = build_density(
         options.DENSITY, preset=options.PRESET, couplings=options.FLOW.COUPLINGS, hidden=options.FLOW.HIDDEN,
         groups=flow_groups(cfg),
@@ -128,7 +130,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
             use_peaks=options.STYLE == "centernet", person_power=test.PERSON_POWER,
             quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
         ),
-        "refinement": _build_refinement(options, shapes, codec),
+        "refinement": refinement,
         "refine_feature": options.REFINE.IN_FEATURE,
         "refine_steps": options.REFINE.STEPS,
         "refine_per_person": options.REFINE.PER_PERSON,
