@@ -66,6 +66,17 @@ def test_table_has_a_row_for_each_group():
     assert density.joint_groups(5) == GROUPS and build_density("l1").joint_groups(3) == [0, 0, 0]
 
 
+@pytest.mark.parametrize("name", ["rle", "flow"])
+def test_std_is_the_tables(name):
+    density = build_density(name, hidden=8, groups=GROUPS)
+    with torch.no_grad():
+        for number, parameter in enumerate(density.parameters()):
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
+    density.refresh()
+    assert torch.allclose(density.std(), density.table()[3], rtol=1e-4) and density.std().std(0).min() > 0.01
+    assert torch.equal(build_density("laplace", groups=GROUPS).std(), torch.ones(3, 2))
+
+
 @pytest.mark.parametrize("name", ["rle", "flow", "rle_released", "l1", "l2"])
 def test_what_is_reported_is_a_density_with_the_reported_mean_and_spread(name):
     """Also where the spread that is reported was fitted."""

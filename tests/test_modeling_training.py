@@ -10,6 +10,8 @@ from modeling_toys import STYLES, make_input, tiny_config
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling import criterion
+from rle_onestage.modeling.outputs import Poses
+from rle_onestage.modeling.targets import Matched
 
 PERSON = (6, 4, 50, 60)
 # Each a batch; a person is a box and how many of its joints are labelled.
@@ -133,6 +135,19 @@ def test_preset_alone_until_the_flow_sets_in():
     assert flow and all(p.grad.abs().sum() == 0 for p in flow) and model.iteration == 1
     check_step(model, batch)
     assert any(p.grad.abs().sum() > 0 for p in flow) and model.iteration == 2
+
+
+def test_noisy_starts_weigh_as_much_under_a_learned_density():
+    """The loss of a pose with a reported standard deviation is the same whether that is the spread or a part of it."""
+    model = make_model("fcos", "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "5")
+    joints = 40 * torch.rand(3, 17, 2)
+    people = Matched(boxes=torch.zeros(3, 4), joints=joints, labelled=torch.ones(3, 17, dtype=bool), area=torch.ones(3))
+    mu, std = joints + torch.randn(3, 17, 2), 1 + torch.rand(3, 17, 2)
+    laplace = model.criterion._denoising(Poses(mu, std, torch.zeros(3, 17)), people, preset_only=True)
+    spread = std / model.criterion.density.table()[3][0]
+    assert (spread > 1.3 * std).all()
+    rle = model.criterion._denoising(Poses(mu, spread, torch.zeros(3, 17)), people, preset_only=False)
+    assert torch.allclose(rle, laplace, rtol=1e-3)
 
 
 def test_it_learns_to_overfit_one_person():

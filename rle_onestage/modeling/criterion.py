@@ -100,7 +100,7 @@ class Criterion(nn.Module):
             nll = self._nll(stage.poses, person, weight, final=final, iteration=iteration)
             losses["pose" if number == 0 else f"refine{number}"] = (nll * weight).sum() / norm[2 + number]
         if predictions.denoised:
-            nll = self._denoising(predictions.denoised.poses, noisy_people)
+            nll = self._denoising(predictions.denoised.poses, noisy_people, preset_only=iteration < self.flow_warmup)
             losses["denoise"] = (nll * noisy_weight).sum() / norm[-1]
         if predictions.heat is not None and self.weights["heatmap"]:
             losses["heatmap"] = self._heatmap(predictions.heat, targets)
@@ -147,9 +147,16 @@ class Criterion(nn.Module):
         nll = self.density.nll(residual, poses.sigma[chosen], joint=joint, preset_only=preset_only)
         return torch.zeros_like(weight).masked_scatter(chosen, nll)
 
-    def _denoising(self, poses: Poses, people: Matched) -> Tensor:
-        """(n, K) the preset's likelihood with sigma held: the artificial starts shall not decide what sigma says."""
+    def _denoising(self, poses: Poses, people: Matched, *, preset_only: bool) -> Tensor:
+        """(n, K) the preset's likelihood with sigma held: the artificial starts shall not decide what sigma says.
+
+        The spread goes with the learned density, whose standard deviation in units of it is about 0.5; as the preset's
+        standard deviation it would halve the weight of this loss against the others.
+        """
         sigma = poses.sigma.detach()
+        if not preset_only:
+            group = self.density.joint_groups(sigma.shape[1])
+            sigma = sigma * self.density.std()[group]
         return self.density.nll((people.joints - poses.mu) / sigma, sigma, preset_only=True)
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:

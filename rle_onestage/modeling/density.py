@@ -116,6 +116,10 @@ class Density(nn.Module):
         """The nodes and weights of :meth:`table`."""
         return self.table(count)[:2]
 
+    def std(self) -> Tensor:
+        """Standard deviation (G, D) of q at the present weights, in units of the spread: 1 for a preset; G = 1."""
+        return self.fitted.new_ones(1, self.cubature.dims)
+
     def joint_groups(self, joints: int) -> list[int]:
         """Index of the group of each of so many joints: all in one."""
         return [0] * joints
@@ -143,6 +147,13 @@ class FlowDensity(Density):
     def _probes(self) -> Tensor:
         z = torch.linspace(-3, 3, {2: 13, 3: 7}[self.flow.dims], device=self.cubature.cells.device)
         return self.flow(torch.cartesian_prod(*[z] * self.flow.dims))[0]
+
+    @torch.no_grad()
+    def std(self) -> Tensor:
+        """As :meth:`Density.std`, on the present nodes."""
+        e, log_weight = self.cubature.nodes()
+        weight = torch.softmax(log_weight + self._log_unnormalised(e), 0)
+        return (weight @ e.square() - (weight @ e).square()).sqrt()[None]
 
     def log_z(self) -> Tensor:
         """Log of the normaliser, with its gradient; 0 for the flow alone."""
@@ -250,6 +261,10 @@ class GroupedDensity(nn.Module):
     def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
         """The nodes and weights of :meth:`table`."""
         return self.table(count)[:2]
+
+    def std(self) -> Tensor:
+        """As :meth:`Density.std`."""
+        return torch.cat([member.std() for member in self.members])
 
     def joint_groups(self, joints: int) -> list[int]:
         """Index of the group of each of the ``joints``, whose number is that of ``group``."""
