@@ -210,6 +210,7 @@ def test_from_config_to_comparison(config, tmp_path, monkeypatch):
     assert all(os.path.getsize(path) for path in paths) and len(paths) == 3
     found = comparison["sets"]["toy_people"]["rows"]["laplace"]["seeds"][1]
     assert {"AP", "class_AP", "reranked_AP", "nll", "coverage_90", "minutes"} <= set(found)
+    assert found["rms_px"] ** 2 >= found["median_px"] ** 2 / 2  # half of the joints are at least that far
     folder = Path(output, "laplace", "seed1")
     own = read_results(str(folder / "inference" / "coco_instances_results.json"))
     alone = read_results(str(folder / "class_score" / "inference" / "coco_instances_results.json"))

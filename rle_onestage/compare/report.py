@@ -18,8 +18,9 @@ NAME = "comparison"
 PAPER_ORDER = ("rle", "rle_gaussian", "rle_released", "laplace", "flow", "gaussian", "l1", "l2")
 COLUMNS = OrderedDict(
     AP="AP, own score", class_AP="AP, class score", reranked_AP="AP, own detections by class", AP50="AP50, own",
-    AP75="AP75, own", class_AP75="AP75, class", OKS="OKS of matched", median_px="median error px", nll="nats a joint",
-    coverage_90="in 90 % interval", person_pearson="r of score and OKS", minutes="training min",
+    AP75="AP75, own", class_AP75="AP75, class", OKS="OKS of matched", median_px="median error px",
+    rms_px="RMS error px", nll="nats a joint", coverage_90="in 90 % interval", person_pearson="r of score and OKS",
+    minutes="training min",
 )  # fmt: skip
 # Where the second table begins, so that both fit on a page.
 _SECOND = "OKS"

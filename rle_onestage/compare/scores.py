@@ -30,8 +30,9 @@ def run_scores(run):
         - ``class_AP``, ``class_AP50``, ``class_AP75``: of a second inference whose candidates, suppression and ranking
           know the person's probability alone, so that losses differ by localisation only;
         - ``reranked_AP``: of the first inference's detections, ranked by that probability;
-        - ``OKS``: mean, in percent, of people matched at a box IoU of 0.5; ``median_px``: error of their joints;
-          ``matched``: their share of all labelled people in percent;
+        - ``OKS``: mean, in percent, of people matched at a box IoU of 0.5; ``median_px``, ``rms_px``: median and root
+          mean square of their joints' distances from the labels; ``matched``: their share of all labelled people in
+          percent;
         - ``nll``, ``coverage_50``, ..., ``ece``, ``person_pearson``: see
           :func:`~rle_onestage.evaluation.calibration.calibration_table`;
         - ``minutes``: of the training, by the median of its steps.
@@ -77,6 +78,8 @@ def _from_results(cfg, dataset_name):
     row = {}
     if len(matches.score):
         row = {"OKS": 100 * float(person_oks(matches, sigmas).mean()), "matched": 100 * len(matches.score) / people}
+        squares = np.square(matches.predicted - matches.joints).sum(-1)[matches.visibility > 0]
+        row["rms_px"] = float(np.sqrt(squares.mean()))
     if results and all("score_factors" in r for r in results):
         person = powered([r["score_factors"] for r in results], (1, 0, 0))
         ranking = Ranking(truth, results, sigmas)
