@@ -118,14 +118,13 @@ def format_report(report):
 
 
 def _flow_rows(flow):
+    ms, gflops, millions = flow["ms"], flow["gflops"], flow["parameters_M"]
+    rows = [
+        (f"pixels to people {n} the flow", f"{ms[n]:.2f} ms, {gflops[n]:.4f} GFLOPs, {millions[n]:.3f} M parameters")
+        for n in ("with", "without")
+    ]
     same = "every output the same" if flow["equal"] else "OUTPUTS DIFFER"
-    return [
-        (
-            f"pixels to people {name} the flow",
-            f"{flow['ms'][name]:.2f} ms, {flow['gflops'][name]:.4f} GFLOPs, {flow['parameters_M'][name]:.3f} M parameters",
-        )
-        for name in ("with", "without")
-    ] + [("without / with", f"{flow['ms']['without'] / flow['ms']['with']:.3f}, {same}")]
+    return [*rows, ("without / with", f"{ms['without'] / ms['with']:.3f}, {same}")]
 
 
 def _training_rows(training):
