@@ -55,6 +55,22 @@ def _add_model_keys(cfg):
     m.HEAD.PRIOR_PROB = 0.01
     m.HEAD.QUALITY = True
 
+    _add_pose_keys(m)
+    _add_training_keys(m)
+    _add_decoding_keys(m)
+
+    m.TIMM = CN()
+    # Any timm model with features_only; for MODEL.BACKBONE.NAME = build_timm_fpn_backbone.
+    m.TIMM.NAME = "mobilenetv4_conv_small"
+    m.TIMM.PRETRAINED = False
+    m.TIMM.FPN_CHANNELS = 96
+    # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
+    m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
+    m.TIMM.NORM = "BN"
+    m.TIMM.DROP_PATH = 0.0
+
+
+def _add_pose_keys(m):
     m.SIGMA = CN()
     # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
     m.SIGMA.FLOOR = 0.02
@@ -88,6 +104,8 @@ def _add_model_keys(cfg):
     # The best candidates of each person that are refined in training: only they will be asked at test time.
     m.REFINE.PER_PERSON = 4
 
+
+def _add_training_keys(m):
     m.ASSIGN = CN()
     # "dynamic" (knows the pose), "center" (FCOS centre sampling) or "peak" (centernet style's only one).
     m.ASSIGN.NAME = "dynamic"
@@ -109,6 +127,8 @@ def _add_model_keys(cfg):
     # Auxiliary heatmaps on the refinement's map, in training only.
     m.LOSS.HEATMAP = 1.0
 
+
+def _add_decoding_keys(m):
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
@@ -119,16 +139,6 @@ def _add_model_keys(cfg):
     m.TEST.PERSON_POWER = 1.0
     m.TEST.QUALITY_POWER = 0.5
     m.TEST.OKS_POWER = 1.0
-
-    m.TIMM = CN()
-    # Any timm model with features_only; for MODEL.BACKBONE.NAME = build_timm_fpn_backbone.
-    m.TIMM.NAME = "mobilenetv4_conv_small"
-    m.TIMM.PRETRAINED = False
-    m.TIMM.FPN_CHANNELS = 96
-    # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
-    m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
-    m.TIMM.NORM = "BN"
-    m.TIMM.DROP_PATH = 0.0
 
 
 def _add_data_keys(cfg):
