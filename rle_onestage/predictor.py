@@ -10,6 +10,7 @@ from .data.datasets import get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import build_for_inference, prepare
 from .errors import ConfigError, DataError
+from .modeling.fold import fold_batch_norm
 from .skeleton import COCO, SKELETONS, Skeleton, stand_in_sigmas
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ class Predictor:
     Args:
         cfg: a config (see ``rle_onestage.engine.setup.load_config``).
         checkpoint: weights; None takes ``MODEL.WEIGHTS``.
-        model: a model that is ready, instead of one built from the config and a checkpoint.
+        model: a model that is ready, instead of one built from the config and a checkpoint; it runs as it is. One that
+            is built here runs with its batch norms folded into the convolutions.
         precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (poses are decoded in float32).
 
     Raises:
@@ -44,7 +46,7 @@ class Predictor:
                 raise ConfigError(
                     "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
                 )
-            model = build_for_inference(cfg, weights)
+            model = fold_batch_norm(build_for_inference(cfg, weights)).to(memory_format=torch.channels_last)
         else:
             prepare(model)
         self.model = model.eval()

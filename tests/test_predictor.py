@@ -12,6 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
+from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError, ConfigError, DataError
 from rle_onestage.predictor import Predictor, skeleton_for
@@ -146,7 +147,8 @@ def test_the_flow_is_not_loaded_and_not_missed(tmp_path, weights, predictor):
     whole.load_state_dict(content["model"])
     image = photo(64, 64)
     same_people(predictor(image), without(image))
-    same_people(predictor(image), Predictor(load_config(CONFIG, TINY), model=whole)(image))
+    bare = build_for_inference(load_config(CONFIG, TINY), str(slim_file))
+    same_people(*(Predictor(load_config(CONFIG, TINY), model=model)(image) for model in (bare, whole)))
 
 
 def test_a_correction_of_sigma_comes_with_the_checkpoint(tmp_path, weights, predictor):

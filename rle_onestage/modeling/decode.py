@@ -13,6 +13,7 @@ from .density import Density
 from .locations import Locations
 from .nms import box_overlap, peaks, pose_overlap, suppress
 from .outputs import Candidates, DenseOutputs, Poses
+from .quadrature import fold
 
 
 class People(NamedTuple):
@@ -28,6 +29,10 @@ class People(NamedTuple):
     kept: Tensor  # (B, N) bool, False for what is suppressed
 
 
+def _fold_loaded(decoder: "Decoder", _) -> None:
+    decoder.fold_table()
+
+
 class Decoder(nn.Module):
     """Scores, suppression, and small tables of the density, so that inference needs no flow.
 
@@ -40,6 +45,7 @@ class Decoder(nn.Module):
     """
 
     TABLE = 20  # bins per axis of the density's quadrature
+    FOLDED = 12  # the same, of the table that the expected OKS is computed with
     AXIS = 129  # rows and columns of the table of the log-density
 
     def __init__(self, *, sigmas: list[float], group: list[int], topk: int, score_thresh: float, max_people: int,
@@ -54,6 +60,10 @@ class Decoder(nn.Module):
         self.register_buffer("group", torch.tensor(group), persistent=False)
         self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the spread
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
+        folded = self.FOLDED**2
+        self.register_buffer("folded_nodes", torch.zeros(groups, folded, 2), persistent=False)
+        self.register_buffer("folded_weights", torch.zeros(groups, folded), persistent=False)
+        self.register_load_state_dict_post_hook(_fold_loaded)
         self.register_buffer("mean", torch.zeros(groups, 2))
         self.register_buffer("std", torch.ones(groups, 2))
         self.register_buffer("axis", density_axis(self.mean, self.std, self.AXIS))
@@ -75,10 +85,19 @@ class Decoder(nn.Module):
         self.weights[:, : nodes.shape[1]] = weights
         self.mean.copy_(mean)
         self.std.copy_(std)
+        self.fold_table()
         self.axis.copy_(density_axis(mean, std, self.AXIS))
         grid = torch.stack([torch.cartesian_prod(*axes) for axes in self.axis])  # (G, S S, 2)
         self.log_q.copy_(density.reported_log_q(grid).view_as(self.log_q))
         self.reset_correction()
+
+    @torch.no_grad()
+    def fold_table(self) -> None:
+        """Renew the table of the expected OKS, which needs the squares of the errors only, from ``nodes``."""
+        folded = [fold(*group, self.FOLDED) for group in zip(self.nodes, self.weights, self.std)]
+        nodes, weights = zip(*folded)
+        self.folded_nodes.copy_(torch.stack(nodes))
+        self.folded_weights.copy_(torch.stack(weights))
 
     @torch.no_grad()
     def set_correction(self, log_scale: Tensor, power: Tensor, intervals: Tensor) -> None:
@@ -158,9 +177,9 @@ class Decoder(nn.Module):
         )
 
     def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
-        nodes, weights = self.nodes[0], self.weights[0]
-        if len(self.nodes) > 1:
-            nodes, weights = self.nodes[self.group], self.weights[self.group]
+        nodes, weights = self.folded_nodes[0], self.folded_weights[0]
+        if len(self.folded_nodes) > 1:
+            nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
         return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
 
     def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor) -> Tensor:

@@ -163,3 +163,24 @@ def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -
     first = weight.new_zeros(count**dims, dims).index_add(0, index, weight[:, None] * e)
     full = mass > 0
     return first[full] / mass[full, None], mass[full]
+
+
+def fold(nodes: Tensor, weight: Tensor, std: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Nodes for integrals of functions of the squared coordinates: fewer, for all quadrants are laid on one.
+
+    In each bin the mass and the mean squares stay.
+
+    Args:
+        nodes: (Q, D) about the mean. weight: (Q,) with the sum 1. std: (D,) of the nodes. count: bins per axis.
+
+    Returns:
+        Nodes (count to the power D, D), none negative, and their weights, 0 in empty bins.
+    """
+    # In standard deviations, from 0 to 6; of the powers from 2 to 4 this one was the most exact.
+    edges = 6 * (torch.arange(1, count, device=nodes.device) / count) ** 2.5
+    bins = torch.bucketize((nodes.abs() / std.clamp(min=1e-6)).contiguous(), edges)
+    dims = nodes.shape[1]
+    index = sum(bins[:, axis] * count ** (dims - 1 - axis) for axis in range(dims))
+    mass = weight.new_zeros(count**dims).index_add(0, index, weight)
+    second = weight.new_zeros(count**dims, dims).index_add(0, index, weight[:, None] * nodes.square())
+    return (second / mass.clamp(min=1e-30)[:, None]).sqrt(), mass

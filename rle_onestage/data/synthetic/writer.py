@@ -49,7 +49,7 @@ PRESETS = {
         train=3000,
         val=500,
         size=384,
-        layout=Layout(people=(5, 14), weights=(1.0,), crowding=0.8, close_up=0.04, share=(0.4, 0.8)),
+        layout=Layout(people=(6, 14), weights=(1.0,), crowding=1.2, close_up=0.04, share=(0.5, 0.85)),
     ),
 }
 
