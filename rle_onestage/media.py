@@ -110,7 +110,8 @@ def write_image(path, image):
     ending = os.path.splitext(path)[1]
     temporary = f"{path}.tmp{os.getpid()}"
     try:
-        encoded, data = cv2.imencode(ending, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending.lower() in (".jpg", ".jpeg") else []
+        encoded, data = cv2.imencode(ending, image, quality)
         if not encoded:
             raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png")
         with open(temporary, "wb") as file:

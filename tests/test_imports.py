@@ -29,6 +29,7 @@ ROOMS = (
     "demo",
     "compare",
     "suspects",
+    "head_to_head",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

@@ -119,6 +119,11 @@ def _check_style(cfg):
     model = cfg.MODEL.RLE_ONESTAGE
     if not model.IN_FEATURES:
         raise ConfigError("MODEL.RLE_ONESTAGE.IN_FEATURES is empty; name the backbone's levels, e.g. [p3, p4, p5]")
+    heads, channels = model.REFINE.ATTENTION, model.REFINE.CHANNELS
+    if heads and channels % heads:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.REFINE.ATTENTION is {heads}; it must be 0 or divide REFINE.CHANNELS, {channels}"
+        )
     if model.STYLE == "centernet" and len(model.IN_FEATURES) != 1:
         raise ConfigError(
             f"MODEL.RLE_ONESTAGE.IN_FEATURES is {list(model.IN_FEATURES)}, but STYLE centernet works on one level; "

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from .backbone import conv_block
 from .codec import SigmaCodec
+from .joint_attention import JointAttention
 from .outputs import Poses
 
 # Where a joint's heat is looked at, in units of its spread.
@@ -81,11 +82,12 @@ class JointRefinement(nn.Module):
         in_channels, stride: of the feature map that is sampled.
         num_joints: K. channels: of the hidden layer. embedding: width of the person's embedding.
         norm: of the convolution before sampling.
+        attention: heads of the attention among the joints of a person; 0 for none.
         sigma_codec: the parametrisation of sigma, in units of ``stride``.
     """
 
     def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
-                 sigma_codec: SigmaCodec):
+                 attention: int, sigma_codec: SigmaCodec):
         super().__init__()
         self.stride, self.sigma_codec = stride, sigma_codec
         self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
@@ -94,6 +96,7 @@ class JointRefinement(nn.Module):
         self.spread = nn.Linear(2, channels)
         self.window = nn.Linear(len(_WINDOW), channels)
         self.joint = nn.Parameter(torch.zeros(num_joints, channels))
+        self.attention = JointAttention(channels=channels, heads=attention) if attention else None
         self.output = nn.Parameter(torch.empty(num_joints, channels, 4).normal_(std=0.01))
         self.output_bias = nn.Parameter(torch.zeros(num_joints, 4))
         self.heat = nn.Conv2d(channels, num_joints, 1)
@@ -126,6 +129,8 @@ class JointRefinement(nn.Module):
             previous = torch.log(poses.sigma.detach() / self.stride)
             around = self.window(torch.sigmoid(window)) + self.spread(previous)
             hidden = F.silu(local + around + self.person(embedding)[:, None] + self.joint)
+            if self.attention is not None:
+                hidden = self.attention(hidden, start, boxes)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
             stride = start.new_full((len(start),), float(self.stride))
             return Poses(

@@ -1,0 +1,79 @@
+"""One data set of general and of crowded synthetic pictures, with a validation set of each."""
+
+import json
+import os
+import shutil
+
+from rle_onestage.data.coco_json import read_json
+from rle_onestage.data.synthetic.writer import make_dataset
+from rle_onestage.engine.safe_files import replaced_when_done, write_text
+from rle_onestage.errors import ConfigError
+
+# Validation splits, and the preset that each comes from.
+SPLITS = {"val": "general", "val_crowded": "crowded"}
+_PRESETS = {"general": "quickstart", "crowded": "crowded"}
+
+
+def annotations_file(root, split):
+    """The COCO-format file of a split."""
+    return os.path.join(root, "annotations", f"person_keypoints_{split}.json")
+
+
+def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None):
+    """Make ``root`` with the splits train (both kinds, general first), val and val_crowded.
+
+    Args:
+        root: folder; what is there already is kept. train: pictures to train on. val: of each validation set.
+        size: longest side in pixels. crowded_share: of the training pictures. seed, workers: of the generator.
+
+    Raises:
+        ConfigError: a number is out of its range, or ``root`` holds a set of other settings.
+    """
+    if not 0 <= crowded_share <= 1 or min(train, val) < 1:
+        raise ConfigError("--train and --val must be at least 1 and --crowded-share from 0 to 1")
+    crowded = round(train * crowded_share)
+    numbers = {"general": train - crowded, "crowded": crowded}
+    for kind, preset in _PRESETS.items():
+        folder = os.path.join(root, "made", kind)
+        make_dataset(folder, preset=preset, train=max(numbers[kind], 1), val=val, videos=0, size=size, seed=seed,
+                     workers=workers)  # fmt: skip
+    merge([(kind, os.path.join(root, "made", kind), "train", number) for kind, number in numbers.items()], root, "train")
+    for split, kind in SPLITS.items():
+        merge([(kind, os.path.join(root, "made", kind), "val", val)], root, split)
+
+
+def merge(parts, root, split):
+    """Put the first pictures of several COCO-format sets, with their labels, into one split.
+
+    Args:
+        parts: list of (prefix of the file names, folder, split, number of pictures).
+        root: folder of the result. split: its split.
+    """
+    os.makedirs(os.path.join(root, "annotations"), exist_ok=True)
+    os.makedirs(os.path.join(root, split), exist_ok=True)
+    merged = None
+    for prefix, folder, source, number in parts:
+        data = read_json(annotations_file(folder, source))
+        merged = merged or {**data, "images": [], "annotations": []}
+        numbers = {}
+        for image in data["images"][:number]:
+            numbers[image["id"]] = len(merged["images"]) + 1
+            name = f"{prefix}_{image['file_name']}"
+            _link(os.path.join(folder, source, image["file_name"]), os.path.join(root, split, name))
+            merged["images"].append({**image, "id": numbers[image["id"]], "file_name": name})
+        for annotation in data["annotations"]:
+            if annotation["image_id"] in numbers:
+                index = {"id": len(merged["annotations"]) + 1, "image_id": numbers[annotation["image_id"]]}
+                merged["annotations"].append({**annotation, **index})
+    write_text(annotations_file(root, split), json.dumps(merged))
+
+
+def _link(source, target):
+    """A second name of the same file where the file system can, else a copy."""
+    if os.path.exists(target):
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        with replaced_when_done(target) as temporary:
+            shutil.copyfile(source, temporary)
