@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from modeling_toys import make_input
 
-from rle_onestage.compare.cost import ONE_STAGE, TWO_STAGE, TwoStage, _PeakMemory, format_costs, infer, measure
+from rle_onestage.compare.cost import ONE_STAGE, TWO_STAGE, TwoStage, PeakMemory, format_costs, infer, measure
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import instances_to_coco
@@ -73,7 +73,7 @@ def test_what_cannot_be_measured_is_a_sentence():
 
 def test_peak_is_of_what_lives_at_the_same_time():
     model = torch.nn.Linear(10, 10)
-    with _PeakMemory(model) as memory:
+    with PeakMemory(model) as memory:
         model.weight.t()  # the weights' own
         first = torch.ones(1000)
         second = first + 1

@@ -157,7 +157,7 @@ def _for_people(side, number, name):
     with FlopCounterMode(display=False) as counter:
         infer(side, number)
     own = counter.get_total_flops() - _backbone_flops(counter)
-    with _PeakMemory(side.model) as memory:
+    with PeakMemory(side.model) as memory:
         infer(side, number)
     return {"found": found, "gflops": own / 1e9, "peak_mb": memory.peak / 1e6}
 
@@ -168,7 +168,7 @@ def _backbone_flops(counter):
     return sum(inside[0].values()) if inside else 0
 
 
-class _PeakMemory(TorchDispatchMode):
+class PeakMemory(TorchDispatchMode):
     """Within it, ``peak`` is the most bytes that the tensors made by operators take at a time.
 
     Args:

@@ -216,8 +216,8 @@ class Benchmark:
         """Milliseconds of a training step after the flow's warm-up, and the shares of its parts.
 
         "density" is flow, likelihood and normaliser, forward and backward, measured by themselves on the step's
-        residuals, with the share of a step in placing the nodes. "preset_step" is a step with the preset alone, in
-        alternation.
+        residuals, with the share of a step in placing the nodes. "preset_step" is a step with the preset alone, "bare"
+        forward and backward of backbone and pyramid, in alternation.
         """
         return TrainingStep(self).measure(rounds)
 
@@ -246,6 +246,14 @@ class TrainingStep:
         kind, enabled = self.benchmark.device.type, self.dtype is not None
         with torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
             return sum(self.model(self.batch).values())
+
+    def bare(self):
+        """Forward and backward of backbone and pyramid alone, on the same pictures."""
+        kind, enabled = self.benchmark.device.type, self.dtype is not None
+        images = self.model.preprocess_image(self.batch).tensor.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
+            features = self.model.backbone(images)
+        sum(feature.float().sum() for feature in features.values()).backward()
 
     def step(self, *, flow=True):
         """Forward, backward, clipping and update."""
@@ -291,6 +299,7 @@ class TrainingStep:
                 {
                     "step": self.step,
                     "preset_step": lambda: self.step(flow=False),
+                    "bare": self.bare,
                     "forward": lambda: self.forward(flow=True),
                     "likelihood": likelihood,
                     "refresh": lambda: density.refresh(density.TRAINING_TOLERANCE),
@@ -316,6 +325,7 @@ class TrainingStep:
             "ms": {**parts, "density": own},
             "shares": shares,
             "flow_step_over_preset_step": step / parts["preset_step"],
+            "step_over_bare": step / parts["bare"],
             "data": self.source,
             "images": len(self.batch),
             "residuals": sum(e[..., 0].numel() for e, _, options in calls if not options["preset_only"]),

@@ -137,5 +137,6 @@ def _training_rows(training):
             f"{100 * shares['density']:.1f} % ({ms['density']:.1f} ms, {training['residuals']} labels, "
             f"{training['nodes']} nodes)",
         ),
+        ("step / backbone and pyramid alone", f"{training['step_over_bare']:.3f} ({ms['bare']:.1f} ms)"),
         ("step with flow / preset alone", f"{training['flow_step_over_preset_step']:.3f}"),
     ]
