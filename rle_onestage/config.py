@@ -160,6 +160,9 @@ def _add_data_keys(cfg):
     a.ROTATE = 0.0
     a.TRANSLATE = 0.0
     a.FLIP_PROB = 0.5
+    # How often a sample is a mosaic of four pictures, and the share of the iterations at the end without any.
+    a.MOSAIC_PROB = 0.0
+    a.MOSAIC_OFF = 0.2
     # Strengths of brightness, contrast, saturation (factors) and hue (degrees); 0 turns colour off.
     a.BRIGHTNESS = 0.0
     a.CONTRAST = 0.0

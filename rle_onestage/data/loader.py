@@ -31,15 +31,21 @@ MAX_TRIES = 20
 class TrainDataset(Dataset):
     """Maps a :class:`~.sampler.Draw` to a sample.
 
+    Args:
+        records, mapper: of the data set. seed: of all random choices.
+        mosaic_prob: how often a sample is a mosaic, before the iteration ``mosaic_end``.
+
     Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either
     the keys of :class:`PoseMapper` and ``unreadable``, a list of (file name, reason) met on the way, or ``error`` in
     their place.
     """
 
-    def __init__(self, records: list[dict], mapper: PoseMapper, seed: int):
+    def __init__(self, records: list[dict], mapper: PoseMapper, seed: int, mosaic_prob: float = 0.0,
+                 mosaic_end: int = 0):
         self.records = DatasetFromList(records, copy=False)
         self.mapper = mapper
         self.seed = seed
+        self.mosaic_prob, self.mosaic_end = mosaic_prob, mosaic_end
 
     def __len__(self):
         return len(self.records)
@@ -51,7 +57,7 @@ class TrainDataset(Dataset):
             # The generator starts anew, so that a sample does not depend on what failed before it.
             rng = np.random.default_rng((self.seed, draw.iteration, draw.slot))
             try:
-                sample = self.mapper(record, rng)
+                sample = self.mapper(record, rng, () if attempt else self._others(draw, rng))
             except UnreadableImage as error:
                 unreadable.append((error.file_name, error.reason))
                 continue
@@ -65,6 +71,13 @@ class TrainDataset(Dataset):
             "image folder.",
             "unreadable": unreadable,
         }
+
+
+    def _others(self, draw, rng):
+        """Three more records where this sample is to be a mosaic; a second attempt is a picture alone."""
+        if not self.mosaic_prob or draw.iteration >= self.mosaic_end or rng.random() >= self.mosaic_prob:
+            return ()
+        return [self.records[int(index)] for index in rng.integers(len(self), size=3)]
 
 
 class TrainLoader:
@@ -210,7 +223,10 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
         groups = [record["width"] > record["height"] for record in records]
     order = BatchOrder(len(records), cfg.SOLVER.IMS_PER_BATCH, seed, groups)
     return TrainLoader(
-        TrainDataset(records, PoseMapper(cfg, True, skeleton=skeleton), seed),
+        TrainDataset(
+            records, PoseMapper(cfg, True, skeleton=skeleton), seed, mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
+            mosaic_end=round(cfg.SOLVER.MAX_ITER * (1 - cfg.INPUT.POSE.MOSAIC_OFF)),
+        ),
         TrainSampler(order, start_iter=start_iter, rank=comm.get_rank(), world_size=world_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         max_unreadable=cfg.INPUT.POSE.MAX_UNREADABLE,

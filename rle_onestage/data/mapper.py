@@ -18,6 +18,8 @@ What happens to a person:
 Keypoints come with Detectron2's +0.5 already (:mod:`.coco_json`) and are not shifted here.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
@@ -25,6 +27,7 @@ from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 from ..errors import ConfigError
 from ..skeleton import Skeleton
 from . import augmentation as aug
+from . import mosaic
 from .coco_json import AREA_OF_BOX
 from .images import ImageCache
 
@@ -113,12 +116,13 @@ class PoseMapper:
         self.cache = ImageCache(pose.CACHE_MB if is_train else 0)
         _check_options(cfg)
 
-    def __call__(self, record: dict, rng=None) -> dict:
+    def __call__(self, record: dict, rng=None, others: Sequence[dict] = ()) -> dict:
         """Map one data set dictionary.
 
         Args:
             record: file_name, image_id, height, width, annotations (may be missing); not changed.
             rng: ``numpy.random.Generator`` of this sample; needed in training only.
+            others: three more, for a mosaic; needs ``INPUT.POSE.SIZE``.
 
         Returns:
             dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original, file_name,
@@ -128,6 +132,8 @@ class PoseMapper:
         Raises:
             UnreadableImage: the image cannot be used.
         """
+        if others:
+            return self._mosaic([record, *others], rng)
         image = self.cache.read(record, self._shrink if self.is_train and self.side else None)
         height, width = record.get("height", image.shape[0]), record.get("width", image.shape[1])
         people = _people(record, self.num_joints) if self.annotations else None
@@ -149,6 +155,25 @@ class PoseMapper:
             sample["instances"], sample["ignore_boxes"] = self._targets(people, transform)
         return sample
 
+    def _mosaic(self, records, rng):
+        canvas = np.empty((self.side, self.side, 3), np.uint8)
+        labels, corners = [], []
+        for record, (x, y, height, width) in zip(records, mosaic.parts(rng, self.side)):
+            image, people = self.cache.read(record, self._shrink), _people(record, self.num_joints)
+            size = record.get("height", image.shape[0]), record.get("width", image.shape[1])
+            whole = aug.random_affine(rng, *size, self.side, **self.affine)
+            boxes = people.boxes[~people.crowd]
+            transform = mosaic.cut(rng, whole, height, width, (boxes[:, :2] + boxes[:, 2:]) / 2)
+            canvas[y : y + height, x : x + width] = self._warped(image, size, transform, rng)
+            labels.append(self._targets(people, transform))
+            corners.append((x, y))
+        instances, ignore = mosaic.join(labels, corners, self.side)
+        return {
+            "image": image_to_tensor(canvas, self.image_format), "height": self.side, "width": self.side,
+            "file_name": records[0]["file_name"], "image_id": records[0].get("image_id"), "instances": instances,
+            "ignore_boxes": ignore,
+        }  # fmt: skip
+
     def _shrink(self, image):
         """Decoded pictures are kept no larger than the affine will ever show them."""
         factor = self.side * max(1.0, self.affine["scale"][1]) / max(image.shape[:2])
@@ -159,9 +184,13 @@ class PoseMapper:
 
     def _affine(self, image, height, width, rng):
         transform = aug.random_affine(rng, height, width, self.side, **self.affine)
+        return self._warped(image, (height, width), transform, rng), transform
+
+    def _warped(self, image, size, transform, rng):
+        """A picture, perhaps kept smaller than its ``size``, in other colours and at its place."""
         image = aug.random_colour(rng, image, **self.colour)
-        from_shrunk = aug.scaling(*image.shape[:2], height, width)
-        return aug.warp_image(image, from_shrunk.then(transform), self.border), transform
+        from_shrunk = aug.scaling(*image.shape[:2], *size)
+        return aug.warp_image(image, from_shrunk.then(transform), self.border)
 
     def _shortest_edge(self, image, people, rng):
         transform = aug.identity(*image.shape[:2])
@@ -257,8 +286,12 @@ def _check_options(cfg):
         (pose.ROTATE >= 0, "INPUT.POSE.ROTATE must not be negative"),
         (pose.TRANSLATE >= 0, "INPUT.POSE.TRANSLATE must not be negative"),
         (
-            0 <= pose.FLIP_PROB <= 1 and 0 <= pose.AFFINE_PROB <= 1,
-            "INPUT.POSE.FLIP_PROB and AFFINE_PROB must be in [0, 1]",
+            all(0 <= v <= 1 for v in (pose.FLIP_PROB, pose.AFFINE_PROB, pose.MOSAIC_PROB)),
+            "INPUT.POSE.FLIP_PROB, AFFINE_PROB and MOSAIC_PROB must be in [0, 1]",
+        ),
+        (
+            not pose.MOSAIC_PROB or pose.SIZE > 0,
+            "INPUT.POSE.MOSAIC_PROB needs a canvas; set INPUT.POSE.SIZE too",
         ),
         (
             all(0 <= v <= 1 for v in (pose.BRIGHTNESS, pose.CONTRAST, pose.SATURATION)) and pose.HUE >= 0,
