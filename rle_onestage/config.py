@@ -98,6 +98,8 @@ def _add_pose_keys(m):
     m.REFINE.CHANNELS = 64
     # Heads of the attention among a person's joints, a divisor of CHANNELS; 0 turns it off.
     m.REFINE.ATTENTION = 0
+    # A wide look at each joint's heatmap before the close one.
+    m.REFINE.SEARCH = False
     # Standard deviation of the noise on true joints that the refinement also trains at, in strides of IN_FEATURE.
     m.REFINE.NOISE = 1.0
     # Noisy copies of each person's true joints.

@@ -149,5 +149,6 @@ def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | N
     return JointRefinement(
         in_channels=shape.channels, stride=shape.stride, num_joints=options.NUM_KEYPOINTS,
         channels=options.REFINE.CHANNELS, embedding=options.HEAD.EMBEDDING, norm=options.HEAD.NORM,
-        attention=options.REFINE.ATTENTION, sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),
+        attention=options.REFINE.ATTENTION, search=options.REFINE.SEARCH,
+        sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),
     )

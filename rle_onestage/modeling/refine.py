@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from .backbone import conv_block
 from .codec import SigmaCodec
 from .joint_attention import JointAttention
+from .joint_search import JointSearch
 from .outputs import Poses
 
 # Where a joint's heat is looked at, in units of its spread.
@@ -83,11 +84,12 @@ class JointRefinement(nn.Module):
         num_joints: K. channels: of the hidden layer. embedding: width of the person's embedding.
         norm: of the convolution before sampling.
         attention: heads of the attention among the joints of a person; 0 for none.
+        search: whether a wide look at the heatmap comes first, see :class:`~.joint_search.JointSearch`.
         sigma_codec: the parametrisation of sigma, in units of ``stride``.
     """
 
     def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
-                 attention: int, sigma_codec: SigmaCodec):
+                 attention: int, search: bool, sigma_codec: SigmaCodec):
         super().__init__()
         self.stride, self.sigma_codec = stride, sigma_codec
         self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
@@ -97,6 +99,8 @@ class JointRefinement(nn.Module):
         self.window = nn.Linear(len(_WINDOW), channels)
         self.joint = nn.Parameter(torch.zeros(num_joints, channels))
         self.attention = JointAttention(channels=channels, heads=attention) if attention else None
+        self.search = JointSearch(channels=channels, stride=stride) if search else None
+        self.found = nn.Linear(1, channels) if search else None
         self.output = nn.Parameter(torch.empty(num_joints, channels, 4).normal_(std=0.01))
         self.output_bias = nn.Parameter(torch.zeros(num_joints, 4))
         self.heat = nn.Conv2d(channels, num_joints, 1)
@@ -119,22 +123,29 @@ class JointRefinement(nn.Module):
             maps: from :meth:`features`. image: (P,) int64. embedding: (P, C).
             poses: to start from. boxes: (P, 4) in pixels, for a sigma relative to the box.
         """
-        start = poses.mu.detach()
+        start, moved = poses.mu.detach(), 0.0
         feature, heat = maps
-        local = sample_bilinear(feature, image, start, self.stride).float()  # (P, K, C)
         reach = poses.sigma.detach().mean(-1, keepdim=True).clamp(0.5 * self.stride, 3 * self.stride)  # (P, K, 1)
+        with torch.autocast(start.device.type, enabled=False):
+            previous = torch.log(poses.sigma.detach() / self.stride)
+            known = self.spread(previous) + self.person(embedding)[:, None] + self.joint  # (P, K, C)
+            if self.search is not None:
+                found, apart = self.search(heat, image, start, reach, F.silu(known))
+                # What follows looks at the new place; the gradient of the way there goes through the result.
+                start, moved = found.detach(), found - found.detach()
+                reach = apart.detach().clamp(0.5 * self.stride, 3 * self.stride)
+                known = known + self.found(torch.log(reach / self.stride))
+        local = sample_bilinear(feature, image, start, self.stride).float()  # (P, K, C)
         points = start[:, :, None] + reach[..., None] * start.new_tensor(_WINDOW)  # (P, K, W, 2)
         window = sample_own_channel(heat, image, points, self.stride)  # (P, K, W)
         with torch.autocast(local.device.type, enabled=False):
-            previous = torch.log(poses.sigma.detach() / self.stride)
-            around = self.window(torch.sigmoid(window)) + self.spread(previous)
-            hidden = F.silu(local + around + self.person(embedding)[:, None] + self.joint)
+            hidden = F.silu(local + self.window(torch.sigmoid(window)) + known)
             if self.attention is not None:
                 hidden = self.attention(hidden, start, boxes)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
             stride = start.new_full((len(start),), float(self.stride))
             return Poses(
-                mu=start + out[..., :2] * reach,
+                mu=start + moved + out[..., :2] * reach,
                 sigma=self.sigma_codec.decode(out[..., 2:], self.sigma_codec.unit(stride, boxes)),
                 presence=poses.presence,
             )

@@ -1,0 +1,64 @@
+"""A wide look at a joint's heatmap: where it may be if the first guess is far off."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_STEPS = torch.arange(-3.0, 4.0)
+
+
+class JointSearch(nn.Module):
+    """Moves each joint to the mean of a grid of 7 x 7 points about it, weighted by a softmax.
+
+    The logits are the joint's own heat at each point, and what the person's features say about each direction. A point
+    stands for its neighbourhood of 3 x 3 cells, so that no peak falls between two points.
+
+    Args:
+        channels: C, of the features. stride: of the heatmap, in pixels.
+    """
+
+    def __init__(self, *, channels: int, stride: int):
+        super().__init__()
+        self.stride = stride
+        self.register_buffer("grid", torch.cartesian_prod(_STEPS, _STEPS), persistent=False)  # (49, 2)
+        self.prior = nn.Linear(channels, len(self.grid))
+        self.gain = nn.Parameter(torch.ones(()))
+        nn.init.zeros_(self.prior.weight)
+        # At first nearly all weight is on the guess itself.
+        self.prior.bias.data.copy_(-2.0 * self.grid.square().sum(1))
+
+    def forward(self, heat: Tensor, image: Tensor, points: Tensor, reach: Tensor,
+                features: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the joints are after the look, and how far apart the places are that they may be at.
+
+        Args:
+            heat: (B, K, H, W) logits. image: (P,) int64. points: (P, K, 2) in pixels.
+            reach: (P, K, 1) distance of two points of the grid, in pixels; up to three strides, or peaks are missed.
+            features: (P, K, C).
+
+        Returns:
+            Points (P, K, 2), and standard deviations (P, K, 1) of the weighted grid about them, in pixels.
+        """
+        grid = points[:, :, None] + reach[..., None] * self.grid  # (P, K, 49, 2)
+        seen = sample_nearest(F.max_pool2d(heat, 3, 1, 1), image, grid, self.stride)
+        weight = torch.softmax(self.prior(features) + self.gain * seen, -1)  # (P, K, 49)
+        mean = weight @ self.grid  # (P, K, 2)
+        variance = (weight @ self.grid.square() - mean.square()).mean(-1, keepdim=True)
+        return points + reach * mean, reach * variance.clamp(min=0).sqrt()
+
+
+def sample_nearest(heat: Tensor, image: Tensor, points: Tensor, stride: int) -> Tensor:
+    """Each joint's own map in the cell of each point; points outside take the border's.
+
+    Args:
+        heat: (B, K, H, W). image: (P,) int64. points: (P, K, W, 2) in pixels. stride: of the map.
+
+    Returns:
+        (P, K, W).
+    """
+    _, joints, height, width = heat.shape
+    x, y = (points / stride).floor().long().unbind(-1)
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    channel = torch.arange(joints, device=heat.device)
+    base = ((image[:, None] * joints + channel) * height)[..., None]
+    return heat.reshape(-1)[(base + y) * width + x]
