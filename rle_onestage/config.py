@@ -94,6 +94,8 @@ def _add_pose_keys(m):
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1
+    # Passes at test time, where that is more: the same weights look again.
+    m.REFINE.TEST_STEPS = 0
     m.REFINE.IN_FEATURE = "p3"
     m.REFINE.CHANNELS = 64
     # Heads of the attention among a person's joints, a divisor of CHANNELS; 0 turns it off.

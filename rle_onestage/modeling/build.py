@@ -133,6 +133,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "refinement": refinement,
         "refine_feature": options.REFINE.IN_FEATURE,
         "refine_steps": options.REFINE.STEPS,
+        "refine_test_steps": max(options.REFINE.STEPS, options.REFINE.TEST_STEPS) if options.REFINE.STEPS else 0,
         "refine_per_person": options.REFINE.PER_PERSON,
         "refine_noise": options.REFINE.NOISE,
         "refine_draws": options.REFINE.NOISE_DRAWS,

@@ -105,7 +105,8 @@ class Criterion(nn.Module):
         if predictions.heat is not None and self.weights["heatmap"]:
             losses["heatmap"] = self._heatmap(predictions.heat, targets)
         if predictions.dense.quality.numel():
-            losses["quality"] = self._quality(predictions.dense, stages[-1], people[-1], pairs, assignment)
+            seen = min(1, len(stages) - 1)  # the last stage of more than one candidate a person
+            losses["quality"] = self._quality(predictions.dense, stages[seen], people[seen], pairs, assignment)
         factor = {"denoise": "refine", **{f"refine{i}": "refine" for i in range(1, len(stages))}}
         return {f"loss_{name}": loss * self.weights[factor.get(name, name)] for name, loss in losses.items()}
 

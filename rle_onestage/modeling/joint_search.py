@@ -24,8 +24,8 @@ class JointSearch(nn.Module):
         self.prior = nn.Linear(channels, len(self.grid))
         self.gain = nn.Parameter(torch.ones(()))
         nn.init.zeros_(self.prior.weight)
-        # At first nearly all weight is on the guess itself.
-        self.prior.bias.data.copy_(-2.0 * self.grid.square().sum(1))
+        # A Gaussian about the guess, one step wide.
+        self.prior.bias.data.copy_(-0.5 * self.grid.square().sum(1))
 
     def forward(self, heat: Tensor, image: Tensor, points: Tensor, reach: Tensor,
                 features: Tensor) -> tuple[Tensor, Tensor]:

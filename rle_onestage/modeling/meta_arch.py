@@ -27,7 +27,8 @@ class RLEOneStage(nn.Module):
         backbone: a Detectron2 backbone.
         in_features: names of the maps for the dense head, in order of stride.
         head, assigner, criterion, decoder: see their modules.
-        refinement: or None. refine_feature: the map that it samples. refine_steps: its passes.
+        refinement: or None. refine_feature: the map that it samples. refine_steps: its passes in training.
+        refine_test_steps: its passes at inference.
         refine_per_person: best candidates of a person that are refined in training.
         refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
         refine_draws: of that noise for each joint.
@@ -37,12 +38,13 @@ class RLEOneStage(nn.Module):
     @configurable
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
                  criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None, refine_feature: str,
-                 refine_steps: int, refine_per_person: int, refine_noise: float, refine_draws: int,
+                 refine_steps: int, refine_test_steps: int, refine_per_person: int, refine_noise: float, refine_draws: int,
                  pixel_mean: Sequence[float], pixel_std: Sequence[float], input_format: str):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
         self.in_features, self.refine_feature, self.refine_steps = list(in_features), refine_feature, refine_steps
+        self.refine_test_steps = refine_test_steps
         self.refine_per_person, self.refine_noise, self.refine_draws = refine_per_person, refine_noise, refine_draws
         self.input_format = input_format
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
@@ -108,7 +110,7 @@ class RLEOneStage(nn.Module):
         if self.refinement is not None:
             sampled = self.refinement.features(features[self.refine_feature])
             boxes = self.head.boxes(dense, candidates, locations)
-            for _ in range(self.refine_steps):
+            for _ in range(self.refine_test_steps):
                 poses = self.refinement(sampled, candidates.image, embedding, poses, boxes)
         return self.decoder(dense, poses, candidates, score, locations)
 
@@ -130,14 +132,18 @@ class RLEOneStage(nn.Module):
 
     def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
                 pairs: Pairs, assignment: Assignment, targets: Targets) -> tuple[list[Stage], Stage | None]:
-        """The refined stages of each person's best candidates, and the pass from noisy true joints of the best one."""
+        """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
+        from noisy true joints."""
         if self.refinement is None:
             return [], None
         image = pairs.candidates.image
         matched = assignment.person >= 0
         index = (matched & (assignment.rank < self.refine_per_person)).nonzero()[:, 0]
         poses, stages = Poses(*(field[index] for field in coarse)), []
-        for _ in range(self.refine_steps):
+        for number in range(self.refine_steps):
+            if number == 1:  # what a further pass has to learn, the best candidates teach
+                best = assignment.rank[index] == 0
+                index, poses = index[best], Poses(*(field[best] for field in poses))
             poses = self.refinement(sampled, image[index], embedding[index], poses, boxes[index])
             stages.append(Stage(poses, index))
         if not self.refine_noise:

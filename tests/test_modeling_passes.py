@@ -1,0 +1,54 @@
+"""Passes of the refinement: how many, when, and of whom."""
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from modeling_toys import make_input, tiny_config
+
+STEPS, TEST_STEPS = "MODEL.RLE_ONESTAGE.REFINE.STEPS", "MODEL.RLE_ONESTAGE.REFINE.TEST_STEPS"
+BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
+
+
+def count_passes(model, run):
+    calls = []
+    handle = model.refinement.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        run()
+    finally:
+        handle.remove()
+    return len(calls)
+
+
+@pytest.mark.parametrize("steps, test_steps, expected", [(1, 0, 1), (1, 3, 3), (2, 1, 2), (2, 0, 2)])
+def test_number_of_passes_at_inference(steps, test_steps, expected):
+    model = build_model(tiny_config(STEPS, steps, TEST_STEPS, test_steps)).eval()
+    with torch.no_grad():
+        assert count_passes(model, lambda: model(BATCH)) == expected
+
+
+def test_without_refinement_there_is_no_pass_at_inference_either():
+    model = build_model(tiny_config(STEPS, 0, TEST_STEPS, 2)).eval()
+    with torch.no_grad():
+        assert model.refinement is None and len(model(BATCH)) == 2
+
+
+def test_further_passes_at_inference_do_not_change_training():
+    losses = []
+    for test_steps in (0, 3):
+        torch.manual_seed(0)
+        model = build_model(tiny_config(TEST_STEPS, test_steps)).train()
+        losses.append(model(BATCH))
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+
+
+def test_a_second_pass_learns_from_the_best_candidate_of_each_person():
+    torch.manual_seed(0)
+    model = build_model(tiny_config(STEPS, 2)).train()
+    seen = []
+    model.criterion.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    losses = model(BATCH)
+    predictions, _, assignment = seen[0][:3]
+    first, second = (stage.index for stage in predictions.refined)
+    assert (assignment.rank[second] == 0).all() and set(second.tolist()) <= set(first.tolist())
+    assert len(second) == 3 < len(first)  # three people
+    assert {"loss_refine1", "loss_refine2", "loss_quality"} <= losses.keys()
