@@ -1,8 +1,8 @@
 """Auxiliary heatmaps: they teach the refinement's map what each joint looks like.
 
 One label per joint of a person says little to a convolution; a heatmap says something at every cell. The loss is for
-training only; the maps are made at test time too, because the refinement reads a small window of them at each joint.
-Joints are never looked for in them.
+training only; the maps are made at test time too, because the refinement reads a window of them at each joint. People
+and their joints are never grouped from them.
 """
 
 import torch
