@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from modeling_toys import make_input
 
-from rle_onestage.compare.cost import ONE_STAGE, TWO_STAGE, TwoStage, PeakMemory, format_costs, infer, measure
+from rle_onestage.compare.cost import ONE_STAGE, TWO_STAGE, PeakMemory, TwoStage, format_costs, infer, measure
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import instances_to_coco

@@ -36,7 +36,7 @@ def parse(arguments):
     sub.add_argument("--output", required=True, metavar="FOLDER")
     sub.add_argument("--root", metavar="FOLDER", help="of the data set")
     sub.add_argument("--splits", nargs="+", default=list(SPLITS), metavar="SPLIT")
-    sub.add_argument("--sigmas", nargs="+", type=float, default=(), metavar="S", help="OKS sigmas; default: by the names")
+    sub.add_argument("--sigmas", nargs="+", type=float, default=(), metavar="S", help="of OKS; default: by the names")
     sub.add_argument("--size", type=int, default=256, metavar="PX", help="of the input")
     sub.add_argument("--threads", type=int, default=2, metavar="N")
     sub.add_argument("--rounds", type=int, default=5, metavar="N", help="of the latency; 0: not measured")

@@ -3,13 +3,14 @@
 
 Runs in an environment of its own, without this project: pip install ultralytics
 
-python tools/ultralytics_peer.py train --data ROOT --model yolo26n-pose.yaml --imgsz 256 --epochs 30 --output runs/yolo26n
-python tools/ultralytics_peer.py predict --data ROOT --split val --weights runs/yolo26n/weights/last.pt --imgsz 256 --results R.json
+python tools/ultralytics_peer.py train --data ROOT --model yolo26n-pose.yaml --imgsz 256 --epochs 30 --output runs/n
+python tools/ultralytics_peer.py predict --data ROOT --split val --weights runs/n/weights/last.pt --imgsz 256 \
+    --results R.json
 python tools/ultralytics_peer.py serve --weights yolo26n-pose.yaml --imgsz 640 --threads 2
 
-ROOT holds annotations/person_keypoints_{train,val}.json and the folders train/ and val/. Training is with the peer's own
-defaults, from scratch. "serve" reads paths of pictures from standard input and answers each with a line of JSON: the
-milliseconds from the decoded picture to people, and how many they are.
+ROOT holds annotations/person_keypoints_{train,val}.json and the folders train/ and val/. Training is with the peer's
+own defaults, from scratch. "serve" reads paths of pictures from standard input and answers each with a line of JSON:
+the milliseconds from the decoded picture to people, and how many they are.
 """
 
 import argparse
@@ -77,8 +78,9 @@ def train(args):
     data = write_yolo(Path(args.data), output / "data")
     model, start = YOLO(args.weights or args.model), time.perf_counter()
     model.train(
-        data=str(data), imgsz=args.imgsz, epochs=args.epochs, batch=args.batch, device=args.device, workers=args.workers,
-        pretrained=bool(args.weights), plots=False, val=False, project=str(output.parent.resolve()), name=output.name,
+        data=str(data), imgsz=args.imgsz, epochs=args.epochs, batch=args.batch, device=args.device,
+        workers=args.workers, pretrained=bool(args.weights), plots=False, val=False,
+        project=str(output.parent.resolve()), name=output.name,
         exist_ok=True, verbose=False, seed=args.seed,
     )  # fmt: skip
     seconds = time.perf_counter() - start
@@ -148,7 +150,7 @@ def parse(arguments=None):
         sub.set_defaults(run=function)
         sub.add_argument("--imgsz", type=int, default=640)
         sub.add_argument("--device", default="cpu")
-        sub.add_argument("--weights", required=weights, default="", help="a .pt file, or a model's .yaml for random ones")
+        sub.add_argument("--weights", required=weights, default="", help="a .pt file, or a .yaml for random ones")
         return sub
 
     sub = command("train", train, weights=False)

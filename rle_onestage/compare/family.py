@@ -78,6 +78,7 @@ def format_family(report):
     rows = []
     for name, row in report.items():
         memory = [f"{row['inference_mb']:.0f}"] + [f"{row['training_mb']:.0f}"] * ("training_mb" in row)
-        rows.append([name, row["backbone"], f"{row['parameters_M']:.2f}", f"{row['gflops']:.1f}", f"{row['ms']:.1f}", *memory])
+        cost = [f"{row['parameters_M']:.2f}", f"{row['gflops']:.1f}", f"{row['ms']:.1f}"]
+        rows.append([name, row["backbone"], *cost, *memory])
     head = ["", "backbone", "parameters, M", "GFLOPs", "ms", "inference, MB", "training, MB"]
     return tabulate(rows, head[: len(rows[0])], tablefmt="github", disable_numparse=True)

@@ -119,8 +119,9 @@ def format_report(report):
         parts.append(f"{split}\n\n{tabulate(rows, (split, *_FIGURES), tablefmt='github', disable_numparse=True)}")
     if "latency" in report:
         best = min(each["ms"] for each in report["latency"].values())
+        millions = report["parameters_M"]
         rows = [
-            (name, f"{report['parameters_M'][name]:.2f}", f"{each['ms']:.1f}", f"{each['ms'] / best:.2f}", each["people"])
+            (name, f"{millions[name]:.2f}", f"{each['ms']:.1f}", f"{each['ms'] / best:.2f}", each["people"])
             for name, each in report["latency"].items()
         ]
         head = ("complete way", "parameters, M", "ms", "of the fastest", "people")

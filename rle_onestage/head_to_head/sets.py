@@ -33,13 +33,13 @@ def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None):
         raise ConfigError("--train and --val must be at least 1 and --crowded-share from 0 to 1")
     crowded = round(train * crowded_share)
     numbers = {"general": train - crowded, "crowded": crowded}
-    for kind, preset in _PRESETS.items():
-        folder = os.path.join(root, "made", kind)
-        make_dataset(folder, preset=preset, train=max(numbers[kind], 1), val=val, videos=0, size=size, seed=seed,
-                     workers=workers)  # fmt: skip
-    merge([(kind, os.path.join(root, "made", kind), "train", number) for kind, number in numbers.items()], root, "train")
+    made = {kind: os.path.join(root, "made", kind) for kind in numbers}
+    for kind, folder in made.items():
+        make_dataset(folder, preset=_PRESETS[kind], train=max(numbers[kind], 1), val=val, videos=0, size=size,
+                     seed=seed, workers=workers)  # fmt: skip
+    merge([(kind, made[kind], "train", number) for kind, number in numbers.items()], root, "train")
     for split, kind in SPLITS.items():
-        merge([(kind, os.path.join(root, "made", kind), "val", val)], root, split)
+        merge([(kind, made[kind], "val", val)], root, split)
 
 
 def merge(parts, root, split):

@@ -38,7 +38,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
         _remove(folded, norm)
     for before, after in zip(_maps(model), _maps(folded)):
         if (before - after).abs().max() > _TOLERANCE * before.abs().max().clamp(min=1):
-            logger.warning("Batch norms of this backbone cannot be folded into its convolutions; the model runs as it is.")
+            logger.warning("Batch norms of this backbone cannot be folded into its convolutions; it runs as it is.")
             return model
     return folded
 
@@ -69,8 +69,9 @@ def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, nn.Module]]:
         for handle in handles:
             handle.remove()
     # Detectron2's convolutions call a norm of their own, before their output can be seen.
-    own = {conv.norm: conv for conv in model.modules() if isinstance(conv, nn.Conv2d) and _is_norm(getattr(conv, "norm", 0))}
-    fed = {norm: next(iter(convs)) for norm, convs in feeds.items() if len(convs) == 1 and None not in convs}
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    own = {conv.norm: conv for conv in convs if _is_norm(getattr(conv, "norm", None))}
+    fed = {norm: next(iter(found)) for norm, found in feeds.items() if len(found) == 1 and None not in found}
     owners = list(fed.values())
     return [(conv, norm) for norm, conv in {**fed, **own}.items() if owners.count(conv) <= 1]
 

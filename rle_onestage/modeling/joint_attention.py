@@ -1,6 +1,5 @@
 """Attention among the joints of one person: a hidden wrist is where its elbow and its shoulder say."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
