@@ -10,8 +10,8 @@ _STEPS = torch.arange(-3.0, 4.0)
 class JointSearch(nn.Module):
     """Moves each joint to the mean of a grid of 7 x 7 points about it, weighted by a softmax.
 
-    The logits are the joint's own heat at each point, and what the person's features say about each direction. A point
-    stands for its neighbourhood of 3 x 3 cells, so that no peak falls between two points.
+    The logits are the joint's own heat at each point, and what the person's features say about each direction. In
+    :meth:`pooled` heat a point stands for its neighbourhood of 3 x 3 cells, so that no peak falls between two points.
 
     Args:
         channels: C, of the features. stride: of the heatmap, in pixels.
@@ -27,12 +27,17 @@ class JointSearch(nn.Module):
         # A Gaussian about the guess, one step wide.
         self.prior.bias.data.copy_(-0.5 * self.grid.square().sum(1))
 
+    @staticmethod
+    def pooled(heat: Tensor) -> Tensor:
+        """The largest logit among a cell and its eight neighbours, of the same shape (B, K, H, W)."""
+        return F.max_pool2d(heat, 3, 1, 1)
+
     def forward(self, heat: Tensor, image: Tensor, points: Tensor, reach: Tensor,
                 features: Tensor) -> tuple[Tensor, Tensor]:
         """Where the joints are after the look, and how far apart the places are that they may be at.
 
         Args:
-            heat: (B, K, H, W) logits. image: (P,) int64. points: (P, K, 2) in pixels.
+            heat: (B, K, H, W) logits, pooled. image: (P,) int64. points: (P, K, 2) in pixels.
             reach: (P, K, 1) distance of two points of the grid, in pixels; up to three strides, or peaks are missed.
             features: (P, K, C).
 
@@ -40,7 +45,7 @@ class JointSearch(nn.Module):
             Points (P, K, 2), and standard deviations (P, K, 1) of the weighted grid about them, in pixels.
         """
         grid = points[:, :, None] + reach[..., None] * self.grid  # (P, K, 49, 2)
-        seen = sample_nearest(F.max_pool2d(heat, 3, 1, 1), image, grid, self.stride)
+        seen = sample_nearest(heat, image, grid, self.stride)
         weight = torch.softmax(self.prior(features) + self.gain * seen, -1)  # (P, K, 49)
         mean = weight @ self.grid  # (P, K, 2)
         variance = (weight @ self.grid.square() - mean.square()).mean(-1, keepdim=True)

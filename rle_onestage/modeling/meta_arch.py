@@ -130,7 +130,7 @@ class RLEOneStage(nn.Module):
         self.iteration += 1
         return self._touch(losses, features)
 
-    def _refine(self, sampled: tuple[Tensor, Tensor] | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
+    def _refine(self, sampled: tuple[Tensor, ...] | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
                 pairs: Pairs, assignment: Assignment, targets: Targets) -> tuple[list[Stage], Stage | None]:
         """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
         from noisy true joints."""

@@ -106,16 +106,18 @@ class JointRefinement(nn.Module):
         self.heat = nn.Conv2d(channels, num_joints, 1)
         nn.init.constant_(self.heat.bias, -4.0)
 
-    def features(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, feature: Tensor) -> tuple[Tensor, ...]:
         """The maps that are sampled, once per image, however many passes follow.
 
         Returns:
-            Features (B, C, H, W), and logits of the joints' heatmaps (B, K, H, W) in float32.
+            Features (B, C, H, W), and logits of the joints' heatmaps (B, K, H, W) in float32; with the search these
+            also pooled.
         """
         shared = self.conv(feature)
-        return self.local(shared), self.heat(shared).float()
+        heat = self.heat(shared).float()
+        return self.local(shared), heat, *(() if self.search is None else (self.search.pooled(heat),))
 
-    def forward(self, maps: tuple[Tensor, Tensor], image: Tensor, embedding: Tensor, poses: Poses,
+    def forward(self, maps: tuple[Tensor, ...], image: Tensor, embedding: Tensor, poses: Poses,
                 boxes: Tensor) -> Poses:
         """One pass.
 
@@ -124,13 +126,13 @@ class JointRefinement(nn.Module):
             poses: to start from. boxes: (P, 4) in pixels, for a sigma relative to the box.
         """
         start, moved = poses.mu.detach(), 0.0
-        feature, heat = maps
+        feature, heat = maps[:2]
         reach = poses.sigma.detach().mean(-1, keepdim=True).clamp(0.5 * self.stride, 3 * self.stride)  # (P, K, 1)
         with torch.autocast(start.device.type, enabled=False):
             previous = torch.log(poses.sigma.detach() / self.stride)
             known = self.spread(previous) + self.person(embedding)[:, None] + self.joint  # (P, K, C)
             if self.search is not None:
-                found, apart = self.search(heat, image, start, reach, F.silu(known))
+                found, apart = self.search(maps[2], image, start, reach, F.silu(known))
                 # What follows looks at the new place; the gradient of the way there goes through the result.
                 start, moved = found.detach(), found - found.detach()
                 reach = apart.detach().clamp(0.5 * self.stride, 3 * self.stride)
