@@ -71,12 +71,16 @@ def write_yolo(root, work):
 
 
 def train(args):
-    """Train from scratch; writes ``OUTPUT/weights/last.pt`` and ``OUTPUT/training.json``."""
+    """Train from scratch; writes ``OUTPUT/weights/last.pt`` and, if it was not stopped, ``OUTPUT/training.json``."""
     from ultralytics import YOLO
 
-    output = Path(args.output)
+    output, start = Path(args.output), time.perf_counter()
+    last = output / "weights" / "last.pt"
+    if args.resume and last.exists():
+        YOLO(str(last)).train(resume=True)
+        return
     data = write_yolo(Path(args.data), output / "data")
-    model, start = YOLO(args.weights or args.model), time.perf_counter()
+    model = YOLO(args.weights or args.model)
     model.train(
         data=str(data), imgsz=args.imgsz, epochs=args.epochs, batch=args.batch, device=args.device,
         workers=args.workers, pretrained=bool(args.weights), plots=False, val=False,
@@ -157,6 +161,7 @@ def parse(arguments=None):
     sub.add_argument("--data", required=True)
     sub.add_argument("--output", required=True)
     sub.add_argument("--model", default="yolo26n-pose.yaml")
+    sub.add_argument("--resume", action="store_true", help="go on after a stop")
     for name, default in (("epochs", 30), ("batch", 16), ("workers", 1), ("seed", 0)):
         sub.add_argument(f"--{name}", type=int, default=default)
     sub = command("predict", predict, weights=True)
