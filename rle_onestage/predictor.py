@@ -8,9 +8,8 @@ import torch
 
 from .data.datasets import get_skeleton
 from .data.mapper import TestResize, image_to_tensor
-from .engine.inference import build_for_inference, prepare
+from .engine.inference import as_run, build_for_inference, prepare
 from .errors import ConfigError, DataError
-from .modeling.fold import fold_batch_norm
 from .skeleton import COCO, SKELETONS, Skeleton, stand_in_sigmas
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Predictor:
                 raise ConfigError(
                     "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
                 )
-            model = fold_batch_norm(build_for_inference(cfg, weights)).to(memory_format=torch.channels_last)
+            model = as_run(build_for_inference(cfg, weights))
         else:
             prepare(model)
         self.model = model.eval()

@@ -94,6 +94,16 @@ def test_weights_are_needed_and_must_fit(weights):
         Predictor(load_config(CONFIG, TINY), weights, precision="int4")
 
 
+def test_other_architectures_run_too(tmp_path):
+    """Detectron2's own have no batch norms of ours to fold."""
+    config = os.path.join(os.path.dirname(CONFIG), "baselines", "keypoint_rcnn_synthetic.yaml")
+    cfg = load_config(config, ["MODEL.DEVICE", "cpu", "INPUT.POSE.SIZE", 64, "INPUT.MIN_SIZE_TEST", 64])
+    torch.manual_seed(0)
+    path = tmp_path / "model.pth"
+    torch.save({"model": build_model(cfg).state_dict()}, path)
+    assert Predictor(cfg, str(path))(photo(64, 64)).image_size == (64, 64)
+
+
 def test_skeleton_without_data_sets(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     missing = ["DATASETS.TEST", ("rle_lspet_val",), "DATASETS.TRAIN", ("rle_lspet_train",)]

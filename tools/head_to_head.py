@@ -6,7 +6,7 @@ python tools/head_to_head.py report --root output/h2h/data --output output/h2h/r
     --ours n configs/head_to_head/synthetic_n.yaml output/h2h/n/model_final.pth \\
     --peer-python PEER/bin/python --peers yolo26n output/h2h/yolo26n/weights/last.pt
 python tools/head_to_head.py report --output output/h2h/speed --size 640 --picture photo.jpg \\
-    --ours n configs/coco/rle_onestage_n.yaml "" --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
+    --ours n configs/coco/rle_onestage_n_640.yaml "" --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
 
 Between the two, train both sides: tools/train_net.py, and tools/ultralytics_peer.py in an environment of its own.
 docs/head_to_head.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded
@@ -32,6 +32,7 @@ def parse(arguments):
     data.add_argument("--val", type=int, default=500, metavar="N", help="of the general and of the crowded split")
     data.add_argument("--size", type=int, default=256, metavar="PX", help="longest side")
     data.add_argument("--crowded-share", type=float, default=0.3, metavar="S", help="of the training pictures")
+    data.add_argument("--force", action="store_true", help="replace a set of other numbers")
     sub = commands.add_parser("report", help="score and time")
     sub.add_argument("--output", required=True, metavar="FOLDER")
     sub.add_argument("--root", metavar="FOLDER", help="of the data set")
@@ -53,14 +54,16 @@ def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
     if args.command == "data":
-        make_sets(args.root, train=args.train, val=args.val, size=args.size, crowded_share=args.crowded_share)
+        make_sets(args.root, train=args.train, val=args.val, size=args.size, crowded_share=args.crowded_share,
+                  force=args.force)  # fmt: skip
         return
     if not (args.ours or args.peers):
         raise ConfigError("nothing to compare; name models by --ours and --peers")
     make_folder(args.output)
-    sides = h2h.build_sides(args.ours, args.peers, peer_python=args.peer_python, size=args.size, threads=args.threads,
-                            options=args.opts)  # fmt: skip
+    sides = []
     try:
+        sides.extend(h2h.build_sides(args.ours, args.peers, peer_python=args.peer_python, size=args.size,
+                                     threads=args.threads, options=args.opts))  # fmt: skip
         result = {"size": args.size, "threads": args.threads,
                   "parameters_M": {side.name: side.parameters_M for side in sides}}  # fmt: skip
         if args.root:

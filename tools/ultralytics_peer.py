@@ -14,6 +14,7 @@ the milliseconds from the decoded picture to people, and how many they are.
 """
 
 import argparse
+import copy
 import json
 import os
 import shutil
@@ -71,16 +72,19 @@ def write_yolo(root, work):
 
 
 def train(args):
-    """Train from scratch; writes ``OUTPUT/weights/last.pt`` and, if it was not stopped, ``OUTPUT/training.json``."""
+    """Train from scratch; writes ``OUTPUT/weights/last.pt`` and ``OUTPUT/training.json`` (the time if in one go)."""
     from ultralytics import YOLO
 
-    output, start = Path(args.output), time.perf_counter()
-    last = output / "weights" / "last.pt"
+    output = Path(args.output)
+    last, report = output / "weights" / "last.pt", output / "training.json"
+    if args.resume and report.exists():
+        return
     if args.resume and last.exists():
         YOLO(str(last)).train(resume=True)
+        report.write_text(json.dumps({"epochs": args.epochs, "batch": args.batch}))
         return
     data = write_yolo(Path(args.data), output / "data")
-    model = YOLO(args.weights or args.model)
+    model, start = YOLO(args.weights or args.model), time.perf_counter()
     model.train(
         data=str(data), imgsz=args.imgsz, epochs=args.epochs, batch=args.batch, device=args.device,
         workers=args.workers, pretrained=bool(args.weights), plots=False, val=False,
@@ -88,7 +92,7 @@ def train(args):
         exist_ok=True, verbose=False, seed=args.seed,
     )  # fmt: skip
     seconds = time.perf_counter() - start
-    (output / "training.json").write_text(json.dumps({"seconds": seconds, "epochs": args.epochs, "batch": args.batch}))
+    report.write_text(json.dumps({"seconds": seconds, "epochs": args.epochs, "batch": args.batch}))
     print(f"trained in {seconds:.0f} s")
 
 
@@ -133,7 +137,7 @@ def serve(args):
     cv2.setNumThreads(args.threads)
     model = YOLO(args.weights)
     options = {"imgsz": args.imgsz, "conf": 0.05, "max_det": 100, "device": args.device, "verbose": False}
-    millions = sum(p.numel() for p in model.model.parameters()) / 1e6
+    millions = sum(p.numel() for p in copy.deepcopy(model.model).fuse().parameters()) / 1e6
     sys.stderr.flush()
     print(json.dumps({"parameters_M": millions}), flush=True)
     for line in sys.stdin:

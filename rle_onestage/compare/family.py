@@ -3,14 +3,13 @@
 import os
 
 import numpy as np
-import torch
 from tabulate import tabulate
 
 from rle_onestage.compare.cost import PeakMemory
 from rle_onestage.engine.benchmark import Benchmark, TrainingStep, alternate
+from rle_onestage.engine.inference import as_run
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
-from rle_onestage.modeling.fold import fold_batch_norm
 from rle_onestage.predictor import Predictor
 
 
@@ -43,7 +42,7 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
         cases[name] = lambda predictor=predictor: predictor(picture)
         with PeakMemory(predictor.model) as memory:
             predictor(picture)
-        report[name]["inference_mb"] = memory.peak / 2**20
+        report[name]["inference_mb"] = memory.peak / 1e6
     for name, seconds in alternate(cases, rounds).items():
         report[name]["ms"] = 1e3 * seconds
     return report
@@ -61,7 +60,7 @@ def _one(cfg, size, training_images):
         row["training_mb"] = _training_memory(benchmark)
     model = benchmark.model.eval()
     model.drop_training_parts()
-    return row, Predictor(cfg, model=fold_batch_norm(model).to(memory_format=torch.channels_last))
+    return row, Predictor(cfg, model=as_run(model))
 
 
 def _training_memory(benchmark):
@@ -70,7 +69,7 @@ def _training_memory(benchmark):
     step = TrainingStep(benchmark)
     with PeakMemory(benchmark.model) as memory:
         step.step()
-    return memory.peak / 2**20
+    return memory.peak / 1e6
 
 
 def format_family(report):

@@ -51,31 +51,35 @@ class TrainDataset(Dataset):
         return len(self.records)
 
     def __getitem__(self, draw):
-        unreadable = []
-        for attempt in range(min(MAX_TRIES, len(self))):
-            record = self.records[(draw.index + attempt) % len(self)]
+        unreadable = {}
+        for index, alone in self._attempts(draw):
             # The generator starts anew, so that a sample does not depend on what failed before it.
             rng = np.random.default_rng((self.seed, draw.iteration, draw.slot))
             try:
-                sample = self.mapper(record, rng, () if attempt else self._others(draw, rng))
+                sample = self.mapper(self.records[index], rng, () if alone else self._others(rng))
             except UnreadableImage as error:
-                unreadable.append((error.file_name, error.reason))
+                unreadable[error.file_name] = error.reason
                 continue
             except PoseError as error:
-                return {"error": str(error), "unreadable": unreadable}
-            sample["unreadable"] = unreadable
+                return {"error": str(error), "unreadable": list(unreadable.items())}
+            sample["unreadable"] = list(unreadable.items())
             return sample
-        name, reason = unreadable[0]
+        name, reason = next(iter(unreadable.items()))
         return {
             "error": f"{len(unreadable)} images in a row cannot be used, the first is {name}: {reason}; check the "
             "image folder.",
-            "unreadable": unreadable,
+            "unreadable": list(unreadable.items()),
         }
 
+    def _attempts(self, draw):
+        """(index of a record, whether without a mosaic): the draw's own twice, as a mosaic may fail by its others."""
+        indices = [(draw.index + step) % len(self) for step in range(min(MAX_TRIES, len(self)))]
+        mosaics = self.mosaic_prob and draw.iteration < self.mosaic_end
+        return [(indices[0], False)] * bool(mosaics) + [(index, True) for index in indices]
 
-    def _others(self, draw, rng):
-        """Three more records where this sample is to be a mosaic; a second attempt is a picture alone."""
-        if not self.mosaic_prob or draw.iteration >= self.mosaic_end or rng.random() >= self.mosaic_prob:
+    def _others(self, rng):
+        """Three more records where this sample is to be a mosaic."""
+        if rng.random() >= self.mosaic_prob:
             return ()
         return [self.records[int(index)] for index in rng.integers(len(self), size=3)]
 

@@ -125,9 +125,9 @@ class PoseMapper:
             others: three more, for a mosaic; needs ``INPUT.POSE.SIZE``.
 
         Returns:
-            dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original, file_name,
-            image_id, and in training instances (gt_boxes, gt_classes (M,), gt_keypoints (M, K, 3), gt_area (M,)) and
-            ignore_boxes.
+            dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original (of a mosaic:
+            the canvas), file_name, image_id, and in training instances (gt_boxes, gt_classes (M,), gt_keypoints (M, K,
+            3), gt_area (M,)) and ignore_boxes.
 
         Raises:
             UnreadableImage: the image cannot be used.
@@ -286,8 +286,8 @@ def _check_options(cfg):
         (pose.ROTATE >= 0, "INPUT.POSE.ROTATE must not be negative"),
         (pose.TRANSLATE >= 0, "INPUT.POSE.TRANSLATE must not be negative"),
         (
-            all(0 <= v <= 1 for v in (pose.FLIP_PROB, pose.AFFINE_PROB, pose.MOSAIC_PROB)),
-            "INPUT.POSE.FLIP_PROB, AFFINE_PROB and MOSAIC_PROB must be in [0, 1]",
+            all(0 <= v <= 1 for v in (pose.FLIP_PROB, pose.AFFINE_PROB, pose.MOSAIC_PROB, pose.MOSAIC_OFF)),
+            "INPUT.POSE.FLIP_PROB, AFFINE_PROB, MOSAIC_PROB and MOSAIC_OFF must be in [0, 1]",
         ),
         (
             not pose.MOSAIC_PROB or pose.SIZE > 0,

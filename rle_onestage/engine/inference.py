@@ -17,6 +17,8 @@ from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError
+from rle_onestage.modeling.fold import fold_batch_norm
+from rle_onestage.modeling.meta_arch import RLEOneStage
 
 logger = logging.getLogger("rle_onestage")
 
@@ -59,6 +61,17 @@ def build_for_inference(cfg, weights, *, use_ema=True):
         model.drop_training_parts()
     load_weights(model, weights, strict=True, use_ema=use_ema)
     return model.eval()
+
+
+def as_run(model):
+    """The model as the predictor runs it: batch norms folded where it is ours, weights laid out channels last.
+
+    Args:
+        model: in evaluation mode, without its training's parts.
+    """
+    if isinstance(model, RLEOneStage):
+        model = fold_batch_norm(model)
+    return model.to(memory_format=torch.channels_last)
 
 
 def build_architecture(cfg):

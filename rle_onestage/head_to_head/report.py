@@ -29,7 +29,7 @@ WARMUP = 3  # calls of each side that do not count
 
 
 def build_sides(ours, peers, *, peer_python, size, threads, options=()):
-    """Both sides, ready to answer.
+    """Both sides, ready to answer, one after the other.
 
     Args:
         ours: list of (name, config file, weights). peers: list of (name, weights).
@@ -42,12 +42,12 @@ def build_sides(ours, peers, *, peer_python, size, threads, options=()):
     if len(set(names)) < len(names):
         raise ConfigError(f"--ours and --peers have the names {', '.join(names)}; every name must be different")
     sized = [*options, "INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
-    sides = [Ours(name, config, weights, sized) for name, config, weights in ours]
-    return sides + [Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers]
+    yield from (Ours(name, config, weights, sized) for name, config, weights in ours)
+    yield from (Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers)
 
 
 def scores(sides, root, splits, output, sigmas=()):
-    """COCO's keypoint figures of every side on every split; results that are there already are scored again only.
+    """COCO's keypoint figures of every side on every split; the results stay in ``output``.
 
     Returns:
         dict split -> side -> figure -> percent.
@@ -56,9 +56,8 @@ def scores(sides, root, splits, output, sigmas=()):
     for split in splits:
         for side in sides:
             file = os.path.join(output, f"{side.name}.{split}.json")
-            if not os.path.exists(file):
-                logger.info("%s predicts %s", side.name, split)
-                side.predict(root, split, file)
+            logger.info("%s predicts %s", side.name, split)
+            side.predict(root, split, file)
             found = score_results(annotations_file(root, split), file, sigmas=sigmas, backend="pycocotools")
             table[split][side.name] = {name: found["keypoints"][name] for name in _FIGURES}
     return table

@@ -1,5 +1,6 @@
 """One data set of general and of crowded synthetic pictures, with a validation set of each."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,15 +20,17 @@ def annotations_file(root, split):
     return os.path.join(root, "annotations", f"person_keypoints_{split}.json")
 
 
-def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None):
+def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, force=False):
     """Make ``root`` with the splits train (both kinds, general first), val and val_crowded.
 
     Args:
-        root: folder; what is there already is kept. train: pictures to train on. val: of each validation set.
+        root: folder; pictures of the same settings that are there already are kept.
+        train: pictures to train on. val: of each validation set.
         size: longest side in pixels. crowded_share: of the training pictures. seed, workers: of the generator.
+        force: replace a set of other settings.
 
     Raises:
-        ConfigError: a number is out of its range, or ``root`` holds a set of other settings.
+        ConfigError: a number is out of its range. DataError: ``root`` holds a set of other settings.
     """
     if not 0 <= crowded_share <= 1 or min(train, val) < 1:
         raise ConfigError("--train and --val must be at least 1 and --crowded-share from 0 to 1")
@@ -36,7 +39,7 @@ def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None):
     made = {kind: os.path.join(root, "made", kind) for kind in numbers}
     for kind, folder in made.items():
         make_dataset(folder, preset=_PRESETS[kind], train=max(numbers[kind], 1), val=val, videos=0, size=size,
-                     seed=seed, workers=workers)  # fmt: skip
+                     seed=seed, workers=workers, force=force)  # fmt: skip
     merge([(kind, made[kind], "train", number) for kind, number in numbers.items()], root, "train")
     for split, kind in SPLITS.items():
         merge([(kind, made[kind], "val", val)], root, split)
@@ -66,12 +69,16 @@ def merge(parts, root, split):
                 index = {"id": len(merged["annotations"]) + 1, "image_id": numbers[annotation["image_id"]]}
                 merged["annotations"].append({**annotation, **index})
     write_text(annotations_file(root, split), json.dumps(merged))
+    listed, prefixes = {image["file_name"] for image in merged["images"]}, tuple(f"{prefix}_" for prefix, *_ in parts)
+    for name in os.listdir(os.path.join(root, split)):  # of an earlier, larger set
+        if name.startswith(prefixes) and name not in listed:
+            os.remove(os.path.join(root, split, name))
 
 
 def _link(source, target):
-    """A second name of the same file where the file system can, else a copy."""
-    if os.path.exists(target):
-        return
+    """A second name of the same file where the file system can, else a copy; what was there goes."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(target)
     try:
         os.link(source, target)
     except OSError:

@@ -4,19 +4,17 @@ import json
 import logging
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 from rle_onestage.data.coco_json import read_json
 from rle_onestage.data.images import read_image
-from rle_onestage.engine.inference import build_architecture
+from rle_onestage.engine.inference import as_run, build_architecture
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.evaluation.results import instances_to_coco, write_json
 from rle_onestage.head_to_head.sets import annotations_file
-from rle_onestage.modeling.fold import fold_batch_norm
 from rle_onestage.predictor import Predictor
 
 logger = logging.getLogger("rle_onestage")
@@ -34,13 +32,14 @@ class Ours:
 
     def __init__(self, name, config_file, weights, options=()):
         self.name = name
-        cfg = load_config(config_file, [*options, "MODEL.DEVICE", "cpu"])
+        offline = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", False]
+        cfg = load_config(config_file, [*options, *offline])
         if weights:
             self.predictor = Predictor(cfg, weights)
         else:
             model = build_architecture(cfg).eval()
             model.drop_training_parts()
-            self.predictor = Predictor(cfg, model=fold_batch_norm(model).to(memory_format=torch.channels_last))
+            self.predictor = Predictor(cfg, model=as_run(model))
         self.parameters_M = sum(p.numel() for p in self.predictor.model.parameters()) / 1e6
 
     def predict(self, root, split, results_file):
@@ -75,11 +74,12 @@ class Peer:
 
     def __init__(self, name, python, weights, *, size, threads):
         self.name, self.python, self.weights, self.size = name, python, weights, size
+        self._words = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill and stop the peer
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         command = [python, PEER_SCRIPT, "serve", "--weights", weights, "--imgsz", str(size), "--threads", str(threads)]
         try:
             self._server = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, text=True,
                 env=self._environment,
             )  # fmt: skip
         except OSError as error:
@@ -90,7 +90,9 @@ class Peer:
         for line in self._server.stdout:
             if line.startswith("{"):  # Ultralytics prints to standard output too
                 return json.loads(line)
-        words = self._server.stderr.read().strip().splitlines()
+        self._server.wait()
+        self._words.seek(0)
+        words = self._words.read().strip().splitlines()
         raise ConfigError(f"the peer {self.name} ended: {words[-1] if words else 'without a word'}")
 
     def predict(self, root, split, results_file):
@@ -113,3 +115,4 @@ class Peer:
         """End its process."""
         self._server.stdin.close()
         self._server.wait()
+        self._words.close()

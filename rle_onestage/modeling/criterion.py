@@ -105,7 +105,7 @@ class Criterion(nn.Module):
         if predictions.heat is not None and self.weights["heatmap"]:
             losses["heatmap"] = self._heatmap(predictions.heat, targets)
         if predictions.dense.quality.numel():
-            seen = min(1, len(stages) - 1)  # the last stage of more than one candidate a person
+            seen = min(1, len(stages) - 1)  # later passes are of one candidate a person
             losses["quality"] = self._quality(predictions.dense, stages[seen], people[seen], pairs, assignment)
         factor = {"denoise": "refine", **{f"refine{i}": "refine" for i in range(1, len(stages))}}
         return {f"loss_{name}": loss * self.weights[factor.get(name, name)] for name, loss in losses.items()}
@@ -167,7 +167,7 @@ class Criterion(nn.Module):
 
     def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs,
                  assignment: Assignment) -> Tensor:
-        """Cross entropy of the quality logit with the OKS of the final pose."""
+        """Cross entropy of the quality logit with the OKS of the first refined pose (coarse without refinement)."""
         image, location = (index[stage.index] for index in pairs.candidates)
         distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)
         labelled = people.labelled.float()

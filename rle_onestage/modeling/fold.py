@@ -27,7 +27,9 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     Returns:
         The copy; the model itself, with a warning, if the copy's maps are not the same.
     """
-    folded = copy.deepcopy(model)
+    # On the CPU, whose float32 is float32: GPUs convolve in TF32, which is too coarse to compare by.
+    before = copy.deepcopy(model).cpu()
+    folded = copy.deepcopy(before)
     for conv, norm in _pairs(folded):
         scale = norm.running_mean.new_ones(len(norm.running_mean))
         gain = scale if norm.weight is None else norm.weight
@@ -36,11 +38,11 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, gain, shift
         )
         _remove(folded, norm)
-    for before, after in zip(_maps(model), _maps(folded)):
-        if (before - after).abs().max() > _TOLERANCE * before.abs().max().clamp(min=1):
+    for first, second in zip(_maps(before), _maps(folded)):
+        if not (first - second).abs().max() <= _TOLERANCE * first.abs().max().clamp(min=1):
             logger.warning("Batch norms of this backbone cannot be folded into its convolutions; it runs as it is.")
             return model
-    return folded
+    return folded.to(model.pixel_mean.device)
 
 
 def _is_norm(module: nn.Module | None) -> bool:
@@ -88,9 +90,9 @@ def _remove(model: nn.Module, norm: nn.Module) -> None:
 @torch.no_grad()
 def _maps(model: nn.Module) -> list[Tensor]:
     """All maps between pixels and candidates, for a picture of noise."""
-    device = model.pixel_mean.device
     generator = torch.Generator().manual_seed(0)
-    features = model.backbone(torch.randn(1, 3, _SIDE, _SIDE, generator=generator).to(device))
-    dense = model.head.dense([features[name] for name in model.in_features])
-    sampled = () if model.refinement is None else model.refinement.features(features[model.refine_feature])
+    with torch.autocast("cpu", enabled=False):
+        features = model.backbone(torch.randn(1, 3, _SIDE, _SIDE, generator=generator))
+        dense = model.head.dense([features[name] for name in model.in_features])
+        sampled = () if model.refinement is None else model.refinement.features(features[model.refine_feature])
     return [*features.values(), *(x for x in dense if x.numel()), *sampled]
