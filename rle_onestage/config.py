@@ -94,7 +94,7 @@ def _add_pose_keys(m):
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1
-    # Passes at test time, where that is more: the same weights look again.
+    # Passes at test time, where that is more: the same weights look again and move the joints; sigma stays.
     m.REFINE.TEST_STEPS = 0
     m.REFINE.IN_FEATURE = "p3"
     m.REFINE.CHANNELS = 64

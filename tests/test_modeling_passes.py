@@ -26,6 +26,18 @@ def test_number_of_passes_at_inference(steps, test_steps, expected):
         assert count_passes(model, lambda: model(BATCH)) == expected
 
 
+def test_passes_beyond_the_trained_ones_move_the_joints_and_leave_sigma():
+    people = []
+    for test_steps in (1, 2):
+        torch.manual_seed(0)
+        model = build_model(tiny_config(TEST_STEPS, test_steps)).eval()
+        with torch.no_grad():
+            people.append(model.decode(model.backbone(model.preprocess_image(BATCH).tensor)))
+    once, twice = people
+    assert torch.equal(once.sigmas, twice.sigmas)
+    assert (once.joints[..., :2] - twice.joints[..., :2]).abs().max() > 1e-4
+
+
 def test_without_refinement_there_is_no_pass_at_inference_either():
     model = build_model(tiny_config(STEPS, 0, TEST_STEPS, 2)).eval()
     with torch.no_grad():

@@ -110,8 +110,10 @@ class RLEOneStage(nn.Module):
         if self.refinement is not None:
             sampled = self.refinement.features(features[self.refine_feature])
             boxes = self.head.boxes(dense, candidates, locations)
-            for _ in range(self.refine_test_steps):
-                poses = self.refinement(sampled, candidates.image, embedding, poses, boxes)
+            for number in range(self.refine_test_steps):
+                seen = self.refinement(sampled, candidates.image, embedding, poses, boxes)
+                # Passes beyond those that were trained move the points; their sigma would be a little too small.
+                poses = seen if number < self.refine_steps else seen._replace(sigma=poses.sigma)
         return self.decoder(dense, poses, candidates, score, locations)
 
     def _losses(self, features: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
