@@ -6,7 +6,6 @@ import stat
 import sys
 
 import cv2
-import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -134,8 +133,3 @@ def test_a_peer_that_does_not_start_is_one_sentence(tmp_path):
         Peer("p", str(tmp_path / "missing"), "w.pt", size=64, threads=1)
     with pytest.raises(ConfigError, match="the peer p ended"):
         Peer("p", sys.executable, str(tmp_path / "missing.pt"), size=64, threads=1)
-
-
-def test_noise_picture(tmp_path):
-    path = h2h.noise_picture(str(tmp_path / "n.png"), 32)
-    assert cv2.imread(path).shape == (32, 32, 3) and np.ptp(cv2.imread(path)) > 100

@@ -157,12 +157,17 @@ def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -
     edges = 6 * (torch.arange(1, half, device=e.device) / half) ** 2
     edges = torch.cat([-edges.flip(0), edges.new_zeros(1), edges])
     bins = torch.bucketize(((e - mean) / std.clamp(min=1e-6)).contiguous(), edges)
-    dims = e.shape[1]
-    index = sum(bins[:, axis] * count ** (dims - 1 - axis) for axis in range(dims))
-    mass = weight.new_zeros(count**dims).index_add(0, index, weight)
-    first = weight.new_zeros(count**dims, dims).index_add(0, index, weight[:, None] * e)
+    mass, first = _merged(bins, weight, e, count)
     full = mass > 0
     return first[full] / mass[full, None], mass[full]
+
+
+def _merged(bins: Tensor, weight: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Sums of the weights (count^D,) and of the weighted ``values`` (count^D, D) of each bin; ``bins``: (Q, D)."""
+    dims = bins.shape[1]
+    index = sum(bins[:, axis] * count ** (dims - 1 - axis) for axis in range(dims))
+    mass = weight.new_zeros(count**dims).index_add(0, index, weight)
+    return mass, weight.new_zeros(count**dims, dims).index_add(0, index, weight[:, None] * values)
 
 
 def fold(nodes: Tensor, weight: Tensor, std: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -179,8 +184,5 @@ def fold(nodes: Tensor, weight: Tensor, std: Tensor, count: int) -> tuple[Tensor
     # In standard deviations, from 0 to 6; of the powers from 2 to 4 this one was the most exact.
     edges = 6 * (torch.arange(1, count, device=nodes.device) / count) ** 2.5
     bins = torch.bucketize((nodes.abs() / std.clamp(min=1e-6)).contiguous(), edges)
-    dims = nodes.shape[1]
-    index = sum(bins[:, axis] * count ** (dims - 1 - axis) for axis in range(dims))
-    mass = weight.new_zeros(count**dims).index_add(0, index, weight)
-    second = weight.new_zeros(count**dims, dims).index_add(0, index, weight[:, None] * nodes.square())
+    mass, second = _merged(bins, weight, nodes.square(), count)
     return (second / mass.clamp(min=1e-30)[:, None]).sqrt(), mass
