@@ -14,6 +14,7 @@ from modeling_toys import TINY
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.head_to_head import report as h2h
+from rle_onestage.head_to_head import training
 from rle_onestage.head_to_head.sets import annotations_file, make_sets, merge
 from rle_onestage.head_to_head.sides import Peer
 
@@ -23,13 +24,16 @@ import ultralytics_peer  # noqa: E402
 
 # Finds one person in every picture, where the labels have it, and takes no time.
 FAKE_PEER = """#!{python}
-import json, sys
+import json, os, sys
 args = dict(zip(sys.argv[3::2], sys.argv[4::2]))
 if sys.argv[2] == "serve":
     print("a banner")
-    print(json.dumps(dict(parameters_M=2.5)), flush=True)
+    print(json.dumps(dict(parameters_M=2.5, gflops=7.0)), flush=True)
     for line in sys.stdin:
         print(json.dumps(dict(ms=5.0, people=1)), flush=True)
+elif sys.argv[2] == "train":
+    os.makedirs(args["--output"])
+    open(args["--output"] + "/results.csv", "w").write("epoch,time\\n1,50.0\\n2,52.0\\n3,70.0\\n")
 else:
     data = json.load(open(args["--data"] + "/annotations/person_keypoints_" + args["--split"] + ".json"))
     rows = [dict(image_id=a["image_id"], category_id=1, keypoints=a["keypoints"], bbox=a["bbox"], score=0.9)
@@ -109,7 +113,8 @@ def test_report_of_both_sides(root, peer_python, tmp_path, capsys):
         assert report["scores"][split]["ours"]["AP"] < 50
         assert cv2.imread(str(output / f"pictures_{split}.jpg")) is not None
     assert report["latency"]["fake"] == {"ms": 5.0, "rounds": [5.0, 5.0], "people": 1}
-    assert report["latency"]["ours"]["ms"] > 0 and report["parameters_M"]["fake"] == 2.5
+    assert report["latency"]["ours"]["ms"] > 0 and report["cost"]["fake"] == {"parameters_M": 2.5, "gflops": 7.0}
+    assert report["cost"]["ours"]["gflops"] > 0
     table = (output / "head_to_head.md").read_text()
     assert table.strip() in capsys.readouterr().out and "| fake " in table
 
@@ -133,3 +138,22 @@ def test_a_peer_that_does_not_start_is_one_sentence(tmp_path):
         Peer("p", str(tmp_path / "missing"), "w.pt", size=64, threads=1)
     with pytest.raises(ConfigError, match="the peer p ended"):
         Peer("p", sys.executable, str(tmp_path / "missing.pt"), size=64, threads=1)
+
+
+def test_training_rates_in_turn(root, peer_python, tmp_path, monkeypatch, capsys):
+    """The peer's second epoch has 1.2 pictures rounded to 1 in two seconds; ours really trains."""
+    config = tmp_path / "c.yaml"
+    files = [["h2h_rates_train", "annotations/person_keypoints_train.json", "train"]]
+    options = ["DATASETS.KEYPOINT_FILES", files, "DATASETS.TRAIN", ("h2h_rates_train",), "SOLVER.IMS_PER_BATCH", 2]
+    config.write_text(load_config("", [*TINY, *options]).dump())
+    monkeypatch.setattr(training, "ITERATIONS", 15)
+    main = ["training", "--root", root, "--size", "64", "--processes", "1", "--rounds", "1", "--output",
+            str(tmp_path / "r.json"), "--ours", "ours", str(config), "--peer-python", peer_python]  # fmt: skip
+    head_to_head.main([*main, "--peers", "fake", "fake.yaml"])
+    found = json.load(open(tmp_path / "r.json"))
+    assert found["fake"] == {"images_per_second": 0.5, "rounds": [0.5]}
+    assert found["ours"]["images_per_second"] > 0
+    assert "| fake " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        head_to_head.main([*main, "--peers", "ours", "fake.yaml"])
+    assert "every name must be different" in capsys.readouterr().err

@@ -7,18 +7,22 @@ python tools/head_to_head.py report --root output/h2h/data --output output/h2h/r
     --peer-python PEER/bin/python --peers yolo26n output/h2h/yolo26n/weights/last.pt
 python tools/head_to_head.py report --output output/h2h/speed --size 640 --picture photo.jpg \\
     --ours n configs/coco/rle_onestage_n_640.yaml "" --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
+python tools/head_to_head.py training --root output/h2h/data --size 256 \\
+    --ours n configs/head_to_head/synthetic_n.yaml --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
 
-Between the two, train both sides: tools/train_net.py, and tools/ultralytics_peer.py in an environment of its own.
+Between the first two, train both sides: tools/train_net.py, and tools/ultralytics_peer.py in an environment of its own.
 docs/head_to_head.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded
-picture to people, the sides in turn; "" stands for random weights.
+picture to people, the sides in turn; "" stands for random weights. "training" gives images per second, in turn too.
 """
 
 import argparse
 import os
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.evaluation import write_json
 from rle_onestage.head_to_head import report as h2h
 from rle_onestage.head_to_head.sets import SPLITS, make_sets
+from rle_onestage.head_to_head.training import format_rates, rates
 from rle_onestage.media import make_folder
 
 
@@ -43,10 +47,22 @@ def parse(arguments):
     sub.add_argument("--rounds", type=int, default=5, metavar="N", help="of the latency; 0: not measured")
     sub.add_argument("--picture", metavar="FILE", help="to time on; default: noise")
     sub.add_argument("--ours", nargs=3, action="append", default=[], metavar=("NAME", "CONFIG", "WEIGHTS"))
+    _name_peers(sub)
+    sub.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="of our configs")
+    sub = commands.add_parser("training", help="time the training")
+    sub.add_argument("--root", required=True, metavar="FOLDER", help="of the data set")
+    sub.add_argument("--size", type=int, default=256, metavar="PX", help="of the input")
+    sub.add_argument("--processes", type=int, default=2, metavar="N", help="of ours; threads of the peer")
+    sub.add_argument("--rounds", type=int, default=3, metavar="N")
+    sub.add_argument("--output", metavar="FILE.json")
+    sub.add_argument("--ours", nargs=2, action="append", default=[], metavar=("NAME", "CONFIG"))
+    _name_peers(sub)
+    return parser.parse_args(arguments)
+
+
+def _name_peers(sub):
     sub.add_argument("--peers", nargs=2, action="append", default=[], metavar=("NAME", "WEIGHTS"))
     sub.add_argument("--peer-python", default="python", metavar="FILE", help="interpreter of the peers' environment")
-    sub.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="of our configs")
-    return parser.parse_args(arguments)
 
 
 @exits_with_sentence
@@ -59,13 +75,30 @@ def main(arguments=None):
         return
     if not (args.ours or args.peers):
         raise ConfigError("nothing to compare; name models by --ours and --peers")
+    if args.command == "training":
+        _time_training(args)
+    else:
+        _report(args)
+
+
+def _time_training(args):
+    if args.rounds < 1 or args.processes < 1:
+        raise ConfigError("--rounds and --processes must be at least 1")
+    found = rates(args.ours, args.peers, args.root, peer_python=args.peer_python, size=args.size,
+                  processes=args.processes, rounds=args.rounds)  # fmt: skip
+    print(format_rates(found))
+    if args.output:
+        write_json(found, args.output)
+
+
+def _report(args):
     make_folder(args.output)
     sides = []
     try:
         sides.extend(h2h.build_sides(args.ours, args.peers, peer_python=args.peer_python, size=args.size,
                                      threads=args.threads, options=args.opts))  # fmt: skip
         result = {"size": args.size, "threads": args.threads,
-                  "parameters_M": {side.name: side.parameters_M for side in sides}}  # fmt: skip
+                  "cost": {side.name: side.cost for side in sides}}  # fmt: skip
         if args.root:
             result["scores"] = h2h.scores(sides, args.root, args.splits, args.output, args.sigmas)
             for split in args.splits:

@@ -87,7 +87,7 @@ def train(args):
     model, start = YOLO(args.weights or args.model), time.perf_counter()
     model.train(
         data=str(data), imgsz=args.imgsz, epochs=args.epochs, batch=args.batch, device=args.device,
-        workers=args.workers, pretrained=bool(args.weights), plots=False, val=False,
+        workers=args.workers, pretrained=bool(args.weights), plots=False, val=False, fraction=args.fraction,
         project=str(output.parent.resolve()), name=output.name,
         exist_ok=True, verbose=False, seed=args.seed,
     )  # fmt: skip
@@ -131,15 +131,19 @@ def serve(args):
     """Answer paths of pictures on standard input, one line of JSON each."""
     import cv2
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
     from ultralytics import YOLO
 
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     model = YOLO(args.weights)
     options = {"imgsz": args.imgsz, "conf": 0.05, "max_det": 100, "device": args.device, "verbose": False}
-    millions = sum(p.numel() for p in copy.deepcopy(model.model).fuse().parameters()) / 1e6
+    network = copy.deepcopy(model.model).fuse().eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, args.imgsz, args.imgsz))
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
     sys.stderr.flush()
-    print(json.dumps({"parameters_M": millions}), flush=True)
+    print(json.dumps({"parameters_M": millions, "gflops": counter.get_total_flops() / 1e9}), flush=True)
     for line in sys.stdin:
         image = cv2.imread(line.strip())
         start = time.perf_counter()
@@ -166,6 +170,7 @@ def parse(arguments=None):
     sub.add_argument("--output", required=True)
     sub.add_argument("--model", default="yolo26n-pose.yaml")
     sub.add_argument("--resume", action="store_true", help="go on after a stop")
+    sub.add_argument("--fraction", type=float, default=1.0, help="of the training pictures, to measure time")
     for name, default in (("epochs", 30), ("batch", 16), ("workers", 1), ("seed", 0)):
         sub.add_argument(f"--{name}", type=int, default=default)
     sub = command("predict", predict, weights=True)

@@ -41,8 +41,7 @@ def build_sides(ours, peers, *, peer_python, size, threads, options=()):
     names = [name for name, *_ in (*ours, *peers)]
     if len(set(names)) < len(names):
         raise ConfigError(f"--ours and --peers have the names {', '.join(names)}; every name must be different")
-    sized = [*options, "INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
-    yield from (Ours(name, config, weights, sized) for name, config, weights in ours)
+    yield from (Ours(name, config, weights, size=size, options=options) for name, config, weights in ours)
     yield from (Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers)
 
 
@@ -111,19 +110,19 @@ def pictures(sides, root, split, output, *, count=6, threshold=0.2):
 
 def format_report(report):
     """Markdown tables."""
-    names = list(report["parameters_M"])
+    names = list(report["cost"])
     parts = []
     for split, table in report.get("scores", {}).items():
         rows = [(name, *(f"{table[name][figure]:.1f}" for figure in _FIGURES)) for name in names]
         parts.append(f"{split}\n\n{tabulate(rows, (split, *_FIGURES), tablefmt='github', disable_numparse=True)}")
     if "latency" in report:
         best = min(each["ms"] for each in report["latency"].values())
-        millions = report["parameters_M"]
+        cost = {name: (f"{each['parameters_M']:.2f}", f"{each['gflops']:.1f}") for name, each in report["cost"].items()}
         rows = [
-            (name, f"{millions[name]:.2f}", f"{each['ms']:.1f}", f"{each['ms'] / best:.2f}", each["people"])
+            (name, *cost[name], f"{each['ms']:.1f}", f"{each['ms'] / best:.2f}", each["people"])
             for name, each in report["latency"].items()
         ]
-        head = ("complete way", "parameters, M", "ms", "of the fastest", "people")
+        head = ("complete way", "parameters, M", "GFLOPs", "ms", "of the fastest", "people")
         parts.append(tabulate(rows, head, tablefmt="github", disable_numparse=True))
     return "\n\n".join(parts)
 

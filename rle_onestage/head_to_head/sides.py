@@ -8,6 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from torch.utils.flop_counter import FlopCounterMode
+
 from rle_onestage.data.coco_json import read_json
 from rle_onestage.data.images import read_image
 from rle_onestage.engine.inference import as_run, build_architecture
@@ -27,20 +30,24 @@ class Ours:
 
     Args:
         name: for the table. config_file: its config. weights: a checkpoint; "" for random ones, to time only.
-        options: ``[KEY, VALUE, ...]``.
+        size: of the input. options: ``[KEY, VALUE, ...]``.
     """
 
-    def __init__(self, name, config_file, weights, options=()):
+    def __init__(self, name, config_file, weights, *, size, options=()):
         self.name = name
+        sized = ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
         offline = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", False]
-        cfg = load_config(config_file, [*options, *offline])
+        cfg = load_config(config_file, [*options, *sized, *offline])
         if weights:
             self.predictor = Predictor(cfg, weights)
         else:
             model = build_architecture(cfg).eval()
             model.drop_training_parts()
             self.predictor = Predictor(cfg, model=as_run(model))
-        self.parameters_M = sum(p.numel() for p in self.predictor.model.parameters()) / 1e6
+        self.cost = {"parameters_M": sum(p.numel() for p in self.predictor.model.parameters()) / 1e6}
+        with FlopCounterMode(display=False) as counter:
+            self.predictor(np.zeros((size, size, 3), np.uint8))
+        self.cost["gflops"] = counter.get_total_flops() / 1e9
 
     def predict(self, root, split, results_file):
         """Write COCO results of a split."""
@@ -84,7 +91,7 @@ class Peer:
             )  # fmt: skip
         except OSError as error:
             raise ConfigError(f"--peer-python {python} cannot be started ({error.strerror}); see --help") from error
-        self.parameters_M = self._answer()["parameters_M"]
+        self.cost = self._answer()
 
     def _answer(self):
         for line in self._server.stdout:
