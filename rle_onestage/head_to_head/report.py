@@ -82,8 +82,11 @@ def latencies(sides, picture, *, rounds=5, calls=10):
     return {name: {"ms": median(ms), "rounds": ms, "people": people[name]} for name, ms in measured.items()}
 
 
-def pictures(sides, root, split, output, *, count=6, threshold=0.2):
-    """A page of what every side finds on the first pictures of a split with at least two people, beside the labels."""
+def pictures(sides, root, split, output, *, count=6):
+    """A page of the first pictures of a split with at least two people: the labels, and each side's best people.
+
+    As many as the labels have, since the sides' scores mean different things.
+    """
     file = annotations_file(root, split)
     data = read_json(file)
     skeleton = skeleton_from_category(keypoint_category(data, file), None, [])
@@ -98,9 +101,10 @@ def pictures(sides, root, split, output, *, count=6, threshold=0.2):
         size, scale = image.shape[:2], 480 / image.shape[0]
         rows = [(side.name, instances_from_results(results.get(record["id"], []), size, skeleton.num_joints))
                 for side, results in zip(sides, found)]  # fmt: skip
-        for name, people in [*rows, ("labels", instances_from_labels(labels[record["id"]], size, skeleton.num_joints))]:
-            cut = 0.0 if name == "labels" else threshold
-            drawn = draw_people(image, people, skeleton, threshold=cut, labels=False, scale=scale)
+        truth = instances_from_labels(labels[record["id"]], size, skeleton.num_joints)
+        for name, people in [*rows, ("labels", truth)]:
+            best = people[people.scores.argsort(descending=True)[: len(truth)]]
+            drawn = draw_people(image, best, skeleton, threshold=0.0, labels=False, scale=scale)
             draw_tag(drawn, name, (4, 4), 18)
             tiles.append(drawn)
     path = os.path.join(output, f"pictures_{split}.jpg")

@@ -93,7 +93,7 @@ class JointRefinement(nn.Module):
         super().__init__()
         self.stride, self.sigma_codec = stride, sigma_codec
         self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
-        self.local = nn.Conv2d(channels, channels, 1)
+        self.local = nn.Linear(channels, channels)
         self.person = nn.Linear(embedding, channels)
         self.spread = nn.Linear(2, channels)
         self.window = nn.Linear(len(_WINDOW), channels)
@@ -115,7 +115,7 @@ class JointRefinement(nn.Module):
         """
         shared = self.conv(feature)
         heat = self.heat(shared).float()
-        return self.local(shared), heat, *(() if self.search is None else (self.search.pooled(heat),))
+        return shared, heat, *(() if self.search is None else (self.search.pooled(heat),))
 
     def forward(self, maps: tuple[Tensor, ...], image: Tensor, embedding: Tensor, poses: Poses,
                 boxes: Tensor) -> Poses:
@@ -141,7 +141,7 @@ class JointRefinement(nn.Module):
         points = start[:, :, None] + reach[..., None] * start.new_tensor(_WINDOW)  # (P, K, W, 2)
         window = sample_own_channel(heat, image, points, self.stride)  # (P, K, W)
         with torch.autocast(local.device.type, enabled=False):
-            hidden = F.silu(local + self.window(torch.sigmoid(window)) + known)
+            hidden = F.silu(self.local(local) + self.window(torch.sigmoid(window)) + known)
             if self.attention is not None:
                 hidden = self.attention(hidden, start, boxes)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
