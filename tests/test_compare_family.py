@@ -10,7 +10,8 @@ from rle_onestage.errors import ConfigError
 
 def write(folder, name, *options):
     path = folder / f"{name}.yaml"
-    path.write_text(load_config("", [*TINY, *options]).dump())
+    # Few candidates: at this size the memory of inference would be that of a hundred people.
+    path.write_text(load_config("", [*TINY, "MODEL.RLE_ONESTAGE.TEST.TOPK", 10, *options]).dump())
     return str(path)
 
 

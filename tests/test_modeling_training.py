@@ -242,6 +242,28 @@ def test_configs_that_cannot_be_built_say_why(options, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+def test_gradients_of_maps_keep_the_layout_of_maps():
+    """A batch norm whose gradient comes in another layout than its input takes twenty times as long."""
+    model = make_model("fcos", "MODEL.RLE_ONESTAGE.HEAD.NORM", "BN")
+    plain = []
+
+    def check(name, output):
+        def at_gradient(gradient):
+            if not gradient.is_contiguous(memory_format=torch.channels_last):
+                plain.append(name)
+
+        output.register_hook(at_gradient)
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(lambda _, __, output, name=name: check(name, output))
+    batch = [make_input(0, [(*PERSON, 17)], size=128), make_input(1, [], size=128)]
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(batch)
+    sum(losses.values()).backward()
+    assert not plain
+
+
 def test_an_unsmoothed_map_is_the_bare_sum():
     plain = build_model(tiny_config("MODEL.RLE_ONESTAGE.TIMM.UNSMOOTHED", "('p3',)")).eval().backbone
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

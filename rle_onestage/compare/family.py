@@ -76,7 +76,7 @@ def format_family(report):
     """A Markdown table."""
     rows = []
     for name, row in report.items():
-        memory = [f"{row['inference_mb']:.0f}"] + [f"{row['training_mb']:.0f}"] * ("training_mb" in row)
+        memory = [f"{row[key]:.0f}" for key in ("inference_mb", "training_mb") if key in row]
         cost = [f"{row['parameters_M']:.2f}", f"{row['gflops']:.1f}", f"{row['ms']:.1f}"]
         rows.append([name, row["backbone"], *cost, *memory])
     head = ["", "backbone", "parameters, M", "GFLOPs", "ms", "inference, MB", "training, MB"]

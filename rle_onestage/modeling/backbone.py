@@ -25,15 +25,17 @@ def make_norm(name: str, channels: int) -> nn.Module:
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """Depthwise convolution that leaves bfloat16 autocast on CPUs.
+    """Depthwise convolution that leaves bfloat16 autocast on CPUs where float32 is faster.
 
-    oneDNN's bfloat16 gradient of strided depthwise convolutions is far slower than the float32 one (5 x 5, stride 2,
-    192 channels at 24 x 24, batch 16, one thread: 63 ms against 5 ms), and was half of a training step.
+    oneDNN's bfloat16 gradient of depthwise convolutions is slow where they are strided (5 x 5, stride 2, 192 channels
+    at 24 x 24, batch 16, one thread: 63 ms against 5 ms in float32) or large (5 x 5 at 32 x 32: 95 against 35 ms); at
+    3 x 3 without stride it is the faster one (96 channels at 64 x 64: 13 against 25 ms).
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """As ``nn.Conv2d``: (B, C, H, W) -> (B, C, H / stride, W / stride), in the type of ``x``."""
-        if not (x.device.type == "cpu" and self.training and torch.is_autocast_enabled("cpu")):
+        fast = max(self.kernel_size) <= 3 and max(self.stride) == 1
+        if fast or not (x.device.type == "cpu" and self.training and torch.is_autocast_enabled("cpu")):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float()).to(x.dtype)
