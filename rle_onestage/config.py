@@ -66,9 +66,6 @@ def _add_model_keys(cfg):
     m.TIMM.FPN_CHANNELS = 96
     # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
     m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
-    # Those of OUT_FEATURES that stay bare sums, without the pyramid's 3 x 3 convolution: enough for a map that only the
-    # refinement samples, which has a convolution of its own.
-    m.TIMM.UNSMOOTHED = []
     m.TIMM.NORM = "BN"
     m.TIMM.DROP_PATH = 0.0
 

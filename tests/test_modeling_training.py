@@ -7,7 +7,6 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from modeling_toys import STYLES, make_input, tiny_config
-from torch.nn import functional
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling import criterion
@@ -233,7 +232,6 @@ def test_inference_needs_no_flow(model):
         (["MODEL.RLE_ONESTAGE.HEAD.NORM", "SyncBN"], ["SyncBN", "GN"]),
         (["MODEL.RLE_ONESTAGE.TIMM.NAME", "mobilenetv9"], ["TIMM.NAME", "mobilenetv9"]),
         (["MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p0',)"], ["OUT_FEATURES", "p0"]),
-        (["MODEL.RLE_ONESTAGE.TIMM.UNSMOOTHED", "('p2',)"], ["UNSMOOTHED", "p2", "p3"]),
     ],
 )
 def test_configs_that_cannot_be_built_say_why(options, words):
@@ -262,19 +260,6 @@ def test_gradients_of_maps_keep_the_layout_of_maps():
         losses = model(batch)
     sum(losses.values()).backward()
     assert not plain
-
-
-def test_an_unsmoothed_map_is_the_bare_sum():
-    plain = build_model(tiny_config("MODEL.RLE_ONESTAGE.TIMM.UNSMOOTHED", "('p3',)")).eval().backbone
-    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        features = plain.network(image)
-        strides = plain.network.feature_info.reduction()
-        maps = [lateral(features[strides.index(stride)]) for stride, lateral in zip((8, 16, 32), plain.lateral)]
-        expected = maps[0] + functional.interpolate(
-            maps[1] + functional.interpolate(maps[2], scale_factor=2), scale_factor=2
-        )
-        assert torch.allclose(plain(image)["p3"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """People in pictures, videos or the camera, with the flags of Detectron2's demo.
 
-python tools/demo.py --config-file C --input a.jpg folder 'more/*.png' --output out --opts MODEL.WEIGHTS model_final.pth
+python tools/demo.py --input a.jpg folder 'more/*.png' --output out
 python tools/demo.py --config-file C --video-input clip.mp4 --output clip_people.mp4 --json clip.json --opts ...
 python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
 
@@ -16,12 +17,15 @@ from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
 
+DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
+
 
 def parse(arguments):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config-file", required=True, metavar="FILE", help="a config of configs/ or a run's config.yaml"
+        "--config-file", default=DEMO_CONFIG, metavar="FILE",
+        help="a config of configs/ or a run's config.yaml (default: configs/demo.yaml, with weights of its own)",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")

@@ -61,7 +61,7 @@ def save_tensors(path, content):
 
 
 def local_path(address):
-    """The local file of a path, ``detectron2://`` or ``https://`` address; Detectron2's PathManager downloads.
+    """The local file of a path or an address (``detectron2://``, ``https://``, ``rle-onestage://``).
 
     Raises:
         CheckpointError: there is no such file, or the address cannot be reached.
@@ -77,7 +77,7 @@ def local_path(address):
         return PathManager.get_local_path(address)
     except (OSError, AssertionError, ValueError) as error:
         raise CheckpointError(
-            f"weights {address} cannot be downloaded ({error}); without a network set MODEL.WEIGHTS to a file that you "
+            f"weights {address} cannot be had ({error}); without a network set MODEL.WEIGHTS to a file that you "
             'downloaded elsewhere, or to "" to start from random weights'
         ) from error
     finally:

@@ -70,16 +70,14 @@ class TimmPyramid(Backbone):
         network: a timm model with ``features_only=True``.
         out_features: names ``p2`` to ``p7``; the digit is the logarithm of the stride. Levels beyond the network's
             last are made by convolutions of stride 2.
-        unsmoothed: those of ``out_features`` that are sums without the 3 x 3 convolution after them.
         channels: of every output.
         norm: "BN" or "GN".
 
     Raises:
-        ConfigError: the network has no such stride, or ``unsmoothed`` names no output of the network.
+        ConfigError: the network has no such stride.
     """
 
-    def __init__(self, *, network: nn.Module, out_features: Sequence[str], unsmoothed: Sequence[str] = (),
-                 channels: int, norm: str):
+    def __init__(self, *, network: nn.Module, out_features: Sequence[str], channels: int, norm: str):
         super().__init__()
         self.network = with_fast_depthwise(network)
         reductions = {r.bit_length() - 1: i for i, r in enumerate(network.feature_info.reduction())}
@@ -96,15 +94,8 @@ class TimmPyramid(Backbone):
             nn.Sequential(nn.Conv2d(widths[reductions[n]], channels, 1, bias=False), make_norm(norm, channels))
             for n in inner
         )
-        smoothed = set(out_features) - set(unsmoothed)
-        own = [f"p{n}" for n in inner if f"p{n}" in out_features]
-        if not set(unsmoothed) <= set(own):
-            raise ConfigError(
-                f"MODEL.RLE_ONESTAGE.TIMM.UNSMOOTHED {list(unsmoothed)} must be among those of OUT_FEATURES that "
-                f"are the network's own: {own}"
-            )
         self.output = nn.ModuleList(
-            conv_block(channels, channels, kind="separable", norm=norm) if f"p{n}" in smoothed else nn.Identity()
+            conv_block(channels, channels, kind="separable", norm=norm) if f"p{n}" in out_features else nn.Identity()
             for n in inner
         )
         extra = [n for n in range(inner[-1] + 1, wanted[-1] + 1)]
@@ -175,6 +166,5 @@ def build_timm_fpn_backbone(cfg, input_shape: ShapeSpec) -> TimmPyramid:
     options = cfg.MODEL.RLE_ONESTAGE.TIMM
     network = build_timm_network(options.NAME, pretrained=options.PRETRAINED, drop_path=options.DROP_PATH)
     return TimmPyramid(
-        network=network, out_features=options.OUT_FEATURES, unsmoothed=options.UNSMOOTHED,
-        channels=options.FPN_CHANNELS, norm=options.NORM,
+        network=network, out_features=options.OUT_FEATURES, channels=options.FPN_CHANNELS, norm=options.NORM
     )
