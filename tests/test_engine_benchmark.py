@@ -37,6 +37,7 @@ def test_a_whole_report(tmp_path, capsys, monkeypatch):
     assert flow["equal"] and flow["gflops"]["with"] == flow["gflops"]["without"] > 0
     assert flow["parameters_M"]["without"] == pytest.approx(report["parameters_M"]["inference"])
     assert report["people"]["found"] == {1: 1, 4: 4} and report["people"]["ratio"] > 0
+    assert report["people"]["complete_ratio"] > 0 and list(report["people"]["complete_ms"]) == [1, 4]
     assert report["loader"] is None and report["evaluation"] is None
     training = report["training"]
     assert training["data"] == "random people" and training["residuals"] > 0

@@ -107,7 +107,8 @@ def format_report(report):
     if "people" in report:
         people = report["people"]
         rows += [(f"decode, {n} people", f"{ms:.2f} ms ({people['found'][n]} found)") for n, ms in people["ms"].items()]
-        rows.append(("last / first", f"{people['ratio']:.3f}"))
+        rows.append(("last / first, decode", f"{people['ratio']:.3f}"))
+        rows.append(("last / first, complete", f"{people['complete_ratio']:.3f}"))
     if "training" in report:
         rows += _training_rows(report["training"])
     for part, what in (("loader", "training batch from the loader"), ("evaluation", "evaluation, an image")):
