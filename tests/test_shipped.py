@@ -1,0 +1,69 @@
+"""The weights that come with the package."""
+
+import os
+import runpy
+
+import cv2
+import pytest
+from detectron2.config import get_cfg
+from detectron2.engine import DefaultPredictor
+from detectron2.utils.file_io import PathManager
+
+from rle_onestage.data.coco_json import read_json
+from rle_onestage.data.images import read_image
+from rle_onestage.data.synthetic.writer import make_dataset
+from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.setup import load_config
+from rle_onestage.errors import CheckpointError
+from rle_onestage.evaluation.results import instances_to_coco, write_json
+from rle_onestage.predictor import Predictor
+from rle_onestage.report import score_results
+
+ROOT = os.path.join(os.path.dirname(__file__), "..")
+CONFIG = os.path.join(ROOT, "configs", "demo.yaml")
+ADDRESS = "rle-onestage://people_n.pth"
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory):
+    """Folder of pictures of another seed than those that were trained on."""
+    folder = str(tmp_path_factory.mktemp("unseen"))
+    make_dataset(folder, train=1, val=12, videos=0, size=320, seed=4242, workers=1, quiet=True)
+    return folder
+
+
+def test_the_file_is_small_and_has_nothing_for_training():
+    assert PathManager.isfile(ADDRESS) and os.path.getsize(PathManager.get_local_path(ADDRESS)) < 15e6
+    content = read_checkpoint(ADDRESS)
+    assert set(content) == {"model", "iteration"}
+    assert not [key for key in content["model"] if key.startswith("criterion.")]
+
+
+def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
+    predictor = Predictor(load_config(CONFIG))
+    labels = os.path.join(unseen, "annotations", "person_keypoints_val.json")
+    rows = []
+    for image in read_json(labels)["images"]:
+        people = predictor(read_image(os.path.join(unseen, "val", image["file_name"])))
+        rows += instances_to_coco(people, image["id"])
+    write_json(rows, str(tmp_path / "r.json"))
+    assert score_results(labels, str(tmp_path / "r.json"))["keypoints"]["AP50"] > 50
+
+
+def test_demo_needs_no_config(unseen, tmp_path):
+    main = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))["main"]
+    assert main(["--input", os.path.join(unseen, "val"), "--output", str(tmp_path)]) == 0
+    assert len(os.listdir(tmp_path)) == 12
+
+
+def test_stock_detectron2_knows_the_address(unseen):
+    cfg = get_cfg()
+    cfg.merge_from_other_cfg(load_config(CONFIG))
+    name = sorted(os.listdir(os.path.join(unseen, "val")))[0]
+    people = DefaultPredictor(cfg)(cv2.imread(os.path.join(unseen, "val", name)))["instances"]
+    assert len(people) and float(people.scores[0]) > 0.1
+
+
+def test_other_names_are_refused_with_those_that_are_there():
+    with pytest.raises(CheckpointError, match="people_x.pth.*people_n.pth"):
+        read_checkpoint("rle-onestage://people_x.pth")
