@@ -13,10 +13,9 @@ from tabulate import tabulate
 from rle_onestage.data.coco_json import keypoint_category, read_json
 from rle_onestage.data.images import read_image
 from rle_onestage.engine.safe_files import write_text
-from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results, read_results
 from rle_onestage.head_to_head.sets import annotations_file
-from rle_onestage.head_to_head.sides import Ours, Peer
+from rle_onestage.head_to_head.sides import Ours, Peer, check_names
 from rle_onestage.media import write_image
 from rle_onestage.report import score_results
 from rle_onestage.skeleton import skeleton_from_category
@@ -38,9 +37,7 @@ def build_sides(ours, peers, *, peer_python, size, threads, options=()):
     """
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    names = [name for name, *_ in (*ours, *peers)]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"--ours and --peers have the names {', '.join(names)}; every name must be different")
+    check_names(*ours, *peers)
     yield from (Ours(name, config, weights, size=size, options=options) for name, config, weights in ours)
     yield from (Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers)
 

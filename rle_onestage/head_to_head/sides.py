@@ -25,6 +25,13 @@ logger = logging.getLogger("rle_onestage")
 PEER_SCRIPT = str(Path(__file__).resolve().parents[2] / "tools" / "ultralytics_peer.py")
 
 
+def check_names(*sides):
+    """Raises ConfigError unless the first elements of all are different: they name results, files and rows."""
+    names = [name for name, *_ in sides]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--ours and --peers have the names {', '.join(names)}; every name must be different")
+
+
 class Ours:
     """A model of this project.
 

@@ -16,7 +16,7 @@ from rle_onestage.data.coco_json import read_json
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.head_to_head.sets import annotations_file
-from rle_onestage.head_to_head.sides import PEER_SCRIPT
+from rle_onestage.head_to_head.sides import PEER_SCRIPT, check_names
 
 logger = logging.getLogger("rle_onestage")
 
@@ -40,10 +40,8 @@ def rates(ours, peers, root, *, peer_python, size, processes, rounds):
     Raises:
         ConfigError: a training ends with an error, or two sides have the same name.
     """
-    names = [name for name, _ in (*ours, *peers)]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"--ours and --peers have the names {', '.join(names)}; every name must be different")
-    measured = {name: [] for name in names}
+    check_names(*ours, *peers)
+    measured = {name: [] for name, _ in (*ours, *peers)}
     for number in range(rounds):
         for name, config in ours:
             measured[name].append(our_rate(config, root, size=size, processes=processes))
