@@ -30,6 +30,7 @@ ROOMS = (
     "compare",
     "suspects",
     "head_to_head",
+    "video_benchmark",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

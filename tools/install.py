@@ -131,6 +131,8 @@ def install(source):
         install_detectron2.install(source, constraints)
         install_opencv(constraints)
         pip("install", "--no-build-isolation", *constraints, "-e", f"{ROOT}[test]")
+        # It names opencv-python, which must not stand beside opencv-python-headless; all else that it needs is here.
+        pip("install", "--no-deps", *constraints, "trackeval>=1.3")
     problem = imports("import rle_onestage")
     if problem:
         raise InstallError(f"The set-up ended, but 'import rle_onestage' fails: {problem}")

@@ -1,0 +1,90 @@
+"""Do joints jitter, are they right, do they come late? Tracks beside true motion.
+
+With the error ``e_t`` of a joint and its true velocity ``v_t``: *error* is the mean of ``|e_t|``, *jitter* the mean
+of ``|e_(t+1) - 2 e_t + e_(t-1)|`` (the error of the acceleration, in a frame), both in percent of the person's size
+(square root of the area); *lag* is the delay in frames that explains the error best: ``e = -lag v`` by least squares.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .clips import similarities
+
+NAMES = ("error", "jitter", "lag")
+# A detection less similar to everybody is nobody's.
+_MATCH = 0.5
+
+
+class Pairs(NamedTuple):
+    """People found, and who they are: R pairs.
+
+    ``found`` (R,): rows of the tracks; ``true`` (R,): rows of the clip. ``before``, ``after`` (R,): the pair of the
+    same two identities one frame earlier and later, -1 if there is none.
+    """
+
+    found: np.ndarray
+    true: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+def match(clip, tracked, sigmas):
+    """Who is who, frame by frame: the assignment with the largest sum of OKS, of at least 0.5.
+
+    Args:
+        clip: :class:`~.clips.Clip`. tracked: :class:`~.clips.Tracked`, people as found. sigmas: (K,) COCO's.
+
+    Returns:
+        :class:`Pairs`.
+    """
+    found, true = [], []
+    for mine, theirs, oks in similarities(clip, tracked, sigmas):
+        rows, columns = linear_sum_assignment(-oks)
+        good = oks[rows, columns] >= _MATCH
+        true.append(mine.start + rows[good])
+        found.append(theirs.start + columns[good])
+    found, true = np.concatenate(found).astype(int), np.concatenate(true).astype(int)
+    index = {
+        key: i for i, key in enumerate(zip(tracked.frame[found], tracked.track_id[found], clip.people.track_id[true]))
+    }
+    before, after = (
+        np.array([index.get((frame + step, a, b), -1) for frame, a, b in index], dtype=int) for step in (-1, 1)
+    )
+    return Pairs(found, true, before, after)
+
+
+def smoothness(clip, pairs, keypoints):
+    """The figures of a clip.
+
+    Args:
+        clip: :class:`~.clips.Clip`. pairs: :func:`match` of the people as found. keypoints: (N, K, 2) of the same
+            people, smoothed or not.
+
+    Returns:
+        dict of ``NAMES`` -> (sum, weight), to be added up over clips by :func:`smoothness_figures`.
+    """
+    truth, labelled = clip.people.keypoints[pairs.true], clip.labelled[pairs.true]
+    size = np.sqrt(clip.area[pairs.true])[:, None, None]
+    error = (keypoints[pairs.found] - truth) / size
+    middle = np.flatnonzero((pairs.before >= 0) & (pairs.after >= 0))
+    before, after = pairs.before[middle], pairs.after[middle]
+    # In the size of the middle frame: it changes little, and a change of size is no jitter.
+    scale = size[middle]
+    bend = (error[before] * size[before] - 2 * error[middle] * scale + error[after] * size[after]) / scale
+    seen = labelled[middle] & labelled[before] & labelled[after]
+    velocity = (truth[after] - truth[before]) / 2 / scale
+    distance, jitter = np.linalg.norm(error, axis=-1), np.linalg.norm(bend, axis=-1)
+    return {
+        "error": (100 * distance[labelled].sum(), labelled.sum()),
+        "jitter": (100 * jitter[seen].sum(), seen.sum()),
+        "lag": (-(velocity * error[middle])[seen].sum(), np.square(velocity)[seen].sum()),
+    }
+
+
+def smoothness_figures(results):
+    """Figures of several clips together: dict of ``NAMES`` -> percent of the person's size, or frames."""
+    return {
+        name: float(sum(r[name][0] for r in results) / max(sum(r[name][1] for r in results), 1e-12)) for name in NAMES
+    }

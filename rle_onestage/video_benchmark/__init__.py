@@ -1,0 +1,1 @@
+"""Tracking and smoothing measured on clips with known identities: detections, variants, peers, figures."""

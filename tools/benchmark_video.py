@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+r"""Tracking and smoothing on clips with known identities: detections, tuning, tables, and time a frame.
+
+python datasets/make_synthetic.py --preset clips --seed 200 --output output/clips/test python tools/benchmark_video.py
+detect --clips output/clips/test --output output/video/test --size 448 python tools/benchmark_video.py report --clips
+output/clips/test --detections output/video/test --output output/video/report \ --peer
+output/video/test_bytetrack/NAME --one-euro 2 1
+python tools/benchmark_video.py peers --clips output/clips/tune --detections output/video/tune --peer
+output/video/tune_bytetrack python tools/benchmark_video.py tune --clips output/clips/tune --detections
+output/video/tune --what tracking --trials 200 python tools/benchmark_video.py speed --people 50
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.skeleton import COCO
+from rle_onestage.video_benchmark import commands
+
+DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    jobs = parser.add_subparsers(dest="command", required=True)
+    detect = jobs.add_parser("detect", help="run the model over the clips")
+    detect.add_argument("--config-file", default=DEMO_CONFIG, metavar="FILE")
+    detect.add_argument("--output", required=True, metavar="DIR")
+    detect.add_argument("--size", type=int, metavar="PX", help="longest side that the model sees")
+    detect.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
+    report = jobs.add_parser("report", help="tables, as Markdown and JSON")
+    report.add_argument("--output", required=True, metavar="DIR")
+    report.add_argument("--peer", nargs=2, action="append", default=[], metavar=("NAME", "DIR"))
+    report.add_argument("--one-euro", nargs=2, type=float, action="append", default=[], metavar=("CUTOFF", "BETA"))
+    report.add_argument("--equal", type=float, default=0.1, help="share of the person's size for all sigmas")
+    peers = jobs.add_parser("peers", help="the best of a peer's combinations")
+    peers.add_argument("--peer", required=True, metavar="DIR")
+    tune = jobs.add_parser("tune", help="search for better options")
+    tune.add_argument("--what", choices=("tracking", "motion"), required=True)
+    tune.add_argument("--trials", type=int, default=200)
+    tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--equal", type=float, help="share of the person's size for all sigmas")
+    for job in (detect, report, peers, tune):
+        job.add_argument("--clips", required=True, metavar="DIR", help="a set with videos and labels")
+    for job in (report, peers, tune):
+        job.add_argument("--detections", required=True, metavar="DIR", help="of the command detect")
+    speed = jobs.add_parser("speed", help="time of a frame")
+    speed.add_argument("--people", type=int, default=50)
+    speed.add_argument("--frames", type=int, default=200)
+    return parser.parse_args(arguments)
+
+
+@exits_with_sentence
+def main(arguments=None):
+    """Do what the command line says."""
+    args = parse(arguments)
+    if args.command == "detect":
+        commands.detect_clips(args.config_file, args.opts, args.size, args.clips, args.output)
+    elif args.command == "report":
+        commands.report_clips(
+            args.clips,
+            args.detections,
+            args.output,
+            COCO,
+            peers=dict(args.peer),
+            one_euro=args.one_euro,
+            equal=args.equal,
+        )
+    elif args.command == "peers":
+        commands.choose_peer(args.clips, args.detections, args.peer, COCO)
+    elif args.command == "tune":
+        commands.tune_options(args.clips, args.detections, args.what, args.trials, args.seed, args.equal, COCO)
+    else:
+        commands.time_frames(args.people, args.frames, COCO)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
