@@ -24,9 +24,13 @@ from rle_onestage.errors import (  # noqa: E402
 from rle_onestage.modeling import RLEOneStage  # noqa: E402
 from rle_onestage.predictor import Predictor  # noqa: E402
 from rle_onestage.skeleton import SKELETONS, Skeleton  # noqa: E402
+from rle_onestage.tracking import PoseTracker  # noqa: E402
 
 register_config_keys()
 register_shipped_weights()
+
+# The name that goes with PoseTracker.
+PosePredictor = Predictor
 
 __version__ = "0.1.0"
 
@@ -38,6 +42,8 @@ __all__ = [
     "DivergenceError",
     "MediaError",
     "PoseError",
+    "PosePredictor",
+    "PoseTracker",
     "Predictor",
     "RLEOneStage",
     "Skeleton",

@@ -1,6 +1,7 @@
 """Images in, people out."""
 
 import contextlib
+import functools
 import logging
 
 import numpy as np
@@ -53,6 +54,7 @@ class Predictor:
         self.precision = precision
         self.resize = TestResize(cfg)
         self.image_format = cfg.INPUT.FORMAT
+        self._cfg = cfg
 
     def __call__(self, image):
         """People of one image.
@@ -78,6 +80,11 @@ class Predictor:
         with torch.no_grad(), self._autocast():
             outputs = self.model(inputs)
         return [output["instances"].to(torch.device("cpu")) for output in outputs]
+
+    @functools.cached_property
+    def skeleton(self):
+        """The joints, a :class:`~.skeleton.Skeleton`. See :func:`skeleton_for`."""
+        return skeleton_for(self._cfg)
 
     @property
     def error_density(self):

@@ -84,7 +84,7 @@ def test_oks_is_that_of_the_labelled_joints():
 def test_lag_is_the_delay(delay):
     clip = walkers()
     late = clip.people.keypoints - (5 * delay, 0)
-    found = smoothness_figures([smoothness(clip, match(clip, clip.people, COCO.sigmas), late)])
+    found = smoothness_figures([smoothness(clip, match(clip, clip.people, COCO.sigmas), late, 1 + 0 * late)])
     assert found["lag"] == pytest.approx(delay, abs=1e-9) and found["jitter"] == pytest.approx(0, abs=1e-9)
     assert found["error"] == pytest.approx(100 * 5 * delay / 40)
 
@@ -93,7 +93,8 @@ def test_jitter_of_an_error_that_alternates():
     clip = walkers()
     wrong = clip.people.keypoints.copy()
     wrong[..., 1] += np.where(clip.people.frame % 2, 1.0, -1.0)[:, None]
-    found = smoothness_figures([smoothness(clip, match(clip, clip.people, COCO.sigmas), wrong)])
+    found = smoothness_figures([smoothness(clip, match(clip, clip.people, COCO.sigmas), wrong, 1 + 0 * wrong)])
+    assert found["error/sigma"] == pytest.approx(np.sqrt(0.5))  # y is off by one sigma, x is right
     assert found["jitter"] == pytest.approx(100 * 4 / 40) and found["error"] == pytest.approx(100 / 40)
     assert found["lag"] == pytest.approx(0, abs=1e-9)
 
@@ -102,7 +103,7 @@ def test_jitter_is_not_counted_across_a_change_of_identity():
     clip = walkers()
     people = clip.people._replace(track_id=clip.people.track_id + 10 * (clip.people.frame >= 15))
     jump = clip.people.keypoints + 7.0 * (clip.people.frame >= 15)[:, None, None]
-    found = smoothness_figures([smoothness(clip, match(clip, people, COCO.sigmas), jump)])
+    found = smoothness_figures([smoothness(clip, match(clip, people, COCO.sigmas), jump, 1 + 0 * jump)])
     assert found["jitter"] == pytest.approx(0, abs=1e-9) and found["error"] > 10
 
 

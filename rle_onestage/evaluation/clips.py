@@ -15,12 +15,13 @@ class Tracked(NamedTuple):
     """People of all frames of a clip, N in all, in the order of frames.
 
     ``frame`` (N,): number from 0. ``track_id`` (N,). ``keypoints`` (N, K, 2), pixels, origin at the first pixel's
-    corner.
+    corner. ``sigmas`` (N, K, 2), pixels, or None.
     """
 
     frame: np.ndarray
     track_id: np.ndarray
     keypoints: np.ndarray
+    sigmas: np.ndarray | None = None
 
 
 class Clip(NamedTuple):

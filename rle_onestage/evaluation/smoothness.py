@@ -2,7 +2,8 @@
 
 With the error ``e_t`` of a joint and its true velocity ``v_t``: *error* is the mean of ``|e_t|``, *jitter* the mean
 of ``|e_(t+1) - 2 e_t + e_(t-1)|`` (the error of the acceleration, in a frame), both in percent of the person's size
-(square root of the area); *lag* is the delay in frames that explains the error best: ``e = -lag v`` by least squares.
+(square root of the area); *lag* is the delay in frames that explains the error best: ``e = -lag v`` by least squares;
+*error/sigma* is the root mean square of the error in reported standard deviations, 1 if they are honest.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .clips import similarities
 
-NAMES = ("error", "jitter", "lag")
+NAMES = ("error", "jitter", "lag", "error/sigma")
 # A detection less similar to everybody is nobody's.
 _MATCH = 0.5
 
@@ -55,12 +56,12 @@ def match(clip, tracked, sigmas):
     return Pairs(found, true, before, after)
 
 
-def smoothness(clip, pairs, keypoints):
+def smoothness(clip, pairs, keypoints, sigmas):
     """The figures of a clip.
 
     Args:
-        clip: :class:`~.clips.Clip`. pairs: :func:`match` of the people as found. keypoints: (N, K, 2) of the same
-            people, smoothed or not.
+        clip: :class:`~.clips.Clip`. pairs: :func:`match` of the people as found. keypoints, sigmas: (N, K, 2) of
+            the same people, smoothed or not.
 
     Returns:
         dict of ``NAMES`` -> (sum, weight), to be added up over clips by :func:`smoothness_figures`.
@@ -79,12 +80,13 @@ def smoothness(clip, pairs, keypoints):
     return {
         "error": (100 * distance[labelled].sum(), labelled.sum()),
         "jitter": (100 * jitter[seen].sum(), seen.sum()),
+        "error/sigma": (np.square(error * size / sigmas[pairs.found])[labelled].sum(), 2 * labelled.sum()),
         "lag": (-(velocity * error[middle])[seen].sum(), np.square(velocity)[seen].sum()),
     }
 
 
 def smoothness_figures(results):
-    """Figures of several clips together: dict of ``NAMES`` -> percent of the person's size, or frames."""
-    return {
-        name: float(sum(r[name][0] for r in results) / max(sum(r[name][1] for r in results), 1e-12)) for name in NAMES
-    }
+    """Figures of several clips together: dict of ``NAMES`` -> percent of the person's size, frames, or a ratio."""
+    means = {name: sum(r[name][0] for r in results) / max(sum(r[name][1] for r in results), 1e-12) for name in NAMES}
+    means["error/sigma"] = np.sqrt(means["error/sigma"])
+    return {name: float(value) for name, value in means.items()}

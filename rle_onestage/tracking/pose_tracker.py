@@ -150,7 +150,8 @@ class PoseTracker:
 
     def _smoothed(self, out, tracks):
         joints = len(self.tolerance)
-        points, sigmas = tracks.state.position[:, :joints], np.sqrt(tracks.state.pp[:, :joints])
+        points = tracks.state.position[:, :joints]
+        sigmas = np.sqrt((tracks.state.pp + self.tracker.options.lasting * tracks.measured)[:, :joints])
         scale = self.tolerance[None, :, None] * np.sqrt(tracks.area)[:, None, None]
         expected = expected_gaussian(torch.from_numpy(sigmas / scale)).prod(-1, keepdim=True)
         out.pred_keypoints = torch.cat([torch.from_numpy(points), expected], -1).to(out.pred_keypoints)

@@ -24,9 +24,10 @@ class TrackerOptions:
     the rest is expected OKS. ``duplicate``: a detection this similar to a track that has another one starts none.
     ``confirm``: detections before a track is shown (except in the first frames). ``keep``: seconds that a track waits
     for its person. ``carry``: seconds that it is shown meanwhile. ``noise``: measured variance is this times the
-    predicted one. ``box_noise``: standard deviation of a box corner, person sizes. ``swing``: factor of all joints'
-    accelerations. ``speed``: standard deviation of a new person's velocity, person sizes a second. ``relaxation``,
-    ``outlier``: see :mod:`.motion`.
+    predicted one: the part that is new in each frame. ``lasting``: the part that stays from frame to frame, which no
+    filter removes, as a multiple of the former. ``box_noise``: standard deviation of a box corner, person sizes.
+    ``swing``: factor of all joints' accelerations. ``speed``: standard deviation of a new person's velocity, person
+    sizes a second. ``relaxation``, ``outlier``: see :mod:`.motion`.
     """
 
     high: float = 0.3
@@ -40,6 +41,7 @@ class TrackerOptions:
     keep: float = 1.5
     carry: float = 0.2
     noise: float = 1.0
+    lasting: float = 0.5
     box_noise: float = 0.06
     box_acceleration: float = 1.0
     swing: float = 1.0
@@ -49,6 +51,7 @@ class TrackerOptions:
 
 
 DEFAULTS = TrackerOptions()
+_NEW = 0.3  # weight of the last frame in running means
 
 
 class Detections(NamedTuple):
@@ -66,7 +69,8 @@ class Tracks(NamedTuple):
 
     ``ids`` (T,): 0 until a track is confirmed. ``keys`` (T,): never reused, ascending. ``state``: see :mod:`.motion`.
     ``source`` (T,): index of this frame's detection, or -1. ``unseen`` (T,): seconds since the last one. ``hits``
-    (T,): number of detections. ``scores`` (T,): of the last detection. ``area``: (T,) square pixels.
+    (T,): number of detections. ``scores`` (T,): of the last detection. ``area``: (T,) square pixels. ``measured`` (T,
+    J, 2): variance of the last measurements, a running mean.
     """
 
     ids: np.ndarray
@@ -77,6 +81,7 @@ class Tracks(NamedTuple):
     hits: np.ndarray
     scores: np.ndarray
     area: np.ndarray
+    measured: np.ndarray
 
     def rows(self, index):
         """Some of the tracks."""
@@ -108,7 +113,7 @@ class Tracker:
         self.accelerations = np.concatenate([options.swing * np.asarray(accelerations, dtype=float), box])
         none, whole = np.zeros(0), np.zeros(0, int)
         state = motion.empty_state(len(self.accelerations))
-        self.tracks = Tracks(whole, whole, state, whole, none, whole, none, none)
+        self.tracks = Tracks(whole, whole, state, whole, none, whole, none, none, state.pp)
         self.transition = None
         self._time = None
         self._next_id = self._next_key = 1
@@ -195,12 +200,14 @@ class Tracker:
             tracks.state.rows(rows), detections.points[columns], detections.variance[columns], self.options.outlier
         )
         source, unseen, hits = tracks.source.copy(), tracks.unseen.copy(), tracks.hits.copy()
-        scores, area = tracks.scores.copy(), tracks.area.copy()
+        scores, area, measured = tracks.scores.copy(), tracks.area.copy(), tracks.measured.copy()
         source[rows], unseen[rows], scores[rows] = columns, 0.0, detections.scores[columns]
         hits[rows] += 1
-        area[rows] = 0.7 * area[rows] + 0.3 * detections.area[columns]
-        self.tracks = tracks._replace(
-            state=tracks.state.put(rows, state), source=source, unseen=unseen, hits=hits, scores=scores, area=area
+        area[rows] += _NEW * (detections.area[columns] - area[rows])
+        new = detections.variance[columns]
+        measured[rows] += _NEW * np.where(np.isfinite(new), new - measured[rows], 0.0)
+        self.tracks = Tracks(
+            tracks.ids, tracks.keys, tracks.state.put(rows, state), source, unseen, hits, scores, area, measured
         )
 
     def _unclaimed(self, similarity, columns, scores):
@@ -224,8 +231,9 @@ class Tracker:
         keys = self._next_key + np.arange(n)
         self._next_key += n
         new = Tracks(
-            np.zeros(n, int), keys, state, columns, np.zeros(n), np.ones(n, int), detections.scores[columns], area
-        )
+            np.zeros(n, int), keys, state, columns, np.zeros(n), np.ones(n, int), detections.scores[columns], area,
+            variance,
+        )  # fmt: skip
         self.tracks = self.tracks.joined(new)
 
     def _end(self):

@@ -61,7 +61,7 @@ def measure_filters(cases, skeleton, filters):
         done = run(Variant(smooth=False), clip, found, skeleton)
         pairs = match(clip, done.raw, skeleton.sigmas)
         for name, (kind, parameters) in filters.items():
-            out[name].append(smoothness(clip, pairs, filtered(done, clip.rate, kind, **parameters)))
+            out[name].append(smoothness(clip, pairs, filtered(done, clip.rate, kind, **parameters), done.raw.sigmas))
     return {name: Result(None, results) for name, results in out.items()}
 
 

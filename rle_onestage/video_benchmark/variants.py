@@ -75,7 +75,8 @@ def _tracked(frames):
     ids = torch.cat([people.ID for people in frames])
     keypoints = torch.cat([people.pred_keypoints[..., :2] for people in frames])
     number = np.concatenate([np.full(len(people), i) for i, people in enumerate(frames)])
-    return Tracked(number, ids.numpy(), keypoints.double().numpy())
+    sigmas = torch.cat([people.pred_keypoint_sigmas for people in frames])
+    return Tracked(number, ids.numpy(), keypoints.double().numpy(), sigmas.double().numpy())
 
 
 def figures(variant, clip, detections, skeleton):
@@ -83,7 +84,8 @@ def figures(variant, clip, detections, skeleton):
     of :func:`~..evaluation.smoothness.smoothness`)."""
     done = run(variant, clip, detections, skeleton)
     pairs = match(clip, done.raw, skeleton.sigmas)
-    return identity_results(clip, done.out, skeleton.sigmas), smoothness(clip, pairs, done.found.keypoints)
+    smooth = smoothness(clip, pairs, done.found.keypoints, done.found.sigmas)
+    return identity_results(clip, done.out, skeleton.sigmas), smooth
 
 
 def filtered(done, rate, name, **parameters):
