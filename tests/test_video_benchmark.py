@@ -14,6 +14,7 @@ from rle_onestage.tracking import TrackerOptions
 from rle_onestage.video_benchmark import commands, report
 from rle_onestage.video_benchmark.detections import Found
 from rle_onestage.video_benchmark.filters import moving_average, one_euro
+from rle_onestage.video_benchmark.fit import fit_accelerations
 from rle_onestage.video_benchmark.tune import TRACKING, identity_score, tune
 from rle_onestage.video_benchmark.variants import Variant, filtered, run
 
@@ -168,6 +169,20 @@ def test_report_says_that_smoothing_helps(tmp_path, monkeypatch, capsys):
     (peer / "a.npz").unlink()
     with pytest.raises(DataError, match=r"peer.a\.npz"):
         report.measure_peer(cases, str(peer), COCO)
+
+
+@pytest.mark.parametrize("acceleration", [0.5, 4.0])
+def test_fitted_accelerations_are_those_of_the_motion(acceleration):
+    rng, frames = np.random.default_rng(0), 300
+    # A walk of the velocity, in the size of the person, about no mean motion: two people in opposite directions.
+    velocity = np.zeros((frames, 1, 2))
+    for i in range(1, frames):
+        step = acceleration * 40 * np.sqrt(1 / 25) * rng.normal(size=(1, 2))
+        velocity[i] = velocity[i - 1] * np.exp(-1 / 25 / TrackerOptions().relaxation) + step
+    clip = clip_of(np.stack([300 + velocity.cumsum(0)[:, 0] / 25]))
+    moving = found_of(clip, noise=0.5)
+    fitted = fit_accelerations({"a": (clip, moving)}, COCO, TrackerOptions())
+    assert all(0.4 * acceleration <= value <= 2.5 * acceleration for value in fitted.values())
 
 
 def test_tuning_never_gets_worse_and_stays_within_its_ranges():

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 r"""Tracking and smoothing on clips with known identities: detections, tuning, tables, and time a frame.
 
-python datasets/make_synthetic.py --preset clips --seed 200 --output output/clips/test python tools/benchmark_video.py
-detect --clips output/clips/test --output output/video/test --size 448 python tools/benchmark_video.py report --clips
-output/clips/test --detections output/video/test --output output/video/report \ --peer
-output/video/test_bytetrack/NAME --one-euro 2 1
-python tools/benchmark_video.py peers --clips output/clips/tune --detections output/video/tune --peer
-output/video/tune_bytetrack python tools/benchmark_video.py tune --clips output/clips/tune --detections
-output/video/tune --what tracking --trials 200 python tools/benchmark_video.py speed --people 50
+python datasets/make_synthetic.py --preset clips --seed 200 --output output/clips/test     # others: --seed 100, .../tune
+python tools/benchmark_video.py detect --clips output/clips/test --output output/video/test --size 448
+python tools/benchmark_video.py report --clips output/clips/test --detections output/video/test \
+    --output output/video/report --peer ByteTrack output/video/test_bytetrack/NAME --one-euro 2 1
+python tools/benchmark_video.py peers --clips output/clips/tune --detections output/video/tune \
+    --peer output/video/tune_bytetrack
+python tools/benchmark_video.py tune --clips output/clips/tune --detections output/video/tune --what tracking
+python tools/benchmark_video.py fit --clips output/clips/tune --detections output/video/tune
+python tools/benchmark_video.py speed --people 50
 """
 
 import argparse
@@ -42,9 +44,10 @@ def parse(arguments):
     tune.add_argument("--trials", type=int, default=200)
     tune.add_argument("--seed", type=int, default=0)
     tune.add_argument("--equal", type=float, help="share of the person's size for all sigmas")
-    for job in (detect, report, peers, tune):
+    fit = jobs.add_parser("fit", help="accelerations of the joints")
+    for job in (detect, report, peers, tune, fit):
         job.add_argument("--clips", required=True, metavar="DIR", help="a set with videos and labels")
-    for job in (report, peers, tune):
+    for job in (report, peers, tune, fit):
         job.add_argument("--detections", required=True, metavar="DIR", help="of the command detect")
     speed = jobs.add_parser("speed", help="time of a frame")
     speed.add_argument("--people", type=int, default=50)
@@ -72,6 +75,8 @@ def main(arguments=None):
         commands.choose_peer(args.clips, args.detections, args.peer, COCO)
     elif args.command == "tune":
         commands.tune_options(args.clips, args.detections, args.what, args.trials, args.seed, args.equal, COCO)
+    elif args.command == "fit":
+        commands.fit_joints(args.clips, args.detections, COCO)
     else:
         commands.time_frames(args.people, args.frames, COCO)
     return 0

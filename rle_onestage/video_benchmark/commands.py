@@ -14,8 +14,10 @@ from ..evaluation.identity import identity_figures
 from ..evaluation.smoothness import smoothness_figures
 from ..predictor import Predictor
 from ..tracking import PoseTracker
+from ..tracking.tracker import DEFAULTS
 from . import report
 from .detections import detect, load_all
+from .fit import fit_accelerations
 from .tune import MOTION, TRACKING, identity_score, smoothness_score, tune
 from .variants import Variant
 
@@ -87,6 +89,12 @@ def tune_options(clips, detections, what, trials, seed, equal, skeleton):
     for trial, variant, value in tune(start, cases, skeleton, ranges=ranges, score=score, trials=trials, seed=seed):
         chosen = ", ".join(f"{name}={getattr(variant.options, name):g}" for name in ranges)
         print(f"{trial}: {value:.2f}  {chosen}", flush=True)
+
+
+def fit_joints(clips, detections, skeleton):
+    """Print the accelerations that fit best."""
+    for kind, value in fit_accelerations(load_all(clips, detections), skeleton, DEFAULTS).items():
+        print(f"{kind}: {value:g}")
 
 
 def time_frames(number, frames, skeleton):
