@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""ByteTrack of Roboflow's ``trackers`` on our detections, for ``tools/benchmark_video.py report --peer``.
+r"""ByteTrack of Roboflow's ``trackers`` on our detections, for ``tools/benchmark_video.py report --peer``.
 
 It runs in an environment of its own (pip install trackers), without this package. Every combination of the values
 given is run into a folder of its own, so that the peer can be tuned on the same clips as we are:
