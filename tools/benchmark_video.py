@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 r"""Tracking and smoothing on clips with known identities: detections, tuning, tables, and time a frame.
 
-python datasets/make_synthetic.py --preset clips --seed 200 --output output/clips/test     # others: --seed 100, .../tune
+python datasets/make_synthetic.py --preset clips --seed 200 --output output/clips/test  # and tune: --seed 100
 python tools/benchmark_video.py detect --clips output/clips/test --output output/video/test --size 448
 python tools/benchmark_video.py report --clips output/clips/test --detections output/video/test \
     --output output/video/report --peer ByteTrack output/video/test_bytetrack/NAME --one-euro 2 1
