@@ -101,6 +101,25 @@ class Objects:
             start = np.array([at[0] - count / 2 * gap, height * level, at[1]])
             self._tube(start, start + ((count - 1) * gap, 0, 0), 0.02, 0.02, paint)
 
+    def pillar(self, rng, at, half):
+        """A thick column from the ground to above everybody's head; ``half`` its radius."""
+        start = np.array([at[0], 0.0, at[1]])
+        self._tube(start, start + (0, rng.uniform(2.8, 4.0), 0), half, half * rng.uniform(0.85, 1.0), self._paint(rng))
+
+    def panel(self, rng, at, half):
+        """A piece of wall; ``half`` its half width."""
+        size = np.array([half, rng.uniform(0.8, 1.25), rng.uniform(0.03, 0.15)])
+        self.polygons.box(np.array([at[0], size[1], at[1]]), size, rng.normal(0, 0.15), self._paint(rng), OBJECT)
+
+    def sign(self, rng, at, half):
+        """A board on two posts, which hides trunks and heads and leaves the feet."""
+        paint, yaw, low, high = self._paint(rng), rng.normal(0, 0.15), rng.uniform(0.35, 0.8), rng.uniform(1.7, 2.3)
+        size = np.array([half, (high - low) / 2, 0.03])
+        self.polygons.box(np.array([at[0], (high + low) / 2, at[1]]), size, yaw, paint, OBJECT)
+        for side in (-0.8, 0.8):
+            foot = np.array([at[0] + np.cos(yaw) * side * half, 0.0, at[1] - np.sin(yaw) * side * half])
+            self._tube(foot, foot + (0, low, 0), 0.03, 0.03, paint)
+
     def _tube(self, start, end, r0, r1, paint):
         axis = np.asarray(end, float) - start
         side = np.array([1.0, 0, 0]) if abs(axis[0]) < 0.7 * np.linalg.norm(axis) else np.array([0, 0, 1.0])
@@ -108,15 +127,15 @@ class Objects:
         for point, radius in ((start, r0), (end, r1)):
             self.quadrics.ellipsoid(np.asarray(point, float), np.eye(3), np.full(3, radius), paint, OBJECT)
 
-    def scatter(self, rng, camera, nearest, farthest, people, front=None):
-        """Place some objects at random in the view; a few in front of the people, nearer than ``front``, to hide some
-        of them."""
+    def scatter(self, rng, camera, nearest, farthest, people, front=None, hiding=0.27):
+        """Place some objects at random in the view; with probability ``hiding`` one in front of the people, nearer than
+        ``front``, to hide some of them."""
         front = front or nearest
         back = ("cabinet", "table", "pole", "ball", "plant", "limbs", "fence")
         for _ in range(int(rng.poisson(2.8))):
             depth = rng.uniform(nearest, max(farthest, nearest + 0.5))
             self._place(rng, camera, str(rng.choice(back)), depth, people)
-        if rng.random() < 0.27:
+        if rng.random() < hiding:
             kind = str(
                 rng.choice(("plant", "table", "pole", "fence", "ball", "cabinet"), p=(0.28, 0.2, 0.16, 0.16, 0.1, 0.1))
             )

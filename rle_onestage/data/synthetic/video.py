@@ -1,4 +1,5 @@
-"""Short videos: walkers and runners that cross each other, people who move on the spot, and a camera that may drift."""
+"""Short videos, and the files of all videos: walkers and runners that cross each other, people who stay on the spot,
+and a camera that may drift. The videos for judging trackers are in ``clips``."""
 
 import json
 import os
@@ -10,9 +11,11 @@ import numpy as np
 from ...errors import MediaError
 from . import body, poses
 from .camera import Camera
+from .clips import Clip
 from .render import render
 from .scene import Person, moved, sample_scene
 from .seeds import stream
+from .statistics import clip_figures
 
 RATE = 25
 
@@ -96,9 +99,19 @@ def video_frames(seed, number, size, layout, frames, rate=RATE):
         yield (*render(scene, stream(seed, "videos", number, "effects", 1 + frame)), scene.camera)
 
 
+def _frames_of(job, size):
+    """(more about the video, iterator of (picture, people, camera, more about the frame)) in the job's style."""
+    if job.video_style == "tracking":
+        clip = Clip(seed=job.seed, number=job.number, size=size, layout=job.layout, frames=job.frames, rate=RATE)
+        return clip.about(), clip.render(job.supersampling)
+    layout = replace(job.layout, people=(max(job.layout.people[0], 2), max(job.layout.people[1], 2)), close_up=0.0)
+    frames = video_frames(job.seed, job.number, size, layout, job.frames)
+    return {}, ((*each, {}) for each in frames)
+
+
 def write_video(job):
-    """Write one video and its labels; the labels are COCO's with ``track_id`` and ``frame_index``. Returns the file's
-    name."""
+    """Write one video and its labels; the labels are COCO's with ``track_id`` and ``frame_index``. Returns
+    figures of a clip for tracking (:func:`.statistics.clip_figures`), else None."""
     name = f"{job.number + 1:06d}"
     path = os.path.join(job.folder, "videos", f"{name}.mp4")
     size = job.size if not np.isscalar(job.size) else (job.size, int(round(job.size * 0.75 / 16)) * 16)
@@ -108,8 +121,8 @@ def write_video(job):
             f"{path}: this OpenCV cannot write MP4 video; install opencv-python-headless, or use --videos 0"
         )
     images, annotations = [], []
-    layout = replace(job.layout, people=(max(job.layout.people[0], 2), max(job.layout.people[1], 2)), close_up=0.0)
-    for frame, (picture, people, camera) in enumerate(video_frames(job.seed, job.number, size, layout, job.frames)):
+    about, stream_of_frames = _frames_of(job, size)
+    for frame, (picture, people, camera, more) in enumerate(stream_of_frames):
         writer.write(picture)
         images.append(
             {
@@ -120,6 +133,7 @@ def write_video(job):
                 "width": picture.shape[1],
                 "height": picture.shape[0],
                 "camera": camera.as_dict(),
+                **more,
             }
         )
         for track, person in enumerate(people):
@@ -128,11 +142,11 @@ def write_video(job):
     writer.release()
     data = {
         "info": job.info,
-        "videos": [{"id": job.number + 1, "file_name": f"{name}.mp4", "rate": RATE, "frames": job.frames}],
+        "videos": [{"id": job.number + 1, "file_name": f"{name}.mp4", "rate": RATE, "frames": job.frames, **about}],
         "images": images,
         "annotations": annotations,
         "categories": job.categories,
     }
     with open(os.path.join(job.folder, "annotations", "videos", f"{name}.json"), "w") as file:
         json.dump(data, file)
-    return name
+    return clip_figures(data) if job.video_style == "tracking" else None

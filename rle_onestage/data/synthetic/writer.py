@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import cv2
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from .noise import check_noise, write_noisy_labels
 from .render import render
 from .scene import Layout, sample_scene
 from .seeds import stream
-from .statistics import difficulty, sentence
+from .statistics import clips_sentence, clips_summary, difficulty, sentence
 from .video import write_video
 
 VERSION = 1
@@ -30,7 +30,8 @@ SETTINGS_FILE = "settings.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the bytes of a set. ``size`` is the longest side, or (width, height)."""
+    """All that decides the bytes of a set. ``size`` is the longest side, or (width, height); ``video_style`` is
+    "passing" (``video``) or "tracking" (``clips``)."""
 
     train: int = 3000
     val: int = 500
@@ -40,7 +41,11 @@ class Settings:
     seed: int = 0
     supersampling: int = 2
     layout: Layout = Layout()
+    video_style: str = "passing"
 
+
+# Fields that sets made before them lack: at its default such a field is left out of the files.
+ADDED = ("video_style",)
 
 PRESETS = {
     "quickstart": Settings(),
@@ -50,6 +55,15 @@ PRESETS = {
         val=500,
         size=384,
         layout=Layout(people=(6, 14), weights=(1.0,), crowding=1.2, close_up=0.04, share=(0.5, 0.85)),
+    ),
+    "clips": Settings(
+        train=0,
+        val=0,
+        videos=10,
+        frames=200,
+        size=(480, 360),
+        layout=Layout(people=(3, 12), weights=(1.0,), close_up=0.0, share=(0.42, 0.6)),
+        video_style="tracking",
     ),
 }
 
@@ -69,6 +83,7 @@ class Job:
     layout: Layout
     info: dict
     categories: list
+    video_style: str = "passing"
 
 
 def make_dataset(output, *, preset="quickstart", workers=None, force=False, quiet=False, noise=None, noise_scale=1.0,
@@ -84,7 +99,8 @@ def make_dataset(output, *, preset="quickstart", workers=None, force=False, quie
             ``noise_scale`` times the standard deviation of :func:`.noise.noise_std`.
 
     Returns:
-        dict of split -> :func:`~.statistics.difficulty`.
+        dict of split -> :func:`~.statistics.difficulty`, and "videos" -> :func:`~.statistics.clips_summary` if
+        these are for tracking.
 
     Raises:
         DataError: arguments out of range, or ``output`` holds something else.
@@ -104,7 +120,8 @@ def make_dataset(output, *, preset="quickstart", workers=None, force=False, quie
         pictures = settings.train + settings.val
         say(f"made {pictures} images and {settings.videos} videos in {time.time() - start:.1f} s: {output}")
     for split, figures in found.items():
-        say(sentence(split, figures))
+        if split == "videos" or figures["images"]:
+            say(clips_sentence(split, figures) if split == "videos" else sentence(split, figures))
     if noise is not None:
         say(f"adding annotation files with {noise} noise of the labels; the pictures and clean labels stay as they are")
         for path, line in write_noisy_labels(output, noise, noise_scale).items():
@@ -144,8 +161,11 @@ def usable_cores():
 
 
 def as_json(settings):
-    """Settings as they come back from a JSON file."""
-    return json.loads(json.dumps({"generator_version": VERSION, **asdict(settings)}))
+    """Settings as they come back from a JSON file; without what is in ``ADDED`` and at its default, so that older sets
+    stay complete and their files the same."""
+    default = {f.name: f.default for f in fields(settings)}
+    kept = {k: v for k, v in asdict(settings).items() if k not in ADDED or v != default[k]}
+    return json.loads(json.dumps({"generator_version": VERSION, **kept}))
 
 
 def find_existing(output, settings, force):
@@ -220,7 +240,7 @@ def _fill(folder, settings, workers, quiet):
         "settings": as_json(settings),
     }
     shared = dict(folder=folder, frames=settings.frames, size=settings.size, seed=settings.seed,
-                  supersampling=settings.supersampling,
+                  supersampling=settings.supersampling, video_style=settings.video_style,
                   layout=settings.layout, info=info, categories=[category()])  # fmt: skip
     jobs = [Job(split="videos", number=k, count=0, **shared) for k in range(settings.videos)]
     for split in ("train", "val"):
@@ -235,6 +255,8 @@ def _fill(folder, settings, workers, quiet):
         data["info"] = {**info, "statistics": statistics[split]}
         with open(_json_path(folder, split), "w") as file:
             json.dump(data, file)
+    if settings.video_style == "tracking":
+        statistics["videos"] = clips_summary([r for job, r in zip(jobs, results) if job.split == "videos"])
     for name, content in (("statistics.json", statistics), (SETTINGS_FILE, as_json(settings))):
         with open(os.path.join(folder, name), "w") as file:
             json.dump(content, file, indent=1)
@@ -289,7 +311,7 @@ def _prepare_worker(parent):
 
 
 def work(job):
-    """Do one job: [(image entry, annotations)] of pictures, or the name of a video."""
+    """Do one job: [(image entry, annotations)] of pictures, or :func:`~.video.write_video`'s figures."""
     if job.split == "videos":
         return write_video(job)
     return [write_picture(job, number) for number in range(job.number, job.number + job.count)]
