@@ -25,7 +25,7 @@ def package_version():
     raise RuntimeError("rle_onestage/__init__.py has no __version__")
 
 
-TEST = ["pytest>=7", "scipy>=1.10"]
+TEST = ["pytest>=7"]
 EVAL = ["faster-coco-eval>=1.6"]
 
 setup(
@@ -45,9 +45,11 @@ setup(
         "torchvision>=0.21",
         "numpy>=1.24",
         "Pillow>=9.1",
+        "av>=14",
         "matplotlib",
         "pycocotools>=2.0.6",
         "PyYAML>=5.4",
+        "scipy>=1.10",
         "tabulate",
         "timm>=1.0",
         "tqdm>=4.60",
