@@ -45,6 +45,7 @@ setup(
         "torchvision>=0.21",
         "numpy>=1.24",
         "Pillow>=9.1",
+        "av>=14",
         "matplotlib",
         "pycocotools>=2.0.6",
         "PyYAML>=5.4",

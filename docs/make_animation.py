@@ -38,9 +38,11 @@ def main(arguments=None):
     predictor, skeleton = Predictor(cfg, args.weights), skeleton_for(cfg)
     pages = []
     with VideoReader(args.video) as video:
-        for number, frame in enumerate(video):
-            if number % args.step == 0:
-                drawn = draw_people(frame, predictor(frame), skeleton, threshold=args.threshold, person_colours=False)
+        for frame in video:
+            if frame.number % args.step == 0:
+                drawn = draw_people(
+                    frame.image, predictor(frame.image), skeleton, threshold=args.threshold, person_colours=False
+                )
                 pages.append(Image.fromarray(drawn[:, :, ::-1]))
         milliseconds = round(1000 * args.step / video.fps)
     unfinished = f"{args.output}.part"

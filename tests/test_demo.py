@@ -1,56 +1,23 @@
-"""The demo: pictures, videos, results, and what bad input gets."""
+"""The demo on pictures: what is drawn and written, and what bad input gets."""
 
 import json
 import os
 import runpy
-import signal
 
 import cv2
-import numpy as np
 import pytest
-import torch
-from detectron2.structures import Boxes, Instances
+from media_toys import one_person, picture
 
-from rle_onestage import demo as demo_module
 from rle_onestage import media
-from rle_onestage.demo import DemoOptions, image_ids, run_images, run_video
+from rle_onestage.demo import DemoOptions, image_ids, run_images
 from rle_onestage.errors import MediaError
 from rle_onestage.skeleton import COCO
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
 
 
-def one_person(image):
-    """Stands for a predictor: a person in the middle, and one with a low score."""
-    height, width = image.shape[:2]
-    people = Instances((height, width))
-    people.pred_boxes = Boxes(torch.tensor([[5.0, 5.0, width - 5, height - 5]]).repeat(2, 1))
-    people.scores = torch.tensor([0.9, 0.1])
-    points = torch.rand(17, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([width, height])
-    people.pred_keypoints = torch.cat([points, torch.ones(17, 1)], 1).repeat(2, 1, 1)
-    people.pred_keypoint_sigmas = torch.ones(2, 17, 2)
-    return people
-
-
-def picture(path, size=(64, 48)):
-    cv2.imwrite(str(path), np.full((size[1], size[0], 3), 90, np.uint8))
-    return str(path)
-
-
-def video(path, frames=6, size=(64, 48)):
-    with media.VideoWriter(str(path), 12.0, size) as writer:
-        for i in range(frames):
-            writer.write(np.full((size[1], size[0], 3), 20 * i, np.uint8))
-    return str(path)
-
-
 def options(**kwargs):
     return DemoOptions(skeleton=COCO, **kwargs)
-
-
-def count_frames(path):
-    with media.VideoReader(str(path)) as reader:
-        return sum(1 for _ in reader)
 
 
 def test_files_folders_and_globs(tmp_path):
@@ -104,65 +71,6 @@ def test_image_ids():
     assert image_ids(["a.jpg", "22.png"]) == [1, 2] and image_ids(["a/1.jpg", "b/1.png"]) == [1, 2]
 
 
-def test_video(tmp_path):
-    source, out = video(tmp_path / "in.mp4"), tmp_path / "out" / "drawn.mp4"
-    assert run_video(one_person, source, options(output=str(out), json=str(tmp_path / "r.json"))) == 0
-    with media.VideoReader(str(out)) as reader:
-        assert reader.fps == pytest.approx(12) and reader.size == (64, 48)
-    assert count_frames(out) == 6 and os.listdir(tmp_path / "out") == ["drawn.mp4"]
-    found = json.loads((tmp_path / "r.json").read_text())
-    assert [r["image_id"] for r in found] == list(range(6)) and found[3]["file_name"] == "in.mp4#3"
-    run_video(one_person, source, options(output=str(tmp_path / "folder")))
-    assert os.listdir(tmp_path / "folder") == ["in.mp4"]
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted_video_remains_playable(tmp_path, signum):
-    source, out, seen = video(tmp_path / "in.mp4", frames=9), tmp_path / "drawn.mp4", []
-
-    def slow(image):
-        seen.append(1)
-        if len(seen) == 4:
-            os.kill(os.getpid(), signum)
-        return one_person(image)
-
-    assert run_video(slow, source, options(output=str(out))) == 128 + signum
-    assert count_frames(out) == 4
-
-
-def test_failure_in_the_middle_leaves_a_playable_video(tmp_path):
-    source, seen = video(tmp_path / "in.mp4"), []
-
-    def failing(image):
-        seen.append(1)
-        if len(seen) == 3:
-            raise RuntimeError("out of memory")
-        return one_person(image)
-
-    with pytest.raises(RuntimeError):
-        run_video(failing, source, options(output=str(tmp_path / "out.mp4")))
-    assert count_frames(tmp_path / "out.mp4") == 2
-
-
-def test_bad_videos_and_outputs(tmp_path, capfd):
-    text = tmp_path / "text.mp4"
-    text.write_text("no video")
-    good = video(tmp_path / "good.mp4")
-    file = picture(tmp_path / "file.png")
-    cases = [
-        (str(tmp_path / "none.mp4"), "out", "none.mp4 does not exist"),
-        (str(text), "out", "text.mp4 cannot be opened"),
-        (99, "out", "camera 99"),
-        (good, good, "overwritten"),
-        (good, file, "no video"),
-        (good, os.path.join(file, "sub", "x.mp4"), "cannot be made"),
-    ]
-    for source, output, message in cases:
-        with pytest.raises(MediaError, match=message):
-            run_video(one_person, source, options(output=output))
-    assert "moov" not in capfd.readouterr().err
-
-
 def test_unwritable_results_leave_nothing(tmp_path):
     source = picture(tmp_path / "a.jpg")
     with pytest.raises(MediaError, match="cannot be made"):
@@ -174,7 +82,7 @@ def test_unwritable_results_leave_nothing(tmp_path):
 
 
 def test_no_display(tmp_path, monkeypatch):
-    monkeypatch.setattr(media, "has_display", lambda: False)
+    monkeypatch.setattr("rle_onestage.media.window.has_display", lambda: False)
     with pytest.raises(MediaError, match="--output"):
         run_images(one_person, [picture(tmp_path / "a.jpg")], options())
 
@@ -182,10 +90,9 @@ def test_no_display(tmp_path, monkeypatch):
 def test_window_is_closed_by_the_user(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(media, "check_window", lambda: None)
-    monkeypatch.setattr(demo_module.media, "show", lambda image, wait: bool(shown.append(wait)))
+    monkeypatch.setattr(media, "show", lambda image, wait: bool(shown.append(wait)))
     assert run_images(one_person, [picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg")], options()) == 0
-    assert run_video(one_person, video(tmp_path / "v.mp4"), options()) == 0
-    assert shown == [0, 1]
+    assert shown == [0]
 
 
 def run_tool(*arguments):

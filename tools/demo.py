@@ -3,6 +3,7 @@
 
 python tools/demo.py --input a.jpg folder 'more/*.png' --output out
 python tools/demo.py --config-file C --video-input clip.mp4 --output clip_people.mp4 --json clip.json --opts ...
+python tools/demo.py --config-file C --video-input rtsp://camera/stream --batch 4 --json people.jsonl --opts ...
 python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
 """
 
@@ -20,6 +21,18 @@ from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
 DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
 
 
+def _positive(kind):
+    """A reader of numbers above 0 for argparse."""
+
+    def read(text):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    return read
+
+
 def parse(arguments):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,20 +42,45 @@ def parse(arguments):
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")
-    source.add_argument("--video-input", metavar="FILE", help="a video file")
+    source.add_argument(
+        "--video-input", metavar="V", help="a video file, a folder of frames, or an address (rtsp://, http://, udp://)"
+    )
     source.add_argument("--webcam", nargs="?", type=int, const=0, metavar="N", help="the camera (of number N)")
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
-    parser.add_argument("--json", metavar="FILE", help="write what was found as COCO results, with each joint's sigmas")
+    parser.add_argument(
+        "--json", metavar="FILE",
+        help="write what was found as COCO results, with each joint's sigmas; of a video, one JSON line a person",
+    )
     parser.add_argument(
         "--confidence-threshold", type=float, default=0.3, metavar="S", help="lowest score (default 0.3)"
     )
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
+    parser.add_argument(
+        "--batch", type=_positive(int), default=1, metavar="N", help="frames that the model gets at once (default 1)"
+    )
+    parser.add_argument(
+        "--fps", type=_positive(float), metavar="F", help="frames per second of a folder of frames (default 25)"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
     )
     return parser.parse_args(arguments)
+
+
+def options_from(args, cfg):
+    """The command line as :class:`DemoOptions`."""
+    return DemoOptions(
+        skeleton=skeleton_for(cfg),
+        output=args.output,
+        json=args.json,
+        threshold=args.confidence_threshold,
+        draw_sigma=args.draw_sigma,
+        draw_boxes=args.draw_boxes,
+        batch=args.batch,
+        fps=args.fps,
+    )
 
 
 @exits_with_sentence
@@ -52,14 +90,7 @@ def main(arguments=None):
     setup_logger(name="rle_onestage", abbrev_name="rle")
     cfg = load_config(args.config_file, args.opts)
     predictor = Predictor(cfg, precision=args.precision)
-    options = DemoOptions(
-        skeleton=skeleton_for(cfg),
-        output=args.output,
-        json=args.json,
-        threshold=args.confidence_threshold,
-        draw_sigma=args.draw_sigma,
-        draw_boxes=args.draw_boxes,
-    )
+    options = options_from(args, cfg)
     if args.input:
         return run_images(predictor, args.input, options)
     return run_video(predictor, args.video_input if args.video_input else args.webcam, options)

@@ -5,11 +5,14 @@ from .figures import coco_figures
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .per_joint import best_match, joint_errors, match_people, worst_images
 from .results import instances_to_coco, read_results, write_json
+from .tracks import Tracks, TrackWriter, read_tracks
 
 __all__ = [
     "RESULTS_FILE",
     "GroundTruth",
     "PoseEvaluator",
+    "TrackWriter",
+    "Tracks",
     "best_match",
     "build_evaluator",
     "coco_figures",
@@ -18,6 +21,7 @@ __all__ = [
     "joint_errors",
     "match_people",
     "read_results",
+    "read_tracks",
     "worst_images",
     "write_json",
 ]

@@ -94,7 +94,7 @@ def write_json(data, path):
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(_without_nan(data), file, allow_nan=False)
+            json.dump(without_nan(data), file, allow_nan=False)
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -102,11 +102,12 @@ def write_json(data, path):
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 
-def _without_nan(value):
+def without_nan(value):
+    """A value of dicts, lists and numbers with NaN and infinity, which JSON lacks, made None."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

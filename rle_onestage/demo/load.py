@@ -1,0 +1,53 @@
+"""How long the stages of a pipeline are at work."""
+
+import contextlib
+import time
+
+STAGES = ("reading", "model", "tracking", "drawing", "writing")
+
+
+class Load:
+    """Busy seconds of each stage; each stage is timed by one thread.
+
+    Attributes:
+        frames, people: written so far.
+    """
+
+    def __init__(self):
+        self.frames = self.people = 0
+        self._busy = dict.fromkeys(STAGES, 0.0)
+        self._begin, self._last, self.rate = time.perf_counter(), None, 0.0
+
+    @contextlib.contextmanager
+    def of(self, stage):
+        """Count the time of the block for a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._busy[stage] += time.perf_counter() - start
+
+    def timed(self, items, stage):
+        """Yield the items, counting the time until each is there for a stage."""
+        items = iter(items)
+        while True:
+            with self.of(stage):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+            item = None
+
+    def tick(self):
+        """Note that a frame passed; gives the frames per second of late, 0 at first."""
+        now = time.perf_counter()
+        if self._last is not None:
+            spent = max(now - self._last, 1e-9)
+            self.rate = 1 / (0.9 / self.rate + 0.1 * spent) if self.rate else 1 / spent
+        self._last = now
+        return self.rate
+
+    def __str__(self):
+        wall = max(time.perf_counter() - self._begin, 1e-9)
+        shares = ", ".join(f"{stage} {100 * busy / wall:.0f} %" for stage, busy in self._busy.items())
+        return f"{self.frames} frames in {wall:.1f} s, {self.frames / wall:.1f} frames/s ({shares})"

@@ -1,0 +1,81 @@
+"""What the user asked for, and whether it can be written."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .. import media
+from ..errors import MediaError
+from ..skeleton import Skeleton
+from ..visualization import draw_people
+
+
+class DemoOptions(NamedTuple):
+    """What the user asked for.
+
+    ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
+    score that is drawn, counted and written. ``batch``: frames of a video that the model gets at once. ``fps``: frames
+    per second of a folder of frames, None for 25. ``draw``: what draws a frame of a video, a callable
+    (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for :func:`draw` with the frame rate.
+    """
+
+    skeleton: Skeleton
+    output: str | None = None
+    json: str | None = None
+    threshold: float = 0.5
+    draw_sigma: bool = False
+    draw_boxes: bool = False
+    batch: int = 1
+    fps: float | None = None
+    draw: Callable | None = None
+
+
+def draw(image, people, options, person_colours=True):
+    """The people of an image drawn as the options say."""
+    return draw_people(
+        image,
+        people,
+        options.skeleton,
+        threshold=options.threshold,
+        draw_sigma=options.draw_sigma,
+        draw_boxes=options.draw_boxes,
+        person_colours=person_colours,
+    )
+
+
+def check_outputs(options, folder):
+    """Before the first image: fail now rather than after an hour."""
+    if folder is not None:
+        media.make_folder(folder)
+    if options.json:
+        media.make_folder(os.path.dirname(os.path.abspath(options.json)))
+    if folder is None and not options.json:
+        media.check_window()
+
+
+def video_path(source, output):
+    """Where the video goes: the output itself where it is named like a video, else a file in that folder.
+
+    Raises:
+        MediaError: it is a file of another kind, or the source itself.
+    """
+    if media.looks_like_video(output) and not os.path.isdir(output):
+        path = output
+    elif os.path.isfile(output):
+        raise MediaError(f"output {output} is a file that is no video; give a folder or a path that ends with .mp4")
+    else:
+        path = os.path.join(output, f"{_stem(source)}.mp4")
+    if isinstance(source, str) and os.path.realpath(path) == os.path.realpath(source):
+        raise MediaError(f"{path} is the input and would be overwritten; give another place with --output")
+    return path
+
+
+def _stem(source):
+    """A file name for what comes from a source."""
+    if isinstance(source, int):
+        return f"camera{source}"
+    name = os.path.basename(os.path.abspath(source))
+    if media.is_address(source):
+        return re.sub(r"[^A-Za-z0-9_-]+", "_", name.split("?")[0]).strip("_") or "stream"
+    return name if os.path.isdir(source) else os.path.splitext(name)[0]

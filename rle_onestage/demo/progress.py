@@ -1,0 +1,54 @@
+"""Counts and times of a run, and how it goes."""
+
+import logging
+import sys
+import time
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+
+class Tally:
+    """Counts and times of a run."""
+
+    def __init__(self):
+        self.images = self.people = 0
+        self.seconds = 0.0
+
+    def predict(self, predictor, image, threshold):
+        """Predict with the clock running; gives the people that reach the threshold."""
+        start = time.perf_counter()
+        people = predictor(image)
+        spent = time.perf_counter() - start
+        people = people[people.scores >= threshold]
+        self.images, self.people, self.seconds = self.images + 1, self.people + len(people), self.seconds + spent
+        return people
+
+    def __str__(self):
+        rate = self.images / max(self.seconds, 1e-9)
+        each = 1000 * self.seconds / max(self.images, 1)
+        return (
+            f"{self.people} people in {self.images} images, {rate:.1f} images/s "
+            f"({each:.0f} ms each, without reading and drawing)"
+        )
+
+
+def progress(items, total, unit, tally):
+    """Yield the items, with a bar on a terminal and elsewhere a line every ten seconds.
+
+    Args:
+        items: iterable.
+        total: their number, or None.
+        unit: what one is called.
+        tally: what the line says.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, unit=unit, dynamic_ncols=True)
+        return
+    told = time.perf_counter()
+    for item in items:
+        yield item
+        if time.perf_counter() - told > 10:
+            told = time.perf_counter()
+            logger.info("%s%s", tally, f"; {total} in all" if total else "")

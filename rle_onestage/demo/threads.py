@@ -1,0 +1,94 @@
+"""Iterators that work ahead in threads of their own."""
+
+import collections
+import threading
+
+_CHECK = 0.2
+
+
+class Ahead:
+    """Runs an iterator in a thread, a few items ahead of whoever takes them.
+
+    An exception of the iterator reaches whoever takes, after the items before it. :meth:`close` ends the thread, also
+    when it waits for room; an iterator that is a generator is closed in its own thread.
+
+    Args:
+        items: iterable; only the thread touches it.
+        length: how many items may wait.
+        name: of the thread.
+    """
+
+    def __init__(self, items, length, name=None):
+        self._items, self._length, self._waiting = items, length, collections.deque()
+        self._error, self._ended, self._closed = None, False, False
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+                item = None  # not held while the next one is made
+        except BaseException as error:  # handed to whoever takes
+            self._error = error
+        finally:
+            close = getattr(self._items, "close", None)
+            if close is not None and not isinstance(self._items, Ahead):
+                self._close_items(close)
+            with self._change:
+                self._ended = True
+                self._change.notify_all()
+
+    def _close_items(self, close):
+        try:
+            close()
+        except BaseException as error:
+            self._error = self._error or error
+
+    def _put(self, item):
+        with self._change:
+            self._change.wait_for(lambda: self._closed or len(self._waiting) < self._length)
+            if not self._closed:
+                self._waiting.append(item)
+                self._change.notify_all()
+            return not self._closed
+
+    def __iter__(self):
+        return self.taken()
+
+    def taken(self, idle=None):
+        """Yield the items.
+
+        Args:
+            idle: called about five times a second while there is none.
+        """
+        while True:
+            with self._change:
+                while not self._waiting and not self._ended and not self._closed:
+                    # In slices, so that signals reach the main thread on every system.
+                    if not self._change.wait(_CHECK) and idle:
+                        idle()
+                if self._closed:
+                    return
+                if not self._waiting:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                item = self._waiting.popleft()
+                self._change.notify_all()
+            yield item
+            item = None
+
+    def close(self):
+        """Take no more: the thread ends after the item that it makes."""
+        with self._change:
+            self._closed = True
+            self._waiting.clear()
+            self._change.notify_all()
+
+    def join(self, timeout=None):
+        """Wait for the thread; whether it ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()

@@ -1,0 +1,214 @@
+"""People in videos as JSON lines: written frame by frame while the video runs, read back as arrays.
+
+A file is one JSON object a line. The first has ``"type": "header"`` and says ``source, width, height, fps, skeleton,
+keypoints`` (names); the last ``"type": "end"`` and ``frames`` (their number, since frames without people have no line).
+Each line between is one person of one frame, a COCO result (see :func:`~.results.instances_to_coco`) with ``frame``
+(from 0 on, also the ``image_id``), ``time`` (seconds since the first frame) and, where people are followed,
+``track_id``.
+"""
+
+import contextlib
+import json
+import logging
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError, MediaError
+from .results import boxes_array, instances_to_coco, without_nan
+
+logger = logging.getLogger(__name__)
+
+
+class TrackWriter:
+    """Writes a file of JSON lines under a temporary name, renamed on leaving, however the run ends.
+
+    Lines go to the disk whole, a frame at a time.
+
+    Args:
+        path: of the file; its folder is made.
+        header: what the first line says beside its type.
+
+    Raises:
+        MediaError: it cannot be written. On a full disk the whole lines that were written stay under the path.
+    """
+
+    def __init__(self, path, header):
+        self.path, self.frames = path, 0
+        self._temporary = f"{path}.tmp{os.getpid()}"
+        self._size = 0
+        if os.path.isdir(path):
+            raise MediaError(f"{path} cannot be written (it is a folder); choose another file with --json")
+        try:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            self._file = open(self._temporary, "wb", buffering=0)
+        except OSError as error:
+            raise MediaError(f"{path} cannot be written ({error.strerror}); choose another file with --json") from error
+        self._write([{"type": "header", **header}])
+
+    def write(self, people, frame, time):
+        """Append the people of a frame.
+
+        Args:
+            people: ``Instances``; with the field ``ID`` (N,) each gets its ``track_id``.
+            frame: number of the frame, from 0 on.
+            time: seconds since the first frame.
+        """
+        results = instances_to_coco(people, frame)
+        ids = people.ID.tolist() if people.has("ID") else [None] * len(results)
+        lines = []
+        for result, track in zip(results, ids):
+            extra = {} if track is None else {"track_id": int(track)}
+            lines.append({"frame": frame, "time": round(time, 6), **extra, **result})
+        self._write(lines)
+        self.frames += 1
+
+    def _write(self, lines):
+        if not lines:
+            return
+        data = "".join(json.dumps(without_nan(line), allow_nan=False) + "\n" for line in lines).encode()
+        try:
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError as error:
+            self._finish()
+            raise MediaError(
+                f"{self.path} cannot be written on ({error.strerror}) after {self.frames} frames, "
+                "which stay there; make room or choose another file with --json"
+            ) from error
+        self._size += len(data)
+
+    def close(self):
+        """Write the last line and give the file its name."""
+        if not self._file.closed:
+            self._write([{"type": "end", "frames": self.frames}])
+            self._finish()
+
+    def _finish(self):
+        """Cut off a line that was not written whole, and rename."""
+        if self._file.closed:
+            return
+        with contextlib.suppress(OSError):
+            self._file.truncate(self._size)
+        with contextlib.suppress(OSError):
+            self._file.close()
+        try:
+            os.replace(self._temporary, self.path)
+        except OSError as error:
+            raise MediaError(
+                f"{self.path} cannot be given its name ({error.strerror}); it stays as {self._temporary}"
+            ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class Tracks(NamedTuple):
+    """People of a video; row i of each array is one person of one frame.
+
+    ``frame`` (N,) int64 and ``time`` (N,) seconds; ``track_id`` (N,) int64, -1 where people were not followed;
+    ``boxes`` (N, 4) x0, y0, x1, y1; ``scores`` (N,); ``keypoints`` (N, K, 3) x, y, expected OKS; ``sigmas`` (N, K, 2),
+    NaN where there are none; all in the file's coordinates, pixel indices as in COCO. ``header``: the first line (may
+    be empty). ``frames``: number of frames, also those without people; None where the file was cut off.
+    """
+
+    frame: np.ndarray
+    time: np.ndarray
+    track_id: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    keypoints: np.ndarray
+    sigmas: np.ndarray
+    header: dict
+    frames: int | None
+
+    def track(self, track_id):
+        """The rows of one track, by frame, as :class:`Tracks`."""
+        rows = np.flatnonzero(self.track_id == track_id)
+        rows = rows[np.argsort(self.frame[rows], kind="stable")]
+        return Tracks(*(array[rows] for array in self[:7]), self.header, self.frames)
+
+    @property
+    def ids(self):
+        """The ids of all tracks, in order: list of int."""
+        return [int(i) for i in np.unique(self.track_id) if i >= 0]
+
+
+def read_tracks(path):
+    """Read what :class:`TrackWriter` wrote, as :class:`Tracks`.
+
+    A last line that was cut in half, by a process that was killed, is left out with a warning.
+
+    Raises:
+        DataError: the file is missing, or a line is bad: names file and line.
+    """
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); give what --json wrote of a video") from error
+    people, header, frames, joints = [], {}, None, None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):  # no line end behind it
+                logger.warning("%s: line %d was cut off and is left out", path, number)
+                continue
+            raise DataError(f"{path}, line {number} is no JSON ({error}); write the file anew") from error
+        if isinstance(item, dict) and item.get("type") == "header":
+            header = item
+        elif isinstance(item, dict) and item.get("type") == "end":
+            frames = item.get("frames")
+        else:
+            joints = _check(item, joints, f"{path}, line {number}")
+            people.append(item)
+    return _arrays(people, header, frames, joints)
+
+
+def _check(item, joints, where):
+    """The number of joints of a person's line, which must be that of the lines before."""
+    numbers = {"frame": 0, "time": 0, "score": 0, "bbox": 4, "keypoints": None}
+    for key, length in numbers.items():
+        value = item.get(key) if isinstance(item, dict) else None
+        values = value if isinstance(value, list) else [value]
+        if value is None or (key == "keypoints") > isinstance(value, list) or not all(map(_is_number, values)):
+            raise DataError(f"{where} has no usable {key!r}; give what --json wrote of a video")
+        if length is not None and length != (len(value) if isinstance(value, list) else 0):
+            raise DataError(f"{where} has a {key!r} of the wrong length; give what --json wrote of a video")
+    if not isinstance(item.get("track_id", -1), int):
+        raise DataError(f"{where} has a 'track_id' that is no whole number; give what --json wrote of a video")
+    found, sigmas = len(item["keypoints"]) // 3, item.get("keypoint_sigmas")
+    if 3 * found != len(item["keypoints"]) or (joints is not None and found != joints):
+        raise DataError(f"{where} has {len(item['keypoints'])} numbers as keypoints, unlike the lines before")
+    if sigmas is not None and len(sigmas) != 2 * found:
+        raise DataError(f"{where} has {len(sigmas)} numbers as 'keypoint_sigmas' for {found} joints")
+    return found
+
+
+def _is_number(value):
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _arrays(people, header, frames, joints):
+    joints = len(header.get("keypoints", ())) if joints is None else joints
+    nothing = [None] * (2 * joints)
+    sigmas = [p.get("keypoint_sigmas") or nothing for p in people]
+    return Tracks(
+        frame=np.array([p["frame"] for p in people], dtype=np.int64),
+        time=np.array([p["time"] for p in people], dtype=float),
+        track_id=np.array([p.get("track_id", -1) for p in people], dtype=np.int64),
+        boxes=boxes_array(people),
+        scores=np.array([p["score"] for p in people], dtype=float),
+        keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(-1, joints, 3),
+        sigmas=np.array(sigmas, dtype=float).reshape(-1, joints, 2),
+        header=header,
+        frames=frames,
+    )

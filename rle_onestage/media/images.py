@@ -1,0 +1,123 @@
+"""Pictures: what inputs name, where outputs go, and writing them whole or not at all."""
+
+import contextlib
+import glob
+import os
+import re
+
+import cv2
+
+from ..errors import MediaError
+
+IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def find_images(inputs):
+    """The image files that files, folders and globs name, in order and without repetition.
+
+    A folder means the images directly in it, by name; a file is taken whatever its name ends with.
+
+    Raises:
+        MediaError: something does not exist, a glob matches nothing, or a folder has no images.
+    """
+    found = []
+    for given in inputs:
+        path = os.path.expanduser(given)
+        if os.path.isdir(path):
+            names = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_TYPES))
+            if not names:
+                raise MediaError(f"folder {given} has no images ({', '.join(IMAGE_TYPES)}); name another with --input")
+            found.extend(os.path.join(path, name) for name in names)
+        elif os.path.isfile(path):
+            found.append(path)
+        elif glob.has_magic(path):
+            matches = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+            if not matches:
+                raise MediaError(f"no file matches {given}; check the pattern of --input")
+            found.extend(matches)
+        else:
+            raise MediaError(f"input {given} does not exist; check --input")
+    return list(dict.fromkeys(found))
+
+
+def output_paths(inputs, output):
+    """Where the picture of each input goes.
+
+    With one input and an output that is named like an image, that file; else the output is a folder. Inputs of the same
+    name get a number.
+
+    Args:
+        inputs: image files.
+        output: what the user gave.
+
+    Returns:
+        list of paths, as long as the inputs.
+
+    Raises:
+        MediaError: an output would overwrite an input, or several inputs were given and the output is a file.
+    """
+    is_file = output.lower().endswith(IMAGE_TYPES) and not os.path.isdir(output)
+    if is_file and len(inputs) > 1:
+        raise MediaError(f"output {output} is one file but there are {len(inputs)} inputs; give a folder with --output")
+    if not is_file and os.path.isfile(output):
+        raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
+    paths, taken = [], set()
+    for source in inputs:
+        path = output if is_file else os.path.join(output, os.path.basename(source))
+        root, ending = os.path.splitext(path)
+        ending = ending if ending.lower() in IMAGE_TYPES else ".jpg"
+        path, number = root + ending, 2
+        while path in taken:
+            path, number = f"{root}_{number}{ending}", number + 1
+        taken.add(path)
+        paths.append(path)
+    sources = {os.path.realpath(source) for source in inputs}
+    for path in paths:
+        if os.path.realpath(path) in sources:
+            raise MediaError(f"{path} is an input and would be overwritten; give another folder with --output")
+    return paths
+
+
+def make_folder(path):
+    """Make a folder and check that it can be written.
+
+    Raises:
+        MediaError: it cannot.
+    """
+    try:
+        os.makedirs(path or ".", exist_ok=True)
+    except OSError as error:
+        raise MediaError(
+            f"output folder {path} cannot be made ({error.strerror}); give another with --output"
+        ) from error
+    if not os.access(path or ".", os.W_OK):
+        raise MediaError(f"output folder {path} cannot be written; give another with --output")
+
+
+def write_image(path, image):
+    """Write a BGR image, whole or not at all.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    ending = os.path.splitext(path)[1]
+    temporary = f"{path}.tmp{os.getpid()}"
+    try:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending.lower() in (".jpg", ".jpeg") else []
+        encoded, data = cv2.imencode(ending, image, quality)
+        if not encoded:
+            raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png")
+        with open(temporary, "wb") as file:
+            file.write(data.tobytes())
+        os.replace(temporary, path)
+    except cv2.error as error:
+        raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png") from error
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise MediaError(f"{path} cannot be written ({error.strerror}); give another place with --output") from error
+
+
+def natural_key(name):
+    """A key that sorts names with their numbers by value: frame2 before frame10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,123 @@
+"""The sound of a source, carried over into what is written."""
+
+import av
+
+from .sources import quiet
+
+
+class Sound:
+    """Sound of a file, put beside the pictures of another as these come.
+
+    Copied as it is where the container takes its codec, else encoded anew. It ends where the pictures end.
+
+    Args:
+        path: file with sound.
+        start: seconds on the file's clock that become 0.
+        output: the container that is written, before its header.
+        known: its :class:`~.formats.Format`.
+        copy: try to copy.
+
+    Raises:
+        av.FFmpegError, ValueError: there is no way to carry it over.
+    """
+
+    def __init__(self, path, start, output, known, copy):
+        quiet()
+        self._input, self._output, self._start = av.open(path), output, start
+        try:
+            self._stream = self._input.streams.audio[0]
+            self.copied = copy and _can_copy(self._stream, known)
+            if self.copied:
+                self._target = output.add_stream_from_template(self._stream)
+            else:
+                self._target = self._encoder(known.sound)
+        except BaseException:
+            self._input.close()
+            raise
+        self._items = self._copied() if self.copied else self._encoded()
+        self._held, self._last = None, None
+
+    def _encoder(self, name):
+        context = self._stream.codec_context
+        layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+        rate = 48000 if name == "libopus" or not 8000 <= context.sample_rate <= 48000 else context.sample_rate
+        target = self._output.add_stream(name, rate=rate, layout=layout)
+        sample_format = target.codec_context.codec.audio_formats[0].name
+        target.codec_context.format = sample_format
+        target.codec_context.open()
+        self._resampler = av.AudioResampler(sample_format, layout, rate, target.codec_context.frame_size or 1024)
+        return target
+
+    def _packets(self):
+        """Packets of the source that are whole: damage leaves a gap, or ends the sound."""
+        try:
+            for packet in self._input.demux(self._stream):
+                if not packet.is_corrupt:
+                    yield packet
+        except (av.FFmpegError, OSError):
+            return
+
+    def _copied(self):
+        """(seconds, packet) ready to be written."""
+        base = self._stream.time_base
+        shift = round(self._start / base)
+        for packet in self._packets():
+            if packet.pts is None or packet.dts is None or packet.size == 0:
+                continue
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            if packet.dts < 0 or (self._last is not None and packet.dts <= self._last):
+                continue
+            self._last = packet.dts
+            packet.stream = self._target
+            yield float(packet.pts * base), packet
+
+    def _encoded(self):
+        """(seconds, decoded frame) ready to be encoded."""
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                if frame.pts is None:
+                    continue
+                frame.pts -= round(self._start / frame.time_base)
+                if frame.pts >= 0 and (self._last is None or frame.pts > self._last):
+                    self._last = frame.pts
+                    yield float(frame.pts * frame.time_base), frame
+
+    def until(self, seconds):
+        """Write the sound before a moment of the video."""
+        while True:
+            if self._held is None:
+                self._held = next(self._items, None)
+            if self._held is None or self._held[0] >= seconds:
+                return
+            item, self._held = self._held[1], None
+            if self.copied:
+                self._output.mux(item)
+            else:
+                self._encode(self._resampler.resample(item))
+
+    def _encode(self, frames):
+        for frame in frames:
+            self._output.mux(self._target.encode(frame))
+
+    def finish(self):
+        """Write what the encoder still holds."""
+        if not self.copied:
+            self._encode(self._resampler.resample(None))
+            self._output.mux(self._target.encode(None))
+
+    def close(self):
+        """Close the source."""
+        self._items.close()
+        self._input.close()
+
+
+def _can_copy(stream, known):
+    name = stream.codec_context.name
+    # In MPEG transport streams each packet of AAC carries its description, which others want in one place.
+    if name == "aac" and not stream.codec_context.extradata:
+        return False
+    return not known.copied or name in known.copied

@@ -1,0 +1,183 @@
+"""Where frames come from: a container that FFmpeg reads, and a folder of pictures.
+
+Each source has ``name``, ``fps``, ``frames`` (declared number, 0 if unknown), ``start`` (seconds of the first frame on
+the source's own clock), ``skipped`` (frames that could not be decoded), ``read()``, ``shortfall()`` and ``close()``.
+"""
+
+import logging
+import math
+import os
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..data.images import UnreadableImage, read_image
+from ..errors import MediaError
+from .images import IMAGE_TYPES, natural_key
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FPS = 25.0
+# Seconds to wait for an address to answer, and for its next data.
+_PATIENCE = (15.0, 30.0)
+# A jump of the clock that is longer than this is a cut between recordings, in formats that allow such cuts.
+_LONGEST_GAP = 10.0
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+def quiet():
+    """Keep FFmpeg from writing to stderr: what matters is said in a sentence of ours."""
+    av.logging.set_level(None)
+
+
+class ContainerSource:
+    """Pictures of a video file or of an address, as FFmpeg decodes them.
+
+    Damaged frames are left out and counted. Times are the container's own, from 0 at the first frame on; where its
+    clock runs backwards (recordings that were joined), it goes on after the frame before.
+
+    Args:
+        address: path or address.
+        live: it is an address: wait for a limited time.
+
+    Raises:
+        MediaError: it cannot be opened or has no pictures.
+    """
+
+    def __init__(self, address, live=False):
+        quiet()
+        self.name, self.skipped, self.start, self.reason = address, 0, 0.0, ""
+        try:
+            self._container = av.open(address, timeout=_PATIENCE if live else None)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            remedy = "check the address and the network" if live else "check that it is a video and is complete"
+            raise MediaError(f"{address} cannot be opened ({_reason(error)}); {remedy}") from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise MediaError(f"{address} cannot be opened as a video, it has no pictures; check --video-input")
+        self._stream = stream = self._container.streams.video[0]
+        # Threads by frame would be quicker, but delay frames, and PyAV loses whole ones beside a damaged one.
+        stream.thread_type = "SLICE"
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self.fps = rate if math.isfinite(rate) and 0 < rate <= 1000 else DEFAULT_FPS
+        self.frames, self.duration = stream.frames, self._declared_seconds()
+        self.has_sound = bool(self._container.streams.audio)
+        self._joins = "mpegts" in self._container.format.name
+        self._reformatter = VideoReformatter()
+        self._packets, self._last, self._offset = 0, None, None
+        self._decoded = self._decode()
+
+    def _declared_seconds(self):
+        """Seconds that the file says it lasts, 0 if unknown: the shorter of what the stream and the whole say."""
+        stream, container = self._stream, self._container
+        known = [float(stream.duration * stream.time_base)] if stream.duration else []
+        known += [container.duration / av.time_base] if container.duration else []
+        return min(known, default=0.0)
+
+    def read(self):
+        """The next (image (H, W, 3) BGR uint8, seconds), or None at the end."""
+        return next(self._decoded, None)
+
+    def _decode(self):
+        try:
+            for packet in self._container.demux(self._stream):
+                self._packets += packet.size > 0 and not packet.is_corrupt
+                yield from self._frames(packet)
+        except (av.FFmpegError, OSError) as error:
+            self.reason = _reason(error)
+            yield from self._frames(None)  # what the decoder still holds
+
+    def _frames(self, packet):
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError as error:
+            if not isinstance(error, EOFError):
+                self.skipped += 1
+            return
+        for frame in frames:
+            if frame.is_corrupt:
+                self.skipped += 1
+            else:
+                yield self._upright(frame), self._time(frame)
+
+    def _upright(self, frame):
+        image = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
+        turn = frame.rotation % 360
+        return np.ascontiguousarray(cv2.rotate(image, _TURNS[turn]) if turn in _TURNS else image)
+
+    def _time(self, frame):
+        """Seconds since the first frame."""
+        time = frame.time
+        if self._offset is None:
+            self.start = self._offset = time or 0.0
+        expected = 0.0 if self._last is None else self._last + 1 / self.fps
+        if time is None:
+            self._last = expected
+            return expected
+        seconds = time - self._offset
+        if self._last is not None and (seconds <= self._last or (self._joins and seconds > self._last + _LONGEST_GAP)):
+            self._offset, seconds = time - expected, expected
+        self._last = seconds
+        return seconds
+
+    def shortfall(self):
+        """A clause about what is missing at the end, or an empty string; to be asked when all was read."""
+        step = 1 / self.fps
+        seconds = 0.0 if self._last is None else self._last + step
+        missing = self.frames - self._packets if self.frames else None
+        late = bool(self.duration) and seconds < self.duration - max(1.5 * step, 0.0 if self.frames else 1.0)
+        if late and (missing is None or missing > 0):
+            return f"it ends early: {seconds:.1f} of {self.duration:.1f} s could be read"
+        if not self.duration and missing and missing > 0:
+            return f"it ends early: {self._packets} of {self.frames} frames could be read"
+        return f"reading stopped ({self.reason})" if self.reason else ""
+
+    def close(self):
+        """Close the container."""
+        self._decoded.close()
+        self._container.close()
+
+
+def _reason(error):
+    return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__
+
+
+class FolderSource:
+    """The pictures of a folder as frames, in the order of their names with numbers by value.
+
+    Args:
+        folder: path.
+        fps: frames per second.
+
+    Raises:
+        MediaError: there is none.
+    """
+
+    def __init__(self, folder, fps):
+        names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_TYPES)]
+        if not names:
+            raise MediaError(f"folder {folder} has no images ({', '.join(IMAGE_TYPES)}); name another")
+        self.name, self.fps, self.frames = folder, fps, len(names)
+        self.skipped, self.start, self.has_sound = 0, 0.0, False
+        self._paths = iter([os.path.join(folder, name) for name in sorted(names, key=natural_key)])
+        self._place = -1
+
+    def read(self):
+        """The next (image (H, W, 3) BGR uint8, seconds), or None at the end."""
+        for path in self._paths:
+            self._place += 1
+            try:
+                return read_image(path), self._place / self.fps
+            except UnreadableImage as error:
+                logger.warning("left out %s: %s", path, error.reason)
+                self.skipped += 1
+        return None
+
+    def shortfall(self):
+        """A folder never ends early."""
+        return ""
+
+    def close(self):
+        """Nothing is open."""

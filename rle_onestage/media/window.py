@@ -1,0 +1,43 @@
+"""The window in which pictures are shown, where the machine has a display."""
+
+import os
+import sys
+
+import cv2
+
+from ..errors import MediaError
+
+WINDOW = "rle-onestage"
+_ESCAPE = 27
+
+
+def has_display():
+    """Whether a window can be shown."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def check_window():
+    """Raises MediaError when no window can be shown."""
+    if not has_display():
+        raise MediaError("there is no display to show pictures on; give a folder or file with --output (or --json)")
+    try:
+        cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
+    except cv2.error as error:
+        raise MediaError(
+            "this OpenCV cannot open windows (opencv-python-headless); give a folder or file with --output"
+        ) from error
+
+
+def show(image, wait_ms):
+    """Show an image in the window.
+
+    Args:
+        image: BGR uint8.
+        wait_ms: how long to wait for a key; 0 waits for one.
+
+    Returns:
+        False when the user pressed Escape or q, or closed the window.
+    """
+    cv2.imshow(WINDOW, image)
+    key = cv2.waitKey(wait_ms) & 0xFF
+    return key not in (_ESCAPE, ord("q")) and cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) >= 1
