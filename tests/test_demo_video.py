@@ -375,3 +375,19 @@ def test_tool(tmp_path, monkeypatch):
     for wrong in ("0", "x"):
         with pytest.raises(SystemExit):
             tool["main"]([*given, "--batch", wrong])
+
+
+def test_track_and_smooth_by_the_command_line(tmp_path, monkeypatch):
+    """Identities in the results, with and without frames to wait for."""
+    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
+    scope = tool["main"].__wrapped__.__globals__
+    monkeypatch.setitem(scope, "Predictor", lambda cfg, precision: one_person)
+    source = video(tmp_path / "in.mp4")
+    for name, flags in (("a", ["--track"]), ("b", ["--smooth"]), ("c", ["--smooth", "--lag", "0", "--legend"])):
+        output, results = tmp_path / f"{name}.mp4", tmp_path / f"{name}.jsonl"
+        arguments = ["--video-input", source, "--output", str(output), "--json", str(results), *flags]
+        assert tool["main"](arguments) == 0
+        tracks = read_tracks(results)
+        assert set(tracks.track_id.tolist()) == {1} and tracks.frame.tolist() == list(range(len(read(output))))
+    with pytest.raises(SystemExit):
+        tool["main"](["--video-input", source, "--output", str(tmp_path), "--smooth", "--lag", "-1"])

@@ -2,8 +2,8 @@
 """People in pictures, videos or the camera, with the flags of Detectron2's demo.
 
 python tools/demo.py --input a.jpg folder 'more/*.png' --output out
-python tools/demo.py --config-file C --video-input clip.mp4 --output clip_people.mp4 --json clip.json --opts ...
-python tools/demo.py --config-file C --video-input rtsp://camera/stream --batch 4 --json people.jsonl --opts ...
+python tools/demo.py --video-input clip.mp4 --output clip_people.mp4 --track --smooth --json clip.jsonl
+python tools/demo.py --config-file C --video-input rtsp://camera/stream --track --json people.jsonl --opts ...
 python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
 """
 
@@ -15,9 +15,13 @@ from detectron2.utils.logger import setup_logger
 
 from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.media import is_address
 from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
+from rle_onestage.tracking import PoseTracker
 
+# A third of a second: what a filter gains from later frames is in them.
+FILE_LAG = 8
 DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
 
 
@@ -51,6 +55,15 @@ def parse(arguments):
         "--json", metavar="FILE",
         help="write what was found as COCO results, with each joint's sigmas; of a video, one JSON line a person",
     )
+    parser.add_argument("--track", action="store_true", help="follow people through a video: identities and trails")
+    parser.add_argument(
+        "--smooth", action="store_true", help="as --track, and joints do not jitter, people are carried while hidden"
+    )
+    parser.add_argument(
+        "--lag", type=int, metavar="N",
+        help="frames that --smooth may wait for (default: 8 for files and folders of frames, 0 for live video)",
+    )
+    parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
     parser.add_argument(
         "--confidence-threshold", type=float, default=0.3, metavar="S", help="lowest score (default 0.3)"
     )
@@ -80,7 +93,19 @@ def options_from(args, cfg):
         draw_boxes=args.draw_boxes,
         batch=args.batch,
         fps=args.fps,
+        legend=args.legend,
     )
+
+
+def follower_from(args, skeleton):
+    """What follows people, None without ``--track`` and ``--smooth``."""
+    if not (args.track or args.smooth):
+        return None
+    live = args.video_input is None or is_address(args.video_input)
+    lag = args.lag if args.lag is not None else 0 if live or not args.smooth else FILE_LAG
+    if lag < 0:
+        raise ConfigError(f"--lag {lag} is negative; give 0 or a number of frames")
+    return PoseTracker(skeleton, smooth=args.smooth, lag=lag)
 
 
 @exits_with_sentence
@@ -93,7 +118,8 @@ def main(arguments=None):
     options = options_from(args, cfg)
     if args.input:
         return run_images(predictor, args.input, options)
-    return run_video(predictor, args.video_input if args.video_input else args.webcam, options)
+    source = args.video_input if args.video_input else args.webcam
+    return run_video(predictor, source, options, follower_from(args, options.skeleton))
 
 
 if __name__ == "__main__":

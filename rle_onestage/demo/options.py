@@ -15,9 +15,10 @@ class DemoOptions(NamedTuple):
     """What the user asked for.
 
     ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
-    score that is drawn, counted and written. ``batch``: frames of a video that the model gets at once. ``fps``: frames
-    per second of a folder of frames, None for 25. ``draw``: what draws a frame of a video, a callable
-    (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for :func:`draw` with the frame rate.
+    score that is drawn, counted and written. ``batch``: frames of a video that the model gets at once. ``fps``:
+    frames per second of a folder of frames, None for 25. ``legend``: explain colours and marks in a video. ``draw``:
+    what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
+    :class:`~..visualization.VideoDrawer`.
     """
 
     skeleton: Skeleton
@@ -28,10 +29,11 @@ class DemoOptions(NamedTuple):
     draw_boxes: bool = False
     batch: int = 1
     fps: float | None = None
+    legend: bool = False
     draw: Callable | None = None
 
 
-def draw(image, people, options, person_colours=True):
+def draw(image, people, options):
     """The people of an image drawn as the options say."""
     return draw_people(
         image,
@@ -40,7 +42,6 @@ def draw(image, people, options, person_colours=True):
         threshold=options.threshold,
         draw_sigma=options.draw_sigma,
         draw_boxes=options.draw_boxes,
-        person_colours=person_colours,
     )
 
 

@@ -7,10 +7,10 @@ import os
 from .. import media
 from ..engine.signals import StopRequest
 from ..evaluation.tracks import TrackWriter
-from ..visualization import draw_tag
+from ..visualization import VideoDrawer, draw_tag
 from . import pipeline
 from .load import Load
-from .options import check_outputs, draw, video_path
+from .options import check_outputs, video_path
 from .progress import progress
 from .threads import Ahead
 
@@ -88,7 +88,9 @@ def _run(predictor, video, options, follower, load, stop, writer, results):
         seen = ahead(pipeline.predict(frames, predictor, options, load, stop, follower is not None), "model")
         if follower is not None:
             seen = ahead(pipeline.follow(seen, follower, load), "tracking")
-        drawing = (options.draw or _drawing(options, load)) if window or writer is not None else None
+        drawing = None
+        if window or writer is not None:
+            drawing = options.draw or _drawing(options, load, follower is not None, window)
         if window:  # shown by the caller's thread, because windows belong to the main one
             drawn = pipeline.paint(seen.taken(idle), drawing, load)
         else:
@@ -121,17 +123,23 @@ def _end(threads, video):
             logger.warning("a thread of the pipeline did not end within %d s", _PATIENCE)
 
 
-def _drawing(options, load):
-    """What draws a frame when the user gave nothing: the people, and the frames per second in the corner."""
+def _drawing(options, load, followed, window):
+    """What draws a frame when the user gave nothing; a window also shows the frames per second."""
+    drawer = VideoDrawer(
+        options.skeleton,
+        legend=options.legend,
+        threshold=0.0 if followed else options.threshold,
+        draw_sigma=options.draw_sigma,
+        draw_boxes=options.draw_boxes,
+    )
 
     def with_rate(image, people, time):
-        drawn = draw(image, people, options, person_colours=False)
-        rate = load.tick()
+        drawn, rate = drawer(image, people, time), load.tick()
         if rate:
             draw_tag(drawn, f"{rate:.1f} frames/s", (6, 6), max(11, min(image.shape[:2]) // 40))
         return drawn
 
-    return with_rate
+    return with_rate if window else drawer
 
 
 def _report(*parts):
