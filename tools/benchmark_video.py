@@ -10,6 +10,7 @@ python tools/benchmark_video.py peers --clips output/clips/tune --detections out
 python tools/benchmark_video.py tune --clips output/clips/tune --detections output/video/tune --what tracking
 python tools/benchmark_video.py fit --clips output/clips/tune --detections output/video/tune
 python tools/benchmark_video.py speed --people 50
+python tools/benchmark_video.py demo --video clip.mp4 --output output/video/demo.mp4 --size 640
 """
 
 import argparse
@@ -28,10 +29,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     jobs = parser.add_subparsers(dest="command", required=True)
     detect = jobs.add_parser("detect", help="run the model over the clips")
-    detect.add_argument("--config-file", default=DEMO_CONFIG, metavar="FILE")
     detect.add_argument("--output", required=True, metavar="DIR")
-    detect.add_argument("--size", type=int, metavar="PX", help="longest side that the model sees")
-    detect.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
     report = jobs.add_parser("report", help="tables, as Markdown and JSON")
     report.add_argument("--output", required=True, metavar="DIR")
     report.add_argument("--peer", nargs=2, action="append", default=[], metavar=("NAME", "DIR"))
@@ -52,6 +50,15 @@ def parse(arguments):
     speed = jobs.add_parser("speed", help="time of a frame")
     speed.add_argument("--people", type=int, default=50)
     speed.add_argument("--frames", type=int, default=200)
+    demo = jobs.add_parser("demo", help="frames per second of the whole demo and of the model alone")
+    demo.add_argument("--video", required=True, metavar="FILE")
+    demo.add_argument("--output", required=True, metavar="FILE", help="video that the demo writes")
+    demo.add_argument("--rounds", type=int, default=3)
+    demo.add_argument("--lag", type=int, default=8)
+    for job in (detect, demo):
+        job.add_argument("--config-file", default=DEMO_CONFIG, metavar="FILE")
+        job.add_argument("--size", type=int, metavar="PX", help="longest side that the model sees")
+        job.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
 
 
@@ -60,7 +67,8 @@ def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
     if args.command == "detect":
-        commands.detect_clips(args.config_file, args.opts, args.size, args.clips, args.output)
+        options = [*commands.size_options(args.size), *args.opts]
+        commands.detect_clips(args.config_file, options, args.clips, args.output)
     elif args.command == "report":
         commands.report_clips(
             args.clips,
@@ -77,6 +85,9 @@ def main(arguments=None):
         commands.tune_options(args.clips, args.detections, args.what, args.trials, args.seed, args.equal, COCO)
     elif args.command == "fit":
         commands.fit_joints(args.clips, args.detections, COCO)
+    elif args.command == "demo":
+        options = [*commands.size_options(args.size), *args.opts]
+        commands.time_demo(args.config_file, options, args.video, args.output, rounds=args.rounds, lag=args.lag)
     else:
         commands.time_frames(args.people, args.frames, COCO)
     return 0

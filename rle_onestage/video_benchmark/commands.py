@@ -8,10 +8,12 @@ import torch
 from detectron2.structures import Boxes, Instances
 from tabulate import tabulate
 
+from ..demo import DemoOptions, run_video
 from ..engine import load_config
 from ..evaluation import write_json
 from ..evaluation.identity import identity_figures
 from ..evaluation.smoothness import smoothness_figures
+from ..media import VideoReader
 from ..predictor import Predictor
 from ..tracking import PoseTracker
 from ..tracking.tracker import DEFAULTS
@@ -24,10 +26,14 @@ from .variants import Variant
 FILTERS = {"no filter": ("none", {}), "moving average of 3": ("moving_average", {"seconds": 0.12})}
 
 
-def detect_clips(config_file, options, size, clips, output):
+def size_options(size):
+    """Config keys and values for pictures with this longest side; none for None."""
+    return [] if size is None else ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
+
+
+def detect_clips(config_file, options, clips, output):
     """Run a config's model over clips. See :func:`~.detections.detect`."""
-    sizes = [] if size is None else ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
-    predictor = Predictor(load_config(config_file, [*sizes, *options]))
+    predictor = Predictor(load_config(config_file, options))
     for name, people in detect(predictor, clips, output):
         print(f"{name}: {people:.1f} detections a frame", flush=True)
 
@@ -115,6 +121,35 @@ def time_frames(number, frames, skeleton):
         lines.append([name, *(f"{value:.2f}" for value in (np.median(spent), np.percentile(spent, 95)))])
     print(f"{number} people")
     print(tabulate(lines, ["", "ms a frame, median", "95 %"], tablefmt="pipe", disable_numparse=True))
+
+
+def time_demo(config_file, options, video, output, *, rounds, lag):
+    """Print the frames per second of the model alone and of the whole demo, in turns, and their ratio.
+
+    The demo follows, smooths, draws, and writes a video and JSON lines; its log has the share of each stage.
+
+    Args:
+        config_file, options: of the model. video: file. output: of the demo. rounds: how many times. lag: frames.
+    """
+    predictor = Predictor(load_config(config_file, options))
+    with VideoReader(video) as frames:
+        images = [frame.image for frame in frames]
+    predictor(images[0])
+    demo = DemoOptions(predictor.skeleton, output, json=f"{os.path.splitext(output)[0]}.jsonl")
+    runs = {
+        "model alone": lambda: [predictor(image) for image in images],
+        "whole demo": lambda: run_video(predictor, video, demo, PoseTracker(predictor.skeleton, lag=lag)),
+    }
+    rates = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            rates[name].append(len(images) / (time.perf_counter() - start))
+    ratios = np.divide(rates["whole demo"], rates["model alone"])
+    lines = [[name, *(f"{rate:.1f}" for rate in values)] for name, values in rates.items()]
+    lines.append(["ratio", *(f"{ratio:.2f}" for ratio in ratios)])
+    print(tabulate(lines, ["frames/s", *range(1, rounds + 1)], tablefmt="pipe", disable_numparse=True))
 
 
 def _people(points, rng):
