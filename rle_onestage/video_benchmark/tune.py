@@ -4,7 +4,7 @@ import numpy as np
 
 from ..evaluation.identity import identity_figures
 from ..evaluation.smoothness import smoothness_figures
-from .variants import figures, with_options
+from .variants import figures, identities, with_options
 
 # Smallest and largest value of what is searched, on a logarithmic scale where the first is above 0.
 TRACKING = {
@@ -17,8 +17,7 @@ MOTION = {"noise": (0.05, 4.0), "relaxation": (0.1, 4.0), "outlier": (1.0, 10.0)
 
 def identity_score(variant, cases, skeleton):
     """IDF1 + HOTA over all clips."""
-    results = [figures(variant, clip, found, skeleton)[0] for clip, found in cases.values()]
-    found = identity_figures(results)
+    found = identity_figures([identities(variant, clip, found, skeleton) for clip, found in cases.values()])
     return found["IDF1"] + found["HOTA"]
 
 

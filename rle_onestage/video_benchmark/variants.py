@@ -49,8 +49,7 @@ def run(variant, clip, detections, skeleton):
     Returns:
         :class:`Run`.
     """
-    frames = [_equalised(detections.people(i), variant.equal) for i in range(clip.frames)]
-    smooth, plain = (_follow(variant._replace(smooth=s), frames, clip.rate, skeleton) for s in (variant.smooth, False))
+    smooth, plain = (_follow(variant._replace(smooth=s), clip, detections, skeleton) for s in (variant.smooth, False))
     found = [people[~people.carried] for people in smooth]
     sizes = np.sqrt(np.concatenate([people.pred_areas.numpy() for people in plain]))
     return Run(_tracked(smooth), _tracked(found), _tracked(plain), sizes)
@@ -63,12 +62,17 @@ def _equalised(people, share):
     return people
 
 
-def _follow(variant, frames, rate, skeleton):
+def _follow(variant, clip, detections, skeleton):
     tracker = PoseTracker(skeleton, smooth=variant.smooth, lag=variant.lag, options=variant.options)
     out = []
-    for number, people in enumerate(frames):
-        out += tracker.push(people, number / rate)
+    for number in range(clip.frames):
+        out += tracker.push(_equalised(detections.people(number), variant.equal), number / clip.rate)
     return out + tracker.finish()
+
+
+def identities(variant, clip, detections, skeleton):
+    """Results of a clip, of :func:`~..evaluation.identity.identity_results`; see :func:`run`."""
+    return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.sigmas)
 
 
 def _tracked(frames):
