@@ -136,3 +136,20 @@ def posterior(dt, measured, variances):
     prior_mean = np.concatenate(prior_mean)
     gain = prior @ h.T @ np.linalg.inv(h @ prior @ h.T + np.diag(variances))
     return prior_mean + gain @ (measured - h @ prior_mean), prior - gain @ h @ prior
+
+
+def test_a_person_who_jumps_is_where_it_is_seen_and_one_wrong_joint_moves_nobody():
+    shape = (2, 10, 2)
+    state = motion.State(*(np.full(shape, value) for value in (0.0, 0.0, 1.0, 0.5, 4.0)))
+    measured, variance = np.zeros(shape), np.full(shape, 3.0)
+    measured[0], measured[1, 0, 0] = 20.0, 6.0  # the first jumps; of the second, one coordinate is off by 3 sigma
+    wide = motion.widen(state, measured, variance, 2.0)
+    # (20^2 / 4 variances, as far as one point counts) / 2
+    for value, expected in zip((wide.pp, wide.pv, wide.vv), (50.0, 25.0, 200.0)):
+        assert value[0] == pytest.approx(expected)
+    for a, b in zip(wide, state):
+        assert (a[1] == b[1]).all()
+    after = motion.update(wide, measured, variance, outlier=3.0)
+    assert (after.position[0] > 0.9 * 20).all()
+    hidden = motion.widen(state, np.full(shape, np.nan), np.full(shape, np.inf), 2.0)
+    assert (hidden.pp == state.pp).all()

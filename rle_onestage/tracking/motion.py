@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+_FARTHEST = 10.0  # standard deviations of one point in the mean of its person
+
 
 class State(NamedTuple):
     """Mean and covariance of position and velocity of T tracks with J points, each coordinate by itself.
@@ -108,6 +110,26 @@ def predict(state, dt, size, accelerations, relaxation):
 def _position_noise(x):
     """``x - 3/2 + 2 exp(-x) - exp(-2 x) / 2``, the first term of its series where the others cancel."""
     return x**3 / 3 if x < 1e-3 else x - 1.5 + 2 * np.exp(-x) - 0.5 * np.exp(-2 * x)
+
+
+def widen(state, measured, variance, surprise):
+    """The predicted states with room for what was not foreseen.
+
+    People whose points are together farther off than expected have turned, jumped, or were somebody else: their
+    covariances are multiplied until they explain it (an adaptive filter by the normalised innovation squared;
+    Bar-Shalom et al., section 11.2).
+
+    Args:
+        state: predicted, of T tracks.
+        measured, variance: see :func:`update`.
+        surprise: a person's mean squared innovation, in variances, from which on its covariances are multiplied.
+    """
+    there = np.isfinite(variance)
+    innovation = np.where(there, measured - state.position, 0.0)
+    squared = np.minimum(np.square(innovation) / (state.pp + np.where(there, variance, 1.0)), _FARTHEST**2)
+    mean = squared.sum((1, 2)) / np.maximum(there.sum((1, 2)), 1)
+    factor = np.maximum(mean / surprise, 1.0)[:, None, None]
+    return state._replace(pp=factor * state.pp, pv=factor * state.pv, vv=factor * state.vv)
 
 
 def update(state, measured, variance, outlier):

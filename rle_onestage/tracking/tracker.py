@@ -27,7 +27,7 @@ class TrackerOptions:
     predicted one: the part that is new in each frame. ``lasting``: the part that stays from frame to frame, which no
     filter removes, as a multiple of the former. ``box_noise``: standard deviation of a box corner, person sizes.
     ``swing``: factor of all joints' accelerations. ``speed``: standard deviation of a new person's velocity, person
-    sizes a second. ``relaxation``, ``outlier``: see :mod:`.motion`.
+    sizes a second. ``relaxation``, ``outlier``, ``surprise``: see :mod:`.motion`.
     """
 
     high: float = 0.3
@@ -48,6 +48,7 @@ class TrackerOptions:
     speed: float = 1.0
     relaxation: float = 0.5
     outlier: float = 3.0
+    surprise: float = 1.0
 
 
 DEFAULTS = TrackerOptions()
@@ -195,10 +196,11 @@ class Tracker:
         return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
 
     def _update(self, rows, columns, detections):
-        tracks = self.tracks
-        state = motion.update(
-            tracks.state.rows(rows), detections.points[columns], detections.variance[columns], self.options.outlier
-        )
+        tracks, seen = self.tracks, (detections.points[columns], detections.variance[columns])
+        predicted = motion.widen(tracks.state.rows(rows), *seen, self.options.surprise)
+        if self.transition is not None:  # the smoother is to know
+            self.transition = self.transition._replace(predicted=self.transition.predicted.put(rows, predicted))
+        state = motion.update(predicted, *seen, self.options.outlier)
         source, unseen, hits = tracks.source.copy(), tracks.unseen.copy(), tracks.hits.copy()
         scores, area, measured = tracks.scores.copy(), tracks.area.copy(), tracks.measured.copy()
         source[rows], unseen[rows], scores[rows] = columns, 0.0, detections.scores[columns]

@@ -48,5 +48,6 @@ def _surprise(points, sigmas, times, sizes, acceleration, options):
         spread = np.sqrt(state.pp + variance[one])
         away = np.abs(points[one] - state.position) / spread
         total += (np.sqrt(2) * away + np.log(spread)).sum((0, 2))
+        state = motion.widen(state, points[one], variance[one], options.surprise)
         state = motion.update(state, points[one], variance[one], options.outlier)
     return total

@@ -12,7 +12,10 @@ TRACKING = {
     "overlap": (0.0, 1.0), "duplicate": (0.05, 0.9), "keep": (0.3, 6.0), "carry": (0.02, 1.0), "box_noise": (0.01, 0.3),
     "box_acceleration": (0.1, 5.0), "speed": (0.1, 4.0),
 }  # fmt: skip
-MOTION = {"noise": (0.05, 4.0), "relaxation": (0.1, 4.0), "outlier": (1.0, 10.0), "swing": (0.2, 4.0)}
+MOTION = {
+    "noise": (0.05, 4.0), "relaxation": (0.1, 4.0), "outlier": (1.0, 10.0), "surprise": (0.2, 10.0),
+    "swing": (0.2, 4.0),
+}  # fmt: skip
 
 
 def identity_score(variant, cases, skeleton):

@@ -29,11 +29,10 @@ class Variant(NamedTuple):
 class Run(NamedTuple):
     """What a variant made of a clip.
 
-    ``out``: all people shown. ``found``: those that were found in the frame, as the filter gives them; ``raw``: as they
-    were found, row by row; ``sizes`` (N,) of the latter, pixels.
+    ``found``: people who were found in the frame (not those who are carried: hidden people have no labels), as the
+    filter gives them; ``raw``: as they were found, row by row; ``sizes`` (N,) of the latter, pixels.
     """
 
-    out: Tracked
     found: Tracked
     raw: Tracked
     sizes: np.ndarray
@@ -50,9 +49,8 @@ def run(variant, clip, detections, skeleton):
         :class:`Run`.
     """
     smooth, plain = (_follow(variant._replace(smooth=s), clip, detections, skeleton) for s in (variant.smooth, False))
-    found = [people[~people.carried] for people in smooth]
     sizes = np.sqrt(np.concatenate([people.pred_areas.numpy() for people in plain]))
-    return Run(_tracked(smooth), _tracked(found), _tracked(plain), sizes)
+    return Run(_tracked(smooth), _tracked(plain), sizes)
 
 
 def _equalised(people, share):
@@ -67,7 +65,7 @@ def _follow(variant, clip, detections, skeleton):
     out = []
     for number in range(clip.frames):
         out += tracker.push(_equalised(detections.people(number), variant.equal), number / clip.rate)
-    return out + tracker.finish()
+    return [people[~people.carried] for people in out + tracker.finish()]
 
 
 def identities(variant, clip, detections, skeleton):
@@ -89,7 +87,7 @@ def figures(variant, clip, detections, skeleton):
     done = run(variant, clip, detections, skeleton)
     pairs = match(clip, done.raw, skeleton.sigmas)
     smooth = smoothness(clip, pairs, done.found.keypoints, done.found.sigmas)
-    return identity_results(clip, done.out, skeleton.sigmas), smooth
+    return identity_results(clip, done.found, skeleton.sigmas), smooth
 
 
 def filtered(done, rate, name, **parameters):
