@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
-r"""Make the README's animation: people followed through a synthetic video, as an animated WebP.
+r"""Make the animation of the README and the page of docs/video.md: people followed through synthetic videos.
 
 python datasets/make_synthetic.py --preset clips --videos 1 --frames 120 --people 4 4 --size 640 448 \
     --seed 11 --output output/film
 python docs/make_animation.py --video output/film/videos/000001.mp4 --output docs/demo.webp
+python docs/make_animation.py --video output/clips/test/videos/00000[1-6].mp4 --output docs/video.jpg
 """
 
 import argparse
 import os
 
+import cv2
 from PIL import Image
 
 from rle_onestage import PosePredictor, PoseTracker, load_config
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.media import VideoReader
+from rle_onestage.media import VideoReader, write_image
 from rle_onestage.video_benchmark.commands import size_options
-from rle_onestage.visualization import VideoDrawer
+from rle_onestage.visualization import VideoDrawer, contact_sheet
 
 
 def parse(arguments):
@@ -23,41 +25,63 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", default="configs/demo.yaml", metavar="FILE")
     parser.add_argument("--size", type=int, default=640, metavar="PX", help="longest side that the model sees")
-    parser.add_argument("--video", required=True, metavar="FILE")
-    parser.add_argument("--output", required=True, metavar="FILE", help="ends with .webp")
+    parser.add_argument("--video", nargs="+", required=True, metavar="FILE")
+    parser.add_argument("--output", required=True, metavar="FILE", help=".webp: the first video; else a page of all")
     parser.add_argument("--step", type=int, default=2, metavar="N", help="take every Nth frame (default 2)")
+    parser.add_argument("--at", type=int, nargs="+", default=[50, 90], metavar="N", help="frames for the page")
     parser.add_argument("--lag", type=int, default=8, metavar="N", help="frames that the smoother waits (default 8)")
     return parser.parse_args(arguments)
 
 
-def drawn_frames(args):
-    """Yield every frame of the video with its people, BGR, and then nothing more."""
-    predictor = PosePredictor(load_config(args.config_file, size_options(args.size)))
-    tracker = PoseTracker(predictor.skeleton, lag=args.lag)
-    drawer, waiting = VideoDrawer(predictor.skeleton, draw_sigma=True), []
-    with VideoReader(args.video) as video:
+def drawn_frames(predictor, path, lag, factor=1):
+    """Yield every frame of a video with its people, BGR, ``factor`` times as large."""
+    tracker, waiting = PoseTracker(predictor.skeleton, lag=lag), []
+    drawer = VideoDrawer(predictor.skeleton, draw_sigma=True)
+    with VideoReader(path) as video:
         for frame in video:
             waiting.append(frame)
             for people in tracker.push(predictor(frame.image), frame.time):
-                ready = waiting.pop(0)
-                yield drawer(ready.image, people, ready.time)
-    for frame, people in zip(waiting, tracker.finish()):
-        yield drawer(frame.image, people, frame.time)
+                yield drawn(drawer, waiting.pop(0), people, factor)
+    for people in tracker.finish():
+        yield drawn(drawer, waiting.pop(0), people, factor)
+
+
+def drawn(drawer, frame, people, factor):
+    """One frame with its people, ``factor`` times as large."""
+    people.pred_keypoints[..., :2] *= factor
+    people.pred_keypoint_sigmas *= factor
+    people.pred_boxes.scale(factor, factor)
+    image = cv2.resize(frame.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return drawer(image, people, frame.time)
+
+
+def write_animation(pages, path, milliseconds):
+    """Write BGR pictures as a WebP that repeats."""
+    pages = [Image.fromarray(page[:, :, ::-1]) for page in pages]
+    unfinished = f"{path}.part"
+    pages[0].save(
+        unfinished, "WEBP", save_all=True, append_images=pages[1:], duration=milliseconds, loop=0, quality=70, method=4
+    )
+    os.replace(unfinished, path)
+    print(f"{len(pages)} frames, {os.path.getsize(path) / 1e6:.2f} MB: {path}")
 
 
 @exits_with_sentence
 def main(arguments=None):
     """Predict, follow, draw, write."""
     args = parse(arguments)
-    with VideoReader(args.video) as video:
-        milliseconds = round(1000 * args.step / video.fps)
-    pages = [Image.fromarray(drawn[:, :, ::-1]) for drawn in drawn_frames(args)][:: args.step]
-    unfinished = f"{args.output}.part"
-    pages[0].save(
-        unfinished, "WEBP", save_all=True, append_images=pages[1:], duration=milliseconds, loop=0, quality=70, method=4
-    )
-    os.replace(unfinished, args.output)
-    print(f"{len(pages)} frames, {os.path.getsize(args.output) / 1e6:.2f} MB: {args.output}")
+    predictor = PosePredictor(load_config(args.config_file, size_options(args.size)))
+    if args.output.endswith(".webp"):
+        with VideoReader(args.video[0]) as video:
+            milliseconds = round(1000 * args.step / video.fps)
+        pages = list(drawn_frames(predictor, args.video[0], args.lag))[:: args.step]
+        write_animation(pages, args.output, milliseconds)
+        return
+    tiles = []
+    for path in args.video:
+        pages = enumerate(drawn_frames(predictor, path, args.lag, factor=2))
+        tiles += [page for number, page in pages if number in args.at]
+    write_image(args.output, contact_sheet(tiles, 3, tile=(640, 480)))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,12 @@ def test_assignment_takes_the_best_sum_of_allowed_pairs():
     assert [len(v) for v in assign(similarity[:0], similarity[:0] > 0)] == [0, 0]
 
 
+def test_a_good_pair_is_not_given_up_for_two_poor_ones():
+    similarity = np.array([[0.9, 0.2], [0.16, 0.0]])
+    rows, columns = assign(similarity, similarity >= 0.15)
+    assert rows.tolist() == [0] and columns.tolist() == [0]
+
+
 @pytest.mark.parametrize("lag", [0, 5])
 def test_people_who_cross_keep_their_identities(lag):
     rng = np.random.default_rng(1)
@@ -208,3 +214,60 @@ def test_plain_arrays():
         tracks = tracker.update(found, i / RATE)
     assert tracks.ids.tolist() == [1] and tracks.source.tolist() == [0]
     assert tracks.state.position[0, :17] == pytest.approx(SHAPE + (103, 240), abs=1.5)
+
+
+def test_a_joint_that_is_never_seen_stays_with_the_person_for_long():
+    rng, frames = np.random.default_rng(0), []
+    for i in range(2000):
+        frame = people((50 + i / 10, 200), noise=(rng, 3.0))  # more noise than the sigma says
+        frame.pred_keypoint_presence = torch.ones(1, 17)
+        frame.pred_keypoint_presence[:, 15:] = 0.0
+        frames.append(frame)
+    for out in follow(frames)[-100:]:
+        assert out.ID.tolist() == [1] and torch.isfinite(out.pred_keypoints).all()
+        middle = out.pred_boxes.get_centers()[:, None]
+        assert (out.pred_keypoints[:, 15:, :2] - middle).abs().max() < 5
+        assert 10 < out.pred_keypoint_sigmas[:, 15:].min() and out.pred_keypoint_sigmas.max() < 200
+
+
+def test_a_hidden_joint_of_a_person_who_is_noisier_than_foreseen_keeps_a_sane_sigma():
+    rng, frames = np.random.default_rng(0), []
+    for i in range(300):
+        frame = people((300, 200), noise=(rng, 6.0))
+        frame.pred_keypoint_presence = torch.ones(1, 17)
+        frame.pred_keypoint_presence[:, 9] = float(i < 50)
+        frames.append(frame)
+    out = follow(frames)
+    assert out[60].pred_keypoint_sigmas[0, 9, 0] < out[-1].pred_keypoint_sigmas[0, 9, 0] < 600
+
+
+def test_a_joint_that_appears_is_as_sure_as_the_others_at_once():
+    frames = [people((300, 200)) for _ in range(12)]
+    for i, frame in enumerate(frames):
+        frame.pred_keypoint_presence = torch.ones(1, 17)
+        frame.pred_keypoint_presence[:, 9] = float(i >= 6)
+    sigmas = follow(frames)[7].pred_keypoint_sigmas[0, :, 0]
+    assert sigmas[9] < 1.5 * sigmas[7]
+
+
+@pytest.mark.parametrize("rate", [25.0, 4.0])
+def test_low_scores_keep_a_track_also_where_frames_are_rare(rate):
+    tracker = PoseTracker(COCO, options=OPTIONS)
+    scores = [0.8, 0.8, 0.15, 0.15, 0.8]
+    assert [tracker(people((300, 200), scores=[s]), i / rate).ID.tolist() for i, s in enumerate(scores)] == [[1]] * 5
+
+
+def test_time_must_grow():
+    tracker = PoseTracker(COCO, options=OPTIONS)
+    tracker(people((300, 200)), 1.0)
+    for time in (1.0, 0.5, float("nan")):
+        with pytest.raises(DataError, match="grow"):
+            tracker(people((300, 200)), time)
+    assert tracker(people((300, 200)), 1.04).ID.tolist() == [1]
+
+
+def test_a_person_of_no_area_does_no_harm():
+    frames = [people((300, 200)) for _ in range(4)]
+    for frame in frames:
+        frame.pred_areas = torch.zeros(1)
+    assert all(torch.isfinite(out.pred_keypoints).all() and len(out) == 1 for out in follow(frames))

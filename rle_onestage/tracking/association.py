@@ -3,8 +3,6 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-_NEVER = 1e6
-
 
 def pose_similarity(tracked, tracked_variance, measured, variance, area, tolerance):
     """Expected OKS of each detection with each track, 1 for a detection exactly where a well-known track is expected.
@@ -61,6 +59,6 @@ def assign(similarity, allowed):
     """
     if not allowed.any():
         return np.zeros(0, int), np.zeros(0, int)
-    rows, columns = linear_sum_assignment(np.where(allowed, -similarity, _NEVER))
+    rows, columns = linear_sum_assignment(np.where(allowed, similarity, 0.0), maximize=True)
     kept = allowed[rows, columns]
     return rows[kept], columns[kept]

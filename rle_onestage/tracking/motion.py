@@ -116,8 +116,8 @@ def widen(state, measured, variance, surprise):
     """The predicted states with room for what was not foreseen.
 
     People whose points are together farther off than expected have turned, jumped, or were somebody else: their
-    covariances are multiplied until they explain it (an adaptive filter by the normalised innovation squared;
-    Bar-Shalom et al., section 11.2).
+    covariances of the points that are seen are multiplied by how much farther (an adaptive filter by the normalised
+    innovation squared; Bar-Shalom et al., section 11.2).
 
     Args:
         state: predicted, of T tracks.
@@ -128,7 +128,8 @@ def widen(state, measured, variance, surprise):
     innovation = np.where(there, measured - state.position, 0.0)
     squared = np.minimum(np.square(innovation) / (state.pp + np.where(there, variance, 1.0)), _FARTHEST**2)
     mean = squared.sum((1, 2)) / np.maximum(there.sum((1, 2)), 1)
-    factor = np.maximum(mean / surprise, 1.0)[:, None, None]
+    # Not those that are hidden: no measurement would narrow them again.
+    factor = np.where(there, np.maximum(mean / surprise, 1.0)[:, None, None], 1.0)
     return state._replace(pp=factor * state.pp, pv=factor * state.pv, vv=factor * state.vv)
 
 

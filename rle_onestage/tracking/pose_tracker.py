@@ -24,6 +24,7 @@ class _Frame(NamedTuple):
     people: Instances
     tracks: Tracks
     transition: motion.Transition | None
+    lately: float
 
 
 class PoseTracker:
@@ -63,7 +64,7 @@ class PoseTracker:
             score first.
 
         Raises:
-            DataError: a field is missing. ValueError: the tracker was made with a lag.
+            DataError: a field is missing, or the time does not grow. ValueError: the tracker was made with a lag.
         """
         if self.lag:
             raise ValueError("a tracker with a lag answers later: use push() and finish()")
@@ -81,7 +82,7 @@ class PoseTracker:
                 f"{len(self.tolerance)}; make both from the same config"
             )
         tracks = self.tracker.update(self._detections(people), time)
-        self._waiting.append(_Frame(people, tracks, self.tracker.transition))
+        self._waiting.append(_Frame(people, tracks, self.tracker.transition, self.tracker.lately))
         return [self._release()] if len(self._waiting) > self.lag else []
 
     def finish(self):
@@ -102,14 +103,14 @@ class PoseTracker:
     def _release(self):
         """The oldest waiting frame, as known with all that came after it."""
         state, ids, seen_again = self._look_back()
-        people, tracks, _ = self._waiting.popleft()
+        people, tracks, _, lately = self._waiting.popleft()
         found = tracks.source >= 0
         self._last.update(
             (key, (people, source)) for key, source in zip(tracks.keys[found].tolist(), tracks.source[found].tolist())
         )
         shown = (ids > 0) & found
         if self.smooth:
-            shown = (ids > 0) & (found | seen_again | (tracks.unseen <= self.tracker.options.carry))
+            shown = (ids > 0) & (found | seen_again | (tracks.unseen <= lately))
         tracks = tracks._replace(state=state, ids=ids).rows(shown)
         out = self._instances(people, tracks)
         alive = set(self.tracker.tracks.keys.tolist())
@@ -151,7 +152,8 @@ class PoseTracker:
     def _smoothed(self, out, tracks):
         joints = len(self.tolerance)
         points = tracks.state.position[:, :joints]
-        sigmas = np.sqrt((tracks.state.pp + self.tracker.options.lasting * tracks.measured)[:, :joints])
+        lasting = self.tracker.options.lasting * np.nan_to_num(tracks.measured)
+        sigmas = np.sqrt((tracks.state.pp + lasting)[:, :joints])
         scale = self.tolerance[None, :, None] * np.sqrt(tracks.area)[:, None, None]
         expected = expected_gaussian(torch.from_numpy(sigmas / scale)).prod(-1, keepdim=True)
         out.pred_keypoints = torch.cat([torch.from_numpy(points), expected], -1).to(out.pred_keypoints)

@@ -6,11 +6,12 @@ ByteTrack, Zhang et al., ECCV 2022): a person half hidden gets a low score, and 
 over and has a high score starts a track.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import DataError
 from . import motion
 from .association import assign, box_overlap, pose_similarity
 
@@ -23,11 +24,11 @@ class TrackerOptions:
     ``match``, ``match_low``: lowest similarity of a pair in each round. ``overlap``: share of the box overlap in it,
     the rest is expected OKS. ``duplicate``: a detection this similar to a track that has another one starts none.
     ``confirm``: detections before a track is shown (except in the first frames). ``keep``: seconds that a track waits
-    for its person. ``carry``: seconds that it is shown meanwhile. ``noise``: measured variance is this times the
-    predicted one: the part that is new in each frame. ``lasting``: the part that stays from frame to frame, which no
-    filter removes, as a multiple of the former. ``box_noise``: standard deviation of a box corner, person sizes.
-    ``swing``: factor of all joints' accelerations. ``speed``: standard deviation of a new person's velocity, person
-    sizes a second. ``relaxation``, ``outlier``, ``surprise``: see :mod:`.motion`.
+    for its person. ``carry``: seconds that it is shown meanwhile, at least two frames. ``noise``: measured variance is
+    this times the predicted one: the part that is new in each frame. ``lasting``: the part that stays from frame to
+    frame, which no filter removes, as a multiple of the former. ``box_noise``: standard deviation of a box corner,
+    person sizes. ``swing``: factor of all joints' accelerations. ``speed``: standard deviation of a new person's
+    velocity, person sizes a second. ``relaxation``, ``outlier``, ``surprise``: see :mod:`.motion`.
     """
 
     high: float = 0.3
@@ -71,7 +72,7 @@ class Tracks(NamedTuple):
     ``ids`` (T,): 0 until a track is confirmed. ``keys`` (T,): never reused, ascending. ``state``: see :mod:`.motion`.
     ``source`` (T,): index of this frame's detection, or -1. ``unseen`` (T,): seconds since the last one. ``hits``
     (T,): number of detections. ``scores`` (T,): of the last detection. ``area``: (T,) square pixels. ``measured`` (T,
-    J, 2): variance of the last measurements, a running mean.
+    J, 2): variance of the last measurements, a running mean; NaN for points that were never measured.
     """
 
     ids: np.ndarray
@@ -105,6 +106,7 @@ class Tracker:
     Attributes:
         tracks: :class:`Tracks` after the last update.
         transition: the last prediction, for the smoother.
+        lately: seconds; tracks seen since then take low scores, and are shown meanwhile: ``carry``, or two frames.
     """
 
     def __init__(self, *, tolerance, accelerations, options=DEFAULTS):
@@ -116,7 +118,7 @@ class Tracker:
         state = motion.empty_state(len(self.accelerations))
         self.tracks = Tracks(whole, whole, state, whole, none, whole, none, none, state.pp)
         self.transition = None
-        self._time = None
+        self._time, self.lately = None, options.carry
         self._next_id = self._next_key = 1
         self._frames = 0
 
@@ -139,7 +141,7 @@ class Tracker:
             bad |= ~np.asarray(present)
         variance[bad] = np.inf
         box_variance = np.square(self.options.box_noise * size)[:, None, None] * np.ones((1, 2, 2))
-        area = 0.55 * np.square(size) if area is None else np.asarray(area, dtype=float)
+        area = 0.55 * np.square(size) if area is None else np.maximum(np.asarray(area, dtype=float), 1.0)
         points = np.concatenate([np.where(bad[..., None], 0.0, keypoints), corners], 1)
         return Detections(points, np.concatenate([variance, box_variance], 1), np.asarray(scores, dtype=float), area)
 
@@ -151,9 +153,15 @@ class Tracker:
 
         Returns:
             :class:`Tracks`, also those that have no detection in this frame.
+
+        Raises:
+            DataError: the time does not grow.
         """
-        dt = 0.0 if self._time is None else max(time - self._time, 1e-3)
+        if not np.isfinite(time) or (self._time is not None and time <= self._time):
+            raise DataError(f"a frame at {time} s came after one at {self._time} s; give times in seconds that grow")
+        dt = 0.0 if self._time is None else time - self._time
         self._time, self._frames = time, self._frames + 1
+        self.lately = max(self.options.carry, 2 * dt)
         self._predict(dt)
         similarity = self._similarity(detections)
         rows, columns = self._match(similarity, detections.scores)
@@ -170,8 +178,10 @@ class Tracker:
         self.transition = motion.predict(
             tracks.state, dt, np.sqrt(tracks.area), self.accelerations, self.options.relaxation
         )
+        predicted = _about_the_middle(self.transition.predicted, np.isnan(tracks.measured), tracks.area)
+        self.transition = self.transition._replace(predicted=predicted)
         self.tracks = tracks._replace(
-            state=self.transition.predicted, unseen=tracks.unseen + dt, source=np.full(len(tracks.ids), -1)
+            state=predicted, unseen=tracks.unseen + dt, source=np.full(len(tracks.ids), -1)
         )
 
     def _similarity(self, detections):
@@ -189,8 +199,8 @@ class Tracker:
         rows, columns = assign(similarity, (similarity >= o.match) & (scores >= o.high)[None])
         free = np.ones(len(self.tracks.ids), bool)
         free[rows] = False
-        # A track seen in the last frame or two; longer ago, a low score is not enough.
-        lately = self.tracks.unseen <= o.carry
+        # A track seen of late; longer ago, a low score is not enough.
+        lately = self.tracks.unseen <= self.lately
         second = (free & lately)[:, None] & ((scores >= o.low) & (scores < o.high))[None]
         more_rows, more_columns = assign(similarity, second & (similarity >= o.match_low))
         return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
@@ -207,7 +217,8 @@ class Tracker:
         hits[rows] += 1
         area[rows] += _NEW * (detections.area[columns] - area[rows])
         new = detections.variance[columns]
-        measured[rows] += _NEW * np.where(np.isfinite(new), new - measured[rows], 0.0)
+        old = np.where(np.isnan(measured[rows]), new, measured[rows])
+        measured[rows] = np.where(np.isfinite(new), (1 - _NEW) * old + _NEW * new, measured[rows])
         self.tracks = Tracks(
             tracks.ids, tracks.keys, tracks.state.put(rows, state), source, unseen, hits, scores, area, measured
         )
@@ -225,11 +236,9 @@ class Tracker:
         n = len(columns)
         area = detections.area[columns]
         there = np.isfinite(detections.variance[columns])
-        # A joint that is not in the picture: anywhere about the person.
-        middle = detections.points[columns, -2:].mean(1, keepdims=True)
-        points = np.where(there, detections.points[columns], middle)
-        variance = np.where(there, detections.variance[columns], area[:, None, None])
-        state = motion.initial_state(points, variance, self.options.speed * np.sqrt(area))
+        variance = np.where(there, detections.variance[columns], np.nan)
+        state = motion.initial_state(detections.points[columns], variance, self.options.speed * np.sqrt(area))
+        state = _about_the_middle(state, ~there, area)
         keys = self._next_key + np.arange(n)
         self._next_key += n
         new = Tracks(
@@ -253,14 +262,20 @@ class Tracker:
         self.tracks = tracks._replace(ids=ids)
 
 
+def _about_the_middle(state, which, area):
+    """The states with some points, that were never measured, anywhere about their person and moving with its box.
+
+    Args:
+        state: of tracks whose last two points are corners. which: (T, J, 2) bool. area: (T,).
+    """
+    if not which.any():
+        return state
+    middle, spread = state.position[:, -2:].mean(1, keepdims=True), area[:, None, None]
+    velocity = state.velocity[:, -2:].mean(1, keepdims=True)
+    values = (middle, velocity, spread, 0.0, spread)
+    return motion.State(*(np.where(which, new, old) for new, old in zip(values, state)))
+
+
 def boxes_of(points):
     """Boxes (T, 4) of tracks or detections (T, J, 2): the last two points."""
     return points[:, -2:].reshape(-1, 4)
-
-
-def options_with(options, **changes):
-    """Options with some fields changed; :class:`TypeError` for a field that is not there."""
-    unknown = set(changes) - {f.name for f in fields(options)}
-    if unknown:
-        raise TypeError(f"{', '.join(sorted(unknown))}: no option of the tracker")
-    return replace(options, **changes)
