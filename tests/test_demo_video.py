@@ -391,3 +391,50 @@ def test_track_and_smooth_by_the_command_line(tmp_path, monkeypatch):
         assert set(tracks.track_id.tolist()) == {1} and tracks.frame.tolist() == list(range(len(read(output))))
     with pytest.raises(SystemExit):
         tool["main"](["--video-input", source, "--output", str(tmp_path), "--smooth", "--lag", "-1"])
+
+
+@pytest.mark.parametrize("spelled", ["{}", "file://{}", "~/in.mp4"])
+def test_nothing_replaces_the_input_or_the_output(tmp_path, monkeypatch, spelled):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = video(tmp_path / "in.mp4")
+    before, source, other = (tmp_path / "in.mp4").read_bytes(), spelled.format(path), str(tmp_path / "out.mp4")
+    for wrong in ({"output": path}, {"output": other, "json": path}, {"output": other, "json": other}):
+        with pytest.raises(MediaError, match="overwritten"):
+            run_video(one_person, source, options(**wrong))
+        assert (tmp_path / "in.mp4").read_bytes() == before and os.listdir(tmp_path) == ["in.mp4"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_source_that_stalls_can_be_stopped(tmp_path, signum):
+    """A pipe whose writer stands still in the middle."""
+    data = open(encode(tmp_path / "a.ts", 40, image=noise), "rb").read()
+    pipe, output = str(tmp_path / "pipe.ts"), str(tmp_path / "out.mp4")
+    os.mkfifo(pipe)
+    done, started = threading.Event(), time.monotonic()
+
+    def feed():
+        with open(pipe, "wb") as file:
+            file.write(data)
+            file.flush()
+            time.sleep(1.5)
+            os.kill(os.getpid(), signum)
+            done.wait(60)
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    try:
+        assert run_video(one_person, pipe, options(output=output, draw=plain)) == 128 + signum
+        assert time.monotonic() - started < 30 and len(read(output)) > 10
+    finally:
+        done.set()
+        feeder.join(10)
+
+
+def test_a_threshold_reaches_the_tracker(tmp_path, monkeypatch):
+    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
+    monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: one_person)
+    source, results = video(tmp_path / "in.mp4"), tmp_path / "a.jsonl"
+    for threshold, found in (("0.99", 0), ("0.05", 6)):
+        arguments = ["--video-input", source, "--json", str(results), "--track", "--confidence-threshold", threshold]
+        assert tool["main"](arguments) == 0
+        assert (read_tracks(results).track_id == 1).sum() == found

@@ -50,6 +50,12 @@ def test_people_who_are_not_followed_and_no_people(tmp_path):
     assert nobody.boxes.shape == (0, 4) and nobody.keypoints.shape == (0, 17, 3) and nobody.frames == 1
 
 
+def test_who_is_carried_is_told(tmp_path):
+    group = people(1, 2)
+    group.carried = torch.tensor([False, True])
+    assert read_tracks(written(tmp_path / "t", [group, people(1)])).carried.tolist() == [False, True, False]
+
+
 def test_lines_are_on_the_disk_while_it_runs_and_half_a_line_is_left_out(tmp_path, caplog):
     writer = TrackWriter(str(tmp_path / "t"), {})
     writer.write(people(1, 2), 0, 0.0)
@@ -71,7 +77,7 @@ def test_lines_are_on_the_disk_while_it_runs_and_half_a_line_is_left_out(tmp_pat
         (lambda line: line.replace('"score": ', '"score": "much", "x": '), "line 2 .*'score'"),
         (lambda line: line.replace('"keypoints": [', '"keypoints": [1, '), "line 2 .*52 numbers"),
         (lambda line: line.replace('"track_id": 1', '"track_id": "a"'), "line 2 .*'track_id'"),
-        (lambda line: line.replace('"keypoint_sigmas": [', '"keypoint_sigmas": [1, '), "line 2 .*35 numbers"),
+        (lambda line: line.replace('"keypoint_sigmas": [', '"keypoint_sigmas": [1, '), "line 2 .*34 numbers"),
         (lambda line: json.dumps({**json.loads(line), "time": None}), "line 2 .*'time'"),
     ],
 )

@@ -328,6 +328,33 @@ def test_a_source_that_sends_ahead_is_paced():
     paced.close()
 
 
+def test_repeated_times_do_not_shift_those_after_them(tmp_path):
+    times = [0, 1, 2, 2, 2, 3, 4, 5]
+    path = tmp_path / "repeated.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        for i, tenths in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(grey(i), format="bgr24").reformat(format="bgr0")
+            frame.pts = i
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts = round(tenths * 0.1 / packet.time_base)
+                container.mux(packet)
+    read_times = np.array([frame.time for frame in read(path)])
+    assert len(read_times) == 8 and (np.diff(read_times) > 0).all()
+    assert read_times == pytest.approx(np.array(times) / 10, abs=0.011)
+
+
+def test_names_with_a_colon_and_home_are_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    video("12:30:00.mp4")
+    assert len(read("12:30:00.mp4")) == len(read("~/12:30:00.mp4")) == 6
+    assert len(read(f"file://{tmp_path}/12:30:00.mp4")) == 6
+    with pytest.raises(MediaError, match="empty"):
+        VideoReader("")
+
+
 def test_what_is_an_address():
     assert is_address("rtsp://camera/1") and is_address("udp://@:5000") and not is_address(0)
     assert not is_address("C:\\videos\\a.mp4") and not is_address("a/b.mp4")

@@ -10,6 +10,7 @@ from rle_onestage.skeleton import COCO, Skeleton
 from rle_onestage.visualization import (
     SIDE_COLOURS,
     contact_sheet,
+    draw_legend,
     draw_people,
     draw_tag,
     side_by_side,
@@ -109,3 +110,10 @@ def test_results_and_labels_come_back_as_instances():
     assert people.pred_keypoint_sigmas.shape == (1, 17, 2) and people.pred_keypoint_presence.shape == (1, 17)
     assert len(instances_from_results([], (100, 100), 17)) == 0
     draw_people(grey(), people, COCO)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (3, 400), (400, 3), (300, 400)])
+def test_a_legend_is_drawn_where_there_is_room(size):
+    image = np.full((*size, 3), 90, np.uint8)
+    draw_legend(image, carried=True, sigma=True)
+    assert (image != 90).any() == (size == (300, 400))

@@ -9,6 +9,7 @@ python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.p
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
@@ -18,8 +19,9 @@ from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.media import is_address
 from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
-from rle_onestage.tracking import PoseTracker
+from rle_onestage.tracking import PoseTracker, TrackerOptions
 
+THRESHOLD = 0.3
 # A third of a second: what a filter gains from later frames is in them.
 FILE_LAG = 8
 DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
@@ -65,7 +67,8 @@ def parse(arguments):
     )
     parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
     parser.add_argument(
-        "--confidence-threshold", type=float, default=0.3, metavar="S", help="lowest score (default 0.3)"
+        "--confidence-threshold", type=float, metavar="S",
+        help="lowest score (default 0.3); with --track and --smooth: of those who are newly followed",
     )
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
@@ -88,7 +91,7 @@ def options_from(args, cfg):
         skeleton=skeleton_for(cfg),
         output=args.output,
         json=args.json,
-        threshold=args.confidence_threshold,
+        threshold=THRESHOLD if args.confidence_threshold is None else args.confidence_threshold,
         draw_sigma=args.draw_sigma,
         draw_boxes=args.draw_boxes,
         batch=args.batch,
@@ -99,13 +102,20 @@ def options_from(args, cfg):
 
 def follower_from(args, skeleton):
     """What follows people, None without ``--track`` and ``--smooth``."""
+    if args.lag is not None and (args.lag < 0 or not args.smooth):
+        raise ConfigError(f"--lag {args.lag} needs --smooth and 0 or a number of frames")
     if not (args.track or args.smooth):
         return None
     live = args.video_input is None or is_address(args.video_input)
     lag = args.lag if args.lag is not None else 0 if live or not args.smooth else FILE_LAG
-    if lag < 0:
-        raise ConfigError(f"--lag {lag} is negative; give 0 or a number of frames")
-    return PoseTracker(skeleton, smooth=args.smooth, lag=lag)
+    options = TrackerOptions() if args.confidence_threshold is None else started_at(args.confidence_threshold)
+    return PoseTracker(skeleton, smooth=args.smooth, lag=lag, options=options)
+
+
+def started_at(score):
+    """The tracker's options with another lowest score for those who are newly followed."""
+    usual = TrackerOptions()
+    return replace(usual, birth=score, high=min(usual.high, score), low=min(usual.low, score))
 
 
 @exits_with_sentence
@@ -118,7 +128,7 @@ def main(arguments=None):
     options = options_from(args, cfg)
     if args.input:
         return run_images(predictor, args.input, options)
-    source = args.video_input if args.video_input else args.webcam
+    source = args.webcam if args.video_input is None else args.video_input
     return run_video(predictor, source, options, follower_from(args, options.skeleton))
 
 

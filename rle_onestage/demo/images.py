@@ -32,7 +32,8 @@ def run_images(predictor, inputs, options):
     """
     files = media.find_images(inputs)
     outputs = media.output_paths(files, options.output) if options.output else [None] * len(files)
-    check_outputs(options, os.path.dirname(outputs[0]) if options.output else None)
+    written = outputs if options.output else []
+    check_outputs(options, os.path.dirname(outputs[0]) if options.output else None, [*files, *written])
     ids, tally, results, unreadable = image_ids(files), Tally(), [], []
     with StopRequest() as stop:
         for file, output, image_id in progress(list(zip(files, outputs, ids)), len(files), "image", tally):

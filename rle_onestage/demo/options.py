@@ -15,10 +15,10 @@ class DemoOptions(NamedTuple):
     """What the user asked for.
 
     ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
-    score that is drawn, counted and written. ``batch``: frames of a video that the model gets at once. ``fps``:
-    frames per second of a folder of frames, None for 25. ``legend``: explain colours and marks in a video. ``draw``:
-    what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
-    :class:`~..visualization.VideoDrawer`.
+    score that is drawn, counted and written; a follower decides for itself. ``batch``: frames of a video that the
+    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``legend``: explain colours and
+    marks in a video. ``draw``: what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``,
+    seconds) -> image; None for a :class:`~..visualization.VideoDrawer`.
     """
 
     skeleton: Skeleton
@@ -45,8 +45,18 @@ def draw(image, people, options):
     )
 
 
-def check_outputs(options, folder):
-    """Before the first image: fail now rather than after an hour."""
+def check_outputs(options, folder, files):
+    """Before the first image: fail now rather than after an hour.
+
+    Args:
+        options: :class:`DemoOptions`. folder: of the output, or None. files: inputs and outputs, which the results must
+            not replace.
+
+    Raises:
+        MediaError: something cannot be written, or would be overwritten.
+    """
+    if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
+        raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:
         media.make_folder(folder)
     if options.json:
@@ -67,7 +77,7 @@ def video_path(source, output):
         raise MediaError(f"output {output} is a file that is no video; give a folder or a path that ends with .mp4")
     else:
         path = os.path.join(output, f"{_stem(source)}.mp4")
-    if isinstance(source, str) and os.path.realpath(path) == os.path.realpath(source):
+    if media.local_path(source) and os.path.realpath(path) == os.path.realpath(media.local_path(source)):
         raise MediaError(f"{path} is the input and would be overwritten; give another place with --output")
     return path
 

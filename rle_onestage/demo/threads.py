@@ -62,14 +62,14 @@ class Ahead:
         """Yield the items.
 
         Args:
-            idle: called about five times a second while there is none.
+            idle: called about five times a second while there is none; no more are taken when it gives true.
         """
         while True:
             with self._change:
                 while not self._waiting and not self._ended and not self._closed:
                     # In slices, so that signals reach the main thread on every system.
-                    if not self._change.wait(_CHECK) and idle:
-                        idle()
+                    if not self._change.wait(_CHECK) and idle and idle():
+                        return
                 if self._closed:
                     return
                 if not self._waiting:

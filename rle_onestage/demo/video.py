@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 
 from .. import media
 from ..engine.signals import StopRequest
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 # Frames that wait between two stages: enough for stages of uneven pace, few enough for 4K.
 _WAITING = 2
 _PATIENCE = 60
+_STALLED = 2  # seconds after a signal without a frame: the source hangs
 
 
 def run_video(predictor, source, options, follower=None):
@@ -42,7 +44,8 @@ def run_video(predictor, source, options, follower=None):
     """
     with media.VideoReader(source, fps=options.fps) as video, StopRequest() as stop:
         path = video_path(source, options.output) if options.output else None
-        check_outputs(options, os.path.dirname(path) if path else None)
+        files = [file for file in (media.local_path(source), path) if file]
+        check_outputs(options, os.path.dirname(path) if path else None, files)
         load = Load()
         try:
             with contextlib.ExitStack() as outputs:
@@ -83,8 +86,12 @@ def _run(predictor, video, options, follower, load, stop, writer, results):
         if stop.signum:
             video.stop()
 
+    def stalled():
+        return stop.signum and time.monotonic() > stop.since + _STALLED
+
     try:
         frames = ahead(pipeline.read(video, load, stop), "reading", max(_WAITING, options.batch))
+        frames = frames.taken(stalled)
         seen = ahead(pipeline.predict(frames, predictor, options, load, stop, follower is not None), "model")
         if follower is not None:
             seen = ahead(pipeline.follow(seen, follower, load), "tracking")
@@ -97,7 +104,7 @@ def _run(predictor, video, options, follower, load, stop, writer, results):
             drawn = ahead(pipeline.paint(seen, drawing, load), "drawing").taken(idle)
         _take(progress(drawn, video.frames or None, "frame", load), load, writer, results, window)
     finally:
-        _end(threads, video)
+        _end(threads, video, stop)
 
 
 def _take(drawn, load, writer, results, window):
@@ -113,13 +120,13 @@ def _take(drawn, load, writer, results, window):
         frame = people = picture = None
 
 
-def _end(threads, video):
-    """End the threads, the last stage first, so that none waits for another."""
+def _end(threads, video, stop):
+    """End the threads, the last stage first, so that none waits for another; reading may hang on its source."""
     video.stop()
     for thread in reversed(threads):
         thread.close()
     for thread in threads:
-        if not thread.join(_PATIENCE):
+        if not thread.join(_STALLED if stop.signum and thread is threads[0] else _PATIENCE):
             logger.warning("a thread of the pipeline did not end within %d s", _PATIENCE)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 
 class StopRequest:
@@ -12,11 +13,11 @@ class StopRequest:
     the first SIGTERM.
 
     Attributes:
-        signum: number of the signal that came, or 0.
+        signum: number of the signal that came, or 0. since: when it came, on the monotonic clock.
     """
 
     def __init__(self):
-        self.signum = 0
+        self.signum, self.since = 0, 0.0
         self._owner = os.getpid()
         self._before = {}
 
@@ -42,7 +43,7 @@ class StopRequest:
             return
         if self.signum and signum == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signum = signum
+        self.signum, self.since = signum, time.monotonic()
 
     @property
     def exit_code(self):

@@ -4,7 +4,7 @@ A file is one JSON object a line. The first has ``"type": "header"`` and says ``
 keypoints`` (names); the last ``"type": "end"`` and ``frames`` (their number, since frames without people have no line).
 Each line between is one person of one frame, a COCO result (see :func:`~.results.instances_to_coco`) with ``frame``
 (from 0 on, also the ``image_id``), ``time`` (seconds since the first frame) and, where people are followed,
-``track_id``.
+``track_id`` and ``carried`` (true for people who were not found in this frame but carried on by their motion).
 """
 
 import contextlib
@@ -19,6 +19,8 @@ from ..errors import DataError, MediaError
 from .results import boxes_array, instances_to_coco, without_nan
 
 logger = logging.getLogger(__name__)
+
+_FOLLOWED = {"ID": "track_id", "carried": "carried"}  # fields of Instances and keys
 
 
 class TrackWriter:
@@ -51,16 +53,17 @@ class TrackWriter:
         """Append the people of a frame.
 
         Args:
-            people: ``Instances``; with the field ``ID`` (N,) each gets its ``track_id``.
+            people: ``Instances``; with the fields ``ID`` and ``carried`` (N,) each gets its ``track_id`` and
+                ``carried``.
             frame: number of the frame, from 0 on.
             time: seconds since the first frame.
         """
         results = instances_to_coco(people, frame)
-        ids = people.ID.tolist() if people.has("ID") else [None] * len(results)
-        lines = []
-        for result, track in zip(results, ids):
-            extra = {} if track is None else {"track_id": int(track)}
-            lines.append({"frame": frame, "time": round(time, 6), **extra, **result})
+        extra = {key: people.get(name).tolist() for name, key in _FOLLOWED.items() if people.has(name)}
+        lines = [
+            {"frame": frame, "time": round(time, 6), **{key: values[i] for key, values in extra.items()}, **result}
+            for i, result in enumerate(results)
+        ]
         self._write(lines)
         self.frames += 1
 
@@ -112,6 +115,7 @@ class Tracks(NamedTuple):
     """People of a video; row i of each array is one person of one frame.
 
     ``frame`` (N,) int64 and ``time`` (N,) seconds; ``track_id`` (N,) int64, -1 where people were not followed;
+    ``carried`` (N,) bool: not found in this frame but carried on;
     ``boxes`` (N, 4) x0, y0, x1, y1; ``scores`` (N,); ``keypoints`` (N, K, 3) x, y, expected OKS; ``sigmas`` (N, K, 2),
     NaN where there are none; all in the file's coordinates, pixel indices as in COCO. ``header``: the first line (may
     be empty). ``frames``: number of frames, also those without people; None where the file was cut off.
@@ -120,6 +124,7 @@ class Tracks(NamedTuple):
     frame: np.ndarray
     time: np.ndarray
     track_id: np.ndarray
+    carried: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     keypoints: np.ndarray
@@ -131,7 +136,7 @@ class Tracks(NamedTuple):
         """The rows of one track, by frame, as :class:`Tracks`."""
         rows = np.flatnonzero(self.track_id == track_id)
         rows = rows[np.argsort(self.frame[rows], kind="stable")]
-        return Tracks(*(array[rows] for array in self[:7]), self.header, self.frames)
+        return Tracks(*(array[rows] for array in self[:8]), self.header, self.frames)
 
     @property
     def ids(self):
@@ -183,13 +188,15 @@ def _check(item, joints, where):
             raise DataError(f"{where} has no usable {key!r}; give what --json wrote of a video")
         if length is not None and length != (len(value) if isinstance(value, list) else 0):
             raise DataError(f"{where} has a {key!r} of the wrong length; give what --json wrote of a video")
-    if not isinstance(item.get("track_id", -1), int):
-        raise DataError(f"{where} has a 'track_id' that is no whole number; give what --json wrote of a video")
+    for key in ("track_id", "frame"):
+        if not isinstance(item.get(key, -1), int):
+            raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
     found, sigmas = len(item["keypoints"]) // 3, item.get("keypoint_sigmas")
     if 3 * found != len(item["keypoints"]) or (joints is not None and found != joints):
         raise DataError(f"{where} has {len(item['keypoints'])} numbers as keypoints, unlike the lines before")
-    if sigmas is not None and len(sigmas) != 2 * found:
-        raise DataError(f"{where} has {len(sigmas)} numbers as 'keypoint_sigmas' for {found} joints")
+    usable = isinstance(sigmas, list) and len(sigmas) == 2 * found and all(map(_is_number, sigmas))
+    if sigmas is not None and not usable:
+        raise DataError(f"{where} has no {2 * found} numbers as 'keypoint_sigmas'; give what --json wrote of a video")
     return found
 
 
@@ -205,6 +212,7 @@ def _arrays(people, header, frames, joints):
         frame=np.array([p["frame"] for p in people], dtype=np.int64),
         time=np.array([p["time"] for p in people], dtype=float),
         track_id=np.array([p.get("track_id", -1) for p in people], dtype=np.int64),
+        carried=np.array([p.get("carried", False) for p in people], dtype=bool),
         boxes=boxes_array(people),
         scores=np.array([p["score"] for p in people], dtype=float),
         keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(-1, joints, 3),

@@ -6,7 +6,7 @@ error, a full disk) is closed and renamed too, so that what was written plays.
 
 from .formats import VIDEO_TYPES, looks_like_video
 from .images import IMAGE_TYPES, find_images, make_folder, natural_key, output_paths, write_image
-from .reader import Frame, VideoReader, is_address
+from .reader import Frame, VideoReader, is_address, local_path
 from .window import WINDOW, check_window, has_display, show
 from .writer import VideoWriter
 
@@ -21,6 +21,7 @@ __all__ = [
     "find_images",
     "has_display",
     "is_address",
+    "local_path",
     "looks_like_video",
     "make_folder",
     "natural_key",

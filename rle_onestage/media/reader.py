@@ -11,6 +11,8 @@ from ..errors import MediaError
 from .live import CameraSource, Newest
 from .sources import DEFAULT_FPS, ContainerSource, FolderSource
 
+_PATIENCE = 2.0  # seconds
+
 
 class Frame(NamedTuple):
     """One frame: ``image`` (H, W, 3) BGR uint8, contiguous; ``time`` in seconds since the first frame; ``number`` from
@@ -23,7 +25,14 @@ class Frame(NamedTuple):
 
 def is_address(source):
     """Whether a source is an address such as ``rtsp://camera/1`` rather than a path or a camera's number."""
-    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+    return isinstance(source, str) and re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
+def local_path(source):
+    """The absolute path of a source that is a file or a folder, also ``file://...`` and ``~/...``; None of others."""
+    if isinstance(source, int) or is_address(source):
+        return None
+    return os.path.abspath(os.path.expanduser(os.fspath(source).removeprefix("file://")))
 
 
 class VideoReader:
@@ -63,7 +72,7 @@ class VideoReader:
             remedy = "check that it is connected" if self.live else "check that it is a video and is complete"
             raise MediaError(f"{self.name} cannot be opened as a video, it has no readable frame; {remedy}")
         self.start, self.size = self._source.start, (self._first[0].shape[1], self._first[0].shape[0])
-        self.sound_path = source if self._source.has_sound and not is_address(source) else None
+        self.sound_path = local_path(source) if self._source.has_sound else None
         self._given, self._ended = 0, False
 
     @property
@@ -106,9 +115,14 @@ class VideoReader:
     def close(self):
         """Release the file or camera."""
         self.stop()
-        with self._lock:
+        # A thread that waits for a local source that stalls (a pipe, a lost network drive) is left to itself.
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return
+        try:
             self._first = None
             self._source.close()
+        finally:
+            self._lock.release()
 
     def __enter__(self):
         return self
@@ -120,11 +134,12 @@ class VideoReader:
 def _open(source, fps):
     if isinstance(source, int):
         return Newest(CameraSource(source))
-    source = os.fspath(source).removeprefix("file://")
     if is_address(source):
         stream, sent_ahead = ContainerSource(source, live=True), source.lower().startswith(("http:", "https:"))
         return stream if sent_ahead and stream.duration else Newest(stream, paced=sent_ahead)
-    path = os.path.expanduser(source)
+    path = local_path(source)
+    if not os.fspath(source):
+        raise MediaError("the name of the video is empty; give --video-input a file, a folder or an address")
     if os.path.isdir(path):
         return FolderSource(path, fps or DEFAULT_FPS)
     if not os.path.exists(path):

@@ -24,6 +24,8 @@ DEFAULT_FPS = 25.0
 _PATIENCE = (15.0, 30.0)
 # A jump of the clock that is longer than this is a cut between recordings, in formats that allow such cuts.
 _LONGEST_GAP = 10.0
+# Seconds from one frame to the next where both have the same time.
+_LEAST_STEP = 1e-3
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -117,8 +119,11 @@ class ContainerSource:
             self._last = expected
             return expected
         seconds = time - self._offset
-        if self._last is not None and (seconds <= self._last or (self._joins and seconds > self._last + _LONGEST_GAP)):
+        step = 0.0 if self._last is None else seconds - self._last
+        if step < -0.5 / self.fps or (self._joins and step > _LONGEST_GAP):
             self._offset, seconds = time - expected, expected
+        elif self._last is not None and step <= 0:  # a time that is repeated; those after it stay right
+            seconds = self._last + _LEAST_STEP
         self._last = seconds
         return seconds
 

@@ -52,7 +52,7 @@ class VideoWriter:
         self._size = tuple(size) if size else None
         self._sound_source, self._sound, self._container = (sound_path, sound_start), None, None
         self._pts, self._end, self._closed = None, 0.0, False
-        root, ending = os.path.splitext(path)
+        root, ending = os.path.splitext(os.path.abspath(path))
         self._temporary = f"{root}.tmp{os.getpid()}{ending}"
         try:
             with open(self._temporary, "wb"):

@@ -117,7 +117,7 @@ def time_frames(number, frames, skeleton):
             start = time.perf_counter()
             tracker.push(people, i / 25)
             spent.append(1000 * (time.perf_counter() - start))
-        spent = np.array(spent[10:])
+        spent = np.array(spent[frames // 20 :])
         lines.append([name, *(f"{value:.2f}" for value in (np.median(spent), np.percentile(spent, 95)))])
     print(f"{number} people")
     print(tabulate(lines, ["", "ms a frame, median", "95 %"], tablefmt="pipe", disable_numparse=True))

@@ -1,6 +1,7 @@
 """What a model finds in every frame of every clip, kept in files: trackers are compared on the same detections."""
 
 import os
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -105,7 +106,7 @@ def load(path):
     try:
         with np.load(path) as data:
             return Found(*(data[name] for name in Found._fields))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} cannot be read as detections ({error}); make it with tools/benchmark_video.py detect"
         ) from error

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +78,7 @@ def measure_peer(cases, folder, skeleton):
         try:
             with np.load(path) as data:
                 rows, ids = data["rows"], data["ids"]
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} cannot be read as tracks ({error}); run tools/bytetrack_peer.py again") from error
         order = np.argsort(found.frame[rows], kind="stable")
         rows, ids = rows[order], ids[order]

@@ -87,7 +87,7 @@ def _draw_way(image, way, colour):
 
 
 def draw_legend(image, *, carried=False, sigma=False):
-    """Say what colours and marks mean, in the lower left corner, in place.
+    """Say what colours and marks mean, in the lower left corner, in place; nothing where there is no room.
 
     Args:
         image: (H, W, 3) BGR uint8. carried: also for people who are carried through an occlusion. sigma: also for
@@ -100,6 +100,8 @@ def draw_legend(image, *, carried=False, sigma=False):
     step, pad, lead = round(1.7 * size), round(0.8 * size), round(3.2 * size)
     width = lead + max(text_width(text, size) for _, text in rows) + 2 * pad
     x, y = pad, image.shape[0] - step * len(rows) - 2 * pad
+    if y < 0 or x + width > image.shape[1]:
+        return  # no room
     plate = image[max(y - pad // 2, 0) : y + step * len(rows) + pad // 2, x : x + width]
     plate[:] = cv2.addWeighted(plate, 0.35, np.full_like(plate, EDGE), 0.65, 0)
     for i, (mark, text) in enumerate(rows):
