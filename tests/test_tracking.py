@@ -13,7 +13,7 @@ from rle_onestage.tracking.joints import accelerations_for
 
 RATE = 25.0
 SHAPE = np.random.default_rng(5).uniform(-0.5, 0.5, (17, 2)) * (30, 90)
-OPTIONS = TrackerOptions(high=0.3, low=0.1, birth=0.3, confirm=2, keep=1.0, carry=0.2)
+OPTIONS = TrackerOptions(high=0.3, low=0.1, birth=0.3, duplicate=0.5, confirm=2, keep=1.0, carry=0.2, noise=1.0)
 
 
 def people(*places, scores=None, sigma=2.0, noise=None):
@@ -226,7 +226,7 @@ def test_a_joint_that_is_never_seen_stays_with_the_person_for_long():
     for out in follow(frames)[-100:]:
         assert out.ID.tolist() == [1] and torch.isfinite(out.pred_keypoints).all()
         middle = out.pred_boxes.get_centers()[:, None]
-        assert (out.pred_keypoints[:, 15:, :2] - middle).abs().max() < 5
+        assert (out.pred_keypoints[:, 15:, :2] - middle).abs().max() < 12
         assert 10 < out.pred_keypoint_sigmas[:, 15:].min() and out.pred_keypoint_sigmas.max() < 200
 
 
@@ -248,6 +248,8 @@ def test_a_joint_that_appears_is_as_sure_as_the_others_at_once():
         frame.pred_keypoint_presence[:, 9] = float(i >= 6)
     sigmas = follow(frames)[7].pred_keypoint_sigmas[0, :, 0]
     assert sigmas[9] < 1.5 * sigmas[7]
+    for out in follow(frames, lag=8):
+        assert out.pred_keypoint_sigmas.min() > 0.2
 
 
 @pytest.mark.parametrize("rate", [25.0, 4.0])

@@ -133,7 +133,12 @@ class PoseTracker:
             if self.smooth:
                 transition = following.transition
                 transition = transition._replace(predicted=transition.predicted.rows(mine))
-                state = state.put(mine, motion.smooth(state.rows(mine), transition, later.state.rows(theirs)))
+                after = later.state.rows(theirs)
+                smooth = motion.smooth(state.rows(mine), transition, after)
+                # A point that was not measured so far was put somewhere: that does not make it surer than it is later.
+                never = np.isnan(tracks.measured[mine])
+                smooth = smooth._replace(pp=np.where(never, np.maximum(smooth.pp, after.pp), smooth.pp))
+                state = state.put(mine, smooth)
             later, seen = tracks._replace(state=state, ids=ids), again | (tracks.source >= 0)
         return later.state, later.ids, seen
 

@@ -31,22 +31,22 @@ class TrackerOptions:
     velocity, person sizes a second. ``relaxation``, ``outlier``, ``surprise``: see :mod:`.motion`.
     """
 
-    high: float = 0.3
-    low: float = 0.1
-    birth: float = 0.35
-    match: float = 0.15
-    match_low: float = 0.25
-    overlap: float = 0.5
-    duplicate: float = 0.5
+    high: float = 0.29
+    low: float = 0.09
+    birth: float = 0.295
+    match: float = 0.1
+    match_low: float = 0.446
+    overlap: float = 0.4
+    duplicate: float = 0.9
     confirm: int = 2
-    keep: float = 1.5
-    carry: float = 0.2
-    noise: float = 1.0
+    keep: float = 1.56
+    carry: float = 0.227
+    noise: float = 0.4
     lasting: float = 0.5
-    box_noise: float = 0.06
-    box_acceleration: float = 1.0
+    box_noise: float = 0.0645
+    box_acceleration: float = 1.2
     swing: float = 1.0
-    speed: float = 1.0
+    speed: float = 1.96
     relaxation: float = 0.5
     outlier: float = 3.0
     surprise: float = 1.0
