@@ -50,6 +50,7 @@ quickstart: install
 		--input $$(ls $(PICTURES)/* | head -n 24) --output $(OUT)/pictures --opts MODEL.WEIGHTS $(OUT)/model_final.pth
 	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml $(DRAWN) \
 		--video-input $$(ls $(OUT)/data/synthetic/videos/*.mp4 | head -n 1) --output $(OUT)/video.mp4 \
+		--smooth --json $(OUT)/video.jsonl \
 		--opts MODEL.WEIGHTS $(OUT)/model_final.pth
 
 test: install

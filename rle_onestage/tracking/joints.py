@@ -6,10 +6,10 @@ from ..skeleton import split_side
 
 # Person sizes (square root of the area) per second to the 3/2; fitted on synthetic clips by tools/benchmark_video.py.
 _ACCELERATION = {
-    "nose": 1.5, "eye": 1.5, "ear": 1.5, "head": 1.5, "head_top": 1.5, "neck": 1.5, "shoulder": 1.5, "elbow": 3.0,
-    "wrist": 5.0, "hip": 1.5, "knee": 3.0, "ankle": 4.0,
+    "nose": 1.8, "eye": 1.8, "ear": 1.8, "head": 1.8, "head_top": 1.8, "neck": 1.8, "shoulder": 1.8, "elbow": 2.7,
+    "wrist": 4.0, "hip": 1.8, "knee": 2.7, "ankle": 4.0,
 }  # fmt: skip
-_OTHER = 3.0
+_OTHER = 2.7
 
 
 def accelerations_for(skeleton):
