@@ -34,7 +34,10 @@ def parse(arguments):
     report.add_argument("--output", required=True, metavar="DIR")
     report.add_argument("--peer", nargs=2, action="append", default=[], metavar=("NAME", "DIR"))
     report.add_argument("--one-euro", nargs=2, type=float, action="append", default=[], metavar=("CUTOFF", "BETA"))
-    report.add_argument("--equal", type=float, default=0.1, help="share of the person's size for all sigmas")
+    report.add_argument("--equal", type=float, default=0.06, help="share of the person's size for all sigmas")
+    report.add_argument(
+        "--equal-options", nargs="+", default=[], metavar="NAME=VALUE", help="the tracker's options that go with it"
+    )
     peers = jobs.add_parser("peers", help="the best of a peer's combinations")
     peers.add_argument("--peer", required=True, metavar="DIR")
     tune = jobs.add_parser("tune", help="search for better options")
@@ -78,6 +81,7 @@ def main(arguments=None):
             peers=dict(args.peer),
             one_euro=args.one_euro,
             equal=args.equal,
+            equal_options=args.equal_options,
         )
     elif args.command == "peers":
         commands.choose_peer(args.clips, args.detections, args.peer, COCO)

@@ -31,25 +31,25 @@ class TrackerOptions:
     velocity, person sizes a second. ``relaxation``, ``outlier``, ``surprise``: see :mod:`.motion`.
     """
 
-    high: float = 0.29
-    low: float = 0.09
-    birth: float = 0.295
-    match: float = 0.1
-    match_low: float = 0.446
+    high: float = 0.22
+    low: float = 0.08
+    birth: float = 0.5
+    match: float = 0.07
+    match_low: float = 0.45
     overlap: float = 0.4
-    duplicate: float = 0.9
+    duplicate: float = 0.55
     confirm: int = 2
-    keep: float = 1.56
-    carry: float = 0.227
-    noise: float = 0.4
-    lasting: float = 0.5
-    box_noise: float = 0.0645
+    keep: float = 3.8
+    carry: float = 0.16
+    noise: float = 0.55
+    lasting: float = 1.0
+    box_noise: float = 0.09
     box_acceleration: float = 1.2
     swing: float = 1.0
-    speed: float = 1.96
-    relaxation: float = 0.5
-    outlier: float = 3.0
-    surprise: float = 1.0
+    speed: float = 1.4
+    relaxation: float = 0.2
+    outlier: float = 3.3
+    surprise: float = 0.8
 
 
 DEFAULTS = TrackerOptions()

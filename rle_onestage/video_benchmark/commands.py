@@ -10,12 +10,13 @@ from tabulate import tabulate
 
 from ..demo import DemoOptions, run_video
 from ..engine import load_config
+from ..errors import ConfigError
 from ..evaluation import write_json
 from ..evaluation.identity import identity_figures
 from ..evaluation.smoothness import smoothness_figures
 from ..media import VideoReader
 from ..predictor import Predictor
-from ..tracking import PoseTracker
+from ..tracking import PoseTracker, TrackerOptions
 from ..tracking.tracker import DEFAULTS
 from . import report
 from .detections import detect, load_all
@@ -38,18 +39,22 @@ def detect_clips(config_file, options, clips, output):
         print(f"{name}: {people:.1f} detections a frame", flush=True)
 
 
-def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal):
+def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal, equal_options=()):
     """Measure and write ``report.md`` and ``report.json``.
 
     Args:
         clips, detections, output: folders. skeleton: of the joints. peers: dict name -> folder of tracks. one_euro:
             list of (smallest cut-off, beta). equal: share of the person's size that stands for all sigmas.
+            equal_options: ``NAME=VALUE`` of the tracker, tuned for equal sigmas.
+
+    Raises:
+        ConfigError: an option is unknown or no number.
     """
     cases = load_all(clips, detections)
     filters = {**FILTERS, **{f"One-Euro {c:g}, {b:g}": ("one_euro", {"min_cutoff": c, "beta": b}) for c, b in one_euro}}
     results = {name: report.measure_peer(cases, folder, skeleton) for name, folder in peers.items()}
     results.update(report.measure_filters(cases, skeleton, filters))
-    results.update(report.measure_ours(cases, skeleton, equal))
+    results.update(report.measure_ours(cases, skeleton, equal, tracker_options(equal_options)))
     pages = [
         report.table(results, identity_figures, "identity"),
         report.table(results, smoothness_figures, "smoothness"),
@@ -63,6 +68,15 @@ def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal)
         file.write(text + "\n")
     os.replace(f"{path}.tmp", path)
     print(f"{len(cases)} clips\n\n{text}")
+
+
+def tracker_options(assignments):
+    """The tracker's options with some of them, ``NAME=VALUE``, changed. See :func:`report_clips`."""
+    try:
+        return TrackerOptions(**{name: float(value) for name, value in (one.split("=") for one in assignments)})
+    except (ValueError, TypeError) as error:
+        given = " ".join(assignments)
+        raise ConfigError(f"{given!r} names no options of the tracker ({error}); give NAME=VALUE") from error
 
 
 def _differences(results, peers):

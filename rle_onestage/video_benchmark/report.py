@@ -25,26 +25,30 @@ class Result(NamedTuple):
     smoothness: list | None = None
 
 
-def variants(equal):
-    """The rows of ours: dict name -> :class:`Variant`. ``equal``: what stands for all sigmas, person sizes."""
+def variants(equal, equal_options):
+    """The rows of ours: dict name -> :class:`Variant`.
+
+    Args:
+        equal: what stands for all sigmas, person sizes. equal_options: of the tracker then.
+    """
     own = Variant(TrackerOptions())
     return {
         "ours, joints as found": own._replace(smooth=False),
         "ours": own,
         "ours, 4 frames later": own._replace(lag=4),
         "ours, 8 frames later": own._replace(lag=8),
-        "ours, all sigmas equal": own._replace(equal=equal),
+        "ours, all sigmas equal": Variant(equal_options, equal=equal),
     }
 
 
-def measure_ours(cases, skeleton, equal):
+def measure_ours(cases, skeleton, equal, equal_options):
     """Results of our variants: dict name -> :class:`Result`.
 
     Args:
-        cases: of :func:`~.detections.load_all`. skeleton: of the joints. equal: see :func:`variants`.
+        cases: of :func:`~.detections.load_all`. skeleton: of the joints. equal, equal_options: see :func:`variants`.
     """
     out = {}
-    for name, variant in variants(equal).items():
+    for name, variant in variants(equal, equal_options).items():
         pairs = [figures(variant, clip, found, skeleton) for clip, found in cases.values()]
         out[name] = Result([a for a, _ in pairs], [b for _, b in pairs])
     return out
