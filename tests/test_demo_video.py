@@ -438,3 +438,41 @@ def test_a_threshold_reaches_the_tracker(tmp_path, monkeypatch):
         arguments = ["--video-input", source, "--json", str(results), "--track", "--confidence-threshold", threshold]
         assert tool["main"](arguments) == 0
         assert (read_tracks(results).track_id == 1).sum() == found
+
+
+class Slow:
+    """Stands for a predictor on the CPU whose frames take unequal time."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, broken=None):
+        self.broken, self.threads, self.at_once, self.most = broken, set(), 0, 0
+        self.lock = threading.Lock()
+
+    def __call__(self, image):
+        number = round(image.mean() / 10)
+        with self.lock:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            self.threads.add(torch.get_num_threads())
+        time.sleep(0.02 + 0.04 * (number % 3))
+        with self.lock:
+            self.at_once -= 1
+        if number == self.broken:
+            raise RuntimeError("broken")
+        return one_person(image)
+
+
+def test_frames_are_predicted_side_by_side_and_stay_in_order(tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        source, output = video(tmp_path / "in.mp4", 12), str(tmp_path / "out.mp4")
+        predictor = Slow()
+        assert run_video(predictor, source, options(output=output, draw=plain)) == 0
+        assert numbers(read(output)) == list(range(12)) and predictor.most == 2 and predictor.threads == {1}
+        with pytest.raises(RuntimeError, match="broken"):
+            run_video(Slow(broken=7), source, options(output=output, draw=plain))
+        assert numbers(read(output)) == list(range(7)) and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ STAGES = ("reading", "model", "tracking", "drawing", "writing")
 
 
 class Load:
-    """Busy seconds of each stage; each stage is timed by one thread.
+    """Busy seconds of each stage; each stage is timed by one thread (several workers of a stage: on average).
 
     Attributes:
         frames, people: written so far.
@@ -26,6 +26,10 @@ class Load:
             yield
         finally:
             self._busy[stage] += time.perf_counter() - start
+
+    def add(self, stage, seconds):
+        """Count some time for a stage."""
+        self._busy[stage] += seconds
 
     def timed(self, items, stage):
         """Yield the items, counting the time until each is there for a stage."""

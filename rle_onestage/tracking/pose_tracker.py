@@ -24,7 +24,7 @@ class _Frame(NamedTuple):
     people: Instances
     tracks: Tracks
     transition: motion.Transition | None
-    lately: float
+    carry: float
 
 
 class PoseTracker:
@@ -82,7 +82,7 @@ class PoseTracker:
                 f"{len(self.tolerance)}; make both from the same config"
             )
         tracks = self.tracker.update(self._detections(people), time)
-        self._waiting.append(_Frame(people, tracks, self.tracker.transition, self.tracker.lately))
+        self._waiting.append(_Frame(people, tracks, self.tracker.transition, self.tracker.carry))
         return [self._release()] if len(self._waiting) > self.lag else []
 
     def finish(self):
@@ -103,14 +103,14 @@ class PoseTracker:
     def _release(self):
         """The oldest waiting frame, as known with all that came after it."""
         state, ids, seen_again = self._look_back()
-        people, tracks, _, lately = self._waiting.popleft()
+        people, tracks, _, carry = self._waiting.popleft()
         found = tracks.source >= 0
         self._last.update(
             (key, (people, source)) for key, source in zip(tracks.keys[found].tolist(), tracks.source[found].tolist())
         )
         shown = (ids > 0) & found
         if self.smooth:
-            shown = (ids > 0) & (found | seen_again | (tracks.unseen <= lately))
+            shown = (ids > 0) & (found | seen_again | (tracks.unseen <= carry))
         tracks = tracks._replace(state=state, ids=ids).rows(shown)
         out = self._instances(people, tracks)
         alive = set(self.tracker.tracks.keys.tolist())

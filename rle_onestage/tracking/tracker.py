@@ -24,29 +24,31 @@ class TrackerOptions:
     ``match``, ``match_low``: lowest similarity of a pair in each round. ``overlap``: share of the box overlap in it,
     the rest is expected OKS. ``duplicate``: a detection this similar to a track that has another one starts none.
     ``confirm``: detections before a track is shown (except in the first frames). ``keep``: seconds that a track waits
-    for its person. ``carry``: seconds that it is shown meanwhile, at least two frames. ``noise``: measured variance is
-    this times the predicted one: the part that is new in each frame. ``lasting``: the part that stays from frame to
-    frame, which no filter removes, as a multiple of the former. ``box_noise``: standard deviation of a box corner,
-    person sizes. ``swing``: factor of all joints' accelerations. ``speed``: standard deviation of a new person's
-    velocity, person sizes a second. ``relaxation``, ``outlier``, ``surprise``: see :mod:`.motion`.
+    for its person. ``lately``: seconds since it was seen within which it takes low scores, ``carry``: and within which
+    it is shown; both at least two frames. ``noise``: measured variance is this times the predicted one: the part that
+    is new in each frame. ``lasting``: the part that stays from frame to frame, which no filter removes, as a multiple
+    of the former. ``box_noise``: standard deviation of a box corner, person sizes. ``swing``: factor of all joints'
+    accelerations. ``speed``: standard deviation of a new person's velocity, person sizes a second. ``relaxation``,
+    ``outlier``, ``surprise``: see :mod:`.motion`.
     """
 
-    high: float = 0.22
-    low: float = 0.08
+    high: float = 0.23
+    low: float = 0.09
     birth: float = 0.5
-    match: float = 0.07
-    match_low: float = 0.45
+    match: float = 0.095
+    match_low: float = 0.46
     overlap: float = 0.4
-    duplicate: float = 0.55
+    duplicate: float = 0.49
     confirm: int = 2
-    keep: float = 3.8
-    carry: float = 0.16
+    lately: float = 0.1
+    keep: float = 3.0
+    carry: float = 0.4
     noise: float = 0.55
     lasting: float = 1.0
-    box_noise: float = 0.09
-    box_acceleration: float = 1.2
+    box_noise: float = 0.08
+    box_acceleration: float = 1.5
     swing: float = 1.0
-    speed: float = 1.4
+    speed: float = 3.0
     relaxation: float = 0.2
     outlier: float = 3.3
     surprise: float = 0.8
@@ -106,7 +108,7 @@ class Tracker:
     Attributes:
         tracks: :class:`Tracks` after the last update.
         transition: the last prediction, for the smoother.
-        lately: seconds; tracks seen since then take low scores, and are shown meanwhile: ``carry``, or two frames.
+        carry: seconds, the option or two frames.
     """
 
     def __init__(self, *, tolerance, accelerations, options=DEFAULTS):
@@ -118,7 +120,7 @@ class Tracker:
         state = motion.empty_state(len(self.accelerations))
         self.tracks = Tracks(whole, whole, state, whole, none, whole, none, none, state.pp)
         self.transition = None
-        self._time, self.lately = None, options.carry
+        self._time, self.carry, self._lately = None, options.carry, options.lately
         self._next_id = self._next_key = 1
         self._frames = 0
 
@@ -161,7 +163,7 @@ class Tracker:
             raise DataError(f"a frame at {time} s came after one at {self._time} s; give times in seconds that grow")
         dt = 0.0 if self._time is None else time - self._time
         self._time, self._frames = time, self._frames + 1
-        self.lately = max(self.options.carry, 2 * dt)
+        self.carry, self._lately = (max(t, 2 * dt) for t in (self.options.carry, self.options.lately))
         self._predict(dt)
         similarity = self._similarity(detections)
         rows, columns = self._match(similarity, detections.scores)
@@ -200,7 +202,7 @@ class Tracker:
         free = np.ones(len(self.tracks.ids), bool)
         free[rows] = False
         # A track seen of late; longer ago, a low score is not enough.
-        lately = self.tracks.unseen <= self.lately
+        lately = self.tracks.unseen <= self._lately
         second = (free & lately)[:, None] & ((scores >= o.low) & (scores < o.high))[None]
         more_rows, more_columns = assign(similarity, second & (similarity >= o.match_low))
         return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])

@@ -9,8 +9,8 @@ from .variants import figures, identities, with_options
 # Smallest and largest value of what is searched, on a logarithmic scale where the first is above 0.
 TRACKING = {
     "high": (0.1, 0.6), "low": (0.02, 0.3), "birth": (0.15, 0.7), "match": (0.02, 0.5), "match_low": (0.02, 0.6),
-    "overlap": (0.0, 1.0), "duplicate": (0.05, 0.9), "keep": (0.3, 6.0), "carry": (0.02, 1.0), "box_noise": (0.01, 0.3),
-    "box_acceleration": (0.1, 5.0), "speed": (0.1, 4.0),
+    "overlap": (0.0, 1.0), "duplicate": (0.05, 0.9), "keep": (0.3, 6.0), "lately": (0.02, 1.0),
+    "box_noise": (0.01, 0.3), "box_acceleration": (0.1, 5.0), "speed": (0.1, 4.0),
 }  # fmt: skip
 MOTION = {
     "noise": (0.05, 4.0), "relaxation": (0.1, 4.0), "outlier": (1.0, 10.0), "surprise": (0.2, 10.0),
