@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 r"""Make the animation of the README and the page of docs/video.md: people followed through synthetic videos.
 
-python datasets/make_synthetic.py --preset clips --videos 1 --frames 120 --people 4 4 --size 640 448 \
-    --seed 11 --output output/film
+python datasets/make_synthetic.py --train 1 --val 1 --videos 1 --frames 100 --size 640 448 --people 3 4 \
+    --seed 24 --output output/film
 python docs/make_animation.py --video output/film/videos/000001.mp4 --output docs/demo.webp
 python docs/make_animation.py --video output/clips/test/videos/00000[1-6].mp4 --output docs/video.jpg
 """
