@@ -28,7 +28,7 @@ def parse(arguments):
     parser.add_argument("--video", nargs="+", required=True, metavar="FILE")
     parser.add_argument("--output", required=True, metavar="FILE", help=".webp: the first video; else a page of all")
     parser.add_argument("--step", type=int, default=2, metavar="N", help="take every Nth frame (default 2)")
-    parser.add_argument("--at", type=int, nargs="+", default=[50, 90], metavar="N", help="frames for the page")
+    parser.add_argument("--at", type=int, nargs="+", default=[60, 130], metavar="N", help="frames for the page")
     parser.add_argument("--lag", type=int, default=8, metavar="N", help="frames that the smoother waits (default 8)")
     return parser.parse_args(arguments)
 
@@ -81,7 +81,7 @@ def main(arguments=None):
     for path in args.video:
         pages = enumerate(drawn_frames(predictor, path, args.lag, factor=2))
         tiles += [page for number, page in pages if number in args.at]
-    write_image(args.output, contact_sheet(tiles, 3, tile=(640, 480)))
+    write_image(args.output, contact_sheet(tiles, 4, tile=(480, 360)))
 
 
 if __name__ == "__main__":
