@@ -37,7 +37,7 @@ def read(video, load, stop):
         yield frame
 
 
-def predict(frames, predictor, options, load, stop, everybody):
+def predict(frames, predictor, options, load, stop, *, everybody, live):
     """Yield :class:`Seen` for each frame, in order.
 
     On a CPU several frames are predicted at once, each by a worker with its share of the threads: two frames on a core
@@ -51,6 +51,7 @@ def predict(frames, predictor, options, load, stop, everybody):
         load: :class:`~.load.Load`.
         stop: a signal ends the work.
         everybody: keep also the people below the threshold.
+        live: a frame must not wait for later ones, so there is one worker.
     """
 
     def find(group):
@@ -62,8 +63,8 @@ def predict(frames, predictor, options, load, stop, everybody):
         return [*map(Seen, group, found)], time.perf_counter() - start
 
     size = options.batch if hasattr(predictor, "batch") else 1
-    on_cpu = getattr(predictor, "device", None) == torch.device("cpu")
-    workers = min(_MOST_WORKERS, torch.get_num_threads()) if on_cpu else 1
+    shared = not live and getattr(predictor, "device", None) == torch.device("cpu")
+    workers = min(_MOST_WORKERS, torch.get_num_threads()) if shared else 1
     for seen, seconds in _in_turn(_groups(_until(frames, stop), size), find, workers):
         load.add("model", seconds / workers)
         yield from seen

@@ -92,7 +92,9 @@ def _run(predictor, video, options, follower, load, stop, writer, results):
     try:
         frames = ahead(pipeline.read(video, load, stop), "reading", max(_WAITING, options.batch))
         frames = frames.taken(stalled)
-        seen = ahead(pipeline.predict(frames, predictor, options, load, stop, follower is not None), "model")
+        everybody = follower is not None
+        seen = pipeline.predict(frames, predictor, options, load, stop, everybody=everybody, live=video.live)
+        seen = ahead(seen, "model")
         if follower is not None:
             seen = ahead(pipeline.follow(seen, follower, load), "tracking")
         drawing = None
