@@ -17,7 +17,7 @@ from detectron2.utils.logger import setup_logger
 from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.media import is_address
+from rle_onestage.media import check_source, is_address
 from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
 from rle_onestage.tracking import PoseTracker, TrackerOptions
 
@@ -123,6 +123,8 @@ def main(arguments=None):
     """Do what the command line says; returns the exit code."""
     args = parse(arguments)
     setup_logger(name="rle_onestage", abbrev_name="rle")
+    if args.video_input is not None:
+        check_source(args.video_input)  # before the seconds that the model takes to load
     cfg = load_config(args.config_file, args.opts)
     predictor = Predictor(cfg, precision=args.precision)
     options = options_from(args, cfg)

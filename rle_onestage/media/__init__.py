@@ -6,7 +6,7 @@ error, a full disk) is closed and renamed too, so that what was written plays.
 
 from .formats import VIDEO_TYPES, looks_like_video
 from .images import IMAGE_TYPES, find_images, make_folder, natural_key, output_paths, write_image
-from .reader import Frame, VideoReader, is_address, local_path
+from .reader import Frame, VideoReader, check_source, is_address, local_path
 from .window import WINDOW, check_window, has_display, show
 from .writer import VideoWriter
 
@@ -17,6 +17,7 @@ __all__ = [
     "Frame",
     "VideoReader",
     "VideoWriter",
+    "check_source",
     "check_window",
     "find_images",
     "has_display",

@@ -131,17 +131,23 @@ class VideoReader:
         self.close()
 
 
+def check_source(source):
+    """Raises MediaError for a file or folder that is not there."""
+    path = local_path(source)
+    if path is not None and not os.fspath(source):
+        raise MediaError("the name of the video is empty; give --video-input a file, a folder or an address")
+    if path is not None and not os.path.exists(path):
+        raise MediaError(f"video {source} does not exist; check --video-input")
+
+
 def _open(source, fps):
     if isinstance(source, int):
         return Newest(CameraSource(source))
     if is_address(source):
         stream, sent_ahead = ContainerSource(source, live=True), source.lower().startswith(("http:", "https:"))
         return stream if sent_ahead and stream.duration else Newest(stream, paced=sent_ahead)
+    check_source(source)
     path = local_path(source)
-    if not os.fspath(source):
-        raise MediaError("the name of the video is empty; give --video-input a file, a folder or an address")
     if os.path.isdir(path):
         return FolderSource(path, fps or DEFAULT_FPS)
-    if not os.path.exists(path):
-        raise MediaError(f"video {source} does not exist; check --video-input")
     return ContainerSource(path)
