@@ -68,7 +68,7 @@ def parse(arguments):
     parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
     parser.add_argument(
         "--confidence-threshold", type=float, metavar="S",
-        help="lowest score (default 0.3); with --track and --smooth: of those who are newly followed",
+        help="lowest score (default 0.3); with --track and --smooth of those who are newly followed (default 0.5)",
     )
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
