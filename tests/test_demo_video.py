@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -11,63 +10,15 @@ import time
 
 import numpy as np
 import pytest
-import torch
+from demo_toys import Lagging, failing_at, options, plain, stages, within
 from media_toys import encode, grey, no_more_than, noise, numbers, one_person, picture, read, video
 
 from rle_onestage import media
-from rle_onestage.demo import DemoOptions, run_video
-from rle_onestage.demo.threads import Ahead
+from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
 from rle_onestage.evaluation import read_tracks
-from rle_onestage.skeleton import COCO
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
-
-
-def options(**kwargs):
-    return DemoOptions(skeleton=COCO, **kwargs)
-
-
-def plain(image, people, time):
-    """Draws nothing."""
-    return image
-
-
-def within(seconds, call):
-    """What a call gives or raises; fails when it does not end, rather than hang."""
-    got = {}
-
-    def run():
-        try:
-            got["value"] = call()
-        except BaseException as error:
-            got["error"] = error
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), "the run hangs"
-    if "error" in got:
-        raise got["error"]
-    return got["value"]
-
-
-def stages():
-    """Threads of pipelines that are alive."""
-    return [t for t in threading.enumerate() if t.name in ("reading", "model", "tracking", "drawing")]
-
-
-def failing_at(number, call):
-    """Wraps a callable so that its call of that number, from 1 on, fails."""
-    calls = []
-
-    def wrapped(*args):
-        calls.append(1)
-        if len(calls) == number:
-            raise RuntimeError("broken")
-        return call(*args)
-
-    return wrapped
 
 
 def test_video(tmp_path):
@@ -100,34 +51,6 @@ def test_what_it_says_at_the_end(tmp_path, caplog):
         assert reader.sound_path
 
 
-def test_the_slowest_stage_sets_the_pace(tmp_path):
-    def slow(image, *rest):
-        time.sleep(0.05)
-        return one_person(image) if not rest else image
-
-    source = video(tmp_path / "in.mp4", frames=12)
-    begin = time.perf_counter()
-    run_video(slow, source, options(output=str(tmp_path / "o.mp4"), draw=slow))
-    assert time.perf_counter() - begin < 1.0  # 12 * (0.05 + 0.05) would be 1.2
-
-
-def test_batches(tmp_path):
-    sizes = []
-
-    class Predictor:
-        def __call__(self, image):
-            return self.batch([image])[0]
-
-        def batch(self, images):
-            sizes.append(len(images))
-            return [one_person(image) for image in images]
-
-    run_video(Predictor(), video(tmp_path / "in.mp4", 7), options(json=str(tmp_path / "r"), batch=3))
-    assert sizes == [3, 3, 1] and read_tracks(tmp_path / "r").frame.tolist() == list(range(7))
-    run_video(one_person, str(tmp_path / "in.mp4"), options(json=str(tmp_path / "r"), batch=3))
-    assert read_tracks(tmp_path / "r").frames == 7
-
-
 def test_a_folder_of_frames_and_a_camera(tmp_path, monkeypatch):
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -136,48 +59,6 @@ def test_a_folder_of_frames_and_a_camera(tmp_path, monkeypatch):
     run_video(one_person, str(folder), options(output=str(tmp_path / "out"), fps=10, json=str(tmp_path / "r")))
     assert os.listdir(tmp_path / "out") == ["frames.mp4"] and len(read(tmp_path / "out" / "frames.mp4")) == 3
     assert read_tracks(tmp_path / "r").time.tolist() == [0, 0.1, 0.2]
-
-
-class Lagging:
-    """Stands for a follower: gives people two frames late, numbers them, keeps those of low score."""
-
-    def __init__(self, lose=0):
-        self.held, self.seen, self.lose = [], [], lose
-
-    def push(self, people, time):
-        people.ID = torch.arange(len(people))
-        self.seen.append((len(people), time))
-        self.held.append(people)
-        return [self.held.pop(0)] if len(self.held) > 2 else []
-
-    def finish(self):
-        held, self.held = self.held[self.lose :], []
-        return held
-
-
-def test_a_follower_that_lags(tmp_path):
-    source, follower, shown = video(tmp_path / "in.mp4"), Lagging(), []
-
-    def predictor(image):
-        people = one_person(image)
-        people.scores[0] = float(image.mean()) / 1000
-        return people
-
-    def draw(image, people, time):
-        shown.append((image.mean() / 10, float(people.scores[0]) * 100, time * 12))
-        return image
-
-    out = options(output=str(tmp_path / "out.mp4"), json=str(tmp_path / "r"), draw=draw)
-    assert run_video(predictor, source, out, follower) == 0
-    assert np.allclose(shown, np.arange(6)[:, None], atol=0.15)  # each frame has its own people and time
-    assert [n for n, _ in follower.seen] == [2] * 6 and numbers(read(tmp_path / "out.mp4")) == list(range(6))
-    tracks = read_tracks(tmp_path / "r")
-    assert tracks.frame.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5] and tracks.ids == [0, 1]
-
-
-def test_a_follower_that_gives_too_few(tmp_path):
-    with pytest.raises(RuntimeError, match="last 1 frames"):
-        run_video(one_person, video(tmp_path / "in.mp4"), options(json=str(tmp_path / "r")), Lagging(lose=1))
 
 
 @pytest.mark.parametrize("stage", ["reading", "model", "batch", "tracking", "drawing"])
@@ -245,6 +126,7 @@ def test_interrupted_video_remains_playable(tmp_path, signum):
 SCRIPT = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
+from demo_toys import Lagging, failing_at, options, plain, stages, within
 from media_toys import one_person
 from rle_onestage.demo import DemoOptions, run_video
 from rle_onestage.skeleton import COCO
@@ -346,53 +228,6 @@ def test_the_window_belongs_to_the_caller_and_is_closed_by_the_user(tmp_path, mo
     assert shown == [(1, threading.main_thread())] * 3 and not stages()
 
 
-def test_a_thread_ahead_is_bounded_and_can_be_closed():
-    made, closed = [], threading.Event()
-
-    def endless():
-        try:
-            while True:
-                made.append(1)
-                yield len(made)
-        finally:
-            closed.set()
-
-    ahead = Ahead(endless(), 2)
-    taken = ahead.taken()
-    assert [next(taken), next(taken)] == [1, 2]
-    time.sleep(0.05)
-    assert len(made) <= 5
-    ahead.close()
-    assert ahead.join(5) and closed.is_set() and list(ahead) == []
-
-
-def test_tool(tmp_path, monkeypatch):
-    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
-    monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: one_person)
-    config = os.path.join(ROOT, "configs", "quickstart.yaml")
-    given = ["--config-file", config, "--video-input", video(tmp_path / "v.mp4"), "--json", str(tmp_path / "r")]
-    assert tool["main"]([*given, "--batch", "2"]) == 0 and read_tracks(tmp_path / "r").frames == 6
-    for wrong in ("0", "x"):
-        with pytest.raises(SystemExit):
-            tool["main"]([*given, "--batch", wrong])
-
-
-def test_track_and_smooth_by_the_command_line(tmp_path, monkeypatch):
-    """Identities in the results, with and without frames to wait for."""
-    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
-    scope = tool["main"].__wrapped__.__globals__
-    monkeypatch.setitem(scope, "Predictor", lambda cfg, precision: one_person)
-    source = video(tmp_path / "in.mp4")
-    for name, flags in (("a", ["--track"]), ("b", ["--smooth"]), ("c", ["--smooth", "--lag", "0", "--legend"])):
-        output, results = tmp_path / f"{name}.mp4", tmp_path / f"{name}.jsonl"
-        arguments = ["--video-input", source, "--output", str(output), "--json", str(results), *flags]
-        assert tool["main"](arguments) == 0
-        tracks = read_tracks(results)
-        assert set(tracks.track_id.tolist()) == {1} and tracks.frame.tolist() == list(range(len(read(output))))
-    with pytest.raises(SystemExit):
-        tool["main"](["--video-input", source, "--output", str(tmp_path), "--smooth", "--lag", "-1"])
-
-
 @pytest.mark.parametrize("spelled", ["{}", "file://{}", "~/in.mp4"])
 def test_nothing_replaces_the_input_or_the_output(tmp_path, monkeypatch, spelled):
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -428,51 +263,3 @@ def test_a_source_that_stalls_can_be_stopped(tmp_path, signum):
     finally:
         done.set()
         feeder.join(10)
-
-
-def test_a_threshold_reaches_the_tracker(tmp_path, monkeypatch):
-    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
-    monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: one_person)
-    source, results = video(tmp_path / "in.mp4"), tmp_path / "a.jsonl"
-    for threshold, found in (("0.99", 0), ("0.05", 6)):
-        arguments = ["--video-input", source, "--json", str(results), "--track", "--confidence-threshold", threshold]
-        assert tool["main"](arguments) == 0
-        assert (read_tracks(results).track_id == 1).sum() == found
-
-
-class Slow:
-    """Stands for a predictor on the CPU whose frames take unequal time."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, broken=None):
-        self.broken, self.threads, self.at_once, self.most = broken, set(), 0, 0
-        self.lock = threading.Lock()
-
-    def __call__(self, image):
-        number = round(image.mean() / 10)
-        with self.lock:
-            self.at_once += 1
-            self.most = max(self.most, self.at_once)
-            self.threads.add(torch.get_num_threads())
-        time.sleep(0.02 + 0.04 * (number % 3))
-        with self.lock:
-            self.at_once -= 1
-        if number == self.broken:
-            raise RuntimeError("broken")
-        return one_person(image)
-
-
-def test_frames_are_predicted_side_by_side_and_stay_in_order(tmp_path, monkeypatch):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        source, output = video(tmp_path / "in.mp4", 12), str(tmp_path / "out.mp4")
-        predictor = Slow()
-        assert run_video(predictor, source, options(output=output, draw=plain)) == 0
-        assert numbers(read(output)) == list(range(12)) and predictor.most == 2 and predictor.threads == {1}
-        with pytest.raises(RuntimeError, match="broken"):
-            run_video(Slow(broken=7), source, options(output=output, draw=plain))
-        assert numbers(read(output)) == list(range(7)) and torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
