@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from media_toys import one_person, read, video
 
 from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.evaluation import read_tracks
 from rle_onestage.evaluation.clips import Clip, Tracked, read_clip, similarities
 from rle_onestage.evaluation.identity import identity_figures, identity_results
 from rle_onestage.evaluation.smoothness import match, smoothness, smoothness_figures
@@ -169,6 +171,24 @@ def test_report_says_that_smoothing_helps(tmp_path, monkeypatch, capsys):
     (peer / "a.npz").unlink()
     with pytest.raises(DataError, match=r"peer.a\.npz"):
         report.measure_peer(cases, str(peer), COCO)
+
+
+def test_time_of_the_demo(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(one_person, "skeleton", COCO, raising=False)
+    monkeypatch.setattr(commands, "load_config", lambda config_file, options: None)
+    monkeypatch.setattr(commands, "Predictor", lambda cfg: one_person)
+    output = tmp_path / "out.mp4"
+    commands.time_demo("c", [], video(tmp_path / "in.mp4"), str(output), rounds=2, lag=2)
+    assert len(read(output)) == 6 and set(read_tracks(tmp_path / "out.jsonl").track_id.tolist()) == {1}
+    rows = {row[0]: [float(v) for v in row[1:]] for row in table_rows(capsys.readouterr().out)}
+    for alone, whole, ratio in zip(rows["model alone"], rows["whole demo"], rows["ratio"], strict=True):
+        assert ratio == pytest.approx(whole / alone, abs=0.01 + 0.1 * (1 + ratio) / alone)
+
+
+def table_rows(text):
+    """Cells of the rows of a Markdown table, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def test_options_by_name():

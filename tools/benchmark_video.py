@@ -17,6 +17,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from detectron2.utils.logger import setup_logger
+
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.skeleton import COCO
 from rle_onestage.video_benchmark import commands
@@ -91,6 +93,7 @@ def main(arguments=None):
         commands.fit_joints(args.clips, args.detections, COCO)
     elif args.command == "demo":
         options = [*commands.size_options(args.size), *args.opts]
+        setup_logger(name="rle_onestage", abbrev_name="rle")  # shows the share of each stage
         commands.time_demo(args.config_file, options, args.video, args.output, rounds=args.rounds, lag=args.lag)
     else:
         commands.time_frames(args.people, args.frames, COCO)
