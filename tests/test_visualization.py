@@ -117,3 +117,10 @@ def test_a_legend_is_drawn_where_there_is_room(size):
     image = np.full((*size, 3), 90, np.uint8)
     draw_legend(image, carried=True, sigma=True)
     assert (image != 90).any() == (size == (300, 400))
+
+
+def test_who_has_left_the_picture_has_no_label():
+    image = np.full((100, 100, 3), 90, np.uint8)
+    for people, seen in ((arm(), True), (arm(shift=200.0), False), (arm(presence=0.1), False)):
+        plain, labelled = (draw_people(image, people, ARM, labels=labels) for labels in (False, True))
+        assert (plain != labelled).any() == seen

@@ -76,7 +76,7 @@ def draw_people(
         threshold: lowest score drawn.
         draw_sigma: also ellipses of one and two predicted standard deviations.
         draw_boxes: also the boxes.
-        labels: also the scores.
+        labels: also the scores, of people of whom a joint is drawn in the picture.
         person_colours: joints have a colour for each person; without, white (for videos without tracks).
         scale: enlarge the picture by this first, so that small ones can be read.
 
@@ -99,8 +99,15 @@ def draw_people(
         _draw_joints(canvas, person, sides)
     if labels:
         for person in people:
-            _draw_label(canvas, person)
+            if _in_picture(person, canvas.shape):
+                _draw_label(canvas, person)
     return canvas
+
+
+def _in_picture(person, shape):
+    """Whether a joint that is drawn lies in the picture: who has left it must not leave a label at its border."""
+    joints = person.joints[person.shown]
+    return bool(((joints >= 0) & (joints < (shape[1], shape[0]))).all(1).any())
 
 
 def _people(instances, shape, threshold, person_colours, scale):
