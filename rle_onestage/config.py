@@ -134,6 +134,13 @@ def _add_training_keys(m):
     m.LOSS.HEATMAP = 1.0
 
 
+    m.PARTIAL = CN()
+    # Of sets that are labelled in part: weight of a place away from known people as background (and in heatmaps) ...
+    m.PARTIAL.BACKGROUND = 0.5
+    # ... unless the present model sees a person (or joint) there with at least this probability: then it is left out.
+    m.PARTIAL.CONFIDENT = 0.3
+
+
 def _add_decoding_keys(m):
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
@@ -150,8 +157,12 @@ def _add_decoding_keys(m):
 def _add_data_keys(cfg):
     d = cfg.DATASETS
     # COCO-format keypoint files by config alone: [[name, json, image folder], ...]; relative paths are looked up
-    # under $DETECTRON2_DATASETS.
+    # under $DETECTRON2_DATASETS. A fourth entry says how a set was labelled, e.g. {partial: True, unlabelled: unknown};
+    # the options are those of data/labels.py, SetOptions.
     d.KEYPOINT_FILES = []
+    # For each set of TRAIN how often its images come in an epoch, or [how often, how much they count in the losses];
+    # empty: once, in full.
+    d.TRAIN_WEIGHTS = []
     # Pairs of joint names that swap in a mirror, [["left_eye", "right_eye"], ...]; empty: found from left/right.
     d.KEYPOINT_FLIP_PAIRS = []
 

@@ -11,6 +11,7 @@ the value of the same body part from those two, and ``STAND_IN_SIGMA`` where the
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import ConfigError, DataError
@@ -109,6 +110,38 @@ def split_side(name: str) -> tuple[str, str]:
         if joined.endswith(side) and joined != side:
             return joined[: -len(side)].strip(), side
     return joined, ""
+
+
+# Other words for the same body part, in the form that :func:`split_side` gives.
+_SYNONYMS = {
+    "headtop": "head top", "top head": "head top", "top of head": "head top", "head crown": "head top",
+    "sho": "shoulder", "shldr": "shoulder", "elb": "elbow", "wri": "wrist", "wr": "wrist", "kne": "knee",
+    "ank": "ankle", "mid hip": "pelvis", "hip centre": "pelvis", "hip center": "pelvis", "midhip": "pelvis",
+    "nose tip": "nose", "eye ball": "eye", "upper neck": "neck", "neck base": "neck",
+}  # fmt: skip
+
+
+def joint_key(name: str) -> tuple[str, str]:
+    """What a joint is called everywhere: (part, side), e.g. ``"LSho" -> ("shoulder", "left")``."""
+    part, side = split_side(name)
+    return _SYNONYMS.get(part, part), side
+
+
+def map_joints(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where each wanted joint stands among the joints of another set, by name.
+
+    Args:
+        names: joint names of the other set.
+        wanted: K joint names.
+
+    Returns:
+        K indices into ``names``; -1 for a joint that the other set does not have. Equal names go before synonyms.
+    """
+    exact = {name: i for i, name in enumerate(names)}
+    by_key: dict[tuple[str, str], int] = {}
+    for i, name in enumerate(names):
+        by_key.setdefault(joint_key(name), i)
+    return [exact.get(name, by_key.get(joint_key(name), -1)) for name in wanted]
 
 
 def find_flip_pairs(names) -> tuple[tuple[int, int], ...]:

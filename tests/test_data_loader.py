@@ -151,22 +151,6 @@ def test_empty_images_are_filtered_or_kept(tmp_path):
         build_train_loader(toy_config(tmp_path, "filter_set", content))
 
 
-def test_several_sets_must_have_the_same_joints(tmp_path):
-    cfg = toy_config(tmp_path / "a", "joined_a", toy_content(4), **AUGMENT)
-    other = toy_content(4)
-    other["categories"][0]["keypoints"][0] = "chin"
-    second = toy_config(tmp_path / "b", "joined_b", other)
-    cfg.DATASETS.KEYPOINT_FILES = cfg.DATASETS.KEYPOINT_FILES + second.DATASETS.KEYPOINT_FILES
-    cfg.DATASETS.TRAIN = ("joined_a", "joined_a")
-    assert len(next(build_train_loader(cfg))) == 4
-    cfg.DATASETS.TRAIN = ("joined_a", "joined_b")
-    with pytest.raises(DataError, match="'joined_a' and 'joined_b' have different joints"):
-        build_train_loader(cfg)
-    cfg.DATASETS.TRAIN = ()
-    with pytest.raises(ConfigError, match="names no data set"):
-        build_train_loader(cfg)
-
-
 def test_evaluation_sees_each_image_once(tmp_path, monkeypatch):
     cfg = toy_config(tmp_path, "once_set", toy_content(7), INPUT__POSE__SIZE=32)
     seen = []

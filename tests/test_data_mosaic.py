@@ -8,7 +8,7 @@ from detectron2.structures import BoxMode
 
 from rle_onestage.data import PoseMapper, mosaic
 from rle_onestage.data.loader import TrainDataset
-from rle_onestage.data.sampler import Draw
+from rle_onestage.data.sampler import BatchOrder, Draw
 from rle_onestage.errors import ConfigError
 from rle_onestage.skeleton import COCO
 
@@ -89,12 +89,12 @@ def test_empty_pictures_make_a_mosaic_too(records):
 
 
 def test_mosaics_end_when_they_should_and_depend_on_the_draw_alone(records, tmp_path):
-    dataset = TrainDataset(records, make_mapper(), 7, mosaic_prob=1.0, mosaic_end=5)
+    dataset = TrainDataset(records, make_mapper(), BatchOrder(4, 4, 7), 7, mosaic_prob=1.0, mosaic_end=5)
     first, again = dataset[Draw(4, 0, 2)], dataset[Draw(4, 0, 2)]
     assert (first["image"] == again["image"]).all() and len(first["instances"]) > 1
     assert len(dataset[Draw(5, 0, 2)]["instances"]) == 1
     (tmp_path / "3.png").unlink()
-    mended = TrainDataset(records, make_mapper(), 7, mosaic_prob=1.0, mosaic_end=5)
+    mended = TrainDataset(records, make_mapper(), BatchOrder(4, 4, 7), 7, mosaic_prob=1.0, mosaic_end=5)
     samples = [mended[Draw(0, slot, 0)] for slot in range(12)]
     # Where one of the others is gone, the picture stands alone.
     assert all(sample["image_id"] == 0 for sample in samples)

@@ -141,7 +141,9 @@ def test_noisy_starts_weigh_as_much_under_a_learned_density():
     """The loss of a pose with a reported standard deviation is the same whether that is the spread or a part of it."""
     model = make_model("fcos", "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "5")
     joints = 40 * torch.rand(3, 17, 2)
-    people = Matched(boxes=torch.zeros(3, 4), joints=joints, labelled=torch.ones(3, 17, dtype=bool), area=torch.ones(3))
+    all_joints = torch.ones(3, 17, dtype=bool)
+    people = Matched(boxes=torch.zeros(3, 4), joints=joints, labelled=all_joints, area=torch.ones(3), known=all_joints,
+                     weight=torch.ones(3))
     mu, std = joints + torch.randn(3, 17, 2), 1 + torch.rand(3, 17, 2)
     laplace = model.criterion._denoising(Poses(mu, std, torch.zeros(3, 17)), people, preset_only=True)
     spread = std / model.criterion.density.table()[3][0]

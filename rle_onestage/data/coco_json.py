@@ -121,7 +121,8 @@ def check_num_joints(path: str, found: int, expected: int):
 
 
 @_without_garbage_collection()
-def load_coco_keypoints(json_file, image_root, *, dataset_name="", annotated=True, data=None):
+def load_coco_keypoints(json_file, image_root, *, dataset_name="", annotated=True, data=None, weight_by="",
+                        area_from_box=False):
     """Load a COCO-format keypoint file into Detectron2's data set dictionaries.
 
     Args:
@@ -129,11 +130,14 @@ def load_coco_keypoints(json_file, image_root, *, dataset_name="", annotated=Tru
         dataset_name: for messages.
         annotated: False for lists of images without labels (COCO test-dev).
         data: the parsed file, if it was read already.
+        weight_by: name of a number in [0, 1] that each annotation has, which becomes its ``weight``; "" for none.
+        area_from_box: the file's areas were made from its boxes.
 
     Returns:
         (records, problems): records are dicts with file_name, image_id, height, width and annotations [{bbox
         (x, y, width, height), bbox_mode XYWH_ABS, area, iscrowd, keypoints (flat list of 3K: x + 0.5, y + 0.5, v),
-        category_id 0, id}]; problems is a :class:`Problems`.
+        category_id 0, id}], with ``area_from_box`` True where the area is not measured, ``segmentation`` where there
+        are polygons and ``weight`` where asked for; problems is a :class:`Problems`.
 
     Raises:
         DataError: see the module and :func:`read_json`.
@@ -144,7 +148,9 @@ def load_coco_keypoints(json_file, image_root, *, dataset_name="", annotated=Tru
     if annotated:
         category = keypoint_category(data, json_file)
         annotations = _own_annotations(data, json_file, category, records, problems)
-        _attach(annotations, category, records, json_file, problems)
+        _attach(annotations, category, records, json_file, problems, area_from_box)
+        if weight_by:
+            _attach_weights(annotations, records, weight_by, json_file)
     for line in problems.lines():
         logger.warning("%s: %s", json_file, line)
     return list(records.values()), problems
@@ -225,7 +231,7 @@ def _own_annotations(data, json_file, category, records, problems):
     return own
 
 
-def _attach(annotations, category, records, json_file, problems):
+def _attach(annotations, category, records, json_file, problems, area_from_box):
     """Check the numbers and put each usable annotation into the record of its image."""
     if not annotations:
         return
@@ -242,18 +248,47 @@ def _attach(annotations, category, records, json_file, problems):
         box = _usable_box(annotation, boxes[i], keypoints[i], sizes[i], problems)
         if box is None:
             continue
-        area = float(areas[i]) if np.isfinite(areas[i]) else AREA_OF_BOX * box[2] * box[3]
-        records[annotation["image_id"]]["annotations"].append(
-            {
-                "bbox": box,
-                "bbox_mode": BoxMode.XYWH_ABS,
-                "area": area,
-                "iscrowd": int(bool(annotation.get("iscrowd", 0))),
-                "keypoints": flat[i].tolist(),
-                "category_id": 0,
-                "id": annotation["id"],
-            }
-        )
+        measured = bool(np.isfinite(areas[i]))
+        kept = {
+            "bbox": box,
+            "bbox_mode": BoxMode.XYWH_ABS,
+            "area": float(areas[i]) if measured else AREA_OF_BOX * box[2] * box[3],
+            "iscrowd": int(bool(annotation.get("iscrowd", 0))),
+            "keypoints": flat[i].tolist(),
+            "category_id": 0,
+            "id": annotation["id"],
+        }
+        if area_from_box or not measured or str(annotation.get("area_source", "")).startswith("box"):
+            kept["area_from_box"] = True
+        polygons = _polygons(annotation.get("segmentation"))
+        if polygons:
+            kept["segmentation"] = polygons
+        records[annotation["image_id"]]["annotations"].append(kept)
+
+
+def _polygons(segments):
+    """COCO's polygons as arrays, which are small in memory; none where something else stands there."""
+    if not isinstance(segments, list):
+        return []
+    sound = (p for p in segments if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 and all(map(_is_number, p)))
+    return [np.array(polygon, np.float32) for polygon in sound]
+
+
+def _attach_weights(annotations, records, key, json_file):
+    """Give each annotation the number that says how much it counts; crowds, who teach nothing, need none."""
+    weights = {}
+    for annotation in annotations:
+        value = annotation.get(key)
+        if not annotation.get("iscrowd") and not (_is_number(value) and 0 <= value <= 1):
+            raise DataError(
+                f"{json_file}: annotation {annotation['id']} has `{key}` {str(value)[:40]}; DATASETS.KEYPOINT_FILES "
+                "weights by it, so each needs a number from 0 to 1."
+            )
+        weights[annotation["id"]] = value
+    for record in records.values():
+        for annotation in record["annotations"]:
+            if not annotation["iscrowd"]:
+                annotation["weight"] = float(weights[annotation["id"]])
 
 
 def _keypoint_array(annotations, num_joints, json_file, problems):

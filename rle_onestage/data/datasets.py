@@ -14,6 +14,7 @@ from detectron2.data.catalog import Metadata
 from ..errors import ConfigError, DataError
 from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
 from .coco_json import Problems, check_num_joints, keypoint_category, load_coco_keypoints, read_json
+from .labels import SetOptions, in_part
 from .synthetic.noise import LAWS
 
 
@@ -27,6 +28,7 @@ class Source:
     root: str | None = None  # None: $DETECTRON2_DATASETS
     skeleton: Skeleton | None = None  # None: from the file's categories
     annotated: bool = True
+    options: SetOptions = SetOptions()
 
     def path(self, relative):
         """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""
@@ -194,10 +196,11 @@ def _load(source: Source):
             "or set DETECTRON2_DATASETS to the folder that has them."
         )
     records, problems = load_coco_keypoints(
-        json_file, image_root, dataset_name=source.name, annotated=source.annotated, data=data
+        json_file, image_root, dataset_name=source.name, annotated=source.annotated, data=data,
+        weight_by=source.options.weight_by, area_from_box=source.options.area == "box",
     )
     _problems[source.name] = problems
-    return records
+    return [record for record in records if in_part(record["file_name"], source.options.part)]
 
 
 def problems_of(name: str) -> Problems:
@@ -239,14 +242,16 @@ def register_from_config(cfg):
     Flip pairs and sigmas go to the data sets of ours that ``DATASETS.TRAIN`` and ``TEST`` name. Can be called again.
 
     Raises:
-        ConfigError: an entry is not [name, json, image folder].
+        ConfigError: an entry is not [name, json, image folder] or those three with options.
     """
     for entry in cfg.DATASETS.KEYPOINT_FILES:
-        if not isinstance(entry, (list, tuple)) or len(entry) != 3 or not all(isinstance(e, str) for e in entry):
+        sound = isinstance(entry, (list, tuple)) and len(entry) in (3, 4) and all(isinstance(e, str) for e in entry[:3])
+        if not sound:
             raise ConfigError(
-                f"DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder], not {entry!r}."
+                "DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder] or [name, json file, "
+                f"image folder, {{option: value}}], not {entry!r}."
             )
-        register(Source(*entry))
+        register(Source(*entry[:3], options=SetOptions.parse(entry[0], entry[3] if len(entry) == 4 else {})))
     for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:
         metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
         if isinstance(metadata, KeypointMetadata):
@@ -307,8 +312,57 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
     return skeleton
 
 
-def load_dataset(cfg, name: str) -> list[dict]:
+def joint_names(name: str) -> list[str]:
+    """Names of the joints of a registered data set, in its own order.
+
+    Raises:
+        ConfigError: no data set has this name.
+        DataError: its file cannot be used, or it has no keypoints.
+    """
+    metadata = get_metadata(name)
+    if isinstance(metadata, KeypointMetadata):
+        if metadata.source.skeleton is not None:
+            return list(metadata.source.skeleton.names)
+        return list(_category(metadata.json_file, name)["keypoints"])
+    if not metadata.get("keypoint_names"):
+        raise DataError(f"data set {name!r} has no keypoints; use a keypoint data set.")
+    return list(metadata.get("keypoint_names"))
+
+
+def model_skeleton(cfg) -> Skeleton:
+    """The joints that the model learns: those of the first training set that has ``NUM_KEYPOINTS`` of them.
+
+    Where no training set does, the first test set decides; other training sets are mapped to it by name.
+
+    Raises:
+        ConfigError, DataError: see :func:`get_skeleton`.
+    """
+    register_from_config(cfg)
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name in cfg.DATASETS.TRAIN or _is_there(name):
+            if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+                return get_skeleton(cfg, name)
+    return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
+
+
+def set_options(name: str) -> SetOptions:
+    """How a registered data set was labelled; the defaults for those that are not ours."""
+    metadata = get_metadata(name)
+    return metadata.source.options if isinstance(metadata, KeypointMetadata) else SetOptions()
+
+
+def _is_there(name):
+    metadata = get_metadata(name)
+    return not isinstance(metadata, KeypointMetadata) or os.path.isfile(metadata.json_file)
+
+
+def load_dataset(cfg, name: str, *, own_joints: bool = False) -> list[dict]:
     """Load one registered data set, its joints checked against the config.
+
+    Args:
+        cfg: reads DATASETS and the number of joints.
+        name: of the data set.
+        own_joints: accept any joints, for a training set that is mapped to the model's.
 
     Raises:
         ConfigError, DataError: see :func:`get_skeleton` and :mod:`.coco_json`.
@@ -321,5 +375,6 @@ def load_dataset(cfg, name: str) -> list[dict]:
         and not os.path.isfile(metadata.json_file)
     ):
         read_json(metadata.json_file, name)  # says where it looked
-    get_skeleton(cfg, name)
+    if not own_joints:
+        get_skeleton(cfg, name)
     return DatasetCatalog.get(name)

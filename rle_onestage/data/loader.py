@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import ConfigError, DataError, PoseError
 from .coco_json import Problems
-from .datasets import get_skeleton, load_dataset, problems_of
+from .datasets import get_skeleton, load_dataset
 from .images import UnreadableImage
 from .mapper import PoseMapper, as_instances
 from .sampler import BatchOrder, TrainSampler
+from .training_sets import load_training_records
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,10 @@ class TrainDataset(Dataset):
     """Maps a :class:`~.sampler.Draw` to a sample.
 
     Args:
-        records, mapper: of the data set. seed: of all random choices.
+        records: of the data set.
+        mapper: of their images.
+        order: of the images, which a mosaic draws its others from.
+        seed: of all random choices.
         mosaic_prob: how often a sample is a mosaic, before the iteration ``mosaic_end``.
 
     Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either
@@ -40,8 +44,9 @@ class TrainDataset(Dataset):
     their place.
     """
 
-    def __init__(self, records: list[dict], mapper: PoseMapper, seed: int, mosaic_prob: float = 0.0,
-                 mosaic_end: int = 0):
+    def __init__(self, records: list[dict], mapper: PoseMapper, order: BatchOrder, seed: int,
+                 mosaic_prob: float = 0.0, mosaic_end: int = 0):
+        self.order = order
         self.records = DatasetFromList(records, copy=False)
         self.mapper = mapper
         self.seed = seed
@@ -81,7 +86,7 @@ class TrainDataset(Dataset):
         """Three more records where this sample is to be a mosaic."""
         if rng.random() >= self.mosaic_prob:
             return ()
-        return [self.records[int(index)] for index in rng.integers(len(self), size=3)]
+        return [self.records[int(index)] for index in self.order.pick(rng, 3)]
 
 
 class TrainLoader:
@@ -217,7 +222,8 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
             f"SOLVER.IMS_PER_BATCH ({cfg.SOLVER.IMS_PER_BATCH}) must be a multiple of the number of processes "
             f"({world_size})."
         )
-    records, skeleton, problems = load_training_records(cfg)
+    training = load_training_records(cfg)
+    records = training.records
     seed = cfg.SEED
     if seed < 0:
         seed = comm.shared_random_seed()
@@ -225,64 +231,18 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not cfg.INPUT.POSE.SIZE:
         groups = [record["width"] > record["height"] for record in records]
-    order = BatchOrder(len(records), cfg.SOLVER.IMS_PER_BATCH, seed, groups)
+    order = BatchOrder(len(records), cfg.SOLVER.IMS_PER_BATCH, seed, groups, training.often)
     return TrainLoader(
         TrainDataset(
-            records, PoseMapper(cfg, True, skeleton=skeleton), seed, mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
+            records, PoseMapper(cfg, True, skeleton=training.skeleton, rules=training.rules), order, seed,
+            mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
             mosaic_end=round(cfg.SOLVER.MAX_ITER * (1 - cfg.INPUT.POSE.MOSAIC_OFF)),
         ),
         TrainSampler(order, start_iter=start_iter, rank=comm.get_rank(), world_size=world_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         max_unreadable=cfg.INPUT.POSE.MAX_UNREADABLE,
-        problems=problems,
+        problems=training.problems,
     )
-
-
-def load_training_records(cfg):
-    """The images of ``cfg.DATASETS.TRAIN``, in order, without those that cannot teach anything.
-
-    With ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` images without a person (crowds do not count) are left out; with
-    ``MODEL.KEYPOINT_ON`` also those with fewer than ``MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE`` labelled
-    joints.
-
-    Returns:
-        (records, skeleton, problems)
-
-    Raises:
-        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when data sets have different joints or
-        nothing is left.
-    """
-    if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN names no data set.")
-    records, problems, skeletons = [], Problems(), []
-    for name in cfg.DATASETS.TRAIN:
-        records.extend(load_dataset(cfg, name))
-        problems.merge(problems_of(name))
-        skeletons.append(get_skeleton(cfg, name))
-        if skeletons[-1].names != skeletons[0].names:
-            raise DataError(
-                f"data sets {cfg.DATASETS.TRAIN[0]!r} and {name!r} have different joints; train on one kind."
-            )
-    total = len(records)
-    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
-        records = [record for record in records if _has_people(record, fewest)]
-    logger.info(
-        "Training on %d of %d images of %s (%d people).",
-        len(records),
-        total,
-        ", ".join(cfg.DATASETS.TRAIN),
-        sum(not a.get("iscrowd", 0) for r in records for a in r.get("annotations", ())),
-    )
-    if not records:
-        raise DataError(f"none of the {total} images of {', '.join(cfg.DATASETS.TRAIN)} has people to learn from.")
-    return records, skeletons[0], problems
-
-
-def _has_people(record, fewest_joints):
-    people = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
-    joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3]) if fewest_joints else 0
-    return bool(people) and joints >= fewest_joints
 
 
 def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotations: bool = False) -> TestLoader:
@@ -307,7 +267,7 @@ def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotation
 def pack(batch):
     """Make a batch ready to leave a worker: all pixels in one tensor, all labels as plain arrays.
 
-    A tensor on its own costs a shared memory file and an open file; the six of each sample would soon reach the usual
+    A tensor on its own costs a shared memory file and an open file; the many of each sample would soon reach the usual
     limit of 1024, and take longer to hand over than to make.
     """
     samples, pixels = [], []
@@ -317,15 +277,12 @@ def pack(batch):
             pixels.append(sample["image"].reshape(-1))
             sample["image"] = tuple(sample["image"].shape)
         if "instances" in sample:
-            people = sample["instances"]
+            fields = sample["instances"].get_fields()
             sample["ignore_boxes"] = sample["ignore_boxes"].tensor.numpy()
-            sample["instances"] = (
-                people.image_size,
-                people.gt_boxes.tensor.numpy(),
-                people.gt_classes.numpy(),
-                people.gt_keypoints.tensor.numpy(),
-                people.gt_area.numpy(),
-            )
+            sample["instances"] = (sample["instances"].image_size,
+                                   {name: getattr(value, "tensor", value).numpy() for name, value in fields.items()})
+        if "regions" in sample:
+            sample["regions"] = sample["regions"].numpy()
         samples.append(sample)
     return samples, torch.cat(pixels) if pixels else torch.empty(0, dtype=torch.uint8)
 
@@ -343,9 +300,11 @@ def unpack(packed) -> list[dict]:
             sample["image"] = pixels[start:stop].view(shape)
             start = stop
         if "instances" in sample:
-            size, *arrays = sample["instances"]
-            sample["instances"] = as_instances(size, *arrays)
+            size, arrays = sample["instances"]
+            sample["instances"] = as_instances(size, **{name.removeprefix("gt_"): a for name, a in arrays.items()})
             sample["ignore_boxes"] = Boxes(torch.from_numpy(sample["ignore_boxes"]))
+        if "regions" in sample:
+            sample["regions"] = torch.from_numpy(sample["regions"])
     return samples
 
 

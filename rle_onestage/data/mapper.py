@@ -13,12 +13,15 @@ What happens to a person:
 - a person with less than ``MIN_VISIBLE_SHARE`` of the box, or a box side below ``MIN_BOX_SIDE``, moves to
   ``ignore_boxes``;
 - ``iscrowd`` annotations are in ``ignore_boxes`` only, never people to learn;
-- people without labelled joints stay as boxes.
+- people without labelled joints stay as boxes;
+- joints of the data set are mapped to the model's (:class:`.labels.LabelRules`); ``gt_known`` says of which it is known
+  whether they are in the picture, ``regions`` which parts of the picture come from sets that leave something open.
 
 Keypoints come with Detectron2's +0.5 already (:mod:`.coco_json`) and are not shifted here.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +33,7 @@ from . import augmentation as aug
 from . import mosaic
 from .coco_json import AREA_OF_BOX
 from .images import ImageCache
+from .labels import LabelRules, plain_rules
 
 _CROPS = ("relative", "relative_range", "absolute", "absolute_range")
 
@@ -78,17 +82,20 @@ class PoseMapper:
     Args:
         cfg: the config.
         is_train: augment.
-        skeleton: the joints of the data set.
+        skeleton: the joints of the model.
+        rules: of the data sets, by the ``set`` number of a record; without them all joints are the model's.
         annotations: whether test samples carry ``instances`` too, in the pixels of the resized picture.
 
     Raises:
         ConfigError: an augmentation option is out of its range.
     """
 
-    def __init__(self, cfg, is_train: bool, *, skeleton: Skeleton, annotations: bool = False):
+    def __init__(self, cfg, is_train: bool, *, skeleton: Skeleton, annotations: bool = False,
+                 rules: Sequence[LabelRules] = ()):
         self.is_train = is_train
         self.annotations = is_train or annotations
         self.num_joints = skeleton.num_joints
+        self.rules = list(rules) or [plain_rules(skeleton.num_joints)]
         self.flip_index = skeleton.flip_index
         self.image_format = cfg.INPUT.FORMAT
         self.test_resize = TestResize(cfg)
@@ -126,8 +133,8 @@ class PoseMapper:
 
         Returns:
             dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original (of a mosaic:
-            the canvas), file_name, image_id, and in training instances (gt_boxes, gt_classes (M,), gt_keypoints (M, K,
-            3), gt_area (M,)) and ignore_boxes.
+            the canvas), file_name, image_id, and in training instances (see :func:`as_instances`), ignore_boxes, and
+            regions where a set leaves something open (see :func:`_region`).
 
         Raises:
             UnreadableImage: the image cannot be used.
@@ -136,7 +143,8 @@ class PoseMapper:
             return self._mosaic([record, *others], rng)
         image = self.cache.read(record, self._shrink if self.is_train and self.side else None)
         height, width = record.get("height", image.shape[0]), record.get("width", image.shape[1])
-        people = _people(record, self.num_joints) if self.annotations else None
+        rules = self._rules(record)
+        people = _people(record, rules) if self.annotations else None
         if not self.is_train:
             transform = self.test_resize.transform(height, width)
             image = self.test_resize(image)
@@ -153,13 +161,19 @@ class PoseMapper:
         }
         if people is not None:
             sample["instances"], sample["ignore_boxes"] = self._targets(people, transform)
+            if not rules.plain:
+                sample["regions"] = _region(rules, 0, 0, transform.width, transform.height)[None]
         return sample
+
+    def _rules(self, record):
+        return self.rules[record.get("set", 0)]
 
     def _mosaic(self, records, rng):
         canvas = np.empty((self.side, self.side, 3), np.uint8)
-        labels, corners = [], []
+        labels, corners, regions = [], [], []
         for record, (x, y, height, width) in zip(records, mosaic.parts(rng, self.side)):
-            image, people = self.cache.read(record, self._shrink), _people(record, self.num_joints)
+            rules = self._rules(record)
+            image, people = self.cache.read(record, self._shrink), _people(record, rules)
             size = record.get("height", image.shape[0]), record.get("width", image.shape[1])
             whole = aug.random_affine(rng, *size, self.side, **self.affine)
             boxes = people.boxes[~people.crowd]
@@ -167,12 +181,17 @@ class PoseMapper:
             canvas[y : y + height, x : x + width] = self._warped(image, size, transform, rng)
             labels.append(self._targets(people, transform))
             corners.append((x, y))
+            if not rules.plain:
+                regions.append(_region(rules, x, y, width, height))
         instances, ignore = mosaic.join(labels, corners, self.side)
-        return {
+        sample = {
             "image": image_to_tensor(canvas, self.image_format), "height": self.side, "width": self.side,
             "file_name": records[0]["file_name"], "image_id": records[0].get("image_id"), "instances": instances,
             "ignore_boxes": ignore,
         }  # fmt: skip
+        if regions:
+            sample["regions"] = torch.stack(regions)
+        return sample
 
     def _shrink(self, image):
         """Decoded pictures are kept no larger than the affine will ever show them."""
@@ -223,41 +242,62 @@ class PoseMapper:
         keep = enough & ~people.crowd
         ignore = ~keep & (sides.min(1) > 0)
         keypoints = aug.transform_keypoints(people.keypoints[keep], transform, self.flip_index)
-        arrays = (v.astype(np.float32) for v in (keypoints, area[keep]))
-        instances = as_instances(size, boxes[keep].astype(np.float32), people.classes[keep], *arrays)
+        known = people.known[keep][:, self.flip_index] if transform.mirrored else people.known[keep]
+        instances = as_instances(
+            size, boxes=boxes[keep], classes=people.classes[keep], keypoints=keypoints, area=area[keep], known=known,
+            area_known=people.area_known[keep], weight=people.weight[keep],
+        )
         return instances, Boxes(torch.from_numpy(boxes[ignore].astype(np.float32)))
 
 
-def as_instances(size, boxes, classes, keypoints, area) -> Instances:
-    """Labels as Detectron2 wants them.
+def _region(rules, x, y, width, height):
+    """(6 + K,) float32: x0, y0, x1, y1, weight, whether partial, and of each joint whether its set has it."""
+    row = [x, y, x + width, y + height, rules.weight, rules.partial, *(rules.joints >= 0)]
+    return torch.tensor(row, dtype=torch.float32)
+
+
+def as_instances(size, *, boxes, classes, keypoints, area, known, area_known, weight) -> Instances:
+    """Labels as Detectron2 wants them, with three fields of ours.
 
     Args:
         size: height and width of the picture.
-        boxes: (M, 4) float32 array.
-        classes: (M,) int64 array.
-        keypoints: (M, K, 3) float32 array.
-        area: (M,) float32 array.
+        boxes: (M, 4) array, ``gt_boxes``.
+        classes: (M,) array, ``gt_classes``.
+        keypoints: (M, K, 3) array, ``gt_keypoints``.
+        area: (M,) array, ``gt_area``: COCO's area, in square pixels.
+        known: (M, K) bool array, ``gt_known``: whether it is known if a joint is in the picture.
+        area_known: (M,) bool array, ``gt_area_known``: whether the area was measured, not made from the box.
+        weight: (M,) array, ``gt_weight``: how much the person counts in the losses.
     """
     instances = Instances(size)
-    instances.gt_boxes = Boxes(torch.from_numpy(boxes))
-    instances.gt_classes = torch.from_numpy(classes)
-    instances.gt_keypoints = Keypoints(torch.from_numpy(keypoints))
-    instances.gt_area = torch.from_numpy(area)
+    instances.gt_boxes = Boxes(torch.from_numpy(np.asarray(boxes, np.float32)))
+    instances.gt_classes = torch.from_numpy(np.asarray(classes, np.int64))
+    instances.gt_keypoints = Keypoints(torch.from_numpy(np.asarray(keypoints, np.float32)))
+    instances.gt_area = torch.from_numpy(np.asarray(area, np.float32))
+    instances.gt_known = torch.from_numpy(np.asarray(known, bool))
+    instances.gt_area_known = torch.from_numpy(np.asarray(area_known, bool))
+    instances.gt_weight = torch.from_numpy(np.asarray(weight, np.float32))
     return instances
 
 
-class _People:
-    """The annotations of one image as arrays: boxes (M, 4), keypoints (M, K, 3), area, classes, crowd (M,)."""
+class _People(NamedTuple):
+    """The annotations of one image as arrays, in the model's joints."""
 
-    def __init__(self, boxes, keypoints, area, classes, crowd):
-        self.boxes, self.keypoints, self.area, self.classes, self.crowd = boxes, keypoints, area, classes, crowd
+    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1
+    keypoints: np.ndarray  # (M, K, 3)
+    known: np.ndarray  # (M, K) bool, whether it is known if the joint is there
+    area: np.ndarray  # (M,)
+    area_known: np.ndarray  # (M,) bool, measured and not made from the box
+    classes: np.ndarray  # (M,)
+    crowd: np.ndarray  # (M,) bool
+    weight: np.ndarray  # (M,)
 
 
-def _people(record, num_joints):
+def _people(record, rules):
     annotations = record.get("annotations") or ()
     number = len(annotations)
     boxes = np.zeros((number, 4))
-    keypoints = np.zeros((number, num_joints, 3))
+    own = np.zeros((number, max(rules.joints.max() + 1, 1), 3))
     area = np.zeros(number)
     for i, annotation in enumerate(annotations):
         x0, y0, x1, y1 = annotation["bbox"]
@@ -265,12 +305,24 @@ def _people(record, num_joints):
             x1, y1 = x0 + x1, y0 + y1
         boxes[i] = x0, y0, x1, y1
         if annotation.get("keypoints") is not None:
-            keypoints[i] = np.asarray(annotation["keypoints"], np.float64).reshape(num_joints, 3)
+            own[i] = np.asarray(annotation["keypoints"], np.float64).reshape(-1, 3)[: own.shape[1]]
         # Detectron2's own loader keeps no area.
         area[i] = annotation.get("area", AREA_OF_BOX * (x1 - x0) * (y1 - y0))
-    classes = np.array([a["category_id"] for a in annotations], np.int64)
-    crowd = np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool)
-    return _People(boxes, keypoints, area, classes, crowd)
+    has = rules.joints >= 0
+    keypoints = own[:, np.maximum(rules.joints, 0)] * has[:, None]
+    labelled = keypoints[..., 2] > 0
+    # A person of whom no joint is labelled was not looked at joint by joint.
+    absent_known = labelled.any(1, keepdims=True) & has if rules.absent_known else np.zeros_like(labelled)
+    return _People(
+        boxes=boxes,
+        keypoints=keypoints,
+        known=labelled | absent_known,
+        area=area,
+        area_known=np.array(["area" in a and not a.get("area_from_box", False) for a in annotations], bool),
+        classes=np.array([a["category_id"] for a in annotations], np.int64),
+        crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
+        weight=np.array([rules.weight * a.get("weight", 1.0) for a in annotations], np.float64),
+    )
 
 
 def _check_options(cfg):

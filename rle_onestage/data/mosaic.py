@@ -43,7 +43,8 @@ def join(labels: list[tuple[Instances, Boxes]], corners: list[tuple[int, int]], 
 
     Args:
         labels: of each part, its people and the regions to ignore, in its own pixels.
-        corners: (x, y) of each part. side: of the canvas.
+        corners: (x, y) of each part.
+        side: of the canvas, in pixels.
     """
     boxes, keypoints, ignored = [], [], []
     for (people, ignore), (x, y) in zip(labels, corners):
@@ -54,6 +55,7 @@ def join(labels: list[tuple[Instances, Boxes]], corners: list[tuple[int, int]], 
         keypoints.append(torch.cat([(points + corner) * (flags > 0), flags], -1))
     joined = Instances((side, side))
     joined.gt_boxes, joined.gt_keypoints = Boxes(torch.cat(boxes)), Keypoints(torch.cat(keypoints))
-    joined.gt_classes = torch.cat([people.gt_classes for people, _ in labels])
-    joined.gt_area = torch.cat([people.gt_area for people, _ in labels])
+    for name in labels[0][0].get_fields():
+        if not joined.has(name):
+            joined.set(name, torch.cat([people.get(name) for people, _ in labels]))
     return joined, Boxes(torch.cat(ignored))

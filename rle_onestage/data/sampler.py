@@ -31,12 +31,31 @@ class BatchOrder:
         groups: (size,) group of each image, or None. A batch then holds one group as far as possible (Detectron2's
             aspect-ratio grouping, to waste less padding); the last ``size % batch`` images of an epoch's order wait for
             another epoch. Without groups every epoch shows every image once.
+        often: (size,) how often each image comes in an epoch, or None for once each. Of images that come 2.3 times all
+            come twice, and in each epoch another 30 % of them (of those that have the same number) a third time.
     """
 
-    def __init__(self, size: int, batch: int, seed: int, groups=None):
-        self.size, self.batch, self.seed = size, batch, seed
-        self.groups = None if groups is None or size < 2 * batch else np.asarray(groups)
+    def __init__(self, size: int, batch: int, seed: int, groups=None, often=None):
+        self.often = None if often is None or (np.asarray(often) == 1).all() else np.asarray(often, float)
+        self.images, self.size, self.batch, self.seed = size, size, batch, seed
+        if self.often is not None:
+            self.size = sum(self._copies(kind, len(members)) for kind, members in self._kinds())
+        self.groups = None if groups is None or self.size < 2 * batch else np.asarray(groups)
         self._epochs = {}
+
+    def _kinds(self):
+        return [(kind, np.flatnonzero(self.often == kind)) for kind in np.unique(self.often)]
+
+    @staticmethod
+    def _copies(kind, count):
+        return int(kind) * count + int(round((kind - int(kind)) * count))
+
+    def pick(self, rng, count: int) -> np.ndarray:
+        """``count`` random images (with replacement), each as probable as it is frequent."""
+        if self.often is None:
+            return rng.integers(self.images, size=count)
+        ends = np.cumsum(self.often)
+        return np.minimum(np.searchsorted(ends, rng.random(count) * ends[-1], side="right"), self.images - 1)
 
     def __call__(self, iteration: int) -> np.ndarray:
         """Returns: (batch,) indices of the images of an iteration."""
@@ -51,9 +70,16 @@ class BatchOrder:
             while len(self._epochs) > 2:  # a batch may touch two epochs
                 self._epochs.pop(min(self._epochs))
             rng = np.random.default_rng((self.seed, _ORDER, epoch))
-            order = rng.permutation(self.size)
+            order = rng.permutation(self.size) if self.often is None else self._repeated(rng)
             self._epochs[epoch] = order if self.groups is None else self._grouped(order, rng)
         return self._epochs[epoch]
+
+    def _repeated(self, rng):
+        parts = []
+        for kind, members in self._kinds():
+            whole, copies = int(kind), self._copies(kind, len(members))
+            parts += [np.tile(members, whole), rng.permutation(members)[: copies - whole * len(members)]]
+        return rng.permutation(np.concatenate(parts))
 
     def _grouped(self, order, rng):
         """Batches (size // batch, batch): whole ones of one group, what is left over mixed, in random order."""

@@ -10,6 +10,7 @@ from ..oks import joint_oks
 from .locations import Locations
 from .losses import paired_iou
 from .outputs import Candidates, Poses, Targets
+from .regions import inside_boxes
 
 
 class Assignment(NamedTuple):
@@ -49,12 +50,6 @@ def _gap(locations: Locations, targets: Targets) -> Tensor:
     return difference / locations.stride
 
 
-def _inside(locations: Locations, boxes: Tensor) -> Tensor:
-    """(B, M, R) whether the location lies in the box (B, M, 4)."""
-    xy = locations.xy
-    return ((xy > boxes[:, :, None, :2]) & (xy < boxes[:, :, None, 2:])).all(-1)
-
-
 def _pairs(near: Tensor, background: Tensor) -> Pairs:
     image, location = near.any(1).nonzero(as_tuple=True)
     return Pairs(Candidates(image, location), near[image, :, location], background)
@@ -64,7 +59,7 @@ def _not_crowd(locations: Locations, targets: Targets) -> Tensor:
     """(B, R) 0 in crowds, whose people are not labelled one by one, else 1."""
     if targets.ignore.shape[1] == 0:
         return targets.boxes.new_ones(len(targets.boxes), len(locations.xy))
-    return (~_inside(locations, targets.ignore).any(1)).float()
+    return (~inside_boxes(locations.xy, targets.ignore).any(1)).float()
 
 
 def _smallest(pairs: Pairs, targets: Targets) -> Tensor:
@@ -162,7 +157,7 @@ class DynamicAssigner:
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
         """Locations within ``radius`` of a person's centre and inside its box, on every level."""
         gap = _gap(locations, targets)
-        near = (gap < self.radius) & _inside(locations, targets.boxes)
+        near = (gap < self.radius) & inside_boxes(locations.xy, targets.boxes)
         near |= gap <= 0.5  # so that a person smaller than a stride has a candidate too
         near &= targets.valid[..., None]
         return _pairs(near, _not_crowd(locations, targets))

@@ -13,6 +13,7 @@ from .decode import Decoder
 from .density import build_density
 from .head import PoseHead
 from .refine import JointRefinement
+from .regions import PartialLabels
 
 
 def oks_sigmas(cfg) -> list[float]:
@@ -122,6 +123,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "criterion": Criterion(
             density=density, sigmas=sigmas, flow_warmup=options.FLOW.WARMUP_ITERS,
             weights={name.lower(): value for name, value in weights.items()},
+            partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
         "decoder": Decoder(

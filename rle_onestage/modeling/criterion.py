@@ -11,10 +11,11 @@ from ..oks import joint_oks
 from .assignment import Assignment, Pairs
 from .codec import decode_boxes
 from .density import Density
-from .heatmap import heatmap_loss, paint_heatmaps
+from .heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
 from .outputs import DenseOutputs, Poses, Targets
+from .regions import PartialLabels, background_weight
 from .targets import Matched, take
 
 
@@ -58,6 +59,7 @@ class Criterion(nn.Module):
         weights: factors of the losses: "person", "box", "quality", "pose", "refine", "presence", "heatmap".
         heat_stride: of the auxiliary heatmaps, in pixels.
         flow_warmup: iterations with the preset alone.
+        partial: how places away from known people count in sets that are labelled in part.
     """
 
     # The nodes of the normaliser follow the flow at this interval of iterations; between, they are a slightly older
@@ -65,8 +67,9 @@ class Criterion(nn.Module):
     REFRESH_EVERY = 25
 
     def __init__(self, *, density: Density, sigmas: list[float], weights: dict[str, float], flow_warmup: int,
-                 heat_stride: int):
+                 heat_stride: int, partial: PartialLabels):
         super().__init__()
+        self.partial = partial
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
         self.heat_stride = heat_stride
         self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
@@ -81,20 +84,25 @@ class Criterion(nn.Module):
         stages = [Stage(_rows(predictions.coarse, positive), positive), *predictions.refined]
         people = [self._people(stage.index, pairs, assignment, targets) for stage in stages]
         weights = [self._joint_weights(stage.index, p, assignment) for stage, p in zip(stages, people)]
-        # A person of whom no joint is labelled was not looked at joint by joint: it says nothing of presence.
-        looked_at = people[0].labelled.any(1).float()[:, None] * assignment.target[positive, None]
-        sums = [assignment.target.sum(), looked_at.sum(), *(w.sum() for w in weights)]
+        counts = assignment.target[positive] * people[0].weight
+        known = people[0].known.float() * counts[:, None]
+        sums = [counts.sum(), known.mean(1).sum(), *(w.sum() for w in weights)]
         if predictions.denoised:
             noisy_people = self._people(predictions.denoised.index, pairs, assignment, targets)
             noisy_weight = self._joint_weights(predictions.denoised.index, noisy_people, assignment)
             sums.append(noisy_weight.sum())
         norm = global_mean(torch.stack(sums)).unbind()
 
-        losses = self._dense_losses(predictions.dense, pairs, assignment, locations, people[0], positive, norm[0])
+        background = pairs.background * background_weight(
+            targets, locations.xy, torch.sigmoid(predictions.dense.person.detach()), self.partial
+        )
+        losses = self._dense_losses(
+            predictions.dense, pairs, background, assignment, locations, people[0], positive, norm[0]
+        )
         presence = F.binary_cross_entropy_with_logits(
             stages[0].poses.presence, people[0].labelled.float(), reduction="none"
-        ).mean(1, keepdim=True)
-        losses["presence"] = (presence * looked_at).sum() / norm[1]
+        )
+        losses["presence"] = (presence * known).mean(1).sum() / norm[1]
         for number, (stage, person, weight) in enumerate(zip(stages, people, weights)):
             final = number == len(stages) - 1
             nll = self._nll(stage.poses, person, weight, final=final, iteration=iteration)
@@ -116,20 +124,22 @@ class Criterion(nn.Module):
 
     @staticmethod
     def _joint_weights(index: Tensor, people: Matched, assignment: Assignment) -> Tensor:
-        """(n, K): a candidate counts as much as its target."""
-        return people.labelled.float() * assignment.target[index, None]
+        """(n, K): a candidate counts as much as its target and its person."""
+        return people.labelled.float() * (assignment.target[index] * people.weight)[:, None]
 
     @staticmethod
-    def _dense_losses(dense: DenseOutputs, pairs: Pairs, assignment: Assignment, locations: Locations, people: Matched,
-                      positive: Tensor, norm: Tensor) -> dict[str, Tensor]:
+    def _dense_losses(dense: DenseOutputs, pairs: Pairs, background: Tensor, assignment: Assignment,
+                      locations: Locations, people: Matched, positive: Tensor, norm: Tensor) -> dict[str, Tensor]:
         image, location = pairs.candidates
         target = torch.zeros_like(dense.person)
         target[image, location] = assignment.target
-        weight = torch.where(target > 0, 1.0, pairs.background)
-        person = (varifocal_loss(dense.person, target) * weight).sum() / norm
         image, location = image[positive], location[positive]
+        counts = torch.zeros_like(target)
+        counts[image, location] = people.weight
+        weight = torch.where(target > 0, counts, background)
+        person = (varifocal_loss(dense.person, target) * weight).sum() / norm
         boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
-        box = (giou_loss(boxes, people.boxes) * assignment.target[positive]).sum() / norm
+        box = (giou_loss(boxes, people.boxes) * assignment.target[positive] * people.weight).sum() / norm
         return {"person": person, "box": box}
 
     def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
@@ -162,8 +172,11 @@ class Criterion(nn.Module):
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
         """Quality focal loss for each labelled joint."""
-        heat, weight = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
-        return heatmap_loss(logits.float(), heat, weight) / global_mean(targets.labelled.sum().float())
+        heat = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
+        seen = torch.sigmoid(logits.detach().float())
+        weight = heatmap_weight(targets, heat, seen, self.heat_stride, self.partial)
+        joints = (targets.labelled.sum(-1) * targets.weight).sum()
+        return heatmap_loss(logits.float(), heat, weight) / global_mean(joints)
 
     def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs,
                  assignment: Assignment) -> Tensor:
@@ -173,6 +186,6 @@ class Criterion(nn.Module):
         labelled = people.labelled.float()
         count = labelled.sum(1)
         oks = (joint_oks(distance2, people.area, self.sigmas) * labelled).sum(1) / count.clamp(min=1)
-        weight = assignment.target[stage.index] * (count > 0)
+        weight = assignment.target[stage.index] * people.weight * (count > 0)
         loss = F.binary_cross_entropy_with_logits(dense.quality[image, location], oks, reduction="none")
         return (loss * weight).sum() / global_mean(weight.sum())

@@ -10,20 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .outputs import Targets
+from .regions import PartialLabels, background_weight
 
 _REACH = 2  # cells on each side of a joint that are painted
 _SPREAD = 0.75  # standard deviation in cells
 
 
-def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> tuple[Tensor, Tensor]:
+def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> Tensor:
     """Gaussians at the labelled joints, the larger where they overlap.
 
     Args:
-        targets: of the batch. height, width, stride: of the map.
+        targets: of the batch.
+        height: of the map, in cells.
+        width: of the map, in cells.
+        stride: of the map, in pixels.
 
     Returns:
-        Heat (B, K, height, width) in [0, 1], and weight (B, 1, height, width): 0 where joints may be without label,
-        in crowds and in the boxes of people of whom none is labelled.
+        Heat (B, K, height, width) in [0, 1].
     """
     batch, people, joints = targets.labelled.shape
     image, person, joint = targets.labelled.nonzero(as_tuple=True)
@@ -36,25 +39,49 @@ def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> tu
     index = ((image * joints + joint)[:, None] * height + near[..., 1]) * width + near[..., 0]
     heat = cell.new_zeros(batch * joints * height * width)
     heat.scatter_reduce_(0, index[inside], value[inside], "amax")
-    return heat.view(batch, joints, height, width), _weight(targets, height, width, stride)
+    return heat.view(batch, joints, height, width)
 
 
-def _weight(targets: Targets, height: int, width: int, stride: int) -> Tensor:
-    silent = targets.valid & ~targets.labelled.any(-1)
-    boxes = torch.cat([targets.boxes * silent[..., None], targets.ignore], 1) / stride - 0.5  # (B, G, 4) in cells
-    x = torch.arange(width, device=boxes.device)
-    y = torch.arange(height, device=boxes.device)
-    in_x = (x > boxes[..., None, 0]) & (x < boxes[..., None, 2])
-    in_y = (y > boxes[..., None, 1]) & (y < boxes[..., None, 3])
-    covered = torch.einsum("bgy,bgx->byx", in_y.float(), in_x.float()) > 0
-    return (~covered).float()[:, None]
+def heatmap_weight(targets: Targets, heat: Tensor, probability: Tensor, stride: int, partial: PartialLabels) -> Tensor:
+    """How much each cell teaches.
+
+    0 where a joint may be without label: in crowds, and in the boxes of people of whom it is not known whether they
+    have the joint. Places away from known people count as :func:`~.regions.background_weight` says, for each joint.
+    Cells with heat of a label count in full.
+
+    Args:
+        targets: of the batch.
+        heat: (B, K, H, W) from :func:`paint_heatmaps`.
+        probability: (B, K, H, W) that the present model gives each joint.
+        stride: of the map, in pixels.
+        partial: what counts away from known people.
+
+    Returns:
+        (B, K, H, W).
+    """
+    batch, joints, height, width = heat.shape
+    x = (torch.arange(width, device=heat.device) + 0.5) * stride
+    y = (torch.arange(height, device=heat.device) + 0.5) * stride
+    silent = targets.valid[..., None] & ~targets.known & ~targets.labelled  # (B, M, K)
+    crowds = silent.new_ones(*targets.ignore.shape[:2], joints)
+    boxes = torch.cat([targets.boxes, targets.ignore], 1)
+    open_ = torch.cat([silent, crowds], 1).float()  # (B, M + G, K)
+    in_x = ((x > boxes[..., None, 0]) & (x < boxes[..., None, 2])).float()  # (B, M + G, W)
+    in_y = ((y > boxes[..., None, 1]) & (y < boxes[..., None, 3])).float()
+    covered = torch.einsum("bgk,bgy,bgx->bkyx", open_, in_y, in_x) > 0
+    xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+    painted = heat > 0
+    place = background_weight(targets, xy, probability.flatten(2), partial, painted.flatten(2)).view_as(heat)
+    return torch.where(covered & ~painted, 0.0, place)
 
 
 def heatmap_loss(logits: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
     """Quality focal loss (Li et al., "Generalized focal loss", NeurIPS 2020, equation 1, beta 2), summed.
 
     Args:
-        logits: (B, K, H, W). heat: (B, K, H, W). weight: (B, 1, H, W).
+        logits: (B, K, H, W).
+        heat: (B, K, H, W).
+        weight: (B, K, H, W), or with a dimension of 1 for K.
     """
     modulation = (torch.sigmoid(logits) - heat).square() * weight
     return (modulation * F.binary_cross_entropy_with_logits(logits, heat, reduction="none")).sum()

@@ -125,7 +125,8 @@ class RLEOneStage(nn.Module):
         assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
         sampled = None if self.refinement is None else self.refinement.features(features[self.refine_feature])
         refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets)
-        self.decoder.count_areas(targets.area[targets.valid], targets.boxes[targets.valid])
+        measured = targets.valid & targets.area_known
+        self.decoder.count_areas(targets.area[measured], targets.boxes[measured])
         heat = None if sampled is None else sampled[1]
         predictions = Predictions(dense, coarse, refined, denoised, heat)
         losses = self.criterion(predictions, pairs, assignment, locations, targets, int(self.iteration))

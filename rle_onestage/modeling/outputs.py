@@ -42,3 +42,7 @@ class Targets(NamedTuple):
     labelled: Tensor  # (B, M, K) bool
     area: Tensor  # (B, M) COCO's area (the segment's where known)
     ignore: Tensor  # (B, G, 4) boxes of crowds; rows of zeros are padding
+    known: Tensor  # (B, M, K) bool, whether it is known if the joint is in the image
+    area_known: Tensor  # (B, M) bool, whether the area was measured
+    weight: Tensor  # (B, M) how much the person counts
+    regions: Tensor  # (B, S, 6 + K) boxes, weight, whether labelled in part, which joints are labelled; 0 is padding

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from detectron2.structures import Instances
 from torch import Tensor
 
 from .outputs import Targets
@@ -16,14 +17,21 @@ class Matched(NamedTuple):
     joints: Tensor  # (P, K, 2)
     labelled: Tensor  # (P, K) bool
     area: Tensor  # (P,)
+    known: Tensor  # (P, K) bool
+    weight: Tensor  # (P,)
+
+
+# Columns of the table of people: boxes, area, whether it was measured, weight; then known and keypoints of K joints.
+_FIXED = 8
 
 
 def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) -> Targets:
     """Pad the people of Detectron2's input dicts to one tensor each.
 
     Args:
-        inputs: dicts with "instances" (``gt_boxes``; ``gt_keypoints`` and ``gt_area`` where there are people) and,
-            where the mapper gives them, "ignore_boxes".
+        inputs: dicts with "instances" (``gt_boxes``; ``gt_keypoints`` and ``gt_area`` where there are people; where our
+            mapper gives them ``gt_known``, ``gt_area_known``, ``gt_weight``) and, where the mapper gives them,
+            "ignore_boxes" and "regions".
         num_joints: K.
         device: of the result.
 
@@ -32,23 +40,14 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
     """
     people = [x["instances"] for x in inputs]
     most = max(1, max(len(p) for p in people))
-    crowds = [x["ignore_boxes"].tensor if "ignore_boxes" in x else torch.zeros(0, 4) for x in inputs]
-    table = torch.zeros(len(inputs), most, 6 + 3 * num_joints)
-    ignore = torch.zeros(len(inputs), max(len(c) for c in crowds), 4)
-    for row, crowd_row, p, crowd in zip(table, ignore, people, crowds):
-        crowd_row[: len(crowd)] = crowd
-        count = len(p)
-        if not count:
-            continue
-        boxes = p.gt_boxes.tensor
-        row[:count, 0] = 1
-        row[:count, 1:5] = boxes
-        # Annotations without COCO's area: its usual share of the box.
-        row[:count, 5] = p.gt_area if p.has("gt_area") else 0.53 * p.gt_boxes.area()
-        if p.has("gt_keypoints"):
-            row[:count, 6:] = p.gt_keypoints.tensor.flatten(1)
-    table, ignore = table.to(device, non_blocking=True), ignore.to(device, non_blocking=True)
-    joints = table[..., 6:].unflatten(-1, (num_joints, 3))
+    table = torch.zeros(len(inputs), most, _FIXED + 4 * num_joints)
+    for row, p in zip(table, people):
+        if len(p):
+            row[: len(p)] = _people_rows(p, num_joints)
+    ignore = _padded([x["ignore_boxes"].tensor if "ignore_boxes" in x else torch.zeros(0, 4) for x in inputs])
+    regions = _padded([x.get("regions", torch.zeros(0, 6 + num_joints)) for x in inputs])
+    table, ignore, regions = (t.to(device, non_blocking=True) for t in (table, ignore, regions))
+    joints = table[..., _FIXED + num_joints :].unflatten(-1, (num_joints, 3))
     return Targets(
         valid=table[..., 0] > 0,
         boxes=table[..., 1:5],
@@ -56,12 +55,40 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
         labelled=joints[..., 2] > 0,
         area=table[..., 5],
         ignore=ignore,
+        known=table[..., _FIXED : _FIXED + num_joints] > 0,
+        area_known=table[..., 6] > 0,
+        weight=table[..., 7],
+        regions=regions,
     )
+
+
+def _people_rows(people: Instances, num_joints: int) -> Tensor:
+    """(M, 8 + 4 K) of one image with people."""
+    rows = torch.zeros(len(people), _FIXED + 4 * num_joints)
+    rows[:, 0] = 1
+    rows[:, 1:5] = people.gt_boxes.tensor
+    # Annotations without COCO's area: its usual share of the box.
+    rows[:, 5] = people.gt_area if people.has("gt_area") else 0.53 * people.gt_boxes.area()
+    rows[:, 6] = people.gt_area_known if people.has("gt_area_known") else float(people.has("gt_area"))
+    rows[:, 7] = people.gt_weight if people.has("gt_weight") else 1.0
+    if people.has("gt_keypoints"):
+        keypoints = people.gt_keypoints.tensor
+        # A person of whom no joint is labelled was not looked at joint by joint: it says nothing of presence.
+        looked_at = (keypoints[..., 2] > 0).any(1, keepdim=True).expand(-1, num_joints)
+        rows[:, _FIXED : _FIXED + num_joints] = (people.gt_known if people.has("gt_known") else looked_at).float()
+        rows[:, _FIXED + num_joints :] = keypoints.flatten(1)
+    return rows
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    """(B, most rows, C) of tensors (rows, C)."""
+    result = torch.zeros(len(rows), max(len(r) for r in rows), rows[0].shape[1])
+    for row, own in zip(result, rows):
+        row[: len(own)] = own
+    return result
 
 
 def take(targets: Targets, image: Tensor, person: Tensor) -> Matched:
     """The people (P,) of the images (P,) as rows."""
-    return Matched(
-        targets.boxes[image, person], targets.joints[image, person], targets.labelled[image, person],
-        targets.area[image, person],
-    )
+    fields = (getattr(targets, name) for name in Matched._fields)
+    return Matched(*(field[image, person] for field in fields))

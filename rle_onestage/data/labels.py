@@ -1,0 +1,168 @@
+"""What the labels of a training set say, and what they leave open.
+
+Sets that are trained on together may have other joints, other rules for a joint without label, and people whom nobody
+labelled. What a set does not know must not be taught: :class:`SetOptions` says how it was labelled,
+:class:`LabelRules` is that in terms of the model's joints.
+"""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..skeleton import map_joints
+
+logger = logging.getLogger(__name__)
+
+# One image in so many is held out where a set is split.
+HELD_OUT_ONE_IN = 10
+_CHOICES = {
+    "unlabelled": ("absent", "unknown"),
+    "area": ("given", "box"),
+    "part": ("all", "train", "held_out"),
+}
+_said = set()
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """How a data set was labelled: the fourth entry of ``DATASETS.KEYPOINT_FILES``, as a dictionary.
+
+    Attributes:
+        unlabelled: what a joint without label means. "absent": the annotators saw that it is not there (COCO).
+            "unknown": nothing (a teacher that labels only what it is sure of).
+        partial: whether there are people without any label. Places away from known people then teach "nobody" with less
+            weight, see ``MODEL.RLE_ONESTAGE.PARTIAL``.
+        area: "given", or "box": the areas were made from boxes, and say nothing of the ratio between the two.
+        weight_by: name of a number in [0, 1] that each annotation has and that says how much it counts, such as a
+            teacher's "score"; empty: all count alike.
+        part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or the "held_out"
+            tenth.
+    """
+
+    unlabelled: str = "absent"
+    partial: bool = False
+    area: str = "given"
+    weight_by: str = ""
+    part: str = "all"
+
+    @classmethod
+    def parse(cls, name: str, options) -> "SetOptions":
+        """Read the options of the set ``name`` from a config.
+
+        Raises:
+            ConfigError: an option or its value is unknown.
+        """
+        where = f"DATASETS.KEYPOINT_FILES: the options of {name!r}"
+        if not isinstance(options, dict):
+            raise ConfigError(f"{where} must be a dictionary such as {{partial: True}}, not {options!r}")
+        known = [field.name for field in fields(cls)]
+        for key, value in options.items():
+            if key not in known:
+                raise ConfigError(f"{where} have {key!r}, which is not one of {', '.join(known)}")
+            if key in _CHOICES and value not in _CHOICES[key]:
+                raise ConfigError(f"{where}: {key} is {value!r}; choose one of {', '.join(_CHOICES[key])}")
+            kind, what = (bool, "True or False") if key == "partial" else (str, "text")
+            if not isinstance(value, kind):
+                raise ConfigError(f"{where}: {key} must be {what}, not {value!r}")
+        return cls(**options)
+
+
+class LabelRules(NamedTuple):
+    """How to read the labels of one set, in terms of the model's K joints."""
+
+    joints: np.ndarray  # (K,) int64, place of each joint in the set's own order; -1: the set does not have it
+    absent_known: bool  # a joint without label is known to be absent
+    partial: bool
+    weight: float  # how much the set counts in the losses
+
+    @property
+    def plain(self) -> bool:
+        """Whether every place of an image teaches in full: nothing to tell the losses about regions."""
+        return not self.partial and self.weight == 1 and bool((self.joints >= 0).all())
+
+
+def plain_rules(num_joints: int) -> LabelRules:
+    """The rules of a set that has the model's joints and labels everybody."""
+    return LabelRules(np.arange(num_joints), True, False, 1.0)
+
+
+def make_rules(dataset_name: str, names: Sequence[str], wanted: Sequence[str], options: SetOptions,
+               weight: float) -> LabelRules:
+    """Map the joints of a set to the model's by name; says once what does not map.
+
+    Args:
+        dataset_name: for messages.
+        names: joints of the set.
+        wanted: joints of the model.
+        options: of the set.
+        weight: how much the set counts.
+
+    Raises:
+        ConfigError: the two have no joint in common.
+    """
+    joints = np.array(map_joints(names, wanted))
+    if (joints < 0).all():
+        raise ConfigError(
+            f"data set {dataset_name!r} has none of the model's joints: it has {', '.join(names)}, the model has "
+            f"{', '.join(wanted)}; train on sets whose joints have names in common"
+        )
+    missing = [name for name, place in zip(wanted, joints) if place < 0]
+    unused = [name for place, name in enumerate(names) if place not in joints]
+    if (missing or unused) and (dataset_name, tuple(wanted)) not in _said:
+        _said.add((dataset_name, tuple(wanted)))
+        logger.info(
+            "Data set %s: joints that it does not have, and that it teaches nothing of: %s; joints of its own that the "
+            "model does not have: %s", dataset_name, ", ".join(missing) or "none", ", ".join(unused) or "none",
+        )  # fmt: skip
+    return LabelRules(joints, options.unlabelled == "absent", options.partial, weight)
+
+
+def is_held_out(file_name: str) -> bool:
+    """Whether an image belongs to the tenth that is never trained on: a hash of its file name without folders."""
+    digest = hashlib.sha1(os.path.basename(file_name).encode()).digest()
+    return int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0
+
+
+def in_part(file_name: str, part: str) -> bool:
+    """Whether an image is in a part ("all", "train", "held_out") of its set."""
+    return part == "all" or is_held_out(file_name) == (part == "held_out")
+
+
+def set_weights(names: Sequence[str], weights: Sequence) -> list[tuple[float, float]]:
+    """Read ``DATASETS.TRAIN_WEIGHTS``.
+
+    Args:
+        names: of the training sets.
+        weights: for each a number, how often its images come, or a pair [how often, how much they count]; empty: 1.
+
+    Returns:
+        For each set (how often, how much).
+
+    Raises:
+        ConfigError: their number differs, or one is negative or not finite, or all are zero.
+    """
+    if not len(weights):
+        return [(1.0, 1.0)] * len(names)
+    key = "DATASETS.TRAIN_WEIGHTS"
+    if len(weights) != len(names):
+        raise ConfigError(f"{key} has {len(weights)} entries for the {len(names)} sets of TRAIN; give one each")
+    pairs = []
+    for name, entry in zip(names, weights):
+        pair = list(entry) if isinstance(entry, (list, tuple)) else [entry, 1.0]
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in pair)
+        if len(pair) != 2 or not numbers or not all(math.isfinite(v) and v >= 0 for v in pair):
+            raise ConfigError(
+                f"{key}: the entry of {name!r} is {entry!r}; give a number of at least 0, how often its images come, "
+                "or a pair [how often, how much they count]"
+            )
+        pairs.append((float(pair[0]), float(pair[1])))
+    if not any(often * count for often, count in pairs):
+        raise ConfigError(f"{key} is {list(weights)}: no set is ever trained on; give one of them a weight above 0")
+    return pairs

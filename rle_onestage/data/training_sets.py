@@ -1,0 +1,113 @@
+"""The sets of ``DATASETS.TRAIN`` as one: joints mapped by name, weights, and what the log says of them."""
+
+import logging
+import os
+from typing import NamedTuple
+
+import numpy as np
+from tabulate import tabulate
+
+from ..errors import ConfigError, DataError
+from ..skeleton import Skeleton
+from .coco_json import Problems
+from .datasets import get_metadata, joint_names, load_dataset, model_skeleton, problems_of, set_options
+from .labels import LabelRules, make_rules, set_weights
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingSets(NamedTuple):
+    """What there is to train on."""
+
+    records: list[dict]  # each with ``set``, its place in ``rules``
+    skeleton: Skeleton  # the model's
+    rules: list[LabelRules]  # of each set
+    often: np.ndarray  # (number of records,) how often each image comes in an epoch
+    problems: Problems
+
+
+def load_training_records(cfg) -> TrainingSets:
+    """The images of ``cfg.DATASETS.TRAIN``, in order, without those that cannot teach anything.
+
+    With ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` images without a person (crowds do not count) are left out; with
+    ``MODEL.KEYPOINT_ON`` also those with fewer than ``MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE`` labelled
+    joints.
+
+    Raises:
+        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, the
+            weights make no sense, an image is trained on and tested on, or nothing is left.
+    """
+    names = list(cfg.DATASETS.TRAIN)
+    if not names:
+        raise ConfigError("DATASETS.TRAIN names no data set.")
+    weights = set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)
+    skeleton = model_skeleton(cfg)
+    records, problems, rules, often, rows = [], Problems(), [], [], []
+    for number, (name, (frequency, counts)) in enumerate(zip(names, weights)):
+        rules.append(make_rules(name, joint_names(name), skeleton.names, set_options(name), counts))
+        found = load_dataset(cfg, name, own_joints=True)
+        problems.merge(problems_of(name))
+        kept = _teaching(cfg, found) if frequency * counts else []
+        for record in kept:
+            record["set"] = number
+        records += kept
+        often += [frequency] * len(kept)
+        rows.append(_row(name, found, kept, frequency, counts))
+    _tell(rows)
+    if not records:
+        raise DataError(f"none of the {sum(r[2] for r in rows)} images of {', '.join(names)} has people to learn from.")
+    _check_apart(cfg, records)
+    return TrainingSets(records, skeleton, rules, np.array(often), problems)
+
+
+def _teaching(cfg, records):
+    if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        return records
+    fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
+    return [record for record in records if _has_people(record, fewest)]
+
+
+def _people(record):
+    return [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
+
+
+def _has_people(record, fewest_joints):
+    people = _people(record)
+    joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3]) if fewest_joints else 0
+    return bool(people) and joints >= fewest_joints
+
+
+def _row(name, found, kept, often, counts):
+    people = [a for record in kept for a in _people(record)]
+    joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3])
+    return name, len(kept), len(found), len(people), joints, often, counts
+
+
+def _tell(rows):
+    total = sum(row[1] * row[5] for row in rows)
+    if len(rows) == 1:
+        name, kept, found, people, joints, *_ = rows[0]
+        logger.info("Training on %d of %d images of %s (%d people, %d joints).", kept, found, name, people, joints)
+        return
+    table = [
+        (name, f"{kept} of {found}", people, joints, f"{often:g}", f"{counts:g}", f"{100 * kept * often / total:.1f} %")
+        for name, kept, found, people, joints, often, counts in rows if total
+    ]  # fmt: skip
+    head = ("data set", "images", "people", "joints", "comes", "counts", "share of a step")
+    logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
+
+
+def _check_apart(cfg, records):
+    """No image may be in a training set and in a test set, unless the same set is named as both on purpose."""
+    trained = {os.path.realpath(record["file_name"]) for record in records}
+    for name in cfg.DATASETS.TEST:
+        metadata = get_metadata(name)
+        if name in cfg.DATASETS.TRAIN:
+            logger.warning("Data set %s is trained on and tested on: its figures say nothing of other images.", name)
+        elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
+            shared = [r["file_name"] for r in load_dataset(cfg, name) if os.path.realpath(r["file_name"]) in trained]
+            if shared:
+                raise DataError(
+                    f"{len(shared)} images of the test set {name!r} are in DATASETS.TRAIN too, the first is "
+                    f"{shared[0]}; take them out of one of the two"
+                )
