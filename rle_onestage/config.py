@@ -68,6 +68,23 @@ def _add_model_keys(cfg):
     m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
     m.TIMM.NORM = "BN"
     m.TIMM.DROP_PATH = 0.0
+    _add_movenet_keys(m)
+
+
+def _add_movenet_keys(m):
+    # For MODEL.BACKBONE.NAME = build_movenet_backbone. It wants RGB and MODEL.PIXEL_MEAN and PIXEL_STD of 127.5.
+    # MODEL.BACKBONE.FREEZE_AT: 0 trains all of it; n freezes the stem and the first n - 1 of its seven stages;
+    # -1 freezes all that is pretrained (trunk, pyramid and heads) and trains only what adapts it.
+    m.MOVENET = CN()
+    # A file of MoveNet MultiPose's tensors (.pth or .safetensors); "" starts from random weights.
+    m.MOVENET.PRETRAINED = ""
+    # MoveNet's own heads run too, and what they see of people and joints feeds ours.
+    m.MOVENET.HEADS = True
+    # Of every output but p2, which is what the refinement samples: the pyramid's 48 channels, with HEADS 51 more.
+    m.MOVENET.CHANNELS = 96
+    # Among p2 to p5.
+    m.MOVENET.OUT_FEATURES = ["p2", "p4", "p5"]
+    m.MOVENET.NORM = "BN"
 
 
 def _add_pose_keys(m):

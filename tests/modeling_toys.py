@@ -11,7 +11,8 @@ from rle_onestage.modeling.density import build_density
 # A model of some ten thousand parameters.
 TINY = [
     "MODEL.META_ARCHITECTURE", "RLEOneStage", "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "",
-    "MODEL.BACKBONE.NAME", "build_timm_fpn_backbone", "MODEL.RLE_ONESTAGE.TIMM.NAME", "mobilenetv4_conv_small_050",
+    "MODEL.BACKBONE.NAME", "build_timm_fpn_backbone", "MODEL.BACKBONE.FREEZE_AT", "0",
+    "MODEL.RLE_ONESTAGE.TIMM.NAME", "mobilenetv4_conv_small_050",
     "MODEL.RLE_ONESTAGE.TIMM.FPN_CHANNELS", "16", "MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p3', 'p4')",
     "MODEL.RLE_ONESTAGE.IN_FEATURES", "('p3', 'p4')", "MODEL.RLE_ONESTAGE.HEAD.CHANNELS", "16",
     "MODEL.RLE_ONESTAGE.HEAD.NUM_CONVS", "1", "MODEL.RLE_ONESTAGE.HEAD.EMBEDDING", "16",

@@ -15,6 +15,7 @@ ROOMS = (
     "skeleton",
     "oks",
     "error_density",
+    "pretrained",
     "data",
     "modeling",
     "evaluation",

@@ -50,9 +50,9 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
 
 def _one(cfg, size, training_images):
     benchmark = Benchmark(cfg, size=(size, size))
-    timm = cfg.MODEL.BACKBONE.NAME == "build_timm_fpn_backbone"
+    name = {"build_timm_fpn_backbone": cfg.MODEL.RLE_ONESTAGE.TIMM.NAME, "build_movenet_backbone": "movenet"}
     row = {
-        "backbone": cfg.MODEL.RLE_ONESTAGE.TIMM.NAME if timm else f"resnet{cfg.MODEL.RESNETS.DEPTH}",
+        "backbone": name.get(cfg.MODEL.BACKBONE.NAME, f"resnet{cfg.MODEL.RESNETS.DEPTH}"),
         "parameters_M": benchmark.parameters()["inference"],
         "gflops": benchmark.flops()["total"],
     }

@@ -56,6 +56,8 @@ def build_for_inference(cfg, weights, *, use_ema=True):
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
+    cfg.MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED = ""
+    cfg.MODEL.BACKBONE.FREEZE_AT = 0
     model = build_architecture(cfg)
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()
@@ -86,7 +88,8 @@ def build_architecture(cfg):
         )
     model = build_model(cfg)
     count = sum(parameter.numel() for parameter in model.parameters())
-    logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    logger.info("%s with %.2f million parameters, %.2f of them frozen", type(model).__name__, count / 1e6, frozen / 1e6)
     return model
 
 

@@ -4,13 +4,15 @@ import contextlib
 import os
 import pickle
 import socket
-import zipfile
 
 import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
 
 from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.pretrained import first_line, read_pth
+
+__all__ = ["local_path", "read_pkl", "read_pth", "replaced_when_done", "save_tensors", "write_text"]
 
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
@@ -84,42 +86,6 @@ def local_path(address):
         socket.setdefaulttimeout(before)
 
 
-def read_pth(path):
-    """Read what ``torch.save`` wrote: tensors, numbers, strings and containers (numpy numbers too), nothing else.
-
-    Raises:
-        CheckpointError: the file is damaged or holds other objects.
-    """
-    try:
-        with _numpy_numbers_allowed():
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            raise CheckpointError(
-                f"checkpoint {path} holds more than tensors, numbers and text, and is not loaded because that could "
-                "run code; save its state_dict alone"
-            ) from error
-        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint; get it again") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"checkpoint {path} is damaged or no checkpoint ({_first_line(error)}); get it again"
-        ) from error
-
-
-def _numpy_numbers_allowed():
-    if not hasattr(torch.serialization, "safe_globals"):
-        return contextlib.nullcontext()
-    core = getattr(np, "_core", None) or np.core
-    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")]
-    return torch.serialization.safe_globals(
-        [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes]
-    )
-
-
-def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that knows how to make arrays, and nothing else beyond pickle's own primitives."""
 
@@ -163,5 +129,5 @@ def read_pkl(path):
         ) from error
     except (EOFError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError) as error:
         raise CheckpointError(
-            f"checkpoint {path} is damaged or no pickle ({_first_line(error)}); get it again"
+            f"checkpoint {path} is damaged or no pickle ({first_line(error)}); get it again"
         ) from error

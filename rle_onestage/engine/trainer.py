@@ -37,6 +37,7 @@ from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optim
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
+from rle_onestage.engine.validation import validate_training
 from rle_onestage.errors import CheckpointError, DataError, DivergenceError
 from rle_onestage.evaluation.coco import build_evaluator
 
@@ -65,6 +66,7 @@ class Trainer(TrainerBase):
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.device = torch.device(cfg.MODEL.DEVICE)
+        validate_training(cfg)
         module = self.build_model(cfg)
         module.train()
         self.optimizer = build_optimizer(cfg, module)

@@ -40,8 +40,12 @@ NOT_NEGATIVE = (
     "SOLVER.EMA.WARMUP",
     "TEST.EVAL_PERIOD",
     "DATALOADER.NUM_WORKERS",
-    "MODEL.BACKBONE.FREEZE_AT",
 )
+# Where the builders of this project find what their network starts from.
+PRETRAINED_KEYS = {
+    "build_timm_fpn_backbone": "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED",
+    "build_movenet_backbone": "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED",
+}
 # Groups in which every number counts or measures something, so that none may be negative.
 NOT_NEGATIVE_GROUPS = ("MODEL.RLE_ONESTAGE", "INPUT.POSE")
 
@@ -68,6 +72,11 @@ def validate(cfg):
     for name in NOT_NEGATIVE:
         if get(cfg, name) < 0:
             raise ConfigError(f"{name} is {get(cfg, name)}; it must not be negative")
+    if cfg.MODEL.BACKBONE.FREEZE_AT < -1:
+        raise ConfigError(
+            f"MODEL.BACKBONE.FREEZE_AT is {cfg.MODEL.BACKBONE.FREEZE_AT}; it must be 0 (nothing), a number of stages, "
+            "or -1 (all that is pretrained)"
+        )
     for group in NOT_NEGATIVE_GROUPS:
         _check_signs(get(cfg, group), group)
     _check_solver(cfg)
@@ -76,6 +85,21 @@ def validate(cfg):
     for name in ("TEST.PRECISE_BN.ENABLED", "TEST.AUG.ENABLED", "MODEL.LOAD_PROPOSALS"):
         if get(cfg, name):
             raise ConfigError(f"{name} is not supported here; set it to False")
+
+
+def validate_training(cfg):
+    """Check what matters only where weights are trained.
+
+    Raises:
+        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` would freeze weights that nobody trained.
+    """
+    key = PRETRAINED_KEYS.get(cfg.MODEL.BACKBONE.NAME)
+    at = cfg.MODEL.BACKBONE.FREEZE_AT
+    if key and at and not get(cfg, key) and not cfg.MODEL.WEIGHTS:
+        raise ConfigError(
+            f"MODEL.BACKBONE.FREEZE_AT is {at}, which would freeze random weights, because {key} and MODEL.WEIGHTS "
+            "name none; set it to 0, or name weights to start from"
+        )
 
 
 def _check_signs(node, prefix):

@@ -1,7 +1,7 @@
 """Any timm network with a light feature pyramid, as a Detectron2 backbone."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from detectron2.layers import ShapeSpec
@@ -35,10 +35,31 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """As ``nn.Conv2d``: (B, C, H, W) -> (B, C, H / stride, W / stride), in the type of ``x``."""
         fast = max(self.kernel_size) <= 3 and max(self.stride) == 1
-        if fast or not (x.device.type == "cpu" and self.training and torch.is_autocast_enabled("cpu")):
+        learns = self.training and torch.is_grad_enabled()
+        if fast or not (x.device.type == "cpu" and learns and torch.is_autocast_enabled("cpu")):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float()).to(x.dtype)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution that pads as TensorFlow's SAME does: what is odd of it goes right and below.
+
+    The output has ``ceil(H / stride)`` rows. A kernel of 3 with stride 2 on an even side pads one pixel at the end.
+    """
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        pads = []
+        for size, kernel, stride, dilation in zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation):
+            total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+            pads = [total // 2, total - total // 2, *pads]
+        if any(pads):
+            x = F.pad(x, pads)
+        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+
+class SameDepthwiseConv2d(DepthwiseConv2d, SameConv2d):
+    """:class:`DepthwiseConv2d` with the padding of :class:`SameConv2d`."""
 
 
 def with_fast_depthwise(module: nn.Module) -> nn.Module:
@@ -47,6 +68,19 @@ def with_fast_depthwise(module: nn.Module) -> nn.Module:
         if type(part) is nn.Conv2d and part.groups == part.in_channels > 1:
             part.__class__ = DepthwiseConv2d
     return module
+
+
+def freeze(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Keep modules as they are: no gradient, and evaluation mode, so that batch norms count nothing.
+
+    Returns:
+        The modules; the backbone puts them back into evaluation mode in its ``train()``.
+    """
+    frozen = list(modules)
+    for module in frozen:
+        module.requires_grad_(False)
+        module.eval()
+    return frozen
 
 
 def conv_block(inputs: int, outputs: int, *, kind: str, norm: str, stride: int = 1) -> nn.Sequential:

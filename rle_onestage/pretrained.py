@@ -1,0 +1,103 @@
+"""Weights to start from: named tensors from a file, read without running code."""
+
+import contextlib
+import os
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError
+
+
+def read_pth(path: str):
+    """Read what ``torch.save`` wrote: tensors, numbers, strings and containers (numpy numbers too), nothing else.
+
+    Raises:
+        CheckpointError: the file is damaged or holds other objects.
+    """
+    try:
+        with _numpy_numbers_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise CheckpointError(
+                f"checkpoint {path} holds more than tensors, numbers and text, and is not loaded because that could "
+                "run code; save its state_dict alone"
+            ) from error
+        raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint; get it again") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or no checkpoint ({first_line(error)}); get it again"
+        ) from error
+
+
+def _numpy_numbers_allowed():
+    if not hasattr(torch.serialization, "safe_globals"):
+        return contextlib.nullcontext()
+    core = getattr(np, "_core", None) or np.core
+    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")]
+    return torch.serialization.safe_globals(
+        [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes]
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def read_tensors(path: str, key: str) -> dict[str, Tensor]:
+    """The named tensors of a file, whatever a training wrapped round them (``model``, ``state_dict``).
+
+    Args:
+        path: of a ``.pth``, ``.pt`` or ``.safetensors`` file. key: the config key that names it, for messages.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, or it holds no tensor by name.
+    """
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise CheckpointError(f"weights {path} do not exist; check {key}")
+    content = _read_safetensors(path) if path.endswith(".safetensors") else read_pth(path)
+    for inner in ("model", "state_dict", "model_state"):
+        if isinstance(content, Mapping) and isinstance(content.get(inner), Mapping):
+            content = content[inner]
+    named = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(name): value for name, value in named if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(f"weights {path} hold no tensor by name; check {key}")
+    return tensors
+
+
+def _read_safetensors(path: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"weights {path} are damaged ({first_line(error)}); get them again") from error
+
+
+def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor], limit: int = 3) -> str:
+    """What keeps weights from being loaded, in words; "" where they fit. Extra names are no misfit.
+
+    Args:
+        own: the model's tensors by name. given: the file's. limit: names that are told of each kind.
+    """
+    other = [
+        f"{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        for name in own if name in given and given[name].shape != own[name].shape
+    ]  # fmt: skip
+    missing = [name for name in own if name not in given]
+    return "; ".join(_first(kind, names, limit) for kind, names in (("", other), ("not there: ", missing)) if names)
+
+
+def _first(kind: str, names: Iterable[str], limit: int) -> str:
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{kind}{', '.join(names[:limit])}{more}"
