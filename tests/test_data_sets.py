@@ -150,10 +150,13 @@ def test_a_tenth_is_held_out_by_file_name(tmp_path):
     held = [name for name in names if is_held_out(name)]
     assert 160 < len(held) < 240
     assert all(is_held_out("other/folder/" + name) for name in held)
-    assert all(in_part(name, "train") != in_part(name, "held_out") and in_part(name, "all") for name in names)
+    train, rest = (SetOptions(part=part, one_in=4) for part in ("train", "held_out"))
+    assert all(in_part(name, train) != in_part(name, rest) and in_part(name, SetOptions()) for name in names)
+    assert 430 < sum(in_part(name, rest) for name in names) < 570
     path, folder = write_set(str(tmp_path), toy_content(30))
     files = [[f"sets_part_{part}", path, folder, {"part": part}] for part in ("train", "held_out")]
-    cfg = make_config(DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=("sets_part_train",), DATASETS__TEST=("sets_part_held_out",))
+    names = (files[0][0],), (files[1][0],)
+    cfg = make_config(DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=names[0], DATASETS__TEST=names[1])
     records = load_training_records(cfg).records
     assert 0 < len(records) < 30 and not any(is_held_out(record["file_name"]) for record in records)
 
@@ -164,6 +167,7 @@ def test_bad_input_is_one_sentence(tmp_path):
         ({"unlabelled": "maybe"}, "unlabelled is 'maybe'; choose one of absent, unknown"),
         ({"partial": 1}, "partial must be True or False"),
         ({"weight_by": 3}, "weight_by must be text"),
+        ({"one_in": 1}, "one_in must be a whole number of 2 or more"),
         (["partial"], "must be a dictionary"),
     ):
         with pytest.raises(ConfigError, match=pattern):

@@ -200,7 +200,7 @@ def _load(source: Source):
         weight_by=source.options.weight_by, area_from_box=source.options.area == "box",
     )
     _problems[source.name] = problems
-    return [record for record in records if in_part(record["file_name"], source.options.part)]
+    return [record for record in records if in_part(record["file_name"], source.options)]
 
 
 def problems_of(name: str) -> Problems:

@@ -20,8 +20,6 @@ from ..skeleton import map_joints
 
 logger = logging.getLogger(__name__)
 
-# One image in so many is held out where a set is split.
-HELD_OUT_ONE_IN = 10
 _CHOICES = {
     "unlabelled": ("absent", "unknown"),
     "area": ("given", "box"),
@@ -42,8 +40,8 @@ class SetOptions:
         area: "given", or "box": the areas were made from boxes, and say nothing of the ratio between the two.
         weight_by: name of a number in [0, 1] that each annotation has and that says how much it counts, such as a
             teacher's "score"; empty: all count alike.
-        part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or the "held_out"
-            tenth.
+        part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
+        one_in: one image in so many is held out.
     """
 
     unlabelled: str = "absent"
@@ -51,6 +49,7 @@ class SetOptions:
     area: str = "given"
     weight_by: str = ""
     part: str = "all"
+    one_in: int = 10
 
     @classmethod
     def parse(cls, name: str, options) -> "SetOptions":
@@ -68,9 +67,9 @@ class SetOptions:
                 raise ConfigError(f"{where} have {key!r}, which is not one of {', '.join(known)}")
             if key in _CHOICES and value not in _CHOICES[key]:
                 raise ConfigError(f"{where}: {key} is {value!r}; choose one of {', '.join(_CHOICES[key])}")
-            kind, what = (bool, "True or False") if key == "partial" else (str, "text")
-            if not isinstance(value, kind):
-                raise ConfigError(f"{where}: {key} must be {what}, not {value!r}")
+            kind, what = {"partial": (bool, "True or False"), "one_in": (int, "a whole number")}.get(key, (str, "text"))
+            if type(value) is not kind or (key == "one_in" and value < 2):
+                raise ConfigError(f"{where}: {key} must be {what}{' of 2 or more' * (kind is int)}, not {value!r}")
         return cls(**options)
 
 
@@ -124,15 +123,17 @@ def make_rules(dataset_name: str, names: Sequence[str], wanted: Sequence[str], o
     return LabelRules(joints, options.unlabelled == "absent", options.partial, weight)
 
 
-def is_held_out(file_name: str) -> bool:
-    """Whether an image belongs to the tenth that is never trained on: a hash of its file name without folders."""
+def is_held_out(file_name: str, one_in: int = 10) -> bool:
+    """Whether an image is never trained on: one in so many, by a hash of its file name without folders."""
     digest = hashlib.sha1(os.path.basename(file_name).encode()).digest()
-    return int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0
+    return int.from_bytes(digest[:8], "big") % one_in == 0
 
 
-def in_part(file_name: str, part: str) -> bool:
-    """Whether an image is in a part ("all", "train", "held_out") of its set."""
-    return part == "all" or is_held_out(file_name) == (part == "held_out")
+def in_part(file_name: str, options: SetOptions) -> bool:
+    """Whether an image is in the part of its set that the options ask for."""
+    if options.part == "all":
+        return True
+    return is_held_out(file_name, options.one_in) == (options.part == "held_out")
 
 
 def set_weights(names: Sequence[str], weights: Sequence) -> list[tuple[float, float]]:
