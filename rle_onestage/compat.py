@@ -40,6 +40,19 @@ def check_requirements():
         raise ImportError(HOW_TO_INSTALL_OPENCV)
 
 
+def training_iteration():
+    """Detectron2's count of the training step under way, or None outside of a training.
+
+    Main can be asked whether there is an ``EventStorage``; 0.5 only says so by an error.
+    """
+    from detectron2.utils.events import get_event_storage
+
+    try:
+        return get_event_storage().iter
+    except AssertionError:
+        return None
+
+
 def create_local_process_group(processes_per_machine):
     """Tell Detectron2 which processes share this machine; call it in all, after ``init_process_group``.
 

@@ -1,9 +1,13 @@
 """Passes of the refinement: how many, when, and of whom."""
 
+import math
+
 import pytest
 import torch
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
+
+from rle_onestage.modeling.refine import joint_noise
 
 STEPS, TEST_STEPS = "MODEL.RLE_ONESTAGE.REFINE.STEPS", "MODEL.RLE_ONESTAGE.REFINE.TEST_STEPS"
 BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
@@ -64,3 +68,15 @@ def test_a_second_pass_learns_from_the_best_candidate_of_each_person():
     assert (assignment.rank[second] == 0).all() and set(second.tolist()) <= set(first.tolist())
     assert len(second) == 3 < len(first)  # three people
     assert {"loss_refine1", "loss_refine2", "loss_quality"} <= losses.keys()
+
+
+def test_noise_is_a_function_of_iteration_and_place():
+    """By the formula, in Python's numbers, for the second joint and draw; the first runs had the same."""
+    joints = torch.tensor([[[3.0, 4.0], [30.25, 17.5]]])
+    key = 30.25 * float(torch.tensor(12.9898)) + 17.5 * float(torch.tensor(78.233)) + 3.1 + 0.7310585 * 41 + 17.17
+    u = [math.modf(abs(math.sin(key * f)) * 43758.5453)[0] for f in (1.0, 1.618, 2.236)]
+    length, angle = math.sqrt(-2 * math.log(u[0])) * 2 * u[2] * 8.0, 2 * math.pi * u[1]
+    noise = joint_noise(joints, 41, 8.0, 2)
+    assert noise.shape == (2, 1, 2, 2)
+    assert noise[1, 0, 1].tolist() == pytest.approx([length * math.cos(angle), length * math.sin(angle)], rel=1e-5)
+    assert not torch.equal(noise, joint_noise(joints, 42, 8.0, 2))

@@ -11,6 +11,7 @@ from statistics import median
 
 import torch
 from detectron2.structures import Boxes, Instances, Keypoints
+from detectron2.utils.events import EventStorage
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
@@ -253,9 +254,9 @@ class TrainingStep:
 
     def forward(self, *, flow):
         """The total loss, with the flow on or not yet."""
-        self.model.iteration.fill_(10**9 + 1 if flow else 0)  # not one at which the nodes are placed anew
+        iteration = 10**9 + 1 if flow else 0  # not one at which the nodes are placed anew
         kind, enabled = self.benchmark.device.type, self.dtype is not None
-        with torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
+        with EventStorage(iteration), torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
             return sum(self.model(self.batch).values())
 
     def bare(self):

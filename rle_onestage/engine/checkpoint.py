@@ -153,8 +153,11 @@ def apply_weights(model, content, address, *, strict, use_ema=True):
     mismatched = [key for key in own if key in weights and weights[key].shape != own[key].shape]
     missing = [key for key in own if key not in weights and key not in NOT_REQUIRED]
     ignored = tuple(part for part in TRAINING_ONLY if not any(key.startswith(part) for key in own))
-    unexpected = [key for key in weights
-                  if key not in own and not key.endswith("num_batches_tracked") and not key.startswith(ignored)]
+    obsolete = getattr(model, "OBSOLETE_KEYS", ())
+    unexpected = [
+        key for key in weights
+        if not (key in own or key in obsolete or key.endswith("num_batches_tracked") or key.startswith(ignored))
+    ]  # fmt: skip
     if strict:
         _raise_unless_exact(address, own, weights, mismatched, missing, unexpected)
     else:

@@ -125,6 +125,8 @@ class Trainer(TrainerBase):
             logger.info("No checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
             load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False)
+            if hasattr(self.model, "start_training_anew"):  # before the averages are copies of it
+                self.model.start_training_anew()
             if self.ema is not None:
                 self.ema.load_state_dict(self.model.state_dict())
 

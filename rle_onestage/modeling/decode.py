@@ -72,7 +72,8 @@ class Decoder(nn.Module):
         # intervals (zeros: those of the density).
         self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
         self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
-        # Sums over the training people of COCO's area and of the box's: their ratio turns boxes into areas.
+        # Sums over the training people of COCO's area and of the box's, in square pixels: their ratio turns boxes into
+        # areas. The first numbers stand in until there are people, and weigh nothing beside them.
         self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float64))
 
     @torch.no_grad()
@@ -134,6 +135,15 @@ class Decoder(nn.Module):
         """Add training people: areas (n,) and boxes (n, 4) in pixels."""
         box = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
         self.area_sums += torch.stack([areas.sum(), box.sum()]).to(self.area_sums)
+
+    @torch.no_grad()
+    def restart_areas(self) -> None:
+        """Count from here on, with the ratio so far in the place of a box of one square pixel.
+
+        The ratio belongs to the weights: inference needs it, also before another training has seen anybody. The sums
+        belong to a run: those of a long one would hold the ratio of new data back until as many people are seen again.
+        """
+        self.area_sums /= self.area_sums[1].clone()
 
     def select(self, dense: DenseOutputs, locations: Locations) -> tuple[Candidates, Tensor]:
         """The ``topk`` best locations of each image: B x N flat candidates, and their person scores (B, N)."""

@@ -8,6 +8,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
+from ..compat import training_iteration
 from .assignment import Assigner, Assignment, Pairs
 from .build import build_parts
 from .criterion import Criterion, Predictions, Stage
@@ -35,6 +36,9 @@ class RLEOneStage(nn.Module):
         pixel_mean, pixel_std: per channel. input_format: of the images, "BGR" or "RGB".
     """
 
+    # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
+    OBSOLETE_KEYS = ("iteration",)
+
     @configurable
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
                  criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None, refine_feature: str,
@@ -50,7 +54,6 @@ class RLEOneStage(nn.Module):
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
-        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
         self.prepare_for_inference()
 
     @classmethod
@@ -71,6 +74,10 @@ class RLEOneStage(nn.Module):
         if self.criterion is not None:
             self.criterion.density.refresh()
             self.decoder.set_density(self.criterion.density)
+
+    def start_training_anew(self) -> None:
+        """Forget the run that the weights come from, where another training starts with them."""
+        self.decoder.restart_areas()
 
     def drop_training_parts(self) -> None:
         """Forget the criterion with its flow, and the assigner: inference needs neither."""
@@ -98,6 +105,11 @@ class RLEOneStage(nn.Module):
         instances = self.decoder.to_instances(people, images.image_sizes, sizes)
         return [{"instances": each} for each in instances]
 
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        for key in self.OBSOLETE_KEYS:
+            state_dict.pop(prefix + key, None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _dense(self, features: dict[str, Tensor]) -> tuple[DenseOutputs, Locations]:
         maps = [features[name] for name in self.in_features]
         return self.head.dense(maps), make_locations([m.shape[-2:] for m in maps], self.strides, maps[0].device)
@@ -116,7 +128,16 @@ class RLEOneStage(nn.Module):
                 poses = seen if number < self.refine_steps else seen._replace(sigma=poses.sigma)
         return self.decoder(dense, poses, candidates, score, locations)
 
+    def _begin_step(self) -> int:
+        """The iteration of the training under way, as Detectron2 counts it: a new training warms up anew, whichever
+        weights it starts from. 0 outside of a training."""
+        iteration = training_iteration()
+        if iteration == 0:  # for trainers that do not call it themselves
+            self.start_training_anew()
+        return iteration or 0
+
     def _losses(self, features: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        iteration = self._begin_step()
         dense, locations = self._dense(features)
         pairs = self.assigner.candidates(locations, targets)
         coarse, embedding = self.head.project(dense, pairs.candidates, locations)
@@ -124,17 +145,17 @@ class RLEOneStage(nn.Module):
         person = dense.person[pairs.candidates.image, pairs.candidates.location]
         assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
         sampled = None if self.refinement is None else self.refinement.features(features[self.refine_feature])
-        refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets)
+        refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets, iteration)
         measured = targets.valid & targets.area_known
         self.decoder.count_areas(targets.area[measured], targets.boxes[measured])
         heat = None if sampled is None else sampled[1]
         predictions = Predictions(dense, coarse, refined, denoised, heat)
-        losses = self.criterion(predictions, pairs, assignment, locations, targets, int(self.iteration))
-        self.iteration += 1
+        losses = self.criterion(predictions, pairs, assignment, locations, targets, iteration)
         return self._touch(losses, features)
 
     def _refine(self, sampled: tuple[Tensor, ...] | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
-                pairs: Pairs, assignment: Assignment, targets: Targets) -> tuple[list[Stage], Stage | None]:
+                pairs: Pairs, assignment: Assignment, targets: Targets,
+                iteration: int) -> tuple[list[Stage], Stage | None]:
         """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
         from noisy true joints."""
         if self.refinement is None:
@@ -153,7 +174,7 @@ class RLEOneStage(nn.Module):
             return stages, None
         index = (matched & (assignment.rank == 0)).nonzero()[:, 0]
         truth = targets.joints[image[index], assignment.person[index]]
-        noise = joint_noise(truth, self.iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
+        noise = joint_noise(truth, iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
         index = index.repeat(self.refine_draws)
         start = Poses((truth + noise).flatten(0, 1), coarse.sigma[index], coarse.presence[index])
         return stages, Stage(self.refinement(sampled, image[index], embedding[index], start, boxes[index]), index)

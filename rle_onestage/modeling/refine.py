@@ -147,19 +147,19 @@ class JointRefinement(nn.Module):
             )
 
 
-def joint_noise(joints: Tensor, iteration: Tensor, scale: float, draws: int) -> Tensor:
+def joint_noise(joints: Tensor, iteration: int, scale: float, draws: int) -> Tensor:
     """Noise for true joints that depends only on the iteration and on where the joint is.
 
     A hash (the sine's lost digits) in place of a generator: the same on one process or many, and after a resume.
 
     Args:
-        joints: (n, K, 2) in pixels. iteration: scalar. scale: pixels. draws: for each joint.
+        joints: (n, K, 2) in pixels. iteration: of the training. scale: pixels. draws: for each joint.
 
     Returns:
         (draws, n, K, 2): a direction times a length that is Gaussian of a standard deviation between 0 and 2 ``scale``.
     """
     k = torch.arange(joints.shape[-2], device=joints.device, dtype=torch.float64)
-    key = joints.double() @ joints.new_tensor([12.9898, 78.233]).double() + 3.1 * k + 0.7310585 * iteration.double()
+    key = joints.double() @ joints.new_tensor([12.9898, 78.233]).double() + 3.1 * k + 0.7310585 * iteration
     key = key + 17.17 * torch.arange(draws, device=joints.device, dtype=torch.float64)[:, None, None]
     u = [torch.frac(torch.sin(key * f).abs() * 43758.5453) for f in (1.0, 1.618, 2.236)]
     radius = torch.sqrt(-2 * torch.log(u[0].clamp(min=1e-6))) * 2 * u[2] * scale
