@@ -152,6 +152,8 @@ def test_a_tenth_is_held_out_by_file_name(tmp_path):
     assert all(is_held_out("other/folder/" + name) for name in held)
     train, rest = (SetOptions(part=part, one_in=4) for part in ("train", "held_out"))
     assert all(in_part(name, train) != in_part(name, rest) and in_part(name, SetOptions()) for name in names)
+    without = SetOptions.parse("x", {"without": ["00007.jpg"]})
+    assert [name for name in names if not in_part("folder/" + name, without)] == ["00007.jpg"]
     assert 430 < sum(in_part(name, rest) for name in names) < 570
     path, folder = write_set(str(tmp_path), toy_content(30))
     files = [[f"sets_part_{part}", path, folder, {"part": part}] for part in ("train", "held_out")]
@@ -168,6 +170,7 @@ def test_bad_input_is_one_sentence(tmp_path):
         ({"partial": 1}, "partial must be True or False"),
         ({"weight_by": 3}, "weight_by must be text"),
         ({"one_in": 1}, "one_in must be a whole number of 2 or more"),
+        ({"without": "a.jpg"}, "without must be a list of file names"),
         (["partial"], "must be a dictionary"),
     ):
         with pytest.raises(ConfigError, match=pattern):

@@ -25,6 +25,15 @@ _CHOICES = {
     "area": ("given", "box"),
     "part": ("all", "train", "held_out"),
 }
+_TEXT = (lambda value: isinstance(value, str), "text")
+_KINDS = {
+    "partial": (lambda value: isinstance(value, bool), "True or False"),
+    "one_in": (lambda value: type(value) is int and value >= 2, "a whole number of 2 or more"),
+    "without": (
+        lambda value: isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value),
+        "a list of file names",
+    ),
+}
 _said = set()
 
 
@@ -42,6 +51,7 @@ class SetOptions:
             teacher's "score"; empty: all count alike.
         part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
         one_in: one image in so many is held out.
+        without: file names of images to leave out, such as copies of test images.
     """
 
     unlabelled: str = "absent"
@@ -50,6 +60,7 @@ class SetOptions:
     weight_by: str = ""
     part: str = "all"
     one_in: int = 10
+    without: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, name: str, options) -> "SetOptions":
@@ -67,10 +78,9 @@ class SetOptions:
                 raise ConfigError(f"{where} have {key!r}, which is not one of {', '.join(known)}")
             if key in _CHOICES and value not in _CHOICES[key]:
                 raise ConfigError(f"{where}: {key} is {value!r}; choose one of {', '.join(_CHOICES[key])}")
-            kind, what = {"partial": (bool, "True or False"), "one_in": (int, "a whole number")}.get(key, (str, "text"))
-            if type(value) is not kind or (key == "one_in" and value < 2):
-                raise ConfigError(f"{where}: {key} must be {what}{' of 2 or more' * (kind is int)}, not {value!r}")
-        return cls(**options)
+            if not _KINDS.get(key, _TEXT)[0](value):
+                raise ConfigError(f"{where}: {key} must be {_KINDS.get(key, _TEXT)[1]}, not {value!r}")
+        return cls(**{**options, "without": tuple(options.get("without", ()))})
 
 
 class LabelRules(NamedTuple):
@@ -131,8 +141,8 @@ def is_held_out(file_name: str, one_in: int = 10) -> bool:
 
 def in_part(file_name: str, options: SetOptions) -> bool:
     """Whether an image is in the part of its set that the options ask for."""
-    if options.part == "all":
-        return True
+    if os.path.basename(file_name) in options.without or options.part == "all":
+        return os.path.basename(file_name) not in options.without
     return is_held_out(file_name, options.one_in) == (options.part == "held_out")
 
 
