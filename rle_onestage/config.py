@@ -195,6 +195,13 @@ def _add_data_keys(cfg):
     # How often a sample is a mosaic of four pictures, and the share of the iterations at the end without any.
     a.MOSAIC_PROB = 0.0
     a.MOSAIC_OFF = 0.2
+    # How often one to COPY_PASTE_MOST people, cut out along their segments, are pasted onto a sample, and how often
+    # rectangles come in front of people. Needs sets with polygons in `segmentation`.
+    a.COPY_PASTE_PROB = 0.0
+    a.COPY_PASTE_MOST = 3
+    a.ERASE_PROB = 0.0
+    # How often a sample becomes a worse photograph in each of these ways.
+    a.DEGRADE = CN({"GREY": 0.0, "LOW_RESOLUTION": 0.0, "BLUR": 0.0, "NOISE": 0.0, "JPEG": 0.0})
     # Strengths of brightness, contrast, saturation (factors) and hue (degrees); 0 turns colour off.
     a.BRIGHTNESS = 0.0
     a.CONTRAST = 0.0

@@ -204,3 +204,40 @@ def test_people_without_any_label_leave_presence_open(tmp_path):
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     known = {s["image_id"]: int(s["instances"].gt_known.sum()) for s in samples_of(cfg, 1)}
     assert known == {0: 0, 1: 17}
+
+
+def with_polygons(content):
+    """The content with a segment, the box, for each person, in images that are large enough to cut people out of."""
+    for image in content["images"]:
+        image.update(height=160, width=200)
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"] = [60, 30, 50, 90]
+        fresh = person(1, 0, box=(x, y, w, h))["keypoints"]
+        fresh[2::3] = [2] * 17
+        annotation.update(keypoints=fresh, area=w * h, segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]])
+    return content
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_pasted_people_come_with_all_that_is_known_of_them(tmp_path, mosaic):
+    paths = [write_set(str(tmp_path / name), content) for name, content in
+             (("a", with_polygons(toy_content(4))), ("b", limbs_content(score=1.0)))]
+    cfg = make_config(
+        DATASETS__KEYPOINT_FILES=[["sets_paste_a", *paths[0]], ["sets_paste_b", *paths[1], {"unlabelled": "unknown"}]],
+        DATASETS__TRAIN=("sets_paste_a", "sets_paste_b"), DATASETS__TRAIN_WEIGHTS=[[1, 0.5], 3], DATASETS__TEST=(),
+        INPUT__POSE__SIZE=128, INPUT__POSE__COPY_PASTE_PROB=1.0, INPUT__POSE__MOSAIC_PROB=mosaic,
+        INPUT__POSE__ERASE_PROB=0.3, SOLVER__MAX_ITER=100,
+    )  # fmt: skip
+    cfg.INPUT.POSE.DEGRADE.NOISE = 0.5
+    first, again = samples_of(cfg, 3), samples_of(cfg, 3)
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(first, again))
+    pasted = [(people.gt_weight == 0.5) & people.gt_known.all(1) for people in (s["instances"] for s in first)]
+    assert sum(int(rows.sum()) for rows in pasted) >= 12
+    for sample in first:
+        people = sample["instances"]
+        assert len({len(getattr(value, "tensor", value)) for value in people.get_fields().values()}) == 1
+        labelled = people.gt_keypoints.tensor[..., 2] > 0
+        assert not (labelled & ~people.gt_known).any()
+    cfg.DATASETS.TRAIN_WEIGHTS = [0, 1]
+    with pytest.raises(ConfigError, match="COPY_PASTE_PROB is above 0, but no training set"):
+        build_train_loader(cfg)

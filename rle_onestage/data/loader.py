@@ -19,9 +19,10 @@ from ..errors import ConfigError, DataError, PoseError
 from .coco_json import Problems
 from .datasets import get_skeleton, load_dataset
 from .images import UnreadableImage
-from .mapper import PoseMapper, as_instances
+from .mapper import PoseMapper
+from .people import as_instances
 from .sampler import BatchOrder, TrainSampler
-from .training_sets import load_training_records
+from .training_sets import load_training_records, training_cutouts
 
 logger = logging.getLogger(__name__)
 
@@ -232,10 +233,12 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not cfg.INPUT.POSE.SIZE:
         groups = [record["width"] > record["height"] for record in records]
     order = BatchOrder(len(records), cfg.SOLVER.IMS_PER_BATCH, seed, groups, training.often)
+    mapper = PoseMapper(
+        cfg, True, skeleton=training.skeleton, rules=training.rules, cutouts=training_cutouts(cfg, training)
+    )
     return TrainLoader(
         TrainDataset(
-            records, PoseMapper(cfg, True, skeleton=training.skeleton, rules=training.rules), order, seed,
-            mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
+            records, mapper, order, seed, mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
             mosaic_end=round(cfg.SOLVER.MAX_ITER * (1 - cfg.INPUT.POSE.MOSAIC_OFF)),
         ),
         TrainSampler(order, start_iter=start_iter, rank=comm.get_rank(), world_size=world_size),

@@ -21,20 +21,24 @@ Keypoints come with Detectron2's +0.5 already (:mod:`.coco_json`) and are not sh
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
+from detectron2.structures import Boxes
 
 from ..errors import ConfigError
 from ..skeleton import Skeleton
 from . import augmentation as aug
 from . import mosaic
-from .coco_json import AREA_OF_BOX
+from .copy_paste import random_paste
+from .cutouts import Cutout
+from .degrade import random_degradation, random_erase
 from .images import ImageCache
 from .labels import LabelRules, plain_rules
+from .occlusion import hide
+from .people import as_instances, onto_canvas, read_people, region_row
 
+_SHARES = ("FLIP_PROB", "AFFINE_PROB", "MOSAIC_PROB", "MOSAIC_OFF", "COPY_PASTE_PROB", "ERASE_PROB")
 _CROPS = ("relative", "relative_range", "absolute", "absolute_range")
 
 
@@ -84,6 +88,7 @@ class PoseMapper:
         is_train: augment.
         skeleton: the joints of the model.
         rules: of the data sets, by the ``set`` number of a record; without them all joints are the model's.
+        cutouts: people to paste, in the model's joints.
         annotations: whether test samples carry ``instances`` too, in the pixels of the resized picture.
 
     Raises:
@@ -91,7 +96,7 @@ class PoseMapper:
     """
 
     def __init__(self, cfg, is_train: bool, *, skeleton: Skeleton, annotations: bool = False,
-                 rules: Sequence[LabelRules] = ()):
+                 rules: Sequence[LabelRules] = (), cutouts: Sequence[Cutout] = ()):
         self.is_train = is_train
         self.annotations = is_train or annotations
         self.num_joints = skeleton.num_joints
@@ -120,6 +125,10 @@ class PoseMapper:
         self.crop = (cfg.INPUT.CROP.TYPE, tuple(cfg.INPUT.CROP.SIZE)) if cfg.INPUT.CROP.ENABLED else None
         mean = [float(v) for v in cfg.MODEL.PIXEL_MEAN]
         self.border = mean[::-1] if self.image_format == "RGB" else mean  # pictures are BGR until the end
+        self.cutouts = list(cutouts)
+        self.copy_paste = {"prob": pose.COPY_PASTE_PROB, "most": pose.COPY_PASTE_MOST}
+        self.erase = {"prob": pose.ERASE_PROB}
+        self.degrade = {name.lower(): prob for name, prob in pose.DEGRADE.items()}
         self.cache = ImageCache(pose.CACHE_MB if is_train else 0)
         _check_options(cfg)
 
@@ -133,8 +142,8 @@ class PoseMapper:
 
         Returns:
             dict with image (3, H, W) uint8 tensor in ``INPUT.FORMAT``, height and width of the original (of a mosaic:
-            the canvas), file_name, image_id, and in training instances (see :func:`as_instances`), ignore_boxes, and
-            regions where a set leaves something open (see :func:`_region`).
+            the canvas), file_name, image_id, and in training instances (:func:`.people.as_instances`), ignore_boxes,
+            and regions where a set leaves something open (:func:`.people.region_row`).
 
         Raises:
             UnreadableImage: the image cannot be used.
@@ -144,7 +153,7 @@ class PoseMapper:
         image = self.cache.read(record, self._shrink if self.is_train and self.side else None)
         height, width = record.get("height", image.shape[0]), record.get("width", image.shape[1])
         rules = self._rules(record)
-        people = _people(record, rules) if self.annotations else None
+        people = read_people(record, rules) if self.annotations else None
         if not self.is_train:
             transform = self.test_resize.transform(height, width)
             image = self.test_resize(image)
@@ -152,45 +161,55 @@ class PoseMapper:
             image, transform = self._affine(image, height, width, rng)
         else:
             image, transform = self._shortest_edge(image, people, rng)
-        sample = {
-            "image": image_to_tensor(image, self.image_format),
-            "height": height,
-            "width": width,
-            "file_name": record["file_name"],
-            "image_id": record.get("image_id"),
-        }
+        placed, regions = None, []
         if people is not None:
-            sample["instances"], sample["ignore_boxes"] = self._targets(people, transform)
-            if not rules.plain:
-                sample["regions"] = _region(rules, 0, 0, transform.width, transform.height)[None]
-        return sample
+            placed = onto_canvas(people, transform, self.flip_index)
+            regions = [] if rules.plain else [region_row(rules, 0, 0, transform.height, transform.width)]
+        if self.is_train:
+            image, placed = self._in_front(image, placed, rng)
+        return self._sample(record, image, (height, width), placed, regions)
 
     def _rules(self, record):
         return self.rules[record.get("set", 0)]
 
     def _mosaic(self, records, rng):
         canvas = np.empty((self.side, self.side, 3), np.uint8)
-        labels, corners, regions = [], [], []
+        placed, corners, regions = [], [], []
         for record, (x, y, height, width) in zip(records, mosaic.parts(rng, self.side)):
             rules = self._rules(record)
-            image, people = self.cache.read(record, self._shrink), _people(record, rules)
+            image, people = self.cache.read(record, self._shrink), read_people(record, rules)
             size = record.get("height", image.shape[0]), record.get("width", image.shape[1])
             whole = aug.random_affine(rng, *size, self.side, **self.affine)
             boxes = people.boxes[~people.crowd]
             transform = mosaic.cut(rng, whole, height, width, (boxes[:, :2] + boxes[:, 2:]) / 2)
             canvas[y : y + height, x : x + width] = self._warped(image, size, transform, rng)
-            labels.append(self._targets(people, transform))
+            placed.append(onto_canvas(people, transform, self.flip_index))
             corners.append((x, y))
             if not rules.plain:
-                regions.append(_region(rules, x, y, width, height))
-        instances, ignore = mosaic.join(labels, corners, self.side)
+                regions.append(region_row(rules, x, y, height, width))
+        canvas, people = self._in_front(canvas, mosaic.join(placed, corners), rng)
+        return self._sample(records[0], canvas, (self.side, self.side), people, regions)
+
+    def _in_front(self, image, people, rng):
+        """Pasted people and other things in front of those who are there, then worse photography."""
+        image, people = random_paste(rng, image, people, self.cutouts, self.flip_index, **self.copy_paste)
+        image, erased = random_erase(rng, image, people.boxes, **self.erase)
+        if erased is not None:
+            people = hide(people, erased)
+        return random_degradation(rng, image, **self.degrade), people
+
+    def _sample(self, record, image, size, people, regions):
         sample = {
-            "image": image_to_tensor(canvas, self.image_format), "height": self.side, "width": self.side,
-            "file_name": records[0]["file_name"], "image_id": records[0].get("image_id"), "instances": instances,
-            "ignore_boxes": ignore,
+            "image": image_to_tensor(image, self.image_format), "height": size[0], "width": size[1],
+            "file_name": record["file_name"], "image_id": record.get("image_id"),
         }  # fmt: skip
+        if people is not None:
+            labels = people._asdict()
+            ignore, extra = labels.pop("ignore"), labels.pop("extra")
+            sample["instances"] = as_instances(image.shape[:2], **labels, **extra)
+            sample["ignore_boxes"] = Boxes(torch.from_numpy(ignore.astype(np.float32)))
         if regions:
-            sample["regions"] = torch.stack(regions)
+            sample["regions"] = torch.tensor(regions, dtype=torch.float32)
         return sample
 
     def _shrink(self, image):
@@ -232,98 +251,6 @@ class PoseMapper:
             image = aug.resize_image(np.ascontiguousarray(image), *size)
         return aug.random_colour(rng, np.ascontiguousarray(image), **self.colour), transform
 
-    def _targets(self, people, transform):
-        size = (transform.height, transform.width)
-        boxes = aug.transform_boxes(people.boxes, transform, people.keypoints)
-        boxes, share = aug.clip_boxes(boxes, *size)
-        area = people.area * transform.area_scale * share
-        sides = boxes[:, 2:] - boxes[:, :2]
-        enough = (share >= aug.MIN_VISIBLE_SHARE) & (sides.min(1) >= aug.MIN_BOX_SIDE) & (area > 0)
-        keep = enough & ~people.crowd
-        ignore = ~keep & (sides.min(1) > 0)
-        keypoints = aug.transform_keypoints(people.keypoints[keep], transform, self.flip_index)
-        known = people.known[keep][:, self.flip_index] if transform.mirrored else people.known[keep]
-        instances = as_instances(
-            size, boxes=boxes[keep], classes=people.classes[keep], keypoints=keypoints, area=area[keep], known=known,
-            area_known=people.area_known[keep], weight=people.weight[keep],
-        )
-        return instances, Boxes(torch.from_numpy(boxes[ignore].astype(np.float32)))
-
-
-def _region(rules, x, y, width, height):
-    """(6 + K,) float32: x0, y0, x1, y1, weight, whether partial, and of each joint whether its set has it."""
-    row = [x, y, x + width, y + height, rules.weight, rules.partial, *(rules.joints >= 0)]
-    return torch.tensor(row, dtype=torch.float32)
-
-
-def as_instances(size, *, boxes, classes, keypoints, area, known, area_known, weight) -> Instances:
-    """Labels as Detectron2 wants them, with three fields of ours.
-
-    Args:
-        size: height and width of the picture.
-        boxes: (M, 4) array, ``gt_boxes``.
-        classes: (M,) array, ``gt_classes``.
-        keypoints: (M, K, 3) array, ``gt_keypoints``.
-        area: (M,) array, ``gt_area``: COCO's area, in square pixels.
-        known: (M, K) bool array, ``gt_known``: whether it is known if a joint is in the picture.
-        area_known: (M,) bool array, ``gt_area_known``: whether the area was measured, not made from the box.
-        weight: (M,) array, ``gt_weight``: how much the person counts in the losses.
-    """
-    instances = Instances(size)
-    instances.gt_boxes = Boxes(torch.from_numpy(np.asarray(boxes, np.float32)))
-    instances.gt_classes = torch.from_numpy(np.asarray(classes, np.int64))
-    instances.gt_keypoints = Keypoints(torch.from_numpy(np.asarray(keypoints, np.float32)))
-    instances.gt_area = torch.from_numpy(np.asarray(area, np.float32))
-    instances.gt_known = torch.from_numpy(np.asarray(known, bool))
-    instances.gt_area_known = torch.from_numpy(np.asarray(area_known, bool))
-    instances.gt_weight = torch.from_numpy(np.asarray(weight, np.float32))
-    return instances
-
-
-class _People(NamedTuple):
-    """The annotations of one image as arrays, in the model's joints."""
-
-    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1
-    keypoints: np.ndarray  # (M, K, 3)
-    known: np.ndarray  # (M, K) bool, whether it is known if the joint is there
-    area: np.ndarray  # (M,)
-    area_known: np.ndarray  # (M,) bool, measured and not made from the box
-    classes: np.ndarray  # (M,)
-    crowd: np.ndarray  # (M,) bool
-    weight: np.ndarray  # (M,)
-
-
-def _people(record, rules):
-    annotations = record.get("annotations") or ()
-    number = len(annotations)
-    boxes = np.zeros((number, 4))
-    own = np.zeros((number, max(rules.joints.max() + 1, 1), 3))
-    area = np.zeros(number)
-    for i, annotation in enumerate(annotations):
-        x0, y0, x1, y1 = annotation["bbox"]
-        if annotation["bbox_mode"] == BoxMode.XYWH_ABS:
-            x1, y1 = x0 + x1, y0 + y1
-        boxes[i] = x0, y0, x1, y1
-        if annotation.get("keypoints") is not None:
-            own[i] = np.asarray(annotation["keypoints"], np.float64).reshape(-1, 3)[: own.shape[1]]
-        # Detectron2's own loader keeps no area.
-        area[i] = annotation.get("area", AREA_OF_BOX * (x1 - x0) * (y1 - y0))
-    has = rules.joints >= 0
-    keypoints = own[:, np.maximum(rules.joints, 0)] * has[:, None]
-    labelled = keypoints[..., 2] > 0
-    # A person of whom no joint is labelled was not looked at joint by joint.
-    absent_known = labelled.any(1, keepdims=True) & has if rules.absent_known else np.zeros_like(labelled)
-    return _People(
-        boxes=boxes,
-        keypoints=keypoints,
-        known=labelled | absent_known,
-        area=area,
-        area_known=np.array(["area" in a and not a.get("area_from_box", False) for a in annotations], bool),
-        classes=np.array([a["category_id"] for a in annotations], np.int64),
-        crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
-        weight=np.array([rules.weight * a.get("weight", 1.0) for a in annotations], np.float64),
-    )
-
 
 def _check_options(cfg):
     pose, crop = cfg.INPUT.POSE, cfg.INPUT.CROP
@@ -338,8 +265,8 @@ def _check_options(cfg):
         (pose.ROTATE >= 0, "INPUT.POSE.ROTATE must not be negative"),
         (pose.TRANSLATE >= 0, "INPUT.POSE.TRANSLATE must not be negative"),
         (
-            all(0 <= v <= 1 for v in (pose.FLIP_PROB, pose.AFFINE_PROB, pose.MOSAIC_PROB, pose.MOSAIC_OFF)),
-            "INPUT.POSE.FLIP_PROB, AFFINE_PROB, MOSAIC_PROB and MOSAIC_OFF must be in [0, 1]",
+            all(0 <= pose[key] <= 1 for key in _SHARES) and all(0 <= v <= 1 for v in pose.DEGRADE.values()),
+            f"INPUT.POSE.{', '.join(_SHARES)} and all of DEGRADE must be in [0, 1]",
         ),
         (
             not pose.MOSAIC_PROB or pose.SIZE > 0,
@@ -352,6 +279,10 @@ def _check_options(cfg):
         (
             not crop.ENABLED or crop.TYPE in _CROPS,
             f"INPUT.CROP.TYPE must be one of {', '.join(_CROPS)}, not {crop.TYPE!r}",
+        ),
+        (
+            pose.COPY_PASTE_MOST >= 1,
+            "INPUT.POSE.COPY_PASTE_MOST must be at least 1",
         ),
         (
             not (crop.ENABLED and pose.SIZE),

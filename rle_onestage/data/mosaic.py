@@ -4,10 +4,9 @@ People keep the size that the affine gives them: a quarter of the canvas shows a
 """
 
 import numpy as np
-import torch
-from detectron2.structures import Boxes, Instances, Keypoints
 
 from .augmentation import Transform, cropping
+from .occlusion import CanvasPeople
 
 # Where the four parts meet, as shares of the canvas's side.
 _MEETING = (0.3, 0.7)
@@ -38,24 +37,19 @@ def cut(rng, transform: Transform, height: int, width: int, centres: np.ndarray)
     return transform.then(cropping(x, y, height, width))
 
 
-def join(labels: list[tuple[Instances, Boxes]], corners: list[tuple[int, int]], side: int) -> tuple[Instances, Boxes]:
+def join(parts: list[CanvasPeople], corners: list[tuple[int, int]]) -> CanvasPeople:
     """The people of all parts on the canvas.
 
     Args:
-        labels: of each part, its people and the regions to ignore, in its own pixels.
+        parts: the people of each part, in its own pixels.
         corners: (x, y) of each part.
-        side: of the canvas, in pixels.
     """
-    boxes, keypoints, ignored = [], [], []
-    for (people, ignore), (x, y) in zip(labels, corners):
-        corner = torch.tensor([x, y], dtype=torch.float32)
-        boxes.append(people.gt_boxes.tensor + corner.repeat(2))
-        ignored.append(ignore.tensor + corner.repeat(2))
-        points, flags = people.gt_keypoints.tensor.split([2, 1], -1)
-        keypoints.append(torch.cat([(points + corner) * (flags > 0), flags], -1))
-    joined = Instances((side, side))
-    joined.gt_boxes, joined.gt_keypoints = Boxes(torch.cat(boxes)), Keypoints(torch.cat(keypoints))
-    for name in labels[0][0].get_fields():
-        if not joined.has(name):
-            joined.set(name, torch.cat([people.get(name) for people, _ in labels]))
-    return joined, Boxes(torch.cat(ignored))
+    moved = []
+    for people, corner in zip(parts, np.array(corners, float)):
+        labelled = people.keypoints[..., 2:] > 0
+        keypoints = np.concatenate([(people.keypoints[..., :2] + corner) * labelled, people.keypoints[..., 2:]], -1)
+        box = np.tile(corner, 2)
+        moved.append(people._replace(boxes=people.boxes + box, ignore=people.ignore + box, keypoints=keypoints))
+    extra = {name: np.concatenate([people.extra[name] for people in moved]) for name in moved[0].extra}
+    arrays = zip(*(people[:-1] for people in moved))
+    return CanvasPeople(*(np.concatenate(each) for each in arrays), extra)

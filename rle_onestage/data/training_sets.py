@@ -8,10 +8,13 @@ import numpy as np
 from tabulate import tabulate
 
 from ..errors import ConfigError, DataError
-from ..skeleton import Skeleton
+from ..skeleton import Skeleton, joint_key
 from .coco_json import Problems
+from .cutouts import Cutout, load_cutouts
 from .datasets import get_metadata, joint_names, load_dataset, model_skeleton, problems_of, set_options
+from .images import read_image
 from .labels import LabelRules, make_rules, set_weights
+from .people import read_people
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,34 @@ def load_training_records(cfg) -> TrainingSets:
         raise DataError(f"none of the {sum(r[2] for r in rows)} images of {', '.join(names)} has people to learn from.")
     _check_apart(cfg, records)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
+
+
+def training_cutouts(cfg, training: TrainingSets) -> list[Cutout]:
+    """The people to paste: those of the sets of the model's joints who have polygons; none where nothing is pasted.
+
+    Raises:
+        ConfigError: there are none.
+        UnreadableImage: a photograph with such people cannot be used.
+    """
+    if not cfg.INPUT.POSE.COPY_PASTE_PROB:
+        return []
+    joints = training.skeleton.num_joints
+    own = [number for number, rules in enumerate(training.rules) if (rules.joints == np.arange(joints)).all()]
+    legs = [i for i, name in enumerate(training.skeleton.names) if joint_key(name)[0] in ("knee", "ankle")]
+
+    def extra_of(record, annotation):
+        people = read_people({"annotations": [annotation]}, training.rules[record["set"]])
+        return {"known": people.known[0], "area_known": people.area_known[0], "weight": people.weight[0]}
+
+    records = [record for record in training.records if record["set"] in own]
+    cutouts = load_cutouts(records, read_image, joints, legs=legs, extra_of=extra_of)
+    if not cutouts:
+        raise ConfigError(
+            "INPUT.POSE.COPY_PASTE_PROB is above 0, but no training set with the model's joints has people with "
+            "polygons in `segmentation`; set it to 0 or add such a set"
+        )
+    logger.info("Copy-paste has %d people to paste.", len(cutouts))
+    return cutouts
 
 
 def _teaching(cfg, records):

@@ -1,0 +1,114 @@
+"""The people of one image: from annotations to arrays in the model's joints, onto a canvas, to Detectron2's instances.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
+
+from . import augmentation as aug
+from .coco_json import AREA_OF_BOX
+from .labels import LabelRules
+from .occlusion import CanvasPeople
+
+
+class LabelledPeople(NamedTuple):
+    """The annotations of one image as arrays, in the model's joints."""
+
+    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1
+    keypoints: np.ndarray  # (M, K, 3)
+    known: np.ndarray  # (M, K) bool, whether it is known if the joint is there
+    area: np.ndarray  # (M,)
+    area_known: np.ndarray  # (M,) bool, measured and not made from the box
+    classes: np.ndarray  # (M,)
+    crowd: np.ndarray  # (M,) bool
+    weight: np.ndarray  # (M,)
+
+
+def read_people(record: dict, rules: LabelRules) -> LabelledPeople:
+    """The annotations of a data set dictionary, in the model's joints."""
+    annotations = record.get("annotations") or ()
+    number = len(annotations)
+    boxes = np.zeros((number, 4))
+    own = np.zeros((number, max(rules.joints.max() + 1, 1), 3))
+    area = np.zeros(number)
+    for i, annotation in enumerate(annotations):
+        x0, y0, x1, y1 = annotation["bbox"]
+        if annotation["bbox_mode"] == BoxMode.XYWH_ABS:
+            x1, y1 = x0 + x1, y0 + y1
+        boxes[i] = x0, y0, x1, y1
+        if annotation.get("keypoints") is not None:
+            own[i] = np.asarray(annotation["keypoints"], np.float64).reshape(-1, 3)[: own.shape[1]]
+        # Detectron2's own loader keeps no area.
+        area[i] = annotation.get("area", AREA_OF_BOX * (x1 - x0) * (y1 - y0))
+    has = rules.joints >= 0
+    keypoints = own[:, np.maximum(rules.joints, 0)] * has[:, None]
+    labelled = keypoints[..., 2] > 0
+    # A person of whom no joint is labelled was not looked at joint by joint.
+    absent_known = labelled.any(1, keepdims=True) & has if rules.absent_known else np.zeros_like(labelled)
+    return LabelledPeople(
+        boxes=boxes,
+        keypoints=keypoints,
+        known=labelled | absent_known,
+        area=area,
+        area_known=np.array(["area" in a and not a.get("area_from_box", False) for a in annotations], bool),
+        classes=np.array([a["category_id"] for a in annotations], np.int64),
+        crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
+        weight=np.array([rules.weight * a.get("weight", 1.0) for a in annotations], np.float64),
+    )
+
+
+def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index) -> CanvasPeople:
+    """The people where a transform puts them; crowds, and those of whom too little is left, are regions to ignore.
+
+    Args:
+        people: of one image.
+        transform: from the image's pixels to the canvas's.
+        flip_index: K, which joint each becomes in a mirror.
+    """
+    boxes = aug.transform_boxes(people.boxes, transform, people.keypoints)
+    boxes, share = aug.clip_boxes(boxes, transform.height, transform.width)
+    area = people.area * transform.area_scale * share
+    sides = boxes[:, 2:] - boxes[:, :2]
+    enough = (share >= aug.MIN_VISIBLE_SHARE) & (sides.min(1) >= aug.MIN_BOX_SIDE) & (area > 0)
+    keep = enough & ~people.crowd
+    known = people.known[keep][:, flip_index] if transform.mirrored else people.known[keep]
+    return CanvasPeople(
+        boxes=boxes[keep],
+        keypoints=aug.transform_keypoints(people.keypoints[keep], transform, flip_index),
+        area=area[keep],
+        classes=people.classes[keep],
+        ignore=boxes[~keep & (sides.min(1) > 0)],
+        extra={"known": known, "area_known": people.area_known[keep], "weight": people.weight[keep]},
+    )
+
+
+def region_row(rules: LabelRules, x: int, y: int, height: int, width: int) -> list[float]:
+    """What a part of a canvas may teach: x0, y0, x1, y1, weight, whether partial, and of each joint whether it has it.
+    """
+    return [x, y, x + width, y + height, rules.weight, rules.partial, *(rules.joints >= 0)]
+
+
+def as_instances(size, *, boxes, classes, keypoints, area, known, area_known, weight) -> Instances:
+    """Labels as Detectron2 wants them, with three fields of ours.
+
+    Args:
+        size: height and width of the picture.
+        boxes: (M, 4) array, ``gt_boxes``.
+        classes: (M,) array, ``gt_classes``.
+        keypoints: (M, K, 3) array, ``gt_keypoints``.
+        area: (M,) array, ``gt_area``: COCO's area, in square pixels.
+        known: (M, K) bool array, ``gt_known``: whether it is known if a joint is in the picture.
+        area_known: (M,) bool array, ``gt_area_known``: whether the area was measured, not made from the box.
+        weight: (M,) array, ``gt_weight``: how much the person counts in the losses.
+    """
+    instances = Instances(size)
+    instances.gt_boxes = Boxes(torch.from_numpy(np.asarray(boxes, np.float32)))
+    instances.gt_classes = torch.from_numpy(np.asarray(classes, np.int64))
+    instances.gt_keypoints = Keypoints(torch.from_numpy(np.asarray(keypoints, np.float32)))
+    instances.gt_area = torch.from_numpy(np.asarray(area, np.float32))
+    instances.gt_known = torch.from_numpy(np.asarray(known, bool))
+    instances.gt_area_known = torch.from_numpy(np.asarray(area_known, bool))
+    instances.gt_weight = torch.from_numpy(np.asarray(weight, np.float32))
+    return instances
