@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances
 
-from rle_onestage.data import build_train_loader, get_skeleton, load_dataset, read_image
+from rle_onestage.data import build_train_loader, load_dataset, model_skeleton, own_skeleton, read_image
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import MediaError, exits_with_sentence
 from rle_onestage.visualization import contact_sheet, draw_people
@@ -55,28 +55,31 @@ def to_draw(boxes, keypoints, size):
 
 
 def fed_pictures(cfg):
-    """(name, image, boxes, keypoints, ignored boxes) of what the loader gives, without end."""
+    """(name, image, boxes, keypoints, ignored boxes, skeleton) of what the loader gives, without end."""
+    skeleton = model_skeleton(cfg)
     for batch in build_train_loader(cfg):
         for sample in batch:
             image = sample["image"].numpy().transpose(1, 2, 0)
             image = np.ascontiguousarray(image[:, :, ::-1] if cfg.INPUT.FORMAT == "RGB" else image)
             people = sample["instances"]
             boxes, keypoints = people.gt_boxes.tensor, people.gt_keypoints.tensor
-            yield sample["file_name"], image, boxes.numpy(), keypoints.numpy(), sample["ignore_boxes"].tensor.numpy()
+            ignored = sample["ignore_boxes"].tensor.numpy()
+            yield sample["file_name"], image, boxes.numpy(), keypoints.numpy(), ignored, skeleton
 
 
 def filed_pictures(cfg):
     """The same of what the annotation files say."""
     for name in cfg.DATASETS.TRAIN:
-        num_joints = get_skeleton(cfg, name).num_joints
-        for record in load_dataset(cfg, name):
+        skeleton = own_skeleton(cfg, name)
+        num_joints = skeleton.num_joints
+        for record in load_dataset(cfg, name, own_joints=True):
             image = read_image(record["file_name"], record["width"], record["height"])
             labels = record["annotations"]
             boxes = np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in labels])
             keypoints = np.array([a.get("keypoints") or [0] * 3 * num_joints for a in labels], float)
             boxes, keypoints = boxes.reshape(-1, 4), keypoints.reshape(-1, num_joints, 3)
             crowd = np.array([bool(a.get("iscrowd")) for a in labels], bool)
-            yield record["file_name"], image, boxes[~crowd], keypoints[~crowd], boxes[crowd]
+            yield record["file_name"], image, boxes[~crowd], keypoints[~crowd], boxes[crowd], skeleton
 
 
 def draw(image, boxes, keypoints, ignored, skeleton):
@@ -110,10 +113,9 @@ def main(argv=None):
     args = parse_args(argv)
     cfg = load_config(args.config_file, args.opts)
     source = fed_pictures(cfg) if args.source == "dataloader" else filed_pictures(cfg)
-    skeleton, page, i = None, [], -1
+    page, i = [], -1
     for i, (name, *labels) in zip(range(args.num), source):
-        skeleton = skeleton or get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
-        picture = draw(*labels, skeleton)
+        picture = draw(*labels)
         stem = os.path.splitext(os.path.basename(name))[0]
         write_image(os.path.join(args.output_dir, f"{i:04d}_{stem}.jpg"), picture)
         page += [(picture, stem)] if i < PAGE_SIZE else []

@@ -345,6 +345,21 @@ def model_skeleton(cfg) -> Skeleton:
     return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
 
 
+def own_skeleton(cfg, name: str) -> Skeleton:
+    """The joints of a data set as its file has them, be they the model's or not.
+
+    Raises:
+        ConfigError, DataError: see :func:`get_skeleton`.
+    """
+    register_from_config(cfg)
+    if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+        return get_skeleton(cfg, name)
+    metadata = get_metadata(name)
+    if not isinstance(metadata, KeypointMetadata):
+        return skeleton_from_category({"name": name, "keypoints": joint_names(name)})
+    return metadata.source.skeleton or skeleton_from_category(_category(metadata.json_file, name))
+
+
 def set_options(name: str) -> SetOptions:
     """How a registered data set was labelled; the defaults for those that are not ours."""
     metadata = get_metadata(name)
