@@ -113,7 +113,7 @@ def _add_pose_keys(m):
 
 def _add_training_keys(m):
     m.ASSIGN = CN()
-    # "dynamic" (knows the pose), "center" (FCOS centre sampling) or "peak" (centernet style's only one).
+    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre) or "peak" (centernet style's only one).
     m.ASSIGN.NAME = "dynamic"
     m.ASSIGN.TOPK = 10
     # Radius of the candidates round a person's centre, in strides.
