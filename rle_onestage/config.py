@@ -156,7 +156,9 @@ def _add_data_keys(cfg):
     d.KEYPOINT_FLIP_PAIRS = []
 
     a = cfg.INPUT.POSE = CN()
-    # Side of the square canvas of the affine augmentation; 0 keeps Detectron2's shortest-edge resize.
+    # Side of the square canvas of the affine augmentation in training; 0 keeps Detectron2's shortest-edge resize.
+    # At test MIN_SIZE_TEST and MAX_SIZE_TEST decide, as in Detectron2's own tools: both at n is a longest side of n.
+    # A config that leaves those two at Detectron2's defaults is tested at SIZE, with a warning.
     a.SIZE = 0
     # Affine: scale range, degrees and shift (share of the side), applied with PROB.
     a.AFFINE_PROB = 1.0
