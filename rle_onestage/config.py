@@ -130,7 +130,7 @@ def _add_pose_keys(m):
 
 def _add_training_keys(m):
     m.ASSIGN = CN()
-    # "dynamic" (knows the pose), "center" (FCOS centre sampling) or "peak" (centernet style's only one).
+    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre) or "peak" (centernet style's only one).
     m.ASSIGN.NAME = "dynamic"
     m.ASSIGN.TOPK = 10
     # Radius of the candidates round a person's centre, in strides.
@@ -184,7 +184,9 @@ def _add_data_keys(cfg):
     d.KEYPOINT_FLIP_PAIRS = []
 
     a = cfg.INPUT.POSE = CN()
-    # Side of the square canvas of the affine augmentation; 0 keeps Detectron2's shortest-edge resize.
+    # Side of the square canvas of the affine augmentation in training; 0 keeps Detectron2's shortest-edge resize.
+    # At test MIN_SIZE_TEST and MAX_SIZE_TEST decide, as in Detectron2's own tools: both at n is a longest side of n.
+    # A config that leaves those two at Detectron2's defaults is tested at SIZE, with a warning.
     a.SIZE = 0
     # Affine: scale range, degrees and shift (share of the side), applied with PROB.
     a.AFFINE_PROB = 1.0

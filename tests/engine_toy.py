@@ -152,7 +152,7 @@ def write_config(folder, **solver):
         "OUTPUT_DIR": str(folder / "out"),
         "MODEL": {"META_ARCHITECTURE": "ToyPose", "DEVICE": "cpu", "WEIGHTS": "", "RLE_ONESTAGE": {"NUM_KEYPOINTS": 3}},
         "DATASETS": {"TRAIN": ["toy_people"], "TEST": ["toy_people"], "KEYPOINT_FILES": files},
-        "INPUT": {"POSE": {"SIZE": SIZE, "SCALE": [0.8, 1.2]}},
+        "INPUT": {"MIN_SIZE_TEST": SIZE, "MAX_SIZE_TEST": SIZE, "POSE": {"SIZE": SIZE, "SCALE": [0.8, 1.2]}},
         "TEST": {"KEYPOINT_OKS_SIGMAS": [0.05, 0.06, 0.07]},
         "DATALOADER": {"NUM_WORKERS": 0},
         "SOLVER": {

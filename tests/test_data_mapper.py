@@ -124,7 +124,8 @@ def test_format_orders_the_channels(tmp_path):
 
 def test_at_test_time_the_longest_side_gets_the_size(tmp_path):
     record = make_record(tmp_path / "a.png", [person(1, 4, box=(10, 10, 40, 60))])
-    sample = make_mapper(False, annotations=True, INPUT__POSE__SIZE=320)(record)
+    sizes = {"INPUT__MIN_SIZE_TEST": 320, "INPUT__MAX_SIZE_TEST": 320}
+    sample = make_mapper(False, annotations=True, INPUT__POSE__SIZE=64, **sizes)(record)
     assert sample["image"].shape == (3, 240, 320) and (sample["height"], sample["width"]) == (120, 160)
     assert sample["instances"].gt_boxes.tensor.tolist() == [[20, 20, 100, 140]]
     sample = make_mapper(False, INPUT__MIN_SIZE_TEST=60, INPUT__MAX_SIZE_TEST=100)(record)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from rle_onestage.data.augmentation import shortest_edge_size
+from rle_onestage.data.mapper import TestResize
 from rle_onestage.engine import load_config, setup
+from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.errors import ConfigError
 
@@ -141,3 +144,57 @@ def test_seeding_depends_on_every_number():
         seed_everything(*entropy)
         drawn.append(float(torch.rand(())))
     assert len(set(drawn[:4])) == 4 and drawn[0] == drawn[4]
+
+
+SIZES = ["INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"]
+
+
+def test_size_at_test_that_was_left_open_is_that_of_training(caplog):
+    """Runs of before, which named one size only, keep their figures; with stock tools too, which know the two keys."""
+    cfg = load_config("", ["INPUT.POSE.SIZE", "320"])
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (320, 320)
+    assert "tested at INPUT.POSE.SIZE, 320" in caplog.text
+
+
+@pytest.mark.parametrize("sizes", [("448", "448"), ("448", "640"), ("800", "1333")])
+def test_size_at_test_that_was_given_is_the_size_at_test(caplog, sizes):
+    """Whatever the canvas of training, and with a word about the difference."""
+    shortest, longest = map(int, sizes)
+    cfg = load_config("", ["INPUT.POSE.SIZE", "320", SIZES[0], sizes[0], SIZES[1], sizes[1]])
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (shortest, longest)
+    size = TestResize(cfg).transform(240, 320)
+    assert (size.height, size.width) == shortest_edge_size(240, 320, shortest, longest) != (240, 320)
+    assert f"{longest} px" in caplog.text and "canvas of 320 px" in caplog.text
+
+
+def test_one_size_for_both_needs_no_word(caplog):
+    cfg = load_config("", ["MODEL.DEVICE", "cpu", "INPUT.POSE.SIZE", "320", SIZES[0], "320", SIZES[1], "320"])
+    assert not caplog.text
+    assert input_sizes(cfg) == {"train": {"canvas": 320}, "test": {"shortest": 320, "longest": 320}}
+    assert describe_size(input_sizes(cfg)["test"]) == "a longest side of 320 px"
+    stock = input_sizes(load_config("", ["INPUT.MIN_SIZE_TRAIN", "(640, 800)"]))
+    assert describe_size(stock["train"]) == "a shortest side of 640 to 800 px and a longest of at most 1333 px"
+
+
+REFINE, CENTERNET = "MODEL.RLE_ONESTAGE.REFINE.", ["MODEL.RLE_ONESTAGE.STYLE", "centernet"]
+CENTERNET += ["MODEL.RLE_ONESTAGE.ASSIGN.NAME", "peak", "MODEL.RLE_ONESTAGE.IN_FEATURES", "['p2']"]
+
+
+@pytest.mark.parametrize(
+    "options, key",
+    [
+        ([SIZES[0], "448", SIZES[1], "256"], SIZES[0]),
+        (["INPUT.POSE.SIZE", "64", "INPUT.MIN_SIZE_TRAIN", "(64,)"], "INPUT.MIN_SIZE_TRAIN"),
+        (["INPUT.POSE.ROTATE", "15"], "INPUT.POSE.ROTATE"),
+        (["INPUT.RANDOM_FLIP", "none", "INPUT.POSE.FLIP_PROB", "0.3"], "INPUT.POSE.FLIP_PROB"),
+        (["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"], "DATALOADER.SAMPLER_TRAIN"),
+        ([f"{REFINE}STEPS", "2", f"{REFINE}TEST_STEPS", "1"], f"{REFINE}TEST_STEPS 1"),
+        ([*CENTERNET, "MODEL.RLE_ONESTAGE.TEST.BOX_NMS", "0.5"], "TEST.BOX_NMS"),
+        (["MODEL.RLE_ONESTAGE.DENSITY", "laplace", "MODEL.RLE_ONESTAGE.PRESET", "gaussian"], "PRESET gaussian"),
+        (["SOLVER.BASE_LR_END", "0.001"], "SOLVER.BASE_LR_END"),
+    ],
+)
+def test_a_key_without_effect_is_said(caplog, options, key):
+    load_config("", ["MODEL.META_ARCHITECTURE", "RLEOneStage", *options])
+    said = [line for line in caplog.messages if "no effect" in line]
+    assert len(said) == 1 and key in said[0]

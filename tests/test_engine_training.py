@@ -63,6 +63,7 @@ def test_a_training_leaves_what_it_should(config, tmp_path, monkeypatch):
     assert {"training.jsonl", "inference"} <= names and not [name for name in names if name.endswith(".tmp")]
     metrics = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert metrics["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"]) and "AP" in metrics["keypoints"]
+    assert metrics["input"] == {"train": {"canvas": 64}, "test": {"shortest": 64, "longest": 64}}
     lines = [json.loads(line, parse_constant=pytest.fail) for line in (out / "training.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [1, 3, 5, 7]
     assert {"total_loss", "loss_pose", "lr", "time", "data_time", "grad_norm"} <= lines[0].keys()

@@ -90,7 +90,7 @@ def test_people_of_one_image_do_not_reach_the_other(name):
 
 def test_center_takes_the_level_of_the_size_and_ranks_by_distance():
     assigner, locations = ASSIGNERS["center"]
-    targets = make_case([[(12, 12, 28, 28), (20, 20, 62, 62)]])  # sizes 16 and 42: levels 0 and 1
+    targets = make_case([[(11, 11, 29, 29), (20, 20, 62, 62)]])  # sizes 18 and 42: levels 0 and 1
     pairs, assignment = assign(assigner, locations, targets)
     small, large = of_person(pairs, assignment, 0), of_person(pairs, assignment, 1)
     assert len(small) == 9 and len(large) == 9
@@ -99,9 +99,30 @@ def test_center_takes_the_level_of_the_size_and_ranks_by_distance():
     assert (assignment.target[assignment.person >= 0] == 1).all()
 
 
+@pytest.mark.parametrize(
+    "box, expected",
+    [
+        # Centre (28, 32), within 20 px of it: columns at 12, 20, 28, 36, 44 and rows at 20, 28, 36, 44.
+        ((8, 12, 48, 52), {(x, y) for x in (12, 20, 28, 36, 44) for y in (20, 28, 36, 44)}),
+        ((22, 4, 34, 60), {(28, y) for y in (20, 28, 36, 44)}),  # narrow: only the column in the box
+        ((22, 22, 34, 42), {(28, 28), (28, 36)}),
+        ((20, 20, 36, 44), {(28, 28), (28, 36)}),  # a border is no inside: the distance to it would be 0
+        # Centre (30, 32), no column in the box: the nearest stand in, half a stride away at most.
+        ((29, 4, 31, 60), {(28, 28), (28, 36)}),
+    ],
+)
+def test_center_stays_inside_the_box(box, expected):
+    """FCOS's rule: where a side lies on the wrong side of the location, its distance cannot be regressed."""
+    assigner = CenterAssigner(radius=2.5, level_sizes=[64, 512])
+    pairs, assignment = assign(assigner, LEVELS, make_case([[box]]))
+    found = of_person(pairs, assignment, 0)
+    assert len(found) == len(expected)
+    assert {tuple(LEVELS.xy[location].int().tolist()) for location in found} == expected
+
+
 def test_center_gives_overlaps_to_the_smaller():
     assigner, locations = ASSIGNERS["center"]
-    pairs, assignment = assign(assigner, locations, make_case([[(9, 9, 31, 31), (13, 13, 27, 27)]]))
+    pairs, assignment = assign(assigner, locations, make_case([[(9, 9, 31, 31), (11, 11, 29, 29)]]))
     assert len(of_person(pairs, assignment, 1)) == 9 and of_person(pairs, assignment, 0) == []
 
 

@@ -20,7 +20,8 @@ from rle_onestage.skeleton import COCO, CROWDPOSE
 
 CONFIG = os.path.join(os.path.dirname(__file__), "..", "configs", "quickstart.yaml")
 # Every candidate is a detection, so that an untrained model finds somebody.
-TINY = ["MODEL.DEVICE", "cpu", "INPUT.POSE.SIZE", 64, "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", 0.0]
+SIZE = ["INPUT.MIN_SIZE_TEST", 64, "INPUT.MAX_SIZE_TEST", 64]
+TINY = ["MODEL.DEVICE", "cpu", *SIZE, "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", 0.0]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_weights_are_needed_and_must_fit(weights):
 def test_other_architectures_run_too(tmp_path):
     """Detectron2's own have no batch norms of ours to fold."""
     config = os.path.join(os.path.dirname(CONFIG), "baselines", "keypoint_rcnn_synthetic.yaml")
-    cfg = load_config(config, ["MODEL.DEVICE", "cpu", "INPUT.POSE.SIZE", 64, "INPUT.MIN_SIZE_TEST", 64])
+    cfg = load_config(config, ["MODEL.DEVICE", "cpu", *SIZE])
     torch.manual_seed(0)
     path = tmp_path / "model.pth"
     torch.save({"model": build_model(cfg).state_dict()}, path)
@@ -115,7 +116,7 @@ def test_skeleton_without_data_sets(monkeypatch, tmp_path):
 
 def test_default_predictor_and_visualizer(weights):
     cfg = load_config(
-        CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "INPUT.MIN_SIZE_TEST", 64, "DATASETS.TEST", ("rle_coco_2017_val",)]
+        CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "DATASETS.TEST", ("rle_coco_2017_val",)]
     )
     image = photo(64, 64)
     predictions = DefaultPredictor(cfg)(image)["instances"]

@@ -5,6 +5,7 @@ import runpy
 
 import cv2
 import pytest
+import torch
 from detectron2.config import get_cfg
 from detectron2.engine import DefaultPredictor
 from detectron2.utils.file_io import PathManager
@@ -12,7 +13,7 @@ from detectron2.utils.file_io import PathManager
 from rle_onestage.data.coco_json import read_json
 from rle_onestage.data.images import read_image
 from rle_onestage.data.synthetic.writer import make_dataset
-from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError
 from rle_onestage.evaluation.results import instances_to_coco, write_json
@@ -48,6 +49,23 @@ def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
         rows += instances_to_coco(people, image["id"])
     write_json(rows, str(tmp_path / "r.json"))
     assert score_results(labels, str(tmp_path / "r.json"))["keypoints"]["AP50"] > 50
+
+
+def test_stored_in_half_it_finds_the_same_people(unseen, tmp_path):
+    torch.save(slim(read_checkpoint(ADDRESS), half=True), tmp_path / "half.pth")
+    assert os.path.getsize(tmp_path / "half.pth") < 0.6 * os.path.getsize(PathManager.get_local_path(ADDRESS))
+    full, half = Predictor(load_config(CONFIG)), Predictor(load_config(CONFIG), str(tmp_path / "half.pth"))
+    distances = []
+    for name in sorted(os.listdir(os.path.join(unseen, "val"))):
+        image = read_image(os.path.join(unseen, "val", name))
+        before, after = full(image), half(image)
+        before = before[before.scores > 0.3]
+        apart = (before.pred_keypoints[:, None, :, :2] - after.pred_keypoints[None, ..., :2]).abs()  # (N, M, K, 2)
+        nearest = apart.flatten(2).mean(2).argmin(1)
+        assert (after.scores[nearest] - before.scores).abs().max() < 3e-3
+        distances.append(apart[torch.arange(len(before)), nearest].flatten())
+    distances = torch.cat(distances)
+    assert len(distances) > 500 and distances.quantile(0.99) < 0.1
 
 
 def test_demo_needs_no_config(unseen, tmp_path):

@@ -16,7 +16,9 @@ def main():
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--size", default="", help="height,width or side; INPUT.POSE.SIZE or 640 unless given")
+    parser.add_argument(
+        "--size", default="", help="height,width or side; unless given the config's longest side at test, or 640"
+    )
     parser.add_argument("--batch", type=int, default=1, help="images at inference")
     parser.add_argument("--people", default="1,10,100", help="numbers of people to decode")
     parser.add_argument("--parts", default="inference,flow,people,loader,training,evaluation", help="what to measure")

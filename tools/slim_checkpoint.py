@@ -2,6 +2,7 @@
 """Write a checkpoint that has only what inference needs: no flow, no optimizer, no second copy of the weights.
 
 python tools/slim_checkpoint.py output/quickstart/model_final.pth --output people.pth
+python tools/slim_checkpoint.py model_calibrated.pth --output people.pth --half     # half the size; a correction stays
 """
 
 import argparse
@@ -17,6 +18,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", metavar="FILE")
     parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--half", action="store_true", help="convolutions and linear layers in float16")
     return parser.parse_args(arguments)
 
 
@@ -24,7 +26,7 @@ def parse(arguments):
 def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
-    save_tensors(args.output, slim(read_checkpoint(args.checkpoint)))
+    save_tensors(args.output, slim(read_checkpoint(args.checkpoint), half=args.half))
     sizes = [os.path.getsize(path) / 1e6 for path in (args.checkpoint, args.output)]
     print(f"{args.output}: {sizes[1]:.1f} MB instead of {sizes[0]:.1f}")
 

@@ -43,25 +43,21 @@ _CROPS = ("relative", "relative_range", "absolute", "absolute_range")
 
 
 class TestResize:
-    """The resize at test time, for pictures outside a data set too.
+    """The resize at test time, for pictures outside a data set too, by the keys that Detectron2's own tools know.
 
-    With ``INPUT.POSE.SIZE`` the longest side gets that length (the rest is padded by the model), else the shortest edge
-    and longest side are ``INPUT.MIN_SIZE_TEST`` and ``MAX_SIZE_TEST`` (a shortest edge of 0 keeps the picture).
+    The shortest edge gets ``INPUT.MIN_SIZE_TEST`` unless the longest then exceeds ``MAX_SIZE_TEST``; with both equal,
+    that is the length of the longest side. A shortest edge of 0 keeps the picture. ``INPUT.POSE.SIZE`` has no say.
     """
 
     __test__ = False  # not a test, for pytest
 
     def __init__(self, cfg):
-        self.side = cfg.INPUT.POSE.SIZE
         self.shortest = cfg.INPUT.MIN_SIZE_TEST
         self.longest = cfg.INPUT.MAX_SIZE_TEST
 
     def transform(self, height: int, width: int) -> aug.Transform:
         """The resize of a picture of this size."""
-        if self.side:
-            factor = self.side / max(height, width)
-            size = max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
-        elif self.shortest == 0:
+        if self.shortest == 0:
             size = height, width
         else:
             size = aug.shortest_edge_size(height, width, self.shortest, self.longest)

@@ -76,7 +76,8 @@ def _numbers(text, flag):
 
 def _size(text, cfg):
     if not text:
-        return (cfg.INPUT.POSE.SIZE or 640,) * 2
+        fixed = cfg.INPUT.MAX_SIZE_TEST if cfg.INPUT.MIN_SIZE_TEST >= cfg.INPUT.MAX_SIZE_TEST else 0
+        return (fixed or cfg.INPUT.POSE.SIZE or 640,) * 2
     sides = _numbers(text, "--size")
     if len(sides) > 2:
         raise ConfigError(f"--size {text!r} has more than two sides; give height,width or one side")

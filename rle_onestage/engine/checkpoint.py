@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 LAST = "last_checkpoint"
 # What only training needs; a model without it takes files with it and without.
 TRAINING_ONLY = ("criterion.",)
+# Buffers that evaluation computes with in float32.
+TABLES = ("decoder.",)
+# Weights of fewer numbers are not worth a rounding.
+SMALL = 2048
 # Filled from the config when the model is built, and absent in some files.
 NOT_REQUIRED = ("pixel_mean", "pixel_std")
 
@@ -166,14 +170,27 @@ def apply_weights(model, content, address, *, strict, use_ema=True):
     model.load_state_dict(fitting, strict=False)
 
 
-def slim(content):
+def slim(content, *, half=False):
     """A checkpoint for inference: the weights to use, without the flow and what training would go on from.
 
     Args:
         content: what :func:`read_checkpoint` gave for a checkpoint of ours.
+        half: store the large weights of convolutions and linear layers in float16. Loading gives float32 again, as the
+            model has it, whoever loads. All else stays in float32: statistics and gains of norms, whose errors would
+            shift whole channels, and the decoder's tables and correction.
     """
     kept = ((key, value) for key, value in content["model"].items() if not key.startswith(TRAINING_ONLY))
+    if half:
+        kept = ((key, _halved(value) if not key.startswith(TABLES) else value) for key, value in kept)
     return {"model": OrderedDict(kept), "iteration": content.get("iteration", -1)}
+
+
+def _halved(value):
+    """In float16 where that saves something, and where it can hold the values."""
+    if value.dtype != torch.float32 or value.dim() < 2 or value.numel() < SMALL:
+        return value
+    short = value.half()
+    return short if bool(torch.isfinite(short).all()) else value
 
 
 def _by_heuristics(own, weights, from_caffe2, address):

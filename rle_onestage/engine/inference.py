@@ -15,6 +15,7 @@ from detectron2.utils import comm
 
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import load_weights
+from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.fold import fold_batch_norm
@@ -161,10 +162,15 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
 
     Returns:
         ``{"bbox": {"AP": ...}, "keypoints": {...}}`` in percent; with several data sets, that for each by its name.
-        {} on other processes than the first.
+        {} on other processes than the first. The file has the sizes of the images beside them, as ``input``.
     """
     if not cfg.DATASETS.TEST:
         raise ConfigError("DATASETS.TEST is empty; name the data set to evaluate on, e.g. ('rle_coco_2017_val',)")
+    sizes = input_sizes(cfg)
+    logger.info(
+        "Testing at %s (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST); the config trains at %s",
+        describe_size(sizes["test"]), describe_size(sizes["train"]),
+    )  # fmt: skip
     prepare(model)
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
@@ -180,7 +186,7 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
         print_csv_format(OrderedDict((task, tasks[task]) for task in ("bbox", "keypoints") if task in tasks))
     if len(results) == 1:
         results = next(iter(results.values()))
-    write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), json.dumps(_plain(results), indent=1) + "\n")
+    write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n")
     if cfg.TEST.EXPECTED_RESULTS:
         verify_results(cfg, results)
     return results

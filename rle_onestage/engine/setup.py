@@ -16,6 +16,7 @@ from detectron2.utils.logger import setup_logger
 from rle_onestage.config import add_rle_onestage_config
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
+from rle_onestage.engine.key_conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.engine.validation import validate
 from rle_onestage.errors import ConfigError
@@ -32,6 +33,7 @@ def load_config(config_file="", opts=()):
 
     Returns:
         A frozen ``CfgNode``; ``MODEL.DEVICE`` is "cpu" where CUDA was asked for and there is none (with a warning).
+        Keys that have no effect because of others get a warning, see :mod:`rle_onestage.engine.key_conflicts`.
 
     Raises:
         ConfigError: a file, key, type or value is wrong.
@@ -42,7 +44,9 @@ def load_config(config_file="", opts=()):
         merge_dict(cfg, read_yaml(config_file), f"config file {config_file}")
     merge_options(cfg, opts)
     _settle_device(cfg)
+    settle_test_size(cfg, opts)
     validate(cfg)
+    warn_of_conflicts(cfg)
     cfg.freeze()
     return cfg
 
@@ -170,6 +174,8 @@ def _log_environment(args, cfg, world_size):
         sys.version.split()[0], torch.__version__, detectron2.__version__, world_size, cfg.MODEL.DEVICE,
         torch.get_num_threads(), cfg.SEED,
     )  # fmt: skip
+    sizes = {use: describe_size(size) for use, size in input_sizes(cfg).items()}
+    logger.info("Images: %s in training, %s at test", sizes["train"], sizes["test"])
     logger.info("Config %s %s -> %s", args.config_file or "(defaults)", " ".join(args.opts or []), cfg.OUTPUT_DIR)
 
 

@@ -395,4 +395,5 @@ def evaluate_only(cfg, resume=False):
             "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
             f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
         )
+    logger.info("Evaluating the weights of %s", path)
     return Trainer.test(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA))

@@ -55,8 +55,8 @@ def our_rate(config, root, *, size, processes):
     """Images a second of a config, by the log of a short training."""
     with tempfile.TemporaryDirectory() as folder:
         options = {
-            "OUTPUT_DIR": folder, "DATASETS.TEST": "()", "INPUT.POSE.SIZE": size, "SOLVER.MAX_ITER": ITERATIONS,
-            "SOLVER.LOG_PERIOD": _LOG_PERIOD,
+            "OUTPUT_DIR": folder, "DATASETS.TEST": "()", "INPUT.POSE.SIZE": size, "INPUT.MIN_SIZE_TEST": size,
+            "INPUT.MAX_SIZE_TEST": size, "SOLVER.MAX_ITER": ITERATIONS, "SOLVER.LOG_PERIOD": _LOG_PERIOD,
         }  # fmt: skip
         command = [sys.executable, TRAIN_SCRIPT, "--config-file", config, "--num-gpus", str(processes)]
         _run([*command, *(str(part) for pair in options.items() for part in pair)], DETECTRON2_DATASETS=root)

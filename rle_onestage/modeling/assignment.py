@@ -50,6 +50,13 @@ def _gap(locations: Locations, targets: Targets) -> Tensor:
     return difference / locations.stride
 
 
+def _about_centre(locations: Locations, targets: Targets, radius: float) -> Tensor:
+    """(B, M, R) whether the location is within ``radius`` strides of the person's centre and inside its box."""
+    gap = _gap(locations, targets)
+    # The nearest count in any case, so that a person smaller than a stride has a candidate too.
+    return ((gap < radius) & inside_boxes(locations.xy, targets.boxes)) | (gap <= 0.5)
+
+
 def _pairs(near: Tensor, background: Tensor) -> Pairs:
     image, location = near.any(1).nonzero(as_tuple=True)
     return Pairs(Candidates(image, location), near[image, :, location], background)
@@ -81,10 +88,11 @@ def _rank_by_distance(person: Tensor, pairs: Pairs, locations: Locations, target
 
 
 class CenterAssigner:
-    """FCOS (Tian et al., ICCV 2019): locations near a person's centre, on the level meant for its size.
+    """FCOS (Tian et al., ICCV 2019) with its centre sampling: locations in a person's box and near its centre, on the
+    level meant for its size.
 
     Args:
-        radius: in strides.
+        radius: of the square about the centre, half its side, in strides.
         level_sizes: largest box side (square root of the area, pixels) of each level but the last.
     """
 
@@ -93,12 +101,15 @@ class CenterAssigner:
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
-        """Locations within ``radius`` of a person's centre on the level for its size. See :class:`Assigner`."""
+        """Locations within ``radius`` of a person's centre and inside its box, on the level for its size.
+
+        Outside of the box its sides cannot be regressed: distances to them are positive.
+        """
         last = int(len(locations.shapes)) - 1
         bounds = targets.boxes.new_tensor(self.level_sizes[:last])
         size = (targets.boxes[..., 2:] - targets.boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
         level = torch.bucketize(size, bounds)  # (B, M)
-        near = (_gap(locations, targets) < self.radius) & (level[..., None] == locations.level)
+        near = _about_centre(locations, targets, self.radius) & (level[..., None] == locations.level)
         near &= targets.valid[..., None]
         return _pairs(near, _not_crowd(locations, targets))
 
@@ -156,10 +167,7 @@ class DynamicAssigner:
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
         """Locations within ``radius`` of a person's centre and inside its box, on every level."""
-        gap = _gap(locations, targets)
-        near = (gap < self.radius) & inside_boxes(locations.xy, targets.boxes)
-        near |= gap <= 0.5  # so that a person smaller than a stride has a candidate too
-        near &= targets.valid[..., None]
+        near = _about_centre(locations, targets, self.radius) & targets.valid[..., None]
         return _pairs(near, _not_crowd(locations, targets))
 
     def _fit(self, pairs: Pairs, targets: Targets, boxes: Tensor, poses: Poses) -> Tensor:
