@@ -63,7 +63,13 @@ def settle_test_size(cfg, opts=()):
 
 
 def warn_of_conflicts(cfg):
-    """Warn of every key that has no effect because another one decides."""
+    """Warn of every key that has no effect because another one decides; say where the two sizes differ."""
+    sizes, side = input_sizes(cfg), cfg.INPUT.POSE.SIZE
+    if side and not cfg.INPUT.MIN_SIZE_TEST == cfg.INPUT.MAX_SIZE_TEST == side and comm.is_main_process():
+        logger.info(
+            "Images are tested at %s (%s) and trained on %s (INPUT.POSE.SIZE, which says nothing about the test).",
+            describe_size(sizes["test"]), " and ".join(TEST_KEYS), describe_size(sizes["train"]),
+        )  # fmt: skip
     for sentence in conflicts(cfg):
         _warn(sentence)
 
@@ -80,13 +86,8 @@ def conflicts(cfg):
 
 
 def _size_conflicts(cfg, are_set):
-    inputs, sizes = cfg.INPUT, input_sizes(cfg)
+    inputs = cfg.INPUT
     side, shortest, longest = inputs.POSE.SIZE, inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST
-    if side and not shortest == longest == side:
-        yield (
-            f"images are tested at {describe_size(sizes['test'])} ({' and '.join(TEST_KEYS)}) and trained on "
-            f"{describe_size(sizes['train'])} (INPUT.POSE.SIZE, which says nothing about the test)"
-        )
     if shortest > longest:
         yield (
             f"INPUT.MIN_SIZE_TEST {shortest} has no effect, because INPUT.MAX_SIZE_TEST is {longest}: for a longest "
