@@ -22,7 +22,7 @@ from rle_onestage.report import score_results
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
 CONFIG = os.path.join(ROOT, "configs", "demo.yaml")
-ADDRESS = "rle-onestage://people_n.pth"
+ADDRESS = "rle-onestage://people_synthetic.pth"
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +83,5 @@ def test_stock_detectron2_knows_the_address(unseen):
 
 
 def test_other_names_are_refused_with_those_that_are_there():
-    with pytest.raises(CheckpointError, match="people_x.pth.*people_n.pth"):
+    with pytest.raises(CheckpointError, match="people_x.pth.*people_synthetic.pth"):
         read_checkpoint("rle-onestage://people_x.pth")

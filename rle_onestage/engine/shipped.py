@@ -1,4 +1,4 @@
-"""Weights that come with the package, at addresses like ``rle-onestage://people_n.pth``."""
+"""Weights that come with the package, at addresses like ``rle-onestage://people.pth``."""
 
 from pathlib import Path
 
