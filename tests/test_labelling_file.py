@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import runpy
+import signal
 
 import pytest
 from label_toys import HEIGHT, WIDTH, Knows, at, person, write_images
@@ -76,6 +77,21 @@ def test_unreadable_images_are_named_and_left_out(tmp_path, caplog, monkeypatch)
     with pytest.raises(MediaError, match="none of the 1 inputs"):
         label_images(Knows({}), [str(tmp_path / "3.png")], str(tmp_path / "none.json"))
     assert not (tmp_path / "none.json").exists()
+
+
+def test_what_is_done_when_interrupted_is_written(tmp_path):
+    """A signal during the second image of three: the file has two, and the exit code says why."""
+
+    def people(number, size, mirrored):
+        if number == 2 and mirrored:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [person(at(20, 10))]
+
+    files = write_images(tmp_path, [1, 2, 3])
+    code = label_images(Knows(people), files, str(tmp_path / "l.json"), options=LabelOptions(sizes=(64,)))
+    file = json.loads((tmp_path / "l.json").read_text())
+    assert code == 128 + signal.SIGTERM and [image["id"] for image in file["images"]] == [1, 2]
+    assert [a["image_id"] for a in file["annotations"]] == [1, 2]
 
 
 def test_names_are_relative_to_a_folder(tmp_path):

@@ -1,5 +1,6 @@
 """When a joint and a person are sure enough to be a label."""
 
+import functools
 import math
 from dataclasses import dataclass, fields
 
@@ -55,16 +56,20 @@ class Limit:
         Raises:
             ConfigError: a part is not one of the joints'.
         """
-        own = [split_side(name)[0] for name in names]
-        for part, _ in self.parts:
-            if part not in own:
-                raise ConfigError(f"there is no part {part!r} to set a threshold for; use one of {_listed(own)}")
-        chosen = dict(self.parts)
-        return np.array([chosen.get(part, self.value) for part in own])
+        return _values_of(self, tuple(names))
 
 
-def _listed(parts: list[str]) -> str:
-    return ", ".join(dict.fromkeys(parts))
+@functools.lru_cache(maxsize=64)  # asked for again with each person
+def _values_of(limit: Limit, names: tuple[str, ...]) -> np.ndarray:
+    own = [split_side(name)[0] for name in names]
+    for part, _ in limit.parts:
+        if part not in own:
+            there = ", ".join(dict.fromkeys(own))
+            raise ConfigError(f"there is no part {part!r} to set a threshold for; use one of {there}")
+    chosen = dict(limit.parts)
+    values = np.array([chosen.get(part, limit.value) for part in own])
+    values.flags.writeable = False
+    return values
 
 
 @dataclass(frozen=True)
