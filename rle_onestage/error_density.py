@@ -118,6 +118,20 @@ class ErrorDensity:
             widths.append(_interpolate(h.new_tensor([level]), inside, h)[0])
         return torch.stack(widths)
 
+    def expected_oks(self, sigma: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
+        """Expected OKS (..., K) of joints whose labels have this density about the reported point.
+
+        Args:
+            sigma: (..., K, 2) reported standard deviations, pixels.
+            area: (...) COCO areas, square pixels.
+            oks_sigmas: (K,) COCO's OKS sigmas.
+        """
+        z2 = ((self.axis - self.mean[..., None]) / self.std[..., None]).square()[self.group]  # (K, 2, S)
+        variance = sigma.square() / area.clamp(min=torch.finfo(area.dtype).tiny)[..., None, None]
+        scale = variance / (2 * (2 * oks_sigmas) ** 2)[:, None]  # (..., K, 2)
+        x, y = torch.exp(-scale[..., None] * z2).unbind(-2)  # (..., K, S): the similarity is a product over x and y
+        return torch.einsum("...ki,kij,...kj->...k", x, self._mass[self.group], y)
+
     def log_peak(self) -> Tensor:
         """(K,) largest log-density of the standardised residual."""
         return (self.table.flatten(1).amax(1) + torch.log(self.std).sum(-1))[self.group]

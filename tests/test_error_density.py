@@ -8,6 +8,7 @@ from ground_truth_outputs import make_decoder
 
 from rle_onestage.error_density import LEVELS, REACH
 from rle_onestage.modeling.density import build_density
+from rle_onestage.oks import expected_gaussian, expected_laplace
 
 
 def table_of(density, joints=3):
@@ -107,3 +108,31 @@ def test_fitted_half_widths_are_met_at_their_levels_and_between():
     fitted = decoder.error_density()
     for level in (0.02, *LEVELS, 0.93, 0.999):
         assert torch.allclose(fitted.half_width(level), own.half_width(level) * factor, rtol=1e-4)
+
+
+def people():
+    """Standard deviations (4, 3, 2) and areas (4,) of people, and OKS sigmas (3,) of joints."""
+    generator = torch.Generator().manual_seed(2)
+    sigma = torch.exp(torch.empty(4, 3, 2).uniform_(-1.0, 3.0, generator=generator))
+    return sigma, torch.tensor([100.0, 900.0, 4000.0, 40000.0]), torch.tensor([0.025, 0.062, 0.107])
+
+
+@pytest.mark.parametrize("name, closed", [("laplace", expected_laplace), ("gaussian", expected_gaussian)])
+def test_expected_oks_is_that_of_the_closed_forms(name, closed):
+    sigma, area, oks_sigmas = people()
+    b_over_k = sigma / area.sqrt()[:, None, None] / (2 * oks_sigmas)[:, None]
+    found = table_of(build_density(name)).expected_oks(sigma, area, oks_sigmas)
+    assert torch.allclose(found, closed(b_over_k).prod(-1), atol=2e-3)
+    assert found.min() < 0.1 and found.max() > 0.95
+
+
+def test_expected_oks_of_a_flow_is_what_its_error_gives():
+    """The mean over nodes of the density itself, about the reported point."""
+    density = trained_flow()
+    nodes, weights, mean, std = density.table()
+    e = (nodes - mean[:, None])[0] / std[0]  # (Q, 2)
+    sigma, area, oks_sigmas = people()
+    variance = (2 * oks_sigmas) ** 2 * area[:, None]  # (4, 3)
+    distance2 = (e[:, None, None] * sigma).square().sum(-1)  # (Q, 4, 3)
+    exact = (weights[0][:, None, None] * torch.exp(-distance2 / (2 * variance))).sum(0)
+    assert torch.allclose(table_of(density).expected_oks(sigma, area, oks_sigmas), exact, atol=0.01)

@@ -30,6 +30,7 @@ ROOMS = (
     "demo",
     "compare",
     "suspects",
+    "labelling",
     "head_to_head",
     "video_benchmark",
 )

@@ -1,0 +1,110 @@
+"""From the detections of several views to people: who is who, and where all views together see each joint."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..evaluation.per_joint import box_iou
+from ..modeling.nms import pose_overlap
+from .views import Detections
+
+
+class FusedPerson(NamedTuple):
+    """One person as all views together have it, in the pixels of the image."""
+
+    box: np.ndarray  # (4,) x0, y0, x1, y1
+    area: float  # COCO area, square pixels
+    score: float
+    views: int  # how many found it
+    joints: np.ndarray  # (K, 2)
+    sigmas: np.ndarray  # (K, 2) standard deviations of x and y
+    presence: np.ndarray  # (K,)
+    spread: np.ndarray  # (K,) root mean square distance of the views from the joint, pixels
+    disagreement: np.ndarray  # (K,) the same in the views' own standard deviations
+
+
+def similarity(people: Detections, oks_sigmas: tuple[float, ...]) -> np.ndarray:
+    """How alike people are: the mean of box IoU and OKS.
+
+    The box tells people apart whose joints are mistaken (left for right), the joints those who stand close together.
+
+    Args:
+        people: N of them. oks_sigmas: (K,) COCO's.
+
+    Returns:
+        (N, N) in [0, 1]; OKS is that of the smaller area.
+    """
+    joints, areas = torch.from_numpy(people.joints), torch.from_numpy(people.areas)
+    oks = pose_overlap(joints[None], areas[None], torch.tensor(oks_sigmas, dtype=torch.float64))[0].numpy()
+    return (box_iou(people.boxes, people.boxes) + oks) / 2
+
+
+def match_views(views: list[Detections], oks_sigmas: tuple[float, ...], threshold: float) -> list[Detections]:
+    """Put the detections of one person together, at most one of each view.
+
+    From the best score on, a detection joins the person whom it is most alike, or is a new person. It is compared with
+    the person's best detection.
+
+    Args:
+        views: detections of each view. oks_sigmas: (K,) COCO's. threshold: of :func:`similarity`.
+
+    Returns:
+        The detections of each person, best first; people by their best score.
+    """
+    everything = stacked(views)
+    view = np.repeat(np.arange(len(views)), [len(v.scores) for v in views])
+    alike = similarity(everything, oks_sigmas)
+    groups: list[list[int]] = []
+    for row in np.argsort(-everything.scores, kind="stable"):
+        free = [g for g in groups if alike[g[0], row] >= threshold and view[row] not in view[g]]
+        if free:
+            max(free, key=lambda g, row=row: alike[g[0], row]).append(row)
+        else:
+            groups.append([row])
+    return [everything.take(group) for group in groups]
+
+
+def stacked(views: list[Detections]) -> Detections:
+    """The detections of all views, one after the other."""
+    return Detections(*(np.concatenate(values) for values in zip(*views)))
+
+
+def fuse(found: Detections) -> FusedPerson:
+    """One person of the detections in V views.
+
+    Joints are weighted by the inverse of their variance. All views come from one model and one image, so their errors
+    go together, and a mean of them is not sqrt(V) times as sure as one. The variance of a fused joint is that of the
+    mixture of the views: the weighted mean of their variances plus their weighted mean square distance from the fused
+    joint. Box and area are medians, score and presence are means.
+
+    Args:
+        found: V rows, all of one person.
+    """
+    precision = found.sigmas**-2  # (V, K, 2)
+    weight = precision / precision.sum(0)
+    joints = (weight * found.joints).sum(0)
+    square = (found.joints - joints) ** 2
+    between = (weight * square).sum(0)  # (K, 2)
+    within = len(precision) / precision.sum(0)  # the weighted mean of 1 / precision
+    return FusedPerson(
+        box=np.median(found.boxes, axis=0),
+        area=float(np.median(found.areas)),
+        score=float(found.scores.mean()),
+        views=len(found.scores),
+        joints=joints,
+        sigmas=np.sqrt(within + between),
+        presence=found.presence.mean(0),
+        spread=np.sqrt(between.sum(-1)),
+        disagreement=np.sqrt((square * precision).mean((0, 2))),
+    )
+
+
+def as_detections(people: list[FusedPerson]) -> Detections:
+    """Fused people as detections of one view.
+
+    Args:
+        people: at least one.
+    """
+    columns = (np.stack([getattr(p, name) for p in people]) for name in ("box", "joints", "sigmas", "presence"))
+    return Detections(*columns, *(np.array([getattr(p, name) for p in people]) for name in ("score", "area")))

@@ -1,0 +1,243 @@
+"""Images in, a COCO-format file of labels out."""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import media
+from ..data.images import UnreadableImage, read_image
+from ..demo.images import image_ids
+from ..demo.progress import progress
+from ..engine.signals import StopRequest
+from ..errors import ConfigError, MediaError
+from ..evaluation.results import PIXEL_CENTRE, write_json
+from ..skeleton import Skeleton
+from .deciding import ImageLabels, Label, decide
+from .fusing import as_detections, fuse, match_views
+from .options import LabelOptions, Limit
+from .views import look, predictors_at
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "rle-onestage"
+CATEGORY_ID = 1
+DECIMALS = 2  # of pixels
+
+
+class Labeller:
+    """Labels the people of an image as far as a predictor is sure of them.
+
+        >>> labeller = Labeller(Predictor(load_config("configs/demo.yaml")), LabelOptions(sizes=(320, 512)))
+        >>> labels = labeller(cv2.imread("photo.jpg"))
+
+    Args:
+        predictor: a :class:`~..predictor.Predictor`; its own resize is not used.
+        options: how to look, and what is sure enough.
+
+    Raises:
+        ConfigError: the model has no density of errors, or a threshold names a part that the joints do not have.
+    """
+
+    def __init__(self, predictor, options: LabelOptions | None = None):
+        self.options = options or LabelOptions()
+        self.skeleton: Skeleton = predictor.skeleton
+        for value in vars(self.options).values():
+            if isinstance(value, Limit):
+                value.of(self.skeleton.names)
+        try:
+            self.density = predictor.error_density.to("cpu")
+        except AttributeError as error:
+            raise ConfigError("the model has no density of errors, so no joint is known to be sure") from error
+        self._predictors = predictors_at(predictor, self.options.sizes)
+
+    def __call__(self, image: np.ndarray) -> ImageLabels:
+        """The labels of an image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+
+        Raises:
+            DataError: the image has another shape or type.
+            ConfigError: the model reports no standard deviations.
+        """
+        skeleton = self.skeleton
+        views = look(self._predictors, image, skeleton.flip_index, self.options)
+        people = [fuse(found) for found in match_views(views, skeleton.sigmas, self.options.match)]
+        if not people:
+            return ImageLabels([], [])
+        fused = as_detections(people)
+        sigma, area, oks_sigmas = (
+            torch.as_tensor(values, dtype=torch.float32) for values in (fused.sigmas, fused.areas, skeleton.sigmas)
+        )
+        expected = self.density.expected_oks(sigma, area, oks_sigmas).numpy()
+        return decide(
+            people, expected, names=skeleton.names, oks_sigmas=skeleton.sigmas, size=image.shape[:2],
+            options=self.options,
+        )  # fmt: skip
+
+
+class Counts:
+    """How a run goes."""
+
+    def __init__(self) -> None:
+        self.images = self.people = self.joints = self.ignored = 0
+        self.unreadable: list[str] = []
+        self._begin = time.perf_counter()
+
+    def add(self, labels: ImageLabels) -> None:
+        """Count the labels of an image."""
+        self.images += 1
+        self.people += len(labels.people)
+        self.joints += int(sum(person.kept.sum() for person in labels.people))
+        self.ignored += len(labels.ignored)
+
+    def __str__(self) -> str:
+        seconds = (time.perf_counter() - self._begin) / max(self.images, 1)
+        return (
+            f"{self.people} people with {self.joints} joints and {self.ignored} ignore regions in {self.images} images "
+            f"({seconds:.2f} s each)"
+        )
+
+
+def label_images(
+    predictor,
+    inputs: list[str],
+    output: str,
+    *,
+    options: LabelOptions | None = None,
+    image_root: str | None = None,
+    limit: int | None = None,
+    info: dict | None = None,
+) -> int:
+    """Label image files, folders and globs, and write a COCO-format keypoint file, whole or not at all.
+
+    Images that cannot be read are named, counted and left out. On Ctrl-C or SIGTERM the images labelled so far are
+    written.
+
+    Args:
+        predictor: a :class:`~..predictor.Predictor`.
+        inputs: files, folders and globs.
+        output: the file to write.
+        options: how to look, and what is sure enough.
+        image_root: folder that the file's image names are relative to; None takes the innermost one that has all.
+        limit: at most so many images, the first ones.
+        info: more to be written down in ``info``.
+
+    Returns:
+        the exit code: 0, or 128 + signal when interrupted.
+
+    Raises:
+        MediaError: an input does not exist or is not below ``image_root``, no image can be read, or the output cannot
+            be written.
+        ConfigError: see :class:`Labeller`.
+    """
+    files = media.find_images(inputs)[:limit]
+    names = relative_names(files, image_root)
+    _check_output(output, files)
+    labeller = Labeller(predictor, options)
+    counts, images, annotations = Counts(), [], []
+    with StopRequest() as stop:
+        for file, name, image_id in progress(list(zip(files, names, image_ids(files))), len(files), "image", counts):
+            try:
+                image = read_image(file)
+            except UnreadableImage as error:
+                logger.warning("left out %s: %s", file, error.reason)
+                counts.unreadable.append(file)
+                continue
+            labels = labeller(image)
+            counts.add(labels)
+            images.append({"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]})
+            annotations.extend(annotations_of(labels, image_id, len(annotations) + 1, image.shape[:2]))
+            if stop.signum:
+                break
+    if not images:
+        raise MediaError(f"none of the {len(files)} inputs can be read as an image (first: {files[0]}); check --input")
+    info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
+    category = category_of(labeller.skeleton)
+    write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
+    left_out = f"; {len(counts.unreadable)} unreadable images left out" if counts.unreadable else ""
+    logger.info("%s%s; written to %s", counts, left_out, output)
+    if stop.signum:
+        logger.warning("interrupted: %s has %d of %d images", output, len(images), len(files))
+    return stop.exit_code if stop.signum else 0
+
+
+def annotations_of(labels: ImageLabels, image_id: int, first_id: int, size: tuple[int, int]) -> list[dict]:
+    """The labels of an image as COCO annotations, people first.
+
+    Args:
+        labels: in pixels from the corner of the first pixel; the file has pixel indices.
+        image_id: of the image. first_id: of the first annotation; the others follow.
+        size: height and width of the image.
+    """
+    return [
+        _annotation(label, size, {"id": number, "image_id": image_id, "category_id": CATEGORY_ID, "iscrowd": crowd})
+        for number, (label, crowd) in enumerate(
+            [*((p, 0) for p in labels.people), *((region, 1) for region in labels.ignored)], start=first_id
+        )
+    ]
+
+
+def _annotation(label: Label, size: tuple[int, int], ids: dict) -> dict:
+    last = np.array([size[1] - 1, size[0] - 1])
+    points = (label.joints - PIXEL_CENTRE).clip(0, last).round(DECIMALS)
+    keypoints = np.concatenate([points, np.full((len(points), 1), 2.0)], 1) * label.kept[:, None]
+    sigmas = label.sigmas.round(DECIMALS + 1) * label.kept[:, None]
+    x0, y0, x1, y1 = label.box
+    return {
+        **ids,
+        "bbox": [round(float(v), DECIMALS) for v in (x0, y0, x1 - x0, y1 - y0)],
+        "area": round(label.area, DECIMALS),
+        "segmentation": [],  # CVAT wants the field
+        "keypoints": [int(v) if v == int(v) else v for v in keypoints.ravel().tolist()],
+        "num_keypoints": int(label.kept.sum()),
+        "keypoint_sigmas": sigmas.ravel().tolist(),
+        "score": round(label.score, 4),
+        "source": SOURCE,
+    }
+
+
+def category_of(skeleton: Skeleton) -> dict:
+    """The ``categories`` entry of a file with these joints; limbs are counted from 1, as COCO does."""
+    return {
+        "id": CATEGORY_ID,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(skeleton.names),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
+    }
+
+
+def relative_names(files: list[str], image_root: str | None) -> list[str]:
+    """Names of images relative to a folder, with slashes on every system.
+
+    Args:
+        files: paths. image_root: the folder; None takes the innermost one that has all files.
+
+    Raises:
+        MediaError: the folder does not exist, or a file is not below it.
+    """
+    paths = [os.path.abspath(file) for file in files]
+    if image_root is None:
+        root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    else:
+        root = os.path.abspath(os.path.expanduser(image_root))
+        if not os.path.isdir(root):
+            raise MediaError(f"folder {image_root} does not exist; check --image-root")
+    for file, path in zip(files, paths):
+        if not Path(path).is_relative_to(root):
+            raise MediaError(f"{file} is not below {image_root}; give a folder that has all images as --image-root")
+    return [Path(path).relative_to(root).as_posix() for path in paths]
+
+
+def _check_output(output: str, files: list[str]) -> None:
+    """Fail now rather than after an hour."""
+    if os.path.isdir(output):
+        raise MediaError(f"output {output} is a folder; give a file that ends with .json")
+    if os.path.realpath(output) in map(os.path.realpath, files):
+        raise MediaError(f"{output} is an input and would be overwritten; give another file with --output")
+    media.make_folder(os.path.dirname(os.path.abspath(output)))
