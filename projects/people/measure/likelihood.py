@@ -78,7 +78,7 @@ def read_nats(results_file: str) -> list[dict] | None:
         raise DataError(f"{path} cannot be read ({error}); measure the model again") from error
 
 
-def compare_nats(people: dict[str, list[dict]], baseline: str, image_ids: list, *, resamples: int = 1000, seed: int = 0):
+def compare_nats(people: dict[str, list[dict]], baseline: str, image_ids: list, *, resamples=1000, seed=0) -> dict:
     """Nats a joint of several models, and differences from one of them over the people whom both found.
 
     Args:

@@ -22,10 +22,8 @@ from .labels import LabelledSet
 # below 32 x 32 pixels, so that its "small" is empty.
 COCO_AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 SIDES = (0, 48, 96, 192)  # lower ends of our own classes: square root of the area, pixels
-SIZES = {
-    f"{low} px and more" if high is None else f"{low} to {high} px": (float(low) ** 2, 1e10 if high is None else high**2)
-    for low, high in zip(SIDES, (*SIDES[1:], None))
-}
+SIZES = {f"{low} to {high} px": (low**2.0, high**2.0) for low, high in zip(SIDES, SIDES[1:])}
+SIZES |= {f"{SIDES[-1]} px and more": (SIDES[-1] ** 2.0, 1e10)}
 AREAS = {**COCO_AREAS, **SIZES}
 SHORT = {"all": "AP", "medium": "APm", "large": "APl", **{name: f"AP {name}" for name in SIZES}}
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

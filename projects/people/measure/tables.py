@@ -155,10 +155,8 @@ def format_report(report: dict) -> str:
 def _figures_table(sides):
     names = next(iter(next(iter(sides.values())).values()))
     order = [*_MAIN, *(n for n in names if n not in _MAIN)]
-    rows = [
-        (side, model, *(shown(own[n]) for n in order)) for side, models in sides.items() for model, own in models.items()
-    ]
-    return table(("side", "model", *order), rows)
+    found = [(side, model, own) for side, models in sides.items() for model, own in models.items()]
+    return table(("side", "model", *order), [(s, m, *(shown(own[n]) for n in order)) for s, m, own in found])
 
 
 def _differences_table(sides, baseline):
