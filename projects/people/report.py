@@ -12,7 +12,7 @@ joints, and the paired bootstrap over images of every difference from the baseli
 import argparse
 import os
 
-from measure.labels import read_set
+from measure.labels import add_set_flags, sets_from
 from measure.tables import Run, format_report, make_report
 
 from rle_onestage.engine.safe_files import write_text
@@ -24,7 +24,7 @@ from rle_onestage.media import make_folder
 def parse(arguments):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", nargs=2, action="append", required=True, metavar=("NAME", "FILE"), dest="sets")
+    add_set_flags(parser)
     parser.add_argument("--results", nargs=4, action="append", required=True, metavar=("MODEL", "SIDE", "SET", "FILE"))
     parser.add_argument("--baseline", metavar="MODEL", help="default: the first")
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the images")
@@ -48,10 +48,10 @@ def as_runs(given):
 def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
-    make_folder(args.output)
-    sets = [read_set(*given) for given in args.sets]
+    sets = list(sets_from(args).values())
     report = make_report(sets, as_runs(args.results), baseline=args.baseline, resamples=args.resamples)
     text = format_report(report)
+    make_folder(args.output)
     write_text(os.path.join(args.output, "report.md"), text)
     write_json(report, os.path.join(args.output, "report.json"))
     print(text)

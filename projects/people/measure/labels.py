@@ -60,7 +60,7 @@ def _listed(truth, list_file):
 
 
 def read_results_of(labelled: LabelledSet, path: str) -> list[dict]:
-    """A file of COCO results, those of the set's images only.
+    """A file of COCO results, those of the set's images only; one without a box gets the extent of its joints.
 
     Raises:
         DataError: the file cannot be used, has another number of joints, or nothing in it belongs to the set.
@@ -73,10 +73,17 @@ def read_results_of(labelled: LabelledSet, path: str) -> list[dict]:
             f"{path} has results with {len(wrong['keypoints']) // 3} joints but {labelled.truth.source} has {count}; "
             "give the results of the same joints"
         )
-    own = [{**r, "category_id": labelled.truth.category_id} for r in results if r["image_id"] in labelled.truth.images]
+    category = {"category_id": labelled.truth.category_id}
+    own = [{"bbox": _extent(r), **r, **category} for r in results if r["image_id"] in labelled.truth.images]
     if results and not own:
         raise DataError(f"{path} has no result of an image of {labelled.truth.source}; give the results of that set")
     return own
+
+
+def _extent(result):
+    """Box (x, y, w, h) round all joints."""
+    x, y = result["keypoints"][0::3], result["keypoints"][1::3]
+    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
 
 
 class Together(NamedTuple):
@@ -130,3 +137,34 @@ def together(sets: list[LabelledSet]) -> Together:
     dataset = {"images": images, "annotations": annotations, "categories": [category]}
     truth = GroundTruth(dataset=dataset, num_joints=first.truth.num_joints, source=TOGETHER)
     return Together(LabelledSet(TOGETHER, truth, first.skeleton), image_ids, annotation_ids)
+
+
+def add_set_flags(parser) -> None:
+    """``--set NAME ANNOTATIONS [FOLDER]`` and ``--list NAME FILE``, see :func:`sets_from`."""
+    parser.add_argument(
+        "--set", nargs="+", action="append", required=True, metavar=("NAME", "FILE"), dest="sets",
+        help="a labelled set: its name, its annotation file, and the folder of its images where they are looked at",
+    )  # fmt: skip
+    parser.add_argument(
+        "--list", nargs=2, action="append", default=[], metavar=("NAME", "FILE"), dest="lists",
+        help="a text file with the names of the only images of that set that count, one a line",
+    )  # fmt: skip
+
+
+def sets_from(args) -> dict[str, LabelledSet]:
+    """The sets that the command line names, by name.
+
+    Raises:
+        ConfigError: a set has too few or too many values, a name is repeated, or a list is of no set.
+        DataError: see :func:`read_set`.
+    """
+    lists, sets = dict(args.lists), {}
+    for given in args.sets:
+        if len(given) not in (2, 3):
+            raise ConfigError(f"--set {' '.join(given)} must be a name, an annotation file and perhaps an image folder")
+        if given[0] in sets:
+            raise ConfigError(f"two sets are called {given[0]}; every name must be different")
+        sets[given[0]] = read_set(*given, list_file=lists.pop(given[0], None))
+    if lists:
+        raise ConfigError(f"--list {next(iter(lists))} is of no set that --set names")
+    return sets

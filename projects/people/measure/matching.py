@@ -65,15 +65,16 @@ def match(labelled: LabelledSet, results: list[dict], *, max_people: int = 20) -
         bare = [{k: r[k] for k in ("image_id", "category_id", "keypoints", "score")} for r in results]
         evaluation = COCOeval(labels, load_results(labels, COCO, bare), "keypoints")
         params = evaluation.params
-        params.imgIds, params.catIds = sorted(labels.getImgIds()), [truth.category_id]
+        image_ids = sorted(labels.getImgIds())
+        params.imgIds, params.catIds = image_ids, [truth.category_id]
         params.kpt_oks_sigmas = np.asarray(labelled.skeleton.sigmas, dtype=float)
         params.maxDets, params.iouThrs = [max_people], THRESHOLDS
         params.areaRng, params.areaRngLbl = [list(limits) for limits in AREAS.values()], list(AREAS)
         evaluation.evaluate()
-    count = len(params.imgIds)
+    count = len(image_ids)
     found = [evaluation.evalImgs[a * count : (a + 1) * count] for a in range(len(AREAS))]
     areas = {name: _of_area(images) for name, images in zip(AREAS, found)}
-    return Matching(params.imgIds, areas, _pairs(found[0]))
+    return Matching(image_ids, areas, _pairs(found[0]))
 
 
 def _of_area(images):

@@ -70,8 +70,11 @@ def draw_worst(labelled: LabelledSet, results: list[dict], rows: list[ImageMista
         predicted = instances_from_results(groups.get(row.image_id, []), image.shape[:2], truth.num_joints)
         expected = instances_from_labels(labels.get(row.image_id, []), image.shape[:2], truth.num_joints)
         tiles.append(side_by_side(image, predicted, expected, labelled.skeleton, threshold=threshold))
-    captions = [
-        f"{r.file_name}  {r.people} people, {r.missed} missed, {r.wrong} too many, OKS {100 * r.oks:.0f}" for r in rows
-    ]
+    captions = [_caption(row) for row in rows]
     make_folder(os.path.dirname(output))
     write_image(output, contact_sheet(tiles, 2, captions=captions, tile=(900, 330)))
+
+
+def _caption(row):
+    found = f", OKS {100 * row.oks:.0f}" if row.missed < row.people else ""
+    return f"{row.file_name}  {row.people} people, {row.missed} missed, {row.wrong} too many{found}"
