@@ -77,7 +77,10 @@ def _read(sets, runs):
         models = found[run.set_name].setdefault(run.side, OrderedDict())
         if run.model in models:
             raise ConfigError(f"two files are {run.model} at {run.side} on {run.set_name}; give one")
-        models[run.model] = (read_results_of(by_name[run.set_name], run.path), read_nats(run.path))
+        labelled, nats = by_name[run.set_name], read_nats(run.path)
+        if nats is not None:  # a list may have cut the set
+            nats = [row for row in nats if row["image_id"] in labelled.truth.images]
+        models[run.model] = (read_results_of(labelled, run.path), nats)
     return found
 
 
@@ -123,8 +126,8 @@ def _side(labelled, models, baseline, resamples):
     nats = {name: m.nats for name, m in models.items() if m.nats is not None}
     if nats:
         ids = next(iter(models.values())).matching.image_ids
-        own = {m: [r for r in rows if r["image_id"] in labelled.truth.images] for m, rows in nats.items()}
-        tables["nats"] = compare_nats(own, baseline if baseline in own else next(iter(own)), ids, resamples=resamples)
+        base = baseline if baseline in nats else next(iter(nats))
+        tables["nats"] = compare_nats(nats, base, ids, resamples=resamples)
     return tables
 
 
@@ -211,6 +214,6 @@ def shown(value: float, digits: int = 1) -> str:
 def with_interval(line: dict, digits: int = 1) -> str:
     """A difference and its interval as text."""
     low, high = line["difference_interval"]
-    if math.isnan(line["difference"]) or math.isnan(low):
+    if math.isnan(line["difference"]) or math.isnan(low) or low == high == 0:  # nothing, or the baseline itself
         return "-"
     return f"{line['difference']:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"

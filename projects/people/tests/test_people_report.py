@@ -93,6 +93,18 @@ def test_one_command_writes_figures_of_each_set_and_of_both(files, capsys):
     assert "## together: 24 images" in text and "left_wrist" in text
 
 
+def test_a_list_cuts_a_set_with_its_likelihoods_also_in_the_whole(files):
+    sets, given, folder = files
+    chosen = folder / "names.txt"
+    chosen.write_text("0.jpg\n1.jpg\n2.jpg\n3.jpg\n")
+    flags = [*sets, *given, "--list", "one", str(chosen), "--resamples", "5", "--output", str(folder / "out")]
+    report.main(flags)
+    written = json.loads((folder / "out" / "report.json").read_text())
+    assert [written["sets"][name]["images"] for name in ("one", "two", "together")] == [4, 12, 16]
+    joints = [written["nats"][name]["320"]["good"]["joints"] for name in ("one", "two", "together")]
+    assert joints[0] + joints[1] == joints[2] > joints[1] > 0
+
+
 def test_a_model_on_one_set_alone_has_no_figures_of_both(files):
     sets, given, folder = files
     report.main([*sets, *given[:-5], "--resamples", "20", "--output", str(folder / "out")])
