@@ -57,6 +57,9 @@ def test_a_difference_of_nats_is_over_people_whom_both_found(tmp_path):
     assert table["narrow"]["difference"] == pytest.approx(expected, abs=0.02)
     assert table["narrow"]["both"] == 34 and table["wide"]["both"] == 51
     assert table["narrow"]["difference_interval"] == pytest.approx([expected] * 2, abs=0.02)  # there is one image
+    other = compare_nats({"wide": wide, "narrow": narrow[:2]}, "narrow", [1], resamples=20)
+    assert other["wide"]["difference"] == pytest.approx(-expected, abs=0.02)
+    assert other["wide"]["both"] == 34 and other["wide"]["joints"] == 51
 
 
 @pytest.fixture
