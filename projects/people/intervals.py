@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Are a model's intervals honest? Coverage of 50, 80, 90 and 95 % with its correction of sigma and without.
+
+python projects/people/intervals.py --config-file C --weights calibrated.pth --side 640 \\
+    --set coco_val A.json DIR --output out/intervals
+
+By joint, by visibility and by size of the person; and AP ranked by the person score alone against the expected OKS. Fit
+the correction on other images first: tools/calibrate.py --dataset D --fit-dataset F. Writes intervals.md and
+intervals.json.
+"""
+
+import argparse
+import os
+
+from measure.coverage import coverage, format_coverage
+from measure.labels import add_set_flags, sets_from
+from measure.runs import Ours, config_at
+
+from rle_onestage.engine.safe_files import write_text
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.evaluation import write_json
+from rle_onestage.media import make_folder
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    parser.add_argument("--side", type=int, default=640, metavar="N")
+    add_set_flags(parser)
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the images")
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
+    return parser.parse_args(arguments)
+
+
+@exits_with_sentence
+def main(arguments=None):
+    """Do what the command line says."""
+    args = parse(arguments)
+    sets = sets_from(args)
+    test = config_at(args.config_file, args.side, args.opts).MODEL.RLE_ONESTAGE.TEST
+    powers = (test.PERSON_POWER, test.QUALITY_POWER, test.OKS_POWER)
+    reports = []
+    for labelled in sets.values():  # anew for each, because measuring takes the correction off
+        model = Ours(args.config_file, args.side, weights=args.weights, options=args.opts)
+        reports.append(coverage(model, labelled, powers, resamples=args.resamples))
+    make_folder(args.output)
+    text = "\n".join(map(format_coverage, reports))
+    write_text(os.path.join(args.output, "intervals.md"), text)
+    write_json(reports, os.path.join(args.output, "intervals.json"))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Run a model of ours on labelled sets at several sides and write COCO results, for report.py and threshold.py.
+
+python projects/people/run_model.py --config-file C --weights W --name ours --side 320 448 640 --output out \\
+    --set coco_val A.json DIR --set micro B.json DIR --opts MODEL.RLE_ONESTAGE.TEST.OKS_POWER 0
+
+Writes NAME_SET_SIDE.json, and beside it the nats of each labelled person's joints. What is there already is not done
+again.
+"""
+
+import argparse
+import os
+
+from measure.labels import add_set_flags, sets_from
+from measure.runs import Ours
+
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.media import make_folder
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    parser.add_argument("--name", required=True, help="of the model")
+    parser.add_argument("--side", type=int, nargs="+", default=[320, 448, 640], metavar="N")
+    add_set_flags(parser)
+    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
+    return parser.parse_args(arguments)
+
+
+def results_file(folder, model, set_name, side):
+    """Where the results of a model lie."""
+    return os.path.join(folder, f"{model}_{set_name}_{side}.json")
+
+
+def run(config_file, weights, name, sides, sets, folder, *, options=(), threads=None):
+    """Write what is missing.
+
+    Args:
+        config_file, weights, options, threads: see :class:`~measure.runs.Ours`. name: of the model.
+        sides: pixels. sets: list of :class:`~measure.labels.LabelledSet`. folder: for the files.
+    """
+    for side in sides:
+        todo = [s for s in sets if not os.path.exists(results_file(folder, name, s.name, side))]
+        model = Ours(config_file, side, weights=weights, options=options, threads=threads) if todo else None
+        for labelled in todo:
+            path = results_file(folder, name, labelled.name, side)
+            print(f"{path}: {len(model.write(labelled, path))} people in {len(labelled.truth.images)} images")
+
+
+@exits_with_sentence
+def main(arguments=None):
+    """Do what the command line says."""
+    args = parse(arguments)
+    make_folder(args.output)
+    sets = list(sets_from(args).values())
+    options = {"options": args.opts, "threads": args.threads}
+    run(args.config_file, args.weights, args.name, args.side, sets, args.output, **options)
+
+
+if __name__ == "__main__":
+    main()
