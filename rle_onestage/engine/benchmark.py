@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine.checkpoint import load_weights, slim
-from rle_onestage.engine.inference import build_for_inference, prepare
+from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
 from rle_onestage.engine.safe_files import save_tensors
 from rle_onestage.engine.setup import seed_everything
@@ -63,7 +63,6 @@ class Benchmark:
         self.model = Trainer.build_model(cfg)
         if cfg.MODEL.WEIGHTS:
             load_weights(self.model, cfg.MODEL.WEIGHTS, strict=False)
-        prepare(self.model)
         self.model.eval()
         self.device = self.model.device
         multiple = max(1, self.model.backbone.size_divisibility)
@@ -321,7 +320,6 @@ class TrainingStep:
             )
         finally:
             model.eval()
-            prepare(model)
         return self._report(parts, calls, nodes)
 
     def _report(self, parts, calls, nodes):

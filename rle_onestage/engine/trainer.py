@@ -285,13 +285,14 @@ class Trainer(TrainerBase):
     def averaged_weights(self):
         """Within the block the model has the averaged weights, if ``SOLVER.EMA`` is on.
 
-        Afterwards what the model derives from its weights is made anew for those under training. That also makes it a
-        function of them alone, so that a run which is resumed from here goes on alike.
+        What the model derives from its weights is made anew for them, and afterwards for those under training. That
+        also makes it a function of them alone, so that a run which is resumed from here goes on alike.
         """
         if self.ema is None:
             yield
             return
         with self.ema.swapped_in():
+            prepare(self.model)  # its tables are averages too now, which are those of no density
             yield
         prepare(self.model)
 
@@ -327,7 +328,6 @@ class Trainer(TrainerBase):
         content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():
-            prepare(self.model)
             content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
         if self.ema is not None:
             content["raw"] = self.model.state_dict()
