@@ -18,9 +18,10 @@ from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine.checkpoint import load_weights, slim
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
+from rle_onestage.engine.precision import amp_dtype
 from rle_onestage.engine.safe_files import save_tensors
 from rle_onestage.engine.setup import seed_everything
-from rle_onestage.engine.trainer import Trainer, amp_dtype
+from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.outputs import DenseOutputs
