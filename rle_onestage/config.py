@@ -227,6 +227,8 @@ def _add_solver_keys(cfg):
     s.WEIGHT_DECAY_BIAS = 0.0
     # Iterations between two lines of the log, of training.jsonl and of TensorBoard.
     s.LOG_PERIOD = 20
+    # Periodic checkpoints that stay, the last ones; 0 for all. The best and the final one always stay.
+    s.CHECKPOINT_KEEP = 0
     # Where the cosine ends. Main's key; Detectron2 0.5 does not have it.
     s.BASE_LR_END = 0.0
 
@@ -234,3 +236,6 @@ def _add_solver_keys(cfg):
 def _add_test_keys(cfg):
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True
+    # Figure of the evaluations (every TEST.EVAL_PERIOD) by which the best checkpoint is kept as model_best.pth, e.g.
+    # "keypoints/AP", with several test sets "NAME/keypoints/AP"; the larger the better. "" keeps none.
+    cfg.TEST.BEST_METRIC = ""

@@ -9,7 +9,7 @@ import torch
 
 from .data.datasets import get_skeleton
 from .data.mapper import TestResize, image_to_tensor
-from .engine.inference import as_run, build_for_inference, prepare
+from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError
 from .skeleton import COCO, SKELETONS, Skeleton, stand_in_sigmas
 
@@ -47,8 +47,6 @@ class Predictor:
                     "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
                 )
             model = as_run(build_for_inference(cfg, weights))
-        else:
-            prepare(model)
         self.model = model.eval()
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.precision = precision

@@ -192,6 +192,8 @@ CENTERNET += ["MODEL.RLE_ONESTAGE.ASSIGN.NAME", "peak", "MODEL.RLE_ONESTAGE.IN_F
         ([*CENTERNET, "MODEL.RLE_ONESTAGE.TEST.BOX_NMS", "0.5"], "TEST.BOX_NMS"),
         (["MODEL.RLE_ONESTAGE.DENSITY", "laplace", "MODEL.RLE_ONESTAGE.PRESET", "gaussian"], "PRESET gaussian"),
         (["SOLVER.BASE_LR_END", "0.001"], "SOLVER.BASE_LR_END"),
+        (["TEST.BEST_METRIC", "keypoints/AP", "DATASETS.TEST", "()"], "TEST.BEST_METRIC"),
+        (["TEST.BEST_METRIC", "keypoints/AP", "DATASETS.TEST", "('a',)"], "TEST.BEST_METRIC"),
     ],
 )
 def test_a_key_without_effect_is_said(caplog, options, key):

@@ -24,6 +24,7 @@ CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTA
 # What does not change the weights that come out of a training; the OKS sigmas do, being part of the assignment.
 _EVALUATION_ONLY = ("TEST.", "MODEL.RLE_ONESTAGE.TEST.", "DATASETS.TEST", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
 _PLACE = ("OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.LOG_PERIOD", "VERSION")
+_PLACE += ("SOLVER.CHECKPOINT_KEEP",)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine.checkpoint import load_weights, slim
-from rle_onestage.engine.inference import build_for_inference, prepare
+from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
+from rle_onestage.engine.precision import amp_dtype
 from rle_onestage.engine.safe_files import save_tensors
 from rle_onestage.engine.setup import seed_everything
-from rle_onestage.engine.trainer import Trainer, amp_dtype
+from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.outputs import DenseOutputs
@@ -63,7 +64,6 @@ class Benchmark:
         self.model = Trainer.build_model(cfg)
         if cfg.MODEL.WEIGHTS:
             load_weights(self.model, cfg.MODEL.WEIGHTS, strict=False)
-        prepare(self.model)
         self.model.eval()
         self.device = self.model.device
         multiple = max(1, self.model.backbone.size_divisibility)
@@ -321,7 +321,6 @@ class TrainingStep:
             )
         finally:
             model.eval()
-            prepare(model)
         return self._report(parts, calls, nodes)
 
     def _report(self, parts, calls, nodes):

@@ -5,6 +5,7 @@ A checkpoint of ours is a dict of tensors and primitives:
 - ``model``: the weights to use. With EMA on, the averaged ones, so that stock Detectron2 tools pick them up.
 - ``raw``: the weights under training, where ``model`` holds the averaged ones.
 - ``optimizer``, ``scaler``, ``iteration`` (the last one that was finished), ``seed``: what ``--resume`` needs.
+- ``best``: in ``model_best.pth``, see :mod:`rle_onestage.engine.retention`.
 """
 
 import contextlib
@@ -52,14 +53,15 @@ def last_checkpoint(folder):
     return path
 
 
-def save_checkpoint(folder, name, content):
-    """Write ``folder/name`` atomically, and then the file that says it is the latest.
+def save_checkpoint(folder, name, content, *, latest=True):
+    """Write ``folder/name`` atomically, and then, if it is the latest, the file that says so.
 
     Raises:
         CheckpointError: it cannot be written; the checkpoint before it is intact.
     """
     save_tensors(os.path.join(folder, name), content)
-    write_text(os.path.join(folder, LAST), name)
+    if latest:
+        write_text(os.path.join(folder, LAST), name)
 
 
 def remove_unfinished(folder):

@@ -11,6 +11,7 @@ import time
 from detectron2.engine import HookBase
 from detectron2.utils.events import JSONWriter
 
+from rle_onestage.engine.retention import periodic_name
 from rle_onestage.engine.safe_files import write_text
 
 logger = logging.getLogger("rle_onestage")
@@ -42,7 +43,7 @@ class PeriodicCheckpoint(HookBase):
         if done >= self.trainer.max_iter:
             self.trainer.save("model_final.pth")
         elif done % self.period == 0:
-            self.trainer.save(f"model_{self.trainer.iter:07d}.pth")
+            self.trainer.save(periodic_name(self.trainer.iter))
 
 
 class PeriodicEvaluation(HookBase):

@@ -1,5 +1,6 @@
 """Evaluation: run a model over each image of a data set once, and keep the figures."""
 
+import contextlib
 import json
 import logging
 import math
@@ -36,10 +37,25 @@ def bare(model):
 
 
 def prepare(model):
-    """Let the model refresh what it derives from its weights for inference."""
+    """Let the model refresh what it derives from its weights, where other weights were put in their place.
+
+    What is trained or loaded needs no call: :class:`RLEOneStage` looks itself, on the way to evaluation mode and before
+    it is saved.
+    """
     refresh = getattr(bare(model), "prepare_for_inference", None)
     if refresh is not None:
         refresh()
+
+
+@contextlib.contextmanager
+def evaluation_mode(model):
+    """Within the block the model is in evaluation mode, afterwards in the one of before."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def build_for_inference(cfg, weights, *, use_ema=True):
@@ -111,21 +127,16 @@ def run_on_loader(model, loader, evaluator, *, name="", should_stop=None):
         EvaluationStopped: ``should_stop`` said so.
     """
     evaluator.reset()
-    was_training = model.training
-    model.eval()
     start, images, network = time.perf_counter(), 0, 0.0
-    try:
-        with torch.no_grad():
-            for inputs in _with_progress(loader, name):
-                before = time.perf_counter()
-                outputs = model(inputs)
-                network += time.perf_counter() - before
-                evaluator.process(inputs, outputs)
-                images += len(inputs)
-                if should_stop is not None and should_stop():
-                    raise EvaluationStopped
-    finally:
-        model.train(was_training)
+    with evaluation_mode(model), torch.no_grad():
+        for inputs in _with_progress(loader, name):
+            before = time.perf_counter()
+            outputs = model(inputs)
+            network += time.perf_counter() - before
+            evaluator.process(inputs, outputs)
+            images += len(inputs)
+            if should_stop is not None and should_stop():
+                raise EvaluationStopped
     seconds = time.perf_counter() - start
     logger.info(
         "Evaluated %d images of %s in %.1f s (%.1f images/s, network %.1f ms an image)",
@@ -156,7 +167,7 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
 
     Args:
         cfg: the config.
-        model: with the weights to evaluate; its inference tables are refreshed first.
+        model: with the weights to evaluate; in evaluation mode meanwhile.
         build_evaluator: ``(cfg, dataset_name) -> DatasetEvaluator``.
         should_stop: see :func:`run_on_loader`.
 
@@ -171,14 +182,14 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
         "Testing at %s (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST); the config trains at %s",
         describe_size(sizes["test"]), describe_size(sizes["train"]),
     )  # fmt: skip
-    prepare(model)
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
         loader = build_test_loader(cfg, name)
         evaluator = build_evaluator(cfg, name)
-        if hasattr(bare(model), "decoder"):
-            evaluator.density = bare(model).decoder.error_density()
-        results[name] = run_on_loader(bare(model), loader, evaluator, name=name, should_stop=should_stop)
+        with evaluation_mode(bare(model)):
+            if hasattr(bare(model), "decoder"):
+                evaluator.density = bare(model).decoder.error_density()
+            results[name] = run_on_loader(bare(model), loader, evaluator, name=name, should_stop=should_stop)
     if not comm.is_main_process():
         return {}
     for name, tasks in results.items():

@@ -82,7 +82,7 @@ def conflicts(cfg):
     def are_set(*keys):
         return [key for key in keys if get(cfg, key) != get(defaults, key)]
 
-    return [*_size_conflicts(cfg, are_set), *_model_conflicts(cfg, are_set)]
+    return [*_size_conflicts(cfg, are_set), *_model_conflicts(cfg, are_set), *_best_conflicts(cfg)]
 
 
 def _size_conflicts(cfg, are_set):
@@ -121,6 +121,13 @@ def _model_conflicts(cfg, are_set):
         yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
     if are_set("SOLVER.BASE_LR_END") and cfg.SOLVER.LR_SCHEDULER_NAME != "WarmupCosineLR":
         yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"
+
+
+def _best_conflicts(cfg):
+    if cfg.TEST.BEST_METRIC and not cfg.DATASETS.TEST:
+        yield "TEST.BEST_METRIC has no effect, because DATASETS.TEST is empty"
+    elif cfg.TEST.BEST_METRIC and not cfg.TEST.EVAL_PERIOD:
+        yield "TEST.BEST_METRIC has no effect but at the end, because TEST.EVAL_PERIOD is 0"
 
 
 def _warn(sentence):

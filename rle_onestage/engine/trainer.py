@@ -34,6 +34,8 @@ from rle_onestage.engine.inference import (
     prepare,
 )
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
+from rle_onestage.engine.precision import amp_dtype
+from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
@@ -79,6 +81,9 @@ class Trainer(TrainerBase):
             self.ema = ModelEMA(module, decay=cfg.SOLVER.EMA.DECAY, warmup=cfg.SOLVER.EMA.WARMUP)
         self.model = module
         self.results = {}
+        self.saved_iter = None
+        self.best = BestCheckpoint(cfg.OUTPUT_DIR, cfg.TEST.BEST_METRIC)
+        self.recent = RecentCheckpoints(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_KEEP)
         self._data = None
         self._stop = StopRequest()
         single_cpu = comm.get_world_size() == 1 and self.device.type == "cpu"
@@ -152,6 +157,9 @@ class Trainer(TrainerBase):
         if content.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(content["scaler"])
         self.start_iter = content["iteration"] + 1
+        if comm.is_main_process():
+            self.best.resume()
+            self.recent.resume(self.start_iter)
         logger.info("Resuming from %s at iteration %d of %d", path, self.start_iter, self.max_iter)
 
     # ---------------------------------------------------------------- loop
@@ -189,6 +197,7 @@ class Trainer(TrainerBase):
     def _loop(self):
         if self.start_iter >= self.max_iter:
             logger.info("Nothing left to train: iteration %d of %d", self.start_iter, self.max_iter)
+            self.iter = self.start_iter - 1
             if self.cfg.DATASETS.TEST:
                 self.evaluate()
             return
@@ -274,7 +283,7 @@ class Trainer(TrainerBase):
 
     def _stop_early(self):
         signum = max(comm.all_gather(self._stop.signum))
-        self.save(f"model_{self.iter:07d}.pth")
+        self.save(periodic_name(self.iter))
         logger.info(
             "Stopped by a signal after iteration %d; all is saved in %s, go on with the same command and --resume",
             self.iter, self.cfg.OUTPUT_DIR,
@@ -287,13 +296,14 @@ class Trainer(TrainerBase):
     def averaged_weights(self):
         """Within the block the model has the averaged weights, if ``SOLVER.EMA`` is on.
 
-        Afterwards what the model derives from its weights is made anew for those under training. That also makes it a
-        function of them alone, so that a run which is resumed from here goes on alike.
+        What the model derives from its weights is made anew for them, and afterwards for those under training. That
+        also makes it a function of them alone, so that a run which is resumed from here goes on alike.
         """
         if self.ema is None:
             yield
             return
         with self.ema.swapped_in():
+            prepare(self.model)  # its tables are averages too now, which are those of no density
             yield
         prepare(self.model)
 
@@ -312,9 +322,13 @@ class Trainer(TrainerBase):
             )
         for name, value in flat_figures(self.results).items():
             self.storage.put_scalar(name, value, smoothing_hint=False)
+        self.best.after_evaluation(self)
 
-    def save(self, name):
+    def save(self, name, *, latest=True, **more):
         """Save everything that ``--resume`` needs as ``OUTPUT_DIR/name``. Collective with several processes.
+
+        Args:
+            name: of the file. latest: whether ``--resume`` shall go on from it. more: entries beside ours.
 
         Raises:
             DivergenceError: the last loss or a weight is not finite; nothing is written.
@@ -329,12 +343,13 @@ class Trainer(TrainerBase):
         content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():
-            prepare(self.model)
             content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
         if self.ema is not None:
             content["raw"] = self.model.state_dict()
         if comm.is_main_process():
-            save_checkpoint(self.cfg.OUTPUT_DIR, name, content)
+            save_checkpoint(self.cfg.OUTPUT_DIR, name, {**content, **more}, latest=latest)
+            self.recent.saved(name)
+        self.saved_iter = self.iter if latest else self.saved_iter
 
     def _report_data(self, loader):
         """Say at the end what of the data could not be used, in any process."""
@@ -346,20 +361,6 @@ class Trainer(TrainerBase):
     def test(cls, cfg, model):
         """Evaluate a model that has its weights; see :func:`rle_onestage.engine.inference.evaluate`."""
         return evaluate(cfg, model, build_evaluator=cls.build_evaluator)
-
-
-def amp_dtype(cfg, device):
-    """The type of automatic mixed precision that this device can do, or None when it is off."""
-    if not cfg.SOLVER.AMP.ENABLED:
-        return None
-    dtype = getattr(torch, cfg.SOLVER.AMP.DTYPE)
-    if dtype == torch.float16 and device.type != "cuda":
-        logger.warning("SOLVER.AMP.DTYPE float16 is for CUDA: using bfloat16 on %s.", device)
-        return torch.bfloat16
-    if dtype == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        logger.warning("This GPU has no bfloat16: using float16 for SOLVER.AMP.DTYPE.")
-        return torch.float16
-    return dtype
 
 
 def _buffers_option():

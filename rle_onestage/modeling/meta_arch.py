@@ -18,6 +18,7 @@ from .locations import Locations, make_locations
 from .outputs import DenseOutputs, Poses, Targets
 from .refine import JointRefinement, joint_noise
 from .targets import make_targets
+from .watch import Watch
 
 
 @META_ARCH_REGISTRY.register()
@@ -54,6 +55,8 @@ class RLEOneStage(nn.Module):
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.register_state_dict_pre_hook(_renew_before_saving)
+        self.register_load_state_dict_post_hook(_trust_what_was_loaded)
         self.prepare_for_inference()
 
     @classmethod
@@ -67,13 +70,52 @@ class RLEOneStage(nn.Module):
         return self.pixel_mean.device
 
     def prepare_for_inference(self) -> None:
-        """Renew the decoder's tables of the density from the present weights; before evaluation, saving and export.
+        """Renew the decoder's tables of the density from the present weights, whether they have changed or not.
 
-        Without the training's parts the tables are those of the checkpoint.
+        The model itself does so where they have, see :meth:`renew_if_trained`. Without the training's parts the tables
+        are those of the checkpoint.
         """
         if self.criterion is not None:
             self.criterion.density.refresh()
             self.decoder.set_density(self.criterion.density)
+            self._remember_weights()
+
+    def renew_if_trained(self) -> None:
+        """Renew the tables if the density's weights are others than those that they were made of, or came with.
+
+        Tables and correction that came with a file stay until then: a file without the density's weights has no other
+        source of them. A correction belongs to what the network says of sigma too, and goes when that has changed.
+        Called on the way to evaluation mode and before the state is saved, so that every tool finds them fresh.
+        """
+        if self.criterion is None:
+            return
+        if not self._density_then.same(self._density_weights()):
+            self.prepare_for_inference()
+        elif not self._sigma_then.same(self._sigma_weights()):
+            self.decoder.reset_correction()
+            self._remember_weights()
+
+    def train(self, mode: bool = True):
+        """As in every module; on the way to evaluation see :meth:`renew_if_trained`."""
+        super().train(mode)
+        if not mode:
+            self.renew_if_trained()
+        return self
+
+    def _remember_weights(self) -> None:
+        """The tables are right for the present weights."""
+        if self.criterion is not None:
+            self._density_then, self._sigma_then = Watch(self._density_weights()), Watch(self._sigma_weights())
+
+    def _density_weights(self) -> list[Tensor]:
+        density = self.criterion.density
+        fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
+        return [*density.parameters(), *fitted]
+
+    def _sigma_weights(self) -> list[Tensor]:
+        """Of the layers that say sigma."""
+        refined = [] if self.refinement is None else [self.refinement.output, self.refinement.output_bias]
+        return [*self.head.sigma.parameters(), *refined]
 
     def start_training_anew(self) -> None:
         """Forget the run that the weights come from, where another training starts with them."""
@@ -190,3 +232,13 @@ class RLEOneStage(nn.Module):
         idle += [p for part in parts for p in part.parameters()]
         zero = 0.0 * sum(x.float().sum() for x in idle)
         return {**losses, "loss_person": losses["loss_person"] + zero}
+
+
+def _renew_before_saving(model: RLEOneStage, *_) -> None:
+    model.renew_if_trained()
+
+
+def _trust_what_was_loaded(model: RLEOneStage, incompatible) -> None:
+    """Whole tables that came in a file are right for the weights that it leaves in the model."""
+    if not any("decoder." in key for key in incompatible.missing_keys):
+        model._remember_weights()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .. import media
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
-from ..engine.inference import bare, build_for_inference, prepare, run_on_loader
+from ..engine.inference import bare, build_for_inference, run_on_loader
 from ..engine.safe_files import write_text
 from ..errors import ConfigError, DataError
 from ..evaluation import GroundTruth, write_json
@@ -119,7 +119,6 @@ def find_suspects(cfg, dataset_name, output, *, number=50, min_score=0.1):
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS)
     if not hasattr(bare(model), "decoder"):
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} has no density; use RLEOneStage")
-    prepare(model)
     collector = Collector()
     views = Views(model=model, flip_index=skeleton.flip_index)
     run_on_loader(views, build_test_loader(cfg, dataset_name), collector, name=dataset_name)

@@ -1,0 +1,129 @@
+"""Which checkpoints stay: the best one, and the last few of the periodic ones."""
+
+import contextlib
+import logging
+import math
+import os
+import re
+
+from detectron2.utils import comm
+
+from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.errors import CheckpointError, ConfigError
+
+logger = logging.getLogger("rle_onestage")
+
+BEST = "model_best.pth"
+_PERIODIC = re.compile(r"model_(\d{7,})\.pth")
+
+
+def periodic_name(iteration):
+    """File name of the checkpoint after an iteration."""
+    return f"model_{iteration:07d}.pth"
+
+
+class RecentCheckpoints:
+    """Deletes periodic checkpoints when newer ones are there. Main process only.
+
+    Only files that this training wrote are deleted, and of those only periodic ones: the last, the best and the final
+    checkpoint stay.
+
+    Args:
+        folder: of the checkpoints. keep: how many periodic ones stay; 0 for all.
+    """
+
+    def __init__(self, folder, keep):
+        self.folder, self.keep = folder, keep
+        self._names = []
+
+    def resume(self, start_iter):
+        """Count the checkpoints of the training that goes on at an iteration as its own."""
+        numbers = [int(m[1]) for m in map(_PERIODIC.fullmatch, os.listdir(self.folder)) if m]
+        self._names = [periodic_name(number) for number in sorted(numbers) if number < start_iter]
+
+    def saved(self, name):
+        """Delete what is too old, now that the file ``name`` is safely there."""
+        if not (self.keep and _PERIODIC.fullmatch(name)):
+            return
+        self._names = [other for other in self._names if other != name] + [name]
+        while len(self._names) > self.keep:
+            old = os.path.join(self.folder, self._names.pop(0))
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(old)
+            except OSError as error:
+                logger.warning("checkpoint %s cannot be deleted (%s); it stays", old, error.strerror)
+
+
+class BestCheckpoint:
+    """Keeps the checkpoint with the best figure so far as ``model_best.pth``.
+
+    Its entry ``best`` has the ``metric``, its ``value`` and the ``iteration``.
+
+    Args:
+        folder: of the checkpoints.
+        metric: path of a figure in what an evaluation gives, e.g. "keypoints/AP", with several test sets
+            "NAME/keypoints/AP"; the larger the better. "" keeps none.
+    """
+
+    def __init__(self, folder, metric):
+        self.path, self.metric = os.path.join(folder, BEST), metric
+        self.value = None  # of the best so far; NaN if the metric is known and never was a number
+
+    def resume(self):
+        """Go on from the best that an interrupted training has kept. Main process only."""
+        if not (self.metric and os.path.exists(self.path)):
+            return
+        try:
+            best = read_checkpoint(self.path).get("best")
+        except CheckpointError as error:
+            logger.warning("%s; the next evaluation replaces it", error)
+            return
+        if isinstance(best, dict) and best.get("metric") == self.metric and isinstance(best.get("value"), float):
+            self.value = best["value"]
+            logger.info("Best %s so far: %.4g at iteration %s", self.metric, self.value, best.get("iteration"))
+
+    def after_evaluation(self, trainer):
+        """Save if the figures of the trainer's evaluation are better. Collective with several processes.
+
+        Raises:
+            ConfigError: the first evaluation has no such figure; everything is saved before that.
+        """
+        if not self.metric:
+            return
+        # The first process has the figures, and read the best so far; all take part in saving.
+        value, names, self.value = comm.all_gather((*self._look(trainer.results), self.value))[0]
+        if value is None:
+            self._missing(trainer, names)
+        elif not math.isnan(value) and not (self.value is not None and self.value >= value):
+            best = {"metric": self.metric, "value": value, "iteration": trainer.iter}
+            trainer.save(BEST, latest=False, best=best)
+            logger.info("Best %s so far: %.4g, kept as %s", self.metric, value, self.path)
+            self.value = value
+        elif self.value is None:
+            self.value = value
+
+    def _look(self, results):
+        """(the figure or None, the names of all)."""
+        figures = dict(_figures(results))
+        return figures.get(self.metric), [name for name in figures if "-" not in name]
+
+    def _missing(self, trainer, names):
+        if self.value is not None:
+            logger.warning("this evaluation has no figure %s, so it is not compared with the best", self.metric)
+            return
+        if trainer.saved_iter != trainer.iter:
+            trainer.save(periodic_name(trainer.iter))
+        raise ConfigError(
+            f"TEST.BEST_METRIC {self.metric!r} is no figure of the evaluation; go on with --resume (all is saved) and "
+            f"one of {', '.join(names)}"
+        )
+
+
+def _figures(results, prefix=""):
+    """(name, value) of every number, NaN where it could not be computed."""
+    for key, value in results.items():
+        if isinstance(value, dict):
+            yield from _figures(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{prefix}{key}", float(value)
