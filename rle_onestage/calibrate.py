@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from tabulate import tabulate
 
@@ -75,14 +74,14 @@ class _Collected(DatasetEvaluator):
         return self.results
 
 
-def calibrate(cfg, dataset_name, *, fit_dataset=None, fit_share=0.5, output=None, folder=None, resamples=500):
+def calibrate(cfg, dataset_name, *, fit_datasets=(), fit_share=0.5, output=None, folder=None, resamples=500):
     """Run a model once, fit its correction, and write figures before and after, a page of plots and a checkpoint.
 
     Args:
         cfg: the config, with ``MODEL.WEIGHTS``.
         dataset_name: a registered data set to report on.
-        fit_dataset: another one to fit on; None takes a share of the images of ``dataset_name``, the same ones every
-            time, and reports on the others.
+        fit_datasets: others to fit on, all as one; none takes a share of the images of ``dataset_name``, the same ones
+            every time, and reports on the others.
         fit_share: that share, between 0 and 1.
         output: checkpoint to write; None: ``OUTPUT_DIR/model_calibrated.pth``.
         folder: for the report and the page; None: ``OUTPUT_DIR/calibration``.
@@ -107,7 +106,7 @@ def calibrate(cfg, dataset_name, *, fit_dataset=None, fit_share=0.5, output=None
     for path in (folder, os.path.dirname(os.path.abspath(output))):
         media.make_folder(path)
     model = _load(cfg)
-    fit, unseen = _samples(cfg, model, dataset_name, fit_dataset, fit_share)
+    fit, unseen = _samples(cfg, model, dataset_name, fit_datasets, fit_share)
     density = model.decoder.error_density().to("cpu")
     correction = fit_correction(fit.matches, density)
     model.decoder.set_correction(*correction)
@@ -116,7 +115,8 @@ def calibrate(cfg, dataset_name, *, fit_dataset=None, fit_share=0.5, output=None
         s._replace(results=corrected_results(s.results, correction, model.decoder)) for s in (fit, unseen)
     )
     names = get_skeleton(cfg, dataset_name).names
-    report = OrderedDict(dataset=dataset_name, fit_dataset=fit_dataset or f"{fit_share:g} of {dataset_name}")
+    fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
+    report = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on)
     report["weights"] = cfg.MODEL.WEIGHTS
     report["images"] = {"fit": len(fit.truth.images), "unseen": len(unseen.truth.images)}
     report["correction"] = _named(correction, names)
@@ -149,21 +149,21 @@ def _load(cfg):
 # -------------------------------------------------------------------- data
 
 
-def _samples(cfg, model, dataset_name, fit_dataset, fit_share):
+def _samples(cfg, model, dataset_name, fit_datasets, fit_share):
     """What is fitted on, and what is reported on."""
-    if fit_dataset == dataset_name:
+    if dataset_name in fit_datasets:
         raise ConfigError(f"--fit-dataset and --dataset are both {dataset_name}; name another one, or give --fit-share")
     unseen = _sample(cfg, model, dataset_name)
-    if fit_dataset:
-        fit = _sample(cfg, model, fit_dataset)
+    if fit_datasets:
+        fit = _as_one([_sample(cfg, model, name) for name in fit_datasets])
     else:
         chosen = {i for i in unseen.truth.images if is_for_fit(i, fit_share)}
         fit, unseen = unseen.subset(chosen), unseen.subset(set(unseen.truth.images) - chosen)
     for sample, what in ((fit, "fit on"), (unseen, "report on")):
         if not sample.truth.by_image():
             raise DataError(
-                f"{fit_dataset or dataset_name} leaves no image with labelled people to {what}; give a larger set, or "
-                "another --fit-share"
+                f"{', '.join(fit_datasets) or dataset_name} leaves no image with labelled people to {what}; give a "
+                "larger set, or another --fit-share"
             )
     return fit, unseen
 
@@ -175,10 +175,20 @@ def is_for_fit(image_id, share):
 
 def _sample(cfg, model, name):
     skeleton = get_skeleton(cfg, name)
-    truth = GroundTruth.from_file(MetadataCatalog.get(name).json_file, skeleton.num_joints)
+    truth = GroundTruth.of_dataset(name, skeleton.num_joints)
     results = run_on_loader(model, build_test_loader(cfg, name), _Collected(), name=name)
     sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
     return Sample(truth, list(results), sigmas)
+
+
+def _as_one(samples):
+    truth, ids = GroundTruth.merged([sample.truth for sample in samples])
+    results = []
+    for sample, new in zip(samples, ids):
+        for result in sample.results:
+            moved = {"image_id": new[result["image_id"]], "category_id": truth.category_id}
+            results.append({**result, **moved})
+    return samples[0]._replace(truth=truth, results=results)
 
 
 # -------------------------------------------------------------------- figures

@@ -54,7 +54,7 @@ def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order=
         DataError: nothing to draw: no labelled people, or no image that can be read.
     """
     skeleton, metadata = get_skeleton(cfg, dataset_name), MetadataCatalog.get(dataset_name)
-    truth = GroundTruth.from_file(metadata.json_file, skeleton.num_joints)
+    truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(results_file)
     scores = worst_images(truth, results, skeleton.sigmas, len(truth.images), score_threshold=threshold)
     if order == "best":

@@ -248,8 +248,8 @@ def test_halves_do_not_depend_on_the_machine_and_grow():
     "options, change, error, message",
     [
         ([], {"fit_share": 1.0}, ConfigError, "share of images"),
-        ([], {"fit_dataset": 0}, ConfigError, "both"),
-        ([], {"fit_dataset": 2}, DataError, "no image with labelled people to fit on"),
+        ([], {"fit_datasets": [0]}, ConfigError, "both"),
+        ([], {"fit_datasets": [2]}, DataError, "no image with labelled people to fit on"),
         ([], {"fit_share": 1e-6}, DataError, "no image with labelled people to fit on"),
         (["MODEL.WEIGHTS", ""], {}, ConfigError, "MODEL.WEIGHTS is empty"),
         (["MODEL.META_ARCHITECTURE", "NoSigmas"], {}, ConfigError, "predicts no sigmas"),
@@ -258,7 +258,7 @@ def test_halves_do_not_depend_on_the_machine_and_grow():
 def test_bad_input_is_one_sentence(made, tmp_path, options, change, error, message):
     _, path, weights, names = made
     cfg = load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path), *options])
-    change = {key: names[value] if key == "fit_dataset" else value for key, value in change.items()}
+    change = {key: [names[i] for i in value] if key == "fit_datasets" else value for key, value in change.items()}
     with pytest.raises(error, match=message):
         subject.calibrate(cfg, names[0], **change)
     assert not (tmp_path / "model_calibrated.pth").exists()

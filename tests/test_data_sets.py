@@ -10,8 +10,11 @@ from data_toys import make_config, person, toy_content, write_set
 
 from rle_onestage.data import build_train_loader, load_training_records
 from rle_onestage.data.labels import SetOptions, in_part, is_held_out, make_rules, set_weights
+from rle_onestage.data.lookup import model_skeleton
 from rle_onestage.data.sampler import BatchOrder
 from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.evaluation.coco import PoseEvaluator
+from rle_onestage.evaluation.ground_truth import GroundTruth, ground_truth_as_predictions
 from rle_onestage.skeleton import COCO, map_joints
 
 LIMBS = ["neck", "LWri", "r_wrist", "Left Ankle"]
@@ -154,6 +157,8 @@ def test_a_tenth_is_held_out_by_file_name(tmp_path):
     assert all(in_part(name, train) != in_part(name, rest) and in_part(name, SetOptions()) for name in names)
     without = SetOptions.parse("x", {"without": ["00007.jpg"]})
     assert [name for name in names if not in_part("folder/" + name, without)] == ["00007.jpg"]
+    only = SetOptions.parse("x", {"only": ["0001?.jpg", "00007.jpg"], "without": ["00013.jpg"]})
+    assert [n for n in names if in_part(n, only)] == ["00007.jpg", *(f"0001{i}.jpg" for i in range(10) if i != 3)]
     assert 430 < sum(in_part(name, rest) for name in names) < 570
     path, folder = write_set(str(tmp_path), toy_content(30))
     files = [[f"sets_part_{part}", path, folder, {"part": part}] for part in ("train", "held_out")]
@@ -241,3 +246,21 @@ def test_pasted_people_come_with_all_that_is_known_of_them(tmp_path, mosaic):
     cfg.DATASETS.TRAIN_WEIGHTS = [0, 1]
     with pytest.raises(ConfigError, match="COPY_PASTE_PROB is above 0, but no training set"):
         build_train_loader(cfg)
+
+
+def test_a_part_is_scored_against_the_labels_of_its_own_images(tmp_path):
+    path, folder = write_set(str(tmp_path), toy_content(30))
+    names = [f"sets_scored_{part}" for part in ("train", "held_out")]
+    files = [[name, path, folder, {"part": part}] for name, part in zip(names, ("train", "held_out"))]
+    cfg = make_config(DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=(names[0],), DATASETS__TEST=(names[1],))
+    model_skeleton(cfg)
+    whole = [GroundTruth.of_dataset(name, 17) for name in names]
+    assert [len(truth.annotations) for truth in whole] == [len(truth.images) for truth in whole]
+    assert sum(len(truth.images) for truth in whole) == 30 and 0 < len(whole[1].images) < 15
+    both, ids = GroundTruth.merged([*whole, whole[1]])
+    assert len(both.images) == 30 + len(whole[1].images) == len({a["id"] for a in both.annotations})
+    evaluator = PoseEvaluator(names[1], sigmas=COCO.sigmas)
+    for result in ground_truth_as_predictions(whole[1]):
+        evaluator._image_ids.append(result["image_id"])
+        evaluator._results.append(result)
+    assert evaluator.evaluate()["keypoints"]["AP"] == pytest.approx(100)

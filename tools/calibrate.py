@@ -21,7 +21,7 @@ def parse(arguments):
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--dataset", metavar="NAME", help="to report on; default: the first of DATASETS.TEST")
     held_out = parser.add_mutually_exclusive_group()
-    held_out.add_argument("--fit-dataset", metavar="NAME", help="another set to fit on")
+    held_out.add_argument("--fit-dataset", nargs="+", default=[], metavar="NAME", help="others to fit on, all as one")
     held_out.add_argument("--fit-share", type=float, default=0.5, metavar="S", help="of the images; default: 0.5")
     parser.add_argument("--output", metavar="FILE", help="checkpoint; default: OUTPUT_DIR/model_calibrated.pth")
     parser.add_argument("--report-dir", metavar="DIR", help="figures and plots; default: OUTPUT_DIR/calibration")
@@ -42,7 +42,7 @@ def main(arguments=None):
     report = calibrate(
         cfg,
         args.dataset or cfg.DATASETS.TEST[0],
-        fit_dataset=args.fit_dataset,
+        fit_datasets=args.fit_dataset,
         fit_share=args.fit_share,
         output=args.output,
         folder=args.report_dir,

@@ -5,7 +5,6 @@ import os
 from statistics import median
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 
 from rle_onestage.data.datasets import get_skeleton
 from rle_onestage.engine.hooks import TRAINING_LOG
@@ -72,7 +71,7 @@ def _from_metrics(figures):
 def _from_results(cfg, dataset_name):
     skeleton = get_skeleton(cfg, dataset_name)
     sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
-    truth = GroundTruth.from_file(MetadataCatalog.get(dataset_name).json_file, skeleton.num_joints)
+    truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(os.path.join(results_folder(cfg, dataset_name), RESULTS_FILE))
     matches, people = match_people(truth, results), sum(len(p.area) for p in truth.people().values())
     row = {}

@@ -111,7 +111,7 @@ class KeypointMetadata(Metadata):
         """
         skeleton = self._source.skeleton
         if skeleton is None:
-            category = _category(self.json_file, self.name)
+            category = category_of(self.json_file, self.name)
             skeleton = skeleton_from_category(category, **self._overrides)
             return replace(skeleton, name=self.name)
         if self._overrides.get("flip_pairs"):
@@ -153,7 +153,7 @@ class KeypointMetadata(Metadata):
             return {1: 0}
         if not self._source.annotated:
             return {1: 0}
-        return {_category(self.json_file, self.name).get("id", 1): 0}
+        return {category_of(self.json_file, self.name).get("id", 1): 0}
 
     def _skeleton_or_absent(self, key):
         try:
@@ -172,7 +172,8 @@ _categories = {}  # (path, time of change) -> categories entry, as big files tak
 _problems = {}  # data set name -> Problems of its last load
 
 
-def _category(path, name):
+def category_of(path: str, name: str) -> dict:
+    """The ``categories`` entry with keypoints of a file; read once for each version of it."""
     if os.path.isfile(path):
         key = (os.path.abspath(path), os.path.getmtime(path))
         if key not in _categories:
@@ -292,7 +293,7 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
         where = metadata.json_file
         if metadata.source.skeleton is None:
             check_num_joints(
-                where, len(_category(where, dataset_name)["keypoints"]), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+                where, len(category_of(where, dataset_name)["keypoints"]), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
             )
         metadata._overrides.update(flip_pairs=pairs, sigmas=sigmas)
         skeleton = metadata.skeleton
@@ -310,65 +311,6 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
         )
     check_num_joints(where, skeleton.num_joints, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS)
     return skeleton
-
-
-def joint_names(name: str) -> list[str]:
-    """Names of the joints of a registered data set, in its own order.
-
-    Raises:
-        ConfigError: no data set has this name.
-        DataError: its file cannot be used, or it has no keypoints.
-    """
-    metadata = get_metadata(name)
-    if isinstance(metadata, KeypointMetadata):
-        if metadata.source.skeleton is not None:
-            return list(metadata.source.skeleton.names)
-        return list(_category(metadata.json_file, name)["keypoints"])
-    if not metadata.get("keypoint_names"):
-        raise DataError(f"data set {name!r} has no keypoints; use a keypoint data set.")
-    return list(metadata.get("keypoint_names"))
-
-
-def model_skeleton(cfg) -> Skeleton:
-    """The joints that the model learns: those of the first training set that has ``NUM_KEYPOINTS`` of them.
-
-    Where no training set does, the first test set decides; other training sets are mapped to it by name.
-
-    Raises:
-        ConfigError, DataError: see :func:`get_skeleton`.
-    """
-    register_from_config(cfg)
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        if name in cfg.DATASETS.TRAIN or _is_there(name):
-            if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
-                return get_skeleton(cfg, name)
-    return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
-
-
-def own_skeleton(cfg, name: str) -> Skeleton:
-    """The joints of a data set as its file has them, be they the model's or not.
-
-    Raises:
-        ConfigError, DataError: see :func:`get_skeleton`.
-    """
-    register_from_config(cfg)
-    if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
-        return get_skeleton(cfg, name)
-    metadata = get_metadata(name)
-    if not isinstance(metadata, KeypointMetadata):
-        return skeleton_from_category({"name": name, "keypoints": joint_names(name)})
-    return metadata.source.skeleton or skeleton_from_category(_category(metadata.json_file, name))
-
-
-def set_options(name: str) -> SetOptions:
-    """How a registered data set was labelled; the defaults for those that are not ours."""
-    metadata = get_metadata(name)
-    return metadata.source.options if isinstance(metadata, KeypointMetadata) else SetOptions()
-
-
-def _is_there(name):
-    metadata = get_metadata(name)
-    return not isinstance(metadata, KeypointMetadata) or os.path.isfile(metadata.json_file)
 
 
 def load_dataset(cfg, name: str, *, own_joints: bool = False) -> list[dict]:

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +27,15 @@ _CHOICES = {
     "part": ("all", "train", "held_out"),
 }
 _TEXT = (lambda value: isinstance(value, str), "text")
+_NAMES = (
+    lambda value: isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value),
+    "a list of file names",
+)
 _KINDS = {
     "partial": (lambda value: isinstance(value, bool), "True or False"),
     "one_in": (lambda value: type(value) is int and value >= 2, "a whole number of 2 or more"),
-    "without": (
-        lambda value: isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value),
-        "a list of file names",
-    ),
+    "only": _NAMES,
+    "without": _NAMES,
 }
 _said = set()
 
@@ -51,7 +54,8 @@ class SetOptions:
             teacher's "score"; empty: all count alike.
         part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
         one_in: one image in so many is held out.
-        without: file names of images to leave out, such as copies of test images.
+        only: file names (patterns such as "okfde*") of the images to take; empty: all.
+        without: file names or patterns of images to leave out, such as copies of test images.
     """
 
     unlabelled: str = "absent"
@@ -60,6 +64,7 @@ class SetOptions:
     weight_by: str = ""
     part: str = "all"
     one_in: int = 10
+    only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
     @classmethod
@@ -80,7 +85,7 @@ class SetOptions:
                 raise ConfigError(f"{where}: {key} is {value!r}; choose one of {', '.join(_CHOICES[key])}")
             if not _KINDS.get(key, _TEXT)[0](value):
                 raise ConfigError(f"{where}: {key} must be {_KINDS.get(key, _TEXT)[1]}, not {value!r}")
-        return cls(**{**options, "without": tuple(options.get("without", ()))})
+        return cls(**{key: tuple(value) if key in ("only", "without") else value for key, value in options.items()})
 
 
 class LabelRules(NamedTuple):
@@ -141,8 +146,12 @@ def is_held_out(file_name: str, one_in: int = 10) -> bool:
 
 def in_part(file_name: str, options: SetOptions) -> bool:
     """Whether an image is in the part of its set that the options ask for."""
-    if os.path.basename(file_name) in options.without or options.part == "all":
-        return os.path.basename(file_name) not in options.without
+    name = os.path.basename(file_name)
+    chosen = not options.only or any(fnmatchcase(name, pattern) for pattern in options.only)
+    if not chosen or any(fnmatchcase(name, pattern) for pattern in options.without):
+        return False
+    if options.part == "all":
+        return True
     return is_held_out(file_name, options.one_in) == (options.part == "held_out")
 
 

@@ -11,9 +11,10 @@ from ..errors import ConfigError, DataError
 from ..skeleton import Skeleton, joint_key
 from .coco_json import Problems
 from .cutouts import Cutout, load_cutouts
-from .datasets import get_metadata, joint_names, load_dataset, model_skeleton, problems_of, set_options
+from .datasets import get_metadata, load_dataset, problems_of
 from .images import read_image
 from .labels import LabelRules, make_rules, set_weights
+from .lookup import joint_names, model_skeleton, set_options
 from .people import read_people
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from ..data.coco_json import read_json
 from ..data.datasets import get_skeleton
+from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError
 from .calibration import calibration_table, format_calibration
 from .figures import FIGURES, coco_figures
@@ -126,6 +127,7 @@ class PoseEvaluator(DatasetEvaluator):
         truth = None
         if labelled:
             truth = GroundTruth(dataset=dataset, num_joints=self.skeleton.num_joints, source=self.metadata.json_file)
+            truth = truth.subset(images_of_part(self.dataset_name, dataset["images"]))
             for result in results:
                 result["category_id"] = truth.category_id
         if self.output_dir:

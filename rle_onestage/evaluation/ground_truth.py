@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.coco_json import AREA_OF_BOX, keypoint_category, read_json
+from ..data.datasets import get_metadata
+from ..data.lookup import images_of_part
 from ..errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,42 @@ class GroundTruth:
         if not isinstance(dataset.get("annotations"), list):
             raise DataError(f"{json_file} has no list `annotations`, so nothing can be scored; use a file with labels.")
         return cls(dataset=dataset, num_joints=num_joints, source=str(json_file))
+
+    @classmethod
+    def of_dataset(cls, dataset_name, num_joints):
+        """The labels of a registered data set: of its images alone, where it is a part of its file.
+
+        Raises:
+            DataError: see :meth:`from_file`.
+        """
+        metadata = get_metadata(dataset_name)
+        truth = cls.from_file(metadata.json_file, num_joints)
+        return truth.subset(images_of_part(dataset_name, truth.images.values()))
+
+    @classmethod
+    def merged(cls, truths):
+        """Several as one, with new ids for images and annotations.
+
+        Args:
+            truths: of the same joints.
+
+        Returns:
+            (ground truth, for each of ``truths`` a dict of its image ids to the new ones)
+        """
+        whole, maps = copy.copy(truths[0]), []
+        whole.images, whole.annotations = {}, []
+        whole.source = ", ".join(truth.source for truth in truths)
+        for truth in truths:
+            ids = {image_id: len(whole.images) + place for place, image_id in enumerate(truth.images, start=1)}
+            maps.append(ids)
+            whole.images |= {ids[i]: {**image, "id": ids[i]} for i, image in truth.images.items()}
+            for a in truth.annotations:
+                number = len(whole.annotations) + 1
+                moved = {"id": number, "image_id": ids[a["image_id"]], "category_id": whole.category_id}
+                whole.annotations.append({**a, **moved})
+        images = list(whole.images.values())
+        whole.dataset = {**whole.dataset, "images": images, "annotations": whole.annotations}
+        return whole, maps
 
     def _complete(self, annotations):
         out, without_area = [], 0

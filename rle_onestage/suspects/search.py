@@ -113,7 +113,7 @@ def find_suspects(cfg, dataset_name, output, *, number=50, min_score=0.1):
         raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/run/model_final.pth")
     media.make_folder(output)
     skeleton, metadata = get_skeleton(cfg, dataset_name), MetadataCatalog.get(dataset_name)
-    truth = GroundTruth.from_file(metadata.json_file, skeleton.num_joints)
+    truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     if not truth.by_image():
         raise DataError(f"{metadata.json_file} has no labelled people; use a data set with keypoint labels")
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS)

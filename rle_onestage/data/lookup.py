@@ -1,0 +1,75 @@
+"""What a registered data set is like: its joints, how it was labelled, which images of its file are its own."""
+
+import os
+
+from detectron2.data import MetadataCatalog
+
+from ..errors import DataError
+from ..skeleton import Skeleton, skeleton_from_category
+from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
+from .labels import SetOptions, in_part
+
+
+def joint_names(name: str) -> list[str]:
+    """Names of the joints of a registered data set, in its own order.
+
+    Raises:
+        ConfigError: no data set has this name.
+        DataError: its file cannot be used, or it has no keypoints.
+    """
+    metadata = get_metadata(name)
+    if isinstance(metadata, KeypointMetadata):
+        if metadata.source.skeleton is not None:
+            return list(metadata.source.skeleton.names)
+        return list(category_of(metadata.json_file, name)["keypoints"])
+    if not metadata.get("keypoint_names"):
+        raise DataError(f"data set {name!r} has no keypoints; use a keypoint data set.")
+    return list(metadata.get("keypoint_names"))
+
+
+def model_skeleton(cfg) -> Skeleton:
+    """The joints that the model learns: those of the first training set that has ``NUM_KEYPOINTS`` of them.
+
+    Where no training set does, the first test set decides; other training sets are mapped to it by name.
+
+    Raises:
+        ConfigError, DataError: see :func:`get_skeleton`.
+    """
+    register_from_config(cfg)
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name in cfg.DATASETS.TRAIN or _is_there(name):
+            if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+                return get_skeleton(cfg, name)
+    return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
+
+
+def own_skeleton(cfg, name: str) -> Skeleton:
+    """The joints of a data set as its file has them, be they the model's or not.
+
+    Raises:
+        ConfigError, DataError: see :func:`get_skeleton`.
+    """
+    register_from_config(cfg)
+    if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+        return get_skeleton(cfg, name)
+    metadata = get_metadata(name)
+    if not isinstance(metadata, KeypointMetadata):
+        return skeleton_from_category({"name": name, "keypoints": joint_names(name)})
+    return metadata.source.skeleton or skeleton_from_category(category_of(metadata.json_file, name))
+
+
+def set_options(name: str) -> SetOptions:
+    """How a registered data set was labelled; the defaults for those that are not ours."""
+    metadata = MetadataCatalog.get(name)
+    return metadata.source.options if isinstance(metadata, KeypointMetadata) else SetOptions()
+
+
+def images_of_part(name: str, images) -> list:
+    """Ids of the images (dicts with ``id`` and ``file_name``) of a file that belong to the data set ``name``."""
+    options = set_options(name)
+    return [image["id"] for image in images if in_part(image["file_name"], options)]
+
+
+def _is_there(name):
+    metadata = get_metadata(name)
+    return not isinstance(metadata, KeypointMetadata) or os.path.isfile(metadata.json_file)
