@@ -49,13 +49,18 @@ class SameConv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        pads = []
-        for size, kernel, stride, dilation in zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation):
-            total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-            pads = [total // 2, total - total // 2, *pads]
-        if any(pads):
-            x = F.pad(x, pads)
+        before, after = zip(*(self._pads(axis, size) for axis, size in enumerate(x.shape[-2:])))
+        if all(b - a == 1 for a, b in zip(before, after)):
+            # A kernel with a row and a column of zeros in front pads alike on both sides: no padded copy of the map,
+            # which would cost five times the depthwise convolution itself.
+            return F.conv2d(x, F.pad(weight, (1, 0, 1, 0)), bias, self.stride, after, self.dilation, self.groups)
+        x = F.pad(x, (before[1], after[1], before[0], after[0]))
         return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+    def _pads(self, axis: int, size: int) -> tuple[int, int]:
+        kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        return total // 2, total - total // 2
 
 
 class SameDepthwiseConv2d(DepthwiseConv2d, SameConv2d):

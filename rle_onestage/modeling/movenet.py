@@ -29,6 +29,17 @@ def _conv(
     return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
 
 
+def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """``norm(conv(x))``; where the norm is frozen as one convolution, which saves a pass over each map.
+
+    The weights are multiplied anew each time, which costs little and cannot be out of date.
+    """
+    if norm.training or norm.weight.requires_grad:
+        return norm(conv(x))
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return conv._conv_forward(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
+
+
 class SeparableBlock(nn.Module):
     """Depthwise 3 x 3 and 1 x 1: the first stage of MobileNetV2. Names as in timm."""
 
@@ -39,7 +50,7 @@ class SeparableBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W)."""
-        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)), inplace=True)))
+        return _conv_norm(F.relu6(_conv_norm(x, self.conv_dw, self.bn1), inplace=True), self.conv_pw, self.bn2)
 
 
 class InvertedResidual(nn.Module):
@@ -55,9 +66,9 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        out = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
-        out = F.relu6(self.bn2(self.conv_dw(out)), inplace=True)
-        out = self.bn3(self.conv_pwl(out))
+        out = F.relu6(_conv_norm(x, self.conv_pw, self.bn1), inplace=True)
+        out = F.relu6(_conv_norm(out, self.conv_dw, self.bn2), inplace=True)
+        out = _conv_norm(out, self.conv_pwl, self.bn3)
         return x + out if self.residual else out
 
 
@@ -80,7 +91,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> the outputs of the seven stages, of strides 2, 4, 8, 16, 16, 32, 32."""
-        x = F.relu6(self.bn1(self.conv_stem(image)), inplace=True)
+        x = F.relu6(_conv_norm(image, self.conv_stem, self.bn1), inplace=True)
         outputs = []
         for stage in self.blocks:
             x = stage(x)
@@ -158,12 +169,18 @@ def pool_people(logits: Tensor, hidden: Tensor, side: int) -> Tensor:
         (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in cells from its middle),
         and the largest logit.
     """
-    height, width = logits.shape[-2:]
+    batch, channels, height, width = hidden.shape
     heat = torch.sigmoid(logits)
+    share = heat / F.interpolate(F.avg_pool2d(heat, side), scale_factor=float(side)) / side**2  # sums to 1 in a cell
     x, y = (((torch.arange(n, device=heat.device) % side + 0.5) / side - 0.5).to(heat.dtype) for n in (width, height))
-    place = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(heat), 2, height, width)
-    mean = F.avg_pool2d(torch.cat([hidden, place], 1) * heat, side) / F.avg_pool2d(heat, side)
-    return torch.cat([mean, to_unit(F.max_pool2d(logits, side))], 1)
+    place = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # (2, H, W)
+    place = F.avg_pool2d(place * share, side) * side**2
+    # A row of cells at once, as a product of matrices (cells, points) x (points, C): the points are those of its rows.
+    rows = hidden.permute(0, 2, 3, 1).reshape(-1, side * width, channels)
+    inside = torch.arange(width // side, device=heat.device)[:, None] == torch.arange(width, device=heat.device) // side
+    weight = share.reshape(-1, 1, side * width) * inside.repeat(1, side).to(share.dtype)  # (B H / side, cells, points)
+    mean = torch.bmm(weight.to(rows.dtype), rows).reshape(batch, height // side, width // side, channels)
+    return torch.cat([mean.permute(0, 3, 1, 2), place, to_unit(F.max_pool2d(logits, side))], 1)
 
 
 class MoveNet(nn.Module):
