@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import CheckpointError, ConfigError
-from ..pretrained import misfits, read_tensors
-from .backbone import DepthwiseConv2d, SameConv2d, SameDepthwiseConv2d, conv_block, freeze, make_norm
+from ..pretrained import find_weights, misfits, read_tensors
+from .backbone import DepthwiseConv2d, SameConv2d, SameDepthwiseConv2d, conv_block, make_norm
+from .trunk import TrunkBackbone
 
 # Channels, blocks and stride of each stage: MobileNetV2 (Sandler et al., CVPR 2018, table 2), channels times 1.5.
 _STEM = 48
@@ -196,6 +197,8 @@ class MoveNet(nn.Module):
         super().__init__()
         self.backbone, self.pyramid = MobileNetV2(), Pyramid()
         self.heads = nn.ModuleDict({name: Head(outputs) for name, outputs in self.HEADS.items()} if heads else {})
+        if heads:  # carried along: its hidden layer is what is used, so that nothing would teach it
+            self.heads["regress"].output.requires_grad_(False)
 
     def widths(self) -> dict[int, list[int]]:
         """Channels of the maps that :meth:`forward` returns."""
@@ -247,7 +250,7 @@ class Adaptor(nn.Module):
         return self.block(F.silu(total))
 
 
-class MoveNetPyramid(Backbone):
+class MoveNetPyramid(TrunkBackbone):
     """:class:`MoveNet` and adaptors to the head's channels.
 
     ``p2`` is MoveNet's own maps side by side, normalised: the refinement, which samples it, has its own convolution.
@@ -256,13 +259,12 @@ class MoveNetPyramid(Backbone):
         trunk: what is pretrained.
         out_features: names among ``p2`` to ``p5``; the digit is the logarithm of the stride.
         channels: of every output but ``p2``. norm: of the adaptors, "BN" or "GN".
-        freeze_at: 0 trains the trunk; n keeps its stem and first n - 1 stages as they are, -1 all of it.
 
     Raises:
         ConfigError: an output that there is not.
     """
 
-    def __init__(self, *, trunk: MoveNet, out_features: Sequence[str], channels: int, norm: str, freeze_at: int = 0):
+    def __init__(self, *, trunk: MoveNet, out_features: Sequence[str], channels: int, norm: str):
         super().__init__()
         self.trunk = trunk
         widths = trunk.widths()
@@ -279,20 +281,13 @@ class MoveNetPyramid(Backbone):
         self._out_features = [f"p{level}" for level in self.levels]
         self._out_feature_strides = {f"p{level}": 2**level for level in self.levels}
         self._out_feature_channels = {f"p{n}": channels if n > 2 else sum(widths[2]) for n in self.levels}
-        self._frozen = freeze(self._to_freeze(freeze_at))
 
-    def _to_freeze(self, at: int) -> list[nn.Module]:
-        if at < 0:
-            return [self.trunk]
+    def stages(self) -> list[tuple[int, list[nn.Module]]]:
+        """See :class:`TrunkBackbone`; the pyramid and the heads are the last."""
         network = self.trunk.backbone
-        return [network.conv_stem, network.bn1, *network.blocks[: at - 1]] if at else []
-
-    def train(self, mode: bool = True) -> "MoveNetPyramid":
-        """As ``nn.Module.train``; what is frozen stays in evaluation mode."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
+        first, second, third, *rest = network.blocks
+        stages = [(1, [network.conv_stem, network.bn1, first]), (2, [second]), (3, [third])]
+        return [*stages, (4, rest[:2]), (5, rest[2:]), (6, [self.trunk.pyramid, self.trunk.heads])]
 
     @property
     def size_divisibility(self) -> int:
@@ -307,13 +302,6 @@ class MoveNetPyramid(Backbone):
         outputs = {} if self.norm is None else {"p2": self.norm(torch.cat(maps[2], 1))}
         return outputs | {name: adaptor(maps[int(name[1:])]) for name, adaptor in self.neck.items()}
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and strides of the outputs, in Detectron2's manner."""
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
-            for name in self._out_features
-        }
-
 
 def load_movenet(trunk: MoveNet, path: str) -> None:
     """Give the trunk the weights of a file, whose further heads are left out.
@@ -322,6 +310,7 @@ def load_movenet(trunk: MoveNet, path: str) -> None:
         CheckpointError: the file cannot be read, or does not fit.
     """
     key = "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED"
+    path = find_weights(path, key)
     given = read_tensors(path, key)
     own = trunk.state_dict()
     wrong = misfits(own, given)
@@ -332,12 +321,13 @@ def load_movenet(trunk: MoveNet, path: str) -> None:
 
 @BACKBONE_REGISTRY.register()
 def build_movenet_backbone(cfg, input_shape: ShapeSpec) -> MoveNetPyramid:
-    """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.MOVENET``."""
-    options = cfg.MODEL.RLE_ONESTAGE.MOVENET
-    trunk = MoveNet(heads=options.HEADS)
+    """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.MOVENET`` and ``TRUNK``."""
+    options, trunk = cfg.MODEL.RLE_ONESTAGE.MOVENET, MoveNet(heads=cfg.MODEL.RLE_ONESTAGE.MOVENET.HEADS)
     if options.PRETRAINED:
         load_movenet(trunk, options.PRETRAINED)
-    return MoveNetPyramid(
-        trunk=trunk, out_features=options.OUT_FEATURES, channels=options.CHANNELS, norm=options.NORM,
-        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
-    )  # fmt: skip
+    backbone = MoveNetPyramid(
+        trunk=trunk, out_features=options.OUT_FEATURES, channels=options.CHANNELS, norm=options.NORM
+    )
+    norms = cfg.MODEL.RLE_ONESTAGE.TRUNK
+    backbone.freeze(cfg.MODEL.BACKBONE.FREEZE_AT, norms.NORM, norms.NORM_MOMENTUM)
+    return backbone
