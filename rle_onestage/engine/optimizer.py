@@ -29,6 +29,8 @@ def build_optimizer(cfg, model):
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         backbone_multiplier=solver.BACKBONE_MULTIPLIER,
         flow_multiplier=solver.FLOW_MULTIPLIER,
+        trunk_multiplier=solver.TRUNK_MULTIPLIER,
+        layer_decay=solver.LAYER_DECAY,
     )
     if solver.OPTIMIZER == "AdamW":
         return _fastest(torch.optim.AdamW, groups, lr=solver.BASE_LR)
@@ -53,20 +55,25 @@ def parameter_groups(
     bias_lr_factor=1.0,
     backbone_multiplier=1.0,
     flow_multiplier=1.0,
+    trunk_multiplier=1.0,
+    layer_decay=1.0,
 ):
     """Groups of parameters with the same learning rate and weight decay.
 
-    Biases have ``weight_decay_bias``; parameters of normalisations, and every other scalar or vector (learned scales),
+    Biases (names that end in ``bias``) have ``weight_decay_bias``; parameters of normalisations, every other scalar or
+    vector (learned scales), and embeddings (``nn.Embedding``, or what a module names in ``EMBEDDINGS``) have
     ``weight_decay_norm``; a decay of None means ``weight_decay``. The learning rate is multiplied by
     ``backbone_multiplier`` for names that start with ``backbone.``, by ``flow_multiplier`` for names that contain
-    ``flow``, by ``bias_lr_factor`` for biases.
+    ``flow``, by ``bias_lr_factor`` for biases, and in the backbone's trunk by ``trunk_multiplier`` and, once for each
+    stage from the top down, by ``layer_decay``.
 
     Returns:
         A list of dicts ``{params, lr, initial_lr, weight_decay}``, as few as possible, in the order of the model.
 
     Raises:
-        ConfigError: the model has nothing to train.
+        ConfigError: the model has nothing to train; or its backbone has no trunk that the factors could be for.
     """
+    trunk = _trunk_factors(model, trunk_multiplier, layer_decay)
     groups, seen = {}, set()
     for module_name, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
@@ -74,13 +81,13 @@ def parameter_groups(
                 continue
             seen.add(parameter)
             name = f"{module_name}.{key}" if module_name else key
-            rate = lr * (backbone_multiplier if name.startswith("backbone.") else 1.0)
+            rate = lr * (backbone_multiplier if name.startswith("backbone.") else 1.0) * trunk.get(parameter, 1.0)
             rate *= flow_multiplier if "flow" in name else 1.0
             decay = weight_decay
-            if key == "bias":
+            if key.endswith("bias"):
                 rate *= bias_lr_factor
                 decay = weight_decay_bias
-            elif _is_norm(module) or parameter.ndim <= 1:
+            elif _is_norm(module) or parameter.ndim <= 1 or _is_embedding(module, key):
                 decay = weight_decay_norm
             decay = weight_decay if decay is None else decay
             groups.setdefault((rate, decay), []).append(parameter)
@@ -92,9 +99,31 @@ def parameter_groups(
     ]
 
 
+def _trunk_factors(model, multiplier, layer_decay):
+    """Factor of each parameter of the backbone's trunk; that of the topmost stage has one ``layer_decay``."""
+    if multiplier == 1.0 and layer_decay == 1.0:
+        return {}
+    backbone = getattr(model, "backbone", None)
+    if not hasattr(backbone, "stages"):
+        raise ConfigError(
+            f"SOLVER.TRUNK_MULTIPLIER is {multiplier} and SOLVER.LAYER_DECAY {layer_decay}, but this backbone has no "
+            "stages that they could be for; set both to 1.0, or MODEL.BACKBONE.NAME to build_timm_fpn_backbone or "
+            "build_movenet_backbone"
+        )
+    factors = {}
+    for depth, (_, modules) in enumerate(reversed(backbone.stages()), start=1):
+        for module in modules:
+            factors.update((parameter, multiplier * layer_decay**depth) for parameter in module.parameters())
+    return factors
+
+
 def _is_norm(module):
     known = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
     return isinstance(module, known) or type(module).__name__.endswith("Norm")
+
+
+def _is_embedding(module, key):
+    return isinstance(module, nn.Embedding) or key in getattr(module, "EMBEDDINGS", ())
 
 
 class Schedule:

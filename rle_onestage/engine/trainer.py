@@ -33,6 +33,7 @@ from rle_onestage.engine.inference import (
     flat_figures,
     prepare,
 )
+from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
 from rle_onestage.engine.precision import amp_dtype
 from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints, periodic_name
@@ -174,6 +175,8 @@ class Trainer(TrainerBase):
             DivergenceError: a loss became non-finite.
             SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved.
         """
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
             remove_unfinished(self.cfg.OUTPUT_DIR)

@@ -15,6 +15,7 @@ CHOICES = {
     "MODEL.RLE_ONESTAGE.SIGMA.PER": ("coordinate", "joint"),
     "MODEL.RLE_ONESTAGE.HEAD.CONV": ("full", "separable"),
     "MODEL.RLE_ONESTAGE.ASSIGN.NAME": ("dynamic", "center", "peak"),
+    "MODEL.RLE_ONESTAGE.TRUNK.NORM": ("train", "frozen"),
     "SOLVER.OPTIMIZER": ("SGD", "AdamW"),
     "SOLVER.AMP.DTYPE": ("bfloat16", "float16"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("norm", "full_model", "value"),
@@ -39,6 +40,7 @@ NOT_NEGATIVE = (
     "SOLVER.WEIGHT_DECAY",
     "SOLVER.EMA.WARMUP",
     "SOLVER.CHECKPOINT_KEEP",
+    "SOLVER.TRUNK_MULTIPLIER",
     "TEST.EVAL_PERIOD",
     "DATALOADER.NUM_WORKERS",
 )
@@ -76,8 +78,11 @@ def validate(cfg):
     if cfg.MODEL.BACKBONE.FREEZE_AT < -1:
         raise ConfigError(
             f"MODEL.BACKBONE.FREEZE_AT is {cfg.MODEL.BACKBONE.FREEZE_AT}; it must be 0 (nothing), a number of stages, "
-            "or -1 (all that is pretrained)"
+            "or -1 (the whole trunk)"
         )
+    momentum = cfg.MODEL.RLE_ONESTAGE.TRUNK.NORM_MOMENTUM
+    if momentum > 1:
+        raise ConfigError(f"MODEL.RLE_ONESTAGE.TRUNK.NORM_MOMENTUM is {momentum}; it must be between 0 and 1")
     for group in NOT_NEGATIVE_GROUPS:
         _check_signs(get(cfg, group), group)
     _check_solver(cfg)
@@ -123,6 +128,8 @@ def _check_solver(cfg):
         raise ConfigError(
             f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE is {solver.CLIP_GRADIENTS.CLIP_VALUE}; it must be positive"
         )
+    if not 0 < solver.LAYER_DECAY <= 1:
+        raise ConfigError(f"SOLVER.LAYER_DECAY is {solver.LAYER_DECAY}; it must be above 0 and at most 1 (off)")
     steps = list(solver.STEPS)
     if any(not isinstance(step, int) or step < 0 for step in steps) or steps != sorted(steps):
         raise ConfigError(f"SOLVER.STEPS is {solver.STEPS}; it must be iterations in ascending order")

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import CheckpointError, ConfigError
-from ..pretrained import misfits, read_tensors
-from .backbone import DepthwiseConv2d, SameConv2d, SameDepthwiseConv2d, conv_block, freeze, make_norm
+from ..pretrained import find_weights, misfits, read_tensors
+from .backbone import DepthwiseConv2d, SameConv2d, SameDepthwiseConv2d, conv_block, make_norm
+from .trunk import TrunkBackbone
 
 # Channels, blocks and stride of each stage: MobileNetV2 (Sandler et al., CVPR 2018, table 2), channels times 1.5.
 _STEM = 48
@@ -29,6 +30,17 @@ def _conv(
     return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
 
 
+def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """``norm(conv(x))``; where the norm is frozen as one convolution, which saves a pass over each map.
+
+    The weights are multiplied anew each time, which costs little and cannot be out of date.
+    """
+    if norm.training or norm.weight.requires_grad:
+        return norm(conv(x))
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return conv._conv_forward(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
+
+
 class SeparableBlock(nn.Module):
     """Depthwise 3 x 3 and 1 x 1: the first stage of MobileNetV2. Names as in timm."""
 
@@ -39,7 +51,7 @@ class SeparableBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W)."""
-        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)), inplace=True)))
+        return _conv_norm(F.relu6(_conv_norm(x, self.conv_dw, self.bn1), inplace=True), self.conv_pw, self.bn2)
 
 
 class InvertedResidual(nn.Module):
@@ -55,9 +67,9 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        out = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
-        out = F.relu6(self.bn2(self.conv_dw(out)), inplace=True)
-        out = self.bn3(self.conv_pwl(out))
+        out = F.relu6(_conv_norm(x, self.conv_pw, self.bn1), inplace=True)
+        out = F.relu6(_conv_norm(out, self.conv_dw, self.bn2), inplace=True)
+        out = _conv_norm(out, self.conv_pwl, self.bn3)
         return x + out if self.residual else out
 
 
@@ -80,7 +92,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> the outputs of the seven stages, of strides 2, 4, 8, 16, 16, 32, 32."""
-        x = F.relu6(self.bn1(self.conv_stem(image)), inplace=True)
+        x = F.relu6(_conv_norm(image, self.conv_stem, self.bn1), inplace=True)
         outputs = []
         for stage in self.blocks:
             x = stage(x)
@@ -158,12 +170,18 @@ def pool_people(logits: Tensor, hidden: Tensor, side: int) -> Tensor:
         (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in cells from its middle),
         and the largest logit.
     """
-    height, width = logits.shape[-2:]
+    batch, channels, height, width = hidden.shape
     heat = torch.sigmoid(logits)
+    share = heat / F.interpolate(F.avg_pool2d(heat, side), scale_factor=float(side)) / side**2  # sums to 1 in a cell
     x, y = (((torch.arange(n, device=heat.device) % side + 0.5) / side - 0.5).to(heat.dtype) for n in (width, height))
-    place = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(heat), 2, height, width)
-    mean = F.avg_pool2d(torch.cat([hidden, place], 1) * heat, side) / F.avg_pool2d(heat, side)
-    return torch.cat([mean, to_unit(F.max_pool2d(logits, side))], 1)
+    place = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # (2, H, W)
+    place = F.avg_pool2d(place * share, side) * side**2
+    # A row of cells at once, as a product of matrices (cells, points) x (points, C): the points are those of its rows.
+    rows = hidden.permute(0, 2, 3, 1).reshape(-1, side * width, channels)
+    inside = torch.arange(width // side, device=heat.device)[:, None] == torch.arange(width, device=heat.device) // side
+    weight = share.reshape(-1, 1, side * width) * inside.repeat(1, side).to(share.dtype)  # (B H / side, cells, points)
+    mean = torch.bmm(weight.to(rows.dtype), rows).reshape(batch, height // side, width // side, channels)
+    return torch.cat([mean.permute(0, 3, 1, 2), place, to_unit(F.max_pool2d(logits, side))], 1)
 
 
 class MoveNet(nn.Module):
@@ -179,6 +197,8 @@ class MoveNet(nn.Module):
         super().__init__()
         self.backbone, self.pyramid = MobileNetV2(), Pyramid()
         self.heads = nn.ModuleDict({name: Head(outputs) for name, outputs in self.HEADS.items()} if heads else {})
+        if heads:  # carried along: its hidden layer is what is used, so that nothing would teach it
+            self.heads["regress"].output.requires_grad_(False)
 
     def widths(self) -> dict[int, list[int]]:
         """Channels of the maps that :meth:`forward` returns."""
@@ -230,7 +250,7 @@ class Adaptor(nn.Module):
         return self.block(F.silu(total))
 
 
-class MoveNetPyramid(Backbone):
+class MoveNetPyramid(TrunkBackbone):
     """:class:`MoveNet` and adaptors to the head's channels.
 
     ``p2`` is MoveNet's own maps side by side, normalised: the refinement, which samples it, has its own convolution.
@@ -239,13 +259,12 @@ class MoveNetPyramid(Backbone):
         trunk: what is pretrained.
         out_features: names among ``p2`` to ``p5``; the digit is the logarithm of the stride.
         channels: of every output but ``p2``. norm: of the adaptors, "BN" or "GN".
-        freeze_at: 0 trains the trunk; n keeps its stem and first n - 1 stages as they are, -1 all of it.
 
     Raises:
         ConfigError: an output that there is not.
     """
 
-    def __init__(self, *, trunk: MoveNet, out_features: Sequence[str], channels: int, norm: str, freeze_at: int = 0):
+    def __init__(self, *, trunk: MoveNet, out_features: Sequence[str], channels: int, norm: str):
         super().__init__()
         self.trunk = trunk
         widths = trunk.widths()
@@ -262,20 +281,13 @@ class MoveNetPyramid(Backbone):
         self._out_features = [f"p{level}" for level in self.levels]
         self._out_feature_strides = {f"p{level}": 2**level for level in self.levels}
         self._out_feature_channels = {f"p{n}": channels if n > 2 else sum(widths[2]) for n in self.levels}
-        self._frozen = freeze(self._to_freeze(freeze_at))
 
-    def _to_freeze(self, at: int) -> list[nn.Module]:
-        if at < 0:
-            return [self.trunk]
+    def stages(self) -> list[tuple[int, list[nn.Module]]]:
+        """See :class:`TrunkBackbone`; the pyramid and the heads are the last."""
         network = self.trunk.backbone
-        return [network.conv_stem, network.bn1, *network.blocks[: at - 1]] if at else []
-
-    def train(self, mode: bool = True) -> "MoveNetPyramid":
-        """As ``nn.Module.train``; what is frozen stays in evaluation mode."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
+        first, second, third, *rest = network.blocks
+        stages = [(1, [network.conv_stem, network.bn1, first]), (2, [second]), (3, [third])]
+        return [*stages, (4, rest[:2]), (5, rest[2:]), (6, [self.trunk.pyramid, self.trunk.heads])]
 
     @property
     def size_divisibility(self) -> int:
@@ -290,13 +302,6 @@ class MoveNetPyramid(Backbone):
         outputs = {} if self.norm is None else {"p2": self.norm(torch.cat(maps[2], 1))}
         return outputs | {name: adaptor(maps[int(name[1:])]) for name, adaptor in self.neck.items()}
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and strides of the outputs, in Detectron2's manner."""
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
-            for name in self._out_features
-        }
-
 
 def load_movenet(trunk: MoveNet, path: str) -> None:
     """Give the trunk the weights of a file, whose further heads are left out.
@@ -305,6 +310,7 @@ def load_movenet(trunk: MoveNet, path: str) -> None:
         CheckpointError: the file cannot be read, or does not fit.
     """
     key = "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED"
+    path = find_weights(path, key)
     given = read_tensors(path, key)
     own = trunk.state_dict()
     wrong = misfits(own, given)
@@ -315,12 +321,13 @@ def load_movenet(trunk: MoveNet, path: str) -> None:
 
 @BACKBONE_REGISTRY.register()
 def build_movenet_backbone(cfg, input_shape: ShapeSpec) -> MoveNetPyramid:
-    """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.MOVENET``."""
-    options = cfg.MODEL.RLE_ONESTAGE.MOVENET
-    trunk = MoveNet(heads=options.HEADS)
+    """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.MOVENET`` and ``TRUNK``."""
+    options, trunk = cfg.MODEL.RLE_ONESTAGE.MOVENET, MoveNet(heads=cfg.MODEL.RLE_ONESTAGE.MOVENET.HEADS)
     if options.PRETRAINED:
         load_movenet(trunk, options.PRETRAINED)
-    return MoveNetPyramid(
-        trunk=trunk, out_features=options.OUT_FEATURES, channels=options.CHANNELS, norm=options.NORM,
-        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
-    )  # fmt: skip
+    backbone = MoveNetPyramid(
+        trunk=trunk, out_features=options.OUT_FEATURES, channels=options.CHANNELS, norm=options.NORM
+    )
+    norms = cfg.MODEL.RLE_ONESTAGE.TRUNK
+    backbone.freeze(cfg.MODEL.BACKBONE.FREEZE_AT, norms.NORM, norms.NORM_MOMENTUM)
+    return backbone

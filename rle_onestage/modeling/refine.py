@@ -82,6 +82,8 @@ class JointRefinement(nn.Module):
         sigma_codec: the parametrisation of sigma, in units of ``stride``.
     """
 
+    EMBEDDINGS = ("joint",)  # parameters that weight decay leaves alone
+
     def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
                  attention: int, search: bool, sigma_codec: SigmaCodec):
         super().__init__()
