@@ -1,4 +1,5 @@
-# make quickstart    set-up, synthetic people, training, COCO table, pictures and a video (output/quickstart)
+# make quickstart    set-up, people found on photographs and followed through a clip, then a training on synthetic people
+#                    with COCO table, pictures and a video (output/quickstart)
 # make test          set-up, then the tests
 #
 # PYTHON=python3.11  the Python to make the environment with (3.10 or later)
@@ -30,6 +31,7 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))
 
 OUT := output/quickstart
 PICTURES := $(OUT)/data/synthetic/val
+EXAMPLES := datasets/examples
 # A score estimates OKS, which is low after a training of minutes.
 DRAWN := --confidence-threshold 0.2
 
@@ -43,6 +45,8 @@ install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
 
 quickstart: install
+	$(PY) tools/demo.py --input $(EXAMPLES) --output $(OUT)/people
+	$(PY) tools/demo.py --video-input $(EXAMPLES)/handover.mp4 --output $(OUT)/people/handover.mp4 --smooth
 	$(PY) datasets/make_synthetic.py --preset quickstart --output $(OUT)/data/synthetic
 	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/train_net.py --config-file configs/quickstart.yaml \
 		--num-gpus $(PROCESSES)

@@ -123,6 +123,9 @@ def _add_pose_keys(m):
     # Passes at test time, where that is more: the same weights look again and move the joints; sigma stays.
     m.REFINE.TEST_STEPS = 0
     m.REFINE.IN_FEATURE = "p3"
+    # Coarser maps that are sampled at the joints too, e.g. ["p3", "p4"]: a large person's joint is about more than a
+    # few cells of the finest.
+    m.REFINE.CONTEXT_FEATURES = []
     m.REFINE.CHANNELS = 64
     # Heads of the attention among a person's joints, a divisor of CHANNELS; 0 turns it off.
     m.REFINE.ATTENTION = 0

@@ -58,6 +58,15 @@ def test_awkward_batches_train(model_of_style, name):
     assert all((loss != 0) == people_with_joints for loss in poses)
 
 
+def test_coarser_maps_are_sampled_at_the_joints():
+    """Every map that the refinement is given moves its poses, and learns."""
+    model = make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p4']")
+    check_step(model, [make_input(0, [(*PERSON, 17)])])
+    assert model.refinement.context[0].weight.grad.abs().sum() > 0
+    with pytest.raises(ConfigError, match="REFINE.CONTEXT_FEATURES names 'p6'"):
+        make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p6']")
+
+
 def test_batches_without_the_optional_fields(model_of_style):
     """As Detectron2's own mapper gives them: no keypoints without people, no areas, no crowds."""
     batch = [make_input(0, [(*PERSON, 17)]), make_input(1, [])]

@@ -71,8 +71,11 @@ def build_assigner(cfg, sigmas: Sequence[float]):
 
 def _check_features(cfg, backbone: nn.Module) -> None:
     options = cfg.MODEL.RLE_ONESTAGE
-    refine = [options.REFINE.IN_FEATURE] if options.REFINE.STEPS else []
-    for key, names in (("IN_FEATURES", options.IN_FEATURES), ("REFINE.IN_FEATURE", refine)):
+    wanted = {"IN_FEATURES": options.IN_FEATURES}
+    if options.REFINE.STEPS:
+        wanted["REFINE.IN_FEATURE"] = [options.REFINE.IN_FEATURE]
+        wanted["REFINE.CONTEXT_FEATURES"] = options.REFINE.CONTEXT_FEATURES
+    for key, names in wanted.items():
         for name in names:
             if name not in backbone.output_shape():
                 raise ConfigError(
@@ -133,7 +136,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
             quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
         ),
         "refinement": refinement,
-        "refine_feature": options.REFINE.IN_FEATURE,
+        "refine_features": [options.REFINE.IN_FEATURE, *options.REFINE.CONTEXT_FEATURES],
         "refine_steps": options.REFINE.STEPS,
         "refine_test_steps": max(options.REFINE.STEPS, options.REFINE.TEST_STEPS) if options.REFINE.STEPS else 0,
         "refine_per_person": options.REFINE.PER_PERSON,
@@ -151,6 +154,7 @@ def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | N
     shape = shapes[options.REFINE.IN_FEATURE]
     return JointRefinement(
         in_channels=shape.channels, stride=shape.stride, num_joints=options.NUM_KEYPOINTS,
+        context=[(shapes[name].channels, shapes[name].stride) for name in options.REFINE.CONTEXT_FEATURES],
         channels=options.REFINE.CHANNELS, embedding=options.HEAD.EMBEDDING, norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION, search=options.REFINE.SEARCH,
         sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),

@@ -16,7 +16,7 @@ from .decode import Decoder, People
 from .head import PoseHead
 from .locations import Locations, make_locations
 from .outputs import DenseOutputs, Poses, Targets
-from .refine import JointRefinement, joint_noise
+from .refine import JointRefinement, SampledMaps, joint_noise
 from .targets import make_targets
 from .watch import Watch
 
@@ -29,7 +29,9 @@ class RLEOneStage(nn.Module):
         backbone: a Detectron2 backbone.
         in_features: names of the maps for the dense head, in order of stride.
         head, assigner, criterion, decoder: see their modules.
-        refinement: or None. refine_feature: the map that it samples. refine_steps: its passes in training.
+        refinement: or None.
+        refine_features: the maps that it samples, the finest first.
+        refine_steps: its passes in training.
         refine_test_steps: its passes at inference.
         refine_per_person: best candidates of a person that are refined in training.
         refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
@@ -42,13 +44,13 @@ class RLEOneStage(nn.Module):
 
     @configurable
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
-                 criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None, refine_feature: str,
-                 refine_steps: int, refine_test_steps: int, refine_per_person: int, refine_noise: float,
-                 refine_draws: int, pixel_mean: Sequence[float], pixel_std: Sequence[float], input_format: str):
+                 criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None,
+                 refine_features: Sequence[str], refine_steps: int, refine_test_steps: int, refine_per_person: int,
+                 refine_noise: float, refine_draws: int, pixel_mean: Sequence[float], pixel_std: Sequence[float], input_format: str):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
-        self.in_features, self.refine_feature, self.refine_steps = list(in_features), refine_feature, refine_steps
+        self.in_features, self.refine_features, self.refine_steps = list(in_features), refine_features, refine_steps
         self.refine_test_steps = refine_test_steps
         self.refine_per_person, self.refine_noise, self.refine_draws = refine_per_person, refine_noise, refine_draws
         self.input_format = input_format
@@ -156,13 +158,17 @@ class RLEOneStage(nn.Module):
         maps = [features[name] for name in self.in_features]
         return self.head.dense(maps), make_locations([m.shape[-2:] for m in maps], self.strides, maps[0].device)
 
+    def _sampled(self, features: dict[str, Tensor]) -> SampledMaps:
+        finest, *context = (features[name] for name in self.refine_features)
+        return self.refinement.features(finest, context)
+
     def decode(self, features: dict[str, Tensor]) -> People:
         """Features to people, over raw tensors with static shapes: what an export wraps."""
         dense, locations = self._dense(features)
         candidates, score = self.decoder.select(dense, locations)
         poses, embedding = self.head.project(dense, candidates, locations)
         if self.refinement is not None:
-            sampled = self.refinement.features(features[self.refine_feature])
+            sampled = self._sampled(features)
             boxes = self.head.boxes(dense, candidates, locations)
             for number in range(self.refine_test_steps):
                 seen = self.refinement(sampled, candidates.image, embedding, poses, boxes)
@@ -186,16 +192,16 @@ class RLEOneStage(nn.Module):
         boxes = self.head.boxes(dense, pairs.candidates, locations)
         person = dense.person[pairs.candidates.image, pairs.candidates.location]
         assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
-        sampled = None if self.refinement is None else self.refinement.features(features[self.refine_feature])
+        sampled = None if self.refinement is None else self._sampled(features)
         refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets, iteration)
         measured = targets.valid & targets.area_known
         self.decoder.count_areas(targets.area[measured], targets.boxes[measured])
-        heat = None if sampled is None else sampled[1]
+        heat = None if sampled is None else sampled.heat
         predictions = Predictions(dense, coarse, refined, denoised, heat)
         losses = self.criterion(predictions, pairs, assignment, locations, targets, iteration)
         return self._touch(losses, features)
 
-    def _refine(self, sampled: tuple[Tensor, ...] | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
+    def _refine(self, sampled: SampledMaps | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
                 pairs: Pairs, assignment: Assignment, targets: Targets,
                 iteration: int) -> tuple[list[Stage], Stage | None]:
         """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
@@ -227,7 +233,7 @@ class RLEOneStage(nn.Module):
         The maps that are in use have theirs; the plain layout of a sum's gradient would slow those before it.
         """
         parts = [part for part in (self.head, self.refinement, self.criterion) if part is not None]
-        used = {*self.in_features, *([] if self.refinement is None else [self.refine_feature])}
+        used = {*self.in_features, *([] if self.refinement is None else self.refine_features)}
         idle = [x for name, x in features.items() if name not in used]
         idle += [p for part in parts for p in part.parameters()]
         zero = 0.0 * sum(x.float().sum() for x in idle)

@@ -1,5 +1,8 @@
 """Refinement: look again at each predicted joint, in a finer map, and correct it."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,18 +68,28 @@ def sample_own_channel(heat: Tensor, image: Tensor, points: Tensor, stride: int)
     return (heat.reshape(-1)[index + (plane * (height * width))[..., None, None]] * weight).sum(-1)
 
 
+class SampledMaps(NamedTuple):
+    """What a refinement looks at, made once per image, however many passes follow."""
+
+    feature: Tensor  # (B, C, H, W)
+    heat: Tensor  # (B, K, H, W) float32 logits of the joints' heatmaps
+    pooled: Tensor | None  # (B, K, H, W) the largest logits of neighbourhoods, for the search
+    context: list[Tensor]  # (B, C', H', W') coarser maps
+
+
 class JointRefinement(nn.Module):
     """From Poses to Poses: the residual and a new sigma from the finer features at each joint.
 
-    The features at a joint, a window of its heatmap (5 x 5 points, 0.75 spreads apart), the person's embedding and the
-    previous sigma meet in one hidden layer; every joint has its own output weights. The correction is in units of the
-    previous spread, held between half a stride and three. Positions come in without gradient, so that each pass is
-    trained for itself.
+    The features at a joint, there also those of coarser maps if any are given, a window of its heatmap (5 x 5 points,
+    0.75 spreads apart), the person's embedding and the previous sigma meet in one hidden layer; every joint has its own
+    output weights. The correction is in units of the previous spread, held between half a stride and three. Positions
+    come in without gradient, so that each pass is trained for itself.
 
     Args:
         in_channels, stride: of the feature map that is sampled.
         num_joints: K. channels: of the hidden layer. embedding: width of the person's embedding.
         norm: of the convolution before sampling.
+        context: (channels, stride) of each coarser map that is sampled too: what a large person's joint is about.
         attention: heads of the attention among the joints of a person; 0 for none.
         search: whether a wide look at the heatmap comes first, see :class:`~.joint_search.JointSearch`.
         sigma_codec: the parametrisation of sigma, in units of ``stride``.
@@ -85,11 +98,13 @@ class JointRefinement(nn.Module):
     EMBEDDINGS = ("joint",)  # parameters that weight decay leaves alone
 
     def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
-                 attention: int, search: bool, sigma_codec: SigmaCodec):
+                 context: Sequence[tuple[int, int]], attention: int, search: bool, sigma_codec: SigmaCodec):
         super().__init__()
         self.stride, self.sigma_codec = stride, sigma_codec
         self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
         self.local = nn.Linear(channels, channels)
+        self.context_strides = [stride for _, stride in context]
+        self.context = nn.ModuleList(nn.Linear(width, channels) for width, _ in context)
         self.person = nn.Linear(embedding, channels)
         self.spread = nn.Linear(2, channels)
         self.window = nn.Linear(len(_WINDOW), channels)
@@ -102,18 +117,18 @@ class JointRefinement(nn.Module):
         self.heat = nn.Conv2d(channels, num_joints, 1)
         nn.init.constant_(self.heat.bias, -4.0)
 
-    def features(self, feature: Tensor) -> tuple[Tensor, ...]:
-        """The maps that are sampled, once per image, however many passes follow.
+    def features(self, feature: Tensor, context: Sequence[Tensor] = ()) -> SampledMaps:
+        """The maps that are sampled.
 
-        Returns:
-            Features (B, C, H, W), and logits of the joints' heatmaps (B, K, H, W) in float32; with the search these
-            also pooled.
+        Args:
+            feature: (B, in_channels, H, W).
+            context: the coarser maps.
         """
         shared = self.conv(feature)
         heat = self.heat(shared).float()
-        return shared, heat, *(() if self.search is None else (self.search.pooled(heat),))
+        return SampledMaps(shared, heat, None if self.search is None else self.search.pooled(heat), list(context))
 
-    def forward(self, maps: tuple[Tensor, ...], image: Tensor, embedding: Tensor, poses: Poses,
+    def forward(self, maps: SampledMaps, image: Tensor, embedding: Tensor, poses: Poses,
                 boxes: Tensor) -> Poses:
         """One pass.
 
@@ -122,22 +137,25 @@ class JointRefinement(nn.Module):
             poses: to start from. boxes: (P, 4) in pixels, for a sigma relative to the box.
         """
         start, moved = poses.mu.detach(), 0.0
-        feature, heat = maps[:2]
         reach = poses.sigma.detach().mean(-1, keepdim=True).clamp(0.5 * self.stride, 3 * self.stride)  # (P, K, 1)
         with torch.autocast(start.device.type, enabled=False):
             previous = torch.log(poses.sigma.detach() / self.stride)
             known = self.spread(previous) + self.person(embedding)[:, None] + self.joint  # (P, K, C)
             if self.search is not None:
-                found, apart = self.search(maps[2], image, start, reach, F.silu(known))
+                found, apart = self.search(maps.pooled, image, start, reach, F.silu(known))
                 # What follows looks at the new place; the gradient of the way there goes through the result.
                 start, moved = found.detach(), found - found.detach()
                 reach = apart.detach().clamp(0.5 * self.stride, 3 * self.stride)
                 known = known + self.found(torch.log(reach / self.stride))
-        local = sample_bilinear(feature, image, start, self.stride).float()  # (P, K, C)
+        local = sample_bilinear(maps.feature, image, start, self.stride).float()  # (P, K, C)
+        coarser = [
+            sample_bilinear(x, image, start, stride).float() for x, stride in zip(maps.context, self.context_strides)
+        ]
         points = start[:, :, None] + reach[..., None] * start.new_tensor(_WINDOW)  # (P, K, W, 2)
-        window = sample_own_channel(heat, image, points, self.stride)  # (P, K, W)
+        window = sample_own_channel(maps.heat, image, points, self.stride)  # (P, K, W)
         with torch.autocast(local.device.type, enabled=False):
-            hidden = F.silu(self.local(local) + self.window(torch.sigmoid(window)) + known)
+            seen = self.local(local) + sum(layer(x) for layer, x in zip(self.context, coarser))
+            hidden = F.silu(seen + self.window(torch.sigmoid(window)) + known)
             if self.attention is not None:
                 hidden = self.attention(hidden, start, boxes)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
