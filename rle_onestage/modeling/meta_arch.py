@@ -46,7 +46,8 @@ class RLEOneStage(nn.Module):
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
                  criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None,
                  refine_features: Sequence[str], refine_steps: int, refine_test_steps: int, refine_per_person: int,
-                 refine_noise: float, refine_draws: int, pixel_mean: Sequence[float], pixel_std: Sequence[float], input_format: str):
+                 refine_noise: float, refine_draws: int, pixel_mean: Sequence[float], pixel_std: Sequence[float],
+                 input_format: str):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
