@@ -34,7 +34,8 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
     report, cases = {}, {}
     for name, path in zip(names, config_files):
         # Pretrained weights change no cost and may have to be fetched.
-        fixed = ["INPUT.POSE.SIZE", size, "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", False, "MODEL.WEIGHTS", ""]
+        fixed = ["INPUT.POSE.SIZE", size, "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", False, "MODEL.WEIGHTS", "",
+                 "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED", ""]  # fmt: skip
         if training_images:
             fixed += ["SOLVER.IMS_PER_BATCH", training_images, "DATASETS.TRAIN", ()]
         cfg = load_config(path, [*options, *fixed])
