@@ -49,6 +49,7 @@ setup(
         "matplotlib",
         "pycocotools>=2.0.6",
         "PyYAML>=5.4",
+        "safetensors>=0.4",
         "scipy>=1.10",
         "tabulate",
         "timm>=1.0",

@@ -169,6 +169,13 @@ def test_what_a_cell_sees_of_its_person():
     assert peak == pytest.approx(to_unit(torch.logit(torch.tensor(0.6))).item())
 
 
+def test_far_from_people_the_gradient_is_finite():
+    logits = torch.full((1, 1, 4, 4), -60.0).bfloat16().requires_grad_()
+    hidden = torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    pool_people(logits, hidden, 4).float().square().sum().backward()
+    assert torch.isfinite(logits.grad).all() and torch.isfinite(hidden.grad).all() and hidden.grad.all()
+
+
 @pytest.mark.parametrize("side", [2, 4, 8])
 def test_cells_do_not_mix(side):
     generator = torch.Generator().manual_seed(0)

@@ -36,6 +36,7 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
         # Pretrained weights change no cost and may have to be fetched.
         fixed = ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
         fixed += ["MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", False, "MODEL.WEIGHTS", ""]
+        fixed += ["MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED", ""]
         if training_images:
             fixed += ["SOLVER.IMS_PER_BATCH", training_images, "DATASETS.TRAIN", ()]
         cfg = load_config(path, [*options, *fixed])

@@ -214,16 +214,16 @@ def load_timm_weights(network: nn.Module, name: str, given: Mapping[str, Tensor]
     Raises:
         CheckpointError: they do not fit: names the first tensors, with both shapes.
     """
-    own = {_plain(key): key for key in network.state_dict() if not key.endswith(_COUNTER)}
+    state = {key: value for key, value in network.state_dict().items() if not key.endswith(_COUNTER)}
+    own = {_plain(key): key for key in state}
     given = {key: value for key, value in given.items() if not key.endswith(_COUNTER)}
     if sum(_plain(key) in own for key in given) < len(own) / 2:
         given = _in_order(name, given, path)
-    given = {_plain(key): value for key, value in given.items()}
-    state = network.state_dict()
-    wrong = misfits({plain: state[key] for plain, key in own.items()}, given)
+    given = {own[_plain(key)]: value for key, value in given.items() if _plain(key) in own}
+    wrong = misfits(state, given)
     if wrong:
         raise CheckpointError(f"weights {path} do not fit timm's '{name}' ({wrong}); check {_PRETRAINED}")
-    network.load_state_dict({key: given[plain] for plain, key in own.items()}, strict=False)
+    network.load_state_dict(given, strict=False)
 
 
 def _plain(key: str) -> str:

@@ -31,11 +31,11 @@ def _conv(
 
 
 def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
-    """``norm(conv(x))``; where the norm is frozen as one convolution, which saves a pass over each map.
+    """``norm(conv(x))``; where both are frozen as one convolution, which saves a pass over each map.
 
     The weights are multiplied anew each time, which costs little and cannot be out of date.
     """
-    if norm.training or norm.weight.requires_grad:
+    if norm.training or norm.weight.requires_grad or conv.weight.requires_grad:
         return norm(conv(x))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return conv._conv_forward(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
@@ -171,7 +171,9 @@ def pool_people(logits: Tensor, hidden: Tensor, side: int) -> Tensor:
         and the largest logit.
     """
     batch, channels, height, width = hidden.shape
-    heat = torch.sigmoid(logits)
+    # The heat over the cell's sum, as a softmax: far from people it is 1e-9, whose inverse square no gradient bears.
+    log_heat = F.logsigmoid(logits.float())
+    heat = torch.exp(log_heat - F.interpolate(F.max_pool2d(log_heat.detach(), side), scale_factor=float(side)))
     share = heat / F.interpolate(F.avg_pool2d(heat, side), scale_factor=float(side)) / side**2  # sums to 1 in a cell
     x, y = (((torch.arange(n, device=heat.device) % side + 0.5) / side - 0.5).to(heat.dtype) for n in (width, height))
     place = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # (2, H, W)
@@ -181,7 +183,8 @@ def pool_people(logits: Tensor, hidden: Tensor, side: int) -> Tensor:
     inside = torch.arange(width // side, device=heat.device)[:, None] == torch.arange(width, device=heat.device) // side
     weight = share.reshape(-1, 1, side * width) * inside.repeat(1, side).to(share.dtype)  # (B H / side, cells, points)
     mean = torch.bmm(weight.to(rows.dtype), rows).reshape(batch, height // side, width // side, channels)
-    return torch.cat([mean.permute(0, 3, 1, 2), place, to_unit(F.max_pool2d(logits, side))], 1)
+    peak = to_unit(F.max_pool2d(logits, side))
+    return torch.cat([mean.permute(0, 3, 1, 2), place.to(mean.dtype), peak.to(mean.dtype)], 1)
 
 
 class MoveNet(nn.Module):
