@@ -1,6 +1,7 @@
 """Which checkpoints stay: the best, by any figure of the evaluation, and the last few."""
 
 import os
+import shutil
 from types import SimpleNamespace
 
 import engine_toy
@@ -143,7 +144,9 @@ def test_the_first_process_decides(tmp_path, monkeypatch):
 
 def test_several_sets_are_told_apart_by_name(config, tmp_path):
     people = str(tmp_path / "data" / "people.json")
-    files = [[name, people, os.path.join(os.path.dirname(people), "images")] for name in ("toy_people", "toy_others")]
+    folder = os.path.join(os.path.dirname(people), "images")
+    shutil.copytree(folder, folder + "_others")  # other images than those that are trained on
+    files = [["toy_people", people, folder], ["toy_others", people, folder + "_others"]]
     options = ["DATASETS.KEYPOINT_FILES", str(files), "DATASETS.TEST", "('toy_people', 'toy_others')"]
     train(config, [9.0, 1.0, 8.0, 3.0, 7.0, 2.0, 6.0, 1.0], *options, metric="toy_others/keypoints/AP")
     assert best_of(tmp_path / "out")[1]["value"] == 3.0
