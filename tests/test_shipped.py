@@ -16,13 +16,20 @@ from rle_onestage.data.synthetic.writer import make_dataset
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError
-from rle_onestage.evaluation.results import instances_to_coco, write_json
+from rle_onestage.evaluation.results import instances_to_coco, read_results, write_json
 from rle_onestage.predictor import Predictor
 from rle_onestage.report import score_results
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
-CONFIG = os.path.join(ROOT, "configs", "demo.yaml")
-ADDRESS = "rle-onestage://people_synthetic.pth"
+EXAMPLES = os.path.join(ROOT, "datasets", "examples")
+DEMO = os.path.join(ROOT, "configs", "demo.yaml")
+PEOPLE, SYNTHETIC = "rle-onestage://people.pth", "rle-onestage://people_synthetic.pth"
+
+
+def synthetic_config():
+    """The config of the synthetic weights, at a size at which their people are seen."""
+    options = ["MODEL.WEIGHTS", SYNTHETIC, "INPUT.MIN_SIZE_TEST", "320", "INPUT.MAX_SIZE_TEST", "320"]
+    return load_config(os.path.join(ROOT, "configs", "people_synthetic.yaml"), options)
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +40,16 @@ def unseen(tmp_path_factory):
     return folder
 
 
-def test_the_file_is_small_and_has_nothing_for_training():
-    assert PathManager.isfile(ADDRESS) and os.path.getsize(PathManager.get_local_path(ADDRESS)) < 15e6
-    content = read_checkpoint(ADDRESS)
+@pytest.mark.parametrize("address", [PEOPLE, SYNTHETIC])
+def test_the_file_is_small_and_has_nothing_for_training(address):
+    assert PathManager.isfile(address) and os.path.getsize(PathManager.get_local_path(address)) < 15e6
+    content = read_checkpoint(address)
     assert set(content) == {"model", "iteration"}
     assert not [key for key in content["model"] if key.startswith("criterion.")]
 
 
 def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
-    predictor = Predictor(load_config(CONFIG))
+    predictor = Predictor(synthetic_config())
     labels = os.path.join(unseen, "annotations", "person_keypoints_val.json")
     rows = []
     for image in read_json(labels)["images"]:
@@ -52,9 +60,9 @@ def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
 
 
 def test_stored_in_half_it_finds_the_same_people(unseen, tmp_path):
-    torch.save(slim(read_checkpoint(ADDRESS), half=True), tmp_path / "half.pth")
-    assert os.path.getsize(tmp_path / "half.pth") < 0.6 * os.path.getsize(PathManager.get_local_path(ADDRESS))
-    full, half = Predictor(load_config(CONFIG)), Predictor(load_config(CONFIG), str(tmp_path / "half.pth"))
+    torch.save(slim(read_checkpoint(SYNTHETIC), half=True), tmp_path / "half.pth")
+    assert os.path.getsize(tmp_path / "half.pth") < 0.6 * os.path.getsize(PathManager.get_local_path(SYNTHETIC))
+    full, half = Predictor(synthetic_config()), Predictor(synthetic_config(), str(tmp_path / "half.pth"))
     distances = []
     for name in sorted(os.listdir(os.path.join(unseen, "val"))):
         image = read_image(os.path.join(unseen, "val", name))
@@ -68,20 +76,37 @@ def test_stored_in_half_it_finds_the_same_people(unseen, tmp_path):
     assert len(distances) > 500 and distances.quantile(0.99) < 0.1
 
 
-def test_demo_needs_no_config(unseen, tmp_path):
+def found_on(name, predictor, threshold=0.3):
+    people = predictor(cv2.imread(os.path.join(EXAMPLES, name)))
+    return people[people.scores > threshold]
+
+
+def test_the_default_weights_find_people_on_photographs():
+    """Five skiers stand, all in view: nobody is missed, nobody is found twice, and heads are above feet."""
+    predictor = Predictor(load_config(DEMO))
+    people = found_on("skiers.jpg", predictor)
+    assert len(people) == 5
+    nose, ankles = people.pred_keypoints[:, 0, 1], people.pred_keypoints[:, 15:, 1].mean(1)
+    assert (ankles - nose > 100).all()
+    assert predictor.error_density.intervals is not None  # the sigmas are calibrated
+    assert len(found_on("river.jpg", predictor)) >= 6
+
+
+def test_demo_needs_no_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no config is
     main = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))["main"]
-    assert main(["--input", os.path.join(unseen, "val"), "--output", str(tmp_path)]) == 0
-    assert len(os.listdir(tmp_path)) == 12
+    assert main(["--input", os.path.join(EXAMPLES, "skiers.jpg"), "--output", "out", "--json", "out.json"]) == 0
+    assert os.listdir("out") == ["skiers.jpg"] and len(read_results("out.json")) >= 5
 
 
-def test_stock_detectron2_knows_the_address(unseen):
+def test_stock_detectron2_knows_the_addresses():
     cfg = get_cfg()
-    cfg.merge_from_other_cfg(load_config(CONFIG))
-    name = sorted(os.listdir(os.path.join(unseen, "val")))[0]
-    people = DefaultPredictor(cfg)(cv2.imread(os.path.join(unseen, "val", name)))["instances"]
-    assert len(people) and float(people.scores[0]) > 0.1
+    cfg.merge_from_other_cfg(load_config(DEMO))
+    image = cv2.imread(os.path.join(EXAMPLES, "skiers.jpg"))
+    stock = DefaultPredictor(cfg)(image)["instances"]
+    assert len(stock[stock.scores > 0.3]) == 5
 
 
 def test_other_names_are_refused_with_those_that_are_there():
-    with pytest.raises(CheckpointError, match="people_x.pth.*people_synthetic.pth"):
+    with pytest.raises(CheckpointError, match="people_x.pth.*people.pth, people_synthetic.pth"):
         read_checkpoint("rle-onestage://people_x.pth")
