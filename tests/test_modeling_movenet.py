@@ -307,7 +307,7 @@ def test_inference_needs_neither_the_file_nor_what_was_frozen(weights, tmp_path)
 
 def test_only_the_norm_of_what_is_sampled_is_left_after_folding(weights):
     model = settle(build_model(tiny_config(*OPTIONS, PRETRAINED, weights)))
-    folded = fold_batch_norm(model)
+    folded = fold_batch_norm(model).eval()  # as the predictor has it
     assert [name for name, m in folded.named_modules() if isinstance(m, nn.BatchNorm2d)] == ["backbone.norm"]
     with torch.no_grad():
         expected, features = (m.backbone(image()) for m in (model, folded))

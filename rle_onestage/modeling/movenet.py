@@ -35,7 +35,8 @@ def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
 
     The weights are multiplied anew each time, which costs little and cannot be out of date.
     """
-    if norm.training or norm.weight.requires_grad or conv.weight.requires_grad:
+    fused = not isinstance(norm, nn.BatchNorm2d)  # into the convolution already, for inference
+    if fused or norm.training or norm.weight.requires_grad or conv.weight.requires_grad:
         return norm(conv(x))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return conv._conv_forward(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)

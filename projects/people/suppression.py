@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""AP under other thresholds of suppression, numbers of candidates and passes; each image goes through the trunk once.
+
+python projects/people/suppression.py --config-file C --weights W --side 640 --output out/suppression \\
+    --set held A.json DIR --list held held_out.txt --box 0.5 0.65 0.8 --oks 0.5 0.7 0.9 --passes 2 3
+
+Choose on held-out images: what is best on the images that are reported on is no measurement. Writes suppression.md and
+suppression.json.
+"""
+
+import argparse
+import itertools
+import os
+from collections import OrderedDict
+
+import torch
+from measure.labels import add_set_flags, sets_from, together
+from measure.matching import figures, match
+from measure.runs import Ours
+from measure.tables import shown, table
+
+from rle_onestage.data.images import read_image
+from rle_onestage.engine.safe_files import write_text
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.evaluation import instances_to_coco, write_json
+from rle_onestage.media import make_folder
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    parser.add_argument("--side", type=int, default=640, metavar="N")
+    parser.add_argument("--box", type=float, nargs="+", default=[0.5, 0.65, 0.8], metavar="T", help="TEST.BOX_NMS")
+    parser.add_argument("--oks", type=float, nargs="+", default=[0.5, 0.7, 0.9], metavar="T", help="TEST.OKS_NMS")
+    parser.add_argument("--topk", type=int, nargs="+", default=[100], metavar="N", help="TEST.TOPK")
+    parser.add_argument("--passes", type=int, nargs="+", default=[2], metavar="N", help="REFINE.TEST_STEPS")
+    add_set_flags(parser)
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
+    return parser.parse_args(arguments)
+
+
+@torch.no_grad()
+def people_under(predictor, image, settings):
+    """``Instances`` of one image for each setting (box, oks, topk, passes), from one look of the trunk."""
+    model, given = predictor.model, predictor._input(image)
+    batch = model.preprocess_image([given])
+    features = model.backbone(batch.tensor.contiguous(memory_format=torch.channels_last))
+    found = []
+    for box, oks, topk, passes in settings:
+        decoder = model.decoder
+        decoder.box_nms, decoder.oks_nms, decoder.topk, model.refine_test_steps = box, oks, topk, passes
+        people = model.decode(features)
+        found.append(decoder.to_instances(people, batch.image_sizes, [image.shape[:2]])[0])
+    return found
+
+
+def measure(model, sets, settings):
+    """COCO's figures on all sets as one, for each setting."""
+    results = {setting: {} for setting in settings}
+    for labelled in sets.values():
+        rows = {setting: [] for setting in settings}
+        for image_id, entry in labelled.truth.images.items():
+            image = read_image(os.path.join(labelled.folder, entry["file_name"]))
+            for setting, people in zip(settings, people_under(model.predictor, image, settings)):
+                rows[setting] += instances_to_coco(people, image_id, labelled.truth.category_id)
+        for setting in settings:
+            results[setting][labelled.name] = rows[setting]
+    whole = together(list(sets.values()))
+    return [figures(match(whole.labelled, whole.results(results[setting]))) for setting in settings]
+
+
+@exits_with_sentence
+def main(arguments=None):
+    """Do what the command line says."""
+    args = parse(arguments)
+    sets = sets_from(args)
+    settings = list(itertools.product(args.box, args.oks, args.topk, args.passes))
+    scores = measure(Ours(args.config_file, args.side, weights=args.weights, options=args.opts), sets, settings)
+    names = ("BOX_NMS", "OKS_NMS", "TOPK", "TEST_STEPS")
+    rows = [OrderedDict(zip(names, setting)) | score for setting, score in zip(settings, scores)]
+    make_folder(args.output)
+    columns = ("AP", "AP50", "AP75", "AR")
+    lines = [[*setting, *(shown(score[key], 2) for key in columns)] for setting, score in zip(settings, scores)]
+    text = table([*names, *columns], lines)
+    write_json(rows, os.path.join(args.output, "suppression.json"))
+    write_text(os.path.join(args.output, "suppression.md"), text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
