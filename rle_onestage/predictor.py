@@ -123,7 +123,7 @@ def skeleton_for(cfg):
     warning), else joints without names and limbs.
     """
     reasons = []
-    for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         try:
             return get_skeleton(cfg, name)
         except DataError as error:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from data_toys import make_config, person, toy_content, write_set
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from rle_onestage.data import build_train_loader, load_training_records
+from rle_onestage.data import build_train_loader, load_dataset, load_training_records
 from rle_onestage.data.labels import SetOptions, in_part, is_held_out, make_rules, set_weights
 from rle_onestage.data.lookup import model_skeleton
 from rle_onestage.data.sampler import BatchOrder
@@ -117,6 +118,8 @@ def test_images_come_as_often_as_asked():
     np.testing.assert_array_equal(BatchOrder(30, 10, seed=3, often=np.repeat([2.0, 0.5, 1.0], 10))(9), order(9))
     picked = np.bincount(order.pick(np.random.default_rng(0), 35000), minlength=30)
     np.testing.assert_allclose(picked.reshape(3, 10).sum(1), [20000, 5000, 10000], rtol=0.05)
+    rare = BatchOrder(24, 4, seed=3, often=np.repeat([1.0, 0.01], [4, 20]))
+    assert rare.size == 5 and (np.concatenate([rare(i) for i in range(5)]) >= 4).sum() == 4
     # Weights of 1 are no weights: the stream of a run from before there were any.
     np.testing.assert_array_equal(BatchOrder(9, 4, seed=1, often=np.ones(9))(5), BatchOrder(9, 4, seed=1)(5))
 
@@ -264,3 +267,38 @@ def test_a_part_is_scored_against_the_labels_of_its_own_images(tmp_path):
         evaluator._image_ids.append(result["image_id"])
         evaluator._results.append(result)
     assert evaluator.evaluate()["keypoints"]["AP"] == pytest.approx(100)
+
+
+def test_a_pattern_without_an_image_is_an_error(tmp_path):
+    path, folder = write_set(str(tmp_path), toy_content(4))
+    files = [["sets_idle", path, folder, {"without": ["000.png", "0O1.png"]}]]
+    cfg = make_config(DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=("sets_idle",), DATASETS__TEST=())
+    with pytest.raises(ConfigError, match="'sets_idle' names 0O1.png, but .* has no such image"):
+        load_training_records(cfg)
+
+
+def test_a_test_set_of_other_joints_is_an_error(tmp_path):
+    """Also where their number is the same: two wrists exchanged would be scored without a word."""
+    content = toy_content(3)
+    names = content["categories"][0]["keypoints"]
+    names[9], names[10] = names[10], names[9]
+    files = [["sets_order_train", *write_set(str(tmp_path / "a"), toy_content(3))]]
+    files.append(["sets_order_test", *write_set(str(tmp_path / "b"), content)])
+    cfg = make_config(DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=("sets_order_train",))
+    cfg.DATASETS.TEST = ("sets_order_test",)
+    with pytest.raises(DataError, match="the test set 'sets_order_test' has the joints .* same order"):
+        load_training_records(cfg)
+
+
+def test_records_of_the_catalog_are_left_as_they_are(tmp_path):
+    """Two names over one list of dictionaries keep rules of their own."""
+    cfg = two_sets(tmp_path, names=("sets_list_a", "sets_list_b"))
+    shared = load_dataset(cfg, "sets_list_a")
+    for name in ("sets_shared_1", "sets_shared_2"):
+        if name not in DatasetCatalog.list():
+            DatasetCatalog.register(name, lambda: shared)
+            MetadataCatalog.get(name).set(keypoint_names=list(COCO.names), keypoint_flip_map=COCO.flip_map)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TRAIN_WEIGHTS = ("sets_shared_1", "sets_shared_2"), [1, [1, 0.5]]
+    training = load_training_records(cfg)
+    assert [record["set"] for record in training.records] == [0] * 6 + [1] * 6
+    assert not any("set" in record for record in shared)

@@ -24,7 +24,7 @@ PRETRAINED = "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED"
 OPTIONS = [
     "MODEL.BACKBONE.NAME", "build_movenet_backbone", "MODEL.RLE_ONESTAGE.MOVENET.CHANNELS", "16",
     "MODEL.RLE_ONESTAGE.IN_FEATURES", "('p4', 'p5')", "MODEL.RLE_ONESTAGE.REFINE.IN_FEATURE", "p2",
-    "SOLVER.BASE_LR", "100",  # so that every step can be seen
+    "INPUT.FORMAT", "RGB", "SOLVER.BASE_LR", "100",  # so that every step can be seen
 ]  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def test_frozen_norms_within_convolutions_change_nothing(movenet):
 def test_frozen_random_weights_are_an_error(tmp_path):
     cfg = tiny_config(*OPTIONS, "MODEL.BACKBONE.FREEZE_AT", "-1", "OUTPUT_DIR", str(tmp_path))
     with pytest.raises(ConfigError, match=f"FREEZE_AT is -1, which would freeze random weights.*{PRETRAINED}"):
-        Trainer(cfg)
+        Trainer(cfg).resume_or_load(resume=False)
 
 
 def test_inference_needs_neither_the_file_nor_what_was_frozen(weights, tmp_path):

@@ -11,7 +11,7 @@ from detectron2.structures import Boxes, Instances, Keypoints
 from rle_onestage.modeling.assignment import Assignment, Pairs
 from rle_onestage.modeling.criterion import Criterion, Predictions
 from rle_onestage.modeling.density import build_density
-from rle_onestage.modeling.heatmap import heatmap_weight, paint_heatmaps
+from rle_onestage.modeling.heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.losses import varifocal_loss
 from rle_onestage.modeling.outputs import Candidates, DenseOutputs, Poses
@@ -121,25 +121,63 @@ def test_pose_box_and_presence_losses(targets):
 
 
 def test_heatmap_loss(targets):
-    heat = paint_heatmaps(targets, 8, 8, STRIDE)
+    targets = targets._replace(weight=torch.tensor([[1.0, 0.8]]))  # another weight than the region's
+    heat, counts = paint_heatmaps(targets, 8, 8, STRIDE)
     probability = torch.full((1, K, 8, 8), 0.1)
     probability[0, 0, 7, 7] = 0.5
-    weight = heatmap_weight(targets, heat, probability, STRIDE, PARTIAL)[0]
-    assert (weight[0, :, :4] == 1).all()
+    weight = heatmap_weight(targets, counts, probability, STRIDE, PARTIAL)[0]
     assert (weight[1, :, 4:] == 0).all()  # the right half's set does not have joint 1
     assert (weight[1, :, :4] == 1).all()  # the left one's labels are complete: joint 1 is nowhere
-    assert weight[0, 3, 5] == 0.5 and weight[0, 0, 7] == 0.125 and weight[0, 7, 7] == 0
+    # The right person's heat, five cells square about (5, 3), counts as the person; what is nobody's, as the region:
+    # in the person's box in full, away from it a quarter, and not at all where the model is confident.
+    assert (weight[0, 1:6, 5:8] == 0.8).all() and (weight[0, 1:6, :5] == 1).all()  # the left one's reaches column 4
+    assert weight[0, 0, 7] == 0.125 and weight[0, 7, 7] == 0
     losses, leaves = losses_of(targets)
     slope = gradient(losses["loss_heatmap"], leaves["heat"])[0]
     assert (slope[1, :, 4:] == 0).all() and (slope[1, :, :4] > 0).all()
+    weight = heatmap_weight(targets, counts, torch.sigmoid(leaves["heat"]), STRIDE, PARTIAL)
+    torch.testing.assert_close(losses["loss_heatmap"], heatmap_loss(leaves["heat"], heat, weight) / 1.8)
+
+
+def test_heat_is_worth_the_same_however_much_people_count(targets):
+    """With everybody at a half, the loss of a batch is that of everybody at one."""
+    alone = targets._replace(regions=torch.zeros(1, 0, 6 + K))
+    half, full = (losses_of(alone._replace(weight=torch.full((1, 2), w)))[0]["loss_heatmap"] for w in (0.6, 1.0))
+    painted = paint_heatmaps(alone, 8, 8, STRIDE)[0] > 0
+    assert painted.sum() == 40 and half > full  # what is nobody's still counts in full
+    heat, counts = paint_heatmaps(alone._replace(weight=torch.full((1, 2), 0.6)), 8, 8, STRIDE)
+    logits = torch.full((1, K, 8, 8), -2.0)
+    own = [heatmap_loss(logits, heat, w) for w in (counts / 1.2, (counts > 0) / 2)]
+    torch.testing.assert_close(*own)
+
+
+def test_a_pasted_person_counts_as_its_own_set_says(targets):
+    """Joint 1 of a person on the half whose set does not have that joint is taught all the same."""
+    joints = targets.joints.clone()
+    joints[0, 1, 1] = torch.tensor([44.0, 40.0])
+    labelled = targets.labelled.clone()
+    labelled[0, 1, 1] = True
+    pasted = targets._replace(joints=joints, labelled=labelled, weight=torch.tensor([[1.0, 0.9]]))
+    _, counts = paint_heatmaps(pasted, 8, 8, STRIDE)
+    weight = heatmap_weight(pasted, counts, torch.zeros(1, K, 8, 8), STRIDE, PARTIAL)[0]
+    assert weight[1, 5, 5] == torch.tensor(0.9) and weight[1, 0, 7] == 0
+
+
+def test_every_place_is_in_one_part_of_a_mosaic(targets):
+    """Also places that lie on the seam."""
+    rows = torch.zeros(1, 2, 6 + K)
+    rows[0, :, :4] = torch.tensor([[0.0, 0, 28, 64], [28.0, 0, 64, 64]])
+    rows[0, :, 4] = 0.2
+    weight = background_weight(targets._replace(regions=rows), LOCATIONS.xy, torch.zeros(1, 64), PARTIAL)
+    assert (LOCATIONS.xy[:, 0] == 28).any() and (weight == 0.2).all()
 
 
 def test_heat_of_a_joint_that_is_unknown_in_a_box_is_left_out_there_only(targets):
     silent = targets._replace(known=torch.zeros_like(targets.known), regions=torch.zeros(1, 0, 6 + K))
-    heat = paint_heatmaps(silent, 8, 8, STRIDE)
-    weight = heatmap_weight(silent, heat, torch.zeros_like(heat), STRIDE, PARTIAL)[0]
+    _, counts = paint_heatmaps(silent, 8, 8, STRIDE)
+    weight = heatmap_weight(silent, counts, torch.zeros(1, K, 8, 8), STRIDE, PARTIAL)[0]
     assert (weight[1, 2:6, 1:3] == 0).all() and (weight[1, 2:6, 5:7] == 0).all() and weight[1].sum() == 64 - 16
-    assert (weight[0] == 1).all()  # joint 0 is labelled in both
+    assert (weight[0][counts[0, 0] == 0] == 1).all()  # joint 0 is labelled in both
 
 
 def test_areas_that_were_made_from_boxes_stay_out_of_the_ratio():

@@ -14,7 +14,7 @@ from detectron2.data.catalog import Metadata
 from ..errors import ConfigError, DataError
 from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
 from .coco_json import Problems, check_num_joints, keypoint_category, load_coco_keypoints, read_json
-from .labels import SetOptions, in_part
+from .labels import SetOptions, idle_patterns, in_part
 from .synthetic.noise import LAWS
 
 
@@ -103,20 +103,21 @@ class KeypointMetadata(Metadata):
     def skeleton(self) -> Skeleton:
         """The joints: COCO's for built-in sets with COCO's joints, else those of the file's ``categories``.
 
-        Flip pairs and sigmas that the config gives stand in place of either.
+        Flip pairs and sigmas that the config gives stand in place of either, in sets with as many joints as its model.
 
         Raises:
             DataError: the file that must be read is missing or has no keypoints.
             ConfigError: the config gives another number of sigmas than there are joints.
         """
         skeleton = self._source.skeleton
+        category = category_of(self.json_file, self.name) if skeleton is None else None
+        joints = len(category["keypoints"]) if skeleton is None else skeleton.num_joints
+        own = self._overrides.get("joints", joints) == joints
+        pairs, sigmas = (self._overrides.get(key) if own else None for key in ("flip_pairs", "sigmas"))
         if skeleton is None:
-            category = category_of(self.json_file, self.name)
-            skeleton = skeleton_from_category(category, **self._overrides)
-            return replace(skeleton, name=self.name)
-        if self._overrides.get("flip_pairs"):
-            skeleton = replace(skeleton, flip_pairs=named_flip_pairs(skeleton.names, self._overrides["flip_pairs"]))
-        sigmas = self._overrides.get("sigmas")
+            return replace(skeleton_from_category(category, pairs, sigmas), name=self.name)
+        if pairs:
+            skeleton = replace(skeleton, flip_pairs=named_flip_pairs(skeleton.names, pairs))
         if sigmas:
             if len(sigmas) != skeleton.num_joints:
                 raise ConfigError(
@@ -201,6 +202,12 @@ def _load(source: Source):
         weight_by=source.options.weight_by, area_from_box=source.options.area == "box",
     )
     _problems[source.name] = problems
+    idle = idle_patterns([record["file_name"] for record in records], source.options)
+    if idle:
+        raise ConfigError(
+            f"DATASETS.KEYPOINT_FILES: {source.name!r} names {', '.join(idle)}, but {json_file} has no such "
+            "image; correct the pattern"
+        )
     return [record for record in records if in_part(record["file_name"], source.options)]
 
 
@@ -257,6 +264,7 @@ def register_from_config(cfg):
         metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
         if isinstance(metadata, KeypointMetadata):
             metadata._overrides.update(
+                joints=cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS,
                 flip_pairs=[list(p) for p in cfg.DATASETS.KEYPOINT_FLIP_PAIRS],
                 sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS),
             )
@@ -295,7 +303,8 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
             check_num_joints(
                 where, len(category_of(where, dataset_name)["keypoints"]), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
             )
-        metadata._overrides.update(flip_pairs=pairs, sigmas=sigmas)
+        joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+        metadata._overrides.update(joints=joints, flip_pairs=pairs, sigmas=sigmas)
         skeleton = metadata.skeleton
     else:
         where = f"data set {dataset_name!r}"

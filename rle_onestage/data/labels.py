@@ -155,6 +155,13 @@ def in_part(file_name: str, options: SetOptions) -> bool:
     return is_held_out(file_name, options.one_in) == (options.part == "held_out")
 
 
+def idle_patterns(file_names: Sequence[str], options: SetOptions) -> list[str]:
+    """The patterns of ``only`` and ``without`` that no file name matches."""
+    names = [os.path.basename(name) for name in file_names]
+    patterns = (*options.only, *options.without)
+    return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+
+
 def set_weights(names: Sequence[str], weights: Sequence) -> list[tuple[float, float]]:
     """Read ``DATASETS.TRAIN_WEIGHTS``.
 

@@ -4,7 +4,7 @@ import os
 
 from detectron2.data import MetadataCatalog
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..skeleton import Skeleton, skeleton_from_category
 from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
@@ -37,9 +37,11 @@ def model_skeleton(cfg) -> Skeleton:
     """
     register_from_config(cfg)
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        if name in cfg.DATASETS.TRAIN or _is_there(name):
+        if name in cfg.DATASETS.TRAIN or is_there(name):
             if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
                 return get_skeleton(cfg, name)
+    if not cfg.DATASETS.TRAIN:
+        raise ConfigError("DATASETS.TRAIN names no data set.")
     return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
 
 
@@ -70,6 +72,7 @@ def images_of_part(name: str, images) -> list:
     return [image["id"] for image in images if in_part(image["file_name"], options)]
 
 
-def _is_there(name):
+def is_there(name: str) -> bool:
+    """Whether the annotation file of a registered data set is on this machine; True for sets that are not ours."""
     metadata = get_metadata(name)
     return not isinstance(metadata, KeypointMetadata) or os.path.isfile(metadata.json_file)

@@ -277,10 +277,6 @@ def _check_options(cfg):
             f"INPUT.CROP.TYPE must be one of {', '.join(_CROPS)}, not {crop.TYPE!r}",
         ),
         (
-            pose.COPY_PASTE_MOST >= 1,
-            "INPUT.POSE.COPY_PASTE_MOST must be at least 1",
-        ),
-        (
             not (crop.ENABLED and pose.SIZE),
             "INPUT.CROP.ENABLED does nothing with INPUT.POSE.SIZE, whose affine crops already; turn one of them off",
         ),

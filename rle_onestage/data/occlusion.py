@@ -4,7 +4,7 @@
 - Of most people only the box is known, so the body is taken as the ellipse that the box encloses, as turned boxes are
   (:func:`.augmentation.transform_boxes`). A side of the box moves in to where the uncovered part of the ellipse begins,
   and only if that part no longer reaches it. Joints that are still visible stay inside.
-- The area shrinks to the uncovered share of the ellipse.
+- The area shrinks to the uncovered share of the ellipse, and is no longer one that was measured (``area_known``).
 - A person of whom less than ``MIN_UNCOVERED_SHARE`` is left, or whose labelled joints are all hidden now, is no longer
   one to learn: what is left of the box becomes a region to ignore. If nothing is left, the person is gone.
 
@@ -63,6 +63,7 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
     hit = _joints_under(keypoints, cover, corner)
     keypoints[..., 2][hit] = 1
     boxes, area, ignore = people.boxes.copy(), people.area.copy(), list(people.ignore)
+    extra = {name: values.copy() if name == "area_known" else values for name, values in people.extra.items()}
     keep = np.ones(len(boxes), bool)
     ends = corner + cover.shape[::-1]
     touched = (boxes[:, :2] < ends).all(1) & (boxes[:, 2:] > corner).all(1)
@@ -74,8 +75,10 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
             keep[row] = False
             ignore += [left] if (left[2:] > left[:2]).all() else []
         boxes[row], area[row] = box, area[row] * share
+        if share < 1 and "area_known" in extra:  # a guess by the ellipse is no measurement
+            extra["area_known"][row] = False
     regions = np.array(ignore, people.ignore.dtype).reshape(-1, 4)
-    return people._replace(boxes=boxes, keypoints=keypoints, area=area, ignore=regions).at(keep)
+    return people._replace(boxes=boxes, keypoints=keypoints, area=area, ignore=regions, extra=extra).at(keep)
 
 
 def _joints_under(keypoints, cover, corner):

@@ -32,7 +32,8 @@ class BatchOrder:
             aspect-ratio grouping, to waste less padding); the last ``size % batch`` images of an epoch's order wait for
             another epoch. Without groups every epoch shows every image once.
         often: (size,) how often each image comes in an epoch, or None for once each. Of images that come 2.3 times all
-            come twice, and in each epoch another 30 % of them (of those that have the same number) a third time.
+            come twice, and in each epoch another 30 % of them (of those that have the same number) a third time; at
+            least one image of a number above 0 comes.
     """
 
     def __init__(self, size: int, batch: int, seed: int, groups=None, often=None):
@@ -48,7 +49,8 @@ class BatchOrder:
 
     @staticmethod
     def _copies(kind, count):
-        return int(kind) * count + int(round((kind - int(kind)) * count))
+        whole = int(kind) * count
+        return max(whole + int(round((kind - int(kind)) * count)), int(kind > 0 and count > 0))
 
     def pick(self, rng, count: int) -> np.ndarray:
         """``count`` random images (with replacement), each as probable as it is frequent."""

@@ -14,7 +14,7 @@ from .cutouts import Cutout, load_cutouts
 from .datasets import get_metadata, load_dataset, problems_of
 from .images import read_image
 from .labels import LabelRules, make_rules, set_weights
-from .lookup import joint_names, model_skeleton, set_options
+from .lookup import is_there, joint_names, model_skeleton, set_options
 from .people import read_people
 
 logger = logging.getLogger(__name__)
@@ -51,16 +51,19 @@ def load_training_records(cfg) -> TrainingSets:
         rules.append(make_rules(name, joint_names(name), skeleton.names, set_options(name), counts))
         found = load_dataset(cfg, name, own_joints=True)
         problems.merge(problems_of(name))
-        kept = _teaching(cfg, found) if frequency * counts else []
-        for record in kept:
-            record["set"] = number
+        kept = [{**record, "set": number} for record in _teaching(cfg, found)] if frequency * counts else []
         records += kept
         often += [frequency] * len(kept)
         rows.append(_row(name, found, kept, frequency, counts))
+        if frequency * counts and not kept:
+            logger.warning(
+                "Data set %s gives no image to train on: none of its %d images has people (with joints), and "
+                "DATALOADER.FILTER_EMPTY_ANNOTATIONS leaves such images out.", name, len(found),
+            )  # fmt: skip
     _tell(rows)
     if not records:
         raise DataError(f"none of the {sum(r[2] for r in rows)} images of {', '.join(names)} has people to learn from.")
-    _check_apart(cfg, records)
+    _check_tests(cfg, records, skeleton)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
 
 
@@ -69,7 +72,7 @@ def training_cutouts(cfg, training: TrainingSets) -> list[Cutout]:
 
     Raises:
         ConfigError: there are none.
-        UnreadableImage: a photograph with such people cannot be used.
+        DataError: a segment is not a list of polygons.
     """
     if not cfg.INPUT.POSE.COPY_PASTE_PROB:
         return []
@@ -129,11 +132,16 @@ def _tell(rows):
     logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
 
 
-def _check_apart(cfg, records):
-    """No image may be in a training set and in a test set, unless the same set is named as both on purpose."""
+def _check_tests(cfg, records, skeleton):
+    """Test sets have the model's joints, and no image that is trained on, unless a set is named as both on purpose."""
     trained = {os.path.realpath(record["file_name"]) for record in records}
     for name in cfg.DATASETS.TEST:
         metadata = get_metadata(name)
+        if is_there(name) and list(joint_names(name)) != list(skeleton.names):
+            raise DataError(
+                f"the test set {name!r} has the joints {', '.join(joint_names(name))}, but the model learns "
+                f"{', '.join(skeleton.names)}; test on a set with the same joints in the same order"
+            )
         if name in cfg.DATASETS.TRAIN:
             logger.warning("Data set %s is trained on and tested on: its figures say nothing of other images.", name)
         elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):

@@ -55,7 +55,7 @@ def settle_test_size(cfg, opts=()):
         opts: ``[KEY, VALUE, ...]`` of the command line; what stands there is left alone.
     """
     side, defaults = cfg.INPUT.POSE.SIZE, get_cfg()
-    named = set(opts[0::2]) & set(TEST_KEYS)
+    named = set((opts or ())[0::2]) & set(TEST_KEYS)
     if not side or named or any(get(cfg, key) != get(defaults, key) for key in TEST_KEYS):
         return
     cfg.INPUT.MIN_SIZE_TEST = cfg.INPUT.MAX_SIZE_TEST = side

@@ -69,7 +69,6 @@ class Trainer(TrainerBase):
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.device = torch.device(cfg.MODEL.DEVICE)
-        validate_training(cfg)
         module = self.build_model(cfg)
         module.train()
         self.optimizer = build_optimizer(cfg, module)
@@ -104,7 +103,7 @@ class Trainer(TrainerBase):
     def build_hooks(self):
         """Timer, EMA, checkpoint, evaluation, and on the first process the writers and the progress."""
         cfg = self.cfg
-        made = [
+        return [
             hooks.StepTimer(),
             hooks.EMAUpdate() if self.ema is not None else None,
             hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
@@ -113,7 +112,6 @@ class Trainer(TrainerBase):
             # Last, so that the figures of an evaluation are written with the iteration they belong to.
             hooks.Writers(cfg.OUTPUT_DIR, cfg.SOLVER.LOG_PERIOD) if comm.is_main_process() else None,
         ]
-        return made
 
     # ---------------------------------------------------------------- start
 
@@ -127,6 +125,7 @@ class Trainer(TrainerBase):
         if path is not None:
             self._resume(path)
             return
+        validate_training(self.cfg)
         if resume:
             logger.info("No checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
@@ -287,10 +286,8 @@ class Trainer(TrainerBase):
     def _stop_early(self):
         signum = max(comm.all_gather(self._stop.signum))
         self.save(periodic_name(self.iter))
-        logger.info(
-            "Stopped by a signal after iteration %d; all is saved in %s, go on with the same command and --resume",
-            self.iter, self.cfg.OUTPUT_DIR,
-        )  # fmt: skip
+        text = "Stopped by a signal after iteration %d; all is saved in %s, go on with the same command and --resume"
+        logger.info(text, self.iter, self.cfg.OUTPUT_DIR)
         sys.exit(128 + signum)
 
     # ---------------------------------------------------------------- evaluation, saving

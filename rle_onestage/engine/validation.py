@@ -28,6 +28,8 @@ AT_LEAST_ONE = (
     "MODEL.RLE_ONESTAGE.HEAD.CHANNELS",
     "MODEL.RLE_ONESTAGE.HEAD.EMBEDDING",
     "MODEL.RLE_ONESTAGE.TEST.TOPK",
+    "MODEL.RLE_ONESTAGE.MOVENET.CHANNELS",
+    "INPUT.POSE.COPY_PASTE_MOST",
     "SOLVER.IMS_PER_BATCH",
     "SOLVER.MAX_ITER",
     "SOLVER.CHECKPOINT_PERIOD",
@@ -85,6 +87,10 @@ def validate(cfg):
         raise ConfigError(f"MODEL.RLE_ONESTAGE.TRUNK.NORM_MOMENTUM is {momentum}; it must be between 0 and 1")
     for group in NOT_NEGATIVE_GROUPS:
         _check_signs(get(cfg, group), group)
+    for key, value in cfg.MODEL.RLE_ONESTAGE.PARTIAL.items():
+        if value > 1:
+            raise ConfigError(f"MODEL.RLE_ONESTAGE.PARTIAL.{key} is {value}; it must be between 0 and 1")
+    _check_trunk(cfg)
     _check_solver(cfg)
     _check_keypoints(cfg)
     _check_style(cfg)
@@ -100,10 +106,11 @@ def validate_training(cfg):
         ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` would freeze weights that nobody trained.
     """
     key = PRETRAINED_KEYS.get(cfg.MODEL.BACKBONE.NAME)
-    at = cfg.MODEL.BACKBONE.FREEZE_AT
-    if key and at and not get(cfg, key) and not cfg.MODEL.WEIGHTS:
+    at, norm = cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.TRUNK.NORM
+    frozen = f"MODEL.BACKBONE.FREEZE_AT is {at}" if at else f"MODEL.RLE_ONESTAGE.TRUNK.NORM is {norm}"
+    if key and (at or norm == "frozen") and not get(cfg, key) and not cfg.MODEL.WEIGHTS:
         raise ConfigError(
-            f"MODEL.BACKBONE.FREEZE_AT is {at}, which would freeze random weights, because {key} and MODEL.WEIGHTS "
+            f"{frozen}, which would freeze random weights, because {key} and MODEL.WEIGHTS "
             "name none; set it to 0, or name weights to start from"
         )
 
@@ -116,6 +123,21 @@ def _check_signs(node, prefix):
         for number in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(number, (int, float)) and not isinstance(number, bool) and not number >= 0:
                 raise ConfigError(f"{name} is {value}; it must not be negative")
+
+
+def _check_trunk(cfg):
+    name, at, movenet = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.MOVENET
+    if at == -1 and name not in PRETRAINED_KEYS:
+        raise ConfigError(
+            f"MODEL.BACKBONE.FREEZE_AT is -1 (the whole trunk), which {name} does not know; give a number of stages"
+        )
+    if name == "build_movenet_backbone":
+        if cfg.INPUT.FORMAT != "RGB":
+            raise ConfigError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}, but MoveNet's weights want RGB; set it to RGB")
+        if len(set(movenet.OUT_FEATURES)) != len(movenet.OUT_FEATURES):
+            raise ConfigError(
+                f"MODEL.RLE_ONESTAGE.MOVENET.OUT_FEATURES is {list(movenet.OUT_FEATURES)}; name each output once"
+            )
 
 
 def _check_solver(cfg):

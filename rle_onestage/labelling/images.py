@@ -192,6 +192,7 @@ def _annotation(label: Label, size: tuple[int, int], ids: dict) -> dict:
         **ids,
         "bbox": [round(float(v), DECIMALS) for v in (x0, y0, x1 - x0, y1 - y0)],
         "area": round(label.area, DECIMALS),
+        "area_source": "box x the model's ratio",
         "segmentation": [],  # CVAT wants the field
         "keypoints": [int(v) if v == int(v) else v for v in keypoints.ravel().tolist()],
         "num_keypoints": int(label.kept.sum()),

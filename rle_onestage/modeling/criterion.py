@@ -172,9 +172,9 @@ class Criterion(nn.Module):
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
         """Quality focal loss for each labelled joint."""
-        heat = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
+        heat, counts = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
         seen = torch.sigmoid(logits.detach().float())
-        weight = heatmap_weight(targets, heat, seen, self.heat_stride, self.partial)
+        weight = heatmap_weight(targets, counts, seen, self.heat_stride, self.partial)
         joints = (targets.labelled.sum(-1) * targets.weight).sum()
         return heatmap_loss(logits.float(), heat, weight) / global_mean(joints)
 

@@ -16,7 +16,7 @@ _REACH = 2  # cells on each side of a joint that are painted
 _SPREAD = 0.75  # standard deviation in cells
 
 
-def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> Tensor:
+def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> tuple[Tensor, Tensor]:
     """Gaussians at the labelled joints, the larger where they overlap.
 
     Args:
@@ -26,7 +26,8 @@ def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> Te
         stride: of the map, in pixels.
 
     Returns:
-        Heat (B, K, height, width) in [0, 1].
+        Heat (B, K, height, width) in [0, 1], and how much the people count whose heat it is: the largest, 0 without
+        heat.
     """
     batch, people, joints = targets.labelled.shape
     image, person, joint = targets.labelled.nonzero(as_tuple=True)
@@ -37,21 +38,23 @@ def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> Te
     value = torch.exp(-0.5 * (near - cell[:, None]).square().sum(-1) / _SPREAD**2)
     inside = (near >= 0).all(-1) & (near[..., 0] < width) & (near[..., 1] < height)
     index = ((image * joints + joint)[:, None] * height + near[..., 1]) * width + near[..., 0]
-    heat = cell.new_zeros(batch * joints * height * width)
-    heat.scatter_reduce_(0, index[inside], value[inside], "amax")
-    return heat.view(batch, joints, height, width)
+    counts = targets.weight[image, person][:, None].expand_as(value)
+    heat = cell.new_zeros(2, batch * joints * height * width)
+    heat.scatter_reduce_(1, index[inside].expand(2, -1), torch.stack([value[inside], counts[inside]]), "amax")
+    return tuple(heat.view(2, batch, joints, height, width))
 
 
-def heatmap_weight(targets: Targets, heat: Tensor, probability: Tensor, stride: int, partial: PartialLabels) -> Tensor:
+def heatmap_weight(targets: Targets, counts: Tensor, probability: Tensor, stride: int,
+                   partial: PartialLabels) -> Tensor:
     """How much each cell teaches.
 
     0 where a joint may be without label: in crowds, and in the boxes of people of whom it is not known whether they
     have the joint. Places away from known people count as :func:`~.regions.background_weight` says, for each joint.
-    Cells with heat of a label count in full.
+    Cells with heat of a label count as much as the person whose it is.
 
     Args:
         targets: of the batch.
-        heat: (B, K, H, W) from :func:`paint_heatmaps`.
+        counts: (B, K, H, W) from :func:`paint_heatmaps`.
         probability: (B, K, H, W) that the present model gives each joint.
         stride: of the map, in pixels.
         partial: what counts away from known people.
@@ -59,9 +62,9 @@ def heatmap_weight(targets: Targets, heat: Tensor, probability: Tensor, stride: 
     Returns:
         (B, K, H, W).
     """
-    batch, joints, height, width = heat.shape
-    x = (torch.arange(width, device=heat.device) + 0.5) * stride
-    y = (torch.arange(height, device=heat.device) + 0.5) * stride
+    _, joints, height, width = counts.shape
+    x = (torch.arange(width, device=counts.device) + 0.5) * stride
+    y = (torch.arange(height, device=counts.device) + 0.5) * stride
     silent = targets.valid[..., None] & ~targets.known & ~targets.labelled  # (B, M, K)
     crowds = silent.new_ones(*targets.ignore.shape[:2], joints)
     boxes = torch.cat([targets.boxes, targets.ignore], 1)
@@ -70,9 +73,8 @@ def heatmap_weight(targets: Targets, heat: Tensor, probability: Tensor, stride: 
     in_y = ((y > boxes[..., None, 1]) & (y < boxes[..., None, 3])).float()
     covered = torch.einsum("bgk,bgy,bgx->bkyx", open_, in_y, in_x) > 0
     xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
-    painted = heat > 0
-    place = background_weight(targets, xy, probability.flatten(2), partial, painted.flatten(2)).view_as(heat)
-    return torch.where(covered & ~painted, 0.0, place)
+    place = background_weight(targets, xy, probability.flatten(2), partial).view_as(counts)
+    return torch.where(counts > 0, counts, torch.where(covered, 0.0, place))
 
 
 def heatmap_loss(logits: Tensor, heat: Tensor, weight: Tensor) -> Tensor:

@@ -233,10 +233,10 @@ class RLEOneStage(nn.Module):
 
         The maps that are in use have theirs; the plain layout of a sum's gradient would slow those before it.
         """
-        parts = [part for part in (self.head, self.refinement, self.criterion) if part is not None]
+        parts = [part for part in (self.backbone, self.head, self.refinement, self.criterion) if part is not None]
         used = {*self.in_features, *([] if self.refinement is None else self.refine_features)}
         idle = [x for name, x in features.items() if name not in used]
-        idle += [p for part in parts for p in part.parameters()]
+        idle += [p for part in parts for p in part.parameters() if p.requires_grad]
         zero = 0.0 * sum(x.float().sum() for x in idle)
         return {**losses, "loss_person": losses["loss_person"] + zero}
 

@@ -28,8 +28,7 @@ def inside_boxes(xy: Tensor, boxes: Tensor) -> Tensor:
     return ((xy > boxes[:, :, None, :2]) & (xy < boxes[:, :, None, 2:])).all(-1)
 
 
-def background_weight(targets: Targets, xy: Tensor, probability: Tensor, partial: PartialLabels,
-                      certain: Tensor | None = None) -> Tensor:
+def background_weight(targets: Targets, xy: Tensor, probability: Tensor, partial: PartialLabels) -> Tensor:
     """Weight of places as background: 1, but for the regions of sets that count less or are labelled in part.
 
     Args:
@@ -37,7 +36,6 @@ def background_weight(targets: Targets, xy: Tensor, probability: Tensor, partial
         xy: (R, 2) places in pixels.
         probability: (B, R), or (B, K, R) for each joint, that the present model gives a person (the joint) there.
         partial: what counts away from known people.
-        certain: of the shape of ``probability``, bool: places that are labelled, also outside of all boxes.
 
     Returns:
         Of the shape of ``probability``. With K joints, 0 in regions of sets that do not have the joint.
@@ -46,7 +44,8 @@ def background_weight(targets: Targets, xy: Tensor, probability: Tensor, partial
     if not targets.regions.shape[1]:
         return result
     known_people = inside_boxes(xy, targets.boxes).any(1)  # (B, R); boxes of padding are empty
-    inside = inside_boxes(xy, targets.regions[..., :4])  # (B, S, R)
+    low, high = targets.regions[:, :, None, :2], targets.regions[:, :, None, 2:4]
+    inside = ((xy >= low) & (xy < high)).all(-1)  # (B, S, R); half-open, so that every place is in one part of a mosaic
     per_joint = probability.dim() == 3
     for number in range(targets.regions.shape[1]):  # four at most: the parts of a mosaic
         here, region = inside[:, number], targets.regions[:, number]  # (B, R), (B, 6 + K)
@@ -54,8 +53,6 @@ def background_weight(targets: Targets, xy: Tensor, probability: Tensor, partial
         if per_joint:
             here, open_ = here[:, None], open_[:, None]
         weight = region[:, 4, None, None] * region[:, 6:, None] if per_joint else region[:, 4, None]
-        if certain is not None:
-            open_ = open_ & ~certain
         away = torch.where(probability < partial.confident, partial.background, 0.0)
         result = torch.where(here, weight * torch.where(open_, away, 1.0), result)
     return result
