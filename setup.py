@@ -36,7 +36,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["rle_onestage", "rle_onestage.*"]),
-    package_data={"rle_onestage": ["checkpoints/*.pth"]},
+    package_data={"rle_onestage": ["checkpoints/*.pth", "checkpoints/*.md"]},
     python_requires=">=3.10",
     # What the package itself imports; Detectron2 brings fvcore, iopath, yacs and tensorboard.
     install_requires=[

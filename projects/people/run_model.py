@@ -5,16 +5,18 @@ python projects/people/run_model.py --config-file C --weights W --name ours --si
     --set coco_val A.json DIR --set micro B.json DIR --opts MODEL.RLE_ONESTAGE.TEST.OKS_POWER 0
 
 Writes NAME_SET_SIDE.json, and beside it the nats of each labelled person's joints. What is there already is not done
-again.
+again; a folder that has results of another model under that name is refused.
 """
 
 import argparse
+import hashlib
 import os
 
 from measure.labels import add_set_flags, sets_from
-from measure.runs import Ours
+from measure.runs import Ours, config_at
 
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.engine.safe_files import local_path, write_text
+from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.media import make_folder
 
 
@@ -37,6 +39,26 @@ def results_file(folder, model, set_name, side):
     return os.path.join(folder, f"{model}_{set_name}_{side}.json")
 
 
+def check_model(folder, name, config_file, weights, options):
+    """Keep in the folder which model ``name`` is.
+
+    Raises:
+        ConfigError: it is another one there: another config, other options or other weights.
+    """
+    cfg = config_at(config_file, 640, options)
+    with open(local_path(weights or cfg.MODEL.WEIGHTS), "rb") as file:
+        own = hashlib.sha256(cfg.dump().encode() + file.read()).hexdigest()
+    path = os.path.join(folder, f"{name}.sha256")
+    if not os.path.exists(path):
+        write_text(path, own + "\n")
+    with open(path, encoding="utf-8") as file:
+        if file.read().strip() != own:
+            raise ConfigError(
+                f"{folder} has results of another model called {name} (other weights, config or options); give another "
+                "--name or --output, or remove them"
+            )
+
+
 def run(config_file, weights, name, sides, sets, folder, *, options=(), threads=None):
     """Write what is missing.
 
@@ -44,6 +66,7 @@ def run(config_file, weights, name, sides, sets, folder, *, options=(), threads=
         config_file, weights, options, threads: see :class:`~measure.runs.Ours`. name: of the model.
         sides: pixels. sets: list of :class:`~measure.labels.LabelledSet`. folder: for the files.
     """
+    check_model(folder, name, config_file, weights, options)
     for side in sides:
         todo = [s for s in sets if not os.path.exists(results_file(folder, name, s.name, side))]
         model = Ours(config_file, side, weights=weights, options=options, threads=threads) if todo else None

@@ -114,6 +114,9 @@ def _model_conflicts(cfg, are_set):
             f"{prefix}REFINE.TEST_STEPS {model.REFINE.TEST_STEPS} has no effect, because REFINE.STEPS is "
             f"{model.REFINE.STEPS}: at test there are no fewer passes than in training"
         )
+    context = are_set(f"{prefix}REFINE.CONTEXT_FEATURES")
+    if context and not model.REFINE.STEPS:
+        yield f"{context[0]} has no effect, because REFINE.STEPS is 0: there is no refinement"
     thresholds = are_set(f"{prefix}TEST.BOX_NMS", f"{prefix}TEST.OKS_NMS")
     if thresholds and model.STYLE == "centernet":
         yield f"{', '.join(thresholds)} has no effect, because STYLE centernet has no suppression"

@@ -88,7 +88,7 @@ def test_one_command_runs_both_and_times_them_and_keeps_what_is_there(made, caps
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*_row_*")} == files
 
 
-def test_results_are_those_of_the_predictor_at_that_side(made):
+def test_results_are_those_of_the_predictor_at_that_side(made, capsys):
     folder, given, _ = made
     flags = ["--name", "m", "--side", str(SIDE), str(2 * SIDE), "--set", "row", *given, "--output", str(folder)]
     run_model.main(["--config-file", CONFIG, *flags, "--opts", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"])
@@ -97,6 +97,9 @@ def test_results_are_those_of_the_predictor_at_that_side(made):
     image = cv2.imread(str(folder / "row.png"))
     assert max(predictor.resize(image).shape[:2]) == SIDE and small != large
     assert [r["score"] for r in small] == predictor(image).scores.double().tolist()
+    with pytest.raises(SystemExit):  # another model of the same name would be reported by the results of this one
+        run_model.main(["--config-file", CONFIG, *flags])
+    assert "has results of another model called m" in capsys.readouterr().err
 
 
 def test_a_set_without_folder_or_with_other_joints_cannot_be_run(made, capsys):
