@@ -1,23 +1,25 @@
 #!/usr/bin/env python3
-r"""Make the animation of the README and the page of docs/video.md: people followed through synthetic videos.
+r"""Make the pictures of the README and of docs/video.md: people followed through clips, and people on photographs.
 
-python datasets/make_synthetic.py --train 1 --val 1 --videos 1 --frames 100 --size 640 448 --people 3 4 \
-    --seed 24 --output output/film
-python docs/make_animation.py --video output/film/videos/000001.mp4 --output docs/demo.webp
-python docs/make_animation.py --video output/clips/test/videos/00000[1-6].mp4 --output docs/video.jpg
+python docs/make_animation.py --video datasets/examples/handover.mp4 --step 1 --output docs/demo.webp
+python docs/make_animation.py --image datasets/examples/*.jpg --output docs/people.jpg
+python docs/make_animation.py --config-file configs/demo_synthetic.yaml \
+    --video output/clips/test/videos/00000[1-6].mp4 --output docs/video.jpg
 """
 
 import argparse
 import os
 
 import cv2
+import numpy as np
 from PIL import Image
 
 from rle_onestage import PosePredictor, PoseTracker, load_config
+from rle_onestage.data.images import read_image
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.media import VideoReader, write_image
 from rle_onestage.video_benchmark.commands import size_options
-from rle_onestage.visualization import VideoDrawer, contact_sheet
+from rle_onestage.visualization import VideoDrawer, contact_sheet, draw_people
 
 
 def parse(arguments):
@@ -25,7 +27,9 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", default="configs/demo.yaml", metavar="FILE")
     parser.add_argument("--size", type=int, default=640, metavar="PX", help="longest side that the model sees")
-    parser.add_argument("--video", nargs="+", required=True, metavar="FILE")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--video", nargs="+", metavar="FILE")
+    source.add_argument("--image", nargs="+", metavar="FILE", help="photographs, for a row of them")
     parser.add_argument("--output", required=True, metavar="FILE", help=".webp: the first video; else a page of all")
     parser.add_argument("--step", type=int, default=2, metavar="N", help="take every Nth frame (default 2)")
     parser.add_argument("--at", type=int, nargs="+", default=[60, 130], metavar="N", help="frames for the page")
@@ -55,6 +59,18 @@ def drawn(drawer, frame, people, factor):
     return drawer(image, people, frame.time)
 
 
+def row_of_photographs(predictor, paths, height=400):
+    """Photographs with their people, side by side at one height; drawn at that size, for lines of one thickness."""
+    row = []
+    for path in paths:
+        image = read_image(path)
+        scale = height / len(image)
+        people = predictor(image)
+        drawn_people = draw_people(image, people, predictor.skeleton, draw_sigma=True, labels=False, scale=scale)
+        row.append(drawn_people[:height])
+    return np.hstack(row)
+
+
 def write_animation(pages, path, milliseconds):
     """Write BGR pictures as a WebP that repeats."""
     pages = [Image.fromarray(page[:, :, ::-1]) for page in pages]
@@ -71,6 +87,9 @@ def main(arguments=None):
     """Predict, follow, draw, write."""
     args = parse(arguments)
     predictor = PosePredictor(load_config(args.config_file, size_options(args.size)))
+    if args.image:
+        write_image(args.output, row_of_photographs(predictor, args.image))
+        return
     if args.output.endswith(".webp"):
         with VideoReader(args.video[0]) as video:
             milliseconds = round(1000 * args.step / video.fps)

@@ -22,14 +22,8 @@ from rle_onestage.report import score_results
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
 EXAMPLES = os.path.join(ROOT, "datasets", "examples")
-DEMO = os.path.join(ROOT, "configs", "demo.yaml")
+DEMO, SYNTHETIC_DEMO = (os.path.join(ROOT, "configs", f"{name}.yaml") for name in ("demo", "demo_synthetic"))
 PEOPLE, SYNTHETIC = "rle-onestage://people.pth", "rle-onestage://people_synthetic.pth"
-
-
-def synthetic_config():
-    """The config of the synthetic weights, at a size at which their people are seen."""
-    options = ["MODEL.WEIGHTS", SYNTHETIC, "INPUT.MIN_SIZE_TEST", "320", "INPUT.MAX_SIZE_TEST", "320"]
-    return load_config(os.path.join(ROOT, "configs", "people_synthetic.yaml"), options)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def test_the_file_is_small_and_has_nothing_for_training(address):
 
 
 def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
-    predictor = Predictor(synthetic_config())
+    predictor = Predictor(load_config(SYNTHETIC_DEMO))
     labels = os.path.join(unseen, "annotations", "person_keypoints_val.json")
     rows = []
     for image in read_json(labels)["images"]:
@@ -62,7 +56,7 @@ def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
 def test_stored_in_half_it_finds_the_same_people(unseen, tmp_path):
     torch.save(slim(read_checkpoint(SYNTHETIC), half=True), tmp_path / "half.pth")
     assert os.path.getsize(tmp_path / "half.pth") < 0.6 * os.path.getsize(PathManager.get_local_path(SYNTHETIC))
-    full, half = Predictor(synthetic_config()), Predictor(synthetic_config(), str(tmp_path / "half.pth"))
+    full, half = Predictor(load_config(SYNTHETIC_DEMO)), Predictor(load_config(SYNTHETIC_DEMO), str(tmp_path / "half.pth"))
     distances = []
     for name in sorted(os.listdir(os.path.join(unseen, "val"))):
         image = read_image(os.path.join(unseen, "val", name))

@@ -23,7 +23,7 @@ from rle_onestage.errors import exits_with_sentence
 from rle_onestage.skeleton import COCO
 from rle_onestage.video_benchmark import commands
 
-DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
+SYNTHETIC_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo_synthetic.yaml")
 
 
 def parse(arguments):
@@ -61,7 +61,7 @@ def parse(arguments):
     demo.add_argument("--rounds", type=int, default=3)
     demo.add_argument("--lag", type=int, default=8)
     for job in (detect, demo):
-        job.add_argument("--config-file", default=DEMO_CONFIG, metavar="FILE")
+        job.add_argument("--config-file", default=SYNTHETIC_CONFIG, metavar="FILE")
         job.add_argument("--size", type=int, metavar="PX", help="longest side that the model sees")
         job.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
