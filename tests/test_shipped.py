@@ -56,7 +56,8 @@ def test_it_finds_people_who_were_not_trained_on(unseen, tmp_path):
 def test_stored_in_half_it_finds_the_same_people(unseen, tmp_path):
     torch.save(slim(read_checkpoint(SYNTHETIC), half=True), tmp_path / "half.pth")
     assert os.path.getsize(tmp_path / "half.pth") < 0.6 * os.path.getsize(PathManager.get_local_path(SYNTHETIC))
-    full, half = Predictor(load_config(SYNTHETIC_DEMO)), Predictor(load_config(SYNTHETIC_DEMO), str(tmp_path / "half.pth"))
+    cfg = load_config(SYNTHETIC_DEMO)
+    full, half = Predictor(cfg), Predictor(cfg, str(tmp_path / "half.pth"))
     distances = []
     for name in sorted(os.listdir(os.path.join(unseen, "val"))):
         image = read_image(os.path.join(unseen, "val", name))
