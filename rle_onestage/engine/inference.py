@@ -106,7 +106,8 @@ def build_architecture(cfg):
     model = build_model(cfg)
     count = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
-    logger.info("%s with %.2f million parameters, %.2f of them frozen", type(model).__name__, count / 1e6, frozen / 1e6)
+    share = f", {frozen / 1e6:.2f} of them frozen" if frozen else ""
+    logger.info("%s with %.2f million parameters%s", type(model).__name__, count / 1e6, share)
     return model
 
 
