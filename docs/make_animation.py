@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 r"""Make the pictures of the README and of docs/video.md: people followed through clips, and people on photographs.
 
-python docs/make_animation.py --video datasets/examples/handover.mp4 --step 1 --output docs/demo.webp
+python docs/make_animation.py --video datasets/examples/handover.mp4 --output docs/demo.webp
 python docs/make_animation.py --image datasets/examples/*.jpg --output docs/people.jpg
 python docs/make_animation.py --config-file configs/demo_synthetic.yaml \
     --video output/clips/test/videos/00000[1-6].mp4 --output docs/video.jpg
@@ -66,7 +66,8 @@ def row_of_photographs(predictor, paths, height=400):
         image = read_image(path)
         scale = height / len(image)
         people = predictor(image)
-        drawn_people = draw_people(image, people, predictor.skeleton, draw_sigma=True, labels=False, scale=scale)
+        drawn_people = draw_people(image, people, predictor.skeleton, threshold=0.36, draw_sigma=True, labels=False,
+                                   scale=scale)
         row.append(drawn_people[:height])
     return np.hstack(row)
 
