@@ -155,19 +155,10 @@ def load_cutouts(
     Raises:
         DataError: a ``segmentation`` is a list, but not of polygons.
     """
-    chosen = [
-        (record, [a for a in record.get("annotations") or () if _may_be_cut(a, num_joints, min_joints, min_side)])
-        for record in records
-    ]
-    chosen = [(record, annotations) for record, annotations in chosen if annotations]
-    if sum(len(annotations) for _, annotations in chosen) > most:  # those of the first photographs in a random order
-        chosen = [chosen[i] for i in np.random.default_rng(0).permutation(len(chosen))]
     cutouts = []
-    for record, annotations in chosen:
+    for record, annotations in _candidates(records, num_joints, min_joints, min_side, most):
         if len(cutouts) >= most:
             break
-        for annotation in annotations:
-            _check_polygons(record, annotation)
         try:
             image = read_image(record["file_name"], record.get("width"), record.get("height"))
         except DataError as error:  # it is counted, named and limited where it is trained on
@@ -182,6 +173,20 @@ def load_cutouts(
             if _is_good(cutout, annotation.get("area"), min_joints):
                 cutouts.append(_shrunk(_cut_below(cutout, legs), max_side))
     return cutouts
+
+
+def _candidates(records, num_joints, min_joints, min_side, most):
+    """(record, annotations worth cutting out) of each photograph that has any, their polygons checked."""
+    chosen = []
+    for record in records:
+        annotations = record.get("annotations") or ()
+        annotations = [a for a in annotations if _may_be_cut(a, num_joints, min_joints, min_side)]
+        for annotation in annotations:
+            _check_polygons(record, annotation)
+        chosen += [(record, annotations)] if annotations else []
+    if sum(len(annotations) for _, annotations in chosen) > most:  # those of the first photographs in a random order
+        chosen = [chosen[i] for i in np.random.default_rng(0).permutation(len(chosen))]
+    return chosen
 
 
 def _may_be_cut(annotation, num_joints, min_joints, min_side):

@@ -68,7 +68,7 @@ class SetOptions:
     without: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, name: str, options) -> "SetOptions":
+    def parse(cls, name: str, options: dict) -> "SetOptions":
         """Read the options of the set ``name`` from a config.
 
         Raises:

@@ -1,7 +1,9 @@
 """What a registered data set is like: its joints, how it was labelled, which images of its file are its own."""
 
 import os
+from collections.abc import Iterable
 
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
@@ -27,7 +29,7 @@ def joint_names(name: str) -> list[str]:
     return list(metadata.get("keypoint_names"))
 
 
-def model_skeleton(cfg) -> Skeleton:
+def model_skeleton(cfg: CfgNode) -> Skeleton:
     """The joints that the model learns: those of the first training set that has ``NUM_KEYPOINTS`` of them.
 
     Where no training set does, the first test set decides; other training sets are mapped to it by name.
@@ -45,7 +47,7 @@ def model_skeleton(cfg) -> Skeleton:
     return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
 
 
-def own_skeleton(cfg, name: str) -> Skeleton:
+def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:
     """The joints of a data set as its file has them, be they the model's or not.
 
     Raises:
@@ -66,7 +68,7 @@ def set_options(name: str) -> SetOptions:
     return metadata.source.options if isinstance(metadata, KeypointMetadata) else SetOptions()
 
 
-def images_of_part(name: str, images) -> list:
+def images_of_part(name: str, images: Iterable[dict]) -> list[int]:
     """Ids of the images (dicts with ``id`` and ``file_name``) of a file that belong to the data set ``name``."""
     options = set_options(name)
     return [image["id"] for image in images if in_part(image["file_name"], options)]

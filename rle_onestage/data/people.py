@@ -1,6 +1,7 @@
 """The people of one image: from annotations to arrays in the model's joints, onto a canvas, to Detectron2's instances.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ def read_people(record: dict, rules: LabelRules) -> LabelledPeople:
     )
 
 
-def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index) -> CanvasPeople:
+def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index: Sequence[int]) -> CanvasPeople:
     """The people where a transform puts them; crowds, and those of whom too little is left, are regions to ignore.
 
     Args:
@@ -90,7 +91,17 @@ def region_row(rules: LabelRules, x: int, y: int, height: int, width: int) -> li
     return [x, y, x + width, y + height, rules.weight, rules.partial, *(rules.joints >= 0)]
 
 
-def as_instances(size, *, boxes, classes, keypoints, area, known, area_known, weight) -> Instances:
+def as_instances(
+    size: tuple[int, int],
+    *,
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    keypoints: np.ndarray,
+    area: np.ndarray,
+    known: np.ndarray,
+    area_known: np.ndarray,
+    weight: np.ndarray,
+) -> Instances:
     """Labels as Detectron2 wants them, with three fields of ours.
 
     Args:

@@ -52,7 +52,7 @@ class BatchOrder:
         whole = int(kind) * count
         return max(whole + int(round((kind - int(kind)) * count)), int(kind > 0 and count > 0))
 
-    def pick(self, rng, count: int) -> np.ndarray:
+    def pick(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """``count`` random images (with replacement), each as probable as it is frequent."""
         if self.often is None:
             return rng.integers(self.images, size=count)

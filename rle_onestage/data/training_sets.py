@@ -5,6 +5,7 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from ..errors import ConfigError, DataError
@@ -30,7 +31,7 @@ class TrainingSets(NamedTuple):
     problems: Problems
 
 
-def load_training_records(cfg) -> TrainingSets:
+def load_training_records(cfg: CfgNode) -> TrainingSets:
     """The images of ``cfg.DATASETS.TRAIN``, in order, without those that cannot teach anything.
 
     With ``DATALOADER.FILTER_EMPTY_ANNOTATIONS`` images without a person (crowds do not count) are left out; with
@@ -67,7 +68,7 @@ def load_training_records(cfg) -> TrainingSets:
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
 
 
-def training_cutouts(cfg, training: TrainingSets) -> list[Cutout]:
+def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     """The people to paste: those of the sets of the model's joints who have polygons; none where nothing is pasted.
 
     Raises:
