@@ -16,6 +16,7 @@ from .data.datasets import get_skeleton
 from .data.loader import build_test_loader
 from .engine.checkpoint import read_checkpoint
 from .engine.inference import build_for_inference, run_on_loader
+from .engine.joints import naming, recorded_joints
 from .engine.safe_files import save_tensors
 from .errors import ConfigError, DataError
 from .evaluation import GroundTruth, instances_to_coco, match_people, write_json
@@ -128,7 +129,7 @@ def calibrate(cfg, dataset_name, *, fit_datasets=(), fit_share=0.5, output=None,
     report |= _scores(cfg, fit_after, unseen, unseen_after, resamples)
     report["files"] = [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output]
     draw_page(report["files"][1], report, halves, unseen.sigmas)
-    _save(cfg, model, output)
+    _save(cfg, model, output, names)
     write_json(report, report["files"][0])
     return report
 
@@ -253,9 +254,11 @@ def _correlation(sample, scores):
 # -------------------------------------------------------------------- results
 
 
-def _save(cfg, model, output):
-    """The checkpoint with the correction among the weights that were used, all else as it was."""
+def _save(cfg, model, output, names):
+    """The checkpoint with the correction among the weights that were used, and the names of its joints; all else as it
+    was."""
     content = read_checkpoint(cfg.MODEL.WEIGHTS)
+    content |= naming(recorded_joints(content) or names)
     weights = content["raw" if not cfg.TEST.USE_EMA and "raw" in content else "model"]
     weights |= {f"decoder.{key}": value.cpu().clone() for key, value in model.decoder.state_dict().items()}
     save_tensors(output, content)

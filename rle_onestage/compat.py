@@ -5,6 +5,7 @@ bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, it
 """
 
 import importlib.util
+import inspect
 import os
 import warnings
 
@@ -75,16 +76,22 @@ def create_local_process_group(processes_per_machine):
             comm._LOCAL_PROCESS_GROUP = group
 
 
-def create_ddp_model(model, **kwargs):
+def create_ddp_model(model, *, broadcast_buffers=True, **kwargs):
     """Wrap ``model`` in DistributedDataParallel if there is more than one process, on CPU as well as on CUDA.
 
     Detectron2's own passes ``device_ids=[local rank]``, which DDP refuses for a model on the CPU.
+
+    Args:
+        model: the bare one. broadcast_buffers: whether buffers are shared in every step. kwargs: of DDP.
     """
     from detectron2.utils import comm
     from torch.nn.parallel import DistributedDataParallel
 
     if comm.get_world_size() == 1:
         return model
+    options = inspect.signature(DistributedDataParallel.__init__).parameters
+    # torch 2.15 renamed the option.
+    kwargs["forward_sync_buffers" if "forward_sync_buffers" in options else "broadcast_buffers"] = broadcast_buffers
     device = next(model.parameters()).device
     kwargs.setdefault("device_ids", [device.index] if device.type == "cuda" else None)
     return DistributedDataParallel(model, **kwargs)

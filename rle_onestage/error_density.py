@@ -34,7 +34,8 @@ class ErrorDensity:
         axis: (G, 2, S) positions of the table's rows and columns, in units of the spread. log_q: (G, S, S) log of the
             density there, x first. mean, std: (G, 2) of the density, in units of the spread.
         group: (K,) int64, which of the G densities is each joint's.
-        intervals: (K, L) half-widths in standard deviations at ``LEVELS``, fitted on data; None takes the density's.
+        intervals: (K, L) half-widths in standard deviations at ``LEVELS``, fitted on data; None, and zeros for a joint,
+            take the density's.
     """
 
     def __init__(self, *, axis: Tensor, log_q: Tensor, mean: Tensor, std: Tensor, group: Tensor,
@@ -96,9 +97,10 @@ class ErrorDensity:
         own = self._half_width(level)[self.group]
         if self.intervals is None:
             return own
-        # The fitted ratio to the density's own half-width, linear in the level.
+        # The fitted ratio to the density's own half-width, linear in the level; 1 for joints without fitted ones.
         ratio = torch.stack([fitted / self._half_width(at)[self.group] for at, fitted in
                              zip(LEVELS, self.intervals.unbind(1))], 1)
+        ratio = torch.where(self.intervals.any(1, keepdim=True), ratio, 1.0)
         high = min(sum(at < level for at in LEVELS), len(LEVELS) - 1)
         low = max(high - 1, 0)
         part = (level - LEVELS[low]) / max(LEVELS[high] - LEVELS[low], 1e-9)

@@ -19,6 +19,7 @@ from rle_onestage.errors import CheckpointError
 from rle_onestage.evaluation.results import instances_to_coco, read_results, write_json
 from rle_onestage.predictor import Predictor
 from rle_onestage.report import score_results
+from rle_onestage.skeleton import COCO
 
 ROOT = os.path.join(os.path.dirname(__file__), "..")
 EXAMPLES = os.path.join(ROOT, "datasets", "examples")
@@ -38,7 +39,7 @@ def unseen(tmp_path_factory):
 def test_the_file_is_small_and_has_nothing_for_training(address):
     assert PathManager.isfile(address) and os.path.getsize(PathManager.get_local_path(address)) < 15e6
     content = read_checkpoint(address)
-    assert set(content) == {"model", "iteration"}
+    assert set(content) == {"model", "iteration", "joints"} and content["joints"] == list(COCO.names)
     assert not [key for key in content["model"] if key.startswith("criterion.")]
 
 

@@ -9,6 +9,7 @@ import argparse
 import os
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
+from rle_onestage.engine.joints import KEY, parse_joints
 from rle_onestage.engine.safe_files import save_tensors
 from rle_onestage.errors import exits_with_sentence
 
@@ -19,6 +20,10 @@ def parse(arguments):
     parser.add_argument("checkpoint", metavar="FILE")
     parser.add_argument("--output", required=True, metavar="FILE")
     parser.add_argument("--half", action="store_true", help="convolutions and linear layers in float16")
+    parser.add_argument(
+        "--joints", type=parse_joints, metavar="NAME,NAME,...",
+        help="names of the joints for a file that does not have them, in its order, or coco, crowdpose, mpii, h36m",
+    )  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -26,7 +31,10 @@ def parse(arguments):
 def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
-    save_tensors(args.output, slim(read_checkpoint(args.checkpoint), half=args.half))
+    content = read_checkpoint(args.checkpoint)
+    if args.joints:
+        content[KEY] = args.joints
+    save_tensors(args.output, slim(content, half=args.half))
     sizes = [os.path.getsize(path) / 1e6 for path in (args.checkpoint, args.output)]
     print(f"{args.output}: {sizes[1]:.1f} MB instead of {sizes[0]:.1f}")
 

@@ -1,5 +1,6 @@
 """What a registered data set is like: its joints, how it was labelled, which images of its file are its own."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 
@@ -45,6 +46,23 @@ def model_skeleton(cfg: CfgNode) -> Skeleton:
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN names no data set.")
     return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
+
+
+def known_joints(cfg: CfgNode) -> list[str] | None:
+    """Names of the joints that the config's model predicts; None where no data set on this machine tells.
+
+    Those of the test sets, which have the model's joints in its order; without them those of :func:`model_skeleton`.
+    What is wrong with a set is left to those who read its images.
+    """
+    for name in cfg.DATASETS.TEST:
+        with contextlib.suppress(ConfigError, DataError):
+            register_from_config(cfg)
+            names = joint_names(name) if is_there(name) else []
+            if len(names) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+                return names
+    with contextlib.suppress(ConfigError, DataError):
+        return list(model_skeleton(cfg).names)
+    return None
 
 
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:

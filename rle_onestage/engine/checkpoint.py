@@ -5,6 +5,7 @@ A checkpoint of ours is a dict of tensors and primitives:
 - ``model``: the weights to use. With EMA on, the averaged ones, so that stock Detectron2 tools pick them up.
 - ``raw``: the weights under training, where ``model`` holds the averaged ones.
 - ``optimizer``, ``scaler``, ``iteration`` (the last one that was finished), ``seed``: what ``--resume`` needs.
+- ``joints``: names of the joints, in the order of the model.
 - ``best``: in ``model_best.pth``, see :mod:`rle_onestage.engine.retention`.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 
+from rle_onestage.engine.joints import by_joint_name, naming, recorded_joints
 from rle_onestage.engine.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
 from rle_onestage.errors import CheckpointError
 
@@ -126,7 +128,7 @@ def _as_tensors(weights, address):
     return tensors
 
 
-def load_weights(model, address, *, strict, use_ema=True):
+def load_weights(model, address, *, strict, use_ema=True, joints=None):
     """Put the weights of a checkpoint into a model.
 
     Args:
@@ -136,19 +138,22 @@ def load_weights(model, address, *, strict, use_ema=True):
             what is missing starts anew, a head of another size too (with a warning); a backbone of another size, or
             nothing that fits, is an error.
         use_ema: take the averaged weights where the checkpoint has both.
+        joints: names of the model's joints. With ``strict`` they must be the checkpoint's, in its order; else what it
+            knows of each joint comes over by name, see :func:`~.joints.by_joint_name`. None: not looked at.
 
     Returns:
         The checkpoint's content (``iteration``, ...).
 
     Raises:
-        CheckpointError: see :func:`read_checkpoint`; or the weights do not fit: names the first keys, with both shapes.
+        CheckpointError: see :func:`read_checkpoint`; or the weights do not fit: names the first keys, with both shapes;
+            or the joints are others.
     """
     content = read_checkpoint(address)
-    apply_weights(model, content, address, strict=strict, use_ema=use_ema)
+    apply_weights(model, content, address, strict=strict, use_ema=use_ema, joints=joints)
     return content
 
 
-def apply_weights(model, content, address, *, strict, use_ema=True):
+def apply_weights(model, content, address, *, strict, use_ema=True, joints=None):
     """The second half of :func:`load_weights`: ``content`` is what :func:`read_checkpoint` gave for ``address``."""
     weights = content["model"]
     if not use_ema and "raw" in content:
@@ -156,6 +161,8 @@ def apply_weights(model, content, address, *, strict, use_ema=True):
     own = model.state_dict()
     if content.get("matching_heuristics"):
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)
+    if joints is not None:
+        weights = by_joint_name(model, own, content, weights, joints, address, strict=strict)
     mismatched = [key for key in own if key in weights and weights[key].shape != own[key].shape]
     missing = [key for key in own if key not in weights and key not in NOT_REQUIRED]
     ignored = tuple(part for part in TRAINING_ONLY if not any(key.startswith(part) for key in own))
@@ -184,7 +191,8 @@ def slim(content, *, half=False):
     kept = ((key, value) for key, value in content["model"].items() if not key.startswith(TRAINING_ONLY))
     if half:
         kept = ((key, _halved(value) if not key.startswith(TABLES) else value) for key, value in kept)
-    return {"model": OrderedDict(kept), "iteration": content.get("iteration", -1)}
+    named = naming(recorded_joints(content))
+    return {"model": OrderedDict(kept), "iteration": content.get("iteration", -1), **named}
 
 
 def _halved(value):

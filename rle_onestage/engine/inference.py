@@ -15,6 +15,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 
 from rle_onestage.data.loader import build_test_loader
+from rle_onestage.data.lookup import known_joints
 from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.safe_files import write_text
@@ -67,7 +68,7 @@ def build_for_inference(cfg, weights, *, use_ema=True):
 
     Raises:
         ConfigError: ``MODEL.META_ARCHITECTURE`` is not registered.
-        CheckpointError: the weights cannot be read or do not fit.
+        CheckpointError: the weights cannot be read or do not fit, or are of other joints than the config's data sets.
     """
     # Pretrained weights of the backbone would be replaced at once; do not fetch them.
     cfg = cfg.clone()
@@ -78,7 +79,7 @@ def build_for_inference(cfg, weights, *, use_ema=True):
     model = build_architecture(cfg)
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()
-    load_weights(model, weights, strict=True, use_ema=use_ema)
+    load_weights(model, weights, strict=True, use_ema=use_ema, joints=known_joints(cfg))
     return model.eval()
 
 

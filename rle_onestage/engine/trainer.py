@@ -1,7 +1,6 @@
 """The training loop."""
 
 import contextlib
-import inspect
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.loader import build_train_loader
+from rle_onestage.data.lookup import known_joints
 from rle_onestage.engine import hooks
 from rle_onestage.engine.checkpoint import (
     apply_weights,
@@ -33,6 +33,7 @@ from rle_onestage.engine.inference import (
     flat_figures,
     prepare,
 )
+from rle_onestage.engine.joints import naming
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
 from rle_onestage.engine.precision import amp_dtype
@@ -66,6 +67,7 @@ class Trainer(TrainerBase):
         cfg = settle_seed(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         self.cfg = cfg
         self.seed = cfg.SEED
+        self.joints = known_joints(cfg)
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.device = torch.device(cfg.MODEL.DEVICE)
@@ -129,7 +131,7 @@ class Trainer(TrainerBase):
         if resume:
             logger.info("No checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
-            load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False)
+            load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
             if hasattr(self.model, "start_training_anew"):  # before the averages are copies of it
                 self.model.start_training_anew()
             if self.ema is not None:
@@ -137,7 +139,7 @@ class Trainer(TrainerBase):
 
     def _resume(self, path):
         content = read_checkpoint(path)
-        apply_weights(self.model, content, path, strict=True, use_ema=False)
+        apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints)
         if "optimizer" not in content or "iteration" not in content:
             raise CheckpointError(
                 f"checkpoint {path} has weights only, so training cannot go on from it; give it as MODEL.WEIGHTS "
@@ -179,7 +181,7 @@ class Trainer(TrainerBase):
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
             remove_unfinished(self.cfg.OUTPUT_DIR)
-        self._run_model = create_ddp_model(self.model, **{_buffers_option(): False})
+        self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
             loader = None
@@ -341,6 +343,7 @@ class Trainer(TrainerBase):
                 "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
             )
         content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
+        content |= naming(self.joints)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():
             content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
@@ -363,18 +366,12 @@ class Trainer(TrainerBase):
         return evaluate(cfg, model, build_evaluator=cls.build_evaluator)
 
 
-def _buffers_option():
-    """DistributedDataParallel's option (renamed in torch 2.15) that would share buffers in every step.
-
-    They are shared when they are used instead, see :func:`share_buffers`.
-    """
-    options = inspect.signature(torch.nn.parallel.DistributedDataParallel.__init__).parameters
-    return "forward_sync_buffers" if "forward_sync_buffers" in options else "broadcast_buffers"
-
-
 @torch.no_grad()
 def share_buffers(model):
-    """Give every process the first one's buffers (statistics of batch norm), so that all evaluate the same model."""
+    """Give every process the first one's buffers (statistics of batch norm), so that all evaluate the same model.
+
+    When they are used, instead of in every step.
+    """
     if comm.get_world_size() == 1:
         return
     for buffer in bare(model).buffers():

@@ -47,6 +47,8 @@ class Decoder(nn.Module):
     TABLE = 20  # bins per axis of the density's quadrature
     FOLDED = 12  # the same, of the table that the expected OKS is computed with
     AXIS = 129  # rows and columns of the table of the log-density
+    # Tensors whose first axis is that of the joints: rows of each.
+    JOINT_ROWS = {"correction": 1, "intervals": 1}
 
     def __init__(self, *, sigmas: list[float], group: list[int], topk: int, score_thresh: float, max_people: int,
                  box_nms: float, oks_nms: float, use_peaks: bool, person_power: float, quality_power: float,
@@ -57,6 +59,8 @@ class Decoder(nn.Module):
         self.person_power, self.quality_power, self.oks_power = person_power, quality_power, oks_power
         self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
         joints, groups = len(sigmas), max(group) + 1
+        # Tables that belong to some of the joints only.
+        self.group_tensors = ("nodes", "weights", "mean", "std", "axis", "log_q") if groups > 1 else ()
         self.register_buffer("group", torch.tensor(group), persistent=False)
         self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the spread
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))

@@ -210,6 +210,7 @@ class GroupedDensity(nn.Module):
     """
 
     TRAINING_TOLERANCE = Density.TRAINING_TOLERANCE
+    group_tensors = ("members.",)  # what belongs to some of the joints only
 
     def __init__(self, *, members: list[Density], group: list[int]):
         super().__init__()

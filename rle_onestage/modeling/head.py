@@ -27,6 +27,12 @@ class PoseHead(nn.Module):
         sigma_codec: the parametrisation of sigma.
     """
 
+    # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
+    JOINT_ROWS = {
+        "offset.weight": 2, "offset.bias": 2, "sigma.weight": 2, "sigma.bias": 2, "presence.weight": 1,
+        "presence.bias": 1,
+    }  # fmt: skip
+
     def __init__(self, *, in_channels: int, num_levels: int, num_joints: int, channels: int, num_convs: int, conv: str,
                  norm: str, embedding: int, prior_prob: float, quality: bool, sigma_codec: SigmaCodec):
         super().__init__()

@@ -96,6 +96,8 @@ class JointRefinement(nn.Module):
     """
 
     EMBEDDINGS = ("joint",)  # parameters that weight decay leaves alone
+    # Tensors whose first axis is that of the joints: rows of each.
+    JOINT_ROWS = {"joint": 1, "output": 1, "output_bias": 1, "heat.weight": 1, "heat.bias": 1}
 
     def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
                  context: Sequence[tuple[int, int]], attention: int, search: bool, sigma_codec: SigmaCodec):

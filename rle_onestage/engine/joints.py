@@ -1,0 +1,164 @@
+"""Joints by name: what a checkpoint knows of each, whatever their number and order in the model that takes it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rle_onestage.errors import CheckpointError
+from rle_onestage.skeleton import COCO, SKELETONS, map_joints
+
+logger = logging.getLogger(__name__)
+
+KEY = "joints"  # entry of a checkpoint: the names, in the order of the model
+
+
+def recorded_joints(content: Mapping) -> list[str] | None:
+    """The names of the joints that a checkpoint belongs to; None where it does not say."""
+    names = content.get(KEY)
+    sound = isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)
+    return list(names) if sound else None
+
+
+def naming(joints: Sequence[str] | None) -> dict[str, list[str]]:
+    """What a checkpoint says of the names of its joints: nothing where they are not known."""
+    return {} if joints is None else {KEY: list(joints)}
+
+
+def parse_joints(text: str) -> list[str]:
+    """Names of joints from a command line: separated by commas, or the name of a built-in skeleton."""
+    known = SKELETONS.get(text.strip().lower())
+    return list(known.names) if known else [name.strip() for name in text.split(",")]
+
+
+def count_joints(model: nn.Module, weights: Mapping[str, Tensor]) -> int | None:
+    """Number of joints of weights, by the model's declarations; None where none of the declared tensors is there."""
+    return next((len(weights[key]) // rows for key, rows in _joint_rows(model).items() if key in weights), None)
+
+
+def by_joint_name(model: nn.Module, own: Mapping[str, Tensor], content: Mapping, weights: Mapping[str, Tensor],
+                  joints: Sequence[str], address: str, *, strict: bool) -> Mapping[str, Tensor]:
+    """Weights whose joints are those of the model, in its order.
+
+    Modules declare ``JOINT_ROWS``: tensors whose first axis is that of the joints, and how many neighbouring rows each
+    joint has; and ``group_tensors``: beginnings of the names of tensors that belong to groups of joints.
+
+    Args:
+        model: takes the weights. own: its present ones, from which joints start that the file does not have.
+        content: of the checkpoint, for its names. weights: of it, by the model's names.
+        joints: names of the model's K joints.
+        address: of the checkpoint, for messages.
+        strict: True raises where the joints are others or in another order.
+
+    Returns:
+        ``weights``, or a copy in which the rows of the model's joints are the file's of the same name, and the model's
+        own where it has none. Without what belongs to groups of joints, which are of other joints then.
+
+    Raises:
+        CheckpointError: see ``strict``; or the file names another number of joints than it has weights for.
+    """
+    count = count_joints(model, weights)
+    given = _names_of(content, weights, count, joints, address)
+    if given is None:
+        return weights
+    if count is not None and count != len(given):
+        raise CheckpointError(
+            f"checkpoint {address} names {len(given)} joints, but has weights of {count}; name them anew with "
+            "tools/slim_checkpoint.py --joints"
+        )
+    source = map_joints(given, joints)
+    if source == list(range(len(given))):
+        return weights
+    if strict:
+        raise CheckpointError(_refusal(given, joints, source, address))
+    if count is None:
+        logger.warning(
+            "Checkpoint %s has other joints (%s) than the model (%s), and %s does not say which of its weights belong "
+            "to single joints: those whose shapes fit are taken as they are", address, ", ".join(given),
+            ", ".join(joints), type(model).__name__,
+        )  # fmt: skip
+        return weights
+    _tell(given, joints, source, address)
+    return _mapped(model, own, weights, source)
+
+
+def _joint_rows(model):
+    """{full name: rows of each joint}."""
+    return {
+        f"{prefix}.{name}" if prefix else name: rows
+        for prefix, module in model.named_modules()
+        for name, rows in getattr(module, "JOINT_ROWS", {}).items()
+    }
+
+
+def _group_tensors(model):
+    """Beginnings of the full names."""
+    return tuple(
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "group_tensors", ())
+    )
+
+
+def _names_of(content, weights, count, joints, address):
+    """The file's joints: as it says, else as their number says, which is told; None if nobody knows."""
+    given = recorded_joints(content)
+    if given is not None or count is None:
+        return given
+    if count == len(joints):
+        logger.info("Checkpoint %s does not name its %d joints: taken to be the model's, in its order", address, count)
+        return list(joints)
+    if count == COCO.num_joints:
+        logger.info("Checkpoint %s does not name its %d joints: taken to be COCO's", address, count)
+        return list(COCO.names)
+    logger.warning(
+        "Checkpoint %s does not name its %d joints: what belongs to single joints starts anew; name them with "
+        "tools/slim_checkpoint.py --joints to keep it", address, count,
+    )  # fmt: skip
+    return None
+
+
+def _refusal(given, joints, source, address):
+    absent = [name for name, place in zip(joints, source) if place < 0]
+    if len(given) == len(joints) and not absent:
+        at = next(i for i, place in enumerate(source) if place != i)
+        what = f"the model's joints in another order (joint {at} is {given[at]} in the file, {joints[at]} in the model)"
+    else:
+        what = f"the joints {', '.join(given)}, but the model's are {', '.join(joints)}"
+    return (
+        f"checkpoint {address} has {what}; use the config and data sets that it was trained with, or train from it "
+        "(MODEL.WEIGHTS without --resume), which takes joints over by name"
+    )
+
+
+def _tell(given, joints, source, address):
+    over = [name for name, place in zip(joints, source) if place >= 0]
+    anew = [name for name, place in zip(joints, source) if place < 0]
+    unused = [name for place, name in enumerate(given) if place not in source]
+    logger.info(
+        "Joints of %s by name: %d of %d come over (%s); %d start anew (%s); %d of the file are not used (%s)", address,
+        len(over), len(joints), ", ".join(over) or "none", len(anew), ", ".join(anew) or "none", len(unused),
+        ", ".join(unused) or "none",
+    )  # fmt: skip
+
+
+def _mapped(model, own, weights, source):
+    grouped = _group_tensors(model)
+    result = {key: value for key, value in weights.items() if not (grouped and key.startswith(grouped))}
+    if len(result) < len(weights):
+        logger.info(
+            "Densities of groups of joints start anew, as the file's groups are of other joints: %d tensors",
+            len(weights) - len(result),
+        )
+    known = torch.tensor([place >= 0 for place in source])
+    places = torch.tensor(source)[known]
+    for key, rows in _joint_rows(model).items():
+        if key not in result or key not in own or result[key].shape[1:] != own[key].shape[1:]:
+            continue  # misfits of other kinds are told as ever
+        mixed = own[key].detach().cpu().clone()
+        by_joint = mixed.view(len(source), rows, *mixed.shape[1:])  # (K, rows, ...)
+        theirs = result[key].to(mixed.dtype).view(-1, rows, *mixed.shape[1:])
+        by_joint[known] = theirs[places]
+        result[key] = mixed
+    return result
