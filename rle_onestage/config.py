@@ -91,7 +91,7 @@ def _add_trunk_keys(m):
     m.MOVENET.HEADS = True
     # Of every output but p2, which is what the refinement samples: the pyramid's 48 channels, with HEADS 51 more.
     m.MOVENET.CHANNELS = 96
-    # Among p2 to p5.
+    # Among p2 to p7; those beyond p5 see people who are larger than MoveNet looks.
     m.MOVENET.OUT_FEATURES = ["p2", "p4", "p5"]
     m.MOVENET.NORM = "BN"
 

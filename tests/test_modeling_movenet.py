@@ -189,19 +189,25 @@ def test_cells_do_not_mix(side):
 
 @pytest.mark.parametrize("heads", [True, False])
 def test_outputs_have_the_shapes_that_they_say(heads):
-    backbone = MoveNetPyramid(trunk=MoveNet(heads=heads), out_features=["p2", "p3", "p4", "p5"], channels=16, norm="BN")
+    names = ["p2", "p3", "p4", "p5", "p6", "p7"]
+    backbone = MoveNetPyramid(trunk=MoveNet(heads=heads), out_features=names, channels=16, norm="BN")
     features = backbone.eval()(image(96, 2)[:, :, :64])
     shapes = backbone.output_shape()
     assert {name: x.shape for name, x in features.items()} == {
-        name: (2, shape.channels, 64 // shape.stride, 96 // shape.stride) for name, shape in shapes.items()
+        name: (2, shape.channels, -(-64 // shape.stride), -(-96 // shape.stride)) for name, shape in shapes.items()
     }
     assert shapes["p2"].channels == (99 if heads else 48) and shapes["p5"].channels == 16
     assert any("heads" in name for name, _ in backbone.named_parameters()) == heads
 
 
+def test_a_coarse_output_needs_none_of_the_finer_ones():
+    backbone = MoveNetPyramid(trunk=MoveNet(heads=False), out_features=["p6"], channels=16, norm="BN").eval()
+    assert list(backbone(image(64, 2))) == ["p6"]
+
+
 def test_an_output_that_there_is_not():
-    with pytest.raises(ConfigError, match=r"OUT_FEATURES is \['p2', 'p6'\]; name some of p2, p3, p4, p5"):
-        MoveNetPyramid(trunk=MoveNet(heads=False), out_features=["p2", "p6"], channels=16, norm="BN")
+    with pytest.raises(ConfigError, match=r"OUT_FEATURES is \['p2', 'p8'\]; name some of p2, p3, p4, p5, p6, p7"):
+        MoveNetPyramid(trunk=MoveNet(heads=False), out_features=["p2", "p8"], channels=16, norm="BN")
 
 
 # ------------------------------------------------------------------------------------------------ weights and freezing

@@ -261,7 +261,8 @@ class MoveNetPyramid(TrunkBackbone):
 
     Args:
         trunk: what is pretrained.
-        out_features: names among ``p2`` to ``p5``; the digit is the logarithm of the stride.
+        out_features: names among ``p2`` to ``p7``; the digit is the logarithm of the stride. Those beyond ``p5`` are made
+            from the one below by convolutions of stride 2: what sees a person who is larger than MoveNet looks.
         channels: of every output but ``p2``. norm: of the adaptors, "BN" or "GN".
 
     Raises:
@@ -272,19 +273,25 @@ class MoveNetPyramid(TrunkBackbone):
         super().__init__()
         self.trunk = trunk
         widths = trunk.widths()
-        self.levels = sorted(int(name[1:]) for name in out_features if name in {f"p{level}" for level in widths})
-        if len(self.levels) != len(out_features) or not out_features:
+        top = max(widths)
+        known = {f"p{level}": level for level in (*widths, top + 1, top + 2)}
+        if not out_features or not set(out_features) <= set(known):
             raise ConfigError(
-                f"MODEL.RLE_ONESTAGE.MOVENET.OUT_FEATURES is {list(out_features)}; name some of p2, p3, p4, p5."
+                f"MODEL.RLE_ONESTAGE.MOVENET.OUT_FEATURES is {list(out_features)}; name some of {', '.join(known)}."
             )
+        wanted = {known[name] for name in out_features}
+        self.levels = sorted({min(level, top) for level in wanted})
         self.neck = nn.ModuleDict(
             {f"p{level}": Adaptor(widths[level], channels, norm) for level in self.levels if level > 2}
         )
+        self.extra = nn.ModuleList(
+            conv_block(channels, channels, kind="separable", norm=norm, stride=2) for _ in range(top, max(wanted))
+        )
         # The maps differ by a factor of 30 in size, and what samples them has no norm before its first convolution.
         self.norm = make_norm(norm, sum(widths[2])) if 2 in self.levels else None
-        self._out_features = [f"p{level}" for level in self.levels]
-        self._out_feature_strides = {f"p{level}": 2**level for level in self.levels}
-        self._out_feature_channels = {f"p{n}": channels if n > 2 else sum(widths[2]) for n in self.levels}
+        self._out_features = [f"p{level}" for level in sorted(wanted)]
+        self._out_feature_strides = {f"p{level}": 2**level for level in wanted}
+        self._out_feature_channels = {f"p{n}": channels if n > 2 else sum(widths[2]) for n in wanted}
 
     def stages(self) -> list[tuple[int, list[nn.Module]]]:
         """See :class:`TrunkBackbone`; the pyramid and the heads are the last."""
@@ -304,7 +311,10 @@ class MoveNetPyramid(TrunkBackbone):
         with torch.set_grad_enabled(learns):
             maps = self.trunk(image, self.levels)
         outputs = {} if self.norm is None else {"p2": self.norm(torch.cat(maps[2], 1))}
-        return outputs | {name: adaptor(maps[int(name[1:])]) for name, adaptor in self.neck.items()}
+        outputs |= {name: adaptor(maps[int(name[1:])]) for name, adaptor in self.neck.items()}
+        for level, block in enumerate(self.extra, 6):
+            outputs[f"p{level}"] = block(outputs[f"p{level - 1}"])
+        return {name: outputs[name] for name in self._out_features}
 
 
 def load_movenet(trunk: MoveNet, path: str) -> None:
