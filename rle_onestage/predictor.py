@@ -11,7 +11,7 @@ from .data.datasets import get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError
-from .skeleton import COCO, SKELETONS, Skeleton, stand_in_sigmas
+from .skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Predictor:
     @functools.cached_property
     def skeleton(self):
         """The joints, a :class:`~.skeleton.Skeleton`. See :func:`skeleton_for`."""
-        return skeleton_for(self._cfg)
+        return skeleton_for(self._cfg, getattr(self.model, "joint_names", None))
 
     @property
     def error_density(self):
@@ -116,11 +116,14 @@ def check_image(image):
         raise DataError(f"an image must be uint8 from 0 to 255, not {image.dtype}; scale and convert it first")
 
 
-def skeleton_for(cfg):
+def skeleton_for(cfg, joints=None):
     """The joints that a config's model predicts, also where its data sets are not on this machine.
 
-    Looked for in the data sets of the config; else COCO's for 17 joints, CrowdPose's for 14, MPII's for 16 (with a
-    warning), else joints without names and limbs.
+    Looked for in the data sets of the config; else those that the checkpoint names; else COCO's for 17 joints,
+    CrowdPose's for 14, MPII's for 16 (with a warning), else joints without names and limbs.
+
+    Args:
+        cfg: the config. joints: names that came with the weights, or None.
     """
     reasons = []
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
@@ -128,6 +131,8 @@ def skeleton_for(cfg):
             return get_skeleton(cfg, name)
         except DataError as error:
             reasons.append(str(error))
+    if joints:
+        return _named_skeleton(cfg, joints)
     number = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
     if number == COCO.num_joints:
         return COCO
@@ -142,3 +147,17 @@ def skeleton_for(cfg):
     logger.warning("The %d joints are drawn without names and limbs; set DATASETS.TEST to name them", number)
     names = tuple(f"joint{i}" for i in range(number))
     return Skeleton("unknown", names, (), (), stand_in_sigmas(names), False)
+
+
+def _named_skeleton(cfg, joints):
+    """The built-in skeleton of these joints; else one with the limbs of the built-in one that has most of them."""
+    for skeleton in SKELETONS.values():
+        if list(skeleton.names) == list(joints):
+            return skeleton
+    limbs = []
+    for skeleton in SKELETONS.values():
+        place = map_joints(joints, skeleton.names)
+        found = [(place[a] + 1, place[b] + 1) for a, b in skeleton.limbs if min(place[a], place[b]) >= 0]
+        limbs = max(limbs, found, key=len)
+    category = {"name": "checkpoint", "keypoints": joints, "skeleton": limbs}
+    return skeleton_from_category(category, cfg.DATASETS.KEYPOINT_FLIP_PAIRS, cfg.TEST.KEYPOINT_OKS_SIGMAS)

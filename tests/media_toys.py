@@ -10,6 +10,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from rle_onestage.media import VideoReader, VideoWriter
+from rle_onestage.skeleton import COCO
 
 
 def one_person(image):
@@ -22,6 +23,9 @@ def one_person(image):
     people.pred_keypoints = torch.cat([points, torch.ones(17, 1)], 1).repeat(2, 1, 1)
     people.pred_keypoint_sigmas = torch.ones(2, 17, 2)
     return people
+
+
+one_person.skeleton = COCO
 
 
 def picture(path, size=(64, 48)):

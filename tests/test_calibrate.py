@@ -164,6 +164,7 @@ def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
     report, output = calibrated
     before, after = read_checkpoint(weights), read_checkpoint(output)
     assert after["iteration"] == 7 and torch.equal(after["raw"]["other"], torch.ones(2))
+    assert after["joints"] == NAMES and "joints" not in before
     changed = [key for key, value in before["model"].items() if not torch.equal(value, after["model"][key])]
     assert sorted(changed) == ["decoder.correction", "decoder.intervals"]
     named = [row["power"] for row in report["correction"].values()]

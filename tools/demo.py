@@ -18,7 +18,7 @@ from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.media import check_source, is_address
-from rle_onestage.predictor import PRECISIONS, Predictor, skeleton_for
+from rle_onestage.predictor import PRECISIONS, Predictor
 from rle_onestage.tracking import PoseTracker, TrackerOptions
 
 # The best F1 of the weights that come with the package, on held-out images (projects/people/threshold.py).
@@ -86,10 +86,10 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def options_from(args, cfg):
+def options_from(args, predictor):
     """The command line as :class:`DemoOptions`."""
     return DemoOptions(
-        skeleton=skeleton_for(cfg),
+        skeleton=predictor.skeleton,
         output=args.output,
         json=args.json,
         threshold=THRESHOLD if args.confidence_threshold is None else args.confidence_threshold,
@@ -128,7 +128,7 @@ def main(arguments=None):
         check_source(args.video_input)  # before the seconds that the model takes to load
     cfg = load_config(args.config_file, args.opts)
     predictor = Predictor(cfg, precision=args.precision)
-    options = options_from(args, cfg)
+    options = options_from(args, predictor)
     if args.input:
         return run_images(predictor, args.input, options)
     source = args.webcam if args.video_input is None else args.video_input

@@ -65,6 +65,22 @@ def known_joints(cfg: CfgNode) -> list[str] | None:
     return None
 
 
+def check_test_joints(cfg: CfgNode) -> None:
+    """Check that the test sets on this machine have the same joints in the same order.
+
+    Raises:
+        ConfigError, DataError: they do not, or one is not registered or cannot be used.
+    """
+    register_from_config(cfg)
+    named = [(name, list(joint_names(name))) for name in cfg.DATASETS.TEST if is_there(name)]
+    for name, names in named[1:]:
+        if names != named[0][1]:
+            raise DataError(
+                f"the test sets {named[0][0]!r} and {name!r} have different joints ({', '.join(named[0][1])}; "
+                f"{', '.join(names)}); test a model on sets with its joints in its order"
+            )
+
+
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:
     """The joints of a data set as its file has them, be they the model's or not.
 

@@ -15,8 +15,9 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 
 from rle_onestage.data.loader import build_test_loader
-from rle_onestage.data.lookup import known_joints
+from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import load_weights
+from rle_onestage.engine.joints import recorded_joints
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError
@@ -62,6 +63,9 @@ def evaluation_mode(model):
 def build_for_inference(cfg, weights, *, use_ema=True):
     """The config's architecture with the weights of a checkpoint, without what only training needs.
 
+    Its attribute ``joint_names`` has the names of its joints, by the config's data sets or else by the checkpoint, or
+    None.
+
     Args:
         cfg: the config. weights: see :func:`rle_onestage.engine.checkpoint.read_checkpoint`.
         use_ema: take the averaged weights where the checkpoint has both.
@@ -79,7 +83,9 @@ def build_for_inference(cfg, weights, *, use_ema=True):
     model = build_architecture(cfg)
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()
-    load_weights(model, weights, strict=True, use_ema=use_ema, joints=known_joints(cfg))
+    joints = known_joints(cfg)
+    content = load_weights(model, weights, strict=True, use_ema=use_ema, joints=joints)
+    model.joint_names = joints or recorded_joints(content)
     return model.eval()
 
 
@@ -179,6 +185,7 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
     """
     if not cfg.DATASETS.TEST:
         raise ConfigError("DATASETS.TEST is empty; name the data set to evaluate on, e.g. ('rle_coco_2017_val',)")
+    check_test_joints(cfg)
     sizes = input_sizes(cfg)
     logger.info(
         "Testing at %s (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST); the config trains at %s",
