@@ -91,7 +91,7 @@ def _add_trunk_keys(m):
     m.MOVENET.HEADS = True
     # Of every output but p2, which is what the refinement samples: the pyramid's 48 channels, with HEADS 51 more.
     m.MOVENET.CHANNELS = 96
-    # Among p2 to p7; those beyond p5 see people who are larger than MoveNet looks.
+    # Among p2 to p7; the cells of those beyond p5 see more of the image than MoveNet's.
     m.MOVENET.OUT_FEATURES = ["p2", "p4", "p5"]
     m.MOVENET.NORM = "BN"
 
@@ -177,6 +177,9 @@ def _add_decoding_keys(m):
     m.TEST.SCORE_THRESH = 0.01
     m.TEST.BOX_NMS = 0.65
     m.TEST.OKS_NMS = 0.7
+    # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the image
+    # at half size, at a quarter of the cost; 0.0 turns that look off.
+    m.TEST.HALF_SIZE_FROM = 0.0
     # Score = person ** PERSON_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
     m.TEST.PERSON_POWER = 1.0
     m.TEST.QUALITY_POWER = 0.5

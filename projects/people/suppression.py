@@ -36,6 +36,7 @@ def parse(arguments):
     parser.add_argument("--oks", type=float, nargs="+", default=[0.5, 0.7, 0.9], metavar="T", help="TEST.OKS_NMS")
     parser.add_argument("--topk", type=int, nargs="+", default=[100], metavar="N", help="TEST.TOPK")
     parser.add_argument("--passes", type=int, nargs="+", default=[2], metavar="N", help="REFINE.TEST_STEPS")
+    parser.add_argument("--half", type=float, nargs="+", default=[0.0], metavar="S", help="TEST.HALF_SIZE_FROM")
     add_set_flags(parser)
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
@@ -44,15 +45,19 @@ def parse(arguments):
 
 @torch.no_grad()
 def people_under(predictor, image, settings):
-    """``Instances`` of one image for each setting (box, oks, topk, passes), from one look of the trunk."""
+    """``Instances`` of one image for each setting (box, oks, topk, passes, half), from one look of the trunk at each
+    size."""
     model, given = predictor.model, predictor._input(image)
     batch = model.preprocess_image([given])
-    features = model.backbone(batch.tensor.contiguous(memory_format=torch.channels_last))
+    features = model.features(batch.tensor)
+    small = model.features(model.at_half_size(batch.tensor)) if any(setting[-1] for setting in settings) else None
     found = []
-    for box, oks, topk, passes in settings:
+    for box, oks, topk, passes, half in settings:
         decoder = model.decoder
         decoder.box_nms, decoder.oks_nms, decoder.topk, model.refine_test_steps = box, oks, topk, passes
         people = model.decode(features)
+        if half:
+            people = decoder.unite(people, model.decode(small), half)
         found.append(decoder.to_instances(people, batch.image_sizes, [image.shape[:2]])[0])
     return found
 
@@ -77,9 +82,9 @@ def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
     sets = sets_from(args)
-    settings = list(itertools.product(args.box, args.oks, args.topk, args.passes))
+    settings = list(itertools.product(args.box, args.oks, args.topk, args.passes, args.half))
     scores = measure(Ours(args.config_file, args.side, weights=args.weights, options=args.opts), sets, settings)
-    names = ("BOX_NMS", "OKS_NMS", "TOPK", "TEST_STEPS")
+    names = ("BOX_NMS", "OKS_NMS", "TOPK", "TEST_STEPS", "HALF_SIZE_FROM")
     rows = [OrderedDict(zip(names, setting)) | score for setting, score in zip(settings, scores)]
     make_folder(args.output)
     columns = ("AP", "AP50", "AP75", "AR")

@@ -88,7 +88,7 @@ class Benchmark:
     @torch.no_grad()
     def _gflops(self, model):
         with FlopCounterMode(display=False) as counter:
-            model.decode(model.backbone(torch.zeros(1, 3, *self.size, device=self.device)))
+            model.find(torch.zeros(1, 3, *self.size, device=self.device))
         return counter.get_total_flops() / 1e9
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class Benchmark:
             save_tensors(path, slim({"model": self.model.state_dict()}))
             models = {"with": self.model, "without": build_for_inference(self.cfg, path)}
         image = torch.randn(1, 3, *self.size, device=self.device).contiguous(memory_format=torch.channels_last)
-        cases = {name: (lambda model=model: model.decode(model.backbone(image))) for name, model in models.items()}
+        cases = {name: (lambda model=model: model.find(image)) for name, model in models.items()}
         first, second = (case() for case in cases.values())
         return {
             "parameters_M": {n: sum(p.numel() for p in model.parameters()) / 1e6 for n, model in models.items()},

@@ -142,6 +142,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "refine_per_person": options.REFINE.PER_PERSON,
         "refine_noise": options.REFINE.NOISE,
         "refine_draws": options.REFINE.NOISE_DRAWS,
+        "half_size_from": test.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "input_format": cfg.INPUT.FORMAT,

@@ -47,6 +47,7 @@ class Decoder(nn.Module):
     TABLE = 20  # bins per axis of the density's quadrature
     FOLDED = 12  # the same, of the table that the expected OKS is computed with
     AXIS = 129  # rows and columns of the table of the log-density
+    OVERLAP = 1.2  # of the sizes of person that both looks of :meth:`unite` report
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"correction": 1, "intervals": 1}
 
@@ -187,8 +188,31 @@ class Decoder(nn.Module):
             sigmas=sigmas.view(*shape, -1, 2),
             presence=presence.view(*shape, -1),
             areas=area,
-            kept=self._unique(boxes, joints[..., :2], area, score),
-        )
+            kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks
+            else self._unique(boxes, joints[..., :2], area, score),
+        )  # fmt: skip
+
+    def unite(self, whole: People, half: People, limit: float) -> People:
+        """People of an image, and of the same image at half size, without duplicates.
+
+        Args:
+            whole: N candidates. half: others, in the pixels of the half image.
+            limit: size (square root of the area, in pixels of the network's input) from which people are those of the
+                half image. Up to ``OVERLAP`` times as large those of the whole one count too, so that nobody falls
+                between them.
+
+        Returns:
+            All candidates, in pixels of the whole image.
+        """
+        half = half._replace(
+            boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
+            sigmas=2 * half.sigmas, areas=4 * half.areas,
+        )  # fmt: skip
+        asked = torch.cat([whole.areas < (self.OVERLAP * limit) ** 2, half.areas >= limit**2], 1)
+        both = People(*(torch.cat(pair, 1) for pair in zip(whole, half)))
+        # Who is not asked for comes last, and suppresses nobody.
+        ranked = torch.where(asked, both.scores, -1.0)
+        return both._replace(kept=asked & self._unique(both.boxes, both.joints[..., :2], both.areas, ranked))
 
     def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]
@@ -197,9 +221,6 @@ class Decoder(nn.Module):
         return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
 
     def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor) -> Tensor:
-        kept = torch.ones_like(score, dtype=torch.bool)
-        if self.use_peaks:
-            return kept
         overlap = torch.zeros(*score.shape, score.shape[1], device=score.device)
         if self.box_nms < 1:
             overlap = torch.maximum(overlap, box_overlap(boxes) / max(self.box_nms, 1e-6))

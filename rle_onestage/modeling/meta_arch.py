@@ -7,6 +7,7 @@ from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.structures import ImageList
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..compat import training_iteration
 from .assignment import Assigner, Assignment, Pairs
@@ -36,6 +37,8 @@ class RLEOneStage(nn.Module):
         refine_per_person: best candidates of a person that are refined in training.
         refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
         refine_draws: of that noise for each joint.
+        half_size_from: size of person, in pixels of the network's input, from which people are looked for in the image
+            at half size; 0 turns that look off.
         pixel_mean, pixel_std: per channel. input_format: of the images, "BGR" or "RGB".
     """
 
@@ -46,15 +49,15 @@ class RLEOneStage(nn.Module):
     def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
                  criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None,
                  refine_features: Sequence[str], refine_steps: int, refine_test_steps: int, refine_per_person: int,
-                 refine_noise: float, refine_draws: int, pixel_mean: Sequence[float], pixel_std: Sequence[float],
-                 input_format: str):
+                 refine_noise: float, refine_draws: int, half_size_from: float, pixel_mean: Sequence[float],
+                 pixel_std: Sequence[float], input_format: str):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
         self.in_features, self.refine_features, self.refine_steps = list(in_features), refine_features, refine_steps
         self.refine_test_steps = refine_test_steps
         self.refine_per_person, self.refine_noise, self.refine_draws = refine_per_person, refine_noise, refine_draws
-        self.input_format = input_format
+        self.half_size_from, self.input_format = half_size_from, input_format
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -142,10 +145,10 @@ class RLEOneStage(nn.Module):
                 the output.
         """
         images = self.preprocess_image(inputs)
-        features = self.backbone(images.tensor.contiguous(memory_format=torch.channels_last))
         if self.training:
+            features = self.features(images.tensor)
             return self._losses(features, make_targets(inputs, self.head.num_joints, self.device))
-        people = self.decode(features)
+        people = self.find(images.tensor)
         sizes = [(x.get("height", h), x.get("width", w)) for x, (h, w) in zip(inputs, images.image_sizes)]
         instances = self.decoder.to_instances(people, images.image_sizes, sizes)
         return [{"instances": each} for each in instances]
@@ -154,6 +157,27 @@ class RLEOneStage(nn.Module):
         for key in self.OBSOLETE_KEYS:
             state_dict.pop(prefix + key, None)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The backbone's maps of normalised and padded images (B, 3, H, W)."""
+        return self.backbone(images.contiguous(memory_format=torch.channels_last))
+
+    def find(self, images: Tensor) -> People:
+        """Normalised and padded images (B, 3, H, W) to people; raw tensors of static shapes: what an export wraps.
+
+        A network finds people of some sizes best. Those who are larger are half as large in the image at half size,
+        which costs a quarter of the whole one.
+        """
+        people = self.decode(self.features(images))
+        if not self.half_size_from:
+            return people
+        return self.decoder.unite(people, self.decode(self.features(self.at_half_size(images))), self.half_size_from)
+
+    def at_half_size(self, images: Tensor) -> Tensor:
+        """Normalised and padded images (B, 3, H, W) at half size, padded as the backbone wants it."""
+        half = F.avg_pool2d(images, 2, ceil_mode=True)
+        side = max(self.backbone.size_divisibility, 1)
+        return F.pad(half, (0, -half.shape[3] % side, 0, -half.shape[2] % side))
 
     def _dense(self, features: dict[str, Tensor]) -> tuple[DenseOutputs, Locations]:
         maps = [features[name] for name in self.in_features]
@@ -164,7 +188,7 @@ class RLEOneStage(nn.Module):
         return self.refinement.features(finest, context)
 
     def decode(self, features: dict[str, Tensor]) -> People:
-        """Features to people, over raw tensors with static shapes: what an export wraps."""
+        """Features of one look to people."""
         dense, locations = self._dense(features)
         candidates, score = self.decoder.select(dense, locations)
         poses, embedding = self.head.project(dense, candidates, locations)

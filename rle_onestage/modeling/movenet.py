@@ -261,8 +261,8 @@ class MoveNetPyramid(TrunkBackbone):
 
     Args:
         trunk: what is pretrained.
-        out_features: names among ``p2`` to ``p7``; the digit is the logarithm of the stride. Those beyond ``p5`` are made
-            from the one below by convolutions of stride 2: what sees a person who is larger than MoveNet looks.
+        out_features: names among ``p2`` to ``p7``; the digit is the logarithm of the stride. Those beyond ``p5`` are
+            made from the one below by a convolution of stride 2: their cells see more of the image than MoveNet's.
         channels: of every output but ``p2``. norm: of the adaptors, "BN" or "GN".
 
     Raises:
