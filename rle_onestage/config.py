@@ -177,8 +177,8 @@ def _add_decoding_keys(m):
     m.TEST.SCORE_THRESH = 0.01
     m.TEST.BOX_NMS = 0.65
     m.TEST.OKS_NMS = 0.7
-    # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the image
-    # at half size, at a quarter of the cost; 0.0 turns that look off.
+    # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the
+    # image at half size, at a quarter of the cost; 0.0 turns that look off.
     m.TEST.HALF_SIZE_FROM = 0.0
     # Score = person ** PERSON_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
     m.TEST.PERSON_POWER = 1.0
