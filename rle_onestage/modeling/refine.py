@@ -95,8 +95,6 @@ class JointRefinement(nn.Module):
         sigma_codec: the parametrisation of sigma, in units of ``stride``.
     """
 
-    EMBEDDINGS = ("joint",)  # parameters that weight decay leaves alone
-
     def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
                  context: Sequence[tuple[int, int]], attention: int, search: bool, sigma_codec: SigmaCodec):
         super().__init__()
@@ -108,6 +106,7 @@ class JointRefinement(nn.Module):
         self.person = nn.Linear(embedding, channels)
         self.spread = nn.Linear(2, channels)
         self.window = nn.Linear(len(_WINDOW), channels)
+        # This and `output_bias` decay as weights do: the quick start ends at 36.8 and 37.1 AP, without decay at 35.8.
         self.joint = nn.Parameter(torch.zeros(num_joints, channels))
         self.attention = JointAttention(channels=channels, heads=attention) if attention else None
         self.search = JointSearch(channels=channels, stride=stride) if search else None
