@@ -11,6 +11,7 @@ from modeling_toys import STYLES, make_input, tiny_config
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling import criterion
+from rle_onestage.modeling.layout import use_strides_of_gradients
 from rle_onestage.modeling.outputs import Poses
 from rle_onestage.modeling.targets import Matched
 
@@ -276,6 +277,28 @@ def test_gradients_of_maps_keep_the_layout_of_maps():
         losses = model(batch)
     sum(losses.values()).backward()
     assert not plain
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_gradients_have_the_strides_of_their_weights(style):
+    """DistributedDataParallel warns of any other, also where the two differ in dimensions of size 1 alone."""
+    model = make_model(style, "MODEL.RLE_ONESTAGE.HEAD.CONV", "separable")
+    check_step(model, [make_input(0, [(*PERSON, 17)], size=128), make_input(1, [], size=128)])
+    weights = {name: p for name, p in model.named_parameters() if p.dim() == 4}
+    assert {1, 3} <= {p.shape[-1] for p in weights.values()}
+    assert [name for name, p in weights.items() if p.grad.stride() != p.stride()] == []
+
+
+def test_strides_of_gradients_move_no_number():
+    weight = torch.nn.Conv2d(4, 6, 1).weight
+    module = torch.nn.ParameterList([weight, torch.nn.Conv2d(4, 6, 3).weight, torch.zeros(6)])
+    before = [(p.detach().clone(), p.stride()) for p in module]
+    use_strides_of_gradients(module)
+    assert module[0] is weight and weight.stride() == (4, 1, 4, 4)
+    assert [p.stride() for p in module][1:] == [strides for _, strides in before][1:]  # a dense 3 x 3 stays
+    for parameter, (values, _) in zip(module, before):
+        assert torch.equal(parameter, values)
+        assert parameter.untyped_storage().tolist() == values.untyped_storage().tolist()
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,11 @@ def parameter_groups(
 ):
     """Groups of parameters with the same learning rate and weight decay.
 
-    Biases (names that end in ``bias``) have ``weight_decay_bias``; parameters of normalisations, every other scalar or
-    vector (learned scales), and embeddings (``nn.Embedding``, or what a module names in ``EMBEDDINGS``) have
-    ``weight_decay_norm``; a decay of None means ``weight_decay``. The learning rate is multiplied by
-    ``backbone_multiplier`` for names that start with ``backbone.``, by ``flow_multiplier`` for names that contain
-    ``flow``, by ``bias_lr_factor`` for biases, and in the backbone's trunk by ``trunk_multiplier`` and, once for each
-    stage from the top down, by ``layer_decay``.
+    Biases (named ``bias``, as in Detectron2) have ``weight_decay_bias``; parameters of normalisations, every other
+    scalar or vector (learned scales), and ``nn.Embedding`` have ``weight_decay_norm``; a decay of None means
+    ``weight_decay``. The learning rate is multiplied by ``backbone_multiplier`` for names that start with
+    ``backbone.``, by ``flow_multiplier`` for names that contain ``flow``, by ``bias_lr_factor`` for biases, and in the
+    backbone's trunk by ``trunk_multiplier`` and, once for each stage from the top down, by ``layer_decay``.
 
     Returns:
         A list of dicts ``{params, lr, initial_lr, weight_decay}``, as few as possible, in the order of the model.
@@ -84,10 +83,10 @@ def parameter_groups(
             rate = lr * (backbone_multiplier if name.startswith("backbone.") else 1.0) * trunk.get(parameter, 1.0)
             rate *= flow_multiplier if "flow" in name else 1.0
             decay = weight_decay
-            if key.endswith("bias"):
+            if key == "bias":
                 rate *= bias_lr_factor
                 decay = weight_decay_bias
-            elif _is_norm(module) or parameter.ndim <= 1 or _is_embedding(module, key):
+            elif _is_norm(module) or parameter.ndim <= 1 or isinstance(module, nn.Embedding):
                 decay = weight_decay_norm
             decay = weight_decay if decay is None else decay
             groups.setdefault((rate, decay), []).append(parameter)
@@ -120,10 +119,6 @@ def _trunk_factors(model, multiplier, layer_decay):
 def _is_norm(module):
     known = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
     return isinstance(module, known) or type(module).__name__.endswith("Norm")
-
-
-def _is_embedding(module, key):
-    return isinstance(module, nn.Embedding) or key in getattr(module, "EMBEDDINGS", ())
 
 
 class Schedule:

@@ -15,6 +15,7 @@ from .build import build_parts
 from .criterion import Criterion, Predictions, Stage
 from .decode import Decoder, People
 from .head import PoseHead
+from .layout import use_strides_of_gradients
 from .locations import Locations, make_locations
 from .outputs import DenseOutputs, Poses, Targets
 from .refine import JointRefinement, SampledMaps, joint_noise
@@ -63,6 +64,7 @@ class RLEOneStage(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.register_state_dict_pre_hook(_renew_before_saving)
         self.register_load_state_dict_post_hook(_trust_what_was_loaded)
+        use_strides_of_gradients(self)
         self.prepare_for_inference()
 
     @classmethod

@@ -95,7 +95,6 @@ class JointRefinement(nn.Module):
         sigma_codec: the parametrisation of sigma, in units of ``stride``.
     """
 
-    EMBEDDINGS = ("joint",)  # parameters that weight decay leaves alone
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"joint": 1, "output": 1, "output_bias": 1, "heat.weight": 1, "heat.bias": 1}
 
@@ -110,6 +109,7 @@ class JointRefinement(nn.Module):
         self.person = nn.Linear(embedding, channels)
         self.spread = nn.Linear(2, channels)
         self.window = nn.Linear(len(_WINDOW), channels)
+        # This and `output_bias` decay as weights do: the quick start ends at 36.8 and 37.1 AP, without decay at 35.8.
         self.joint = nn.Parameter(torch.zeros(num_joints, channels))
         self.attention = JointAttention(channels=channels, heads=attention) if attention else None
         self.search = JointSearch(channels=channels, stride=stride) if search else None
