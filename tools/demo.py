@@ -22,7 +22,7 @@ from rle_onestage.predictor import PRECISIONS, Predictor
 from rle_onestage.tracking import PoseTracker, TrackerOptions
 
 # The best F1 of the weights that come with the package, on held-out images (projects/people/threshold.py).
-THRESHOLD = 0.36
+THRESHOLD = 0.28
 # A third of a second: what a filter gains from later frames is in them.
 FILE_LAG = 8
 DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
@@ -69,7 +69,7 @@ def parse(arguments):
     parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
     parser.add_argument(
         "--confidence-threshold", type=float, metavar="S",
-        help="lowest score (default 0.36); with --track and --smooth of those who are newly followed (default 0.5)",
+        help="lowest score (default 0.28); with --track and --smooth of those who are newly followed (default 0.5)",
     )
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")

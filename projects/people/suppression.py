@@ -24,6 +24,7 @@ from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
 from rle_onestage.media import make_folder
+from rle_onestage.modeling.decode import EVERYBODY
 
 
 def parse(arguments):
@@ -55,9 +56,10 @@ def people_under(predictor, image, settings):
     for box, oks, topk, passes, half in settings:
         decoder = model.decoder
         decoder.box_nms, decoder.oks_nms, decoder.topk, model.refine_test_steps = box, oks, topk, passes
-        people = model.decode(features)
+        looks = decoder.looks(half) if half else (EVERYBODY,)
+        people = model.decode(features, looks[0])
         if half:
-            people = decoder.unite(people, model.decode(small), half)
+            people = decoder.unite(people, model.decode(small, looks[1]))
         found.append(decoder.to_instances(people, batch.image_sizes, [image.shape[:2]])[0])
     return found
 

@@ -29,6 +29,17 @@ class People(NamedTuple):
     kept: Tensor  # (B, N) bool, False for what is suppressed
 
 
+class Look(NamedTuple):
+    """For whom an image is looked at: people whose size (square root of the area) is in a range of pixels."""
+
+    smallest: float
+    largest: float
+    candidates: float  # share of ``topk``
+
+
+EVERYBODY = Look(0.0, float("inf"), 1.0)
+
+
 def _fold_loaded(decoder: "Decoder", _) -> None:
     decoder.fold_table()
 
@@ -47,7 +58,8 @@ class Decoder(nn.Module):
     TABLE = 20  # bins per axis of the density's quadrature
     FOLDED = 12  # the same, of the table that the expected OKS is computed with
     AXIS = 129  # rows and columns of the table of the log-density
-    OVERLAP = 1.2  # of the sizes of person that both looks of :meth:`unite` report
+    OVERLAP = 1.2  # of the sizes of person that both looks report, see :meth:`looks`
+    FEW = 0.3  # of the candidates, for the half image: large people are few
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"correction": 1, "intervals": 1}
 
@@ -150,17 +162,28 @@ class Decoder(nn.Module):
         """
         self.area_sums /= self.area_sums[1].clone()
 
-    def select(self, dense: DenseOutputs, locations: Locations) -> tuple[Candidates, Tensor]:
-        """The ``topk`` best locations of each image: B x N flat candidates, and their person scores (B, N)."""
+    def select(self, dense: DenseOutputs, locations: Locations,
+               look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
+        """The best locations of each image: B x N flat candidates, and their person scores (B, N).
+
+        People whom the look is not for score 0.
+        """
         score = torch.sigmoid(dense.person).pow(self.person_power)
         if dense.quality.numel() and self.quality_power:
             score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
         if self.use_peaks:
             height, width = locations.shapes[0]
             score = score * peaks(score.view(-1, 1, height, width)).flatten(1)
-        score, location = score.topk(min(self.topk, score.shape[1]), 1)
+        if look != EVERYBODY:
+            width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
+            area = self._area(width * height * locations.stride.square())
+            score = score * ((area >= look.smallest**2) & (area < look.largest**2))
+        score, location = score.topk(min(round(self.topk * look.candidates), score.shape[1]), 1)
         image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
         return Candidates(image.flatten(), location.flatten()), score
+
+    def _area(self, box_area: Tensor) -> Tensor:
+        return box_area * (self.area_sums[0] / self.area_sums[1]).float()
 
     def forward(self, dense: DenseOutputs, poses: Poses, candidates: Candidates, score: Tensor,
                 locations: Locations) -> People:
@@ -168,7 +191,7 @@ class Decoder(nn.Module):
         image, location = candidates
         shape = score.shape
         boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
-        area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1) * (self.area_sums[0] / self.area_sums[1]).float()
+        area = self._area((boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1))
         joints = poses.mu + poses.sigma * self.mean[self.group]
         std = self.std[self.group]
         sigmas = self._corrected(poses.sigma * std, area)
@@ -192,14 +215,18 @@ class Decoder(nn.Module):
             else self._unique(boxes, joints[..., :2], area, score),
         )  # fmt: skip
 
-    def unite(self, whole: People, half: People, limit: float) -> People:
-        """People of an image, and of the same image at half size, without duplicates.
+    def looks(self, limit: float) -> tuple[Look, Look]:
+        """For whom an image is looked at, and the same image at half size; each in its own pixels.
 
         Args:
-            whole: N candidates. half: others, in the pixels of the half image.
             limit: size (square root of the area, in pixels of the network's input) from which people are those of the
                 half image. Up to ``OVERLAP`` times as large those of the whole one count too, so that nobody falls
                 between them.
+        """
+        return Look(0.0, self.OVERLAP * limit, 1.0), Look(limit / 2, float("inf"), self.FEW)
+
+    def unite(self, whole: People, half: People) -> People:
+        """People of an image, and of the same image at half size in its own pixels, without duplicates.
 
         Returns:
             All candidates, in pixels of the whole image.
@@ -208,11 +235,8 @@ class Decoder(nn.Module):
             boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
             sigmas=2 * half.sigmas, areas=4 * half.areas,
         )  # fmt: skip
-        asked = torch.cat([whole.areas < (self.OVERLAP * limit) ** 2, half.areas >= limit**2], 1)
         both = People(*(torch.cat(pair, 1) for pair in zip(whole, half)))
-        # Who is not asked for comes last, and suppresses nobody.
-        ranked = torch.where(asked, both.scores, -1.0)
-        return both._replace(kept=asked & self._unique(both.boxes, both.joints[..., :2], both.areas, ranked))
+        return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores))
 
     def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]

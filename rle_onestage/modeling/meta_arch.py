@@ -13,7 +13,7 @@ from ..compat import training_iteration
 from .assignment import Assigner, Assignment, Pairs
 from .build import build_parts
 from .criterion import Criterion, Predictions, Stage
-from .decode import Decoder, People
+from .decode import EVERYBODY, Decoder, Look, People
 from .head import PoseHead
 from .layout import use_strides_of_gradients
 from .locations import Locations, make_locations
@@ -170,10 +170,11 @@ class RLEOneStage(nn.Module):
         A network finds people of some sizes best. Those who are larger are half as large in the image at half size,
         which costs a quarter of the whole one.
         """
-        people = self.decode(self.features(images))
         if not self.half_size_from:
-            return people
-        return self.decoder.unite(people, self.decode(self.features(self.at_half_size(images))), self.half_size_from)
+            return self.decode(self.features(images))
+        whole, half = self.decoder.looks(self.half_size_from)
+        people = self.decode(self.features(images), whole)
+        return self.decoder.unite(people, self.decode(self.features(self.at_half_size(images)), half))
 
     def at_half_size(self, images: Tensor) -> Tensor:
         """Normalised and padded images (B, 3, H, W) at half size, padded as the backbone wants it."""
@@ -189,10 +190,10 @@ class RLEOneStage(nn.Module):
         finest, *context = (features[name] for name in self.refine_features)
         return self.refinement.features(finest, context)
 
-    def decode(self, features: dict[str, Tensor]) -> People:
-        """Features of one look to people."""
+    def decode(self, features: dict[str, Tensor], look: Look = EVERYBODY) -> People:
+        """Features to the people whom a look is for."""
         dense, locations = self._dense(features)
-        candidates, score = self.decoder.select(dense, locations)
+        candidates, score = self.decoder.select(dense, locations, look)
         poses, embedding = self.head.project(dense, candidates, locations)
         if self.refinement is not None:
             sampled = self._sampled(features)
