@@ -44,6 +44,7 @@ from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.engine.validation import validate_training
 from rle_onestage.errors import CheckpointError, DataError, DivergenceError
 from rle_onestage.evaluation.coco import build_evaluator
+from rle_onestage.pretrained import check_finite
 
 logger = logging.getLogger("rle_onestage")
 
@@ -146,6 +147,7 @@ class Trainer(TrainerBase):
                 "without --resume"
             )
         if self.ema is not None:
+            check_finite(content["model"], f"checkpoint {path}")
             self.ema.load_state_dict(content["model"])
         own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
         try:
