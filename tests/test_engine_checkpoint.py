@@ -266,7 +266,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path, value, strict):
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     weights = {**Net().state_dict(), "backbone.1.running_var": torch.tensor([1, 1, value, 1])}
     torch.save({"model": weights}, tmp_path / "m.pth")
-    with pytest.raises(CheckpointError, match=r"m.pth holds numbers that are NaN or infinite \(backbone.1.running_var\)"):
+    with pytest.raises(CheckpointError, match=r"m.pth holds .* NaN or infinite \(backbone.1.running_var\)"):
         load_weights(net, str(tmp_path / "m.pth"), strict=strict)
     assert same(net, before)
 
