@@ -116,7 +116,7 @@ def test_torchrun_asks_the_config_too(gpus, monkeypatch, tmp_path):
 def test_what_processes_cannot_share_is_a_sentence(gpus):
     gpus(2)
     with pytest.raises(ConfigError, match="3 processes on a machine with 2 GPU"):
-        claim_device("cuda", 2, 3)
+        claim_device("cuda", 0, 3)
     with pytest.raises(ConfigError, match="MODEL.DEVICE is cuda:1, one GPU for several"):
         usable_processes("cuda:1", 2)
     with pytest.raises(ConfigError, match="MODEL.DEVICE is mps, on which one process"):

@@ -183,7 +183,8 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
     else:
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
     fitting = {key: weights[key] for key in own if key in weights and key not in set(mismatched)}
-    check_finite(fitting, f"checkpoint {address}")
+    # A training that goes on has the averaged weights from here too.
+    check_finite({**content["model"], **fitting} if strict else fitting, f"checkpoint {address}")
     model.load_state_dict(fitting, strict=False)
 
 

@@ -105,7 +105,7 @@ def claim_device(name, local_rank, local_size):
     if device.type != "cpu":
         check_shareable(device)
         count = torch.cuda.device_count()
-        if local_rank >= count:
+        if local_size > count:  # in all of them, so that the first one, which talks, does not wait for the others
             raise ConfigError(
                 f"{local_size} processes on a machine with {count} GPU(s); start one for each GPU, or set {KEY} cpu"
             )

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -44,7 +45,6 @@ from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.engine.validation import validate_training
 from rle_onestage.errors import CheckpointError, DataError, DivergenceError
 from rle_onestage.evaluation.coco import build_evaluator
-from rle_onestage.pretrained import check_finite
 
 logger = logging.getLogger("rle_onestage")
 
@@ -147,7 +147,6 @@ class Trainer(TrainerBase):
                 "without --resume"
             )
         if self.ema is not None:
-            check_finite(content["model"], f"checkpoint {path}")
             self.ema.load_state_dict(content["model"])
         own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
         try:
@@ -339,7 +338,8 @@ class Trainer(TrainerBase):
             CheckpointError: the file cannot be written.
         """
         self.flush_metrics()
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+        state = itertools.chain(self.model.parameters(), self.model.buffers())  # statistics of batch norm count too
+        if not all(bool(torch.isfinite(part).all()) for part in state):
             raise DivergenceError(
                 f"a weight became non-finite by iteration {self.iter}; lower SOLVER.BASE_LR or turn on "
                 "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
