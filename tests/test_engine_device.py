@@ -83,14 +83,17 @@ def test_two_processes_on_one_gpu_are_one(gpus, spawned, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "there, device, rank, expected, chosen",
-    [(1, "cpu", 1, "gloo", []), (2, "cpu", 0, "gloo", []), (2, "cuda", 1, "nccl", [1]), (1, "cuda", 0, "nccl", [0])],
+    "there, device, rank, size, expected, chosen",
+    [
+        (1, "cpu", 1, 2, "gloo", []), (2, "cpu", 0, 2, "gloo", []), (2, "cuda", 1, 2, "nccl", [1]),
+        (1, "cuda", 0, 1, "nccl", [0]),  # on each of two machines
+    ],
 )  # fmt: skip
-def test_each_process_has_its_own_gpu_and_the_right_backend(gpus, monkeypatch, there, device, rank, expected, chosen):
+def test_each_process_has_its_own_gpu_and_a_backend(gpus, monkeypatch, there, device, rank, size, expected, chosen):
     present, joined = gpus(there), []
     monkeypatch.setattr(starting.dist, "init_process_group", lambda backend, **_: joined.append(backend))
     monkeypatch.setattr(starting, "create_local_process_group", lambda size: None)
-    with starting._process_group(device=lambda: device, rank=rank, world_size=2, local_rank=rank, local_size=2):
+    with starting._process_group(device=lambda: device, rank=rank, world_size=2, local_rank=rank, local_size=size):
         pass
     assert joined == [expected] and present == chosen
 
