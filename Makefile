@@ -6,7 +6,8 @@
 # VENV=folder        the environment, .venv unless told; empty ("make test VENV=") uses the active one
 # DETECTRON2=        empty: an installed one of 0.5 or later, else a pure-Python build of 0.5; "upstream": the main branch
 #                    from its repository; a path: a checkout or wheel
-# PROCESSES=2        processes that train in the quick start
+# DEVICE=cuda        what the quick start computes on; without a GPU that is the CPU
+# PROCESSES=2        processes that train in the quick start; one a GPU at most
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -29,6 +30,8 @@ endif
 # Two processes of one thread train faster than one of two.
 PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 
+DEVICE ?= cuda
+
 OUT := output/quickstart
 PICTURES := $(OUT)/data/synthetic/val
 EXAMPLES := datasets/examples
@@ -45,17 +48,19 @@ install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
 
 quickstart: install
-	$(PY) tools/demo.py --input $(EXAMPLES) --output $(OUT)/people
-	$(PY) tools/demo.py --video-input $(EXAMPLES)/handover.mp4 --output $(OUT)/people/handover.mp4 --smooth
+	$(PY) tools/demo.py --input $(EXAMPLES) --output $(OUT)/people --opts MODEL.DEVICE $(DEVICE)
+	$(PY) tools/demo.py --video-input $(EXAMPLES)/handover.mp4 --output $(OUT)/people/handover.mp4 --smooth \
+		--opts MODEL.DEVICE $(DEVICE)
 	$(PY) datasets/make_synthetic.py --preset quickstart --output $(OUT)/data/synthetic
 	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/train_net.py --config-file configs/quickstart.yaml \
-		--num-gpus $(PROCESSES)
+		--num-gpus $(PROCESSES) MODEL.DEVICE $(DEVICE)
 	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml $(DRAWN) \
-		--input $$(ls $(PICTURES)/* | head -n 24) --output $(OUT)/pictures --opts MODEL.WEIGHTS $(OUT)/model_final.pth
+		--input $$(ls $(PICTURES)/* | head -n 24) --output $(OUT)/pictures \
+		--opts MODEL.WEIGHTS $(OUT)/model_final.pth MODEL.DEVICE $(DEVICE)
 	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml $(DRAWN) \
 		--video-input $$(ls $(OUT)/data/synthetic/videos/*.mp4 | head -n 1) --output $(OUT)/video.mp4 \
 		--smooth --json $(OUT)/video.jsonl \
-		--opts MODEL.WEIGHTS $(OUT)/model_final.pth
+		--opts MODEL.WEIGHTS $(OUT)/model_final.pth MODEL.DEVICE $(DEVICE)
 
 test: install
 	$(PY) -m pytest

@@ -224,7 +224,7 @@ def _add_data_keys(cfg):
     a.CONTRAST = 0.0
     a.SATURATION = 0.0
     a.HUE = 0.0
-    # Share of unreadable images at which training stops with an error.
+    # Share of the images that cannot be read, met by any of the processes, at which training stops with an error.
     a.MAX_UNREADABLE = 0.01
     # Megabytes of decoded images kept in each worker; 0 decodes every time.
     a.CACHE_MB = 0

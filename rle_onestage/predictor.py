@@ -91,7 +91,7 @@ class Predictor:
         ``half_width(0.9) * pred_keypoint_sigmas`` to each side of a point is the interval that holds the coordinate
         with a probability of 0.9.
         """
-        return self.model.decoder.error_density()
+        return self.model.decoder.error_density().to("cpu")  # where the people are
 
     def _input(self, image):
         check_image(image)

@@ -236,7 +236,10 @@ def rows(**values):
 def test_difference_is_paired_with_an_interval_of_students_t():
     found = difference(rows(rle=[31, 42, 53], l1=[30, 40, 50, 60]), "rle", "l1", "AP")
     assert found["seeds"] == {1: 1, 2: 2, 3: 3} and found["mean"] == 2 and found["sd"] == 1
-    assert found["interval"] == pytest.approx([2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5])
+    assert found["interval"] == pytest.approx([2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5], rel=1e-3)
+    # Twenty degrees of freedom, by a printed table of Student's t: 2.086.
+    many = difference(rows(rle=range(21), l1=[0] * 21), "rle", "l1", "AP")
+    assert many["interval"][1] - many["mean"] == pytest.approx(2.086 * many["sd"] / 21**0.5, rel=1e-3)
     alone = difference(rows(rle=[31], l1=[30]), "rle", "l1", "AP")
     assert alone["mean"] == 1 and "interval" not in alone
     assert difference(rows(rle=[31], l1=[30]), "rle", "l1", "class_AP") is None

@@ -7,6 +7,7 @@ import torch
 from data_toys import make_config, person, toy_config, toy_content
 
 from rle_onestage.data import build_test_loader, build_train_loader
+from rle_onestage.data.loader import _SharedCount
 from rle_onestage.data.sampler import BatchOrder, TrainSampler
 from rle_onestage.errors import ConfigError, DataError
 
@@ -110,6 +111,25 @@ def test_unreadable_images_are_skipped_counted_and_reported(tmp_path, workers):
     os.remove(folder / "005.png")
     with pytest.raises(DataError, match=r"3 of 10 training images .* INPUT.POSE.MAX_UNREADABLE \(0.25\)"):
         list(itertools.islice(build_train_loader(cfg), 20))
+
+
+def test_unreadable_images_are_counted_over_all_processes(tmp_path, monkeypatch):
+    """Two processes: each of the two meets fewer than are allowed, and some both; the store is theirs together."""
+    cfg = toy_config(tmp_path, "shared_holes", toy_content(10), **AUGMENT, INPUT__POSE__MAX_UNREADABLE=0.35)
+    store = torch.distributed.HashStore()
+    monkeypatch.setattr(torch.distributed.distributed_c10d, "_get_default_store", lambda: store)
+    as_rank(monkeypatch, 0, 2)
+    monkeypatch.setattr(_SharedCount, "_made", 5)
+    first = build_train_loader(cfg)
+    monkeypatch.setattr(_SharedCount, "_made", 5)  # as in the other process
+    second = build_train_loader(cfg)
+    for name in ("a", "b", "b"):
+        first._count_unreadable(name, "gone")
+    for name in ("b", "c"):
+        second._count_unreadable(name, "gone")
+    with pytest.raises(DataError, match="4 of 10 training images .* the last is d: gone"):
+        second._count_unreadable("d", "gone")
+    build_train_loader(cfg)._count_unreadable("a", "gone")  # another training of these processes counts anew
 
 
 @pytest.mark.parametrize("workers", [0, 1])

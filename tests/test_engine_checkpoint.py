@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -226,6 +227,76 @@ def test_truncated_file(tmp_path):
     (tmp_path / "m.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
         read_checkpoint(str(tmp_path / "m.pth"))
+
+
+def test_no_flipped_bit_changes_a_weight(tmp_path):
+    """Of the tensors, of their pickle, of the archive's own tables: a sentence, or nothing that matters."""
+    weights = {"model": {f"w{i}": torch.arange(40.0) + i for i in range(3)}}
+    torch.save(weights, tmp_path / "whole.pth")
+    whole, path = (tmp_path / "whole.pth").read_bytes(), tmp_path / "m.pth"
+    caught = 0
+    for place in range(0, 8 * len(whole), 37):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_checkpoint(str(path))["model"]
+        except CheckpointError:
+            caught += 1
+            continue
+        assert all(torch.equal(found[key], value) for key, value in weights["model"].items()), place
+    assert caught > 8 * 3 * 160 / 37  # each in the tensors themselves
+
+
+def test_a_part_that_is_marked_as_a_folder_is_damage(tmp_path):
+    """One bit, outside of what the checksums cover, with which torch reads memory that was never written."""
+    torch.save({"model": {"w": torch.zeros(40)}}, tmp_path / "m.pth")
+    whole = bytearray((tmp_path / "m.pth").read_bytes())
+    place = whole.rfind(b"PK\x01\x02", 0, whole.rfind(b"data/0")) + 38
+    whole[place] ^= 0x10
+    (tmp_path / "m.pth").write_bytes(whole)
+    with pytest.raises(CheckpointError, match="m.pth is damaged .*folder"):
+        read_checkpoint(str(tmp_path / "m.pth"))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value, strict):
+    net = Net()
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    weights = {**Net().state_dict(), "backbone.1.running_var": torch.tensor([1, 1, value, 1])}
+    torch.save({"model": weights}, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match=r"m.pth holds .* NaN or infinite \(backbone.1.running_var\)"):
+        load_weights(net, str(tmp_path / "m.pth"), strict=strict)
+    assert same(net, before)
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (lambda w: w.to_sparse(), "sparse"), (lambda w: w.to("meta"), "no data"), (lambda w: w + 0j, "complex"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "quantized"),
+    ],
+)  # fmt: skip
+def test_tensors_of_other_kinds_are_refused(tmp_path, change, word):
+    torch.save({"model": {"head.weight": change(torch.ones(4, 4))}}, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match=f"m.pth: head.weight .*{word}.* save dense tensors"):
+        read_checkpoint(str(tmp_path / "m.pth"))
+
+
+def test_pickles_that_make_torch_fail_in_other_ways(tmp_path):
+    """An archive that is whole, with a pickle that is not, or that asks for more memory than there is."""
+    torch.save({"model": {"w": torch.zeros(4)}}, tmp_path / "whole.pth")
+    with zipfile.ZipFile(tmp_path / "whole.pth") as old, zipfile.ZipFile(tmp_path / "m.pth", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name)[:-7] if name.endswith("data.pkl") else old.read(name))
+    with pytest.raises(CheckpointError, match="m.pth is damaged"):
+        read_checkpoint(str(tmp_path / "m.pth"))
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"blobs": [1]}))
+    with pytest.raises(CheckpointError, match="m.pkl holds a list"):
+        read_checkpoint(str(tmp_path / "m.pkl"))
+    with pytest.raises(CheckpointError, match="neither a file nor an address"):
+        read_checkpoint("http://[::1")
 
 
 @pytest.mark.parametrize("content", [{"model": {"a": 1}}, [1, 2], {"epoch": 3}])

@@ -39,7 +39,7 @@ def files(tmp_path, full):
 
 def test_only_large_weights_are_halved(full):
     half = slim(full, half=True)["model"]
-    assert {value.dtype for key, value in half.items() if key.startswith("decoder.")} == {torch.float32, torch.float64}
+    assert {value.dtype for key, value in half.items() if key.startswith("decoder.")} == {torch.float32}
     halved = {key for key, value in half.items() if value.dtype == torch.float16}
     assert all(full["model"][key].dim() >= 2 and full["model"][key].numel() >= SMALL for key in halved)
     large = {

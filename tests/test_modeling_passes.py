@@ -72,11 +72,35 @@ def test_a_second_pass_learns_from_the_best_candidate_of_each_person():
 
 def test_noise_is_a_function_of_iteration_and_place():
     """By the formula, in Python's numbers, for the second joint and draw; the first runs had the same."""
-    joints = torch.tensor([[[3.0, 4.0], [30.25, 17.5]]])
+    joints, first = torch.tensor([[[3.0, 4.0], [30.25, 17.5]]]), torch.tensor([0])
     key = 30.25 * float(torch.tensor(12.9898)) + 17.5 * float(torch.tensor(78.233)) + 3.1 + 0.7310585 * 41 + 17.17
     u = [math.modf(abs(math.sin(key * f)) * 43758.5453)[0] for f in (1.0, 1.618, 2.236)]
     length, angle = math.sqrt(-2 * math.log(u[0])) * 2 * u[2] * 8.0, 2 * math.pi * u[1]
-    noise = joint_noise(joints, 41, 8.0, 2)
+    noise = joint_noise(joints, first, 41, 8.0, 2)
     assert noise.shape == (2, 1, 2, 2)
     assert noise[1, 0, 1].tolist() == pytest.approx([length * math.cos(angle), length * math.sin(angle)], rel=1e-5)
-    assert not torch.equal(noise, joint_noise(joints, 42, 8.0, 2))
+    assert not torch.equal(noise, joint_noise(joints, first, 42, 8.0, 2))
+
+
+def test_people_at_one_place_have_noise_of_their_own():
+    """Which is that of one process or many: who is computed beside somebody changes nothing."""
+    joints = torch.rand(1, 17, 2, generator=torch.Generator().manual_seed(0)).mul(300).expand(3, -1, -1)
+    noise = joint_noise(joints, torch.arange(3), 41, 8.0, 200)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        pair = torch.stack([noise[:, a].flatten(), noise[:, b].flatten()])
+        assert torch.corrcoef(pair)[0, 1].abs() < 0.05
+    assert torch.equal(noise[:, 2:], joint_noise(joints[:1], torch.tensor([2]), 41, 8.0, 200))
+
+
+def test_two_people_at_one_place_start_their_passes_apart():
+    """In the model: the true joints with noise, from which the refinement learns."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(STEPS, 1)).train()
+    starts = []
+    model.refinement.register_forward_pre_hook(lambda _, inputs: starts.append(inputs[3].mu))
+    image = make_input(1, [(4, 4, 40, 60, 17), (20, 10, 62, 50, 17)])  # boxes of their own, so that both are taught
+    points = image["instances"].gt_keypoints.tensor
+    points[1] = points[0]
+    model([image])
+    noisy = starts[-1].view(model.refine_draws, 2, 17, 2)
+    assert (noisy[:, 0] != noisy[:, 1]).all()

@@ -10,7 +10,7 @@ import os
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.joints import KEY, parse_joints
-from rle_onestage.engine.safe_files import save_tensors
+from rle_onestage.engine.safe_files import local_path, save_tensors
 from rle_onestage.errors import exits_with_sentence
 
 
@@ -35,7 +35,8 @@ def main(arguments=None):
     if args.joints:
         content[KEY] = args.joints
     save_tensors(args.output, slim(content, half=args.half))
-    sizes = [os.path.getsize(path) / 1e6 for path in (args.checkpoint, args.output)]
+    # Read before, so that an address is at hand as a file.
+    sizes = [os.path.getsize(path) / 1e6 for path in (local_path(args.checkpoint), args.output)]
     print(f"{args.output}: {sizes[1]:.1f} MB instead of {sizes[0]:.1f}")
 
 

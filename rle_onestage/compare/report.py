@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from statistics import mean, stdev
 
+from scipy.stats import t as student
 from tabulate import tabulate
 
 from rle_onestage.engine.safe_files import write_text
@@ -25,8 +26,6 @@ COLUMNS = OrderedDict(
 # Where the second table begins, so that both fit on a page.
 _SECOND = "OKS"
 COMPARED = ("AP", "class_AP", "AP75", "OKS")
-# 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom; beyond, the last is a little wide.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 def compare(runs, failures=()):
@@ -82,8 +81,7 @@ def difference(rows, first, second, figure):
     values = list(seeds.values())
     found = {"first": first, "second": second, "figure": figure, "seeds": seeds, "mean": mean(values)}
     if len(values) > 1:
-        quantile = _STUDENT[min(len(values) - 1, len(_STUDENT)) - 1]
-        half = quantile * stdev(values) / len(values) ** 0.5
+        half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
         found |= {"sd": stdev(values), "interval": [mean(values) - half, mean(values) + half]}
     return found
 

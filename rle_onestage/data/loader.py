@@ -90,6 +90,30 @@ class TrainDataset(Dataset):
         return [self.records[int(index)] for index in self.order.pick(rng, 3)]
 
 
+class _SharedCount:
+    """Counts different names over all processes, by the store at which these have met.
+
+    It costs nothing until a name is added, and no process waits for another one.
+    """
+
+    _made = 0
+
+    def __init__(self):
+        # The same in every process, as all make their loaders in the same order.
+        self._prefix = f"rle_onestage/unreadable/{_SharedCount._made}"
+        _SharedCount._made += 1
+        self._own = set()
+
+    def add(self, name: str) -> int:
+        """Names so far, with this one."""
+        self._own.add(name)
+        if comm.get_world_size() == 1:
+            return len(self._own)
+        store = torch.distributed.distributed_c10d._get_default_store()
+        first = store.add(f"{self._prefix}/of/{name}", 1) == 1
+        return store.add(self._prefix, int(first))
+
+
 class TrainLoader:
     """Endless iterator over the batches of one process (lists of samples), which counts what could not be used.
 
@@ -97,7 +121,7 @@ class TrainLoader:
         dataset: to draw from.
         sampler: which images.
         num_workers: processes; 0: none.
-        max_unreadable: share of the data set's images at which an error is raised.
+        max_unreadable: share of the data set's images, met by any of the processes, at which an error is raised.
         problems: what was left out when the annotations were read.
     """
 
@@ -107,7 +131,7 @@ class TrainLoader:
         self._problems = Problems()
         if problems is not None:
             self._problems.merge(problems)
-        self._unreadable = {}
+        self._unreadable, self._count = {}, _SharedCount()
         self._loader = DataLoader(
             dataset,
             batch_sampler=sampler,
@@ -139,7 +163,7 @@ class TrainLoader:
         self._unreadable[name] = reason
         self._problems.add("unreadable images skipped", f"{name} ({reason})")
         logger.warning("Skipped image %s: %s.", name, reason)
-        count, size = len(self._unreadable), len(self._dataset)
+        count, size = self._count.add(name), len(self._dataset)
         if count > self._max_unreadable * size:
             raise DataError(
                 f"{count} of {size} training images cannot be used, more than INPUT.POSE.MAX_UNREADABLE "

@@ -37,7 +37,8 @@ def alternate(cases, rounds, *, device="cpu", warmup=3):
     Returns:
         dict name -> seconds.
     """
-    wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else (lambda: None)
+    device = torch.device(device)
+    wait = (lambda: None) if device.type == "cpu" else lambda: torch.get_device_module(device).synchronize()
     times = {name: [] for name in cases}
     for number in range(rounds + warmup):
         for name, function in cases.items():

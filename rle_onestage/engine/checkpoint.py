@@ -22,6 +22,7 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from rle_onestage.engine.joints import by_joint_name, naming, recorded_joints
 from rle_onestage.engine.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
 from rle_onestage.errors import CheckpointError
+from rle_onestage.pretrained import check_dense, check_finite, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ def read_checkpoint(address):
     Raises:
         CheckpointError: it cannot be found, reached or read, or holds no weights.
     """
-    parts = urlparse(address)
+    try:
+        parts = urlparse(address)
+    except ValueError as error:
+        raise CheckpointError(f"{address} is neither a file nor an address ({first_line(error)}); check it") from error
     path = local_path(parts._replace(query="").geturl() if "://" in address else address.split("?")[0])
     if path.endswith(".pkl"):
         content = _from_zoo(read_pkl(path), path)
@@ -112,6 +116,8 @@ def _from_zoo(content, path):
     if "model" in content and "__author__" in content:
         return content
     blobs = content.get("blobs", content)
+    if not isinstance(blobs, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(blobs).__name__} instead of named weights")
     weights = {key: value for key, value in blobs.items() if not str(key).endswith("_momentum")}
     return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
 
@@ -125,6 +131,7 @@ def _as_tensors(weights, address):
             tensors[str(key).removeprefix("module.")] = value
     if not tensors:
         raise CheckpointError(f"checkpoint {address} holds no weights (no tensor by name)")
+    check_dense(tensors, f"checkpoint {address}")
     return tensors
 
 
@@ -146,7 +153,7 @@ def load_weights(model, address, *, strict, use_ema=True, joints=None):
 
     Raises:
         CheckpointError: see :func:`read_checkpoint`; or the weights do not fit: names the first keys, with both shapes;
-            or the joints are others.
+            or the joints are others; or a weight is NaN or infinite.
     """
     content = read_checkpoint(address)
     apply_weights(model, content, address, strict=strict, use_ema=use_ema, joints=joints)
@@ -176,6 +183,8 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
     else:
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
     fitting = {key: weights[key] for key in own if key in weights and key not in set(mismatched)}
+    # A training that goes on has the averaged weights from here too.
+    check_finite({**content["model"], **fitting} if strict else fitting, f"checkpoint {address}")
     model.load_state_dict(fitting, strict=False)
 
 

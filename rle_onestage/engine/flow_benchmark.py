@@ -8,6 +8,7 @@ from tabulate import tabulate
 from torch import nn
 
 from rle_onestage.engine.benchmark import alternate
+from rle_onestage.engine.device import settle_device
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import write_json
 from rle_onestage.modeling.codec import SigmaCodec
@@ -68,8 +69,7 @@ def run(args):
     else:
         if args.rounds < 1:
             raise ConfigError(f"--rounds is {args.rounds}; it must be at least 1")
-        if args.device != "cpu" and not torch.cuda.is_available():
-            raise ConfigError(f"--device is {args.device!r}, but there is no such accelerator here; use cpu")
+        settle_device(args.device, key="--device", fall_back=False)
         report = speed(_numbers(args.points, "--points"), _numbers(args.threads, "--threads"), rounds=args.rounds,
                        device=args.device)
         print(format_speed(report))

@@ -1,6 +1,10 @@
-"""Starting one or several processes: by ``--num-gpus`` or under torchrun, on CUDA (NCCL) or CPU (gloo)."""
+"""Starting one or several processes: by ``--num-gpus`` or under torchrun, on CUDA (NCCL) or CPU (gloo).
+
+The config's device decides which: a CPU training on a machine with GPUs leaves these alone.
+"""
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -10,11 +14,12 @@ from datetime import timedelta
 from multiprocessing import connection
 from urllib.parse import urlparse
 
-import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from rle_onestage.compat import create_local_process_group, local_rank_from_environment
+from rle_onestage.engine.device import claim_device, settle_device, usable_processes
+from rle_onestage.engine.setup import configured_device
 from rle_onestage.errors import EXIT_CODE, ConfigError, PoseError
 
 logger = logging.getLogger(__name__)
@@ -29,43 +34,62 @@ LOST_PARTNER = (
 )
 
 
-def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto", args=()):
+def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto", device=None, args=()):
     """Run ``main(*args)`` in as many processes as asked for, and turn errors into one sentence and an exit code.
 
     Under torchrun (``RANK`` and ``WORLD_SIZE`` in the environment) each process joins the group that torchrun
-    describes, and the other arguments are not used. Without CUDA, ``num_gpus`` is the number of CPU processes.
+    describes, and the numbers and the address are not used. On the CPU, ``num_gpus`` is the number of processes.
 
     Args:
         main: a function at module level.
-        num_gpus: processes on this machine.
+        num_gpus: processes on this machine; on CUDA not more than it has GPUs.
         num_machines, machine_rank: as in Detectron2.
         dist_url: where the processes meet, e.g. ``tcp://host:port``; "auto" finds a free port of this machine.
+        device: what they compute on, as ``MODEL.DEVICE``. None: that of the config which ``args`` names (parsed
+            arguments with ``config_file`` and ``opts``) or has, and the CPU without one.
         args: arguments of ``main``.
 
     Raises:
         SystemExit: after an error (2), or after a signal (128 + its number).
     """
-    world_size = num_machines * max(num_gpus, 1)
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        _run_under_torchrun(main, args)
-    elif world_size == 1:
+        _run_under_torchrun(main, args, device)
+        return
+    num_gpus = max(num_gpus, 1)
+    if num_machines * num_gpus == 1:
         _guarded(main, args)
-    else:
-        try:
-            _check_processes(num_gpus, num_machines, machine_rank, dist_url)
-            store, address = _open_store(dist_url, world_size, machine_rank)
-        except ConfigError as error:
-            _complain(error)
-            sys.exit(EXIT_CODE)
-        _spawn(main, args, max(num_gpus, 1), num_machines, machine_rank, address)
-        del store  # it lives in this process as long as the others do
+        return
+    try:
+        _check_machines(num_machines, machine_rank, dist_url)
+        device = _settled(device, args)
+        num_gpus = usable_processes(device, num_gpus, num_machines=num_machines)
+        world_size = num_machines * num_gpus
+        store, address = _open_store(dist_url, world_size, machine_rank) if world_size > 1 else (None, None)
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(EXIT_CODE)
+    if world_size == 1:
+        _guarded(main, args)
+        return
+    _spawn(main, args, device, num_gpus, num_machines, machine_rank, address)
+    del store  # it lives in this process as long as the others do
 
 
-def _check_processes(num_gpus, num_machines, machine_rank, dist_url):
+def _settled(device, args):
+    """The device of :func:`launch`'s arguments."""
+    if device is not None:
+        return settle_device(device, quiet=True)
+    for argument in args:
+        if hasattr(argument, "config_file"):
+            return configured_device(argument.config_file, getattr(argument, "opts", None) or [])
+        if hasattr(argument, "MODEL"):
+            return settle_device(argument.MODEL.DEVICE, quiet=True)
+    return "cpu"
+
+
+def _check_machines(num_machines, machine_rank, dist_url):
     problem = None
-    if torch.cuda.is_available() and num_gpus > torch.cuda.device_count():
-        problem = f"--num-gpus is {num_gpus}, but this machine has {torch.cuda.device_count()}"
-    elif not 0 <= machine_rank < num_machines:
+    if not 0 <= machine_rank < num_machines:
         problem = f"--machine-rank is {machine_rank}; it must be from 0 to {num_machines - 1} (--num-machines less one)"
     elif num_machines > 1 and (dist_url == "auto" or "127.0.0.1" in dist_url):
         problem = "--dist-url must name the first machine when there are several, e.g. tcp://host:29500"
@@ -102,24 +126,18 @@ def _open_store(dist_url, world_size, machine_rank):
 
 
 @contextlib.contextmanager
-def _process_group(*, rank, world_size, local_rank, local_size, address=None):
+def _process_group(*, device, rank, world_size, local_rank, local_size, address=None):
     """Join the processes' group for the block, with Detectron2's notion of a machine.
 
     Args:
+        device: gives the settled name of the device.
         address: (host, port) of the store that :func:`_spawn` made; None: what torchrun describes.
     """
-    on_cuda = torch.cuda.is_available()
-    if on_cuda:
-        if local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"{local_size} processes on a machine with {torch.cuda.device_count()} GPUs; start one for each GPU"
-            )
-        torch.cuda.set_device(local_rank)
+    backend = claim_device(device(), local_rank, local_size)
     meeting = {"init_method": "env://"}
     try:
         if address is not None:
             meeting = {"store": dist.TCPStore(*address, world_size, is_master=False, timeout=TIMEOUT)}
-        backend = "nccl" if on_cuda else "gloo"
         dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, **meeting)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(
@@ -134,14 +152,15 @@ def _process_group(*, rank, world_size, local_rank, local_size, address=None):
             dist.destroy_process_group()
 
 
-def _run_under_torchrun(main, args):
+def _run_under_torchrun(main, args, device):
     local_rank, local_size = local_rank_from_environment()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if world_size == 1:
         _guarded(main, args)
         return
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=_process_group(**options), rank=rank)
+    group = _process_group(device=functools.partial(_settled, device, args), **options)
+    _guarded(main, args, group=group, rank=rank)
 
 
 # -------------------------------------------------------------------- errors
@@ -219,13 +238,11 @@ def _is_lost_partner(error):
 # -------------------------------------------------------------------- own processes
 
 
-def _spawn(main, args, local_size, num_machines, machine_rank, address):
+def _spawn(main, args, device, local_size, num_machines, machine_rank, address):
     """Start this machine's processes, hand on signals, and end all when one fails."""
     context = mp.get_context("spawn")
-    started = [
-        context.Process(target=_worker, args=(index, main, args, local_size, num_machines, machine_rank, address))
-        for index in range(local_size)
-    ]
+    shared = (main, args, device, local_size, num_machines, machine_rank, address)
+    started = [context.Process(target=_worker, args=(index, *shared)) for index in range(local_size)]
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // local_size))
     for process in started:
@@ -262,7 +279,7 @@ def _wait(started):
     return code if code >= 0 else 128 - code
 
 
-def _worker(local_rank, main, args, local_size, num_machines, machine_rank, address):
+def _worker(local_rank, main, args, device, local_size, num_machines, machine_rank, address):
     rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=_process_group(address=address, **options), rank=rank)
+    _guarded(main, args, group=_process_group(device=lambda: device, address=address, **options), rank=rank)

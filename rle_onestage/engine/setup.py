@@ -16,6 +16,7 @@ from detectron2.utils.logger import setup_logger
 from rle_onestage.config import add_rle_onestage_config
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
+from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.engine.validation import validate
@@ -38,12 +39,8 @@ def load_config(config_file="", opts=()):
     Raises:
         ConfigError: a file, key, type or value is wrong.
     """
-    cfg = get_cfg()
-    add_rle_onestage_config(cfg)
-    if config_file:
-        merge_dict(cfg, read_yaml(config_file), f"config file {config_file}")
-    merge_options(cfg, opts)
-    _settle_device(cfg)
+    cfg = _merged(config_file, opts)
+    cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
     settle_test_size(cfg, opts)
     validate(cfg)
     warn_of_conflicts(cfg)
@@ -51,19 +48,22 @@ def load_config(config_file="", opts=()):
     return cfg
 
 
-def _settle_device(cfg):
-    try:
-        device = torch.device(cfg.MODEL.DEVICE)
-    except RuntimeError as error:
-        raise ConfigError(f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device; use cpu, cuda or cuda:N") from error
-    if device.type != "cuda":
-        return
-    if not torch.cuda.is_available():
-        if comm.is_main_process():
-            logger.warning("MODEL.DEVICE is %s, but CUDA is not available: continuing on the CPU.", cfg.MODEL.DEVICE)
-        cfg.MODEL.DEVICE = "cpu"
-    elif device.index is not None and device.index >= torch.cuda.device_count():
-        raise ConfigError(f"MODEL.DEVICE is {device}, but this machine has {torch.cuda.device_count()} CUDA devices")
+def configured_device(config_file, opts):
+    """The device of a config, settled, before the rest of it is looked at: what starts processes has to know.
+
+    Raises:
+        ConfigError: the file cannot be read, or the device cannot be used.
+    """
+    return settle_device(_merged(config_file, opts).MODEL.DEVICE, quiet=True)
+
+
+def _merged(config_file, opts):
+    cfg = get_cfg()
+    add_rle_onestage_config(cfg)
+    if config_file:
+        merge_dict(cfg, read_yaml(config_file), f"config file {config_file}")
+    merge_options(cfg, opts)
+    return cfg
 
 
 def setup(args):
@@ -89,12 +89,12 @@ def setup(args):
             f"choose a multiple of {world_size}"
         )
     if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
-        raise ConfigError('MODEL.DEVICE is cpu, but the processes talk by NCCL; set CUDA_VISIBLE_DEVICES="" as well')
+        raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; start them by tools/train_net.py")
     _make_output_dir(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
-    if torch.cuda.is_available() and not args.eval_only:
+    if not args.eval_only:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
         if cfg.get("FLOAT32_PRECISION"):  # a key of Detectron2's main branch
             torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
@@ -140,14 +140,13 @@ def settle_seed(cfg, *, resume=False):
 
 
 def seed_everything(*entropy):
-    """Seed Python, numpy and torch (CPU and CUDA) from integers, e.g. ``(seed, rank, iteration)``."""
+    """Seed Python, numpy and torch (CPU, and other devices in use) from integers, e.g. ``(seed, rank, iteration)``."""
     state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(state)
     np.random.seed(state)
     # torch.manual_seed() notes a stack trace for each device that is not in use yet: a millisecond in every step.
     torch.default_generator.manual_seed(state)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(state)
+    seed_devices(state)
 
 
 def start_logging(output_dir):
@@ -171,8 +170,8 @@ def _log_environment(args, cfg, world_size):
 
     logger.info(
         "Python %s, torch %s, detectron2 %s, %d process(es), device %s, %d thread(s) each, seed %d",
-        sys.version.split()[0], torch.__version__, detectron2.__version__, world_size, cfg.MODEL.DEVICE,
-        torch.get_num_threads(), cfg.SEED,
+        sys.version.split()[0], torch.__version__, detectron2.__version__, world_size,
+        describe_device(cfg.MODEL.DEVICE),        torch.get_num_threads(), cfg.SEED,
     )  # fmt: skip
     sizes = {use: describe_size(size) for use, size in input_sizes(cfg).items()}
     logger.info("Images: %s in training, %s at test", sizes["train"], sizes["test"])

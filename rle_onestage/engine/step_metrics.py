@@ -91,7 +91,7 @@ class _Pending:
             self.vector = torch.empty(vector.shape, dtype=vector.dtype, pin_memory=True)
             self.vector.copy_(vector, non_blocking=True)
             self.event = torch.cuda.Event()
-            self.event.record()
+            self.event.record(torch.cuda.current_stream(vector.device))  # which need not be the present device
 
     def numbers(self):
         """The sums over processes, as floats."""

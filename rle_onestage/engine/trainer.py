@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -337,7 +338,8 @@ class Trainer(TrainerBase):
             CheckpointError: the file cannot be written.
         """
         self.flush_metrics()
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+        state = itertools.chain(self.model.parameters(), self.model.buffers())  # statistics of batch norm count too
+        if not all(bool(torch.isfinite(part).all()) for part in state):
             raise DivergenceError(
                 f"a weight became non-finite by iteration {self.iter}; lower SOLVER.BASE_LR or turn on "
                 "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"

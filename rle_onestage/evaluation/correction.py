@@ -210,8 +210,10 @@ def _rescored(values, correction, decoder):
     """Sigmas (N, 2K), expected OKS (N, K), factors (N, 3) and scores (N,) as nested lists."""
     sigma, presence, factors, area = values
     sigma = correct_sigma(sigma.view(len(sigma), -1, 2), area, correction)
-    nodes, weights, std = (getattr(decoder, name).double()[decoder.group] for name in ("nodes", "weights", "std"))
-    expected = expected_joint_oks(sigma / std, area, decoder.sigmas.double(), nodes, weights)
+    # The results are on the CPU, wherever the model is.
+    tables = (getattr(decoder, name).cpu().double() for name in ("nodes", "weights", "std"))
+    nodes, weights, std = (table[decoder.group.cpu()] for table in tables)
+    expected = expected_joint_oks(sigma / std, area, decoder.sigmas.cpu().double(), nodes, weights)
     person = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
     factors = torch.cat([factors[:, :2], person[:, None]], 1)
     scores = powered(factors.numpy(), (decoder.person_power, decoder.quality_power, decoder.oks_power))

@@ -90,8 +90,9 @@ class Decoder(nn.Module):
         self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
         self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
         # Sums over the training people of COCO's area and of the box's, in square pixels: their ratio turns boxes into
-        # areas. The first numbers stand in until there are people, and weigh nothing beside them.
-        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float64))
+        # areas. The first numbers stand in until there are people, and weigh nothing beside them. In float32, as some
+        # devices have nothing wider: the last digit of a sum is less than what a batch adds to it.
+        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float32))
 
     @torch.no_grad()
     def set_density(self, density: Density) -> None:
@@ -255,22 +256,24 @@ class Decoder(nn.Module):
     def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):
         """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).
 
+        Who lies outside of the image, so that nothing is left of the box, is left out.
+
         Args:
             image_sizes: (height, width) of each input without padding. output_sizes: as asked for by the dataset dicts.
         """
-        kept = people.kept & (people.scores > self.score_thresh)
+        sizes = people.boxes.new_tensor([image_sizes, output_sizes]).flip(-1)  # (2, B, 2) width, height
+        scales, limit = sizes[1] / sizes[0], sizes[1].repeat(1, 2)[:, None]
+        cut = torch.minimum((people.boxes * scales.repeat(1, 2)[:, None]).clamp(min=0), limit)  # (B, N, 4)
+        within = (cut[..., 2:] > cut[..., :2]).all(-1)
+        kept = people.kept & (people.scores > self.score_thresh) & within
         order = torch.where(kept, people.scores, -1.0).argsort(dim=1, descending=True)[:, : self.max_people]
         # One transfer of one table, whatever the number of images and people.
         numbers = kept.gather(1, order).sum(1).tolist()
         result = []
         for row, (index, number) in enumerate(zip(order, numbers)):
-            index = index[:number]
-            (height, width), (out_height, out_width) = image_sizes[row], output_sizes[row]
-            scale = people.boxes.new_tensor([out_width / width, out_height / height])
-            instances = Instances((out_height, out_width))
-            boxes = Boxes(people.boxes[row, index] * scale.repeat(2))
-            boxes.clip((out_height, out_width))
-            instances.pred_boxes = boxes
+            index, scale = index[:number], scales[row]
+            instances = Instances(tuple(output_sizes[row]))
+            instances.pred_boxes = Boxes(cut[row, index])
             instances.scores = people.scores[row, index]
             instances.pred_score_factors = people.factors[row, index]
             instances.pred_classes = torch.zeros_like(index)

@@ -249,8 +249,9 @@ class RLEOneStage(nn.Module):
         if not self.refine_noise:
             return stages, None
         index = (matched & (assignment.rank == 0)).nonzero()[:, 0]
-        truth = targets.joints[image[index], assignment.person[index]]
-        noise = joint_noise(truth, iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
+        person = assignment.person[index]
+        truth = targets.joints[image[index], person]
+        noise = joint_noise(truth, person, iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
         index = index.repeat(self.refine_draws)
         start = Poses((truth + noise).flatten(0, 1), coarse.sigma[index], coarse.presence[index])
         return stages, Stage(self.refinement(sampled, image[index], embedding[index], start, boxes[index]), index)

@@ -17,6 +17,13 @@ from .outputs import Poses
 _WINDOW = [(0.75 * x, 0.75 * y) for y in range(-2, 3) for x in range(-2, 3)]
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """The most exact floating-point type that every device of the kind has: Apple's GPUs have no float64, nor have
+    many of Intel's.
+    """
+    return torch.float32 if device.type in ("mps", "xpu") else torch.float64
+
+
 def bilinear(points: Tensor, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The four cells of a flattened map whose centres are about each point, and their weights.
 
@@ -169,20 +176,27 @@ class JointRefinement(nn.Module):
             )
 
 
-def joint_noise(joints: Tensor, iteration: int, scale: float, draws: int) -> Tensor:
-    """Noise for true joints that depends only on the iteration and on where the joint is.
+def joint_noise(joints: Tensor, person: Tensor, iteration: int, scale: float, draws: int) -> Tensor:
+    """Noise for true joints that depends only on the iteration, on where the joint is, and on whose it is.
 
-    A hash (the sine's lost digits) in place of a generator: the same on one process or many, and after a resume.
+    A hash (the sine's lost digits) in place of a generator: the same on one process or many, and after a resume. Whose
+    joint it is keeps two people at one place apart; an image's order of people is the same in every run.
 
     Args:
-        joints: (n, K, 2) in pixels. iteration: of the training. scale: pixels. draws: for each joint.
+        joints: (n, K, 2) in pixels.
+        person: (n,) number of the person among those of its image.
+        iteration: of the training.
+        scale: pixels.
+        draws: for each joint.
 
     Returns:
         (draws, n, K, 2): a direction times a length that is Gaussian of a standard deviation between 0 and 2 ``scale``.
     """
-    k = torch.arange(joints.shape[-2], device=joints.device, dtype=torch.float64)
-    key = joints.double() @ joints.new_tensor([12.9898, 78.233]).double() + 3.1 * k + 0.7310585 * iteration
-    key = key + 17.17 * torch.arange(draws, device=joints.device, dtype=torch.float64)[:, None, None]
+    exact = widest_float(joints.device)
+    k = torch.arange(joints.shape[-2], device=joints.device, dtype=exact)
+    key = joints.to(exact) @ joints.new_tensor([12.9898, 78.233]).to(exact) + 3.1 * k + 0.7310585 * iteration
+    key = key + 29.6713 * person.to(exact)[:, None]
+    key = key + 17.17 * torch.arange(draws, device=joints.device, dtype=exact)[:, None, None]
     u = [torch.frac(torch.sin(key * f).abs() * 43758.5453) for f in (1.0, 1.618, 2.236)]
     radius = torch.sqrt(-2 * torch.log(u[0].clamp(min=1e-6))) * 2 * u[2] * scale
     angle = 2 * torch.pi * u[1]
