@@ -16,7 +16,7 @@ from detectron2.utils.logger import setup_logger
 
 from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.media import check_source, is_address
 from rle_onestage.predictor import PRECISIONS, Predictor
 from rle_onestage.tracking import PoseTracker, TrackerOptions
@@ -124,6 +124,8 @@ def main(arguments=None):
     """Do what the command line says; returns the exit code."""
     args = parse(arguments)
     setup_logger(name="rle_onestage", abbrev_name="rle")
+    if args.confidence_threshold is not None:
+        check_score(args.confidence_threshold, "--confidence-threshold")
     if args.video_input is not None:
         check_source(args.video_input)  # before the seconds that the model takes to load
     cfg = load_config(args.config_file, args.opts)

@@ -2,10 +2,12 @@
 
 import os
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rle_onestage.errors import MediaError
+from rle_onestage.visualization.fonts import families_for
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 OWN, CLASS, GREY = "#0072B2", "#E69F00", "#BBBBBB"
@@ -21,7 +23,11 @@ def draw_comparison(comparison, path):
     Raises:
         MediaError: the file cannot be written.
     """
-    sets = comparison["sets"]
+    with rc_context({"font.family": families_for(comparison["sets"])}):  # named by the user, in any script
+        _draw(comparison["sets"], path)
+
+
+def _draw(sets, path):
     columns = max(len(found["rows"]) for found in sets.values())
     figure = Figure(figsize=(max(4.5, 1.5 * columns + 1.0) * len(sets), 4.2), layout="constrained")
     for axis, (dataset, found) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets.items()):

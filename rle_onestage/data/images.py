@@ -72,7 +72,7 @@ def _decoded(file_name, data):
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
-        raise UnreadableImage(file_name, f"it cannot be decoded ({error.err.strip() or 'OpenCV refuses it'})") from error
+        raise UnreadableImage(file_name, f"it cannot be decoded ({error.err.strip() or 'no reason'})") from error
     except MemoryError as error:
         raise UnreadableImage(file_name, "it is too large for the memory") from error
     if image is None:

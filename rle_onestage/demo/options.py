@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import media
-from ..errors import MediaError
+from ..errors import MediaError, check_score
 from ..skeleton import Skeleton
 from ..visualization import draw_people
 
@@ -46,7 +46,7 @@ def draw(image, people, options):
 
 
 def check_outputs(options, folder, files):
-    """Before the first image: fail now rather than after an hour.
+    """Before the first image: fail now rather than after an hour, or find nobody.
 
     Args:
         options: :class:`DemoOptions`. folder: of the output, or None. files: inputs and outputs, which the results must
@@ -54,7 +54,9 @@ def check_outputs(options, folder, files):
 
     Raises:
         MediaError: something cannot be written, or would be overwritten.
+        ConfigError: the threshold is no score.
     """
+    check_score(options.threshold, "the threshold (--confidence-threshold)")
     if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
         raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:

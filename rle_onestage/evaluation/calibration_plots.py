@@ -5,10 +5,12 @@ import os
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError
+from ..visualization.fonts import families_for
 from .calibration import REPORTED, has_sigmas, pearson, person_oks
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -31,6 +33,11 @@ def draw_page(path, report, halves, sigmas):
     Raises:
         MediaError: the file cannot be written.
     """
+    with rc_context({"font.family": families_for([report["dataset"], *report["after"]])}):  # sets and joints
+        _draw(path, report, halves, sigmas)
+
+
+def _draw(path, report, halves, sigmas):
     figure = Figure(figsize=(15, 9.2), layout="constrained")
     axes = figure.subplots(2, 3)
     matches, density = halves["after"]
