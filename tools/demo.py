@@ -8,6 +8,7 @@ python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.p
 """
 
 import argparse
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.media import check_source, is_address
+from rle_onestage.output_files import is_stdout
 from rle_onestage.predictor import PRECISIONS, Predictor
 from rle_onestage.tracking import PoseTracker, TrackerOptions
 
@@ -123,7 +125,9 @@ def started_at(score):
 def main(arguments=None):
     """Do what the command line says; returns the exit code."""
     args = parse(arguments)
-    setup_logger(name="rle_onestage", abbrev_name="rle")
+    # Results that go to stdout are not mixed with the log.
+    with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
+        setup_logger(name="rle_onestage", abbrev_name="rle")
     if args.confidence_threshold is not None:
         check_score(args.confidence_threshold, "--confidence-threshold")
     if args.video_input is not None:

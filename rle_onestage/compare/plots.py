@@ -1,5 +1,6 @@
 """The comparison as a plot: a point for each seed under both scores, and their means."""
 
+import io
 import os
 
 from matplotlib import rc_context
@@ -7,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rle_onestage.errors import MediaError
+from rle_onestage.output_files import write_bytes
 from rle_onestage.visualization.fonts import families_for
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -36,10 +38,10 @@ def _draw(sets, path):
     handles = [Line2D([], [], color=c, marker="o", linestyle="", label=label) for _, c, label, _ in _SERIES]
     handles.append(Line2D([], [], color="black", linewidth=2, label="mean over seeds"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
-        figure.savefig(temporary, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
-        os.replace(temporary, path)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .. import media
 from ..errors import MediaError, check_score
+from ..output_files import check_target, kind_of
 from ..skeleton import Skeleton
 from ..visualization import draw_people
 
@@ -62,7 +63,9 @@ def check_outputs(options, folder, files):
     if folder is not None:
         media.make_folder(folder)
     if options.json:
-        media.make_folder(os.path.dirname(os.path.abspath(options.json)))
+        check_target(options.json, "--json")
+        if not kind_of(options.json):
+            media.make_folder(os.path.dirname(os.path.abspath(options.json)))
     if folder is None and not options.json:
         media.check_window()
 
@@ -78,6 +81,8 @@ def video_path(source, output):
     elif os.path.isfile(output):
         raise MediaError(f"output {output} is a file that is no video; give a folder or a path that ends with .mp4")
     else:
+        if not os.path.isdir(output):
+            check_target(output, "--output, or a folder", through=False)
         path = os.path.join(output, f"{_stem(source)}.mp4")
     if media.local_path(source) and os.path.realpath(path) == os.path.realpath(media.local_path(source)):
         raise MediaError(f"{path} is the input and would be overwritten; give another place with --output")

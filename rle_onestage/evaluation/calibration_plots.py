@@ -1,6 +1,6 @@
 """A page of plots of a calibration: do intervals hold what they say, does sigma follow the error, does the score?"""
 
-import contextlib
+import io
 import os
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError
+from ..output_files import write_bytes
 from ..visualization.fonts import families_for
 from .calibration import REPORTED, has_sigmas, pearson, person_oks
 
@@ -58,13 +59,11 @@ def _draw(path, report, halves, sigmas):
 
 
 def _write(figure, path):
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
-        figure.savefig(temporary, dpi=110, format=os.path.splitext(path)[1][1:] or "png")
-        os.replace(temporary, path)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=110, format=os.path.splitext(path)[1][1:] or "png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 

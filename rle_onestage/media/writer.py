@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import MediaError
+from ..output_files import check_target, temporary_beside
 from .formats import encoder_for, encoder_options, muxer_options
 from .images import make_folder
 from .sound import Sound
@@ -52,10 +53,10 @@ class VideoWriter:
         self._size = tuple(size) if size else None
         self._sound_source, self._sound, self._container = (sound_path, sound_start), None, None
         self._pts, self._end, self._closed = None, 0.0, False
-        root, ending = os.path.splitext(os.path.abspath(path))
-        self._temporary = f"{root}.tmp{os.getpid()}{ending}"
+        check_target(path, "--output", through=False)  # containers are not written from the front to the end
+        self._temporary = temporary_beside(path, os.path.splitext(path)[1])
         try:
-            with open(self._temporary, "wb"):
+            with open(self._temporary, "xb"):
                 pass
         except OSError as error:
             raise MediaError(f"video {path} cannot be written ({error.strerror}); choose another --output") from error
@@ -198,7 +199,7 @@ class VideoWriter:
     def _rename(self):
         self._closed = True
         try:
-            os.replace(self._temporary, self.path)
+            os.replace(self._temporary, os.path.realpath(self.path))
         except OSError as error:
             raise MediaError(
                 f"video {self.path} cannot be given its name ({error.strerror}); it stays as {self._temporary}"
