@@ -102,7 +102,8 @@ def test_a_pipe_that_nobody_reads_is_a_sentence_in_bounded_time(tmp_path, monkey
     with pytest.raises(MediaError, match="nobody reads it"):
         within(10, lambda: write_json([], str(tmp_path / "a.json")))
     with pytest.raises(MediaError, match="nobody reads it"):
-        within(10, lambda: run_images(one_person, [picture(tmp_path / "a.png")], options(json=str(tmp_path / "a.json"))))
+        chosen = options(json=str(tmp_path / "a.json"))
+        within(10, lambda: run_images(one_person, [picture(tmp_path / "a.png")], chosen))
 
 
 @posix

@@ -81,6 +81,10 @@ def parse(arguments):
     parser.add_argument(
         "--fps", type=_positive(float), metavar="F", help="frames per second of a folder of frames (default 25)"
     )
+    parser.add_argument(
+        "--reconnect", type=int, default=5, metavar="N",
+        help="tries in a row to connect a camera or stream that breaks off (default 5; 0: none)",
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
@@ -99,6 +103,7 @@ def options_from(args, predictor):
         draw_boxes=args.draw_boxes,
         batch=args.batch,
         fps=args.fps,
+        reconnect=args.reconnect,
         legend=args.legend,
     )
 

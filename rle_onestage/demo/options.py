@@ -17,9 +17,10 @@ class DemoOptions(NamedTuple):
 
     ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
     score that is drawn, counted and written; a follower decides for itself. ``batch``: frames of a video that the
-    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``legend``: explain colours and
-    marks in a video. ``draw``: what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``,
-    seconds) -> image; None for a :class:`~..visualization.VideoDrawer`.
+    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``reconnect``: tries in a row to
+    connect a live source that breaks off. ``legend``: explain colours and marks in a video. ``draw``: what draws a
+    frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
+    :class:`~..visualization.VideoDrawer`.
     """
 
     skeleton: Skeleton
@@ -30,6 +31,7 @@ class DemoOptions(NamedTuple):
     draw_boxes: bool = False
     batch: int = 1
     fps: float | None = None
+    reconnect: int = 5
     legend: bool = False
     draw: Callable | None = None
 

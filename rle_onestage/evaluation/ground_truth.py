@@ -171,8 +171,8 @@ class GroundTruth:
         reach = 100.0 * float(np.minimum(numbers, max_people).sum() / numbers.sum())
         if numbers.max() > max_people:
             logger.warning(
-                "%d images of %s have more than %d labelled people (the fullest %d), and COCO counts the %d best results "
-                "of each: keypoint AR cannot exceed %.1f; set %s to %d to count all.",
+                "%d images of %s have more than %d labelled people (the fullest %d), and COCO counts the %d best "
+                "results of each: keypoint AR cannot exceed %.1f; set %s to %d to count all.",
                 (numbers > max_people).sum(), self.source, max_people, numbers.max(), max_people, reach, option,
                 numbers.max(),
             )  # fmt: skip
