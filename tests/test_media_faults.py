@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -25,7 +26,7 @@ def with_pixels(path, aspect, size=(64, 48), turn=0):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=12)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        stream.sample_aspect_ratio = av_fraction(*aspect)
+        stream.sample_aspect_ratio = Fraction(*aspect)
         if turn:
             stream.set_display_rotation(turn)
         picture = np.zeros((size[1], size[0], 3), np.uint8)
@@ -34,12 +35,6 @@ def with_pixels(path, aspect, size=(64, 48), turn=0):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         container.mux(stream.encode(None))
     return str(path)
-
-
-def av_fraction(numerator, denominator):
-    from fractions import Fraction
-
-    return Fraction(numerator, denominator)
 
 
 def extent(image):
@@ -196,15 +191,15 @@ def cut_stream(tmp_path, monkeypatch):
     return path
 
 
-def test_the_last_frames_of_a_stream_that_breaks_off_have_times(cut_stream, tmp_path):
-    for following in (None, PoseTracker):
-        server, found = Server(cut_stream, 1), tmp_path / "r.jsonl"
-        follower = following and following(one_person.skeleton)
-        chosen = options(json=str(found), output=str(tmp_path / "o.mp4"), reconnect=0)
-        assert within(60, lambda: run_video(one_person, server.address, chosen, follower)) == 0
-        tracks = read_tracks(str(found))
-        assert tracks.frames > 1 and np.isfinite(tracks.time).all() and (np.diff(tracks.time) >= 0).all()
-        assert len(read(tmp_path / "o.mp4")) == tracks.frames
+@pytest.mark.parametrize("following", [False, True])
+def test_the_last_frames_of_a_stream_that_breaks_off_have_times(cut_stream, tmp_path, following):
+    server, found = Server(cut_stream, 1), tmp_path / "r.jsonl"
+    follower = PoseTracker(one_person.skeleton) if following else None
+    chosen = options(json=str(found), output=str(tmp_path / "o.mp4"), reconnect=0)
+    assert within(60, lambda: run_video(one_person, server.address, chosen, follower)) == 0
+    tracks = read_tracks(str(found))
+    assert tracks.frames > 1 and np.isfinite(tracks.time).all() and (np.diff(tracks.time) >= 0).all()
+    assert len(read(tmp_path / "o.mp4")) == tracks.frames
 
 
 def test_a_stream_is_connected_again_and_its_times_go_on(cut_stream, caplog):

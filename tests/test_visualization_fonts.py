@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib import font_manager
 
-from rle_onestage.visualization import draw_text, fonts, strokes
+from rle_onestage import fonts
+from rle_onestage.visualization import draw_text, strokes
 
 
 @pytest.fixture(autouse=True)

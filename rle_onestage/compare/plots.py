@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rle_onestage.errors import MediaError
+from rle_onestage.fonts import families_for
 from rle_onestage.output_files import write_bytes
-from rle_onestage.visualization.fonts import families_for
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 OWN, CLASS, GREY = "#0072B2", "#E69F00", "#BBBBBB"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError
+from ..fonts import families_for
 from ..output_files import write_bytes
-from ..visualization.fonts import families_for
 from .calibration import REPORTED, has_sigmas, pearson, person_oks
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
