@@ -15,7 +15,8 @@ from media_toys import one_person, picture, video
 
 from rle_onestage import media, output_files
 from rle_onestage.demo import run_images, run_video
-from rle_onestage.errors import MediaError
+from rle_onestage.engine.safe_files import save_tensors, write_text
+from rle_onestage.errors import CheckpointError, ConfigError, MediaError
 from rle_onestage.evaluation import write_json
 from rle_onestage.output_files import kind_of, write_bytes
 
@@ -65,6 +66,14 @@ def test_a_device_is_written_through_and_stays(null, tmp_path):
     assert run_images(one_person, [picture(tmp_path / "b.png")], options(json=str(null))) == 0
     assert run_video(one_person, video(tmp_path / "c.mp4"), options(json=str(null))) == 0
     assert stat.S_ISCHR(os.stat(null).st_mode) and os.path.islink(tmp_path / "a.png")
+
+
+def test_weights_and_texts_never_replace_a_device(null, tmp_path):
+    with pytest.raises(CheckpointError, match="null cannot be written .*it is a device"):
+        save_tensors(str(null), {})
+    with pytest.raises(ConfigError, match="null cannot be written .*it is a device"):
+        write_text(str(null), "a")
+    assert stat.S_ISCHR(os.stat(null).st_mode) and not any("tmp" in name for name in os.listdir(tmp_path))
 
 
 def link(path, target):

@@ -31,6 +31,8 @@ class Sound:
         self._input, self._output, self._start = av.open(path), output, start
         try:
             self._stream = self._input.streams.audio[0]
+            if self._stream.codec_context is None:
+                raise ValueError("its codec is not known")
             self.copied = copy and _can_copy(self._stream, known)
             if self.copied:
                 self._target = output.add_stream_from_template(self._stream)
