@@ -44,11 +44,17 @@ class Sample(NamedTuple):
     truth: GroundTruth
     results: list
     sigmas: np.ndarray  # (K,) OKS sigmas
+    max_people: int = 20  # results an image that count
 
     @property
     def matches(self) -> Matches:
         """People matched at a box IoU of 0.5."""
-        return match_people(self.truth, self.results)
+        return match_people(self.truth, self.results, max_people=self.max_people)
+
+    @property
+    def ranking(self) -> Ranking:
+        """The detections, to be ranked by other scores."""
+        return Ranking(self.truth, self.results, self.sigmas, max_people=self.max_people)
 
     @property
     def factors(self) -> np.ndarray:
@@ -179,7 +185,7 @@ def _sample(cfg, model, name):
     truth = GroundTruth.of_dataset(name, skeleton.num_joints)
     results = run_on_loader(model, build_test_loader(cfg, name), _Collected(), name=name)
     sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
-    return Sample(truth, list(results), sigmas)
+    return Sample(truth, list(results), sigmas, cfg.TEST.MAX_PEOPLE)
 
 
 def _as_one(samples):
@@ -227,7 +233,7 @@ def _scores(cfg, fit, before, after, resamples):
     """AP of the same detections by score, with the powers that were best on the half that was fitted."""
     test = cfg.MODEL.RLE_ONESTAGE.TEST
     own = tuple(float(test[name]) for name in _POWERS)
-    chosen, tried = choose_powers(Ranking(fit.truth, fit.results, fit.sigmas), fit.factors, start=own)
+    chosen, tried = choose_powers(fit.ranking, fit.factors, start=own)
     scores = OrderedDict()
     scores["person"] = powered(after.factors, (1, 0, 0))
     if has_quality(after.factors):
@@ -235,8 +241,8 @@ def _scores(cfg, fit, before, after, resamples):
     scores["expected OKS, uncorrected"] = powered(before.factors, own)
     scores["expected OKS"] = powered(after.factors, own)
     scores["expected OKS, chosen powers"] = powered(after.factors, chosen)
-    ranking = Ranking(after.truth, after.results, after.sigmas)
-    table = compare_scores(ranking, scores, baseline="person", resamples=resamples)
+    after.truth.warn_of_cut(after.max_people)
+    table = compare_scores(after.ranking, scores, baseline="person", resamples=resamples)
     for name, row in table.items():
         row["pearson"] = _correlation(after, scores[name])
     lines = [f"MODEL.RLE_ONESTAGE.TEST.{name} {power:g}" for name, power in zip(_POWERS, chosen)]
@@ -247,7 +253,7 @@ def _scores(cfg, fit, before, after, resamples):
 def _correlation(sample, scores):
     """Pearson's, of scores (N,) with the OKS of people matched in their order."""
     rescored = [{**r, "score": float(s)} for r, s in zip(sample.results, scores)]
-    matches = match_people(sample.truth, rescored)
+    matches = sample._replace(results=rescored).matches
     return pearson(matches.score, person_oks(matches, sample.sigmas))
 
 

@@ -255,6 +255,9 @@ def _add_solver_keys(cfg):
 def _add_test_keys(cfg):
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True
+    # People an image that count in keypoint AP, best first (COCO: 20). With more labelled people than that AP cannot
+    # reach 100, which gets a warning; TEST.DETECTIONS_PER_IMAGE are returned at most.
+    cfg.TEST.MAX_PEOPLE = 20
     # Figure of the evaluations (every TEST.EVAL_PERIOD) by which the best checkpoint is kept as model_best.pth, e.g.
     # "keypoints/AP", with several test sets "NAME/keypoints/AP"; the larger the better. "" keeps none.
     cfg.TEST.BEST_METRIC = ""

@@ -35,6 +35,20 @@ class DivergenceError(PoseError):
 EXIT_CODE = 2
 
 
+def check_score(value, name):
+    """Refuse a threshold outside [0, 1]: no score is there, so 30 (percent) would find nobody and say nothing.
+
+    Args:
+        value: the threshold. name: the flag, key or argument that it came by.
+
+    Raises:
+        ConfigError: it is outside, or no number.
+    """
+    if not 0 <= value <= 1:
+        percent = f" ({value / 100:g} for {value:g} percent)" if 1 < value <= 100 else ""
+        raise ConfigError(f"{name} is {value:g}; give a number from 0 to 1, as scores are{percent}")
+
+
 def exits_with_sentence(main):
     """Decorate a tool's ``main``: a :class:`PoseError` becomes one line on stderr and exit code 2.
 

@@ -13,7 +13,7 @@ from . import media
 from .data.coco_json import keypoint_category, read_json
 from .data.datasets import get_skeleton
 from .data.images import UnreadableImage, read_image
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, check_score
 from .evaluation import (
     GroundTruth,
     best_match,
@@ -52,11 +52,15 @@ def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order=
 
     Raises:
         DataError: nothing to draw: no labelled people, or no image that can be read.
+        ConfigError: the threshold is no score.
     """
+    check_score(threshold, "the threshold (--confidence-threshold)")
     skeleton, metadata = get_skeleton(cfg, dataset_name), MetadataCatalog.get(dataset_name)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(results_file)
-    scores = worst_images(truth, results, skeleton.sigmas, len(truth.images), score_threshold=threshold)
+    scores = worst_images(
+        truth, results, skeleton.sigmas, len(truth.images), score_threshold=threshold, max_people=cfg.TEST.MAX_PEOPLE
+    )
     if order == "best":
         scores.reverse()
     elif order == "file":
@@ -84,7 +88,7 @@ def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order=
     return shown
 
 
-def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", threshold=0.1):
+def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", threshold=0.1, max_people=20):
     """Figures of a file of COCO results; without one, of the ground truth as predictions (AP must be 100).
 
     Args:
@@ -93,6 +97,7 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         sigmas: OKS sigmas (K,); empty: by the joints' names.
         backend: see :func:`~.evaluation.figures.coco_figures`.
         threshold: lowest score of a best match.
+        max_people: results an image that count, best first (COCO: 20); a warning says where that matters.
 
     Returns:
         OrderedDict of ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
@@ -112,13 +117,14 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         )
     for result in results:
         result["category_id"] = truth.category_id
-    scores = OrderedDict()
+    truth.warn_of_cut(max_people, "max_people (--max-people)")
+    scores, limit = OrderedDict(), {"max_people": max_people}
     has_boxes = all("bbox" in r for r in results)
     for iou_type in ("bbox", "keypoints") if has_boxes else ("keypoints",):
-        scores[iou_type] = coco_figures(truth.dataset, results, iou_type, skeleton.sigmas, backend=backend)
+        scores[iou_type] = coco_figures(truth.dataset, results, iou_type, skeleton.sigmas, backend=backend, **limit)
     if has_boxes:
-        scores["table"] = joint_errors(match_people(truth, results), skeleton.sigmas, skeleton.names)
-    scores["best_match"] = best_match(truth, results, np.array(skeleton.sigmas), score_threshold=threshold)
+        scores["table"] = joint_errors(match_people(truth, results, **limit), skeleton.sigmas, skeleton.names)
+    scores["best_match"] = best_match(truth, results, np.array(skeleton.sigmas), score_threshold=threshold, **limit)
     return scores
 
 

@@ -12,6 +12,8 @@ ROOMS = (
     "compat",
     "config",
     "errors",
+    "output_files",
+    "fonts",
     "skeleton",
     "oks",
     "error_density",

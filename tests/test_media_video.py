@@ -292,7 +292,7 @@ class Fast:
 def test_a_live_source_drops_frames_instead_of_falling_behind(monkeypatch):
     camera = Fast()
     monkeypatch.setattr("rle_onestage.media.reader.CameraSource", lambda number: camera)
-    with VideoReader(0) as reader:
+    with VideoReader(0, reconnect=0) as reader:
         late, seen = [], 0
         for frame in reader:
             late.append(camera.given - int(frame.image[0, 0, 0]))

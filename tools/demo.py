@@ -8,6 +8,7 @@ python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.p
 """
 
 import argparse
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from detectron2.utils.logger import setup_logger
 
 from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.media import check_source, is_address
+from rle_onestage.output_files import is_stdout
 from rle_onestage.predictor import PRECISIONS, Predictor
 from rle_onestage.tracking import PoseTracker, TrackerOptions
 
@@ -79,6 +81,10 @@ def parse(arguments):
     parser.add_argument(
         "--fps", type=_positive(float), metavar="F", help="frames per second of a folder of frames (default 25)"
     )
+    parser.add_argument(
+        "--reconnect", type=int, default=5, metavar="N",
+        help="tries in a row to connect a camera or stream that breaks off (default 5; 0: none)",
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
@@ -97,6 +103,7 @@ def options_from(args, predictor):
         draw_boxes=args.draw_boxes,
         batch=args.batch,
         fps=args.fps,
+        reconnect=args.reconnect,
         legend=args.legend,
     )
 
@@ -123,7 +130,11 @@ def started_at(score):
 def main(arguments=None):
     """Do what the command line says; returns the exit code."""
     args = parse(arguments)
-    setup_logger(name="rle_onestage", abbrev_name="rle")
+    # Results that go to stdout are not mixed with the log.
+    with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
+        setup_logger(name="rle_onestage", abbrev_name="rle")
+    if args.confidence_threshold is not None:
+        check_score(args.confidence_threshold, "--confidence-threshold")
     if args.video_input is not None:
         check_source(args.video_input)  # before the seconds that the model takes to load
     cfg = load_config(args.config_file, args.opts)

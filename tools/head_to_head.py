@@ -42,6 +42,9 @@ def parse(arguments):
     sub.add_argument("--root", metavar="FOLDER", help="of the data set")
     sub.add_argument("--splits", nargs="+", default=list(SPLITS), metavar="SPLIT")
     sub.add_argument("--sigmas", nargs="+", type=float, default=(), metavar="S", help="of OKS; default: by the names")
+    sub.add_argument(
+        "--max-people", type=int, default=20, metavar="N", help="results an image that count in AP (COCO: 20)"
+    )
     sub.add_argument("--size", type=int, default=256, metavar="PX", help="of the input")
     sub.add_argument("--threads", type=int, default=2, metavar="N")
     sub.add_argument("--rounds", type=int, default=5, metavar="N", help="of the latency; 0: not measured")
@@ -100,7 +103,7 @@ def _report(args):
         result = {"size": args.size, "threads": args.threads,
                   "cost": {side.name: side.cost for side in sides}}  # fmt: skip
         if args.root:
-            result["scores"] = h2h.scores(sides, args.root, args.splits, args.output, args.sigmas)
+            result["scores"] = h2h.scores(sides, args.root, args.splits, args.output, args.sigmas, args.max_people)
             for split in args.splits:
                 h2h.pictures(sides, args.root, split, args.output)
         if args.rounds:

@@ -8,7 +8,7 @@ python tools/score_results.py --annotations person_keypoints_val.json
 import argparse
 import os
 
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
 from rle_onestage.report import format_scores, score_results
 
@@ -22,6 +22,9 @@ def parse(arguments):
         "--sigmas", nargs="+", type=float, default=(), metavar="S", help="OKS sigmas, one for each joint"
     )
     parser.add_argument("--backend", choices=("auto", "pycocotools", "faster"), default="auto")
+    parser.add_argument(
+        "--max-people", type=int, default=20, metavar="N", help="results an image that count in keypoint AP (COCO: 20)"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the figures")
     return parser.parse_args(arguments)
 
@@ -30,7 +33,11 @@ def parse(arguments):
 def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
-    scores = score_results(args.annotations, args.results, sigmas=args.sigmas, backend=args.backend)
+    if args.max_people < 1:
+        raise ConfigError(f"--max-people is {args.max_people}; give 1 or more")
+    scores = score_results(
+        args.annotations, args.results, sigmas=args.sigmas, backend=args.backend, max_people=args.max_people
+    )
     print(format_scores(scores))
     if args.json:
         write_json(scores, os.path.abspath(args.json))

@@ -25,7 +25,7 @@ from measure.tables import shown, table
 from measure.worst import draw_worst, mistakes
 
 from rle_onestage.engine.safe_files import write_text
-from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.evaluation import write_json
 from rle_onestage.media import make_folder
 
@@ -137,6 +137,8 @@ def main(arguments=None):
     if unknown:
         raise ConfigError(f"there is no set {unknown[0]}; name it with --set")
     results = read_all(sets, args.results)
+    if args.threshold is not None:
+        check_score(args.threshold, "--threshold")
     options = {"backgrounds": args.backgrounds, "threshold": args.threshold, "resamples": args.resamples}
     report = {model: measure(sets, own, args.held_out, **options) for model, own in results.items()}
     make_folder(args.output)

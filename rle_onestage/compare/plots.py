@@ -1,11 +1,15 @@
 """The comparison as a plot: a point for each seed under both scores, and their means."""
 
+import io
 import os
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rle_onestage.errors import MediaError
+from rle_onestage.fonts import families_for
+from rle_onestage.output_files import write_bytes
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 OWN, CLASS, GREY = "#0072B2", "#E69F00", "#BBBBBB"
@@ -21,7 +25,11 @@ def draw_comparison(comparison, path):
     Raises:
         MediaError: the file cannot be written.
     """
-    sets = comparison["sets"]
+    with rc_context({"font.family": families_for(comparison["sets"])}):  # named by the user, in any script
+        _draw(comparison["sets"], path)
+
+
+def _draw(sets, path):
     columns = max(len(found["rows"]) for found in sets.values())
     figure = Figure(figsize=(max(4.5, 1.5 * columns + 1.0) * len(sets), 4.2), layout="constrained")
     for axis, (dataset, found) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets.items()):
@@ -30,10 +38,10 @@ def draw_comparison(comparison, path):
     handles = [Line2D([], [], color=c, marker="o", linestyle="", label=label) for _, c, label, _ in _SERIES]
     handles.append(Line2D([], [], color="black", linewidth=2, label="mean over seeds"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
-        figure.savefig(temporary, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
-        os.replace(temporary, path)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 

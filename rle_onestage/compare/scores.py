@@ -73,7 +73,8 @@ def _from_results(cfg, dataset_name):
     sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(os.path.join(results_folder(cfg, dataset_name), RESULTS_FILE))
-    matches, people = match_people(truth, results), sum(len(p.area) for p in truth.people().values())
+    matches = match_people(truth, results, max_people=cfg.TEST.MAX_PEOPLE)
+    people = sum(len(p.area) for p in truth.people().values())
     row = {}
     if len(matches.score):
         row = {"OKS": 100 * float(person_oks(matches, sigmas).mean()), "matched": 100 * len(matches.score) / people}
@@ -81,7 +82,7 @@ def _from_results(cfg, dataset_name):
         row["rms_px"] = float(np.sqrt(squares.mean()))
     if results and all("score_factors" in r for r in results):
         person = powered([r["score_factors"] for r in results], (1, 0, 0))
-        ranking = Ranking(truth, results, sigmas)
+        ranking = Ranking(truth, results, sigmas, max_people=cfg.TEST.MAX_PEOPLE)
         row["reranked_AP"] = ranking.average_precision(ranking.rank(person))
     return row
 

@@ -194,7 +194,7 @@ def _size_from_file(file_name, json_file):
         with Image.open(file_name) as image:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
-    except OSError as error:
+    except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
         raise DataError(
             f"{json_file} has no width and height for {file_name}, and they cannot be read from the image ({error})."
         ) from error

@@ -7,9 +7,10 @@ from .. import media
 from ..data.images import UnreadableImage, read_image
 from ..engine.signals import StopRequest
 from ..errors import MediaError
-from ..evaluation.results import instances_to_coco, write_json
+from ..evaluation.results import instances_to_coco
 from .options import check_outputs, draw
 from .progress import Tally, progress
+from .results import ImageResults
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,8 @@ logger = logging.getLogger(__name__)
 def run_images(predictor, inputs, options):
     """Find people in image files, folders and globs.
 
-    Images that cannot be read are named, counted and left out.
+    An image that cannot be read, looked at, or written is named and counted, and costs that image alone. Results are
+    written as they come, see :class:`~.results.ImageResults`.
 
     Args:
         predictor: image -> ``Instances``.
@@ -25,34 +27,54 @@ def run_images(predictor, inputs, options):
         options: :class:`DemoOptions`.
 
     Returns:
-        the exit code: 0, or 128 + signal when interrupted.
+        the exit code: 0, also where images that cannot be read were left out; 1 where pictures could not be written;
+        128 + signal when interrupted.
 
     Raises:
-        MediaError: an input does not exist, no image could be read, or an output cannot be written.
+        MediaError: an input does not exist, no image could be read, no picture or not all results could be written.
     """
     files = media.find_images(inputs)
     outputs = media.output_paths(files, options.output) if options.output else [None] * len(files)
     written = outputs if options.output else []
     check_outputs(options, os.path.dirname(outputs[0]) if options.output else None, [*files, *written])
-    ids, tally, results, unreadable = image_ids(files), Tally(), [], []
-    with StopRequest() as stop:
+    ids, tally, unreadable, unwritten = image_ids(files), Tally(), [], []
+    with StopRequest() as stop, ImageResults(options.json) as results:
         for file, output, image_id in progress(list(zip(files, outputs, ids)), len(files), "image", tally):
-            try:
-                image = read_image(file)
-            except UnreadableImage as error:
-                logger.warning("left out %s: %s", file, error.reason)
+            found = _found(predictor, file, options, tally)
+            if found is None:
                 unreadable.append(file)
                 continue
-            people = tally.predict(predictor, image, options.threshold)
-            results.extend(_results(people, image_id, os.path.basename(file)))
-            if not _show_or_write(image, people, output, options) or stop.signum:
+            results.add(_results(found[1], image_id, os.path.basename(file)))
+            try:
+                goes_on = _show_or_write(*found, output, options)
+            except MediaError as error:
+                logger.warning("the picture of %s is left out: %s", file, error)
+                unwritten.append(error)
+                goes_on = True
+            if not goes_on or stop.signum:
                 break
     if len(unreadable) == len(files):
         raise MediaError(f"none of the {len(files)} inputs can be read as an image (first: {files[0]}); check --input")
-    if options.json:
-        write_json(results, options.json)
-    logger.info("%s%s", tally, f"; {len(unreadable)} unreadable images left out" if unreadable else "")
-    return stop.exit_code if stop.signum else 0
+    if unwritten and len(unwritten) == tally.images:
+        raise MediaError(f"none of {len(unwritten)} pictures could be written, the last because {unwritten[-1]}")
+    left_out = f"; {len(unreadable)} unreadable images left out" if unreadable else ""
+    logger.info("%s%s%s", tally, left_out, f"; {len(unwritten)} pictures not written" if unwritten else "")
+    return stop.exit_code if stop.signum else 1 if unwritten else 0
+
+
+def _found(predictor, file, options, tally):
+    """The image and its people; None, and a warning, where that is not to be had."""
+    try:
+        image = read_image(file)
+        return image, tally.predict(predictor, image, options.threshold)
+    except UnreadableImage as error:
+        reason = error.reason
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+            raise  # not the image's fault
+        reason = "it is too large for the memory"
+    logger.warning("left out %s: %s", file, reason)
+    return None
 
 
 def _show_or_write(image, people, output, options):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import media
-from ..errors import MediaError
+from ..errors import MediaError, check_score
+from ..output_files import check_target, kind_of
 from ..skeleton import Skeleton
 from ..visualization import draw_people
 
@@ -16,9 +17,10 @@ class DemoOptions(NamedTuple):
 
     ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
     score that is drawn, counted and written; a follower decides for itself. ``batch``: frames of a video that the
-    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``legend``: explain colours and
-    marks in a video. ``draw``: what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``,
-    seconds) -> image; None for a :class:`~..visualization.VideoDrawer`.
+    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``reconnect``: tries in a row to
+    connect a live source that breaks off. ``legend``: explain colours and marks in a video. ``draw``: what draws a
+    frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
+    :class:`~..visualization.VideoDrawer`.
     """
 
     skeleton: Skeleton
@@ -29,6 +31,7 @@ class DemoOptions(NamedTuple):
     draw_boxes: bool = False
     batch: int = 1
     fps: float | None = None
+    reconnect: int = 5
     legend: bool = False
     draw: Callable | None = None
 
@@ -46,7 +49,7 @@ def draw(image, people, options):
 
 
 def check_outputs(options, folder, files):
-    """Before the first image: fail now rather than after an hour.
+    """Before the first image: fail now rather than after an hour, or find nobody.
 
     Args:
         options: :class:`DemoOptions`. folder: of the output, or None. files: inputs and outputs, which the results must
@@ -54,13 +57,17 @@ def check_outputs(options, folder, files):
 
     Raises:
         MediaError: something cannot be written, or would be overwritten.
+        ConfigError: the threshold is no score.
     """
+    check_score(options.threshold, "the threshold (--confidence-threshold)")
     if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
         raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:
         media.make_folder(folder)
     if options.json:
-        media.make_folder(os.path.dirname(os.path.abspath(options.json)))
+        check_target(options.json, "--json")
+        if not kind_of(options.json):
+            media.make_folder(os.path.dirname(os.path.abspath(options.json)))
     if folder is None and not options.json:
         media.check_window()
 
@@ -76,6 +83,8 @@ def video_path(source, output):
     elif os.path.isfile(output):
         raise MediaError(f"output {output} is a file that is no video; give a folder or a path that ends with .mp4")
     else:
+        if not os.path.isdir(output):
+            check_target(output, "--output, or a folder", through=False)
         path = os.path.join(output, f"{_stem(source)}.mp4")
     if media.local_path(source) and os.path.realpath(path) == os.path.realpath(media.local_path(source)):
         raise MediaError(f"{path} is the input and would be overwritten; give another place with --output")

@@ -42,10 +42,12 @@ def run_video(predictor, source, options, follower=None):
     Raises:
         MediaError: the source cannot be read, or an output cannot be written (on).
     """
-    with media.VideoReader(source, fps=options.fps) as video, StopRequest() as stop:
+    with media.VideoReader(source, fps=options.fps, reconnect=options.reconnect) as video, StopRequest() as stop:
         path = video_path(source, options.output) if options.output else None
         files = [file for file in (media.local_path(source), path) if file]
         check_outputs(options, os.path.dirname(path) if path else None, files)
+        if path and video.sound_note:
+            logger.warning("%s: %s", video.name, video.sound_note)
         load = Load()
         try:
             with contextlib.ExitStack() as outputs:

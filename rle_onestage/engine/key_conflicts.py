@@ -82,7 +82,7 @@ def conflicts(cfg):
     def are_set(*keys):
         return [key for key in keys if get(cfg, key) != get(defaults, key)]
 
-    return [*_size_conflicts(cfg, are_set), *_model_conflicts(cfg, are_set), *_best_conflicts(cfg)]
+    return [*_size_conflicts(cfg, are_set), *_model_conflicts(cfg, are_set), *_test_conflicts(cfg)]
 
 
 def _size_conflicts(cfg, are_set):
@@ -126,7 +126,12 @@ def _model_conflicts(cfg, are_set):
         yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"
 
 
-def _best_conflicts(cfg):
+def _test_conflicts(cfg):
+    if cfg.TEST.MAX_PEOPLE > max(cfg.TEST.DETECTIONS_PER_IMAGE, 20):
+        yield (
+            f"TEST.MAX_PEOPLE {cfg.TEST.MAX_PEOPLE} has no effect beyond TEST.DETECTIONS_PER_IMAGE, "
+            f"{cfg.TEST.DETECTIONS_PER_IMAGE}: no more people are returned"
+        )
     if cfg.TEST.BEST_METRIC and not cfg.DATASETS.TEST:
         yield "TEST.BEST_METRIC has no effect, because DATASETS.TEST is empty"
     elif cfg.TEST.BEST_METRIC and not cfg.TEST.EVAL_PERIOD:

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and weights that are read without running code."""
 
 import contextlib
+import errno
 import os
 import pickle
 import socket
@@ -10,6 +11,7 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.output_files import kind_of
 from rle_onestage.pretrained import first_line, read_pth
 
 __all__ = ["local_path", "read_pkl", "read_pth", "replaced_when_done", "save_tensors", "write_text"]
@@ -19,7 +21,13 @@ DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 @contextlib.contextmanager
 def replaced_when_done(path):
-    """Yield a temporary name beside ``path``; it becomes ``path`` when the block ends without an error."""
+    """Yield a temporary name beside ``path``; it becomes ``path`` when the block ends without an error.
+
+    Raises:
+        OSError: there is something that is no file, such as a device, which must not be replaced.
+    """
+    if kind := kind_of(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
     temporary = f"{path}.tmp"
     try:
         yield temporary

@@ -4,7 +4,7 @@ import math
 
 from detectron2.config import CfgNode as CN
 
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import ConfigError, check_score
 from rle_onestage.modeling.build import flow_groups
 
 CHOICES = {
@@ -23,6 +23,12 @@ CHOICES = {
     "SOLVER.WARMUP_METHOD": ("linear", "constant"),
     "INPUT.FORMAT": ("BGR", "RGB"),
 }
+SHARES = (
+    "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH",
+    "MODEL.RLE_ONESTAGE.TEST.BOX_NMS",
+    "MODEL.RLE_ONESTAGE.TEST.OKS_NMS",
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+)
 AT_LEAST_ONE = (
     "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS",
     "MODEL.RLE_ONESTAGE.HEAD.CHANNELS",
@@ -35,6 +41,7 @@ AT_LEAST_ONE = (
     "SOLVER.CHECKPOINT_PERIOD",
     "SOLVER.LOG_PERIOD",
     "TEST.DETECTIONS_PER_IMAGE",
+    "TEST.MAX_PEOPLE",
 )
 NOT_NEGATIVE = (
     "SOLVER.WARMUP_ITERS",
@@ -74,6 +81,8 @@ def validate(cfg):
     for name in AT_LEAST_ONE:
         if get(cfg, name) < 1:
             raise ConfigError(f"{name} is {get(cfg, name)}; it must be at least 1")
+    for name in SHARES:
+        check_score(get(cfg, name), name)
     for name in NOT_NEGATIVE:
         if get(cfg, name) < 0:
             raise ConfigError(f"{name} is {get(cfg, name)}; it must not be negative")

@@ -1,14 +1,17 @@
 """A page of plots of a calibration: do intervals hold what they say, does sigma follow the error, does the score?"""
 
-import contextlib
+import io
 import os
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError
+from ..fonts import families_for
+from ..output_files import write_bytes
 from .calibration import REPORTED, has_sigmas, pearson, person_oks
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -31,6 +34,11 @@ def draw_page(path, report, halves, sigmas):
     Raises:
         MediaError: the file cannot be written.
     """
+    with rc_context({"font.family": families_for([report["dataset"], *report["after"]])}):  # sets and joints
+        _draw(path, report, halves, sigmas)
+
+
+def _draw(path, report, halves, sigmas):
     figure = Figure(figsize=(15, 9.2), layout="constrained")
     axes = figure.subplots(2, 3)
     matches, density = halves["after"]
@@ -51,13 +59,11 @@ def draw_page(path, report, halves, sigmas):
 
 
 def _write(figure, path):
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
-        figure.savefig(temporary, dpi=110, format=os.path.splitext(path)[1][1:] or "png")
-        os.replace(temporary, path)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=110, format=os.path.splitext(path)[1][1:] or "png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 

@@ -16,7 +16,7 @@ from tabulate import tabulate
 from ..data.coco_json import read_json
 from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, check_score
 from .calibration import calibration_table, format_calibration
 from .figures import FIGURES, coco_figures
 from .ground_truth import GroundTruth
@@ -74,6 +74,7 @@ class PoseEvaluator(DatasetEvaluator):
         self.output_dir = output_dir
         self.distributed = distributed
         self.max_people = max_people
+        check_score(score_threshold, "score_threshold")
         self.score_threshold = score_threshold
         self.density = density
         self.reset()
@@ -175,6 +176,7 @@ class PoseEvaluator(DatasetEvaluator):
 
     def _score(self, truth, results):
         scores = OrderedDict()
+        truth.warn_of_cut(self.max_people)
         for iou_type in FIGURES:
             scores[iou_type] = coco_figures(truth.dataset, results, iou_type, self.sigmas, max_people=self.max_people)
             logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))
@@ -216,8 +218,9 @@ def results_folder(cfg, dataset_name):
 
 
 def build_evaluator(cfg, dataset_name):
-    """The evaluator of a data set, writing to :func:`results_folder`."""
-    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=results_folder(cfg, dataset_name))
+    """The evaluator of a data set, writing to :func:`results_folder`; ``TEST.MAX_PEOPLE`` count in each image."""
+    folder = results_folder(cfg, dataset_name)
+    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=folder, max_people=cfg.TEST.MAX_PEOPLE)
 
 
 def _flat(table):

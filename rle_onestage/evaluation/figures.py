@@ -49,7 +49,7 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
             extent of its joints; that decides which unmatched results count in APm and APl.
         iou_type: ``bbox`` or ``keypoints``.
         sigmas: OKS sigmas, (K,).
-        max_people: results per image that count for keypoints (COCO: 20).
+        max_people: results per image that count for keypoints (COCO: 20); for boxes COCO's 100, or this if it is more.
         backend: ``auto``, ``pycocotools`` or ``faster``.
 
     Returns:
@@ -68,6 +68,8 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
         if iou_type == "keypoints":
             evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=float)
             evaluation.params.maxDets = [max_people]
+        else:
+            evaluation.params.maxDets = [1, 10, max(100, max_people)]
         evaluation.evaluate()
         evaluation.accumulate()
     return OrderedDict(

@@ -155,6 +155,29 @@ class GroundTruth:
         """Returns: dict image id -> :class:`People`, for the images that have any."""
         return {image_id: self._stack(group) for image_id, group in self.by_image().items()}
 
+    def warn_of_cut(self, max_people, option="TEST.MAX_PEOPLE"):
+        """Say when the limit on people an image matters: some images have more who are labelled.
+
+        Args:
+            max_people: results an image that count.
+            option: what the user sets it with.
+
+        Returns:
+            The highest recall that the limit leaves, in percent (NaN without people).
+        """
+        numbers = np.array([len(people.area) for people in self.people().values()], dtype=int)
+        if not numbers.size:
+            return math.nan
+        reach = 100.0 * float(np.minimum(numbers, max_people).sum() / numbers.sum())
+        if numbers.max() > max_people:
+            logger.warning(
+                "%d images of %s have more than %d labelled people (the fullest %d), and COCO counts the %d best "
+                "results of each: keypoint AR cannot exceed %.1f; set %s to %d to count all.",
+                (numbers > max_people).sum(), self.source, max_people, numbers.max(), max_people, reach, option,
+                numbers.max(),
+            )  # fmt: skip
+        return reach
+
     def _stack(self, annotations):
         keypoints = np.array([a["keypoints"] for a in annotations], dtype=float).reshape(-1, self.num_joints, 3)
         boxes = np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4)

@@ -1,6 +1,6 @@
 """The page of the known-truth test bed: learned densities over the true ones, reported sigma against the true."""
 
-import contextlib
+import io
 import os
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from ..data.synthetic.noise import LAWS
 from ..errors import MediaError
+from ..output_files import write_bytes
 from .known_truth import GRID
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -115,11 +116,9 @@ def _sigmas(axis, found, law):
 
 
 def _write(figure, path):
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
-        figure.savefig(temporary, dpi=100, format=os.path.splitext(path)[1][1:] or "png")
-        os.replace(temporary, path)
+        content = io.BytesIO()
+        figure.savefig(content, dpi=100, format=os.path.splitext(path)[1][1:] or "png")
+        write_bytes(path, content.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error

@@ -1,6 +1,5 @@
 """Predictions in COCO's result format, and back."""
 
-import contextlib
 import json
 import math
 import os
@@ -10,6 +9,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from ..errors import DataError, MediaError
+from ..output_files import write_bytes
 
 # Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
 PIXEL_CENTRE = 0.5
@@ -85,20 +85,16 @@ def by_image(results):
 
 
 def write_json(data, path):
-    """Write JSON under a temporary name, then rename; NaN and infinity, which JSON lacks, become null.
+    """Write JSON whole or not at all, or through a device or pipe; NaN and infinity, which JSON lacks, become null.
 
     Raises:
         MediaError: the folder cannot be made or written.
     """
-    temporary = f"{path}.tmp{os.getpid()}"
+    content = json.dumps(without_nan(data), allow_nan=False).encode()
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(without_nan(data), file, allow_nan=False)
-        os.replace(temporary, path)
+        write_bytes(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, MediaError
+from ..output_files import OutputFile, check_target
 from .results import boxes_array, instances_to_coco, without_nan
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _FOLLOWED = {"ID": "track_id", "carried": "carried"}  # fields of Instances and 
 class TrackWriter:
     """Writes a file of JSON lines under a temporary name, renamed on leaving, however the run ends.
 
-    Lines go to the disk whole, a frame at a time.
+    Lines go to the disk whole, a frame at a time; through a device or pipe they go out at once.
 
     Args:
         path: of the file; its folder is made.
@@ -38,13 +39,11 @@ class TrackWriter:
 
     def __init__(self, path, header):
         self.path, self.frames = path, 0
-        self._temporary = f"{path}.tmp{os.getpid()}"
         self._size = 0
-        if os.path.isdir(path):
-            raise MediaError(f"{path} cannot be written (it is a folder); choose another file with --json")
+        check_target(path, "--json")
         try:
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-            self._file = open(self._temporary, "wb", buffering=0)
+            self._output = OutputFile(path)
         except OSError as error:
             raise MediaError(f"{path} cannot be written ({error.strerror}); choose another file with --json") from error
         self._write([{"type": "header", **header}])
@@ -72,9 +71,7 @@ class TrackWriter:
             return
         data = "".join(json.dumps(without_nan(line), allow_nan=False) + "\n" for line in lines).encode()
         try:
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:])
+            self._output.write(data)
         except OSError as error:
             self._finish()
             raise MediaError(
@@ -85,24 +82,22 @@ class TrackWriter:
 
     def close(self):
         """Write the last line and give the file its name."""
-        if not self._file.closed:
+        if not self._output.file.closed:
             self._write([{"type": "end", "frames": self.frames}])
             self._finish()
 
     def _finish(self):
         """Cut off a line that was not written whole, and rename."""
-        if self._file.closed:
+        if self._output.file.closed:
             return
-        with contextlib.suppress(OSError):
-            self._file.truncate(self._size)
-        with contextlib.suppress(OSError):
-            self._file.close()
+        if not self._output.through:
+            with contextlib.suppress(OSError):
+                self._output.file.truncate(self._size)
         try:
-            os.replace(self._temporary, self.path)
+            self._output.commit()
         except OSError as error:
-            raise MediaError(
-                f"{self.path} cannot be given its name ({error.strerror}); it stays as {self._temporary}"
-            ) from error
+            place = f"; it stays as {self._output.temporary}" if self._output.temporary else ""
+            raise MediaError(f"{self.path} cannot be completed ({error.strerror}){place}") from error
 
     def __enter__(self):
         return self

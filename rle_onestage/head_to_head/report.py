@@ -42,7 +42,7 @@ def build_sides(ours, peers, *, peer_python, size, threads, options=()):
     yield from (Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers)
 
 
-def scores(sides, root, splits, output, sigmas=()):
+def scores(sides, root, splits, output, sigmas=(), max_people=20):
     """COCO's keypoint figures of every side on every split; the results stay in ``output``.
 
     Returns:
@@ -54,7 +54,9 @@ def scores(sides, root, splits, output, sigmas=()):
             file = os.path.join(output, f"{side.name}.{split}.json")
             logger.info("%s predicts %s", side.name, split)
             side.predict(root, split, file)
-            found = score_results(annotations_file(root, split), file, sigmas=sigmas, backend="pycocotools")
+            found = score_results(
+                annotations_file(root, split), file, sigmas=sigmas, backend="pycocotools", max_people=max_people
+            )
             table[split][side.name] = {name: found["keypoints"][name] for name in _FIGURES}
     return table
 

@@ -15,6 +15,7 @@ from ..demo.progress import progress
 from ..engine.signals import StopRequest
 from ..errors import ConfigError, MediaError
 from ..evaluation.results import PIXEL_CENTRE, write_json
+from ..output_files import check_target, kind_of
 from ..skeleton import Skeleton
 from .deciding import ImageLabels, Label, decide
 from .fusing import as_detections, fuse, match_views
@@ -237,8 +238,8 @@ def relative_names(files: list[str], image_root: str | None) -> list[str]:
 
 def _check_output(output: str, files: list[str]) -> None:
     """Fail now rather than after an hour."""
-    if os.path.isdir(output):
-        raise MediaError(f"output {output} is a folder; give a file that ends with .json")
+    check_target(output, "--output")
     if os.path.realpath(output) in map(os.path.realpath, files):
         raise MediaError(f"{output} is an input and would be overwritten; give another file with --output")
-    media.make_folder(os.path.dirname(os.path.abspath(output)))
+    if not kind_of(output):
+        media.make_folder(os.path.dirname(os.path.abspath(output)))

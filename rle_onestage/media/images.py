@@ -1,6 +1,5 @@
 """Pictures: what inputs name, where outputs go, and writing them whole or not at all."""
 
-import contextlib
 import glob
 import os
 import re
@@ -8,6 +7,7 @@ import re
 import cv2
 
 from ..errors import MediaError
+from ..output_files import check_target, write_bytes
 
 IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -56,6 +56,7 @@ def output_paths(inputs, output):
     Raises:
         MediaError: an output would overwrite an input, or several inputs were given and the output is a file.
     """
+    check_output_folder(output)
     is_file = output.lower().endswith(IMAGE_TYPES) and not os.path.isdir(output)
     if is_file and len(inputs) > 1:
         raise MediaError(f"output {output} is one file but there are {len(inputs)} inputs; give a folder with --output")
@@ -78,6 +79,12 @@ def output_paths(inputs, output):
     return paths
 
 
+def check_output_folder(output):
+    """Raises MediaError for an output that is neither a file, nor a folder, nor a new name."""
+    if not os.path.isdir(output) and not output.lower().endswith(IMAGE_TYPES):
+        check_target(output, "--output, or a folder", through=False)
+
+
 def make_folder(path):
     """Make a folder and check that it can be written.
 
@@ -95,26 +102,21 @@ def make_folder(path):
 
 
 def write_image(path, image):
-    """Write a BGR image, whole or not at all.
+    """Write a BGR image, whole or not at all; through a device or pipe that is there.
 
     Raises:
         MediaError: it cannot be written.
     """
     ending = os.path.splitext(path)[1]
-    temporary = f"{path}.tmp{os.getpid()}"
     try:
         quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending.lower() in (".jpg", ".jpeg") else []
         encoded, data = cv2.imencode(ending, image, quality)
         if not encoded:
             raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png")
-        with open(temporary, "wb") as file:
-            file.write(data.tobytes())
-        os.replace(temporary, path)
+        write_bytes(path, data.tobytes())
     except cv2.error as error:
         raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png") from error
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
         raise MediaError(f"{path} cannot be written ({error.strerror}); give another place with --output") from error
 
 

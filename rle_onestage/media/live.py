@@ -1,6 +1,7 @@
 """Sources that do not wait: cameras and streams. Frames that nobody is ready for are dropped: no delay grows."""
 
 import contextlib
+import logging
 import math
 import os
 import sys
@@ -12,6 +13,13 @@ import cv2
 from ..errors import MediaError
 from .sources import DEFAULT_FPS
 
+logger = logging.getLogger(__name__)
+
+RECONNECT = 5
+# Seconds to wait before the first try; twice as long before each that follows.
+_FIRST_WAIT = 1.0
+# A connection that lasted so many seconds was a good one: tries are counted anew after it.
+_GOOD = 60.0
 _LONGEST_NAP = 5.0
 _CHECK = 0.2
 
@@ -24,6 +32,8 @@ class CameraSource:
     """
 
     def __init__(self, number):
+        if number < 0:
+            raise MediaError(f"camera {number} does not exist; cameras are numbered from 0 on")
         self.name, self.frames, self.skipped, self.start, self.has_sound = f"camera {number}", 0, 0, 0.0, False
         with quiet_stderr():
             self._capture = cv2.VideoCapture(number)
@@ -50,6 +60,83 @@ class CameraSource:
     def close(self):
         """Release the camera."""
         self._capture.release()
+
+
+class Reconnecting:
+    """A live source that is connected anew when it breaks off; its times go on with the clock.
+
+    Between tries it waits 1, 2, 4, ... seconds; each is said. A source that never gave a frame is not tried again.
+
+    Args:
+        connect: gives the source; raises MediaError.
+        limit: tries in a row; those before a connection that lasted a minute do not count.
+        first: the source, where it is connected already.
+
+    Raises:
+        MediaError: the first connection fails.
+    """
+
+    def __init__(self, connect, limit, first=None):
+        self._connect, self._limit, self._source = connect, limit, first or connect()
+        self.name, self.fps, self.has_sound = self._source.name, self._source.fps, self._source.has_sound
+        self.start, self.frames = 0.0, 0
+        self._tries, self._before, self._gone = 0, 0, ""
+        self._base, self._last, self._moment, self._since = 0.0, None, 0.0, time.monotonic()
+        self._closing = threading.Event()
+
+    @property
+    def skipped(self):
+        """Frames that could not be decoded, of all connections."""
+        return self._before + self._source.skipped
+
+    def read(self):
+        """The next (image (H, W, 3) BGR uint8, seconds since the first), or None when it is gone for good."""
+        while not self._closing.is_set():
+            item = self._source.read()
+            if item is not None:
+                self._last, self._moment = self._base + item[1], time.monotonic()
+                return item[0], self._last
+            if self._last is None or not self._again():
+                return None
+        return None
+
+    def _again(self):
+        reason = self._source.shortfall() or "it gives no more frames"
+        self._before += self._source.skipped
+        self._source.skipped = 0
+        self._source.close()  # first: a camera can be opened once only
+        if time.monotonic() - self._since > _GOOD:
+            self._tries = 0
+        while self._tries < self._limit:
+            wait = _FIRST_WAIT * 2**self._tries
+            self._tries += 1
+            logger.warning("%s: %s; try %d of %d follows in %g s", self.name, reason, self._tries, self._limit, wait)
+            if self._closing.wait(wait):
+                return False
+            try:
+                self._source = self._connect()
+            except MediaError as error:
+                reason = str(error).split(";")[0].removeprefix(f"{self.name} ")
+                continue
+            self._since = time.monotonic()
+            self._base = self._last + self._since - self._moment
+            logger.info("%s: connected again", self.name)
+            return True
+        self._gone = f"{reason}, and {self._limit} tries to connect again failed" if self._limit else reason
+        return False
+
+    def shortfall(self):
+        """What there is to say at the end."""
+        return self._gone or self._source.shortfall()
+
+    def stop(self):
+        """Wait no longer."""
+        self._closing.set()
+
+    def close(self):
+        """Release the source."""
+        self.stop()
+        self._source.close()
 
 
 class Newest:
@@ -123,6 +210,7 @@ class Newest:
 
     def stop(self):
         """End the reading: whoever waits for a frame gets None."""
+        getattr(self._source, "stop", lambda: None)()
         with self._news:
             self._closing = True
             self._news.notify_all()

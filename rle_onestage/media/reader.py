@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import MediaError
-from .live import CameraSource, Newest
+from .live import RECONNECT, CameraSource, Newest, Reconnecting
 from .sources import DEFAULT_FPS, ContainerSource, FolderSource
 
 _PATIENCE = 2.0  # seconds
@@ -40,26 +40,28 @@ class VideoReader:
 
     Containers are read with FFmpeg: any that it knows, of constant or variable rate, turned upright where the file says
     that it was taken sideways. Damaged frames are left out and counted. Cameras and streams are live: a frame that is
-    overtaken by a newer one is dropped and counted. What lies behind ``http(s)://`` and has a length is read like a
-    file. All frames need not have one size.
+    overtaken by a newer one is dropped and counted; one that breaks off is connected anew, a limited number of times,
+    and its times go on. What lies behind ``http(s)://`` and has a length is read like a file. All frames need not have
+    one size.
 
     Args:
         source: path of a file or of a folder of images (in natural order), an address, or a camera's number.
         fps: frames per second of a folder (25 unless told); others know their own.
+        reconnect: how often in a row a live source that breaks off is connected anew.
 
     Attributes:
         name: of the source, for people. fps: frames per second on average. frames: their declared number, 0 if unknown.
         size: (width, height) of the first frame. live: whether it is a camera or stream. start: seconds of the first
         frame on the file's own clock. skipped: damaged frames left out. dropped: frames of a live source that were
-        overtaken. sound_path: the file to take the sound from, or None.
+        overtaken. sound_path: the file to take the sound from, or None. sound_note: why not, where there is sound.
 
     Raises:
         MediaError: it does not exist, does not open, or has no frame that can be read.
     """
 
-    def __init__(self, source, *, fps=None):
+    def __init__(self, source, *, fps=None, reconnect=RECONNECT):
         self._lock = threading.Lock()
-        self._source = _open(source, fps)
+        self._source = _open(source, fps, reconnect)
         self.live = isinstance(self._source, Newest)
         self.name, self.fps, self.frames = self._source.name, self._source.fps, self._source.frames
         try:
@@ -72,7 +74,7 @@ class VideoReader:
             remedy = "check that it is connected" if self.live else "check that it is a video and is complete"
             raise MediaError(f"{self.name} cannot be opened as a video, it has no readable frame; {remedy}")
         self.start, self.size = self._source.start, (self._first[0].shape[1], self._first[0].shape[0])
-        self.sound_path = local_path(source) if self._source.has_sound else None
+        self.sound_path, self.sound_note = _sound_of(source) if self._source.has_sound else (None, "")
         self._given, self._ended = 0, False
 
     @property
@@ -140,12 +142,25 @@ def check_source(source):
         raise MediaError(f"video {source} does not exist; check --video-input")
 
 
-def _open(source, fps):
+def _sound_of(source):
+    """(path, "") to take the sound from; (None, reason) of what can be read only once."""
+    path = local_path(source)
+    if path is None:
+        return None, "its sound is not kept, because it is live"
+    if not os.path.isfile(path):
+        return None, "its sound is not kept, because it is no file and can be read only once"
+    return path, ""
+
+
+def _open(source, fps, reconnect):
     if isinstance(source, int):
-        return Newest(CameraSource(source))
+        return Newest(Reconnecting(lambda: CameraSource(source), reconnect))
     if is_address(source):
         stream, sent_ahead = ContainerSource(source, live=True), source.lower().startswith(("http:", "https:"))
-        return stream if sent_ahead and stream.duration else Newest(stream, paced=sent_ahead)
+        if sent_ahead and stream.duration:
+            return stream
+        again = Reconnecting(lambda: ContainerSource(source, live=True), reconnect, stream)
+        return Newest(again, paced=sent_ahead)
     check_source(source)
     path = local_path(source)
     if os.path.isdir(path):

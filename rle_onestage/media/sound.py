@@ -1,8 +1,13 @@
 """The sound of a source, carried over into what is written."""
 
+import io
+from fractions import Fraction
+
 import av
 
 from .sources import quiet
+
+_GAP = 0.1  # seconds; a longer one is left
 
 
 class Sound:
@@ -26,6 +31,8 @@ class Sound:
         self._input, self._output, self._start = av.open(path), output, start
         try:
             self._stream = self._input.streams.audio[0]
+            if self._stream.codec_context is None:
+                raise ValueError("its codec is not known")
             self.copied = copy and _can_copy(self._stream, known)
             if self.copied:
                 self._target = output.add_stream_from_template(self._stream)
@@ -79,12 +86,16 @@ class Sound:
             except av.FFmpegError:
                 continue
             for frame in frames:
-                if frame.pts is None:
+                if frame.pts is None or not frame.time_base:
                     continue
-                frame.pts -= round(self._start / frame.time_base)
-                if frame.pts >= 0 and (self._last is None or frame.pts > self._last):
-                    self._last = frame.pts
-                    yield float(frame.pts * frame.time_base), frame
+                place = round((float(frame.pts * frame.time_base) - self._start) * frame.sample_rate)
+                # Clocks of containers may be coarse (AVI: one tick a packet): samples that follow each other stay so.
+                if self._last is not None and abs(place - self._last) < _GAP * frame.sample_rate:
+                    place = self._last
+                if place >= 0 and (self._last is None or place >= self._last):
+                    self._last = place + frame.samples
+                    frame.pts, frame.time_base = place, Fraction(1, frame.sample_rate)
+                    yield place / frame.sample_rate, frame
 
     def until(self, seconds):
         """Write the sound before a moment of the video."""
@@ -115,8 +126,29 @@ class Sound:
         self._input.close()
 
 
+def rehearse(path, start, known, copy, seconds=2.0):
+    """Carry over the beginning of a sound into memory, before a file with pictures depends on it.
+
+    Args:
+        path, start, known, copy: see :class:`Sound`. seconds: how much.
+
+    Raises:
+        Exception: it fails; damaged descriptions make PyAV raise many kinds.
+    """
+    with av.open(io.BytesIO(), "w", format=known.muxer) as output:
+        sound = Sound(path, start, output, known, copy)
+        try:
+            if copy and not sound.copied:
+                raise ValueError("its codec does not go into this container")
+            output.start_encoding()
+            sound.until(seconds)
+            sound.finish()
+        finally:
+            sound.close()
+
+
 def _can_copy(stream, known):
-    name = stream.codec_context.name
+    name = stream.codec_context.codec.canonical_name  # its own name may be a decoder's, such as mp3float
     # In MPEG transport streams each packet of AAC carries its description, which others want in one place.
     if name == "aac" and not stream.codec_context.extradata:
         return False

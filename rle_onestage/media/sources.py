@@ -26,6 +26,8 @@ _PATIENCE = (15.0, 30.0)
 _LONGEST_GAP = 10.0
 # Seconds from one frame to the next where both have the same time.
 _LEAST_STEP = 1e-3
+_SQUARE = 0.005  # pixels that differ by less are rounding in a header, not seen by anybody
+_WIDEST = 5.0  # times as wide as high, or the reverse; beyond it is damage
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -37,8 +39,9 @@ def quiet():
 class ContainerSource:
     """Pictures of a video file or of an address, as FFmpeg decodes them.
 
-    Damaged frames are left out and counted. Times are the container's own, from 0 at the first frame on; where its
-    clock runs backwards (recordings that were joined), it goes on after the frame before.
+    Damaged frames are left out and counted. Pixels that are not square are made so, by enlarging the side that is too
+    short, so that people have the proportions that a player shows. Times are the container's own, from 0 at the first
+    frame on; where its clock runs backwards (recordings that were joined), it goes on after the frame before.
 
     Args:
         address: path or address.
@@ -55,10 +58,12 @@ class ContainerSource:
             self._container = av.open(address, timeout=_PATIENCE if live else None)
         except (av.FFmpegError, OSError, ValueError) as error:
             remedy = "check the address and the network" if live else "check that it is a video and is complete"
-            raise MediaError(f"{address} cannot be opened ({_reason(error)}); {remedy}") from error
-        if not self._container.streams.video:
+            raise MediaError(f"{address} cannot be opened ({reason_of(error)}); {remedy}") from error
+        if not self._container.streams.video or self._container.streams.video[0].codec_context is None:
             self._container.close()
-            raise MediaError(f"{address} cannot be opened as a video, it has no pictures; check --video-input")
+            raise MediaError(
+                f"{address} cannot be opened as a video, it has no pictures of a known kind; check --video-input"
+            )
         self._stream = stream = self._container.streams.video[0]
         # Threads by frame would be quicker, but delay frames, and PyAV loses whole ones beside a damaged one.
         stream.thread_type = "SLICE"
@@ -69,6 +74,7 @@ class ContainerSource:
         self._joins = "mpegts" in self._container.format.name
         self._reformatter = VideoReformatter()
         self._packets, self._last, self._offset = 0, None, None
+        self._size_said = False
         self._decoded = self._decode()
 
     def _declared_seconds(self):
@@ -88,7 +94,7 @@ class ContainerSource:
                 self._packets += packet.size > 0 and not packet.is_corrupt
                 yield from self._frames(packet)
         except (av.FFmpegError, OSError) as error:
-            self.reason = _reason(error)
+            self.reason = reason_of(error)
             yield from self._frames(None)  # what the decoder still holds
 
     def _frames(self, packet):
@@ -105,13 +111,33 @@ class ContainerSource:
                 yield self._upright(frame), self._time(frame)
 
     def _upright(self, frame):
-        image = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
+        width, height = self._shown_size(frame)
+        image = self._reformatter.reformat(frame, width, height, format="bgr24").to_ndarray()
         turn = frame.rotation % 360
         return np.ascontiguousarray(cv2.rotate(image, _TURNS[turn]) if turn in _TURNS else image)
 
+    def _shown_size(self, frame):
+        """Width and height of a frame with square pixels, before it is turned."""
+        ratio = float(self._stream.sample_aspect_ratio or 1)
+        if not 1 / _WIDEST <= ratio <= _WIDEST:
+            self._say_size(f"its pixels are said to be {ratio:g} times as wide as high, which is not believed")
+            return frame.width, frame.height
+        if abs(ratio - 1) < _SQUARE:
+            return frame.width, frame.height
+        size = round(frame.width * max(ratio, 1)), round(frame.height * max(1 / ratio, 1))
+        self._say_size(f"its pixels are {ratio:.4g} times as wide as high: frames become {size[0]} x {size[1]}")
+        return size
+
+    def _say_size(self, sentence):
+        if not self._size_said:
+            logger.info("%s: %s", self.name, sentence)
+        self._size_said = True
+
     def _time(self, frame):
         """Seconds since the first frame."""
-        time = frame.time
+        # Of what a decoder gives after its source broke off, PyAV knows no unit: it is the stream's.
+        base = frame.time_base or self._stream.time_base
+        time = None if frame.pts is None or not base else float(frame.pts * base)
         if self._offset is None:
             self.start = self._offset = time or 0.0
         expected = 0.0 if self._last is None else self._last + 1 / self.fps
@@ -145,7 +171,8 @@ class ContainerSource:
         self._container.close()
 
 
-def _reason(error):
+def reason_of(error):
+    """What FFmpeg or Python says of an error, without a full stop."""
     return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__
 
 

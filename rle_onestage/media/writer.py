@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from ..errors import MediaError
+from ..output_files import check_target, temporary_beside
 from .formats import encoder_for, encoder_options, muxer_options
 from .images import make_folder
-from .sound import Sound
-from .sources import quiet
+from .sound import Sound, rehearse
+from .sources import quiet, reason_of
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _FAILURES = (av.FFmpegError, OSError)
@@ -27,7 +28,8 @@ class VideoWriter:
 
     Use it as a context manager: whatever ends the block, the file is completed and what was written plays; also when
     the disk is full. Without any frame, nothing is left behind. Frames of another size than the first are fitted into
-    its size with black borders; odd sizes are widened by a row or column.
+    its size with black borders; odd sizes are widened by a row or column. Whatever is wrong with the sound costs the
+    sound, never the pictures.
 
     Args:
         path: of the video; its folder is made.
@@ -38,7 +40,7 @@ class VideoWriter:
 
     Attributes:
         frames: written so far. resized: those that were fitted. sound: what became of the sound, ``copied``,
-        ``encoded``, ``lost``, or an empty string without any.
+        ``encoded``, ``cut`` where it ends early, ``lost``, or an empty string without any.
 
     Raises:
         MediaError: it cannot be written.
@@ -51,11 +53,12 @@ class VideoWriter:
         self.path, self.fps, self.frames, self.resized, self.sound = path, fps, 0, 0, ""
         self._size = tuple(size) if size else None
         self._sound_source, self._sound, self._container = (sound_path, sound_start), None, None
+        self._sound_reason = ""
         self._pts, self._end, self._closed = None, 0.0, False
-        root, ending = os.path.splitext(os.path.abspath(path))
-        self._temporary = f"{root}.tmp{os.getpid()}{ending}"
+        check_target(path, "--output", through=False)  # containers are not written from the front to the end
+        self._temporary = temporary_beside(path, os.path.splitext(path)[1])
         try:
-            with open(self._temporary, "wb"):
+            with open(self._temporary, "xb"):
                 pass
         except OSError as error:
             raise MediaError(f"video {path} cannot be written ({error.strerror}); choose another --output") from error
@@ -63,7 +66,7 @@ class VideoWriter:
     def _open(self):
         """Start the file: with the sound copied, else encoded, else without."""
         source, start = self._sound_source
-        for sound in ("copied", "encoded", "lost") if source else ("",):
+        for sound in self._ways(source, start) if source else ("",):
             self._container = av.open(
                 self._temporary, "w", format=self._format.muxer, container_options=muxer_options(self._format.muxer)
             )
@@ -77,10 +80,39 @@ class VideoWriter:
                 self._container.start_encoding()
                 self.sound = "copied" if self._sound.copied else "encoded"
                 return
-            except (*_FAILURES, ValueError, LookupError) as error:
+            except Exception as error:  # whatever a damaged file or this FFmpeg has: the pictures go on without
+                self._sound_reason = reason_of(error)
                 self._close_quietly()
                 if _is_full(error):
                     raise
+
+    def _ways(self, source, start):
+        """What to try with the sound: what a rehearsal without the pictures gets by."""
+        for copy in (True, False):
+            try:
+                rehearse(source, start, self._format, copy)
+            except Exception as error:  # as in _open
+                self._sound_reason = reason_of(error)
+            else:
+                yield "copied" if copy else "encoded"
+        yield "lost"
+
+    def _play(self, action):
+        """Let the sound go on; where it cannot, the pictures go on without."""
+        if self._sound is None:
+            return
+        try:
+            action(self._sound)
+        except Exception as error:  # as in _open
+            if _is_full(error):
+                raise
+            self._drop_sound(error)
+
+    def _drop_sound(self, error):
+        self._sound_reason, self.sound = reason_of(error), "cut" if self._end else "lost"
+        with contextlib.suppress(Exception):
+            self._sound.close()
+        self._sound = None
 
     def _add_pictures(self):
         rate = Fraction(self.fps).limit_denominator(1001)
@@ -117,8 +149,7 @@ class VideoWriter:
         try:
             if self._container is None:
                 self._open()
-            if self._sound:
-                self._sound.until(time)
+            self._play(lambda sound: sound.until(time))
             self._encode(self._picture(frame, time))
         except _FAILURES as error:
             self._fail(error)
@@ -139,7 +170,13 @@ class VideoWriter:
 
     def _encode(self, picture):
         for packet in self._stream.encode(picture):
-            self._container.mux(packet)
+            try:
+                self._container.mux(packet)
+            except _FAILURES as error:
+                # Muxers hold packets back to put them in order, so that it may be one of the sound's that failed.
+                if self._sound is None or _is_full(error):
+                    raise
+                self._drop_sound(error)
 
     def close(self):
         """Complete the file and give it its name.
@@ -155,9 +192,7 @@ class VideoWriter:
             return
         try:
             self._encode(None)
-            if self._sound:
-                self._sound.until(self._end)
-                self._sound.finish()
+            self._play(lambda sound: (sound.until(self._end), sound.finish()))
             self._container.close()
         except _FAILURES as error:
             self._fail(error)
@@ -167,15 +202,16 @@ class VideoWriter:
     def report(self):
         """What was amiss, as one line, or an empty string."""
         clauses = [f"{self.resized} frames of another size fitted into {self._size}"] if self.resized else []
-        clauses += ["its sound could not be kept"] if self.sound == "lost" else []
+        lost = {"lost": "its sound could not be kept", "cut": "its sound ends early"}.get(self.sound)
+        reason = f" ({self._sound_reason})" if self._sound_reason else ""
+        clauses += [lost + reason] if lost else []
         return f"{self.path}: {'; '.join(clauses)}" if clauses else ""
 
     def _fail(self, error):
         """Keep what was written, and say so."""
         self._close_quietly()
         kept = _usable_frames(self._temporary)
-        reason = getattr(error, "strerror", None) or str(error)
-        what = "the disk is full" if _is_full(error) else f"it cannot be written on ({reason})"
+        what = "the disk is full" if _is_full(error) else f"it cannot be written on ({reason_of(error)})"
         if not kept:
             self._closed = True
             self._remove()
@@ -192,13 +228,13 @@ class VideoWriter:
         self._closed = self.frames > 0 or self._closed
         for part in (self._sound, self._container):
             if part is not None:
-                with contextlib.suppress(*_FAILURES, ValueError):
+                with contextlib.suppress(Exception):  # what it was closed for is said
                     part.close()
 
     def _rename(self):
         self._closed = True
         try:
-            os.replace(self._temporary, self.path)
+            os.replace(self._temporary, os.path.realpath(self.path))
         except OSError as error:
             raise MediaError(
                 f"video {self.path} cannot be given its name ({error.strerror}); it stays as {self._temporary}"

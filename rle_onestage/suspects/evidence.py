@@ -10,7 +10,6 @@ from ..engine.inference import bare
 from ..evaluation.per_joint import MATCH_IOU, box_iou, greedy_match
 from ..evaluation.results import boxes_array, by_image, instances_to_coco
 
-MAX_PEOPLE = 20
 # Nothing is surer than this: neither that a prediction is about right, nor that a joint is there.
 DOUBT = 0.003
 
@@ -90,12 +89,12 @@ class Case(NamedTuple):
     others: list[Prediction]  # whom else the straight view sees
 
 
-def match_cases(truth, views, *, min_score=0.1):
+def match_cases(truth, views, *, min_score=0.1, max_people=20):
     """Match predictions to labelled people, at a box IoU of 0.5, greedily by score.
 
     Args:
         truth: a :class:`~..evaluation.GroundTruth`. views: for each view the COCO results of all images.
-        min_score: lowest score of a prediction.
+        min_score: lowest score of a prediction. max_people: predictions an image, best first.
 
     Returns:
         The :class:`Case` of each labelled person, in the file's order.
@@ -103,7 +102,7 @@ def match_cases(truth, views, *, min_score=0.1):
     groups = [by_image([r for r in results if r["score"] >= min_score]) for results in views]
     people, cases = truth.people(), []
     for image_id, annotations in truth.by_image().items():
-        found = [[_prediction(r, truth.num_joints) for r in group.get(image_id, [])[:MAX_PEOPLE]] for group in groups]
+        found = [[_prediction(r, truth.num_joints) for r in group.get(image_id, [])[:max_people]] for group in groups]
         labels = people[image_id]
         matched = [_match(group, labels) for group in found]
         for row, annotation in enumerate(annotations):

@@ -15,7 +15,7 @@ from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..engine.inference import bare, build_for_inference, run_on_loader
 from ..engine.safe_files import write_text
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, check_score
 from ..evaluation import GroundTruth, write_json
 from .evidence import Case, Collector, Ratios, Views, compare, match_cases, share_of_misses, weigh
 from .mistakes import Explanation, describe, explain
@@ -105,10 +105,11 @@ def find_suspects(cfg, dataset_name, output, *, number=50, min_score=0.1):
         :class:`Findings`, cut to ``number`` suspects.
 
     Raises:
-        ConfigError: there are no weights, or the model has no density.
+        ConfigError: there are no weights, the model has no density, or ``min_score`` is no score.
         DataError: nobody is labelled.
         MediaError: something cannot be written.
     """
+    check_score(min_score, "min_score (--confidence-threshold)")
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/run/model_final.pth")
     media.make_folder(output)
@@ -123,7 +124,8 @@ def find_suspects(cfg, dataset_name, output, *, number=50, min_score=0.1):
     views = Views(model=model, flip_index=skeleton.flip_index)
     run_on_loader(views, build_test_loader(cfg, dataset_name), collector, name=dataset_name)
     density = model.decoder.error_density().to("cpu")
-    cases = match_cases(truth, list(collector.results.values()), min_score=min_score)
+    views = list(collector.results.values())
+    cases = match_cases(truth, views, min_score=min_score, max_people=cfg.TEST.MAX_PEOPLE)
     found = rank(cases, density, skeleton, views=len(collector.results))
     logger.info(
         "%d labels of %d people: %d people suspect, %d not found", found.labels, found.people, len(found.suspects),

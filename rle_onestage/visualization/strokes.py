@@ -5,12 +5,12 @@ Coordinates are OpenCV's (0 is the middle of the first pixel), in pixels.
 
 import functools
 import math
-import os
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ..fonts import file_for
 
 # BGR.
 EDGE = (26, 22, 20)
@@ -82,19 +82,17 @@ def ellipse(canvas, centre, axes, colour, alpha=1.0, thickness=-1):
 
 
 @functools.lru_cache(maxsize=32)
-def _font(size, bold=False):
-    # matplotlib brings this font to every machine that has Detectron2.
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", name), size)
+def _font(file, size):
+    return ImageFont.truetype(file, size)
 
 
 @functools.lru_cache(maxsize=512)
 def _text_mask(text, size, bold=False):
     """Coverage of a line of text, (h, w) in [0, 1]; all lines of one size have the same height."""
-    font = _font(size, bold)
-    ascent, descent = font.getmetrics()
+    font, usual = (_font(file_for(part, bold), size) for part in (text, ""))
+    ascent, descent = usual.getmetrics()
     mask = Image.new("L", (max(1, int(np.ceil(font.getlength(text)))), ascent + descent))
-    ImageDraw.Draw(mask).text((0, 0), text, fill=255, font=font)
+    ImageDraw.Draw(mask).text((0, ascent), text, fill=255, font=font, anchor="ls")  # all fonts on one base line
     return np.asarray(mask, dtype=np.float32) / 255
 
 

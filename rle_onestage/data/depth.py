@@ -1,0 +1,53 @@
+"""Images of more than 8 bits a sample: cameras of 10, 12 and 14 bits store their values in 16."""
+
+import logging
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+DEPTHS = (8, 10, 12, 14, 16)
+# So few samples may lie above the range that is found: pixels that are stuck at white.
+_STUCK = 1e-4
+_told: set[str] = set()  # in this process
+
+
+def as_eight_bits(image: np.ndarray, file_name: str = "an image") -> np.ndarray:
+    """Scale an image by the range that its values fill, and say once for each range how it was decided.
+
+    Files say how many bits are stored, not how many the camera gave. Whole numbers: the smallest depth of 8, 10, 12, 14
+    and 16 bits that holds all but one in 10,000 of the values. Fractions: to 1 where none is above, else by the same
+    depths.
+
+    Args:
+        image: (H, W, 3), of whole numbers or fractions; what is negative or no number becomes 0.
+        file_name: for the log.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    if image.dtype.kind == "f":
+        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+    top = _top(image)
+    if image.dtype.kind == "f" and top <= 1.0:
+        limit, what = 1.0, "fractions from 0 to 1"
+    else:
+        depth = next((depth for depth in DEPTHS if top < 2**depth), None)
+        limit, what = (top, f"values up to {top:g}") if depth is None else (2.0**depth - 1, f"{depth}-bit data")
+    stored = f"{8 * image.dtype.itemsize} bits a sample"
+    _say(f"{stored}, and all but one in {1 / _STUCK:.0f} of its values are at most {top:g}", what, file_name)
+    scaled = image.astype(np.float32) * np.float32(255.0 / limit)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _top(image):
+    """The value that all but one in 10,000 do not exceed."""
+    values = image.reshape(-1)
+    place = max(0, int(np.ceil(values.size * (1 - _STUCK))) - 1)
+    return float(np.partition(values, place)[place])
+
+
+def _say(found, what, file_name):
+    if what not in _told:
+        _told.add(what)
+        logger.warning("%s has %s: it is read as %s, and so are others like it.", file_name, found, what)
