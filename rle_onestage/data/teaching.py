@@ -16,9 +16,15 @@ _CHUNK = 20_000
 _CAUSES = {
     "crowd": "are crowds (`iscrowd` 1), which are ignored",
     "small": f"have a box with a side below {aug.MIN_BOX_SIDE:g} pixels or hardly any of it in the image, so they are "
-    "ignored; are the coordinates pixels of the image?",
-    "unlabelled": "have no labelled joint (visibility 1 or 2) of the model's; is every visibility 0?",
-    "outside": "have all labelled joints outside the image; are the coordinates pixels of this image?",
+    "ignored; give coordinates in pixels of the image",
+    "unlabelled": "have no labelled joint (visibility 1 or 2) of the model's; look whether every visibility is 0",
+    "outside": "have all labelled joints outside the image; give coordinates in pixels of the image",
+}
+# What to do about annotations that were left out, by a word of the reason.
+_REMEDIES = {
+    "of positive size": "write `bbox`, x, y, width and height in pixels",
+    "outside the image": "give boxes in pixels of the image",
+    "category": "set `category_id` to the category that has `keypoints`",
 }
 
 
@@ -84,8 +90,8 @@ def why_nobody(teaching: Teaching, problems: Problems) -> str:
     """
     if problems.doubts:
         return "; ".join(doubt.sentence for doubt in problems.doubts)
-    reasons = [f"{count} {_CAUSES[cause]}" for cause, count in teaching.others.most_common() if count]
-    left_out = [f"{count} {reason}" for reason, count in problems.counts().items() if "left out" in reason]
-    if not reasons and not left_out:
-        return "its images have no annotations; was the file exported as COCO keypoints?"
-    return f"of its annotations, {'; '.join(reasons + left_out)}"
+    reasons = [f"{count} annotations {_CAUSES[cause]}" for cause, count in teaching.others.most_common() if count]
+    for reason, count in problems.counts().items():
+        remedies = [remedy for word, remedy in _REMEDIES.items() if word in reason and "left out" in reason]
+        reasons += [f"{count} {reason}; {remedy}" for remedy in remedies]
+    return "; ".join(reasons) or "its images have no annotations; export the file anew, as COCO keypoints"
