@@ -13,8 +13,9 @@ from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
 from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
-from .coco_json import Problems, check_num_joints, keypoint_category, load_coco_keypoints, read_json
+from .coco_json import Problems, check_num_joints, keypoint_category, read_json
 from .labels import SetOptions, idle_patterns, in_part
+from .records import load_coco_keypoints
 from .synthetic.noise import LAWS
 
 

@@ -17,7 +17,7 @@ What happens to a person:
 - joints of the data set are mapped to the model's (:class:`.labels.LabelRules`); ``gt_known`` says of which it is known
   whether they are in the picture, ``regions`` which parts of the picture come from sets that leave something open.
 
-Keypoints come with Detectron2's +0.5 already (:mod:`.coco_json`) and are not shifted here.
+Keypoints come with Detectron2's +0.5 already (:mod:`.records`) and are not shifted here.
 """
 
 from collections.abc import Sequence

@@ -17,6 +17,7 @@ from .images import read_image
 from .labels import LabelRules, make_rules, set_weights
 from .lookup import is_there, joint_names, model_skeleton, set_options
 from .people import read_people
+from .teaching import Teaching, count_teaching, why_nobody
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +41,14 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
 
     Raises:
         ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, the
-            weights make no sense, an image is trained on and tested on, or nothing is left.
+            weights make no sense, an image is trained on and tested on, or nobody is left to learn from.
     """
     names = list(cfg.DATASETS.TRAIN)
     if not names:
         raise ConfigError("DATASETS.TRAIN names no data set.")
     weights = set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)
     skeleton = model_skeleton(cfg)
-    records, problems, rules, often, rows = [], Problems(), [], [], []
+    records, problems, rules, often, rows, nobody = [], Problems(), [], [], [], {}
     for number, (name, (frequency, counts)) in enumerate(zip(names, weights)):
         rules.append(make_rules(name, joint_names(name), skeleton.names, set_options(name), counts))
         found = load_dataset(cfg, name, own_joints=True)
@@ -55,15 +56,14 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
         kept = [{**record, "set": number} for record in _teaching(cfg, found)] if frequency * counts else []
         records += kept
         often += [frequency] * len(kept)
-        rows.append(_row(name, found, kept, frequency, counts))
-        if frequency * counts and not kept:
-            logger.warning(
-                "Data set %s gives no image to train on: none of its %d images has people (with joints), and "
-                "DATALOADER.FILTER_EMPTY_ANNOTATIONS leaves such images out.", name, len(found),
-            )  # fmt: skip
+        teaching = count_teaching(kept, rules[-1])
+        rows.append(_Row(name, len(kept), len(found), teaching, frequency, counts))
+        if frequency * counts:
+            _refuse_what_is_certain(name)
+            if not teaching.people:
+                nobody[name] = why_nobody(count_teaching(found, rules[-1]), problems_of(name))
     _tell(rows)
-    if not records:
-        raise DataError(f"none of the {sum(r[2] for r in rows)} images of {', '.join(names)} has people to learn from.")
+    _tell_of_nobody(rows, nobody)
     _check_tests(cfg, records, skeleton)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
 
@@ -113,23 +113,61 @@ def _has_people(record, fewest_joints):
     return bool(people) and joints >= fewest_joints
 
 
-def _row(name, found, kept, often, counts):
-    people = [a for record in kept for a in _people(record)]
-    joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3])
-    return name, len(kept), len(found), len(people), joints, often, counts
+class _Row(NamedTuple):
+    """What the log says of a set."""
+
+    name: str
+    kept: int  # images
+    found: int
+    teaching: Teaching
+    often: float
+    counts: float
+
+
+def _where(name):
+    return f"data set {name!r} ({get_metadata(name).get('json_file') or 'not of a file'})"
+
+
+def _refuse_what_is_certain(name):
+    """Nothing sensible can be learnt from a file whose numbers certainly mean something else."""
+    certain = [doubt.sentence for doubt in problems_of(name).doubts if doubt.certain]
+    if certain:
+        raise DataError(f"{_where(name)} cannot be trained on: {'; '.join(certain)}.")
+
+
+def _tell_of_nobody(rows, nobody):
+    """An error where no set teaches a joint, a warning for each single one that does not.
+
+    Args:
+        rows: of all sets.
+        nobody: name -> likely cause.
+    """
+    teaching = any(row.teaching.people for row in rows if row.often * row.counts)
+    for name, cause in nobody.items():
+        if teaching:
+            logger.warning("Nobody is learnt from %s: %s", _where(name), cause)
+    if not teaching:
+        whole = "; ".join(f"{_where(name)}: {cause}" for name, cause in nobody.items())
+        raise DataError(f"there is nobody to learn from in {whole}.")
 
 
 def _tell(rows):
-    total = sum(row[1] * row[5] for row in rows)
+    total = sum(row.kept * row.often for row in rows)
     if len(rows) == 1:
-        name, kept, found, people, joints, *_ = rows[0]
-        logger.info("Training on %d of %d images of %s (%d people, %d joints).", kept, found, name, people, joints)
+        row, more = rows[0], ""
+        if row.teaching.boxes:
+            more = f"; {row.teaching.boxes} more have a box, but no joint"
+        logger.info(
+            "Training on %d of %d images of %s (%d people, %d joints%s).", row.kept, row.found, row.name,
+            row.teaching.people, row.teaching.joints, more,
+        )  # fmt: skip
         return
     table = [
-        (name, f"{kept} of {found}", people, joints, f"{often:g}", f"{counts:g}", f"{100 * kept * often / total:.1f} %")
-        for name, kept, found, people, joints, often, counts in rows if total
+        (row.name, f"{row.kept} of {row.found}", row.teaching.people, row.teaching.joints, row.teaching.boxes,
+         f"{row.often:g}", f"{row.counts:g}", f"{100 * row.kept * row.often / total:.1f} %")
+        for row in rows if total
     ]  # fmt: skip
-    head = ("data set", "images", "people", "joints", "comes", "counts", "share of a step")
+    head = ("data set", "images", "people", "joints", "boxes alone", "comes", "counts", "share of a step")
     logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
 
 

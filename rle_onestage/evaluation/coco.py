@@ -127,8 +127,11 @@ class PoseEvaluator(DatasetEvaluator):
         labelled = isinstance(dataset.get("annotations"), list)
         truth = None
         if labelled:
-            truth = GroundTruth(dataset=dataset, num_joints=self.skeleton.num_joints, source=self.metadata.json_file)
-            truth = truth.subset(images_of_part(self.dataset_name, dataset["images"]))
+            truth = GroundTruth(
+                dataset=dataset, num_joints=self.skeleton.num_joints, source=self.metadata.json_file,
+                image_root=self.metadata.get("image_root"),
+            )  # fmt: skip
+            truth = truth.subset(images_of_part(self.dataset_name, truth.images.values()))
             for result in results:
                 result["category_id"] = truth.category_id
         if self.output_dir:
@@ -141,6 +144,11 @@ class PoseEvaluator(DatasetEvaluator):
             results = [r for r in results if r["image_id"] in truth.images]
             image_ids = [i for i in image_ids if i in truth.images]
         self._check_all(truth, image_ids)
+        if not truth.by_image():
+            logger.warning(
+                "%s has nobody with a labelled joint on the images that are evaluated, so there is no keypoint AP",
+                self.metadata.json_file,
+            )
         return self._score(truth, results)
 
     def _gather(self):

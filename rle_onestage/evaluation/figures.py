@@ -7,9 +7,13 @@ import io
 import logging
 from collections import OrderedDict
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from ..errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +44,55 @@ _SCORED = ("image_id", "category_id", "bbox", "keypoints", "score")
 FIGURES = {"bbox": _BOX, "keypoints": _KEYPOINTS}
 
 
+class ForCoco(NamedTuple):
+    """Labels and results as COCO's code can take them; see :func:`for_coco`."""
+
+    dataset: dict
+    results: list[dict]
+    image_ids: list  # id in the file of image 1, 2, ...
+
+
+def for_coco(dataset: dict, results: list[dict]) -> ForCoco:
+    """Number the images 1..n and the one category 1: COCO's code takes no ids that are text, fractions or large.
+
+    Args:
+        dataset: COCO-format ground truth, complete (see :class:`~.ground_truth.GroundTruth`); not changed.
+        results: list of COCO results, with the same ids; not changed.
+
+    Raises:
+        DataError: a result is of an image that is not in ``dataset``.
+    """
+    ids = [image["id"] for image in dataset["images"]]
+    # As COCO orders them, which decides between equal scores; text has no order of its own.
+    ids = sorted(ids) if all(isinstance(i, (int, float)) for i in ids) else ids
+    numbers = {image_id: number for number, image_id in enumerate(ids, start=1)}
+    numbered = {
+        "images": [{**image, "id": numbers[image["id"]]} for image in dataset["images"]],
+        "annotations": [{**a, "image_id": numbers[a["image_id"]], "category_id": 1} for a in dataset["annotations"]],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    scored = [{key: result[key] for key in _SCORED if key in result} for result in results]
+    for result in scored:
+        number = _number_of(result.get("image_id"), numbers)
+        result.update(image_id=number, category_id=1)
+    return ForCoco(numbered, scored, ids)
+
+
+def _number_of(image_id: Any, numbers: dict) -> int:
+    if isinstance(image_id, (int, float, str)) and image_id in numbers:
+        return numbers[image_id]
+    raise DataError(
+        f"a result is of image {str(image_id)[:60]!r}, but the labels have no image of this id; give the results of the "
+        "same data set, with its image ids"
+    )
+
+
 def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="auto"):
     """Score results as COCO does.
 
     Args:
-        dataset: COCO-format ground truth, complete (see :class:`~.ground_truth.GroundTruth`); not changed.
+        dataset: COCO-format ground truth, complete (see :class:`~.ground_truth.GroundTruth`), its image ids of any
+            kind; not changed.
         results: list of COCO results. As in Detectron2, a result's area is its box's where it has one, else the
             extent of its joints; that decides which unmatched results count in APm and APl.
         iou_type: ``bbox`` or ``keypoints``.
@@ -57,10 +105,11 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
     """
     faster = backend == "faster" or (backend == "auto" and len(results) > 0 and _faster_agrees())
     coco_class, eval_class = _faster_classes() if faster else (COCO, COCOeval)
+    # Both evaluators write into the dicts, which are copies, and never into the lists in them.
+    dataset, results, _ = for_coco(dataset, results)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco_class()
-        # Both evaluators write into the dicts (never into the lists in them).
-        truth.dataset = {**dataset, "annotations": [dict(a) for a in dataset["annotations"]]}
+        truth.dataset = dataset
         truth.createIndex()
         evaluation = eval_class(truth, load_results(truth, coco_class, results), iou_type)
         evaluation.params.imgIds = sorted(truth.getImgIds())
@@ -78,9 +127,9 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
 
 
 def load_results(truth, coco_class, results):
-    """Results as an object of ``coco_class`` over the images of ``truth``, also where there are none."""
+    """Results of :func:`for_coco` as an object of ``coco_class`` over the images of ``truth``, also without any."""
     if results:
-        return truth.loadRes([{key: r[key] for key in _SCORED if key in r} for r in results])
+        return truth.loadRes(results)
     # loadRes looks at the first result; without any, the detections are an empty set over the same images.
     empty = coco_class()
     empty.dataset = {"images": truth.dataset["images"], "annotations": [], "categories": truth.dataset["categories"]}

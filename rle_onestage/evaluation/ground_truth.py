@@ -1,14 +1,14 @@
-"""The labels that predictions are measured against, read from a COCO-format file as COCO's evaluation needs them."""
+"""The labels that predictions are measured against, as COCO's evaluation needs them."""
 
 import copy
 import logging
-import math
 from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
 
-from ..data.coco_json import AREA_OF_BOX, keypoint_category, read_json
+from ..data.annotations import KeypointFile, read_keypoints
+from ..data.coco_json import read_json, without_garbage_collection
 from ..data.datasets import get_metadata
 from ..data.lookup import images_of_part
 from ..errors import DataError
@@ -26,35 +26,36 @@ class People(NamedTuple):
 
 
 class GroundTruth:
-    """A COCO-format keypoint file, completed so that ``pycocotools`` and ``faster-coco-eval`` both take it.
+    """A COCO-format keypoint file as training reads it (:mod:`..data.annotations`), complete for COCO's evaluation.
 
-    What a file may lack is filled in: ``iscrowd`` 0, ``num_keypoints`` from the visibility flags, ``bbox`` from
-    the labelled joints, ``area`` 0.53 of the box (with a warning). Annotation ids that are missing, repeated or
-    below 1 are renumbered, because COCO's matching takes the id 0 for "no match" (with a warning).
+    Ids of images are the file's, whatever they are; :func:`~.figures.for_coco` numbers them. Ids of annotations that
+    COCO's matching cannot use (it takes 0 for "no match", and wants whole numbers) are numbered anew, with a warning;
+    the file's is ``file_id`` then.
 
     Args:
         dataset: the parsed file: ``images``, ``annotations``, ``categories``.
         num_joints: K; every annotation must have 3K keypoint values.
         source: what to call the file in messages.
+        image_root: folder from which image sizes are read that the file lacks; None: these are not known.
 
     Raises:
-        DataError: the file has no keypoint annotations, or another number of joints.
+        DataError: the file has no keypoint annotations, or another number of joints, or cannot be used.
     """
 
-    def __init__(self, *, dataset, num_joints, source="ground truth"):
+    def __init__(self, *, dataset: dict, num_joints: int, source: str = "ground truth", image_root: str | None = None):
         self.num_joints = num_joints
-        self.source = source
-        self.images = {image["id"]: image for image in dataset["images"]}
-        self.category_id = keypoint_category(dataset, source)["id"]
-        self.annotations = self._complete(
-            [a for a in dataset["annotations"] if a.get("category_id", self.category_id) == self.category_id]
-        )
+        self.source = str(source)
+        file = read_keypoints(dataset, self.source, image_root=image_root, num_joints=num_joints)
+        self.images = file.images
+        self.category_id = file.category_id
+        self.annotations = self._numbered(_complete(file))
+        file.problems.say(self.source)
         category = {"id": self.category_id, "name": "person"}
         self.dataset = {"images": list(dataset["images"]), "annotations": self.annotations, "categories": [category]}
 
     @classmethod
-    def from_file(cls, json_file, num_joints):
-        """Read a file.
+    def from_file(cls, json_file, num_joints, image_root=None):
+        """Read a file; see the class for ``image_root``.
 
         Raises:
             DataError: the file is missing, is no JSON, or has no annotations.
@@ -62,7 +63,7 @@ class GroundTruth:
         dataset = read_json(json_file)
         if not isinstance(dataset.get("annotations"), list):
             raise DataError(f"{json_file} has no list `annotations`, so nothing can be scored; use a file with labels.")
-        return cls(dataset=dataset, num_joints=num_joints, source=str(json_file))
+        return cls(dataset=dataset, num_joints=num_joints, source=json_file, image_root=image_root)
 
     @classmethod
     def of_dataset(cls, dataset_name, num_joints):
@@ -72,7 +73,7 @@ class GroundTruth:
             DataError: see :meth:`from_file`.
         """
         metadata = get_metadata(dataset_name)
-        truth = cls.from_file(metadata.json_file, num_joints)
+        truth = cls.from_file(metadata.json_file, num_joints, metadata.get("image_root"))
         return truth.subset(images_of_part(dataset_name, truth.images.values()))
 
     @classmethod
@@ -100,38 +101,14 @@ class GroundTruth:
         whole.dataset = {**whole.dataset, "images": images, "annotations": whole.annotations}
         return whole, maps
 
-    def _complete(self, annotations):
-        out, without_area = [], 0
-        for annotation in annotations:
-            a = {k: v for k, v in annotation.items() if k not in ("segmentation", "ignore")}
-            a["category_id"] = self.category_id
-            a["iscrowd"] = int(a.get("iscrowd", 0))
-            a["keypoints"] = a.get("keypoints") or [0] * (3 * self.num_joints)
-            if len(a["keypoints"]) != 3 * self.num_joints:
-                raise DataError(
-                    f"{self.source}: annotation {a.get('id')} has {len(a['keypoints']) / 3:g} joints, "
-                    f"but the model has {self.num_joints}; set MODEL.RLE_ONESTAGE.NUM_KEYPOINTS to the file's number"
-                )
-            a.setdefault("num_keypoints", sum(v > 0 for v in a["keypoints"][2::3]))
-            a["bbox"] = a.get("bbox") or _extent(a["keypoints"])
-            if not _is_number(a.get("area")):
-                a["area"] = AREA_OF_BOX * a["bbox"][2] * a["bbox"][3]
-                without_area += 1
-            out.append(a)
-        if without_area:
-            logger.warning("%s: %d people without area; %g of the box is used", self.source, without_area, AREA_OF_BOX)
-        return self._numbered(out)
-
     def _numbered(self, annotations):
-        ids = [a.get("id") for a in annotations]
-        usable = all(isinstance(i, int) and i > 0 for i in ids) and len(set(ids)) == len(ids)
-        if not usable:
+        if not all(type(a["id"]) is int and 0 < a["id"] < 2**53 for a in annotations):
             logger.warning(
-                "%s: annotation ids are missing, repeated or below 1, which COCO's matching cannot use; renumbered",
-                self.source,
-            )
+                "%s: annotation ids are no whole numbers, or below 1, or large, which COCO's matching cannot use; "
+                "renumbered", self.source,
+            )  # fmt: skip
             for number, annotation in enumerate(annotations, start=1):
-                annotation["id"] = number
+                annotation.update(id=number, file_id=annotation["id"])
         return annotations
 
     def subset(self, image_ids):
@@ -186,17 +163,22 @@ class GroundTruth:
         return People(boxes, keypoints[..., :2], keypoints[..., 2], area)
 
 
-def _extent(keypoints):
-    """Box (x, y, w, h) round the labelled joints."""
-    joints = np.array(keypoints, dtype=float).reshape(-1, 3)
-    joints = joints[joints[:, 2] > 0, :2]
-    if not len(joints):
-        return [0.0] * 4
-    return [*joints.min(0).tolist(), *np.ptp(joints, axis=0).tolist()]
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and math.isfinite(value)
+@without_garbage_collection()
+def _complete(file: KeypointFile) -> list[dict]:
+    """The annotations in COCO's format, with all that its evaluation looks at."""
+    columns = (file.boxes.tolist(), file.areas.tolist(), file.crowd.tolist(), file.num_keypoints.tolist())
+    return [
+        {
+            **{k: v for k, v in annotation.items() if k not in ("segmentation", "ignore")},
+            "category_id": file.category_id,
+            "iscrowd": int(crowd),
+            "keypoints": keypoints,
+            "num_keypoints": number,
+            "bbox": box,
+            "area": area,
+        }
+        for annotation, keypoints, box, area, crowd, number in zip(file.annotations, file.rows(), *columns)
+    ]
 
 
 def ground_truth_as_predictions(truth):

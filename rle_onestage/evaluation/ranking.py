@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .figures import load_results
+from .figures import for_coco, load_results
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -50,19 +50,19 @@ class Ranking:
 
     def __init__(self, truth, results, sigmas, *, max_people=20):
         self.max_people, self.count = max_people, len(results)
+        dataset, results, self.image_ids = for_coco(truth.dataset, results)
         with contextlib.redirect_stdout(io.StringIO()):
             labels = COCO()
-            labels.dataset = {**truth.dataset, "annotations": [dict(a) for a in truth.dataset["annotations"]]}
+            labels.dataset = dataset
             labels.createIndex()
             evaluation = COCOeval(labels, load_results(labels, COCO, results), "keypoints")
             params = evaluation.params
-            params.imgIds, params.catIds = sorted(labels.getImgIds()), [truth.category_id]
+            params.imgIds, params.catIds = sorted(labels.getImgIds()), [1]
             params.kpt_oks_sigmas = np.asarray(sigmas, dtype=float)
             params.maxDets, params.iouThrs = [max(len(results), 1)], THRESHOLDS[:1]
             params.areaRng, params.areaRngLbl = [[0, 1e10]], ["all"]
             evaluation.evaluate()
-        self.image_ids = params.imgIds
-        self.images = [self._image(evaluation, (i, truth.category_id)) for i in self.image_ids]
+        self.images = [self._image(evaluation, (i, 1)) for i in params.imgIds]
         self.people = np.array([np.sum(~image.ignored) for image in self.images], dtype=float)  # (I,)
 
     @staticmethod

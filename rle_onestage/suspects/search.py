@@ -141,7 +141,7 @@ def write_findings(found, output, truth, skeleton, image_root):
     names = {image_id: image["file_name"] for image_id, image in truth.images.items()}
     entries = [_entry(i, s, skeleton, names) for i, s in enumerate(found.suspects, start=1)]
     missed = [
-        {"image": names[c.annotation["image_id"]], "annotation": c.annotation["id"], "bbox": c.annotation["bbox"]}
+        {"image": names[c.annotation["image_id"]], "annotation": _file_id(c.annotation), "bbox": c.annotation["bbox"]}
         for c in found.missed
     ]
     content = {"people": found.people, "labels": found.labels, "suspects": entries, "not_found": missed}
@@ -173,7 +173,7 @@ def _entry(number, suspect, skeleton, names):
         "rank": number,
         "image": names[case.annotation["image_id"]],
         "image_id": case.annotation["image_id"],
-        "annotation": case.annotation["id"],
+        "annotation": _file_id(case.annotation),
         "explanation": describe(explanation, skeleton),
         "gain": explanation.gain,
         "gain_per_label": suspect.gain_per_label,
@@ -181,6 +181,11 @@ def _entry(number, suspect, skeleton, names):
         "joints": joints,
         "keypoints": explanation.keypoints.reshape(-1).tolist(),
     }
+
+
+def _file_id(annotation):
+    """The annotation's id in the file, where it had to be numbered anew."""
+    return annotation.get("file_id", annotation["id"])
 
 
 def _captions(entry):

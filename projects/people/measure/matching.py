@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rle_onestage.evaluation.figures import load_results
+from rle_onestage.evaluation.figures import for_coco, load_results
 
 from .labels import LabelledSet
 
@@ -57,16 +57,15 @@ def match(labelled: LabelledSet, results: list[dict], *, max_people: int = 20) -
             which decides whether an unmatched one counts in a range, is the extent of its joints.
         max_people: results an image that count, best first (COCO: 20).
     """
-    truth = labelled.truth
+    bare = [{k: r[k] for k in ("image_id", "category_id", "keypoints", "score")} for r in results]
+    dataset, bare, image_ids = for_coco(labelled.truth.dataset, bare)
     with contextlib.redirect_stdout(io.StringIO()):
         labels = COCO()
-        labels.dataset = {**truth.dataset, "annotations": [dict(a) for a in truth.dataset["annotations"]]}
+        labels.dataset = dataset
         labels.createIndex()
-        bare = [{k: r[k] for k in ("image_id", "category_id", "keypoints", "score")} for r in results]
         evaluation = COCOeval(labels, load_results(labels, COCO, bare), "keypoints")
         params = evaluation.params
-        image_ids = sorted(labels.getImgIds())
-        params.imgIds, params.catIds = image_ids, [truth.category_id]
+        params.imgIds, params.catIds = sorted(labels.getImgIds()), [1]
         params.kpt_oks_sigmas = np.asarray(labelled.skeleton.sigmas, dtype=float)
         params.maxDets, params.iouThrs = [max_people], THRESHOLDS
         params.areaRng, params.areaRngLbl = [list(limits) for limits in AREAS.values()], list(AREAS)
