@@ -105,7 +105,8 @@ def keypoint_category(data: dict, path: str) -> dict:
     """
     categories = data.get("categories")
     listed = categories if isinstance(categories, list) else ()
-    found = [c for c in listed if isinstance(c, dict) and isinstance(c.get("keypoints"), (list, dict)) and c["keypoints"]]
+    categories = (c for c in listed if isinstance(c, dict))
+    found = [c for c in categories if isinstance(c.get("keypoints"), (list, dict)) and c["keypoints"]]
     if not found:
         raise DataError(
             f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections import defaultdict
 from typing import NamedTuple
 
