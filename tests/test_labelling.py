@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from label_toys import HEIGHT, POSE, WIDTH, Knows, at, image_of, person, write_images
 
-from rle_onestage.data.coco_json import load_coco_keypoints
+from rle_onestage.data import load_coco_keypoints
 from rle_onestage.errors import ConfigError
 from rle_onestage.labelling import (
     Detections,
