@@ -83,7 +83,8 @@ def test_training_and_evaluation_read_alike(tmp_path, fields, expected, reason):
     taught, truth, problems = people_of(content_of(person(7, 1, **fields)), tmp_path)
     check_agreement(taught, truth)
     for key, value in expected.items():
-        assert truth.annotations[0][key] == pytest.approx(value) if key == "area" else truth.annotations[0][key] == value
+        found = truth.annotations[0][key]
+        assert found == (pytest.approx(value) if key == "area" else value)
     assert [reason in line for line in problems.lines()] == ([True] if reason else [])
     if "bbox" in fields:  # with a margin round the joints, which lie from 11 to 29 and from 11 to 49 (pixel centres)
         x, y, w, h = truth.annotations[0]["bbox"]
@@ -266,9 +267,9 @@ def corners(number=8):
     [
         (nobody(), "have no annotations; export the file anew, as COCO keypoints"),
         (nobody(person(7, 1, iscrowd=1), person(8, 1, iscrowd=1)), "2 annotations are crowds"),
-        (nobody(person(7, 1, keypoints=[9, 9, 0] * 17)), "1 annotations have no labelled joint .* whether every visibility is 0"),
-        (nobody(person(7, 1, category_id=3)), "1 annotations of a category without keypoints left out; set `category_id`"),
-        (nobody(person(7, 1, bbox=[5, 5, 0, 0], keypoints=[9, 9, 2] + [0] * 48)), "without a box of positive size left out; write `bbox`"),
+        (nobody(person(7, 1, keypoints=[9, 9, 0] * 17)), "1 .* no labelled joint .* every visibility is 0"),
+        (nobody(person(7, 1, category_id=3)), "1 .* of a category without keypoints left out; set `category_id`"),
+        (nobody(person(7, 1, bbox=[5, 5, 0, 0], keypoints=[9, 9, 2] + [0] * 48)), "without a box .* write `bbox`"),
         (nobody(person(7, 1, bbox=[500, 500, 9, 9])), "box is outside the image"),
         (nobody(person(7, 1, bbox=[5, 5, 2, 2])), "side below 3 pixels"),
         (nobody(person(7, 1, keypoints=[90, 90, 2] * 17)), "labelled joints outside the image"),

@@ -5,8 +5,8 @@ here alone. What makes a file unusable is a :class:`~rle_onestage.errors.DataErr
 that cannot be used is left out, counted and named (:class:`~.coco_json.Problems`).
 
 - ids are numbers (fractions, large ones too) or text; no two are equal.
-- ``bbox`` that is absent, null, empty or has no extent is made from two or more labelled joints; without, the annotation
-  is left out, as is one whose box lies outside its image.
+- ``bbox`` that is absent, null, empty or has no extent is made from two or more labelled joints; without, the
+  annotation is left out, as is one whose box lies outside its image.
 - ``area`` that is absent, null, 0 or text without a number is 0.53 of the box.
 - ``num_keypoints`` is counted from the visibility flags, whatever the file says.
 - ``iscrowd`` that is absent or null is 0; text such as "1" is read.
@@ -172,7 +172,7 @@ def _size(image, source, image_root):
     if type(name) is not str or not name or "\0" in name:
         if name is None:
             raise DataError(f"{source} has an image without `id` or `file_name`: {shown(image, 80)}.")
-        raise DataError(f"{source}: image {shown(image['id'])} has `file_name` {shown(name)}; it must be a file's name.")
+        raise DataError(f"{source}: image {shown(image['id'])} has `file_name` {shown(name)}; name a file.")
     if height is None or width is None:
         if image_root is None:
             return math.inf, math.inf

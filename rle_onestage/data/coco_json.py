@@ -105,7 +105,8 @@ def keypoint_category(data: dict, path: str) -> dict:
     """
     categories = data.get("categories")
     listed = categories if isinstance(categories, list) else ()
-    found = [c for c in listed if isinstance(c, dict) and isinstance(c.get("keypoints"), (list, dict)) and c["keypoints"]]
+    named = [c for c in listed if isinstance(c, dict) and isinstance(c.get("keypoints"), (list, dict))]
+    found = [c for c in named if c["keypoints"]]
     if not found:
         raise DataError(
             f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "

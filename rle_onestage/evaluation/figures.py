@@ -6,7 +6,6 @@ import importlib
 import io
 import logging
 from collections import OrderedDict
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,8 +81,8 @@ def _number_of(image_id: Any, numbers: dict) -> int:
     if isinstance(image_id, (int, float, str)) and image_id in numbers:
         return numbers[image_id]
     raise DataError(
-        f"a result is of image {str(image_id)[:60]!r}, but the labels have no image of this id; give the results of the "
-        "same data set, with its image ids"
+        f"a result is of image {str(image_id)[:60]!r}, but the labels have no image of this id; give the results of "
+        "the same data set, with its image ids"
     )
 
 
