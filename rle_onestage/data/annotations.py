@@ -18,10 +18,18 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ..errors import DataError
-from .coco_json import AREA_OF_BOX, Problems, check_num_joints, keypoint_category, without_garbage_collection
+from .coco_json import (
+    AREA_OF_BOX,
+    Problems,
+    check_num_joints,
+    is_number,
+    keypoint_category,
+    shown,
+    size_from_file,
+    without_garbage_collection,
+)
 from .doubts import find_doubts
 
 # A box made from joints is widened by this share of its sides, as joints lie inside the body.
@@ -33,7 +41,6 @@ LARGEST_COORDINATE = 1e6
 SMALLEST = 1e-3
 CENTRE = 0.5  # of a pixel: COCO's keypoints are pixel indices, boxes count from the corner of the first pixel
 _CROWD_TEXT = {"": 0, "0": 0, "false": 0, "1": 1, "true": 1}
-_ORIENTATION_TAG, _TURNED = 0x0112, (5, 6, 7, 8)
 
 
 class KeypointFile(NamedTuple):
@@ -108,22 +115,6 @@ def read_keypoints(data: dict, source: str, *, image_root: str | None = None, nu
     return file
 
 
-def shown(value: Any, length: int = 60) -> str:
-    """A value of a file, for a message: text in quotes, long ones cut."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python writes
-        text = f"a number of {value.bit_length()} bits"
-    return text if len(text) <= length else f"{text[:length]}..."
-
-
-def is_number(value: Any) -> bool:
-    """Whether something from a JSON file is a finite number that a float can hold."""
-    if type(value) is int:
-        return -1e300 < value < 1e300
-    return type(value) is float and math.isfinite(value)
-
-
 def _is_id(value):
     return type(value) is int or (type(value) is str and value != "") or is_number(value)
 
@@ -176,25 +167,13 @@ def _size(image, source, image_root):
     if height is None or width is None:
         if image_root is None:
             return math.inf, math.inf
-        height, width = _size_from_file(os.path.join(image_root, name), source)
+        height, width = size_from_file(os.path.join(image_root, name), source)
     if not is_number(height) or not is_number(width) or not (height >= 1 and width >= 1):
         raise DataError(
             f"{source} gives image {shown(image['id'])} ({name}) the size {shown(width, 20)} x {shown(height, 20)}; "
             "sizes must be positive."
         )
     return width, height
-
-
-def _size_from_file(file_name, source):
-    try:
-        with Image.open(file_name) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
-    except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
-        raise DataError(
-            f"{source} has no width and height for {file_name}, and they cannot be read from the image ({error})."
-        ) from error
-    return (width, height) if turned else (height, width)
 
 
 def _own_annotations(data, source, category, images, problems):

@@ -7,12 +7,18 @@ import contextlib
 import gc
 import json
 import logging
+import math
 import os
+from typing import Any
+
+from PIL import Image
 
 from ..errors import DataError
 
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
+
+_ORIENTATION_TAG, _TURNED = 0x0112, (5, 6, 7, 8)
 
 logger = logging.getLogger(__name__)
 _said = set()  # (source, line)
@@ -125,3 +131,32 @@ def check_num_joints(path: str, found: int, expected: int):
             f"{path} has {found} joints but the config expects {expected}; set MODEL.RLE_ONESTAGE.NUM_KEYPOINTS "
             f"{found} or choose another data set."
         )
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """A value of a file, for a message: text in quotes, long ones cut."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a number of {value.bit_length()} bits"
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def is_number(value: Any) -> bool:
+    """Whether something from a JSON file is a finite number that a float can hold."""
+    if type(value) is int:
+        return -1e300 < value < 1e300
+    return type(value) is float and math.isfinite(value)
+
+
+def size_from_file(file_name: str, source: str) -> tuple[int, int]:
+    """Height and width of an image as it is to be looked at, for a file that does not say them."""
+    try:
+        with Image.open(file_name) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
+    except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
+        raise DataError(
+            f"{source} has no width and height for {file_name}, and they cannot be read from the image ({error})."
+        ) from error
+    return (width, height) if turned else (height, width)

@@ -11,8 +11,8 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from ..errors import DataError
-from .annotations import CENTRE, KeypointFile, is_number, read_keypoints, shown
-from .coco_json import Problems, read_json, without_garbage_collection
+from .annotations import CENTRE, KeypointFile, read_keypoints
+from .coco_json import Problems, is_number, read_json, shown, without_garbage_collection
 
 
 @without_garbage_collection()
