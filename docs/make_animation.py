@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Make the pictures of the README and of docs/video.md: people followed through clips, and people on photographs.
+r"""Make the images of the README and of docs/video.md: people followed through clips, and people on photographs.
 
 python docs/make_animation.py --video datasets/examples/handover.mp4 --output docs/demo.webp
 python docs/make_animation.py --image datasets/examples/*.jpg --output docs/people.jpg

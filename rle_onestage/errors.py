@@ -6,6 +6,7 @@ Every message is one sentence that names the file, key or image, and says what t
 import functools
 import os
 import sys
+from collections.abc import Callable
 
 
 class PoseError(Exception):
@@ -25,7 +26,7 @@ class CheckpointError(PoseError):
 
 
 class MediaError(PoseError):
-    """A picture or video cannot be opened or written."""
+    """An image or video cannot be opened or written."""
 
 
 class DivergenceError(PoseError):
@@ -35,7 +36,7 @@ class DivergenceError(PoseError):
 EXIT_CODE = 2
 
 
-def check_score(value, name):
+def check_score(value: float, name: str) -> None:
     """Refuse a threshold outside [0, 1]: no score is there, so 30 (percent) would find nobody and say nothing.
 
     Args:
@@ -49,7 +50,7 @@ def check_score(value, name):
         raise ConfigError(f"{name} is {value:g}; give a number from 0 to 1, as scores are{percent}")
 
 
-def exits_with_sentence(main):
+def exits_with_sentence(main: Callable) -> Callable:
     """Decorate a tool's ``main``: a :class:`PoseError` becomes one line on stderr and exit code 2.
 
     Under torchrun only the first process of each machine prints, all exit non-zero. Ctrl-C exits with 130.

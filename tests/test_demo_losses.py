@@ -46,7 +46,7 @@ def test_a_full_disk_costs_what_does_not_fit(tmp_path):
     with no_more_than(60_000):
         assert run_images(one_person, [str(tmp_path / "a.png"), small], chosen) == 1
     assert os.listdir(out) == ["b.png"] and names(found) == ["a.png", "b.png"]
-    with no_more_than(60_000), pytest.raises(MediaError, match="none of 1 pictures.*File too large"):
+    with no_more_than(60_000), pytest.raises(MediaError, match="none of 1 images.*File too large"):
         run_images(one_person, [str(tmp_path / "a.png")], chosen)
 
 

@@ -98,11 +98,12 @@ def test_demo_needs_no_config(tmp_path, monkeypatch):
     assert os.listdir("out") == ["skiers.jpg"] and len(read_results("out.json")) >= 4
 
 
-def test_stock_detectron2_knows_the_addresses():
+def test_stock_detectron2_finds_the_same_people_by_the_address():
     cfg = get_cfg()
     cfg.merge_from_other_cfg(load_config(DEMO))
     image = cv2.imread(os.path.join(EXAMPLES, "skiers.jpg"))
-    stock = DefaultPredictor(cfg)(image)["instances"]
+    stock, ours = DefaultPredictor(cfg)(image)["instances"], Predictor(load_config(DEMO))(image)
+    assert (stock.scores > 0.35).sum() == (ours.scores > 0.35).sum() > 0
     check_skiers(stock[stock.scores > 0.35])
 
 

@@ -34,27 +34,27 @@ class Problems:
         self.names = {}
         self.doubts = []
 
-    def add(self, reason, name):
+    def add(self, reason: str, name: Any) -> None:
         """Count ``name`` (an annotation, an image) under ``reason``."""
         self.names.setdefault(reason, []).append(name)
 
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """Returns: dict reason -> number."""
         return {reason: len(names) for reason, names in self.names.items()}
 
-    def merge(self, other):
+    def merge(self, other: "Problems") -> None:
         """Take over what ``other`` has counted."""
         for reason, names in other.names.items():
             self.names.setdefault(reason, []).extend(names)
 
-    def lines(self, shown=5):
+    def lines(self, shown: int = 5) -> list[str]:
         """One readable line for each reason, with its first few names."""
         return [
             f"{len(names)} {reason}: {', '.join(str(n) for n in names[:shown])}{', ...' if len(names) > shown else ''}"
             for reason, names in self.names.items()
         ]
 
-    def say(self, source):
+    def say(self, source: str) -> None:
         """Warn of everything, each line once in this process: a file is read for training and for evaluation.
 
         Args:

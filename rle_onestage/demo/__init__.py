@@ -1,4 +1,4 @@
-"""What ``tools/demo.py`` does: people in pictures, videos, cameras and streams, drawn, shown, and written."""
+"""What ``tools/demo.py`` does: people in images, videos, cameras and streams, drawn, shown, and written."""
 
 from .images import image_ids, run_images
 from .options import DemoOptions

@@ -1,4 +1,4 @@
-"""People in pictures: drawn, shown, and written as COCO results."""
+"""People in images: drawn, shown, and written as COCO results."""
 
 import logging
 import os
@@ -27,11 +27,11 @@ def run_images(predictor, inputs, options):
         options: :class:`DemoOptions`.
 
     Returns:
-        the exit code: 0, also where images that cannot be read were left out; 1 where pictures could not be written;
+        the exit code: 0, also where images that cannot be read were left out; 1 where images could not be written;
         128 + signal when interrupted.
 
     Raises:
-        MediaError: an input does not exist, no image could be read, no picture or not all results could be written.
+        MediaError: an input does not exist, no image could be read, none could be written, or not all results could.
     """
     files = media.find_images(inputs)
     outputs = media.output_paths(files, options.output) if options.output else [None] * len(files)
@@ -48,7 +48,7 @@ def run_images(predictor, inputs, options):
             try:
                 goes_on = _show_or_write(*found, output, options)
             except MediaError as error:
-                logger.warning("the picture of %s is left out: %s", file, error)
+                logger.warning("the image of %s is left out: %s", file, error)
                 unwritten.append(error)
                 goes_on = True
             if not goes_on or stop.signum:
@@ -56,9 +56,9 @@ def run_images(predictor, inputs, options):
     if len(unreadable) == len(files):
         raise MediaError(f"none of the {len(files)} inputs can be read as an image (first: {files[0]}); check --input")
     if unwritten and len(unwritten) == tally.images:
-        raise MediaError(f"none of {len(unwritten)} pictures could be written, the last because {unwritten[-1]}")
+        raise MediaError(f"none of {len(unwritten)} images could be written, the last because {unwritten[-1]}")
     left_out = f"; {len(unreadable)} unreadable images left out" if unreadable else ""
-    logger.info("%s%s%s", tally, left_out, f"; {len(unwritten)} pictures not written" if unwritten else "")
+    logger.info("%s%s%s", tally, left_out, f"; {len(unwritten)} images not written" if unwritten else "")
     return stop.exit_code if stop.signum else 1 if unwritten else 0
 
 

@@ -44,7 +44,7 @@ class ImageResults:
                 raise self._failure(error) from error
         return self
 
-    def add(self, results):
+    def add(self, results: list[dict]) -> None:
         """Take the results of an image, a list of dicts.
 
         Raises:

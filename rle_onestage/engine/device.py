@@ -14,7 +14,7 @@ KEY = "MODEL.DEVICE"
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
-def settle_device(name, *, key=KEY, fall_back=True, quiet=False):
+def settle_device(name: str, *, key: str = KEY, fall_back: bool = True, quiet: bool = False) -> str:
     """The device that a name stands for on this machine.
 
     Args:
@@ -49,7 +49,7 @@ def settle_device(name, *, key=KEY, fall_back=True, quiet=False):
     return str(name)
 
 
-def _devices(kind):
+def _devices(kind: str) -> tuple[bool, int]:
     """(whether there is one, how many)."""
     if kind == "mps":
         return torch.backends.mps.is_available(), 1
@@ -57,7 +57,7 @@ def _devices(kind):
     return module.is_available(), module.device_count()
 
 
-def usable_processes(name, asked, *, num_machines=1):
+def usable_processes(name: str, asked: int, *, num_machines: int = 1) -> int:
     """How many processes of this machine train on a device: as many as asked for, but one a GPU at most.
 
     The batch of the config is that of all processes together, so that fewer only take longer.
@@ -81,7 +81,7 @@ def usable_processes(name, asked, *, num_machines=1):
     return count
 
 
-def check_shareable(device):
+def check_shareable(device: torch.device) -> None:
     """Raises ConfigError unless several processes can train on the kind of device, each on one of its own."""
     if device.type not in BACKENDS:
         raise ConfigError(f"{KEY} is {device}, on which one process trains; leave out --num-gpus, or use cpu or cuda")
@@ -89,7 +89,7 @@ def check_shareable(device):
         raise ConfigError(f"{KEY} is {device}, one GPU for several processes; use cuda, which gives each its own")
 
 
-def claim_device(name, local_rank, local_size):
+def claim_device(name: str, local_rank: int, local_size: int) -> str:
     """Make a process's own device the present one, and say by what the processes talk.
 
     Args:
@@ -113,13 +113,13 @@ def claim_device(name, local_rank, local_size):
     return BACKENDS[device.type]
 
 
-def describe_device(name):
+def describe_device(name: str) -> str:
     """What the log says of a device: its name, and which GPU that is."""
     device = torch.device(name)
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def seed_devices(state):
+def seed_devices(state: int) -> None:
     """Seed the generators of the devices that are in use; those that come into use later are not."""
     for module in (torch.cuda, torch.xpu):
         if module.is_initialized():

@@ -160,11 +160,17 @@ def label_images(
     info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
     category = category_of(labeller.skeleton)
     write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
+    return _ended(stop, counts, output, len(files))
+
+
+def _ended(stop: StopRequest, counts: Counts, output: str, number: int) -> int:
+    """Say what was done of so many images; the exit code."""
     left_out = f"; {len(counts.unreadable)} unreadable images left out" if counts.unreadable else ""
     logger.info("%s%s; written to %s", counts, left_out, output)
-    if stop.signum:
-        logger.warning("interrupted: %s has %d of %d images", output, len(images), len(files))
-    return stop.exit_code if stop.signum else 0
+    if not stop.signum:
+        return 0
+    logger.warning("interrupted: %s has %d of %d images", output, counts.images, number)
+    return stop.exit_code
 
 
 def annotations_of(labels: ImageLabels, image_id: int, first_id: int, size: tuple[int, int]) -> list[dict]:

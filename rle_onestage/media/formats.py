@@ -11,7 +11,7 @@ from ..errors import MediaError
 class Format(NamedTuple):
     """How files of one ending are written.
 
-    ``muxer``: FFmpeg's name of the container. ``encoders``: of the pictures, best first. ``ticks``: times are kept in
+    ``muxer``: FFmpeg's name of the container. ``encoders``: of the frames, best first. ``ticks``: times are kept in
     units of 1/ticks seconds; None where the container knows only a constant rate. ``copied``: codecs of sound that it
     takes as they are (empty: any). ``sound``: encoder for the others.
     """
@@ -35,7 +35,7 @@ FORMATS = {
     ".webm": Format("webm", ("libvpx-vp9", "libvpx"), 1000, ("opus", "vorbis"), "libopus"),
 }
 VIDEO_TYPES = tuple(FORMATS)
-# Endings that mean a video, or pictures that move, which cannot be written.
+# Endings that mean a video, or images that move, which cannot be written.
 _OTHERS = (".gif", ".wmv", ".flv", ".mpg", ".mpeg", ".ts", ".m2ts", ".ogv", ".3gp", ".mxf", ".vob", ".hevc", ".h264")
 # Constant quality; what is drawn are thin lines, which low quality smears.
 _OPTIONS = {

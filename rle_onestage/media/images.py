@@ -41,7 +41,7 @@ def find_images(inputs):
 
 
 def output_paths(inputs, output):
-    """Where the picture of each input goes.
+    """Where the image of each input goes.
 
     With one input and an output that is named like an image, that file; else the output is a folder. Inputs of the same
     name get a number.

@@ -1,4 +1,4 @@
-"""Frames of a video file, a folder of pictures, a camera or a stream."""
+"""Frames of a video file, a folder of images, a camera or a stream."""
 
 import os
 import re

@@ -11,9 +11,9 @@ _GAP = 0.1  # seconds; a longer one is left
 
 
 class Sound:
-    """Sound of a file, put beside the pictures of another as these come.
+    """Sound of a file, put beside the frames of another as these come.
 
-    Copied as it is where the container takes its codec, else encoded anew. It ends where the pictures end.
+    Copied as it is where the container takes its codec, else encoded anew. It ends where the frames end.
 
     Args:
         path: file with sound.
@@ -127,7 +127,7 @@ class Sound:
 
 
 def rehearse(path, start, known, copy, seconds=2.0):
-    """Carry over the beginning of a sound into memory, before a file with pictures depends on it.
+    """Carry over the beginning of a sound into memory, before a file with frames depends on it.
 
     Args:
         path, start, known, copy: see :class:`Sound`. seconds: how much.

@@ -1,4 +1,4 @@
-"""Where frames come from: a container that FFmpeg reads, and a folder of pictures.
+"""Where frames come from: a container that FFmpeg reads, and a folder of images.
 
 Each source has ``name``, ``fps``, ``frames`` (declared number, 0 if unknown), ``start`` (seconds of the first frame on
 the source's own clock), ``skipped`` (frames that could not be decoded), ``read()``, ``shortfall()`` and ``close()``.
@@ -48,7 +48,7 @@ class ContainerSource:
         live: it is an address: wait for a limited time.
 
     Raises:
-        MediaError: it cannot be opened or has no pictures.
+        MediaError: it cannot be opened or has no frames.
     """
 
     def __init__(self, address, live=False):
@@ -62,7 +62,7 @@ class ContainerSource:
         if not self._container.streams.video or self._container.streams.video[0].codec_context is None:
             self._container.close()
             raise MediaError(
-                f"{address} cannot be opened as a video, it has no pictures of a known kind; check --video-input"
+                f"{address} cannot be opened as a video, it has no frames of a known kind; check --video-input"
             )
         self._stream = stream = self._container.streams.video[0]
         # Threads by frame would be quicker, but delay frames, and PyAV loses whole ones beside a damaged one.
@@ -177,7 +177,7 @@ def reason_of(error):
 
 
 class FolderSource:
-    """The pictures of a folder as frames, in the order of their names with numbers by value.
+    """The images of a folder as frames, in the order of their names with numbers by value.
 
     Args:
         folder: path.

@@ -1,4 +1,4 @@
-"""The window in which pictures are shown, where the machine has a display."""
+"""The window in which images are shown, where the machine has a display."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ def has_display():
 def check_window():
     """Raises MediaError when no window can be shown."""
     if not has_display():
-        raise MediaError("there is no display to show pictures on; give a folder or file with --output (or --json)")
+        raise MediaError("there is no display to show images on; give a folder or file with --output (or --json)")
     try:
         cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
     except cv2.error as error:

@@ -29,13 +29,13 @@ class VideoWriter:
     Use it as a context manager: whatever ends the block, the file is completed and what was written plays; also when
     the disk is full. Without any frame, nothing is left behind. Frames of another size than the first are fitted into
     its size with black borders; odd sizes are widened by a row or column. Whatever is wrong with the sound costs the
-    sound, never the pictures.
+    sound, never the frames.
 
     Args:
         path: of the video; its folder is made.
         fps: frames per second, where frames come without a time and for containers of constant rate.
         size: (width, height); that of the first frame unless told.
-        sound_path: file whose sound is kept, as far as the pictures go; or None.
+        sound_path: file whose sound is kept, as far as the frames go; or None.
         sound_start: seconds of its clock at the first frame.
 
     Attributes:
@@ -80,14 +80,14 @@ class VideoWriter:
                 self._container.start_encoding()
                 self.sound = "copied" if self._sound.copied else "encoded"
                 return
-            except Exception as error:  # whatever a damaged file or this FFmpeg has: the pictures go on without
+            except Exception as error:  # whatever a damaged file or this FFmpeg has: the frames go on without
                 self._sound_reason = reason_of(error)
                 self._close_quietly()
                 if _is_full(error):
                     raise
 
     def _ways(self, source, start):
-        """What to try with the sound: what a rehearsal without the pictures gets by."""
+        """What to try with the sound: what a rehearsal without the frames gets by."""
         for copy in (True, False):
             try:
                 rehearse(source, start, self._format, copy)
@@ -98,7 +98,7 @@ class VideoWriter:
         yield "lost"
 
     def _play(self, action):
-        """Let the sound go on; where it cannot, the pictures go on without."""
+        """Let the sound go on; where it cannot, the frames go on without."""
         if self._sound is None:
             return
         try:

@@ -94,24 +94,11 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
     """
     _check_features(cfg, backbone)
     options, shapes, sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), oks_sigmas(cfg)
-    head_options, test, weights = options.HEAD, options.TEST, options.LOSS
     codec = {
         "form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR, "per": options.SIGMA.PER,
         "learned": options.DENSITY not in ("l1", "l2"),
     }  # fmt: skip
-    head = PoseHead(
-        in_channels=shapes[options.IN_FEATURES[0]].channels,
-        num_levels=len(options.IN_FEATURES),
-        num_joints=options.NUM_KEYPOINTS,
-        channels=head_options.CHANNELS,
-        num_convs=head_options.NUM_CONVS,
-        conv=head_options.CONV,
-        norm=head_options.NORM,
-        embedding=head_options.EMBEDDING,
-        prior_prob=head_options.PRIOR_PROB,
-        quality=head_options.QUALITY,
-        sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
-    )
+    head = _build_head(options, shapes, codec)
     refinement = _build_refinement(options, shapes, codec)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = build_density(
@@ -125,16 +112,11 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "assigner": build_assigner(cfg, sigmas),
         "criterion": Criterion(
             density=density, sigmas=sigmas, flow_warmup=options.FLOW.WARMUP_ITERS,
-            weights={name.lower(): value for name, value in weights.items()},
+            weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
-        "decoder": Decoder(
-            sigmas=sigmas, group=density.joint_groups(len(sigmas)), topk=test.TOPK, score_thresh=test.SCORE_THRESH,
-            max_people=cfg.TEST.DETECTIONS_PER_IMAGE, box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS,
-            use_peaks=options.STYLE == "centernet", person_power=test.PERSON_POWER,
-            quality_power=test.QUALITY_POWER, oks_power=test.OKS_POWER,
-        ),
+        "decoder": _build_decoder(cfg, sigmas, density),
         "refinement": refinement,
         "refine_features": [options.REFINE.IN_FEATURE, *options.REFINE.CONTEXT_FEATURES],
         "refine_steps": options.REFINE.STEPS,
@@ -142,11 +124,31 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "refine_per_person": options.REFINE.PER_PERSON,
         "refine_noise": options.REFINE.NOISE,
         "refine_draws": options.REFINE.NOISE_DRAWS,
-        "half_size_from": test.HALF_SIZE_FROM,
+        "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "input_format": cfg.INPUT.FORMAT,
     }
+
+
+def _build_head(options, shapes: dict, codec: dict) -> PoseHead:
+    head = options.HEAD
+    return PoseHead(
+        in_channels=shapes[options.IN_FEATURES[0]].channels, num_levels=len(options.IN_FEATURES),
+        num_joints=options.NUM_KEYPOINTS, channels=head.CHANNELS, num_convs=head.NUM_CONVS, conv=head.CONV,
+        norm=head.NORM, embedding=head.EMBEDDING, prior_prob=head.PRIOR_PROB, quality=head.QUALITY,
+        sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
+    )
+
+
+def _build_decoder(cfg, sigmas: Sequence[float], density: nn.Module) -> Decoder:
+    options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
+    return Decoder(
+        sigmas=sigmas, group=density.joint_groups(len(sigmas)), topk=test.TOPK, score_thresh=test.SCORE_THRESH,
+        max_people=cfg.TEST.DETECTIONS_PER_IMAGE, box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS,
+        use_peaks=options.STYLE == "centernet", person_power=test.PERSON_POWER, quality_power=test.QUALITY_POWER,
+        oks_power=test.OKS_POWER,
+    )
 
 
 def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | None:
