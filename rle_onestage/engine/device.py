@@ -1,4 +1,4 @@
-"""The device: ``MODEL.DEVICE`` decides it, and with it how processes talk and which GPU is whose."""
+"""The device of ``MODEL.DEVICE``, the communication backend, and the GPU of each process."""
 
 import logging
 

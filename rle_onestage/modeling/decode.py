@@ -30,7 +30,7 @@ class People(NamedTuple):
 
 
 class Look(NamedTuple):
-    """For whom an image is looked at: people whose size (square root of the area) is in a range of pixels."""
+    """The people whom one look at an image is for: their size (square root of the area) is in a range of pixels."""
 
     smallest: float
     largest: float

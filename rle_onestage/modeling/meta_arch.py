@@ -167,7 +167,7 @@ class RLEOneStage(nn.Module):
     def find(self, images: Tensor) -> People:
         """Normalised and padded images (B, 3, H, W) to people; raw tensors of static shapes: what an export wraps.
 
-        A network finds people of some sizes best. Those who are larger are half as large in the image at half size,
+        A network finds people of some sizes best. Larger people have half their size in the half-size image,
         which costs a quarter of the whole one.
         """
         if not self.half_size_from:
