@@ -117,6 +117,8 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         )
     for result in results:
         result["category_id"] = truth.category_id
+    if max_people < 1:
+        raise ConfigError(f"max_people (--max-people) is {max_people}; give 1 or more")
     truth.warn_of_cut(max_people, "max_people (--max-people)")
     scores, limit = OrderedDict(), {"max_people": max_people}
     has_boxes = all("bbox" in r for r in results)

@@ -99,13 +99,22 @@ def test_each_look_is_what_it_would_be_alone(style, limit):
     assert both.areas[:, count:][found[:, count:]].min() >= limit**2
 
 
+@pytest.mark.parametrize("style", ["fcos", "centernet"])
 @torch.no_grad()
-def test_a_limit_that_nobody_reaches_changes_nothing():
+def test_a_limit_that_nobody_reaches_changes_nothing(style):
     image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
-    alone, both = (tiny_model(limit).find(image) for limit in (0.0, 1e6))
+    alone, both = (tiny_model(limit, style).find(image) for limit in (0.0, 1e6))
     count = alone.scores.shape[1]
     assert torch.equal(both.kept[:, :count], alone.kept) and torch.equal(both.scores[:, :count], alone.scores)
     assert both.scores[:, count:].eq(0).all()
+
+
+@pytest.mark.parametrize("topk", [1, 2])
+@torch.no_grad()
+def test_each_look_has_a_candidate(topk):
+    model = tiny_model(20.0)
+    model.decoder.topk = topk
+    assert model.find(torch.zeros(2, 3, 64, 96)).scores.shape == (2, topk + 1)
 
 
 def test_half_of_an_odd_number_of_blocks_is_padded():

@@ -8,7 +8,7 @@ python tools/score_results.py --annotations person_keypoints_val.json
 import argparse
 import os
 
-from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
 from rle_onestage.report import format_scores, score_results
 
@@ -33,8 +33,6 @@ def parse(arguments):
 def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
-    if args.max_people < 1:
-        raise ConfigError(f"--max-people is {args.max_people}; give 1 or more")
     scores = score_results(
         args.annotations, args.results, sigmas=args.sigmas, backend=args.backend, max_people=args.max_people
     )

@@ -116,7 +116,10 @@ class Benchmark:
 
     @torch.no_grad()
     def inference(self):
-        """Milliseconds of backbone, dense head, decode (candidates to people) and the complete way, for the batch."""
+        """Milliseconds of backbone, dense head, decode (candidates to people) and the complete way, for the batch.
+
+        The complete way has the look at half size too, where there is one; it is measured as "half".
+        """
         model = self.model
         images = torch.randn(self.batch, 3, *self.size, device=self.device)
         images = images.contiguous(memory_format=torch.channels_last)
@@ -125,14 +128,15 @@ class Benchmark:
         dense = model.head.dense(maps)
         height, width = self.image.shape[1:]
         inputs = [{"image": self.image, "height": height, "width": width} for _ in range(self.batch)]
-        return self.time(
-            {
-                "backbone": lambda: model.backbone(images),
-                "head": lambda: model.head.dense(maps),
-                "decode": lambda: self._decode(dense, features),
-                "complete": lambda: model(inputs),
-            }
-        )
+        cases = {
+            "backbone": lambda: model.backbone(images),
+            "head": lambda: model.head.dense(maps),
+            "decode": lambda: self._decode(dense, features),
+        }
+        if model.half_size_from:
+            _, look = model.decoder.looks(model.half_size_from)
+            cases["half"] = lambda: model.decode(model.features(model.at_half_size(images)), look)
+        return self.time({**cases, "complete": lambda: model(inputs)})
 
     def _decode(self, dense, features):
         """Dense outputs to Instances, as the architecture does it; also for outputs that were made up."""

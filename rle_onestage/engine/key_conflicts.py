@@ -118,7 +118,7 @@ def _model_conflicts(cfg, are_set):
     if context and not model.REFINE.STEPS:
         yield f"{context[0]} has no effect, because REFINE.STEPS is 0: there is no refinement"
     thresholds = are_set(f"{prefix}TEST.BOX_NMS", f"{prefix}TEST.OKS_NMS")
-    if thresholds and model.STYLE == "centernet":
+    if thresholds and model.STYLE == "centernet" and not model.TEST.HALF_SIZE_FROM:
         yield f"{', '.join(thresholds)} has no effect, because STYLE centernet has no suppression"
     if are_set(f"{prefix}PRESET") and model.DENSITY not in ("rle", "rle_released", "flow"):
         yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"

@@ -179,7 +179,8 @@ class Decoder(nn.Module):
             width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
             area = self._area(width * height * locations.stride.square())
             score = score * ((area >= look.smallest**2) & (area < look.largest**2))
-        score, location = score.topk(min(round(self.topk * look.candidates), score.shape[1]), 1)
+        count = max(1, round(self.topk * look.candidates))
+        score, location = score.topk(min(count, score.shape[1]), 1)
         image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
         return Candidates(image.flatten(), location.flatten()), score
 
@@ -187,8 +188,11 @@ class Decoder(nn.Module):
         return box_area * (self.area_sums[0] / self.area_sums[1]).float()
 
     def forward(self, dense: DenseOutputs, poses: Poses, candidates: Candidates, score: Tensor,
-                locations: Locations) -> People:
-        """Everything but the cut to people, over raw tensors with static shapes."""
+                locations: Locations, look: Look = EVERYBODY) -> People:
+        """Everything but the cut to people, over raw tensors with static shapes.
+
+        Of one look of two nobody is suppressed: :meth:`unite` does it for both.
+        """
         image, location = candidates
         shape = score.shape
         boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
@@ -212,7 +216,7 @@ class Decoder(nn.Module):
             sigmas=sigmas.view(*shape, -1, 2),
             presence=presence.view(*shape, -1),
             areas=area,
-            kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks
+            kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
         )  # fmt: skip
 
@@ -237,7 +241,11 @@ class Decoder(nn.Module):
             sigmas=2 * half.sigmas, areas=4 * half.areas,
         )  # fmt: skip
         both = People(*(torch.cat(pair, 1) for pair in zip(whole, half)))
-        return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores))
+        apart = None
+        if self.use_peaks:  # peaks of one map are different people
+            first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
+            apart = first[:, None] != first
+        return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart))
 
     def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]
@@ -245,13 +253,15 @@ class Decoder(nn.Module):
             nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
         return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
 
-    def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor) -> Tensor:
+    def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor,
+                among: Tensor | None = None) -> Tensor:
+        """Who is kept; ``among``: (N, N) which pairs are compared, all unless given."""
         overlap = torch.zeros(*score.shape, score.shape[1], device=score.device)
         if self.box_nms < 1:
             overlap = torch.maximum(overlap, box_overlap(boxes) / max(self.box_nms, 1e-6))
         if self.oks_nms < 1:
             overlap = torch.maximum(overlap, pose_overlap(joints, area, self.sigmas) / max(self.oks_nms, 1e-6))
-        return suppress(overlap, score, 1.0)
+        return suppress(overlap if among is None else overlap * among, score, 1.0)
 
     def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):
         """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).

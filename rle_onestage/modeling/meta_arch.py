@@ -202,7 +202,7 @@ class RLEOneStage(nn.Module):
                 seen = self.refinement(sampled, candidates.image, embedding, poses, boxes)
                 # Passes beyond those that were trained move the points; their sigma would be a little too small.
                 poses = seen if number < self.refine_steps else seen._replace(sigma=poses.sigma)
-        return self.decoder(dense, poses, candidates, score, locations)
+        return self.decoder(dense, poses, candidates, score, locations, look)
 
     def _begin_step(self) -> int:
         """The iteration of the training under way, as Detectron2 counts it: a new training warms up anew, whichever
