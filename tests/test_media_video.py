@@ -78,7 +78,7 @@ def test_what_cannot_be_opened_gets_a_sentence(tmp_path, capfd):
         (tmp_path / "none.mp4", "none.mp4 does not exist"),
         (text, "text.mp4 cannot be opened .*check"),
         (empty, "empty.mp4 cannot be opened .*check"),
-        (sound, "sound.wav cannot be opened as a video, it has no pictures"),
+        (sound, "sound.wav cannot be opened as a video, it has no frames"),
         (no_frames(tmp_path), "nothing.mp4 cannot be opened as a video, it has no readable frame"),
         (tmp_path, "has no images"),
         (99, "camera 99 cannot be opened"),
