@@ -16,6 +16,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import ConfigError, DataError, PoseError
+from . import workers
 from .coco_json import Problems
 from .datasets import get_skeleton, load_dataset
 from .images import UnreadableImage
@@ -126,7 +127,7 @@ class TrainLoader:
     """
 
     def __init__(self, dataset, sampler, *, num_workers=0, max_unreadable=0.01, problems=None):
-        self._dataset = dataset
+        self._dataset, self._sampler = dataset, sampler
         self._max_unreadable = max_unreadable
         self._problems = Problems()
         if problems is not None:
@@ -147,8 +148,15 @@ class TrainLoader:
 
     def __next__(self) -> list[dict]:
         if self._iterator is None:
-            self._iterator = iter(self._loader)
-        batch = unpack(next(self._iterator))
+            with workers.starting(self._loader.num_workers):
+                self._iterator = iter(self._loader)
+        return self._checked(unpack(next(self._iterator)))
+
+    def make(self, iteration: int) -> list[dict]:
+        """The batch of an iteration, made in this process: the same as that of the data-loading processes."""
+        return self._checked([self._dataset[draw] for draw in self._sampler.draws(iteration)])
+
+    def _checked(self, batch):
         for sample in batch:
             for name, reason in sample.pop("unreadable"):
                 self._count_unreadable(name, reason)
@@ -223,7 +231,9 @@ class TestLoader:
         return len(self._loader)
 
     def __iter__(self):
-        for batch in map(unpack, self._loader):
+        with workers.starting(self._loader.num_workers):
+            batches = iter(self._loader)
+        for batch in map(unpack, batches):
             for sample in batch:
                 if "error" in sample:
                     raise DataError(sample["error"])
@@ -340,6 +350,7 @@ def _as_list(batch):
 
 
 def _start_worker(_):
+    workers.settle()
     # Workers share the machine's cores with each other and with training.
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -114,6 +114,10 @@ class TrainSampler(Sampler):
     def __iter__(self):
         iteration = self.start_iter
         while True:
-            indices = self.order(iteration)
-            yield [Draw(iteration, slot, int(indices[slot])) for slot in self.slots]
+            yield self.draws(iteration)
             iteration += 1
+
+    def draws(self, iteration: int) -> list[Draw]:
+        """This process's part of the batch of an iteration."""
+        indices = self.order(iteration)
+        return [Draw(iteration, slot, int(indices[slot])) for slot in self.slots]

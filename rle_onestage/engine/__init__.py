@@ -1,10 +1,10 @@
 """Training and evaluation: configs, the loop, checkpoints, several processes."""
 
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights, read_checkpoint
-from rle_onestage.engine.inference import evaluate, run_on_loader
+from rle_onestage.engine.inference import evaluate, evaluate_only, run_on_loader
 from rle_onestage.engine.launch import launch
 from rle_onestage.engine.setup import argument_parser, load_config, setup
-from rle_onestage.engine.trainer import Trainer, evaluate_only
+from rle_onestage.engine.trainer import Trainer
 
 __all__ = [
     "Trainer",

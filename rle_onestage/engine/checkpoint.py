@@ -12,6 +12,7 @@ A checkpoint of ours is a dict of tensors and primitives:
 import contextlib
 import logging
 import os
+import re
 from collections import OrderedDict
 from urllib.parse import urlparse
 
@@ -27,6 +28,8 @@ from rle_onestage.pretrained import check_dense, check_finite, first_line
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
+# Bytes of it that are looked at.
+MAX_NAME = 4096
 # What only training needs; a model without it takes files with it and without.
 TRAINING_ONLY = ("criterion.",)
 # Buffers that evaluation computes with in float32.
@@ -38,22 +41,57 @@ NOT_REQUIRED = ("pixel_mean", "pixel_std")
 
 
 def last_checkpoint(folder):
-    """The path that ``folder/last_checkpoint`` names (as Detectron2 writes it), or None.
+    """The path that ``folder/last_checkpoint`` names (as Detectron2 writes it), or None where nothing was saved.
+
+    A damaged one (a power loss can leave it empty, or with bytes of something else) names the newest checkpoint, with a
+    warning.
 
     Raises:
-        CheckpointError: the named file is gone.
+        CheckpointError: the named file is gone; or ``last_checkpoint`` cannot be read; or it is damaged, and there is
+            no checkpoint.
     """
+    pointer = os.path.join(folder, LAST)
     try:
-        with open(os.path.join(folder, LAST), encoding="utf-8") as file:
-            name = file.read().strip()
+        with open(pointer, "rb") as file:
+            content = file.read(MAX_NAME)
     except FileNotFoundError:
         return None
-    path = os.path.join(folder, os.path.basename(name))
+    except OSError as error:
+        raise CheckpointError(f"{pointer} cannot be read ({error.strerror}); mend or delete it") from error
+    name = _name_in(content)
+    if name is None:
+        name = _newest(folder)
+        if name is None:
+            raise CheckpointError(f"{pointer} is damaged, and {folder} has no checkpoint; train without --resume")
+        logger.warning("%s is damaged; taking the newest checkpoint in the folder, %s", pointer, name)
+    path = os.path.join(folder, name)
     if not os.path.isfile(path):
         raise CheckpointError(
-            f"checkpoint {path}, which {folder}/{LAST} names, does not exist; restore it, or train without --resume"
+            f"checkpoint {path}, which {pointer} names, does not exist; restore it, or train without --resume"
         )
     return path
+
+
+def _name_in(content):
+    """The file name that the bytes of ``last_checkpoint`` are, without a folder; None where they are no name."""
+    try:
+        name = os.path.basename(content.decode("utf-8").strip())
+    except UnicodeDecodeError:
+        return None
+    return name if name and name.isprintable() and len(name) <= 255 and len(content) < MAX_NAME else None
+
+
+def _newest(folder):
+    """The file name of the checkpoint that was written last, or None; ``model_best.pth`` is of no use for resuming."""
+    found = [entry for entry in os.scandir(folder) if re.fullmatch(r"model_(final|\d+)\.pth", entry.name)]
+    return max(found, key=lambda entry: entry.stat().st_mtime_ns).name if found else None
+
+
+def forget_last_checkpoint(folder):
+    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(folder, LAST))
+        logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
 
 
 def save_checkpoint(folder, name, content, *, latest=True):
@@ -65,14 +103,6 @@ def save_checkpoint(folder, name, content, *, latest=True):
     save_tensors(os.path.join(folder, name), content)
     if latest:
         write_text(os.path.join(folder, LAST), name)
-
-
-def remove_unfinished(folder):
-    """Delete temporary files of checkpoints that a crash left behind."""
-    for name in os.listdir(folder):
-        if name.endswith(".pth.tmp"):
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(os.path.join(folder, name))
 
 
 def read_checkpoint(address):
@@ -164,6 +194,11 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
     """The second half of :func:`load_weights`: ``content`` is what :func:`read_checkpoint` gave for ``address``."""
     weights = content["model"]
     if not use_ema and "raw" in content:
+        if not isinstance(content["raw"], dict):
+            raise CheckpointError(
+                f"checkpoint {address}: raw, its weights under training, is a {type(content['raw']).__name__} instead "
+                "of named weights; take an earlier checkpoint"
+            )
         weights = _as_tensors(content["raw"], address)
     own = model.state_dict()
     if content.get("matching_heuristics"):

@@ -16,21 +16,19 @@ from detectron2.utils import comm
 
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
-from rle_onestage.engine.checkpoint import load_weights
+from rle_onestage.data.workers import is_lost_worker
+from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
 from rle_onestage.engine.joints import recorded_joints
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.safe_files import write_text
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.modeling.fold import fold_batch_norm
 from rle_onestage.modeling.meta_arch import RLEOneStage
 
 logger = logging.getLogger("rle_onestage")
 
 METRICS = "metrics.json"
-
-
-class EvaluationStopped(Exception):
-    """A signal came during evaluation; the training saves a checkpoint and ends."""
 
 
 def bare(model):
@@ -118,7 +116,7 @@ def build_architecture(cfg):
     return model
 
 
-def run_on_loader(model, loader, evaluator, *, name="", should_stop=None):
+def run_on_loader(model, loader, evaluator, *, name="", watch=None):
     """Feed every batch to the model and its outputs to the evaluator.
 
     Args:
@@ -126,32 +124,45 @@ def run_on_loader(model, loader, evaluator, *, name="", should_stop=None):
         loader: has a length; holds this process's share of the images.
         evaluator: a Detectron2 ``DatasetEvaluator``.
         name: of the data set, for the messages.
-        should_stop: called after each batch; True ends at once.
+        watch: an :class:`rle_onestage.engine.watch.EvaluationWatch` that may end it early, or None.
 
     Returns:
         What ``evaluator.evaluate()`` gives; {} on other processes than the first.
 
     Raises:
-        EvaluationStopped: ``should_stop`` said so.
+        EvaluationStopped: ``watch`` said so.
     """
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
-        for inputs in _with_progress(loader, name):
+        for inputs in _watched(_with_progress(loader, name), watch):
             before = time.perf_counter()
             outputs = model(inputs)
             network += time.perf_counter() - before
             evaluator.process(inputs, outputs)
             images += len(inputs)
-            if should_stop is not None and should_stop():
-                raise EvaluationStopped
     seconds = time.perf_counter() - start
     logger.info(
         "Evaluated %d images of %s in %.1f s (%.1f images/s, network %.1f ms an image)",
         images, name, seconds, images / max(seconds, 1e-9), 1e3 * network / max(images, 1),
     )  # fmt: skip
+    if watch is not None:
+        watch.wait_for_all()
     comm.synchronize()
     return evaluator.evaluate() or {}
+
+
+def _watched(batches, watch):
+    """The batches until ``watch`` ends it; the signal that does may come to the data-loading processes too."""
+    try:
+        for batch in batches:
+            yield batch
+            if watch is not None:
+                watch.check()
+    except (RuntimeError, OSError, EOFError) as error:
+        if watch is not None and is_lost_worker(error):
+            watch.check()
+        raise
 
 
 def _with_progress(loader, name):
@@ -170,14 +181,14 @@ def _with_progress(loader, name):
             logger.info("Evaluating %s: batch %d of %d, %d s left", name, index + 1, len(loader), left)
 
 
-def evaluate(cfg, model, *, build_evaluator, should_stop=None):
+def evaluate(cfg, model, *, build_evaluator, build_watch=None):
     """Evaluate on all of ``cfg.DATASETS.TEST``, show the figures, and write ``OUTPUT_DIR/metrics.json``.
 
     Args:
         cfg: the config.
         model: with the weights to evaluate; in evaluation mode meanwhile.
         build_evaluator: ``(cfg, dataset_name) -> DatasetEvaluator``.
-        should_stop: see :func:`run_on_loader`.
+        build_watch: gives the ``watch`` of :func:`run_on_loader` for each data set; None: nothing ends it early.
 
     Returns:
         ``{"bbox": {"AP": ...}, "keypoints": {...}}`` in percent; with several data sets, that for each by its name.
@@ -195,10 +206,11 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
     for name in cfg.DATASETS.TEST:
         loader = build_test_loader(cfg, name)
         evaluator = build_evaluator(cfg, name)
+        watch = build_watch() if build_watch is not None else None
         with evaluation_mode(bare(model)):
             if hasattr(bare(model), "decoder"):
                 evaluator.density = bare(model).decoder.error_density()
-            results[name] = run_on_loader(bare(model), loader, evaluator, name=name, should_stop=should_stop)
+            results[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=watch)
     if not comm.is_main_process():
         return {}
     for name, tasks in results.items():
@@ -210,6 +222,39 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
     if cfg.TEST.EXPECTED_RESULTS:
         verify_results(cfg, results)
     return results
+
+
+@torch.no_grad()
+def share_buffers(model):
+    """Give every process the first one's buffers (statistics of batch norm), so that all evaluate the same model.
+
+    When they are used, instead of in every step.
+    """
+    if comm.get_world_size() == 1:
+        return
+    for buffer in bare(model).buffers():
+        torch.distributed.broadcast(buffer, 0)
+
+
+def evaluate_only(cfg, resume=False):
+    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or the last checkpoint with ``resume``), evaluate.
+
+    Returns:
+        The figures, see :func:`rle_onestage.engine.inference.evaluate`.
+
+    Raises:
+        CheckpointError: no weights are named, or they do not fit exactly.
+    """
+    path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
+    if not path:
+        raise CheckpointError(
+            "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
+            f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
+        )
+    logger.info("Evaluating the weights of %s", path)
+    return evaluate(
+        cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA), build_evaluator=build_evaluator
+    )
 
 
 def flat_figures(results, prefix=""):

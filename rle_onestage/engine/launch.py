@@ -7,26 +7,21 @@ import contextlib
 import functools
 import logging
 import os
-import signal
 import sys
-import time
-from datetime import timedelta
-from multiprocessing import connection
-from urllib.parse import urlparse
 
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
-from rle_onestage.compat import create_local_process_group, local_rank_from_environment
-from rle_onestage.engine.device import claim_device, settle_device, usable_processes
+from rle_onestage.compat import local_rank_from_environment
+from rle_onestage.engine import lock, signals
+from rle_onestage.engine.checkpoint import last_checkpoint
+from rle_onestage.engine.device import settle_device, usable_processes
+from rle_onestage.engine.meeting import is_lost_partner, open_store, process_group
+from rle_onestage.engine.processes import run_processes
 from rle_onestage.engine.setup import configured_device
-from rle_onestage.errors import EXIT_CODE, ConfigError, PoseError
+from rle_onestage.errors import EXIT_CODE, CheckpointError, ConfigError, PoseError
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = timedelta(minutes=30)
-# How long the other processes may take to end after one has failed, before they are killed.
-GRACE_SECONDS = 15
 FAILED_KEY = "rle_onestage/failed"
 LOST_PARTNER = (
     "another process ended without a word (killed, or out of memory?); see its output, then go on with the same "
@@ -64,14 +59,16 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
         device = _settled(device, args)
         num_gpus = usable_processes(device, num_gpus, num_machines=num_machines)
         world_size = num_machines * num_gpus
-        store, address = _open_store(dist_url, world_size, machine_rank) if world_size > 1 else (None, None)
+        store, address = open_store(dist_url, world_size, machine_rank) if world_size > 1 else (None, None)
     except ConfigError as error:
         _complain(error)
         sys.exit(EXIT_CODE)
     if world_size == 1:
         _guarded(main, args)
         return
-    _spawn(main, args, device, num_gpus, num_machines, machine_rank, address)
+    shared = (main, args, device, num_gpus, num_machines, machine_rank, address)
+    if code := run_processes(_run_worker, shared, num_gpus):
+        sys.exit(code)
     del store  # it lives in this process as long as the others do
 
 
@@ -97,70 +94,23 @@ def _check_machines(num_machines, machine_rank, dist_url):
         raise ConfigError(problem)
 
 
-def _open_store(dist_url, world_size, machine_rank):
-    """The key-value store at which the processes meet, and its (host, port).
-
-    It lives in the parent of the first machine's processes, so that it outlives each of them and the others can
-    still ask who failed.
-    """
-    if dist_url == "auto":
-        host, port = "127.0.0.1", 0
-    else:
-        parts = urlparse(dist_url)
-        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
-            raise ConfigError(f"--dist-url is {dist_url!r}; give tcp://host:port, or auto on a single machine")
-        host, port = parts.hostname, parts.port
-    if machine_rank != 0:
-        return None, (host, port)
-    try:
-        store = dist.TCPStore(host, port, world_size, is_master=True, timeout=TIMEOUT, wait_for_workers=False)
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"--dist-url {dist_url} cannot be used ({str(error).splitlines()[0]}); choose another port or auto, or end "
-            "the process that uses it"
-        ) from error
-    return store, (host, store.port)
-
-
-# -------------------------------------------------------------------- the group
-
-
-@contextlib.contextmanager
-def _process_group(*, device, rank, world_size, local_rank, local_size, address=None):
-    """Join the processes' group for the block, with Detectron2's notion of a machine.
-
-    Args:
-        device: gives the settled name of the device.
-        address: (host, port) of the store that :func:`_spawn` made; None: what torchrun describes.
-    """
-    backend = claim_device(device(), local_rank, local_size)
-    meeting = {"init_method": "env://"}
-    try:
-        if address is not None:
-            meeting = {"store": dist.TCPStore(*address, world_size, is_master=False, timeout=TIMEOUT)}
-        dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, **meeting)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"the {world_size} processes cannot meet ({str(error).splitlines()[0]}); check --dist-url, or the "
-            "arguments of torchrun"
-        ) from error
-    create_local_process_group(local_size)
-    try:
-        yield
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
-
-
 def _run_under_torchrun(main, args, device):
     local_rank, local_size = local_rank_from_environment()
+    signals.end_with_launcher()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if world_size == 1:
         _guarded(main, args)
         return
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    group = _process_group(device=functools.partial(_settled, device, args), **options)
+    group = process_group(device=functools.partial(_settled, device, args), **options)
     _guarded(main, args, group=group, rank=rank)
+
+
+def _run_worker(local_rank, main, args, device, local_size, num_machines, machine_rank, address):
+    """One of the processes that :func:`launch` starts."""
+    rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
+    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
+    _guarded(main, args, group=process_group(device=lambda: device, address=address, **options), rank=rank)
 
 
 # -------------------------------------------------------------------- errors
@@ -178,35 +128,50 @@ def _guarded(main, args, group=None, rank=0):
     store = None
     try:
         # The group must not be left before the sentence is told: leaving it would wake the others too early.
-        with contextlib.ExitStack() as stack:
-            if group is not None:
-                stack.enter_context(group)
-                store = dist.distributed_c10d._get_default_store()
+        with signals.raising(), contextlib.ExitStack() as stack:
             try:
+                signals.let_through()
+                if group is not None:
+                    stack.enter_context(group)
+                    store = dist.distributed_c10d._get_default_store()
                 main(*args)
-            except PoseError as error:
-                if _is_first_to_fail(store):
-                    _complain(error)
-                _exit(EXIT_CODE, store)
+            except KeyboardInterrupt as error:
+                if _is_first_to_fail(store) and (store is not None or rank == 0):
+                    print(f"interrupted; {_where_to_go_on()}", file=sys.stderr, flush=True)
+                _exit(signals.exit_code(error), store)
             except Exception as error:
-                if store is None:
+                if store is None:  # also from joining the group
                     raise
-                first = _is_first_to_fail(store)
-                if _is_lost_partner(error):
-                    if first:
-                        _complain(LOST_PARTNER)
-                    _exit(EXIT_CODE, store)
-                if first:
-                    raise
-                _exit(1, store)
-    except PoseError as error:  # from joining the group
+                _fail_among_others(error, store)
+    except PoseError as error:
         if rank == 0:
             _complain(error)
         sys.exit(EXIT_CODE)
-    except KeyboardInterrupt:
-        if rank == 0:
-            print("interrupted", file=sys.stderr, flush=True)
-        sys.exit(130)
+
+
+def _fail_among_others(error, store):
+    """End with an error, at once, and say it unless another process has said what is wrong."""
+    first = _is_first_to_fail(store)
+    if isinstance(error, PoseError) or is_lost_partner(error):
+        if first:
+            _complain(error if isinstance(error, PoseError) else LOST_PARTNER)
+        _exit(EXIT_CODE, store)
+    if first:
+        raise error
+    _exit(1, store)
+
+
+def _where_to_go_on():
+    """What an interrupted training says of its last checkpoint."""
+    for folder in lock.used():
+        try:
+            path = last_checkpoint(folder)
+        except CheckpointError as error:
+            return str(error)
+        if path:
+            return f"go on from {path} with the same command and --resume"
+        return f"nothing was saved in {folder}"
+    return "nothing was begun"
 
 
 def _exit(code, store):
@@ -226,60 +191,3 @@ def _is_first_to_fail(store):
         return store.add(FAILED_KEY, 1) == 1
     except RuntimeError:  # the store is gone with whoever held it, who has told then
         return False
-
-
-def _is_lost_partner(error):
-    """Whether a collective failed because a process at the other end is gone."""
-    text = str(error).lower()
-    signs = ("connection closed", "connection reset", "broken pipe", "socket error", "connection was likely closed")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
-
-
-# -------------------------------------------------------------------- own processes
-
-
-def _spawn(main, args, device, local_size, num_machines, machine_rank, address):
-    """Start this machine's processes, hand on signals, and end all when one fails."""
-    context = mp.get_context("spawn")
-    shared = (main, args, device, local_size, num_machines, machine_rank, address)
-    started = [context.Process(target=_worker, args=(index, *shared)) for index in range(local_size)]
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // local_size))
-    for process in started:
-        process.start()
-
-    def pass_on(signum, frame):
-        for process in started:
-            if process.is_alive():
-                os.kill(process.pid, signum)
-
-    before = {signum: signal.signal(signum, pass_on) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        code = _wait(started)
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-    if code:
-        sys.exit(code)
-
-
-def _wait(started):
-    """Exit code: 0, or that of the first process that failed; the others are ended then."""
-    code = 0
-    while any(process.is_alive() for process in started) and not code:
-        connection.wait([process.sentinel for process in started if process.is_alive()], timeout=1.0)
-        code = next((process.exitcode for process in started if process.exitcode), 0)
-    code = code or next((process.exitcode for process in started if process.exitcode), 0)
-    deadline = time.monotonic() + (GRACE_SECONDS if code else 0)
-    for process in started:
-        process.join(max(0.0, deadline - time.monotonic()) if code else None)
-        if process.is_alive():
-            process.kill()
-            process.join()
-    return code if code >= 0 else 128 - code
-
-
-def _worker(local_rank, main, args, device, local_size, num_machines, machine_rank, address):
-    rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=_process_group(device=lambda: device, address=address, **options), rank=rank)

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pickle
+import re
 import socket
 
 import numpy as np
@@ -11,31 +12,71 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from rle_onestage.errors import CheckpointError, ConfigError
-from rle_onestage.output_files import kind_of
+from rle_onestage.output_files import kind_of, temporary_beside
 from rle_onestage.pretrained import first_line, read_pth
 
-__all__ = ["local_path", "read_pkl", "read_pth", "replaced_when_done", "save_tensors", "write_text"]
+__all__ = [
+    "local_path", "read_pkl", "read_pth", "remove_unfinished", "replaced_when_done", "save_tensors", "write_text",
+]  # fmt: skip
 
+UNFINISHED = ".unfinished"
+# The process that made a temporary name stands in it, see temporary_beside().
+_TEMPORARY = re.compile(rf"\.rle(\d+)[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
 @contextlib.contextmanager
 def replaced_when_done(path):
-    """Yield a temporary name beside ``path``; it becomes ``path`` when the block ends without an error.
+    """Yield a temporary name beside ``path``, which nobody else has; it becomes ``path`` when the block ends well.
+
+    What was written is on the disk before it has its name, so that a power loss leaves the old file or the new one.
 
     Raises:
         OSError: there is something that is no file, such as a device, which must not be replaced.
     """
     if kind := kind_of(path):
         raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
-    temporary = f"{path}.tmp"
+    temporary = temporary_beside(path, UNFINISHED)
     try:
         yield temporary
-        os.replace(temporary, path)
+        _settle(temporary)
+        os.replace(temporary, os.path.realpath(path))
+        with contextlib.suppress(OSError):  # a folder cannot be opened everywhere
+            _settle(os.path.dirname(os.path.realpath(path)))
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
         raise
+
+
+def _settle(path):
+    """Have a file or a folder on the disk."""
+    if not os.path.exists(path):  # nothing was written to the temporary name: the rename says so
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder):
+    """Delete the temporary files that processes left in a folder which are gone, also those of earlier versions."""
+    for name in os.listdir(folder):
+        found = _TEMPORARY.fullmatch(name)
+        if name.endswith(".pth.tmp") or (found and not _is_running(int(found[1]))):
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, name))
+
+
+def _is_running(process):
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def write_text(path, text):
@@ -62,8 +103,6 @@ def save_tensors(path, content):
     try:
         with replaced_when_done(path) as temporary, open(temporary, "wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be written ({error}); check the space left on the disk"

@@ -14,10 +14,12 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from rle_onestage.config import add_rle_onestage_config
+from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
+from rle_onestage.engine.resume import recorded_seed
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.engine.validation import validate
 from rle_onestage.errors import ConfigError
@@ -79,8 +81,10 @@ def setup(args):
         The frozen config.
 
     Raises:
-        ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written.
+        ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written, or a training is at work in it.
     """
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and not args.eval_only:
+        args.resume = True  # torchrun restarts a training that it began itself
     cfg = load_config(args.config_file, args.opts)
     world_size = comm.get_world_size()
     if not args.eval_only and cfg.SOLVER.IMS_PER_BATCH % world_size:
@@ -91,6 +95,8 @@ def setup(args):
     if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; start them by tools/train_net.py")
     _make_output_dir(cfg.OUTPUT_DIR)
+    if not args.eval_only:
+        claim_output(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -115,6 +121,24 @@ def _make_output_dir(path):
         raise ConfigError(f"OUTPUT_DIR {path} cannot be written; choose another folder or change its permissions")
 
 
+def claim_output(path):
+    """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.lock`. Collective.
+
+    Raises:
+        ConfigError: one is at work in it. In all processes.
+    """
+    problem = None
+    if comm.is_main_process():
+        try:
+            lock.claim(path)
+        except ConfigError as error:
+            problem = str(error)
+    problem = comm.all_gather(problem)[0]
+    if problem is not None:
+        raise ConfigError(problem)
+    lock.note(path)
+
+
 def settle_seed(cfg, *, resume=False):
     """The config with a seed: its own; or that of the run to resume; or a new one, the same on every process.
 
@@ -130,7 +154,7 @@ def settle_seed(cfg, *, resume=False):
     seed = None
     if comm.is_main_process():
         latest = last_checkpoint(cfg.OUTPUT_DIR) if resume else None
-        seed = read_checkpoint(latest).get("seed") if latest else None
+        seed = recorded_seed(read_checkpoint(latest), latest) if latest else None
         seed = secrets.randbelow(2**31) if seed is None else seed
     cfg = cfg.clone()
     cfg.defrost()

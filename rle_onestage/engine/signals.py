@@ -1,16 +1,131 @@
-"""SIGINT and SIGTERM ask the training to stop after the iteration; they never cut it in the middle."""
+"""SIGINT and SIGTERM: before the training they end the process, in it they ask it to stop after the iteration.
 
+With several processes each gets a signal more than once: Ctrl-C reaches the whole group of the terminal, and whoever
+started the processes (``--num-gpus``, torchrun) hands it on to each of them. So a process that has a launcher never
+takes the second one for a second wish; its launcher does, which gets each only once.
+"""
+
+import contextlib
+import multiprocessing
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+
+from detectron2.utils import comm
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A wrapper (docker, uv) hands Ctrl-C on to a process that has it from the terminal: within this time it is one press.
+ECHO_SECONDS = 1.0
+# How long a training whose launcher is gone may take to save and end.
+ORPHAN_SECONDS = 60.0
+_POLL_SECONDS = 0.5
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came where nothing has to be saved first.
+
+    Attributes:
+        signum: its number.
+    """
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.signum = signum
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """128 + signal number, as shells report it."""
+    return 128 + getattr(error, "signum", signal.SIGINT)
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM raise :class:`Interrupted` in the main thread, once for each press."""
+    came = [-ECHO_SECONDS]
+
+    def handle(signum, frame):
+        now = time.monotonic()
+        if now - came[0] >= ECHO_SECONDS:
+            came[0] = now
+            raise Interrupted(signum)
+
+    with handled_by(handle):
+        yield
+
+
+@contextlib.contextmanager
+def handled_by(handle: Callable) -> Iterator[None]:
+    """Within the block ``handle(signum, frame)`` is called for SIGINT and SIGTERM; afterwards what was before."""
+    before = {}
+    try:
+        for signum in SIGNALS:
+            before[signum] = signal.signal(signum, handle)
+    except ValueError:  # not the main thread of the interpreter: signals are someone else's
+        pass
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Signals wait until the end of the block, and in processes that it starts until :func:`let_through`.
+
+    Python's start takes seconds in which a signal would end such a process with a traceback. None is lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it lets signals through when it is started (bpo-33613)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """What :func:`held_back` kept from this process comes now."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def has_launcher() -> bool:
+    """Whether another process started this one as part of a training, and hands signals on to it."""
+    return comm.get_world_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def end_with_launcher() -> None:
+    """Ask this process to stop, as SIGTERM does, when the one that started it is gone (``kill -9``).
+
+    Nobody would end it any more, and it holds ``OUTPUT_DIR``. It saves first, and is ended where that takes too long.
+    """
+    own = multiprocessing.parent_process()
+    launcher = own.pid if own is not None else os.getppid()
+    if own is None and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return  # a script that starts the processes by RANK and WORLD_SIZE may end before them
+
+    def watch():
+        while os.getppid() == launcher:
+            time.sleep(_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="launcher-watch").start()
 
 
 class StopRequest:
     """Context manager that notes SIGINT and SIGTERM instead of dying of them.
 
-    A second SIGINT interrupts at once. Forked data-loader workers get the same signals when they are sent to a whole
-    group (by a terminal, or a batch system); as the iteration under way still needs their batch, they ignore SIGINT and
-    the first SIGTERM.
+    A second SIGINT interrupts at once, unless this process has a launcher (see above) or the second is the echo of the
+    first. Forked data-loader workers get the same signals when they are sent to a whole group (by a terminal, or a
+    batch system); as the iteration under way still needs their batch, they ignore SIGINT and the first SIGTERM.
 
     Attributes:
         signum: number of the signal that came, or 0. since: when it came, on the monotonic clock.
@@ -18,21 +133,17 @@ class StopRequest:
 
     def __init__(self):
         self.signum, self.since = 0, 0.0
+        self._pressed = None  # when SIGINT came first
         self._owner = os.getpid()
-        self._before = {}
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self):
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[signum] = signal.signal(signum, self._handle)
-            except ValueError:  # not the main thread of the interpreter: signals are someone else's
-                break
+        self._patient = has_launcher()
+        self._stack.enter_context(handled_by(self._handle))
         return self
 
     def __exit__(self, *exception):
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        self._before = {}
+        self._stack.close()
 
     def _handle(self, signum, frame):
         if os.getpid() != self._owner:
@@ -41,9 +152,14 @@ class StopRequest:
                 os.kill(os.getpid(), signum)
             self.signum = signum
             return
-        if self.signum and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signum, self.since = signum, time.monotonic()
+        now = time.monotonic()
+        again = self._pressed is None or now - self._pressed >= ECHO_SECONDS
+        if signum == signal.SIGINT:
+            self._pressed = now if self._pressed is None else self._pressed
+            if self.signum and again and not self._patient:
+                raise KeyboardInterrupt
+        if not self.signum:
+            self.signum, self.since = signum, now
 
     @property
     def exit_code(self):

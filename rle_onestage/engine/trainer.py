@@ -14,36 +14,39 @@ from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.loader import build_train_loader
+from rle_onestage.data.workers import is_lost_worker
 from rle_onestage.data.lookup import known_joints
-from rle_onestage.engine import hooks
+from rle_onestage.engine import hooks, lock
+from rle_onestage.engine import resume as resuming
 from rle_onestage.engine.checkpoint import (
     apply_weights,
+    forget_last_checkpoint,
     last_checkpoint,
     load_weights,
     read_checkpoint,
-    remove_unfinished,
     save_checkpoint,
 )
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.inference import (
-    EvaluationStopped,
-    bare,
     build_architecture,
-    build_for_inference,
     evaluate,
     flat_figures,
     prepare,
+    share_buffers,
 )
 from rle_onestage.engine.joints import naming
+from rle_onestage.engine.meeting import is_lost_partner
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
 from rle_onestage.engine.precision import amp_dtype
 from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints, periodic_name
-from rle_onestage.engine.setup import seed_everything, settle_seed
+from rle_onestage.engine.safe_files import remove_unfinished
+from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.engine.validation import validate_training
-from rle_onestage.errors import CheckpointError, DataError, DivergenceError
+from rle_onestage.engine.watch import EvaluationStopped, EvaluationWatch
+from rle_onestage.errors import DataError, DivergenceError
 from rle_onestage.evaluation.coco import build_evaluator
 
 logger = logging.getLogger("rle_onestage")
@@ -140,26 +143,13 @@ class Trainer(TrainerBase):
 
     def _resume(self, path):
         content = read_checkpoint(path)
+        start = resuming.next_iteration(content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints)
-        if "optimizer" not in content or "iteration" not in content:
-            raise CheckpointError(
-                f"checkpoint {path} has weights only, so training cannot go on from it; give it as MODEL.WEIGHTS "
-                "without --resume"
-            )
         if self.ema is not None:
-            self.ema.load_state_dict(content["model"])
-        own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
-        try:
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"checkpoint {path} does not fit the optimizer ({error}); resume with the SOLVER it was trained with"
-            ) from error
-        for group, options in zip(self.optimizer.param_groups, own):
-            group.update(options)  # the config decides the rates; the file has the momenta
-        if content.get("scaler") and self.scaler.is_enabled():
-            self.scaler.load_state_dict(content["scaler"])
-        self.start_iter = content["iteration"] + 1
+            resuming.restore_averages(self.ema, content, path)
+        resuming.restore_optimizer(self.optimizer, content, path)
+        resuming.restore_scaler(self.scaler, content, path)
+        self.start_iter = start
         if comm.is_main_process():
             self.best.resume()
             self.recent.resume(self.start_iter)
@@ -175,13 +165,24 @@ class Trainer(TrainerBase):
 
         Raises:
             DivergenceError: a loss became non-finite.
+            ConfigError: another training is at work in ``OUTPUT_DIR``.
             SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved.
         """
         if self.device.type == "cpu":
             keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
+        claim_output(self.cfg.OUTPUT_DIR)  # again, for who made the trainer without setup()
+        try:
+            return self._train()
+        finally:
+            lock.release(self.cfg.OUTPUT_DIR)
+
+    def _train(self):
+        if comm.is_main_process():
             remove_unfinished(self.cfg.OUTPUT_DIR)
+            if self.start_iter == 0:
+                forget_last_checkpoint(self.cfg.OUTPUT_DIR)
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
@@ -200,13 +201,14 @@ class Trainer(TrainerBase):
         return self.results
 
     def _loop(self):
+        if signum := max(comm.all_gather(self._stop.signum)):
+            self._leave(signum, "before the first iteration")
         if self.start_iter >= self.max_iter:
             logger.info("Nothing left to train: iteration %d of %d", self.start_iter, self.max_iter)
-            self.iter = self.start_iter - 1
-            if self.cfg.DATASETS.TEST:
-                self.evaluate()
-            return
+            self.iter = self.saved_iter = self.start_iter - 1
         try:
+            if self.start_iter >= self.max_iter and self.cfg.DATASETS.TEST:
+                self.evaluate()
             for iteration in range(self.start_iter, self.max_iter):
                 self.iter = iteration
                 self.before_step()
@@ -214,28 +216,31 @@ class Trainer(TrainerBase):
                 self.after_step()
                 if self._metrics.stop_agreed:
                     raise EvaluationStopped
-            self.iter += 1
+            self.iter = max(self.start_iter, self.max_iter)
         except EvaluationStopped:
             self._stop_early()
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if self._stop.signum and (is_lost_partner(error) or is_lost_worker(error)):
+                self._leave(self._stop.signum, f"in iteration {self.iter}, as was another process")
+            if not is_lost_worker(error):
                 raise
-            self._lost_worker(error)
+            raise DataError(
+                "a data-loading process died (out of memory?); lower DATALOADER.NUM_WORKERS or INPUT.POSE.CACHE_MB, "
+                "then go on from the last checkpoint with --resume"
+            ) from error
 
-    def _lost_worker(self, error):
-        """A data-loading process died, which torch reports in the middle of anything: nothing is saved then."""
-        if self._stop.signum:
-            logger.info("Stopped by a signal; go on from the last checkpoint with the same command and --resume")
-            sys.exit(self._stop.exit_code)
-        raise DataError(
-            "a data-loading process died (out of memory?); lower DATALOADER.NUM_WORKERS or INPUT.POSE.CACHE_MB, then "
-            "go on from the last checkpoint with --resume"
-        ) from error
+    def _next_batch(self):
+        try:
+            return next(self._data)
+        except (RuntimeError, OSError, EOFError) as error:
+            if not (self._stop.signum and is_lost_worker(error)):
+                raise
+            return self._data.make(self.iter)  # the signal came to the worker too; made here, the batch is the same
 
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""
         start = time.perf_counter()
-        batch = next(self._data)
+        batch = self._next_batch()
         waited = time.perf_counter() - start
         # After the data, because starting a loader draws from torch's generator.
         seed_everything(self.seed, comm.get_rank(), self.iter)
@@ -288,9 +293,18 @@ class Trainer(TrainerBase):
 
     def _stop_early(self):
         signum = max(comm.all_gather(self._stop.signum))
-        self.save(periodic_name(self.iter))
+        if self.saved_iter != self.iter:
+            self.save(periodic_name(self.iter))
+        comm.synchronize()  # the launcher ends all when one has ended, also one that is still writing
         text = "Stopped by a signal after iteration %d; all is saved in %s, go on with the same command and --resume"
         logger.info(text, self.iter, self.cfg.OUTPUT_DIR)
+        sys.exit(128 + signum)
+
+    def _leave(self, signum, when):
+        """End where there is nothing new to save."""
+        last = last_checkpoint(self.cfg.OUTPUT_DIR) if comm.is_main_process() else None
+        text = f"go on from {last} with the same command and --resume" if last else "nothing was saved yet"
+        logger.info("Stopped by a signal %s; %s", when, text)
         sys.exit(128 + signum)
 
     # ---------------------------------------------------------------- evaluation, saving
@@ -314,14 +328,13 @@ class Trainer(TrainerBase):
         """Evaluate the present weights (averaged with ``TEST.USE_EMA``) and keep the figures in ``self.results``."""
         self.flush_metrics()
         share_buffers(self.model)
-        alone = comm.get_world_size() == 1
         with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
             share_buffers(self.model)
             self.results = evaluate(
                 self.cfg,
                 self.model,
                 build_evaluator=self.build_evaluator,
-                should_stop=(lambda: self._stop.signum != 0) if alone else None,
+                build_watch=lambda: EvaluationWatch(self._stop),
             )
         for name, value in flat_figures(self.results).items():
             self.storage.put_scalar(name, value, smoothing_hint=False)
@@ -366,34 +379,3 @@ class Trainer(TrainerBase):
     def test(cls, cfg, model):
         """Evaluate a model that has its weights; see :func:`rle_onestage.engine.inference.evaluate`."""
         return evaluate(cfg, model, build_evaluator=cls.build_evaluator)
-
-
-@torch.no_grad()
-def share_buffers(model):
-    """Give every process the first one's buffers (statistics of batch norm), so that all evaluate the same model.
-
-    When they are used, instead of in every step.
-    """
-    if comm.get_world_size() == 1:
-        return
-    for buffer in bare(model).buffers():
-        torch.distributed.broadcast(buffer, 0)
-
-
-def evaluate_only(cfg, resume=False):
-    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or the last checkpoint with ``resume``), evaluate.
-
-    Returns:
-        The figures, see :func:`rle_onestage.engine.inference.evaluate`.
-
-    Raises:
-        CheckpointError: no weights are named, or they do not fit exactly.
-    """
-    path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
-    if not path:
-        raise CheckpointError(
-            "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
-            f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
-        )
-    logger.info("Evaluating the weights of %s", path)
-    return Trainer.test(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA))

@@ -1,0 +1,65 @@
+"""Data-loading processes: how they start and what signals do to them, whichever way they are started.
+
+Ctrl-C in a terminal, and a batch system that ends a job, reach them as well as the training. That still needs their
+batch for the iteration under way, and ends them itself when it ends.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+
+
+@contextlib.contextmanager
+def starting(count: int) -> Iterator[None]:
+    """Start data-loading processes within the block.
+
+    Ctrl-C waits in them until :func:`settle`, because their Python and imports (without fork) take seconds in which it
+    would end them. SIGTERM is not held back: the server of "forkserver" outlives the block, and what it starts must
+    stay killable. That one of them died is told where a batch is taken, not by a signal in the middle of anything.
+
+    Args:
+        count: of them; nothing is done for none.
+    """
+    if not count:
+        yield
+        return
+    on_child = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    before = None
+    if hasattr(signal, "pthread_sigmask"):
+        if multiprocessing.get_start_method() != "fork":
+            # It lets signals through when it is started (bpo-33613), so it has to be there before.
+            resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread; or a handler that is not Python's
+            if on_child is not None and signal.getsignal(signal.SIGCHLD) is not on_child:
+                signal.signal(signal.SIGCHLD, on_child)
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether taking a batch failed because a data-loading process, or the server that starts them, is gone."""
+    gone = (BrokenPipeError, ConnectionError, EOFError)
+    return isinstance(error, gone) or (isinstance(error, RuntimeError) and "DataLoader worker" in str(error))
+
+
+def settle() -> None:
+    """Call it first in a data-loading process: Ctrl-C and the first SIGTERM pass it by, a second SIGTERM ends it."""
+    came = []
+
+    def handle(signum, frame):
+        if came:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        came.append(signum)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, handle)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -1,0 +1,151 @@
+"""One training at a time in an ``OUTPUT_DIR``: the system's lock on a file in it, held by the first process.
+
+The system drops it with the process, however that ends, so a lock that nobody holds never counts.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+import sys
+import time
+
+from rle_onestage.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+logger = logging.getLogger("rle_onestage")
+
+NAME = ".training.lock"
+# A training whose processes were killed, or are restarted, may still be ending.
+PATIENCE_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+_SAID_LENGTH = 200
+_held: dict[str, int] = {}  # resolved folder -> descriptor
+_used: list[str] = []
+_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+def claim(folder: str, patience: float | None = None) -> None:
+    """Make a folder this process's own until :func:`release`, or its end. A second call does nothing.
+
+    Args:
+        folder: an existing one.
+        patience: seconds to wait for another process to leave it; None: ``PATIENCE_SECONDS``.
+
+    Raises:
+        ConfigError: another process trains in it; names that. Or the file cannot be written.
+    """
+    folder = os.path.realpath(folder)
+    if folder in _held:
+        return
+    if fcntl is None:
+        logger.info("This system has no flock: nothing keeps a second training out of %s", folder)
+        return
+    deadline = time.monotonic() + (PATIENCE_SECONDS if patience is None else patience)
+    path = os.path.join(folder, NAME)
+    while True:
+        try:
+            descriptor, taken = _try(path)
+        except OSError as error:
+            raise ConfigError(
+                f"OUTPUT_DIR {folder} cannot be locked ({path}: {error.strerror}); choose another folder or change its "
+                "permissions"
+            ) from error
+        if not taken:
+            break
+        if time.monotonic() >= deadline:
+            raise ConfigError(
+                f"OUTPUT_DIR {folder} belongs to a training that is running ({_holder(path)}); end that one first, or "
+                "choose another OUTPUT_DIR"
+            )
+        time.sleep(_POLL_SECONDS)
+    if descriptor is not None:
+        _held[folder] = descriptor
+
+
+def release(folder: str) -> None:
+    """Let others have a folder; nothing where this process does not hold it."""
+    descriptor = _held.pop(os.path.realpath(folder), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def note(folder: str) -> None:
+    """Remember that this process, or the first of its group, trains in a folder."""
+    if folder not in _used:
+        _used.append(folder)
+
+
+def used() -> list[str]:
+    """The folders that :func:`note` was told of, the latest first."""
+    return _used[::-1]
+
+
+def _try(path):
+    """(descriptor of the locked file, or None where it cannot be locked; whether another process has it)."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in _TAKEN:
+                return None, True
+            logger.warning(
+                "%s cannot be locked (%s), as on some network disks: nothing keeps a second training out",
+                path, error.strerror,
+            )  # fmt: skip
+            return None, False
+        if not _is_still(path, descriptor):  # somebody deleted the folder or the file meanwhile
+            os.close(descriptor)
+            return None, True
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only the name of its holder is missing
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
+        return descriptor, False
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+
+
+def _is_still(path, descriptor):
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _me():
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": started, "command": " ".join(sys.argv)}
+
+
+def _holder(path):
+    """Who holds a lock, in words."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            told = json.loads(file.read(1 << 16))
+        command = str(told["command"])
+        command = command[:_SAID_LENGTH] + "..." * (len(command) > _SAID_LENGTH)
+        return f"process {told['process']} on {told['host']} since {told['since']}: {command}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a process that did not say its number"
+
+
+def _forget():
+    """A forked process shares the lock and would keep it when this one is killed; it gives up its part."""
+    for descriptor in _held.values():
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,112 @@
+"""Where the processes of a training meet: the store, the group, and what a lost partner looks like."""
+
+import contextlib
+import json
+import secrets
+import time
+from datetime import timedelta
+from urllib.parse import urlparse
+
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from rle_onestage.compat import create_local_process_group
+from rle_onestage.engine.device import claim_device
+from rle_onestage.errors import ConfigError
+
+TIMEOUT = timedelta(minutes=30)
+_POLL_SECONDS = 0.02
+
+
+def open_store(dist_url, world_size, machine_rank):
+    """The key-value store at which the processes meet, and its (host, port).
+
+    It lives in the parent of the first machine's processes, so that it outlives each of them and the others can
+    still ask who failed.
+    """
+    if dist_url == "auto":
+        host, port = "127.0.0.1", 0
+    else:
+        parts = urlparse(dist_url)
+        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
+            raise ConfigError(f"--dist-url is {dist_url!r}; give tcp://host:port, or auto on a single machine")
+        host, port = parts.hostname, parts.port
+    if machine_rank != 0:
+        return None, (host, port)
+    try:
+        store = dist.TCPStore(host, port, world_size, is_master=True, timeout=TIMEOUT, wait_for_workers=False)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"--dist-url {dist_url} cannot be used ({str(error).splitlines()[0]}); choose another port or auto, or end "
+            "the process that uses it"
+        ) from error
+    return store, (host, store.port)
+
+
+def fresh_view(store: dist.Store, rank: int, world_size: int) -> dist.Store:
+    """A view of a store in which nothing of an earlier attempt stands.
+
+    torchrun keeps its store when it restarts the processes, with the addresses of the dead ones in it. The number of
+    the restart does not tell the attempts apart, as each machine counts its own. So the first process names the attempt
+    by a new word, and lists who has answered to that; who is not on the list has read the word of an earlier attempt.
+
+    Args:
+        store: that all processes reach. rank, world_size: of this process.
+
+    Raises:
+        RuntimeError: the others do not come in time.
+    """
+    own = secrets.token_hex(16)
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
+    prefix = "rle_onestage/attempt"
+    if rank == 0:
+        store.set(prefix, own)
+        keys = [f"{prefix}/{own}/{other}" for other in range(1, world_size)]
+        if keys:
+            store.wait(keys, TIMEOUT)
+        store.set(f"{prefix}/{own}", json.dumps([store.get(key).decode() for key in keys]))
+        return dist.PrefixStore(f"rle_onestage/{own}", store)
+    while time.monotonic() < deadline:
+        store.wait([prefix], TIMEOUT)
+        word = store.get(prefix).decode()
+        store.set(f"{prefix}/{word}/{rank}", own)
+        if store.check([f"{prefix}/{word}"]) and own in json.loads(store.get(f"{prefix}/{word}")):
+            return dist.PrefixStore(f"rle_onestage/{word}", store)
+        time.sleep(_POLL_SECONDS)
+    raise RuntimeError(f"the first of the {world_size} processes did not come within {TIMEOUT}")
+
+
+@contextlib.contextmanager
+def process_group(*, device, rank, world_size, local_rank, local_size, address=None):
+    """Join the processes' group for the block, with Detectron2's notion of a machine.
+
+    Args:
+        device: gives the settled name of the device.
+        address: (host, port) of the store that :func:`open_store` made; None: what torchrun describes.
+    """
+    backend = claim_device(device(), local_rank, local_size)
+    try:
+        if address is None:
+            store, _, _ = next(rendezvous("env://", rank, world_size, timeout=TIMEOUT))
+            store = fresh_view(store, rank, world_size)
+        else:
+            store = dist.TCPStore(*address, world_size, is_master=False, timeout=TIMEOUT)
+        dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, store=store)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"the {world_size} processes cannot meet ({str(error).splitlines()[0]}); check --dist-url, or the "
+            "arguments of torchrun"
+        ) from error
+    create_local_process_group(local_size)
+    try:
+        yield
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def is_lost_partner(error):
+    """Whether a collective failed because a process at the other end is gone."""
+    text = str(error).lower()
+    signs = ("connection closed", "connection reset", "broken pipe", "socket error", "connection was likely closed")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)

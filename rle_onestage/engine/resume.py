@@ -1,0 +1,167 @@
+"""Going on from a checkpoint: what of it a training needs beside the weights, checked before any of it is used.
+
+torch's fused optimizers take shapes and strides of their momenta as given: wrong ones make them read and write memory
+that is not theirs.
+"""
+
+import numbers
+
+import torch
+
+from rle_onestage.errors import CheckpointError
+
+# What each kind of optimizer keeps for a parameter; STEP is a count, the others are momenta.
+STEP = "step"
+KEPT = {"SGD": {"momentum_buffer"}, "AdamW": {STEP, "exp_avg", "exp_avg_sq"}}
+OTHER_SOLVER = "resume with the SOLVER it was trained with"
+DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
+
+
+def next_iteration(content, path):
+    """The iteration after the one that a checkpoint was made in.
+
+    Args:
+        content: what :func:`rle_onestage.engine.checkpoint.read_checkpoint` gave. path: for messages.
+
+    Raises:
+        CheckpointError: it holds weights only, or ``iteration`` is no whole number.
+    """
+    if "optimizer" not in content or "iteration" not in content:
+        raise CheckpointError(
+            f"checkpoint {path} has weights only, so training cannot go on from it; give it as MODEL.WEIGHTS without "
+            "--resume"
+        )
+    iteration = content["iteration"]
+    if not _is_whole(iteration):
+        raise CheckpointError(f"checkpoint {path}: iteration is {_shown(iteration)}, not a number from 0; {DAMAGED}")
+    return iteration + 1
+
+
+def recorded_seed(content, path):
+    """The seed of the training that a checkpoint is of, or None where it says nothing.
+
+    Raises:
+        CheckpointError: it is no whole number.
+    """
+    seed = content.get("seed")
+    if seed is None or _is_whole(seed):
+        return seed
+    raise CheckpointError(f"checkpoint {path}: seed is {_shown(seed)}, not a number from 0; {DAMAGED}")
+
+
+def restore_averages(ema, content, path):
+    """Take the averaged weights of a checkpoint.
+
+    Args:
+        ema: a :class:`rle_onestage.engine.ema.ModelEMA`. content, path: as above.
+
+    Raises:
+        CheckpointError: one is missing or has another shape.
+    """
+    given = content["model"]
+    for name, average in ema.state_dict().items():
+        if name not in given:
+            raise CheckpointError(f"checkpoint {path}: the averaged weights have no {name}; {DAMAGED}")
+        if given[name].shape != average.shape:
+            raise CheckpointError(
+                f"checkpoint {path}: the average of {name} has the shape {tuple(given[name].shape)}, not "
+                f"{tuple(average.shape)}; {DAMAGED}"
+            )
+    ema.load_state_dict(given)
+
+
+def restore_optimizer(optimizer, content, path):
+    """Take the momenta of a checkpoint; rates and all other options stay the config's.
+
+    Args:
+        optimizer: over the model's parameters. content, path: as above.
+
+    Raises:
+        CheckpointError: they are of another optimizer or other parameters, or no tensors that could be momenta.
+    """
+    saved = content["optimizer"]
+    groups = saved.get("param_groups") if isinstance(saved, dict) else None
+    state = saved.get("state") if isinstance(saved, dict) else None
+    if not isinstance(groups, list) or not isinstance(state, dict):
+        raise CheckpointError(f"checkpoint {path}: optimizer is {_shown(saved)}, not the state of one; {DAMAGED}")
+    numbering = [group.get("params") if isinstance(group, dict) else None for group in groups]
+    own = optimizer.state_dict()["param_groups"]
+    if numbering != [group["params"] for group in own]:
+        raise CheckpointError(
+            f"checkpoint {path} does not fit the optimizer (other groups of parameters); {OTHER_SOLVER}"
+        )
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    kept = {}
+    for index, entries in state.items():
+        if not _is_whole(index) or index >= len(parameters) or not isinstance(entries, dict):
+            raise CheckpointError(f"checkpoint {path}: optimizer has an entry {_shown(index)}; {DAMAGED}")
+        kept[index] = _entries(entries, parameters[index], type(optimizer).__name__, index, path)
+    optimizer.load_state_dict({"state": kept, "param_groups": own})
+
+
+def _entries(entries, parameter, kind, index, path):
+    """What an optimizer keeps for one parameter, laid out as that is."""
+    wanted = KEPT.get(kind, set(entries))
+    if set(entries) != wanted:
+        names = ", ".join(sorted(map(str, entries)))[:100]
+        raise CheckpointError(
+            f"checkpoint {path} is of another optimizer than {kind} (it kept {names}); {OTHER_SOLVER}"
+        )
+    return {name: _entry(value, parameter, name, f"{path}: {name} of parameter {index}")
+            for name, value in entries.items()}  # fmt: skip
+
+
+def _entry(value, parameter, name, what):
+    if value is None and name == "momentum_buffer":
+        return None
+    if name == STEP and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value = torch.tensor(float(value))
+    if not isinstance(value, torch.Tensor) or not _is_plain(value):
+        raise CheckpointError(f"checkpoint {what} is {_shown(value)}, not a dense tensor of numbers; {DAMAGED}")
+    shape = torch.Size([]) if name == STEP else parameter.shape
+    if value.shape != shape:
+        raise CheckpointError(
+            f"checkpoint {what} has the shape {tuple(value.shape)}, not {tuple(shape)}; {OTHER_SOLVER}, or {DAMAGED}"
+        )
+    if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape)):
+        raise CheckpointError(f"checkpoint {what} has numbers that share their memory; {DAMAGED}")
+    if not bool(torch.isfinite(value).all()) or (name == STEP and float(value) < 0):
+        raise CheckpointError(f"checkpoint {what} is not finite, or negative; {DAMAGED}")
+    if name == STEP:
+        return value.clone()
+    # The layout of the parameter, which fused kernels assume; the numbers are the same.
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value).detach()
+
+
+def restore_scaler(scaler, content, path):
+    """Take the scale of mixed precision, where the training has one.
+
+    Raises:
+        CheckpointError: it is no number.
+    """
+    saved = content.get("scaler")
+    if not scaler.is_enabled() or not saved:
+        return
+    own = scaler.state_dict()
+    for name in own:
+        value = saved.get(name) if isinstance(saved, dict) else None
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
+            raise CheckpointError(f"checkpoint {path}: {name} of the scaler is {_shown(value)}; {DAMAGED}")
+    scaler.load_state_dict({name: saved[name] for name in own})
+
+
+def _is_plain(value):
+    """Whether a tensor has floating-point numbers in memory of its own kind, nothing sparse, quantized or absent."""
+    return value.layout == torch.strided and not value.is_meta and value.is_floating_point()
+
+
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _shown(value):
+    """A value for a message, cut."""
+    if isinstance(value, (dict, list, tuple, torch.Tensor)):
+        return f"a {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,88 @@
+"""Ending an evaluation early, in all processes or in none."""
+
+import itertools
+import time
+
+import torch.distributed as dist
+from detectron2.utils import comm
+
+_STOP, _DONE = "stop", "done"
+_LOOK_SECONDS = 0.5
+_WAIT_SECONDS = 0.02
+
+
+class EvaluationStopped(Exception):
+    """A signal came during evaluation; the training saves a checkpoint and ends."""
+
+
+class EvaluationWatch:
+    """Looks during one pass over a data set whether a signal asks to stop.
+
+    With several processes a signal may come to one of them only, or when some are done with their share already. They
+    agree by the store at which they have met: who gets the signal writes "stop" there, who is the last to be done
+    writes "done", and the first word counts for all.
+
+    Args:
+        stop: a :class:`rle_onestage.engine.signals.StopRequest`.
+    """
+
+    # The same in every process, as all make theirs in the same order.
+    _made = itertools.count()
+
+    def __init__(self, stop):
+        self._stop = stop
+        self._key = f"rle_onestage/evaluation/{next(EvaluationWatch._made)}"
+        alone = comm.get_world_size() == 1
+        self._store = None if alone else dist.distributed_c10d._get_default_store()
+        self._looked = 0.0
+
+    def check(self) -> None:
+        """Call it after each batch.
+
+        Raises:
+            EvaluationStopped: a signal came, here or in another process.
+        """
+        if self._store is None:
+            stopped = self._stop.signum != 0
+        elif self._stop.signum:
+            stopped = self._agreed(_STOP) == _STOP
+        elif time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        else:
+            self._looked = time.monotonic()
+            stopped = self._word() == _STOP
+        if stopped:
+            raise EvaluationStopped
+
+    def wait_for_all(self) -> None:
+        """Call it after the last batch: returns when all processes are that far.
+
+        Raises:
+            EvaluationStopped: a signal came before that.
+        """
+        if self._store is None:
+            return
+        word = None
+        try:
+            if self._store.add(f"{self._key}/through", 1) == comm.get_world_size():
+                word = self._agreed(_DONE)
+        except RuntimeError as error:  # the store is gone with who held it
+            raise EvaluationStopped from error
+        while word is None:
+            word = self._agreed(_STOP) if self._stop.signum else self._word()
+            time.sleep(_WAIT_SECONDS if word is None else 0)
+        if word == _STOP:
+            raise EvaluationStopped
+
+    def _agreed(self, word):
+        """Say a word, and get the one that counts."""
+        try:
+            return self._store.compare_set(self._key, "", word).decode()
+        except RuntimeError:
+            return _STOP
+
+    def _word(self):
+        try:
+            return self._store.get(self._key).decode() if self._store.check([self._key]) else None
+        except RuntimeError:
+            return _STOP
