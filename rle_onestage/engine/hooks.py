@@ -189,18 +189,33 @@ def _recent(storage, name, window):
 def keep_before(path, start_iter):
     """Drop from a JSON-lines log what is about to be done again, so that each iteration stands in it once.
 
+    Lines that nobody can read, as a crash or a power loss leaves them, are dropped too; a warning counts those within
+    the log.
+
     Args:
         path: the log; it may be missing.
         start_iter: lines with ``iteration`` below this stay.
     """
     if not os.path.exists(path):
         return
-    kept = []
-    with open(path, encoding="utf-8") as file:
+    kept, damaged = [], 0
+    with open(path, "rb") as file:
         for line in file:
-            try:
-                if json.loads(line).get("iteration", 0) < start_iter:
-                    kept.append(line)
-            except ValueError:
-                continue  # a line that a crash cut short
-    write_text(path, "".join(kept))
+            iteration = _iteration_of(line)
+            if iteration is None:
+                damaged += line.endswith(b"\n")  # the last line may have been cut short
+            elif iteration < start_iter:
+                kept.append(line if line.endswith(b"\n") else line + b"\n")
+    if damaged:
+        logger.warning("%s: %d damaged line(s) dropped", path, damaged)
+    write_text(path, b"".join(kept).decode("utf-8"))
+
+
+def _iteration_of(line):
+    """The iteration of a line of the log, 0 where it has none, None where the line is damaged."""
+    try:
+        content = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    iteration = content.get("iteration", 0) if isinstance(content, dict) else None
+    return iteration if isinstance(iteration, (int, float)) and not isinstance(iteration, bool) else None

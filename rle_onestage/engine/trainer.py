@@ -14,8 +14,8 @@ from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.loader import build_train_loader
-from rle_onestage.data.workers import is_lost_worker
 from rle_onestage.data.lookup import known_joints
+from rle_onestage.data.workers import is_lost_worker
 from rle_onestage.engine import hooks, lock
 from rle_onestage.engine import resume as resuming
 from rle_onestage.engine.checkpoint import (
