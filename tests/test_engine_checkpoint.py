@@ -11,8 +11,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from rle_onestage.engine import last_checkpoint, load_weights, read_checkpoint
-from rle_onestage.engine.checkpoint import remove_unfinished, save_checkpoint
-from rle_onestage.engine.safe_files import replaced_when_done
+from rle_onestage.engine.checkpoint import save_checkpoint
+from rle_onestage.engine.safe_files import UNFINISHED, remove_unfinished, replaced_when_done
 from rle_onestage.errors import CheckpointError
 
 
@@ -62,9 +62,22 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
 
 
 def test_leftovers_of_a_crash_are_removed(tmp_path):
-    (tmp_path / "model_1.pth.tmp").write_text("half")
+    """Those of processes that are gone; another one may be writing beside this training."""
+    own = f".rle{os.getpid()}0123abcd{UNFINISHED}"
+    for name in ("model_1.pth.tmp", f".rle{2**22 + 1}0123abcd{UNFINISHED}", own):  # no process has such a number
+        (tmp_path / name).write_text("half")
     remove_unfinished(tmp_path)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == [own]
+
+
+def test_two_that_write_one_file_do_not_share_a_name(tmp_path):
+    path = str(tmp_path / "a.json")
+    with replaced_when_done(path) as one, replaced_when_done(path) as other:
+        assert one != other
+        for name, text in ((one, "one"), (other, "other")):
+            with open(name, "w") as file:
+                file.write(text)
+    assert open(path).read() == "one" and os.listdir(tmp_path) == ["a.json"]
 
 
 def test_last_checkpoint_that_is_gone(tmp_path):

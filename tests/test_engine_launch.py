@@ -13,7 +13,8 @@ import torch
 from engine_toy import REAL
 
 from rle_onestage.engine import Trainer, argument_parser, launch, load_config
-from rle_onestage.engine.launch import _guarded, _open_store
+from rle_onestage.engine.launch import _guarded
+from rle_onestage.engine.meeting import open_store
 from rle_onestage.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,9 +179,9 @@ def test_arguments_that_do_not_fit(capsys, monkeypatch, options, words):
 
 
 def test_a_port_in_use_is_an_error():
-    store, (host, port) = _open_store("auto", 2, 0)
+    store, (host, port) = open_store("auto", 2, 0)
     with pytest.raises(ConfigError, match="another port"):
-        _open_store(f"tcp://{host}:{port}", 2, 0)
+        open_store(f"tcp://{host}:{port}", 2, 0)
     del store
 
 

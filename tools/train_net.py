@@ -7,7 +7,13 @@ python tools/train_net.py --config-file C --eval-only MODEL.WEIGHTS output/model
 torchrun --nproc_per_node 2 tools/train_net.py --config-file C
 """
 
-from rle_onestage.engine import Trainer, argument_parser, evaluate_only, launch, setup
+import signal
+
+if __name__ == "__main__":
+    # The imports take seconds, in which Ctrl-C would end in a traceback; launch() says more.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from rle_onestage.engine import Trainer, argument_parser, evaluate_only, launch, setup  # noqa: E402
 
 
 def main(args):

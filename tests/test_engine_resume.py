@@ -1,0 +1,198 @@
+"""--resume with files that are damaged: one sentence, or the newest checkpoint, and never memory of others."""
+
+import copy
+import json
+import os
+
+import engine_toy
+import pytest
+import torch
+
+from rle_onestage.engine import Trainer, last_checkpoint, load_config, resume
+from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.hooks import keep_before
+from rle_onestage.engine.setup import settle_seed
+from rle_onestage.errors import CheckpointError
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(config file, content of the checkpoint after iteration 2) by the name of the optimizer."""
+    made = {}
+    for name in ("SGD", "AdamW"):
+        folder = tmp_path_factory.mktemp(name)
+        config = engine_toy.write_config(folder, OPTIMIZER=name, MAX_ITER=3)
+        Trainer(load_config(str(config), ["DATASETS.TEST", "()"])).train()
+        made[name] = config, torch.load(folder / "out" / "model_final.pth", weights_only=True)
+    return made
+
+
+def resumed(trained, tmp_path, change, name="AdamW", *options):
+    """A trainer that went on from the checkpoint after ``change(content)``."""
+    config, content = trained[name]
+    content = copy.deepcopy(content)
+    change(content)
+    torch.save(content, tmp_path / "model_0000002.pth")
+    (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
+    trainer = Trainer(load_config(str(config), ["OUTPUT_DIR", str(tmp_path), *options]))
+    trainer.resume_or_load(resume=True)
+    return trainer
+
+
+def entry(name, value):
+    """Puts ``value(old)`` in the place of an entry of the first parameter's state."""
+
+    def change(content):
+        state = content["optimizer"]["state"][0]
+        state[name] = value(state[name])
+
+    return change
+
+
+DAMAGE = {
+    "iteration": [
+        (lambda c, value=value: c.update(iteration=value), "iteration is")
+        for value in (None, "7", 1.5, -1, True, [1], 2**70)
+    ],
+    "optimizer": [
+        (lambda c: c.update(optimizer=None), "optimizer is None"),
+        (lambda c: c.update(optimizer=[1]), "optimizer is a list"),
+        (lambda c: c["optimizer"].update(state=[]), "not the state of one"),
+        (lambda c: c["optimizer"].update(param_groups=None), "not the state of one"),
+        (lambda c: c["optimizer"]["param_groups"].pop(), "other groups of parameters"),
+        (lambda c: c["optimizer"]["param_groups"][0].update(params=None), "other groups of parameters"),
+        (lambda c: c["optimizer"].update(param_groups=[1]), "other groups of parameters"),
+        (lambda c: c["optimizer"]["state"].update({99: {}}), "an entry 99"),
+        (lambda c: c["optimizer"]["state"].update({"a": {}}), "an entry 'a'"),
+        (lambda c: c["optimizer"]["state"].update({0: None}), "an entry 0"),
+        (lambda c: c["optimizer"]["state"][0].pop("step"), "another optimizer"),
+        (entry("exp_avg", lambda old: torch.zeros(3)), r"exp_avg of parameter 0 has the shape \(3,\)"),
+        (entry("exp_avg_sq", lambda old: torch.zeros(1).expand(old.shape)), "share their memory"),
+        (entry("exp_avg", lambda old: old.flatten()), "has the shape"),
+        (entry("exp_avg", lambda old: old.to_sparse()), "not a dense tensor"),
+        (entry("exp_avg", lambda old: old.long()), "not a dense tensor"),
+        (entry("exp_avg", lambda old: "old"), "is 'old'"),
+        (entry("exp_avg", lambda old: old * float("nan")), "is not finite"),
+        (entry("step", lambda old: torch.zeros(2)), "has the shape"),
+        (entry("step", lambda old: -1), "negative"),
+    ],
+    "weights": [
+        (lambda c: c.update(raw=None), "raw, its weights under training, is a NoneType"),
+        (lambda c: c["model"].popitem(), "the averaged weights have no"),
+        (lambda c: c["model"].update({"head.bias": torch.zeros(1)}), "the average of head.bias has the shape"),
+        (lambda c: c["raw"].popitem(), "does not fit the model"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_field_that_is_damaged_is_one_sentence(trained, tmp_path, kind):
+    for change, words in DAMAGE[kind]:
+        with pytest.raises(CheckpointError, match=words) as caught:
+            resumed(trained, tmp_path, change)
+        assert "model_0000002.pth" in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_momenta_of_another_layout_are_copied_into_the_parameters_own(trained, tmp_path):
+    """Fused kernels read them by the parameter's strides."""
+
+    def transposed(old):
+        return old.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+
+    convolution = next(i for i, s in trained["AdamW"][1]["optimizer"]["state"].items() if s["exp_avg"].dim() == 4)
+
+    def change(content):
+        state = content["optimizer"]["state"][convolution]
+        state["exp_avg"] = transposed(state["exp_avg"])
+        assert state["exp_avg"].stride() != trained["AdamW"][1]["optimizer"]["state"][convolution]["exp_avg"].stride()
+
+    trainer = resumed(trained, tmp_path, change)
+    parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    momentum = trainer.optimizer.state[parameters[convolution]]["exp_avg"]
+    assert momentum.stride() == parameters[convolution].stride()
+    assert torch.equal(momentum, trained["AdamW"][1]["optimizer"]["state"][convolution]["exp_avg"])
+
+
+@pytest.mark.parametrize("name, other", [("SGD", "AdamW"), ("AdamW", "SGD")])
+def test_another_optimizer_does_not_begin_anew_without_a_word(trained, tmp_path, name, other):
+    with pytest.raises(CheckpointError, match=f"another optimizer than {other}"):
+        resumed(trained, tmp_path, lambda content: None, name, "SOLVER.OPTIMIZER", other)
+
+
+def test_the_config_decides_the_rates_and_all_other_options(trained, tmp_path):
+    def change(content):
+        for group in content["optimizer"]["param_groups"]:
+            group.update(lr="fast", betas=None, fused=None, more=1)
+
+    trainer = resumed(trained, tmp_path, change)
+    own = Trainer(trainer.cfg).optimizer.param_groups
+    for group, wanted in zip(trainer.optimizer.param_groups, own):
+        assert {**group, "params": None} == {**wanted, "params": None}
+
+
+def test_the_scale_of_mixed_precision_is_a_number():
+    scaler = torch.amp.GradScaler("cpu", enabled=True)
+    resume.restore_scaler(scaler, {"scaler": {**scaler.state_dict(), "scale": 8.0}}, "a.pth")
+    assert scaler.state_dict()["scale"] == 8.0
+    for value in ("8", None, float("nan")):
+        with pytest.raises(CheckpointError, match="a.pth: scale of the scaler"):
+            resume.restore_scaler(scaler, {"scaler": {**scaler.state_dict(), "scale": value}}, "a.pth")
+
+
+def test_a_seed_that_is_none_is_refused(trained, tmp_path):
+    trainer = resumed(trained, tmp_path, lambda content: content.update(seed=[3]))  # not needed: the config has one
+    cfg = trainer.cfg.clone()
+    cfg.defrost()
+    cfg.SEED = -1
+    with pytest.raises(CheckpointError, match="seed is a list"):
+        settle_seed(cfg, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\0" * 20, b"model_0000001.pth\0", b"x" * 5000, b"a\nb"])
+def test_a_damaged_pointer_gives_the_newest_checkpoint(tmp_path, content):
+    (tmp_path / "last_checkpoint").write_bytes(content)
+    with pytest.raises(CheckpointError, match="last_checkpoint is damaged"):
+        last_checkpoint(tmp_path)
+    for age, name in enumerate(["model_0000005.pth", "model_final.pth", "model_0000002.pth"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    for name in ("model_best.pth", "other.pth"):
+        (tmp_path / name).touch()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "model_0000005.pth")
+
+
+def test_a_pointer_that_is_a_folder_is_one_sentence(tmp_path):
+    (tmp_path / "last_checkpoint").mkdir()
+    with pytest.raises(CheckpointError, match="last_checkpoint cannot be read"):
+        last_checkpoint(tmp_path)
+
+
+def test_a_training_that_begins_anew_hides_the_earlier_one_from_resume(tmp_path):
+    """A kill before its first checkpoint would otherwise have --resume go on with other weights."""
+    config = engine_toy.write_config(tmp_path, MAX_ITER=1)
+    trainer = Trainer(load_config(str(config), ["DATASETS.TEST", "()"]))
+    trainer.train()
+    old = last_checkpoint(tmp_path / "out")
+
+    class Killed(Trainer):
+        def run_step(self):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Killed(trainer.cfg).train()
+    assert last_checkpoint(tmp_path / "out") is None and os.path.exists(old)
+
+
+def test_lines_of_the_log_that_nobody_can_read_are_dropped(tmp_path):
+    path, good = tmp_path / "training.jsonl", b'{"iteration": 1, "a": "\xc3\xa9"}\n'
+    bad = [b"\xff\xfe\n", b"5\n", b"[]\n", b'{"iteration": "1"}\n', b'{"iteration": null}\n', b"[" * 10**5, b"\n", b"\n"]
+    path.write_bytes(good + b"".join(bad) + b'{"epoch": 1}\n{"iteration": 7}\n{"iteration": 2}')
+    keep_before(str(path), 4)
+    assert path.read_bytes() == good + b'{"epoch": 1}\n{"iteration": 2}\n'
+    assert [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_checkpoint_whose_weights_are_no_dictionary(tmp_path):
+    torch.save({"model": None, "optimizer": {}, "iteration": 1}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="a.pth holds no weights"):
+        read_checkpoint(str(tmp_path / "a.pth"))
