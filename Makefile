@@ -38,11 +38,11 @@ EXAMPLES := datasets/examples
 # A score estimates OKS, which is low after a training of minutes.
 DRAWN := --confidence-threshold 0.2
 
-.PHONY: help install quickstart test test-slow lint clean
+.PHONY: help install quickstart test test-slow test-kills lint clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo "targets: install, quickstart, test, test-slow, lint, clean"
+	@echo "targets: install, quickstart, test, test-slow, test-kills, lint, clean"
 
 install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
@@ -67,6 +67,10 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m ""
+
+# Trainings that are killed in every phase and resumed, and torchrun's restarts: minutes.
+test-kills: install
+	$(PY) -m pytest -m "" tests/test_engine_kills.py
 
 lint: install
 	$(PY) -m pip install -q "ruff>=0.5"

@@ -3,6 +3,7 @@
 A fork has all that is imported already, so that a run takes a second. The processes of ``--num-gpus`` are forked too.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -101,10 +102,16 @@ def hold(phase, marker):
         around(Trainer, "resume_or_load")
     elif phase == "training":
         around(engine_toy.ToyPose, "misbehave", lambda _, now: now == ITERATION)
-    elif phase == "writing":  # half of it is there
-        around(safe_files, "_settle", lambda path: ".rle" in path and os.path.getsize(path) > 4000)
+    elif phase == "writing":  # the second one is there, but has no name yet
+        checkpoints = itertools.count(1)
+        around(safe_files, "_settle", lambda path: is_archive(path) and next(checkpoints) == 2)
     elif phase == "evaluation":
         around(engine_toy.ToyPose, "person")
+
+
+def is_archive(path):
+    """Whether a path is a file that ``torch.save`` wrote."""
+    return os.path.isfile(path) and Path(path).read_bytes()[:2] == b"PK"
 
 
 def train(config, *options, processes_count=1, workers="fork", phase=None, marker=None, resume=False):

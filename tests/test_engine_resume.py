@@ -185,7 +185,8 @@ def test_a_training_that_begins_anew_hides_the_earlier_one_from_resume(tmp_path)
 
 def test_lines_of_the_log_that_nobody_can_read_are_dropped(tmp_path):
     path, good = tmp_path / "training.jsonl", b'{"iteration": 1, "a": "\xc3\xa9"}\n'
-    bad = [b"\xff\xfe\n", b"5\n", b"[]\n", b'{"iteration": "1"}\n', b'{"iteration": null}\n', b"[" * 10**5, b"\n", b"\n"]
+    bad = [b"\xff\xfe\n", b"5\n", b"[]\n", b'{"iteration": "1"}\n', b"[" * 10**5, b"\n", b"\n"]
+    bad += [b'{"iteration": null}\n', b'{"iteration": true}\n']
     path.write_bytes(good + b"".join(bad) + b'{"epoch": 1}\n{"iteration": 7}\n{"iteration": 2}')
     keep_before(str(path), 4)
     assert path.read_bytes() == good + b'{"epoch": 1}\n{"iteration": 2}\n'
