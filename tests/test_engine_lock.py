@@ -82,8 +82,7 @@ def test_a_folder_that_is_made_anew_is_locked_anew(tmp_path):
     first.wait()
 
 
-def test_the_second_training_leaves_all_of_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.5)
+def test_the_second_training_leaves_all_of_the_first(tmp_path):
     config = engine_toy.write_config(tmp_path)
     first = started(tmp_path, phase="training")
     wait_for(first.marker, first)

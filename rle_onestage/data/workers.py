@@ -1,12 +1,11 @@
 """Data-loading processes: how they start and what signals do to them, whichever way they are started.
 
-Ctrl-C in a terminal, and a batch system that ends a job, reach them as well as the training. That still needs their
-batch for the iteration under way, and ends them itself when it ends.
+Ctrl-C in a terminal, and a batch system that ends a job, reach them as well as the training, which still needs a batch
+for the iteration under way.
 """
 
 import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -50,16 +49,12 @@ def is_lost_worker(error: BaseException) -> bool:
 
 
 def settle() -> None:
-    """Call it first in a data-loading process: Ctrl-C and the first SIGTERM pass it by, a second SIGTERM ends it."""
-    came = []
+    """Call it first in a data-loading process: Ctrl-C passes it by, SIGTERM ends it at once, whatever it inherited.
 
-    def handle(signum, frame):
-        if came:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-        came.append(signum)
-
+    The process that started it ends it by SIGTERM and waits, so that must work at the first try. Where a whole group
+    gets SIGTERM, the training makes the batch that it still needs itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -36,7 +36,8 @@ def claim(folder: str, patience: float | None = None) -> None:
 
     Args:
         folder: an existing one.
-        patience: seconds to wait for another process to leave it; None: ``PATIENCE_SECONDS``.
+        patience: seconds to wait for another process to leave it; None: ``PATIENCE_SECONDS``, for a training that goes
+            on after its processes were killed.
 
     Raises:
         ConfigError: another process trains in it; names that. Or the file cannot be written.

@@ -96,7 +96,7 @@ def setup(args):
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; start them by tools/train_net.py")
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
-        claim_output(cfg.OUTPUT_DIR)
+        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -121,8 +121,12 @@ def _make_output_dir(path):
         raise ConfigError(f"OUTPUT_DIR {path} cannot be written; choose another folder or change its permissions")
 
 
-def claim_output(path):
+def claim_output(path, *, goes_on):
     """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.lock`. Collective.
+
+    Args:
+        path: an existing folder.
+        goes_on: whether this training resumes one, whose killed processes may still be ending; it waits for them.
 
     Raises:
         ConfigError: one is at work in it. In all processes.
@@ -130,7 +134,7 @@ def claim_output(path):
     problem = None
     if comm.is_main_process():
         try:
-            lock.claim(path)
+            lock.claim(path, patience=None if goes_on else 0)
         except ConfigError as error:
             problem = str(error)
     problem = comm.all_gather(problem)[0]

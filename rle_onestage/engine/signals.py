@@ -124,8 +124,7 @@ class StopRequest:
     """Context manager that notes SIGINT and SIGTERM instead of dying of them.
 
     A second SIGINT interrupts at once, unless this process has a launcher (see above) or the second is the echo of the
-    first. Forked data-loader workers get the same signals when they are sent to a whole group (by a terminal, or a
-    batch system); as the iteration under way still needs their batch, they ignore SIGINT and the first SIGTERM.
+    first. In a forked process, until that has its own handlers, SIGINT is ignored and SIGTERM ends it.
 
     Attributes:
         signum: number of the signal that came, or 0. since: when it came, on the monotonic clock.
@@ -147,10 +146,9 @@ class StopRequest:
 
     def _handle(self, signum, frame):
         if os.getpid() != self._owner:
-            if signum == signal.SIGTERM and self.signum == signal.SIGTERM:
+            if signum == signal.SIGTERM:
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
-            self.signum = signum
             return
         now = time.monotonic()
         again = self._pressed is None or now - self._pressed >= ECHO_SECONDS

@@ -172,7 +172,7 @@ class Trainer(TrainerBase):
             keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
-        claim_output(self.cfg.OUTPUT_DIR)  # again, for who made the trainer without setup()
+        claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # again, for who made the trainer without setup()
         try:
             return self._train()
         finally:
@@ -230,12 +230,15 @@ class Trainer(TrainerBase):
             ) from error
 
     def _next_batch(self):
+        # A signal may have come to the data-loading processes too. The batch is the same where it is made here.
+        if self._stop.signum:
+            return self._data.make(self.iter)
         try:
             return next(self._data)
         except (RuntimeError, OSError, EOFError) as error:
             if not (self._stop.signum and is_lost_worker(error)):
                 raise
-            return self._data.make(self.iter)  # the signal came to the worker too; made here, the batch is the same
+            return self._data.make(self.iter)
 
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""
