@@ -58,7 +58,7 @@ def test_what_is_held_back_comes_afterwards():
 
 
 def test_a_data_loading_process_ignores_ctrl_c():
-    """Ctrl-C at any time, also before it can have a handler; SIGTERM ends it, as the process that started it relies on."""
+    """At any time, also before it can have a handler. SIGTERM ends it; who started it relies on that."""
     with workers.starting(1):
         child = os.fork()
         if not child:
