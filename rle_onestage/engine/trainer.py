@@ -172,7 +172,7 @@ class Trainer(TrainerBase):
             keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
-        claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # again, for who made the trainer without setup()
+        claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
         try:
             return self._train()
         finally:
