@@ -64,9 +64,16 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
 def test_leftovers_of_a_crash_are_removed(tmp_path):
     """Those of processes that are gone; another one may be writing beside this training."""
     own = f".rle{os.getpid()}0123abcd{UNFINISHED}"
-    for name in ("model_1.pth.tmp", f".rle{2**22 + 1}0123abcd{UNFINISHED}", own):  # no process has such a number
+    ended = os.fork()
+    if not ended:
+        os._exit(0)
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)  # it stays a zombie, whose number is taken
+    for process in (2**22 + 1, ended):  # no process has the first number
+        (tmp_path / f".rle{process}0123abcd{UNFINISHED}").write_text("half")
+    for name in ("model_1.pth.tmp", own):
         (tmp_path / name).write_text("half")
     remove_unfinished(tmp_path)
+    os.waitpid(ended, 0)
     assert os.listdir(tmp_path) == [own]
 
 

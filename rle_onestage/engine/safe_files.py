@@ -76,7 +76,12 @@ def _is_running(process):
         return False
     except OSError:
         pass
-    return True
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # no Linux
+        return True
+    return state not in (b"Z", b"X")  # killed, and nobody has asked for its exit code, as in many containers
 
 
 def write_text(path, text):
