@@ -10,7 +10,8 @@ from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 
 from . import media
-from .data.coco_json import keypoint_category, read_json
+from .data.categories import keypoint_category
+from .data.coco_json import read_json
 from .data.datasets import get_skeleton
 from .data.images import UnreadableImage, read_image
 from .errors import ConfigError, DataError, check_score

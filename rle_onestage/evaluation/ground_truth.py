@@ -52,7 +52,7 @@ class GroundTruth:
         self.annotations = self._numbered(_complete(file))
         file.problems.say(self.source)
         category = {"id": self.category_id, "name": "person"}
-        self.dataset = {"images": list(dataset["images"]), "annotations": self.annotations, "categories": [category]}
+        self.dataset = {"images": list(self.images.values()), "annotations": self.annotations, "categories": [category]}
 
     @classmethod
     def from_file(cls, json_file, num_joints, image_root=None):

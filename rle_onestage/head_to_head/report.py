@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from rle_onestage.data.coco_json import keypoint_category, read_json
+from rle_onestage.data.categories import keypoint_category
+from rle_onestage.data.coco_json import read_json
 from rle_onestage.data.images import read_image
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results, read_results
