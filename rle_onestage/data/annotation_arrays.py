@@ -39,8 +39,8 @@ def flat_keypoints(rows: list, num_joints: int, where: Callable[[int], str]) -> 
             raise DataError(f"{where(i)} has `keypoints` {shown(row)}; it must be a list of x, y, visibility, ....")
         if len(row) != 3 * num_joints:
             raise DataError(
-                f"{where(i)} has {len(row)} numbers in `keypoints`, but there are {num_joints} joints; each needs x, y "
-                "and visibility."
+                f"{where(i)} has {len(row)} numbers in `keypoints`, which must be {3 * num_joints}: x, y and "
+                f"visibility of each of {num_joints} joints."
             )
         flat.append(row)
     return flat

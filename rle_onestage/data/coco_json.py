@@ -20,7 +20,7 @@ from ..errors import DataError
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
 
-_ORIENTATION_TAG, _TURNED = 0x0112, (5, 6, 7, 8)
+ORIENTATION_TAG, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF; those that swap width and height
 
 logger = logging.getLogger(__name__)
 _said = set()  # (source, line)
@@ -178,7 +178,7 @@ def size_from_file(file_name: str, source: str) -> tuple[int, int]:
     try:
         with Image.open(file_name) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
+            turned = image.getexif().get(ORIENTATION_TAG) in TURNED
     except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
         raise DataError(
             f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image "
