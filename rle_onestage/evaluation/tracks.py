@@ -175,6 +175,8 @@ def read_tracks(path):
         else:
             joints = _check(item, joints, f"{path}, line {number}")
             people.append(item)
+    if not people and not header:
+        raise DataError(f"{path} has neither a header nor people; give what --json wrote of a video")
     return _arrays(people, header, frames, joints)
 
 
@@ -221,8 +223,8 @@ def _arrays(people, header, frames, joints):
         carried=np.array([p.get("carried", False) for p in people], dtype=bool),
         boxes=boxes_array(people),
         scores=np.array([p["score"] for p in people], dtype=float),
-        keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(-1, joints, 3),
-        sigmas=np.array(sigmas, dtype=float).reshape(-1, joints, 2),
+        keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(len(people), joints, 3),
+        sigmas=np.array(sigmas, dtype=float).reshape(len(people), joints, 2),
         header=header,
         frames=frames,
     )
