@@ -97,12 +97,12 @@ def _change(draw, found, parent, key, action):
         parent[draw(st.sampled_from(["x", key.upper(), key + " "]))] = parent.pop(key)
     elif action == "more" and isinstance(parent, dict):
         names = ["ignore", "score", "caption", "area_source", "segmentation", "counts", "lvis_mark", "is_rare", "x"]
-        parent[draw(st.sampled_from(names))] = draw(ODD)
+        parent[draw(st.sampled_from(names))] = copy.deepcopy(draw(ODD))
     elif action == "swap":
         other, place = draw(st.sampled_from(found))
         parent[key] = copy.deepcopy(other[place]) if _holds(other, place) else None
     else:
-        parent[key] = draw(ODD)
+        parent[key] = copy.deepcopy(draw(ODD))  # another change may be inside it
 
 
 def _holds(parent, key):
