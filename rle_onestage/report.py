@@ -105,8 +105,6 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         ``table``, the per-joint table.
     """
     dataset = read_json(annotations)
-    if not isinstance(dataset.get("annotations"), list):
-        raise DataError(f"{annotations} has no list `annotations`, so nothing can be scored; use a file with labels.")
     if not all(0 < sigma < np.inf for sigma in sigmas):
         raise ConfigError(f"sigmas (--sigmas) are {' '.join(f'{s:g}' for s in sigmas)}; each must be a number above 0")
     skeleton = skeleton_from_category(keypoint_category(dataset, annotations), None, list(sigmas))

@@ -13,7 +13,6 @@ from ..data.annotations import KeypointFile, read_keypoints
 from ..data.coco_json import read_json, without_garbage_collection
 from ..data.datasets import get_metadata
 from ..data.lookup import images_of_part
-from ..errors import DataError
 from .result_files import Labels
 
 # Pixels away from all that a file may have as a labelled joint, for those that nobody labelled.
@@ -66,10 +65,7 @@ class GroundTruth:
         Raises:
             DataError: the file is missing, is no JSON, or has no annotations.
         """
-        dataset = read_json(json_file)
-        if not isinstance(dataset.get("annotations"), list):
-            raise DataError(f"{json_file} has no list `annotations`, so nothing can be scored; use a file with labels.")
-        return cls(dataset=dataset, num_joints=num_joints, source=json_file, image_root=image_root)
+        return cls(dataset=read_json(json_file), num_joints=num_joints, source=json_file, image_root=image_root)
 
     @classmethod
     def of_dataset(cls, dataset_name, num_joints):
