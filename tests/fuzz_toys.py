@@ -110,9 +110,9 @@ def _holds(parent, key):
 
 
 @st.composite
-def files(draw, make):
+def files(draw, make, most=3):
     """The bytes of a damaged file: in some encoding, perhaps cut, with a byte changed, or no JSON at all."""
-    value = draw(damaged(make))
+    value = draw(damaged(make, most))
     data = json.dumps(value, ensure_ascii=draw(st.booleans())).encode(draw(st.sampled_from(ENCODINGS)), "surrogatepass")
     how = draw(st.sampled_from(["whole"] * 12 + ["cut", "byte", "deep", "random"]))
     if how == "cut":

@@ -204,17 +204,21 @@ def _of_categories(annotations, data, source, categories, problems):
             f"{source}: the category with `keypoints`, {shown(categories[0].get('name'))}, has no `id`, so its "
             "annotations cannot be told from those of the others; give it one."
         )
-    # A category id that is absent or null can only mean a category with joints.
-    own = [a for a in annotations if None in own_ids or a.get("category_id") in (None, *own_ids)]
-    if len(own) < len(annotations):
-        for annotation in annotations:
-            if annotation.get("category_id") not in (None, *own_ids):
-                problems.add("annotations of a category without keypoints left out", annotation["id"])
-    for category in categories[1:]:
-        same = [a["id"] for a in own if a.get("category_id") == category.get("id") not in (None, own_ids[0])]
-        names = [shown(c.get("name", c.get("id")), 30) for c in (category, categories[0])]
-        for number in same:
-            problems.add(f"annotations of {names[0]} counted as {names[1]}, as their joints are the same", number)
+    if own_ids == [None]:
+        return annotations
+    known, own = dict(zip(own_ids, categories)), []
+    for annotation in annotations:
+        number = annotation.get("category_id")
+        if number == own_ids[0] or number is None:  # null can only mean a category with joints
+            own.append(annotation)
+        elif None in known or (is_id(number) and number in known):
+            own.append(annotation)
+            other = known.get(number) if is_id(number) else None
+            names = [shown(c.get("name", c.get("id")), 30) for c in (other or categories[0], categories[0])]
+            what = f"annotations of {names[0]} counted as {names[1]}, as their joints are the same"
+            problems.add(what, annotation["id"])
+        else:
+            problems.add("annotations of a category without keypoints left out", annotation["id"])
     return own
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..data.coco_json import load_json
+from ..data.coco_json import load_json, shown
 from ..errors import DataError
 from ..oks import pairwise_oks
 from .results import PIXEL_CENTRE
@@ -62,9 +62,10 @@ def read_clip(path):
             np.array([a["area"] for a in rows], dtype=float),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        missing = f" (there is no {shown(error.args[0])})" if isinstance(error, KeyError) else ""
         raise DataError(
-            f"{path} has no labels of a video ({type(error).__name__}: {str(error)[:100]}); it needs COCO's images, "
-            "annotations with track_id, and videos with rate"
+            f"{path} has no labels of a video{missing}; it needs COCO's images with id and frame_index, annotations "
+            "with image_id, track_id, keypoints and area, categories with keypoints, and videos with rate"
         ) from error
 
 
