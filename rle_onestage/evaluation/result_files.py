@@ -73,7 +73,12 @@ def _check_numbers(results, where, labels):
         if not is_id(result["image_id"]):
             raise DataError(f"{where(i)} has an `image_id` that is neither number nor text")
         result["score"] = float(result["score"])
-    joints = labels.num_joints if labels is not None else _count_joints(results, where)
+    joints = _count_joints(results, where)
+    if labels is not None and results and joints != labels.num_joints:
+        raise DataError(
+            f"{where(0)} has {joints} joints in `keypoints`, but {labels.source} has {labels.num_joints}; give results "
+            "of the same joints"
+        )
     keypoints = flat_keypoints([r["keypoints"] for r in results], joints, where)
     _check_finite(float_rows(keypoints, "keypoints", where), "keypoints", where)
     for result, row in zip(results, keypoints):
