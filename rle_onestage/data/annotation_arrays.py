@@ -58,16 +58,22 @@ def float_rows(rows: list[list], key: str, where: Callable[[int], str]) -> np.nd
         DataError: something other than numbers is among them, or one beyond all floats.
     """
     kinds = set(map(type, chain.from_iterable(rows)))
-    if kinds <= {int, float, type(None)}:
+    if kinds <= {int, float, type(None)} or all(map(_is_numeric, kinds)):
         try:
             return np.array(rows, dtype=np.float64)
         except OverflowError:
             pass
     for i, row in enumerate(rows):
         for value in row:
-            if value is not None and not isinstance(value, float) and not is_number(value):
+            beyond = type(value) is int and not is_number(value)
+            if beyond or not _is_numeric(type(value)):
                 raise DataError(f"{where(i)} has something other than numbers in `{key}`: {shown(value)}.")
     raise DataError(f"{where(0)} has something other than numbers in `{key}`.")
+
+
+def _is_numeric(kind):
+    """Whether values of a type are numbers, NumPy's too (a data set made in memory), or null."""
+    return kind is type(None) or (issubclass(kind, (int, float, np.number)) and kind is not bool)
 
 
 def _naming(annotations, source):
