@@ -194,9 +194,10 @@ def test_other_ways_to_write_a_file_are_the_same_file(place):
 def test_one_person_whose_joints_are_some_of_anothers_is_matched_with_itself():
     value = content()
     first = value["annotations"][0]
-    for number in (50, 51):  # also with the coordinates of the joints that are not labelled
+    # The first of the two has the joint that nobody labelled where the other's is labelled.
+    for number, joint, coordinates in ((50, 2, []), (51, 1, [0, 0])):
         points = np.reshape(first["keypoints"], (-1, 3)).tolist()
-        points[number - 50][2] = 0
+        points[joint] = [*(coordinates or points[joint][:2]), 0]
         value["annotations"].append({**first, "id": number, "keypoints": sum(points, [])})
     truth = GroundTruth(dataset=value, num_joints=3)
     assert both_figures(truth, ground_truth_as_predictions(truth), SIGMAS)["keypoints"]["AP"] == pytest.approx(100)
