@@ -10,7 +10,8 @@ from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 
 from . import media
-from .data.coco_json import keypoint_category, read_json
+from .data.categories import keypoint_category
+from .data.coco_json import read_json
 from .data.datasets import get_skeleton
 from .data.images import UnreadableImage, read_image
 from .errors import ConfigError, DataError, check_score
@@ -57,7 +58,7 @@ def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order=
     check_score(threshold, "the threshold (--confidence-threshold)")
     skeleton, metadata = get_skeleton(cfg, dataset_name), MetadataCatalog.get(dataset_name)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
-    results = read_results(results_file)
+    results = read_results(results_file, labels=truth.labels, part=True)
     scores = worst_images(
         truth, results, skeleton.sigmas, len(truth.images), score_threshold=threshold, max_people=cfg.TEST.MAX_PEOPLE
     )
@@ -104,17 +105,11 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         ``table``, the per-joint table.
     """
     dataset = read_json(annotations)
-    if not isinstance(dataset.get("annotations"), list):
-        raise DataError(f"{annotations} has no list `annotations`, so nothing can be scored; use a file with labels.")
+    if not all(0 < sigma < np.inf for sigma in sigmas):
+        raise ConfigError(f"sigmas (--sigmas) are {' '.join(f'{s:g}' for s in sigmas)}; each must be a number above 0")
     skeleton = skeleton_from_category(keypoint_category(dataset, annotations), None, list(sigmas))
     truth = GroundTruth(dataset=dataset, num_joints=skeleton.num_joints, source=annotations)
-    results = read_results(results_file) if results_file else ground_truth_as_predictions(truth)
-    wrong = next((r for r in results if len(r["keypoints"]) != 3 * skeleton.num_joints), None)
-    if wrong is not None:
-        raise ConfigError(
-            f"{results_file} has results with {len(wrong['keypoints']) // 3} joints but {annotations} has "
-            f"{skeleton.num_joints}; give the results of the same data set"
-        )
+    results = read_results(results_file, labels=truth.labels) if results_file else ground_truth_as_predictions(truth)
     for result in results:
         result["category_id"] = truth.category_id
     if max_people < 1:

@@ -13,3 +13,9 @@ import torch  # noqa: E402
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
+
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("gate", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=2000, deadline=None)
+settings.load_profile("fuzz" if os.environ.get("RLE_ONESTAGE_FUZZ") else "gate")

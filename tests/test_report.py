@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.errors import DataError
 from rle_onestage.evaluation.figures import random_case
 from rle_onestage.report import format_scores, page_of_results, score_results
 
@@ -75,5 +75,5 @@ def test_results_of_another_set_are_an_error(made):
     folder, _, _ = made
     other = folder / "other.json"
     other.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": [0] * 51, "score": 1.0}]))
-    with pytest.raises(ConfigError, match="17 joints.*5"):
+    with pytest.raises(DataError, match="17 joints.*5"):
         score_results(str(folder / "truth.json"), str(other))

@@ -16,7 +16,8 @@ from rle_onestage.data.synthetic.writer import make_dataset
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError
-from rle_onestage.evaluation.results import instances_to_coco, read_results, write_json
+from rle_onestage.evaluation import read_results
+from rle_onestage.evaluation.results import instances_to_coco, write_json
 from rle_onestage.predictor import Predictor
 from rle_onestage.report import score_results
 from rle_onestage.skeleton import COCO

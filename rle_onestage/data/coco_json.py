@@ -1,6 +1,7 @@
-"""COCO-format keypoint files as a whole: reading the JSON, its category, and what is counted on the way.
+"""COCO-format keypoint files as a whole: reading the JSON, what its values may be, and what is counted on the way.
 
-What the annotations say is read in :mod:`.annotations`.
+What the categories say is read in :mod:`.categories`, the annotations in :mod:`.annotations`. Whole columns are checked
+at once: a schema of pydantic takes half as long as all the reading, and says nothing of ranges, extents and counts.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import json
 import logging
 import math
 import os
+import reprlib
 from typing import Any
 
 from PIL import Image
@@ -18,7 +20,7 @@ from ..errors import DataError
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
 
-_ORIENTATION_TAG, _TURNED = 0x0112, (5, 6, 7, 8)
+ORIENTATION_TAG, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF; those that swap width and height
 
 logger = logging.getLogger(__name__)
 _said = set()  # (source, line)
@@ -47,10 +49,10 @@ class Problems:
         for reason, names in other.names.items():
             self.names.setdefault(reason, []).extend(names)
 
-    def lines(self, shown: int = 5) -> list[str]:
+    def lines(self, number: int = 5) -> list[str]:
         """One readable line for each reason, with its first few names."""
         return [
-            f"{len(names)} {reason}: {', '.join(str(n) for n in names[:shown])}{', ...' if len(names) > shown else ''}"
+            f"{len(names)} {reason}: {', '.join(map(_short, names[:number]))}{', ...' if len(names) > number else ''}"
             for reason, names in self.names.items()
         ]
 
@@ -78,6 +80,33 @@ def without_garbage_collection():
             gc.enable()
 
 
+def load_json(path: str, title: str) -> Any:
+    """Parse a JSON file in UTF-8, -16 or -32, with a byte order mark or without.
+
+    Args:
+        path: of the file.
+        title: what to call it in messages.
+
+    Raises:
+        DataError: it cannot be read or is no JSON.
+    """
+    try:
+        with open(path, "rb") as file, without_garbage_collection():
+            return json.loads(file.read())
+    except OSError as error:
+        raise DataError(f"{title} cannot be read ({error.strerror}); check the path and its permissions.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{title} is not valid JSON: byte {error.start} is not {error.encoding}; write it again, as UTF-8."
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{title} is nested too deeply for an annotation or results file; write it again.") from error
+    except MemoryError as error:
+        raise DataError(f"{title} is too large for the memory of this machine.") from error
+    except ValueError as error:
+        raise DataError(f"{title} is not valid JSON ({error}); download or write it again.") from error
+
+
 def read_json(path: str, dataset_name: str = "") -> dict:
     """Read a COCO-format file.
 
@@ -91,55 +120,34 @@ def read_json(path: str, dataset_name: str = "") -> dict:
             f"{os.environ.get('DETECTRON2_DATASETS', 'not set')}); put the data there, or set DETECTRON2_DATASETS to "
             "the folder that has it."
         )
-    try:
-        with open(path, encoding="utf-8") as file, without_garbage_collection():
-            data = json.load(file)
-    except OSError as error:
-        raise DataError(f"{path} of {title} cannot be read ({error.strerror}); check its permissions.") from error
-    except ValueError as error:  # also UnicodeDecodeError
-        raise DataError(f"{path} of {title} is not valid JSON ({error}); download or write it again.") from error
+    data = load_json(path, f"{path} of {title}")
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         raise DataError(f"{path} of {title} is not in COCO's format: it has no list `images`.")
     return data
 
 
-def keypoint_category(data: dict, path: str) -> dict:
-    """The one ``categories`` entry that has keypoints.
-
-    Raises:
-        DataError: there is none, or there are several.
-    """
-    categories = data.get("categories")
-    listed = categories if isinstance(categories, list) else ()
-    categories = (c for c in listed if isinstance(c, dict))
-    found = [c for c in categories if isinstance(c.get("keypoints"), (list, dict)) and c["keypoints"]]
-    if not found:
-        raise DataError(
-            f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "
-            "the joint names to its `categories` entry."
-        )
-    if len(found) > 1:
-        names = ", ".join(str(c.get("name", c.get("id"))) for c in found)
-        raise DataError(f"{path} has keypoints in several categories ({names}); keep one of them in the file.")
-    return found[0]
-
-
-def check_num_joints(path: str, found: int, expected: int):
-    """Raises DataError when a file has another number of joints than the config."""
-    if found != expected:
-        raise DataError(
-            f"{path} has {found} joints but the config expects {expected}; set MODEL.RLE_ONESTAGE.NUM_KEYPOINTS "
-            f"{found} or choose another data set."
-        )
-
-
 def shown(value: Any, length: int = 60) -> str:
     """A value of a file, for a message: text in quotes, long ones cut."""
     try:
-        text = repr(value)
+        text = _cut.repr(value)
     except ValueError:  # an integer of more digits than Python writes
-        text = f"a number of {value.bit_length()} bits"
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _cutter() -> reprlib.Repr:
+    """``repr`` that neither follows deep nests nor writes out long lists."""
+    cut = reprlib.Repr()
+    cut.maxlevel, cut.maxlist, cut.maxdict, cut.maxstring, cut.maxlong, cut.maxother = 4, 12, 12, 300, 300, 300
+    return cut
+
+
+_cut = _cutter()
+
+
+def _short(name: Any) -> str:
+    """An id or a file name in a list of several: plain text as it is, what is long or odd as :func:`shown`."""
+    return name if is_text(name) and name.isprintable() and len(name) <= 60 else shown(name)
 
 
 def is_number(value: Any) -> bool:
@@ -149,14 +157,31 @@ def is_number(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
+def is_text(value: Any) -> bool:
+    """Whether something from a JSON file is text that can be a name: in files, logs and paths."""
+    if type(value) is not str or not value or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+        return False
+    return True
+
+
+def is_id(value: Any) -> bool:
+    """Whether something from a JSON file can be an id: a number or text."""
+    return type(value) is int or is_text(value) or is_number(value)
+
+
 def size_from_file(file_name: str, source: str) -> tuple[int, int]:
     """Height and width of an image as it is to be looked at, for a file that does not say them."""
     try:
         with Image.open(file_name) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
+            turned = image.getexif().get(ORIENTATION_TAG) in TURNED
     except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
         raise DataError(
-            f"{source} has no width and height for {file_name}, and they cannot be read from the image ({error})."
+            f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image "
+            f"({shown(str(error), 200)})."
         ) from error
     return (width, height) if turned else (height, width)

@@ -13,7 +13,8 @@ from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
 from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
-from .coco_json import Problems, check_num_joints, keypoint_category, read_json
+from .categories import check_num_joints, keypoint_category
+from .coco_json import Problems, read_json
 from .labels import SetOptions, idle_patterns, in_part
 from .records import load_coco_keypoints
 from .synthetic.noise import LAWS
@@ -155,7 +156,8 @@ class KeypointMetadata(Metadata):
             return {1: 0}
         if not self._source.annotated:
             return {1: 0}
-        return {category_of(self.json_file, self.name).get("id", 1): 0}
+        category_id = category_of(self.json_file, self.name).get("id")
+        return {1 if category_id is None else category_id: 0}
 
     def _skeleton_or_absent(self, key):
         try:

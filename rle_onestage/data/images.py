@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
+from .coco_json import ORIENTATION_TAG, TURNED
 from .depth import as_eight_bits
 
 # Decoded, an image of so many pixels takes 0.8 GB: more is a mistake in its header, an attack, or to be cut up first.
@@ -61,11 +62,23 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
     _check_complete(file_name, data)
     image = _decoded(file_name, data)
     if width is not None and image.shape[:2] != (height, width):
-        raise UnreadableImage(
-            file_name,
-            f"its size is {image.shape[1]} x {image.shape[0]} but the annotation file says {width} x {height}",
-        )
+        reason = f"its size is {image.shape[1]} x {image.shape[0]} but the annotation file says {width} x {height}"
+        if image.shape[:2] == (width, height) and _is_turned(data):
+            reason += (
+                ", as it is stored: its EXIF orientation turns it, so give width, height and coordinates of the turned "
+                "image, or store the image without EXIF orientation"
+            )
+        raise UnreadableImage(file_name, reason)
     return image
+
+
+def _is_turned(data):
+    """Whether the EXIF orientation swaps width and height."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.getexif().get(ORIENTATION_TAG) in TURNED
+    except Exception:  # Pillow raises anything on damaged headers
+        return False
 
 
 def _decoded(file_name, data):

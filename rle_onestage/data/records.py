@@ -11,7 +11,8 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from ..errors import DataError
-from .annotations import CENTRE, KeypointFile, read_keypoints
+from .annotation_arrays import CENTRE, LARGEST_COORDINATE
+from .annotations import KeypointFile, read_keypoints
 from .coco_json import Problems, is_number, read_json, shown, without_garbage_collection
 
 
@@ -85,7 +86,8 @@ def _polygons(segments):
     """COCO's polygons as arrays, which are small in memory; none where something else stands there."""
     if not isinstance(segments, list):
         return []
-    sound = (p for p in segments if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 and all(map(is_number, p)))
+    lists = (p for p in segments if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0)
+    sound = (p for p in lists if all(is_number(v) and abs(v) <= LARGEST_COORDINATE for v in p))
     return [np.array(polygon, np.float32) for polygon in sound]
 
 

@@ -4,7 +4,8 @@ from .coco import RESULTS_FILE, PoseEvaluator, build_evaluator
 from .figures import coco_figures
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .per_joint import best_match, joint_errors, match_people, worst_images
-from .results import instances_to_coco, read_results, write_json
+from .result_files import read_results
+from .results import instances_to_coco, write_json
 from .tracks import Tracks, TrackWriter, read_tracks
 
 __all__ = [

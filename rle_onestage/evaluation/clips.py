@@ -1,11 +1,11 @@
 """Clips with known identities: their labels, and tracks beside them, as flat NumPy arrays."""
 
-import json
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ..data.coco_json import load_json, shown
 from ..errors import DataError
 from ..oks import pairwise_oks
 from .results import PIXEL_CENTRE
@@ -42,11 +42,10 @@ def read_clip(path):
     """Read the labels of a video: COCO's with ``track_id`` and ``frame_index``, as ``make_synthetic.py`` writes.
 
     Raises:
-        DataError: missing, no JSON, or a key is missing.
+        DataError: missing, no JSON, or something in it is missing or of a wrong kind.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+        data = load_json(path, str(path))
         frame_of = {image["id"]: image["frame_index"] for image in data["images"]}
         rows = sorted(data["annotations"], key=lambda a: (frame_of[a["image_id"]], a["track_id"]))
         joints = len(data["categories"][0]["keypoints"])
@@ -62,12 +61,11 @@ def read_clip(path):
             keypoints[..., 2] > 0,
             np.array([a["area"] for a in rows], dtype=float),
         )
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); name the labels of a video") from error
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        missing = f" (there is no {shown(error.args[0])})" if isinstance(error, KeyError) else ""
         raise DataError(
-            f"{path} has no labels of a video ({type(error).__name__}: {error}); it needs COCO's images, annotations "
-            "with track_id, and videos with rate"
+            f"{path} has no labels of a video{missing}; it needs COCO's images with id and frame_index, annotations "
+            "with image_id, track_id, keypoints and area, categories with keypoints, and videos with rate"
         ) from error
 
 

@@ -38,8 +38,9 @@ _KEYPOINTS = [
     ("ARm", 0, None, "medium"),
     ("ARl", 0, None, "large"),
 ]
-# What counts in a result; the rest (sigmas, presence) is for others.
+# What counts in a result and a label; the rest (sigmas, presence, whatever a file has) is for others.
 _SCORED = ("image_id", "category_id", "bbox", "keypoints", "score")
+_LABELLED = ("id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints")
 FIGURES = {"bbox": _BOX, "keypoints": _KEYPOINTS}
 
 
@@ -66,8 +67,11 @@ def for_coco(dataset: dict, results: list[dict]) -> ForCoco:
     ids = sorted(ids) if all(isinstance(i, (int, float)) for i in ids) else ids
     numbers = {image_id: number for number, image_id in enumerate(ids, start=1)}
     numbered = {
-        "images": [{**image, "id": numbers[image["id"]]} for image in dataset["images"]],
-        "annotations": [{**a, "image_id": numbers[a["image_id"]], "category_id": 1} for a in dataset["annotations"]],
+        "images": [{"id": numbers[image["id"]]} for image in dataset["images"]],
+        "annotations": [
+            {**{key: a[key] for key in _LABELLED if key in a}, "image_id": numbers[a["image_id"]], "category_id": 1}
+            for a in dataset["annotations"]
+        ],
         "categories": [{"id": 1, "name": "person"}],
     }
     scored = [{key: result[key] for key in _SCORED if key in result} for result in results]

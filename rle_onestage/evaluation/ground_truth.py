@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.annotation_arrays import LARGEST_COORDINATE
 from ..data.annotations import KeypointFile, read_keypoints
 from ..data.coco_json import read_json, without_garbage_collection
 from ..data.datasets import get_metadata
 from ..data.lookup import images_of_part
-from ..errors import DataError
+from .result_files import Labels
+
+# Pixels away from all that a file may have as a labelled joint, for those that nobody labelled.
+NOWHERE = -3 * LARGEST_COORDINATE
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +56,7 @@ class GroundTruth:
         self.annotations = self._numbered(_complete(file))
         file.problems.say(self.source)
         category = {"id": self.category_id, "name": "person"}
-        self.dataset = {"images": list(dataset["images"]), "annotations": self.annotations, "categories": [category]}
+        self.dataset = {"images": list(self.images.values()), "annotations": self.annotations, "categories": [category]}
 
     @classmethod
     def from_file(cls, json_file, num_joints, image_root=None):
@@ -61,10 +65,7 @@ class GroundTruth:
         Raises:
             DataError: the file is missing, is no JSON, or has no annotations.
         """
-        dataset = read_json(json_file)
-        if not isinstance(dataset.get("annotations"), list):
-            raise DataError(f"{json_file} has no list `annotations`, so nothing can be scored; use a file with labels.")
-        return cls(dataset=dataset, num_joints=num_joints, source=json_file, image_root=image_root)
+        return cls(dataset=read_json(json_file), num_joints=num_joints, source=json_file, image_root=image_root)
 
     @classmethod
     def of_dataset(cls, dataset_name, num_joints):
@@ -120,6 +121,11 @@ class GroundTruth:
         other.annotations = [a for a in self.annotations if a["image_id"] in keep]
         other.dataset = {**self.dataset, "images": list(other.images.values()), "annotations": other.annotations}
         return other
+
+    @property
+    def labels(self):
+        """What results are checked against, see :func:`~.result_files.read_results`."""
+        return Labels(self.source, self.images, self.num_joints)
 
     def by_image(self):
         """Annotations of labelled people (no crowds), grouped: dict image id -> list."""
@@ -188,17 +194,21 @@ def ground_truth_as_predictions(truth):
     A check of the whole evaluation: box AP and keypoint AP must be 100.0 (up to 20 people an image, COCO's limit).
     People without a labelled joint come last, with all joints in the middle of their box, where COCO ignores them.
 
+    COCO's matching is greedy: where one person's joints are some of another's, the one with fewer must come first, and
+    have the other joints nowhere near, or either may take the other's match. Scores are equal, so the order counts.
+
     Returns:
-        list of COCO results.
+        list of COCO results, by number of labelled joints.
     """
     results = []
-    for a in truth.annotations:
+    for a in sorted(truth.annotations, key=lambda a: a["num_keypoints"]):
         if a["iscrowd"]:
             continue
         x, y, width, height = a["bbox"]
         labelled = a["num_keypoints"] > 0
         keypoints = np.array(a["keypoints"], dtype=float).reshape(-1, 3)
         keypoints[:, 2] = keypoints[:, 2] > 0
+        keypoints[keypoints[:, 2] == 0, :2] = NOWHERE
         if not labelled:
             keypoints[:] = x + width / 2, y + height / 2, 0
         results.append(

@@ -7,7 +7,6 @@ features and is trained as the detector is: the project's density and sigma code
 of the normaliser renewed every 25 iterations. On fresh points, what is reported is compared with what is true.
 """
 
-import json
 import math
 import os
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..data.coco_json import load_json
 from ..data.synthetic.noise import LAWS
 from ..errors import ConfigError
 from ..modeling.codec import SigmaCodec
@@ -272,9 +272,8 @@ def _read(path, settings):
     """A finished case of these settings, or None."""
     if not os.path.isfile(path):
         return None
-    with open(path) as file:
-        figures = json.load(file)
-    return figures if figures["settings"] == asdict(settings) else None
+    figures = load_json(path, path)
+    return figures if isinstance(figures, dict) and figures.get("settings") == asdict(settings) else None
 
 
 def bars(cases):

@@ -123,7 +123,7 @@ def joint_errors(matches, sigmas, names):
     distance = np.linalg.norm(residual, axis=-1)  # (S, K)
     scale = np.sqrt(np.maximum(matches.area, 1e-9))[:, None]
     oks = np.exp(-((distance / scale) ** 2) / (2 * (2 * np.asarray(sigmas)) ** 2))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         z2 = ((residual / matches.spread) ** 2).mean(-1)
     values = (distance, distance / scale * 100, oks * 100, matches.expected * 100, z2)
     table = OrderedDict()

@@ -1,4 +1,4 @@
-"""Predictions in COCO's result format, and back."""
+"""Predictions in COCO's result format, and back; files of others are read in :mod:`.result_files`."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
 
-from ..errors import DataError, MediaError
+from ..errors import MediaError
 from ..output_files import write_bytes
 
 # Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
@@ -76,6 +76,12 @@ def boxes_array(results):
     return boxes
 
 
+def extent(result):
+    """Box (x, y, width, height) round all joints of a result."""
+    x, y = result["keypoints"][0::3], result["keypoints"][1::3]
+    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+
+
 def by_image(results):
     """Results grouped: dict image id -> list, best score first."""
     groups = {}
@@ -107,33 +113,16 @@ def without_nan(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_results(path):
-    """Read a file of COCO results.
-
-    Raises:
-        DataError: missing, no JSON, or not a list of keypoint results.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            results = json.load(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); give a coco_instances_results.json") from error
-    results = results.get("annotations") if isinstance(results, dict) else results
-    if not isinstance(results, list) or any("keypoints" not in r or "score" not in r for r in results):
-        raise DataError(f"{path} is not a list of COCO keypoint results (keypoints, score)")
-    return results
-
-
 def instances_from_results(results, size, num_joints):
     """COCO results of one image as ``Instances``, to be drawn.
 
     Args:
-        results: list of COCO results.
+        results: list of COCO results; one without box gets the extent of its joints.
         size: height and width of the image.
         num_joints: K.
     """
     out = Instances(tuple(size))
-    boxes = torch.tensor([r["bbox"] for r in results], dtype=torch.float64).reshape(-1, 4)
+    boxes = torch.tensor([r.get("bbox") or extent(r) for r in results], dtype=torch.float64).reshape(-1, 4)
     out.pred_boxes = Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1))
     out.scores = torch.tensor([r["score"] for r in results], dtype=torch.float64)
     keypoints = torch.tensor([r["keypoints"] for r in results], dtype=torch.float64).reshape(-1, num_joints, 3)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.coco_json import is_number
 from ..errors import DataError, MediaError
 from ..output_files import OutputFile, check_target
 from .results import boxes_array, instances_to_coco, without_nan
@@ -158,18 +159,24 @@ def read_tracks(path):
             continue
         try:
             item = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # no line end behind it
                 logger.warning("%s: line %d was cut off and is left out", path, number)
                 continue
             raise DataError(f"{path}, line {number} is no JSON ({error}); write the file anew") from error
         if isinstance(item, dict) and item.get("type") == "header":
+            if not isinstance(item.get("keypoints", []), list):
+                raise DataError(f"{path}, line {number} has no list of 'keypoints'; give what --json wrote of a video")
             header = item
         elif isinstance(item, dict) and item.get("type") == "end":
             frames = item.get("frames")
+            if frames is not None and not _is_whole(frames):
+                raise DataError(f"{path}, line {number} has no usable 'frames'; give what --json wrote of a video")
         else:
             joints = _check(item, joints, f"{path}, line {number}")
             people.append(item)
+    if not people and not header:
+        raise DataError(f"{path} has neither a header nor people; give what --json wrote of a video")
     return _arrays(people, header, frames, joints)
 
 
@@ -184,8 +191,10 @@ def _check(item, joints, where):
         if length is not None and length != (len(value) if isinstance(value, list) else 0):
             raise DataError(f"{where} has a {key!r} of the wrong length; give what --json wrote of a video")
     for key in ("track_id", "frame"):
-        if not isinstance(item.get(key, -1), int):
+        if not _is_whole(item.get(key, -1)):
             raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
+    if not isinstance(item.get("carried", False), bool):
+        raise DataError(f"{where} has a 'carried' that is neither true nor false; give what --json wrote of a video")
     found, sigmas = len(item["keypoints"]) // 3, item.get("keypoint_sigmas")
     if 3 * found != len(item["keypoints"]) or (joints is not None and found != joints):
         raise DataError(f"{where} has {len(item['keypoints'])} numbers as keypoints, unlike the lines before")
@@ -196,7 +205,11 @@ def _check(item, joints, where):
 
 
 def _is_number(value):
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    return value is None or isinstance(value, float) or is_number(value)
+
+
+def _is_whole(value):
+    return type(value) is int and abs(value) < 2**53
 
 
 def _arrays(people, header, frames, joints):
@@ -210,8 +223,8 @@ def _arrays(people, header, frames, joints):
         carried=np.array([p.get("carried", False) for p in people], dtype=bool),
         boxes=boxes_array(people),
         scores=np.array([p["score"] for p in people], dtype=float),
-        keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(-1, joints, 3),
-        sigmas=np.array(sigmas, dtype=float).reshape(-1, joints, 2),
+        keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(len(people), joints, 3),
+        sigmas=np.array(sigmas, dtype=float).reshape(len(people), joints, 2),
         header=header,
         frames=frames,
     )

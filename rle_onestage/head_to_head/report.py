@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from rle_onestage.data.coco_json import keypoint_category, read_json
+from rle_onestage.data.categories import keypoint_category
+from rle_onestage.data.coco_json import read_json
 from rle_onestage.data.images import read_image
 from rle_onestage.engine.safe_files import write_text
-from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results, read_results
+from rle_onestage.evaluation.result_files import read_results
+from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results
 from rle_onestage.head_to_head.sets import annotations_file
 from rle_onestage.head_to_head.sides import Ours, Peer, check_names
 from rle_onestage.media import write_image

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.coco_json import keypoint_category, read_json
+from ..data.categories import keypoint_category
+from ..data.coco_json import read_json
 from ..errors import DataError
 from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import box_iou, greedy_match

@@ -4,9 +4,11 @@ import os
 from collections import Counter
 from typing import NamedTuple
 
-from rle_onestage.data.coco_json import keypoint_category, read_json
+from rle_onestage.data.categories import keypoint_category
+from rle_onestage.data.coco_json import read_json
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import GroundTruth, read_results
+from rle_onestage.evaluation.results import extent
 from rle_onestage.skeleton import Skeleton, skeleton_from_category
 
 TOGETHER = "together"
@@ -65,25 +67,9 @@ def read_results_of(labelled: LabelledSet, path: str) -> list[dict]:
     Raises:
         DataError: the file cannot be used, has another number of joints, or nothing in it belongs to the set.
     """
-    results = read_results(path)
-    count = labelled.truth.num_joints
-    wrong = next((r for r in results if len(r["keypoints"]) != 3 * count), None)
-    if wrong is not None:
-        raise DataError(
-            f"{path} has results with {len(wrong['keypoints']) // 3} joints but {labelled.truth.source} has {count}; "
-            "give the results of the same joints"
-        )
     category = {"category_id": labelled.truth.category_id}
-    own = [{"bbox": _extent(r), **r, **category} for r in results if r["image_id"] in labelled.truth.images]
-    if results and not own:
-        raise DataError(f"{path} has no result of an image of {labelled.truth.source}; give the results of that set")
-    return own
-
-
-def _extent(result):
-    """Box (x, y, w, h) round all joints."""
-    x, y = result["keypoints"][0::3], result["keypoints"][1::3]
-    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+    results = read_results(path, labels=labelled.truth.labels, part=True)
+    return [{"bbox": extent(result), **result, **category} for result in results]
 
 
 class Together(NamedTuple):

@@ -138,10 +138,10 @@ def test_results_of_another_set_or_skeleton_are_refused(tmp_path):
     labelled, results = random_set(tmp_path)
     other = tmp_path / "other.json"
     other.write_text(json.dumps([{**r, "image_id": 10**6} for r in results]))
-    with pytest.raises(DataError, match="has no result of an image of"):
+    with pytest.raises(DataError, match="results are of images that .* does not have"):
         read_results_of(labelled, str(other))
     other.write_text(json.dumps([{**results[0], "keypoints": [0.0] * 42}]))
-    with pytest.raises(DataError, match="14 joints but .* has 17"):
+    with pytest.raises(DataError, match="14 joints in `keypoints`, but .* has 17"):
         read_results_of(labelled, str(other))
 
 

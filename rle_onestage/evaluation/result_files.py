@@ -1,0 +1,199 @@
+"""Files of COCO keypoint results, from any program: whatever stands in them is checked here, before it is scored."""
+
+import logging
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data.annotation_arrays import SMALLEST, flat_keypoints, float_rows
+from ..data.coco_json import is_id, is_number, load_json, shown, without_garbage_collection
+from ..errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# Beyond, squares and products of coordinates lose all sense; a diverged model stays far below.
+FURTHEST = 1e9
+# Lists of numbers that are ours: key -> numbers of a joint. Null stands for NaN, which JSON lacks.
+_PER_JOINT = {"keypoint_sigmas": 2, "keypoint_presence": 1}
+
+
+class Labels(NamedTuple):
+    """What results are checked against."""
+
+    source: str
+    images: dict[Any, dict]  # id -> entry of the file
+    num_joints: int
+
+
+@without_garbage_collection()
+def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part: bool = False) -> list[dict]:
+    """Read a file of COCO results.
+
+    Args:
+        path: a list of results, or a dictionary with such a list as ``annotations``.
+        labels: of the images that the results must be of; None: any images, any joints.
+        part: leave out results of other images with a warning, if there are some of these images.
+
+    Returns:
+        list of dicts with ``image_id`` (an id of ``labels``), ``score`` (finite), ``keypoints`` (flat, 3K finite
+        numbers), in all or none ``bbox`` (x, y, width, height, of positive size), and what else is in the file.
+        Image ids that are stems of the labels' file names, as some programs write them, become the ids.
+
+    Raises:
+        DataError: it cannot be read or used; the sentence names the file, the result and the remedy.
+    """
+    results = load_json(os.fspath(path), str(path))
+    results = results.get("annotations") if isinstance(results, dict) else results
+    if not isinstance(results, list):
+        raise DataError(f"{path} has no list of COCO keypoint results; give a coco_instances_results.json")
+    for number, result in enumerate(results, start=1):
+        missing = [k for k in ("image_id", "score", "keypoints") if not isinstance(result, dict) or k not in result]
+        if missing:
+            raise DataError(
+                f"{path}: result {number} has no `{missing[0]}` ({shown(result)}); give COCO keypoint results, with "
+                "image_id, score and keypoints"
+            )
+    where = _naming(results, path)
+    _check_numbers(results, where, labels)
+    if labels is not None:
+        results = _of_labels(results, path, labels, part)
+    return results
+
+
+def _naming(results, path):
+    return lambda i: f"{path}: result {i + 1} (image {shown(results[i]['image_id'], 30)})"
+
+
+def _check_numbers(results, where, labels):
+    """Check scores, ids and lists of numbers, and put them into one form."""
+    for i, result in enumerate(results):
+        if not is_number(result["score"]):
+            raise DataError(f"{where(i)} has `score` {shown(result['score'])}; it must be a finite number")
+        if not is_id(result["image_id"]):
+            raise DataError(f"{where(i)} has an `image_id` that is neither number nor text")
+        result["score"] = float(result["score"])
+    joints = _count_joints(results, where)
+    if labels is not None and results and joints != labels.num_joints:
+        raise DataError(
+            f"{where(0)} has {joints} joints in `keypoints`, but {labels.source} has {labels.num_joints}; give results "
+            "of the same joints"
+        )
+    keypoints = flat_keypoints([r["keypoints"] for r in results], joints, where)
+    _check_finite(float_rows(keypoints, "keypoints", where), "keypoints", where)
+    for result, row in zip(results, keypoints):
+        result["keypoints"] = row
+    _check_boxes(results, where)
+    _check_extras(results, joints, where)
+
+
+def _count_joints(results, where):
+    """K, by the first result."""
+    if not results:
+        return 0
+    row = results[0]["keypoints"]
+    numbers = sum(len(v) if isinstance(v, list) else 1 for v in row) if isinstance(row, list) else 0
+    if not numbers or numbers % 3:
+        raise DataError(f"{where(0)} has `keypoints` {shown(row)}; it must be a list of x, y, visibility, ...")
+    return numbers // 3
+
+
+def _check_finite(values, key, where):
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.abs(values) <= FURTHEST)
+    if bad.any():
+        i = int(bad.any(1).argmax())
+        raise DataError(
+            f"{where(i)} has {values[i][bad[i]][0]:g} in `{key}`; all must be finite numbers, at most {FURTHEST:g} "
+            "(null is none)"
+        )
+
+
+def _check_boxes(results, where):
+    boxes = [result.get("bbox") for result in results]
+    has = [box not in (None, []) for box in boxes]
+    if not any(has):
+        for result in results:
+            result.pop("bbox", None)
+        return
+    if not all(has):
+        raise DataError(f"{where(has.index(False))} has no `bbox`, but others have; give one in all results or in none")
+    for i, box in enumerate(boxes):
+        if not isinstance(box, list) or len(box) != 4:
+            raise DataError(f"{where(i)} has `bbox` {shown(box)}; it needs 4 numbers, x, y, width and height")
+    values = float_rows(boxes, "bbox", where)
+    _check_finite(values, "bbox", where)
+    negative = (values[:, 2:] < 0).any(1)
+    if negative.any():
+        i = int(negative.argmax())
+        raise DataError(f"{where(i)} has a negative size in `bbox` ({shown(boxes[i])}); write x, y, width, height")
+    # A box of no size would be nobody's and everybody's: COCO divides by its area.
+    for i in np.flatnonzero((values[:, 2:] < SMALLEST).any(1)):
+        results[i]["bbox"] = [*boxes[i][:2], *(max(side, SMALLEST) for side in boxes[i][2:])]
+
+
+def _check_extras(results, joints, where):
+    """What our own files have besides; null is read as NaN."""
+    for key, numbers in [*((key, n * joints) for key, n in _PER_JOINT.items()), ("score_factors", 3)]:
+        having = [i for i, result in enumerate(results) if result.get(key) is not None]
+        rows = [results[i][key] for i in having]
+        for i, row in zip(having, rows):
+            if not isinstance(row, list) or len(row) != numbers:
+                raise DataError(f"{where(i)} has `{key}` {shown(row)}; it needs {numbers} numbers")
+        values = float_rows(rows, key, lambda place, having=having: where(having[place]))
+        unknown = np.isnan(values).any(1) if rows else ()
+        for i, row, odd in zip(having, values, unknown):
+            if odd:
+                results[i][key] = row.tolist()
+        for result in results:
+            if result.get(key, 0) is None:
+                del result[key]
+    for i, result in enumerate(results):
+        area = result.get("person_area")
+        if area is None:
+            result.pop("person_area", None)
+        elif not isinstance(area, float) and not is_number(area):
+            raise DataError(f"{where(i)} has `person_area` {shown(area)}; it must be a number")
+
+
+def _of_labels(results, path, labels, part):
+    """The results with ids of the labels' images."""
+    other = [i for i, result in enumerate(results) if result["image_id"] not in labels.images]
+    if not other:
+        return results
+    if len(other) == len(results):
+        stems = _by_stem(labels.images)
+        if all(str(result["image_id"]) in stems or result["image_id"] in stems for result in results):
+            logger.warning(
+                "%s: the image ids of all %d results are stems of file names; they are taken for the images of %s with "
+                "these names", path, len(results), labels.source,
+            )  # fmt: skip
+            for result in results:
+                key = result["image_id"]
+                result["image_id"] = stems[key if key in stems else str(key)]
+            return results
+    shown_id = shown(results[other[0]]["image_id"])
+    if part and len(other) < len(results):
+        logger.warning(
+            "%s: %d of %d results are of images that %s does not have, the first of image %s; they are left out", path,
+            len(other), len(results), labels.source, shown_id,
+        )  # fmt: skip
+        return [result for result in results if result["image_id"] in labels.images]
+    raise DataError(
+        f"{path}: {len(other)} of {len(results)} results are of images that {labels.source} does not have, the first "
+        f"is result {other[0] + 1}, of image {shown_id}; give the results of the same data set, with its image ids"
+    )
+
+
+def _by_stem(images):
+    """Stem of the file name, and the number that it spells -> id of the image; stems that are not unique are left out.
+    """
+    stems, twice = {}, set()
+    for image_id, image in images.items():
+        stem = os.path.splitext(os.path.basename(image["file_name"]))[0]
+        number = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 20 else stem
+        for key in {stem, number}:
+            if key in stems:
+                twice.add(key)
+            stems[key] = image_id
+    return {key: image_id for key, image_id in stems.items() if key not in twice}
