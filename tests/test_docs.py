@@ -19,7 +19,9 @@ def sources(kinds=KINDS):
     """The project's texts of these kinds: those at the root and below its folders."""
     found = [path for path in ROOT.iterdir() if path.suffix in kinds or path.name in ("Makefile", "NOTICE")]
     for folder in FOLDERS:
-        found += [path for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
+        # Users may keep whole data sets in datasets/.
+        inside = (ROOT / folder).glob("*") if folder == "datasets" else (ROOT / folder).rglob("*")
+        found += [path for path in inside if path.suffix in kinds]
     return [path for path in found if path.is_file() and path != Path(__file__).resolve()]
 
 
