@@ -10,7 +10,7 @@ from data_toys import PERSON, make_config, person, toy_config, toy_content, writ
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import rle_onestage  # noqa: F401
-from rle_onestage.data import get_skeleton, load_coco_keypoints, load_dataset, register_from_config, result_category
+from rle_onestage.data import get_skeleton, load_coco_keypoints, load_dataset, register_from_config
 from rle_onestage.data.coco_json import AREA_OF_BOX, read_json
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.skeleton import COCO
@@ -180,9 +180,6 @@ def test_any_file_by_config_alone(tmp_path, caplog):
     metadata = MetadataCatalog.get("fox_set")
     assert metadata.keypoint_names == names and metadata.keypoint_flip_map == [("left_hand", "right_hand")]
     assert metadata.evaluator_type == "coco" and metadata.thing_dataset_id_to_contiguous_id == {5: 0}
-    assert metadata.thing_classes == ["fox"] and metadata.as_dict()["thing_classes"] == ["fox"]
-    cfg.DATASETS.TEST = ("fox_set",)
-    assert result_category(cfg) == 5
     assert [r[:2] for r in metadata.keypoint_connection_rules] == [("left_hand", "tail"), ("right_hand", "tail")]
     cfg.TEST.KEYPOINT_OKS_SIGMAS = [0.1, 0.1, 0.2]
     cfg.DATASETS.KEYPOINT_FLIP_PAIRS = [["left_hand", "tail"]]
@@ -192,8 +189,6 @@ def test_any_file_by_config_alone(tmp_path, caplog):
     cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS = 17
     with pytest.raises(DataError, match="annotations.json has 3 joints but the config expects 17"):
         load_dataset(cfg, "fox_set")
-    (tmp_path / "annotations.json").unlink()
-    assert result_category(cfg) == 1 and metadata.thing_classes == ["person"]
 
 
 def test_registration_by_config_is_checked_and_can_be_repeated(tmp_path):

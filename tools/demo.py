@@ -15,7 +15,6 @@ from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.data import result_category
 from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
@@ -93,7 +92,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def options_from(args, cfg, predictor):
+def options_from(args, predictor):
     """The command line as :class:`DemoOptions`."""
     return DemoOptions(
         skeleton=predictor.skeleton,
@@ -106,7 +105,6 @@ def options_from(args, cfg, predictor):
         fps=args.fps,
         reconnect=args.reconnect,
         legend=args.legend,
-        category_id=result_category(cfg),
     )
 
 
@@ -141,7 +139,7 @@ def main(arguments=None):
         check_source(args.video_input)  # before the seconds that the model takes to load
     cfg = load_config(args.config_file, args.opts)
     predictor = Predictor(cfg, precision=args.precision)
-    options = options_from(args, cfg, predictor)
+    options = options_from(args, predictor)
     if args.input:
         return run_images(predictor, args.input, options)
     source = args.webcam if args.video_input is None else args.video_input

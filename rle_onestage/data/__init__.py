@@ -4,7 +4,7 @@ from .coco_json import Problems
 from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
 from .images import UnreadableImage, read_image
 from .loader import build_test_loader, build_train_loader, load_training_records
-from .lookup import model_skeleton, own_skeleton, result_category
+from .lookup import model_skeleton, own_skeleton
 from .mapper import PoseMapper, TestResize, image_to_tensor
 from .records import load_coco_keypoints
 
@@ -28,5 +28,4 @@ __all__ = [
     "read_image",
     "register_all",
     "register_from_config",
-    "result_category",
 ]

@@ -74,7 +74,11 @@ class KeypointMetadata(Metadata):
     """
 
     def __init__(self, source: Source):
-        super().__init__(name=source.name, evaluator_type="coco")
+        super().__init__(
+            name=source.name,
+            evaluator_type="coco",
+            thing_classes=["person"],
+        )
         self.__dict__["_source"] = source
         self.__dict__["_overrides"] = {}
 
@@ -145,13 +149,6 @@ class KeypointMetadata(Metadata):
         return list(self._skeleton_or_absent("keypoint_oks_sigmas").sigmas)
 
     @property
-    def thing_classes(self):
-        """The name of the file's category with keypoints, which Detectron2's visualizer writes; else "person"."""
-        if self._source.skeleton is not None or not os.path.isfile(self.json_file):
-            return ["person"]
-        return [str(category_of(self.json_file, self.name).get("name") or "person")]
-
-    @property
     def thing_dataset_id_to_contiguous_id(self):
         """The file's id of the person category -> 0."""
         if self._source.skeleton is not None and not os.path.isfile(self.json_file):
@@ -168,8 +165,7 @@ class KeypointMetadata(Metadata):
 
     def as_dict(self):
         """What is known, as a dictionary; fields that cannot be read are left out."""
-        keys = ("json_file", "image_root", "thing_classes", "keypoint_names", "keypoint_flip_map",
-                "keypoint_connection_rules")  # fmt: skip
+        keys = ("json_file", "image_root", "keypoint_names", "keypoint_flip_map", "keypoint_connection_rules")
         own = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         return {**own, **{k: getattr(self, k) for k in keys if hasattr(self, k)}}
 

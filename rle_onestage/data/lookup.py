@@ -65,20 +65,6 @@ def known_joints(cfg: CfgNode) -> list[str] | None:
     return None
 
 
-def result_category(cfg: CfgNode) -> int | float | str:
-    """The ``category_id`` of what the config's model finds: as in the files of its data sets, else COCO's 1 for people.
-
-    The first test set on this machine decides, then the first training set; built-in sets are of people.
-    """
-    for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
-        with contextlib.suppress(ConfigError, DataError):
-            register_from_config(cfg)
-            metadata = get_metadata(name)
-            if isinstance(metadata, KeypointMetadata) and metadata.source.skeleton is None and is_there(name):
-                return next(iter(metadata.thing_dataset_id_to_contiguous_id))
-    return 1
-
-
 def check_test_joints(cfg: CfgNode) -> None:
     """Check that the test sets on this machine have the same joints in the same order.
 

@@ -20,7 +20,7 @@ class DemoOptions(NamedTuple):
     model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``reconnect``: tries in a row to
     connect a live source that breaks off. ``legend``: explain colours and marks in a video. ``draw``: what draws a
     frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
-    :class:`~..visualization.VideoDrawer`. ``category_id``: of what is found, in the results of images.
+    :class:`~..visualization.VideoDrawer`.
     """
 
     skeleton: Skeleton
@@ -34,7 +34,6 @@ class DemoOptions(NamedTuple):
     reconnect: int = 5
     legend: bool = False
     draw: Callable | None = None
-    category_id: int | float | str = 1
 
 
 def draw(image, people, options):
