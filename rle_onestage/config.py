@@ -114,7 +114,7 @@ def _add_pose_keys(m):
     m.FLOW.HIDDEN = 64
     # One flow for all joints, or one for each group of joint indices, e.g. [[0, 1, 2, 3, 4], [5, 6, ...], ...].
     m.FLOW.GROUPS = []
-    # Iterations with the preset alone: a flow that learns while residuals are still huge slows the start (DESIGN 8).
+    # Iterations with the preset alone: a flow that learns while residuals are still huge slows the start.
     m.FLOW.WARMUP_ITERS = 1000
 
     m.REFINE = CN()

@@ -15,7 +15,7 @@ from rle_onestage.data.coco_json import AREA_OF_BOX, read_json
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.skeleton import COCO
 
-LSPET = os.path.join(os.path.dirname(__file__), "..", "..", "shared", "data", "lspet")
+LSPET = os.path.join(os.environ.get("DETECTRON2_DATASETS", "datasets"), "lspet")
 
 
 def load(tmp_path, content):
@@ -254,7 +254,7 @@ def test_detectron2s_own_coco_has_a_skeleton():
         get_skeleton(make_config(), "lvis_v1_val")
 
 
-@pytest.mark.skipif(not os.path.isdir(LSPET), reason="the photographs of ../shared/data are not there")
+@pytest.mark.skipif(not os.path.isdir(LSPET), reason="no lspet below DETECTRON2_DATASETS")
 def test_lspet_by_config_alone():
     cfg = make_config(
         DATASETS__KEYPOINT_FILES=[["own_lspet", f"{LSPET}/annotations/person_keypoints_val.json", f"{LSPET}/val"]],

@@ -197,10 +197,26 @@ def test_bad_input_is_one_sentence(tmp_path):
 
 def test_an_image_may_not_be_trained_on_and_tested_on(tmp_path):
     cfg = two_sets(tmp_path, names=("sets_apart_a", "sets_apart_b"))
-    path, folder = write_set(str(tmp_path / "sets_apart_a"), toy_content(2))
+    path, _ = write_set(str(tmp_path / "test"), toy_content(2))
+    folder = str(tmp_path / "sets_apart_a" / "images")
     cfg.DATASETS.KEYPOINT_FILES = cfg.DATASETS.KEYPOINT_FILES + [["sets_apart_test", path, folder]]
     cfg.DATASETS.TEST = ("sets_apart_test",)
     with pytest.raises(DataError, match="2 images of the test set 'sets_apart_test' are in DATASETS.TRAIN too"):
+        build_train_loader(cfg)
+
+
+def test_one_set_under_two_names_is_trained_on_and_tested_on_with_a_warning(tmp_path, caplog):
+    cfg = two_sets(tmp_path, names=("sets_one_a", "sets_one_b"))
+    first = cfg.DATASETS.KEYPOINT_FILES[0]
+    cfg.DATASETS.KEYPOINT_FILES = cfg.DATASETS.KEYPOINT_FILES + [
+        ["sets_one_again", *first[1:]], ["sets_one_part", *first[1:], {"without": ["000.png"]}],
+    ]  # fmt: skip
+    cfg.DATASETS.TEST = ("sets_one_again",)
+    with caplog.at_level(logging.WARNING):
+        build_train_loader(cfg)
+    assert "Data set sets_one_again is trained on and tested on" in caplog.text
+    cfg.DATASETS.TEST = ("sets_one_part",)  # a part of the file is no set named twice: it was meant to be apart
+    with pytest.raises(DataError, match="5 images of the test set 'sets_one_part' are in DATASETS.TRAIN too"):
         build_train_loader(cfg)
 
 

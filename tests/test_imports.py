@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "rle_onestage"
-# From top to bottom, as in the design.
+# From top to bottom, as in CONTRIBUTING.md.
 ROOMS = (
     "compat",
     "config",

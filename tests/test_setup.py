@@ -178,6 +178,25 @@ def test_tested_versions_only_in_an_environment_without_another_torch(fresh, mon
         assert Path(path).read_text() == "torch==2.6.0+cpu\n"
 
 
+def test_constraints_name_each_package_once_and_one_opencv():
+    for path in ROOT.glob("constraints-*.txt"):
+        lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        names = [line.partition("==")[0].lower() for line in lines if line]
+        assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+        assert [name for name in names if name.startswith("opencv")] == ["opencv-python"]
+
+
+def test_opencv_without_windows_has_the_version_of_that_with(monkeypatch):
+    calls = []
+    monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(install, "pip", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(install, "imports", lambda code: "ImportError: libGL.so.1")
+    monkeypatch.setattr(install, "version_of", {"opencv-python": "4.9.1.2"}.get)
+    install.install_opencv(["-c", "file"])
+    assert calls[1][0] == "uninstall" and calls[1][-1] == "opencv-python"
+    assert calls[2] == ("install", "-c", "file", "opencv-python-headless>=4.7,<=4.9.1.2")
+
+
 def test_the_stamp_depends_on_files_and_source(monkeypatch, tmp_path):
     for name in install.DEPENDS_ON:
         target = tmp_path / name

@@ -112,13 +112,14 @@ def install_torch(source, constraints):
 
 
 def install_opencv(constraints):
-    """OpenCV with windows (for the webcam), or without where the machine has no libraries for them."""
+    """OpenCV with windows (for the webcam), or the same version without where the machine has no libraries for them."""
     if importlib.util.find_spec("cv2"):
         return
     pip("install", *constraints, "opencv-python>=4.7")
     if imports("import cv2"):
+        version = version_of("opencv-python")
         pip("uninstall", "-q", "-y", "opencv-python")
-        pip("install", *constraints, "opencv-python-headless>=4.7")
+        pip("install", *constraints, f"opencv-python-headless>=4.7,<={version}")
 
 
 def install(source):

@@ -2,8 +2,10 @@
 # Train people.pth again: four phases, calibration, and the small file. About 80 minutes on one core and ten on a GPU, where
 # the third phase runs if there is one.
 #
-#   DETECTRON2_DATASETS=../shared/data projects/people/train.sh ../shared/weights/movenet_multipose.pth output/people
+#   projects/people/train.sh movenet_multipose.pth output/people
 #
+# The sets of configs/people/Base-data.yaml lie below $DETECTRON2_DATASETS (datasets/README.md says where to get them);
+# docs/pretrained.md says what is in the file of MoveNet's weights.
 # Sigma is calibrated on images with COCO's labels: on those of a teacher, whom the model has learned from, it seems surer
 # than it is. A stopped run goes on with the same command. The figures may differ a little: the weights that come with the
 # package got the level p6 in the third phase only, and there saw images of a stronger compression and half the backgrounds.

@@ -1,8 +1,8 @@
 """From a COCO-format keypoint file to Detectron2's data set dictionaries.
 
 Keypoints are shifted by +0.5 here, once, as Detectron2's own loader does: COCO's keypoints are pixel indices, and
-everything behind this file counts from the corner of the first pixel (DESIGN section 3). So the dictionaries made here
-and those of Detectron2's registered sets can be exchanged, and the mapper never shifts.
+everything behind this file counts from the corner of the first pixel. So the dictionaries made here and those of
+Detectron2's registered sets can be exchanged, and the mapper never shifts.
 """
 
 import os

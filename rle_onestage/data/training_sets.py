@@ -171,8 +171,16 @@ def _tell(rows):
     logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
 
 
+def _contents(name):
+    """What decides which images a data set has, as a key: sets with the same key are one under two names."""
+    metadata, options = get_metadata(name), set_options(name)
+    paths = [os.path.realpath(metadata.get(key) or name) for key in ("json_file", "image_root")]
+    return (*paths, options.part, options.one_in, options.only, options.without)
+
+
 def _check_tests(cfg, records, skeleton):
     """Test sets have the model's joints, and no image that is trained on, unless a set is named as both on purpose."""
+    both = {_contents(name) for name in cfg.DATASETS.TRAIN}
     trained = {os.path.realpath(record["file_name"]) for record in records}
     for name in cfg.DATASETS.TEST:
         metadata = get_metadata(name)
@@ -181,7 +189,7 @@ def _check_tests(cfg, records, skeleton):
                 f"the test set {name!r} has the joints {', '.join(joint_names(name))}, but the model learns "
                 f"{', '.join(skeleton.names)}; test on a set with the same joints in the same order"
             )
-        if name in cfg.DATASETS.TRAIN:
+        if _contents(name) in both:
             logger.warning("Data set %s is trained on and tested on: its figures say nothing of other images.", name)
         elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
             shared = [r["file_name"] for r in load_dataset(cfg, name) if os.path.realpath(r["file_name"]) in trained]
