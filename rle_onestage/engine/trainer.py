@@ -15,6 +15,7 @@ from detectron2.utils.events import EventStorage
 from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.loader import build_train_loader
 from rle_onestage.data.lookup import known_joints
+from rle_onestage.data.workers import LostWorkers
 from rle_onestage.engine import hooks
 from rle_onestage.engine.checkpoint import (
     apply_weights,
@@ -217,20 +218,22 @@ class Trainer(TrainerBase):
             self.iter += 1
         except EvaluationStopped:
             self._stop_early()
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
+        except LostWorkers as error:
             self._lost_worker(error)
 
     def _lost_worker(self, error):
-        """A data-loading process died, which torch reports in the middle of anything: nothing is saved then."""
+        """The data-loading processes cannot go on, which is told between two steps."""
+        self.iter -= 1
+        where = "from the last checkpoint"
+        if self.iter < self.start_iter:
+            raise error
+        if comm.get_world_size() == 1:  # partners may be in the middle of their step
+            self.save(periodic_name(self.iter))
+            where = f"after iteration {self.iter}, where all is saved,"
         if self._stop.signum:
-            logger.info("Stopped by a signal; go on from the last checkpoint with the same command and --resume")
+            logger.info("Stopped by a signal; go on %s with the same command and --resume", where)
             sys.exit(self._stop.exit_code)
-        raise DataError(
-            "a data-loading process died (out of memory?); lower DATALOADER.NUM_WORKERS or INPUT.POSE.CACHE_MB, then "
-            "go on from the last checkpoint with --resume"
-        ) from error
+        raise DataError(f"{error}; then go on {where} with --resume") from error
 
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""
