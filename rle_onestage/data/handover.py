@@ -36,34 +36,24 @@ class Parcel:
 
     def __init__(self, pieces: list):
         views = [memoryview(piece).cast("B") for piece in pieces]
-        self._sizes = [view.nbytes for view in views]
+        sizes = np.array([view.nbytes for view in views], np.int64)
+        self._count, places = len(views), _places(sizes)
+        self._size = places[-1]
+        views.insert(0, memoryview(sizes).cast("B"))
         self._file = self._tensor = None
-        if not hasattr(os, "memfd_create"):
-            self._tensor = _shared_tensor(views, self._places())
+        descriptor = _anonymous_file()
+        if descriptor is None:
+            self._tensor = _shared_tensor(views, places)
             return
         try:
-            descriptor = os.memfd_create("rle_onestage")
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                raise
-            self._tensor = _shared_tensor(views, self._places())  # not in this kernel, or not allowed
-            return
-        try:
-            for view, place in zip(views, self._places()):
+            for view, place in zip(views, places):
                 while view:
                     written = os.pwrite(descriptor, view, place)
                     view, place = view[written:], place + written
-            os.ftruncate(descriptor, self._places()[-1])
+            os.ftruncate(descriptor, self._size)
             self._file = reduction.DupFd(descriptor)
         finally:
             os.close(descriptor)
-
-    def _places(self):
-        """Where each piece begins, and where the last one ends."""
-        places = [0]
-        for size in self._sizes:
-            places.append(-(-(places[-1] + size) // _ALIGNMENT) * _ALIGNMENT)
-        return places
 
     def open(self) -> list[memoryview]:
         """The pieces, in the process that got the parcel; once. They can be written to.
@@ -76,10 +66,35 @@ class Parcel:
         else:
             descriptor = self._file.detach()
             try:
-                memory = memoryview(mmap.mmap(descriptor, self._places()[-1]))
+                memory = memoryview(mmap.mmap(descriptor, self._size))
             finally:
                 os.close(descriptor)
-        return [memory[place : place + size] for place, size in zip(self._places(), self._sizes)]
+        sizes = np.frombuffer(memory, np.int64, self._count)
+        return [memory[place : place + size] for place, size in zip(_places(sizes)[1:], sizes)]
+
+
+def _places(sizes):
+    """Where the table of sizes, and then each piece begins; and where the last one ends."""
+    places = [0]
+    for size in (8 * len(sizes), *map(int, sizes)):
+        places.append(-(-(places[-1] + size) // _ALIGNMENT) * _ALIGNMENT)
+    return places
+
+
+def _anonymous_file():
+    """A descriptor of memory without a name, or None where there is no such thing.
+
+    Raises:
+        OSError: there is, but no memory or descriptor is left.
+    """
+    try:
+        return os.memfd_create("rle_onestage")
+    except AttributeError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        return None  # not in this kernel, or not allowed
 
 
 def _shared_tensor(views, places):
