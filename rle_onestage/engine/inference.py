@@ -20,7 +20,7 @@ from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.joints import recorded_joints
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.safe_files import write_text
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import ConfigError, MediaError, PoseError
 from rle_onestage.modeling.fold import fold_batch_norm
 from rle_onestage.modeling.meta_arch import RLEOneStage
 
@@ -31,6 +31,18 @@ METRICS = "metrics.json"
 
 class EvaluationStopped(Exception):
     """A signal came during evaluation; the training saves a checkpoint and ends."""
+
+
+class FiguresUnwritten(MediaError):
+    """An evaluation was made, but not all of its files can be written.
+
+    Attributes:
+        results: the figures.
+    """
+
+    def __init__(self, error, results):
+        super().__init__(str(error))
+        self.results = results
 
 
 def bare(model):
@@ -182,6 +194,9 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
     Returns:
         ``{"bbox": {"AP": ...}, "keypoints": {...}}`` in percent; with several data sets, that for each by its name.
         {} on other processes than the first. The file has the sizes of the images beside them, as ``input``.
+
+    Raises:
+        FiguresUnwritten: on the first process, when all is done: a file cannot be written (a full disk).
     """
     if not cfg.DATASETS.TEST:
         raise ConfigError("DATASETS.TEST is empty; name the data set to evaluate on, e.g. ('rle_coco_2017_val',)")
@@ -191,10 +206,11 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
         "Testing at %s (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST); the config trains at %s",
         describe_size(sizes["test"]), describe_size(sizes["train"]),
     )  # fmt: skip
-    results = OrderedDict()
+    results, unwritten = OrderedDict(), []
     for name in cfg.DATASETS.TEST:
         loader = build_test_loader(cfg, name)
         evaluator = build_evaluator(cfg, name)
+        evaluator.on_unwritable = unwritten.append
         with evaluation_mode(bare(model)):
             if hasattr(bare(model), "decoder"):
                 evaluator.density = bare(model).decoder.error_density()
@@ -206,10 +222,25 @@ def evaluate(cfg, model, *, build_evaluator, should_stop=None):
         print_csv_format(OrderedDict((task, tasks[task]) for task in ("bbox", "keypoints") if task in tasks))
     if len(results) == 1:
         results = next(iter(results.values()))
-    write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n")
+    try:
+        text = json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n"
+        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text)
+    except PoseError as error:
+        unwritten.append(error)
     if cfg.TEST.EXPECTED_RESULTS:
         verify_results(cfg, results)
+    if unwritten:
+        raise FiguresUnwritten(unwritten[0], results)
     return results
+
+
+def evaluate_in_training(cfg, model, **options):
+    """As :func:`evaluate`, but a file that cannot be written is a warning: a full disk must not end the training."""
+    try:
+        return evaluate(cfg, model, **options)
+    except FiguresUnwritten as error:
+        logger.warning("%s; going on without that file", error)
+        return error.results
 
 
 def flat_figures(results, prefix=""):

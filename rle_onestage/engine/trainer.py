@@ -13,9 +13,9 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
+from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_train_loader
 from rle_onestage.data.lookup import known_joints
-from rle_onestage.data.workers import LostWorkers
 from rle_onestage.engine import hooks
 from rle_onestage.engine.checkpoint import (
     apply_weights,
@@ -32,6 +32,7 @@ from rle_onestage.engine.inference import (
     build_architecture,
     build_for_inference,
     evaluate,
+    evaluate_in_training,
     flat_figures,
     prepare,
 )
@@ -224,9 +225,9 @@ class Trainer(TrainerBase):
     def _lost_worker(self, error):
         """The data-loading processes cannot go on, which is told between two steps."""
         self.iter -= 1
-        where = "from the last checkpoint"
         if self.iter < self.start_iter:
             raise error
+        where = "from the last checkpoint"
         if comm.get_world_size() == 1:  # partners may be in the middle of their step
             self.save(periodic_name(self.iter))
             where = f"after iteration {self.iter}, where all is saved,"
@@ -320,7 +321,7 @@ class Trainer(TrainerBase):
         alone = comm.get_world_size() == 1
         with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
             share_buffers(self.model)
-            self.results = evaluate(
+            self.results = evaluate_in_training(
                 self.cfg,
                 self.model,
                 build_evaluator=self.build_evaluator,

@@ -15,11 +15,11 @@ import torch
 from data_toys import toy_config, toy_content
 from torch.utils.data import Dataset
 
-from rle_onestage.data import UnreadableImage, build_test_loader, build_train_loader, files, read_image, workers
+from rle_onestage.data import UnreadableImage, batches, build_test_loader, build_train_loader, files, read_image
+from rle_onestage.data.batches import Batches, LostWorkers, make_loader
 from rle_onestage.data.coco_json import size_from_file
 from rle_onestage.data.files import BlockedImage, read_file
 from rle_onestage.data.handover import describe_end, describe_failure, pack, unpack
-from rle_onestage.data.workers import Batches, LostWorkers, make_loader
 from rle_onestage.errors import DataError
 
 WORKERS = r"DATALOADER\.NUM_WORKERS"
@@ -46,7 +46,7 @@ def numbers(dataset, count=2):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(workers, "POLL_SECONDS", 1)
+    monkeypatch.setattr(batches, "POLL_SECONDS", 1)
 
 
 def kill(signum):
@@ -63,38 +63,38 @@ def test_a_worker_that_dies_is_a_sentence(signum, words):
 def test_a_death_is_told_only_where_the_next_batch_is_asked_for():
     """Torch's handler of SIGCHLD would raise in the middle of a step."""
     before = signal.getsignal(signal.SIGCHLD)
-    batches = Batches(make_loader(Images(), num_workers=2))
-    next(batches)
+    iterator = Batches(make_loader(Images(), num_workers=2))
+    next(iterator)
     assert signal.getsignal(signal.SIGCHLD) == before
-    for process in batches._workers:
+    for process in iterator._workers:
         process.kill()
         process.join()
     time.sleep(0.05)  # in which a handler would run
     with pytest.raises(LostWorkers, match="killed by signal 9"):
-        list(batches)
+        list(iterator)
 
 
 def test_a_worker_killed_after_it_sent_a_batch_is_a_sentence():
     """The batch's memory is fetched from its sender, who is gone by then."""
-    batches = Batches(make_loader(Images(), num_workers=1))
-    packed = next(batches._iterator)
-    batches._workers[0].kill()
-    batches._workers[0].join()
+    iterator = Batches(make_loader(Images(), num_workers=1))
+    packed = next(iterator._iterator)
+    iterator._workers[0].kill()
+    iterator._workers[0].join()
     with pytest.raises(OSError):
         unpack(packed)
     with pytest.raises(LostWorkers, match="killed by signal 9"):
-        list(batches)
+        list(iterator)
 
 
 def test_workers_that_stand_still_are_a_sentence_and_are_ended(monkeypatch):
-    monkeypatch.setattr(workers, "PATIENCE", 2)
+    monkeypatch.setattr(batches, "PATIENCE", 2)
     start = time.monotonic()
-    batches = Batches(make_loader(Images(functools.partial(time.sleep, 1000)), num_workers=2))
+    iterator = Batches(make_loader(Images(functools.partial(time.sleep, 1000)), num_workers=2))
     with pytest.raises(LostWorkers, match=f"nothing came .*{WORKERS}"):
-        list(batches)
-    for process in batches._workers:
+        list(iterator)
+    for process in iterator._workers:
         process.join(5)
-    assert not any(process.is_alive() for process in batches._workers) and time.monotonic() - start < 60
+    assert not any(process.is_alive() for process in iterator._workers) and time.monotonic() - start < 60
 
 
 def raise_runtime_error():
