@@ -161,6 +161,19 @@ def test_a_worker_that_dies_is_an_error_and_costs_nothing(config, tmp_path, resu
         assert_equal_checkpoints(weights_of(tmp_path / "out"), weights_of(tmp_path / "whole"))
 
 
+def test_a_worker_of_an_evaluation_that_dies_costs_nothing(config, tmp_path, monkeypatch):
+    def lost(*_, **__):
+        raise LostWorkers("a data-loading process was killed by signal 9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rle_onestage.engine.inference.run_on_loader", lost)
+        with pytest.raises(DataError, match="signal 9; then go on after iteration 4, where all is saved"):
+            train(config, "TEST.EVAL_PERIOD", "5")
+    assert train(config, resume=True)[0].start_iter == 5
+    train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
+    assert_equal_checkpoints(weights_of(tmp_path / "out"), weights_of(tmp_path / "whole"))
+
+
 def test_a_worker_that_dies_at_once_names_no_checkpoint(config, monkeypatch):
     def lost(*_):
         raise LostWorkers("a data-loading process was killed by signal 9")

@@ -223,13 +223,13 @@ class Trainer(TrainerBase):
             self._lost_worker(error)
 
     def _lost_worker(self, error):
-        """The data-loading processes cannot go on, which is told between two steps."""
-        self.iter -= 1
+        """Data-loading processes, of training or of evaluation, cannot go on. That is told between two steps."""
         if self.iter < self.start_iter:
             raise error
         where = "from the last checkpoint"
         if comm.get_world_size() == 1:  # partners may be in the middle of their step
-            self.save(periodic_name(self.iter))
+            if self.saved_iter != self.iter:
+                self.save(periodic_name(self.iter))
             where = f"after iteration {self.iter}, where all is saved,"
         if self._stop.signum:
             logger.info("Stopped by a signal; go on %s with the same command and --resume", where)
@@ -239,7 +239,11 @@ class Trainer(TrainerBase):
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""
         start = time.perf_counter()
-        batch = next(self._data)
+        try:
+            batch = next(self._data)
+        except LostWorkers:
+            self.iter -= 1  # the last one that was finished
+            raise
         waited = time.perf_counter() - start
         # After the data, because starting a loader draws from torch's generator.
         seed_everything(self.seed, comm.get_rank(), self.iter)
