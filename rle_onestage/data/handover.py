@@ -158,14 +158,14 @@ def describe_end(code: int | None) -> str:
             f"a data-loading process ended with a bus error, as it does where the shared memory (/dev/shm{_room()}) is "
             f"too small; {_MORE_SHARED_MEMORY}"
         )
-    how = "ended" if code is None else f"ended with exit code {code}"
-    if code is not None and code < 0:
-        how = f"was killed by signal {-code}"
-    guess = " (out of memory?)" if code in (None, -9) else ""
-    return f"a data-loading process {how}{guess}; lower {_WORKERS} or INPUT.POSE.CACHE_MB"
+    if code in (None, -9):
+        how = "ended" if code is None else "was killed by signal 9"
+        return f"a data-loading process {how} (out of memory?); lower {_WORKERS} or INPUT.POSE.CACHE_MB"
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"a data-loading process {how}; see what it printed, or lower {_WORKERS}"
 
 
-_WORKERS = "DATALOADER.NUM_WORKERS (0 needs none of this)"
+_WORKERS = "DATALOADER.NUM_WORKERS (0 loads in this process)"
 _MORE_SHARED_MEMORY = f"give it more (docker run --shm-size=8g, or --ipc=host) or lower {_WORKERS}"
 
 
