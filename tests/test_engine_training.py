@@ -12,6 +12,7 @@ import engine_toy
 import pytest
 import torch
 
+from rle_onestage.data.batches import LostWorkers
 from rle_onestage.engine import Trainer, evaluate_only, load_config
 from rle_onestage.engine.hooks import keep_before
 from rle_onestage.engine.signals import StopRequest
@@ -139,13 +140,48 @@ def test_a_forked_process_outlives_ctrl_c_and_can_be_ended():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM and stop.signum == 0
 
 
-def test_a_worker_that_dies_is_an_error(config):
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_worker_that_dies_is_an_error_and_costs_nothing(config, tmp_path, resumed):
+    """What was trained until then is saved, and goes on to the same weights."""
+
     class Loses(Trainer):
         def run_step(self):
-            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+            if self.iter == 5:
+                self._data._batches._workers[0].kill()
+            super().run_step()
 
-    with pytest.raises(DataError, match="NUM_WORKERS"):
-        Loses(load_config(str(config))).train()
+    if resumed:
+        train(config, "SOLVER.MAX_ITER", "4")
+    trainer = Loses(load_config(str(config), ["DATALOADER.NUM_WORKERS", "1", "SOLVER.CHECKPOINT_PERIOD", "100"]))
+    trainer.resume_or_load(resume=resumed)
+    with pytest.raises(DataError, match=r"killed by signal 9.*NUM_WORKERS.* after iteration [45], where all is saved"):
+        trainer.train()
+    train(config, resume=True)
+    train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
+    if not resumed:  # there the schedule of the first part was another one
+        assert_equal_checkpoints(weights_of(tmp_path / "out"), weights_of(tmp_path / "whole"))
+
+
+def test_a_worker_of_an_evaluation_that_dies_costs_nothing(config, tmp_path, monkeypatch):
+    def lost(*_, **__):
+        raise LostWorkers("a data-loading process was killed by signal 9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rle_onestage.engine.inference.run_on_loader", lost)
+        with pytest.raises(DataError, match="signal 9; then go on after iteration 4, where all is saved"):
+            train(config, "TEST.EVAL_PERIOD", "5")
+    assert train(config, resume=True)[0].start_iter == 5
+    train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
+    assert_equal_checkpoints(weights_of(tmp_path / "out"), weights_of(tmp_path / "whole"))
+
+
+def test_a_worker_that_dies_at_once_names_no_checkpoint(config, monkeypatch):
+    def lost(*_):
+        raise LostWorkers("a data-loading process was killed by signal 9")
+
+    monkeypatch.setattr("rle_onestage.data.loader.Batches.__next__", lost)
+    with pytest.raises(LostWorkers, match="signal 9$"):
+        train(config)
 
 
 def test_resume_of_a_finished_training_evaluates(config):

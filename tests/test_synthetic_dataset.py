@@ -1,11 +1,13 @@
 """The synthetic data set: labels agree with the pixels, the files do not depend on how they were made."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import itertools
 import json
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -94,9 +96,25 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError("disk is gone")
 
     monkeypatch.setattr(writer, "work", broken)
-    with pytest.raises(OSError, match="disk is gone"):
+    with pytest.raises(DataError, match="disk is gone"):
         make_dataset(tmp_path / "a", train=1, val=1, videos=0, size=64, workers=1, quiet=True)
     assert os.listdir(tmp_path) == []
+
+
+def killed(job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full(job):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "1.jpg")
+
+
+@pytest.mark.parametrize(("fault", "words"), [(killed, "was killed .*--workers"), (full, "No space left .*--shm-size")])
+def test_a_lost_process_or_a_full_disk_is_explained(tmp_path, monkeypatch, fault, words):
+    monkeypatch.setattr(writer, "work", fault)
+    with pytest.raises(DataError, match=words):
+        make_dataset(tmp_path / "set", train=40, val=0, videos=0, size=64, workers=2, quiet=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

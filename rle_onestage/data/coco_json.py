@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import DataError
+from .files import BlockedImage, read_file
 
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
@@ -176,12 +177,18 @@ def is_id(value: Any) -> bool:
 def size_from_file(file_name: str, source: str) -> tuple[int, int]:
     """Height and width of an image as it is to be looked at, for a file that does not say them."""
     try:
-        with Image.open(file_name) as image:
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION_TAG) in TURNED
+        width, height, turned = read_file(file_name, _declared_size)
+    except BlockedImage:
+        raise
     except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
         raise DataError(
             f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image "
             f"({shown(str(error), 200)})."
         ) from error
     return (width, height) if turned else (height, width)
+
+
+def _declared_size(file):
+    with Image.open(file) as image:
+        width, height = image.size
+        return width, height, image.getexif().get(ORIENTATION_TAG) in TURNED

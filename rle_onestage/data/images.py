@@ -9,26 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..errors import DataError
 from .coco_json import ORIENTATION_TAG, TURNED
 from .depth import as_eight_bits
+from .files import BlockedImage, UnreadableImage, read_file
+
+__all__ = ["MOST_PIXELS", "BlockedImage", "ImageCache", "UnreadableImage", "read_image"]
 
 # Decoded, an image of so many pixels takes 0.8 GB: more is a mistake in its header, an attack, or to be cut up first.
 MOST_PIXELS = 2**28
-_MOST_BYTES = 2**31 - 1  # what OpenCV decodes
 # Sizes are checked here, before anything is decoded.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-
-class UnreadableImage(DataError):
-    """An image is missing, truncated, not an image, or of another size than its record says."""
-
-    def __init__(self, file_name, reason):
-        super().__init__(
-            f"image {file_name} cannot be used: {reason}; replace it or remove it from the annotation file."
-        )
-        self.file_name = file_name
-        self.reason = reason
 
 
 def read_image(file_name: str, width: int | None = None, height: int | None = None) -> np.ndarray:
@@ -47,15 +37,9 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
 
     Raises:
         UnreadableImage: names the file and the reason.
+        BlockedImage: its file system does not answer.
     """
-    try:
-        with open(file_name, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > _MOST_BYTES:
-                raise UnreadableImage(file_name, f"the file has {size / 2**30:.1f} GB, more than can be decoded")
-            data = file.read()
-    except OSError as error:
-        raise UnreadableImage(file_name, f"it cannot be opened ({error.strerror})") from error
+    data = read_file(file_name)
     if not data:
         raise UnreadableImage(file_name, "the file is empty")
     _check_size(file_name, data)

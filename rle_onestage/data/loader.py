@@ -7,21 +7,18 @@ drawn here and named in a warning; the engine draws it before, and keeps it in `
 
 import logging
 
-import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetFromList
-from detectron2.structures import Boxes
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..errors import ConfigError, DataError, PoseError
-from . import workers
+from .batches import Batches, make_loader
 from .coco_json import Problems
 from .datasets import get_skeleton, load_dataset
-from .images import UnreadableImage
+from .files import BlockedImage, UnreadableImage
 from .mapper import PoseMapper
-from .people import as_instances
 from .sampler import BatchOrder, TrainSampler
 from .training_sets import load_training_records, training_cutouts
 
@@ -64,6 +61,8 @@ class TrainDataset(Dataset):
             rng = np.random.default_rng((self.seed, draw.iteration, draw.slot))
             try:
                 sample = self.mapper(self.records[index], rng, () if alone else self._others(rng))
+            except BlockedImage as error:
+                return {"error": str(error), "unreadable": list(unreadable.items())}
             except UnreadableImage as error:
                 unreadable[error.file_name] = error.reason
                 continue
@@ -124,6 +123,10 @@ class TrainLoader:
         num_workers: processes; 0: none.
         max_unreadable: share of the data set's images, met by any of the processes, at which an error is raised.
         problems: what was left out when the annotations were read.
+
+    Raises (while iterating):
+        DataError: too many images cannot be used, or one blocks.
+        LostWorkers: a worker was killed, or cannot work.
     """
 
     def __init__(self, dataset, sampler, *, num_workers=0, max_unreadable=0.01, problems=None):
@@ -133,24 +136,18 @@ class TrainLoader:
         if problems is not None:
             self._problems.merge(problems)
         self._unreadable, self._count = {}, _SharedCount()
-        self._loader = DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            num_workers=num_workers,
-            collate_fn=pack if num_workers else _as_list,
-            worker_init_fn=_start_worker,
-            persistent_workers=num_workers > 0,
+        self._loader = make_loader(
+            dataset, num_workers=num_workers, batch_sampler=sampler, persistent_workers=num_workers > 0
         )
-        self._iterator = None
+        self._batches = None
 
     def __iter__(self):
         return self
 
     def __next__(self) -> list[dict]:
-        if self._iterator is None:
-            with workers.starting(self._loader.num_workers):
-                self._iterator = iter(self._loader)
-        return self._checked(unpack(next(self._iterator)))
+        if self._batches is None:
+            self._batches = Batches(self._loader)
+        return self._checked(next(self._batches))
 
     def make(self, iteration: int) -> list[dict]:
         """The batch of an iteration, made in this process: the same as that of the data-loading processes."""
@@ -212,6 +209,7 @@ class TestLoader:
 
     Raises (while iterating):
         DataError: an image cannot be used; an evaluation must not leave one out.
+        LostWorkers: a worker was killed, or cannot work.
     """
 
     __test__ = False
@@ -219,21 +217,13 @@ class TestLoader:
     def __init__(self, dataset, *, batch_size=1, num_workers=0):
         self.dataset = dataset
         num_workers = min(num_workers, len(dataset))
-        self._loader = DataLoader(
-            dataset,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            collate_fn=pack if num_workers else _as_list,
-            worker_init_fn=_start_worker,
-        )
+        self._loader = make_loader(dataset, num_workers=num_workers, batch_size=batch_size)
 
     def __len__(self):
         return len(self._loader)
 
     def __iter__(self):
-        with workers.starting(self._loader.num_workers):
-            batches = iter(self._loader)
-        for batch in map(unpack, batches):
+        for batch in Batches(self._loader):
             for sample in batch:
                 if "error" in sample:
                     raise DataError(sample["error"])
@@ -299,58 +289,3 @@ def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotation
     share = records[rank * len(records) // world_size : (rank + 1) * len(records) // world_size]
     mapper = PoseMapper(cfg, False, skeleton=get_skeleton(cfg, dataset_name), annotations=annotations)
     return TestLoader(TestDataset(share, mapper), batch_size=batch_size, num_workers=cfg.DATALOADER.NUM_WORKERS)
-
-
-def pack(batch):
-    """Make a batch ready to leave a worker: all pixels in one tensor, all labels as plain arrays.
-
-    A tensor on its own costs a shared memory file and an open file; the many of each sample would soon reach the usual
-    limit of 1024, and take longer to hand over than to make.
-    """
-    samples, pixels = [], []
-    for sample in batch:
-        sample = dict(sample)
-        if "image" in sample:
-            pixels.append(sample["image"].reshape(-1))
-            sample["image"] = tuple(sample["image"].shape)
-        if "instances" in sample:
-            fields = sample["instances"].get_fields()
-            sample["ignore_boxes"] = sample["ignore_boxes"].tensor.numpy()
-            sample["instances"] = (sample["instances"].image_size,
-                                   {name: getattr(value, "tensor", value).numpy() for name, value in fields.items()})
-        if "regions" in sample:
-            sample["regions"] = sample["regions"].numpy()
-        samples.append(sample)
-    return samples, torch.cat(pixels) if pixels else torch.empty(0, dtype=torch.uint8)
-
-
-def unpack(packed) -> list[dict]:
-    """The batch that :func:`pack` was given; a list comes back as it is."""
-    if isinstance(packed, list):
-        return packed
-    samples, pixels = packed
-    start = 0
-    for sample in samples:
-        if "image" in sample:
-            shape = sample["image"]
-            stop = start + shape[0] * shape[1] * shape[2]
-            sample["image"] = pixels[start:stop].view(shape)
-            start = stop
-        if "instances" in sample:
-            size, arrays = sample["instances"]
-            sample["instances"] = as_instances(size, **{name.removeprefix("gt_"): a for name, a in arrays.items()})
-            sample["ignore_boxes"] = Boxes(torch.from_numpy(sample["ignore_boxes"]))
-        if "regions" in sample:
-            sample["regions"] = torch.from_numpy(sample["regions"])
-    return samples
-
-
-def _as_list(batch):
-    return batch
-
-
-def _start_worker(_):
-    workers.settle()
-    # Workers share the machine's cores with each other and with training.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)

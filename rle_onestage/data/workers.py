@@ -42,12 +42,6 @@ def starting(count: int) -> Iterator[None]:
                 signal.signal(signal.SIGCHLD, on_child)
 
 
-def is_lost_worker(error: BaseException) -> bool:
-    """Whether taking a batch failed because a data-loading process, or the server that starts them, is gone."""
-    gone = (BrokenPipeError, ConnectionError, EOFError)
-    return isinstance(error, gone) or (isinstance(error, RuntimeError) and "DataLoader worker" in str(error))
-
-
 def settle() -> None:
     """Call it first in a data-loading process: Ctrl-C passes it by, SIGTERM ends it at once, whatever it inherited.
 

@@ -1,6 +1,8 @@
 """What happens around the training steps, as Detectron2 hooks."""
 
+import contextlib
 import datetime
+import importlib.util
 import json
 import logging
 import os
@@ -9,10 +11,11 @@ import sys
 import time
 
 from detectron2.engine import HookBase
-from detectron2.utils.events import JSONWriter
 
+from rle_onestage.engine import logs
 from rle_onestage.engine.retention import periodic_name
 from rle_onestage.engine.safe_files import write_text
+from rle_onestage.errors import ConfigError
 
 logger = logging.getLogger("rle_onestage")
 
@@ -78,6 +81,8 @@ class StepTimer(HookBase):
 class Writers(HookBase):
     """Writes ``training.jsonl`` and TensorBoard's events every ``period`` iterations. Main process only.
 
+    What cannot be written is left out, with one warning, see :mod:`rle_onestage.engine.logs`.
+
     Args:
         folder: where to.
         period: iterations.
@@ -89,16 +94,27 @@ class Writers(HookBase):
         self.writers = []
 
     def before_train(self):
-        """Open the files; lines of iterations that will be done again after a resume are dropped."""
+        """Drop the lines of iterations that will be done again after a resume. Files are opened when they are due."""
         path = os.path.join(self.folder, TRAINING_LOG)
-        keep_before(path, self.trainer.start_iter)
-        self.writers = [JSONWriter(path, window_size=self.period)]
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(logs.quiet_event_threads())
         try:
-            from detectron2.utils.events import TensorboardXWriter
-
-            self.writers.append(TensorboardXWriter(self.folder, window_size=self.period))
-        except ImportError:
+            keep_before(path, self.trainer.start_iter)
+            self.writers = [logs.Patient(path, lambda: logs.LinesWriter(path, self.period), again=True)]
+        except ConfigError as error:
+            # Without that each iteration would stand in the file twice.
+            logger.warning("%s; going on without it", error)
+        if importlib.util.find_spec("tensorboard") is None:
             logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
+        else:
+            events = os.path.join(self.folder, "events.*")
+            # Where TensorFlow is installed, its errors are of types of its own.
+            self.writers.append(logs.Patient(events, self._events, again=False, errors=Exception))
+
+    def _events(self):
+        from detectron2.utils.events import TensorboardXWriter
+
+        return TensorboardXWriter(self.folder, window_size=self.period)
 
     def after_step(self):
         """Write if it is time."""
@@ -111,6 +127,7 @@ class Writers(HookBase):
         """Close the files."""
         for writer in self.writers:
             writer.close()
+        self._quiet.close()
 
 
 class Progress(HookBase):

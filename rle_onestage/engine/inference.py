@@ -14,14 +14,14 @@ from detectron2.evaluation import print_csv_format, verify_results
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 
+from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
-from rle_onestage.data.workers import is_lost_worker
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
 from rle_onestage.engine.joints import recorded_joints
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes
 from rle_onestage.engine.safe_files import write_text
-from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError
 from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.modeling.fold import fold_batch_norm
 from rle_onestage.modeling.meta_arch import RLEOneStage
@@ -29,6 +29,18 @@ from rle_onestage.modeling.meta_arch import RLEOneStage
 logger = logging.getLogger("rle_onestage")
 
 METRICS = "metrics.json"
+
+
+class FiguresUnwritten(MediaError):
+    """An evaluation was made, but not all of its files can be written.
+
+    Attributes:
+        results: the figures.
+    """
+
+    def __init__(self, error, results):
+        super().__init__(str(error))
+        self.results = results
 
 
 def bare(model):
@@ -159,8 +171,8 @@ def _watched(batches, watch):
             yield batch
             if watch is not None:
                 watch.check()
-    except (RuntimeError, OSError, EOFError) as error:
-        if watch is not None and is_lost_worker(error):
+    except LostWorkers:
+        if watch is not None:
             watch.check()
         raise
 
@@ -193,6 +205,9 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
     Returns:
         ``{"bbox": {"AP": ...}, "keypoints": {...}}`` in percent; with several data sets, that for each by its name.
         {} on other processes than the first. The file has the sizes of the images beside them, as ``input``.
+
+    Raises:
+        FiguresUnwritten: on the first process, when all is done: a file cannot be written (a full disk).
     """
     if not cfg.DATASETS.TEST:
         raise ConfigError("DATASETS.TEST is empty; name the data set to evaluate on, e.g. ('rle_coco_2017_val',)")
@@ -202,11 +217,12 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
         "Testing at %s (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST); the config trains at %s",
         describe_size(sizes["test"]), describe_size(sizes["train"]),
     )  # fmt: skip
-    results = OrderedDict()
+    results, unwritten = OrderedDict(), []
     for name in cfg.DATASETS.TEST:
         loader = build_test_loader(cfg, name)
         evaluator = build_evaluator(cfg, name)
         watch = build_watch() if build_watch is not None else None
+        evaluator.on_unwritable = unwritten.append
         with evaluation_mode(bare(model)):
             if hasattr(bare(model), "decoder"):
                 evaluator.density = bare(model).decoder.error_density()
@@ -218,10 +234,25 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
         print_csv_format(OrderedDict((task, tasks[task]) for task in ("bbox", "keypoints") if task in tasks))
     if len(results) == 1:
         results = next(iter(results.values()))
-    write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n")
+    try:
+        text = json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n"
+        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text)
+    except PoseError as error:
+        unwritten.append(error)
     if cfg.TEST.EXPECTED_RESULTS:
         verify_results(cfg, results)
+    if unwritten:
+        raise FiguresUnwritten(unwritten[0], results)
     return results
+
+
+def evaluate_in_training(cfg, model, **options):
+    """As :func:`evaluate`, but a file that cannot be written is a warning: a full disk must not end the training."""
+    try:
+        return evaluate(cfg, model, **options)
+    except FiguresUnwritten as error:
+        logger.warning("%s; going on without that file", error)
+        return error.results
 
 
 @torch.no_grad()

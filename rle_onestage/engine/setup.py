@@ -19,6 +19,7 @@ from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
+from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.resume import recorded_seed
 from rle_onestage.engine.safe_files import write_text
 from rle_onestage.engine.validation import validate
@@ -180,6 +181,8 @@ def seed_everything(*entropy):
 def start_logging(output_dir):
     """Log to the console (first process) and to ``output_dir/log.txt``, in Detectron2's format."""
     rank = comm.get_rank()
+    os.makedirs(output_dir, exist_ok=True)
+    file = LogFile(os.path.join(output_dir, f"log.txt.rank{rank}" if rank else "log.txt"))
     for name, short in (("rle_onestage", "rle"), ("detectron2", "d2"), ("fvcore", "fvcore")):
         named = logging.getLogger(name)
         for handler in list(named.handlers):
@@ -188,7 +191,8 @@ def start_logging(output_dir):
             if isinstance(handler, logging.FileHandler):
                 handler.close()
         setup_logger.cache_clear()
-        setup_logger(output_dir, distributed_rank=rank, name=name, abbrev_name=short, color=sys.stdout.isatty())
+        setup_logger(None, distributed_rank=rank, name=name, abbrev_name=short, color=sys.stdout.isatty())
+        named.addHandler(file)
     # Says of every data set how it is pickled; of no use to anyone who trains.
     logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
 

@@ -13,9 +13,9 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
+from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_train_loader
 from rle_onestage.data.lookup import known_joints
-from rle_onestage.data.workers import is_lost_worker
 from rle_onestage.engine import hooks, lock
 from rle_onestage.engine import resume as resuming
 from rle_onestage.engine.checkpoint import (
@@ -30,6 +30,7 @@ from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.inference import (
     build_architecture,
     evaluate,
+    evaluate_in_training,
     flat_figures,
     prepare,
     share_buffers,
@@ -219,15 +220,12 @@ class Trainer(TrainerBase):
             self.iter = max(self.start_iter, self.max_iter)
         except EvaluationStopped:
             self._stop_early()
+        except LostWorkers as error:
+            self._lost_worker(error)
         except RuntimeError as error:
-            if self._stop.signum and (is_lost_partner(error) or is_lost_worker(error)):
-                self._leave(self._stop.signum, f"in iteration {self.iter}, as was another process")
-            if not is_lost_worker(error):
+            if not (self._stop.signum and is_lost_partner(error)):
                 raise
-            raise DataError(
-                "a data-loading process died (out of memory?); lower DATALOADER.NUM_WORKERS or INPUT.POSE.CACHE_MB, "
-                "then go on from the last checkpoint with --resume"
-            ) from error
+            self._leave(self._stop.signum, f"in iteration {self.iter}, as was another process")
 
     def _next_batch(self):
         # A signal may have come to the data-loading processes too. The batch is the same where it is made here.
@@ -235,10 +233,25 @@ class Trainer(TrainerBase):
             return self._data.make(self.iter)
         try:
             return next(self._data)
-        except (RuntimeError, OSError, EOFError) as error:
-            if not (self._stop.signum and is_lost_worker(error)):
-                raise
-            return self._data.make(self.iter)
+        except LostWorkers:
+            if self._stop.signum:
+                return self._data.make(self.iter)
+            self.iter -= 1  # the last one that was finished
+            raise
+
+    def _lost_worker(self, error):
+        """Data-loading processes, of training or of evaluation, cannot go on. That is told between two steps."""
+        if self.iter < self.start_iter:
+            raise error
+        where = "from the last checkpoint"
+        if comm.get_world_size() == 1:  # partners may be in the middle of their step
+            if self.saved_iter != self.iter:
+                self.save(periodic_name(self.iter))
+            where = f"after iteration {self.iter}, where all is saved,"
+        if self._stop.signum:
+            logger.info("Stopped by a signal; go on %s with the same command and --resume", where)
+            sys.exit(self._stop.exit_code)
+        raise DataError(f"{error}; then go on {where} with --resume") from error
 
     def run_step(self):
         """One iteration: data, forward, backward, clipping, update."""
@@ -333,7 +346,7 @@ class Trainer(TrainerBase):
         share_buffers(self.model)
         with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
             share_buffers(self.model)
-            self.results = evaluate(
+            self.results = evaluate_in_training(
                 self.cfg,
                 self.model,
                 build_evaluator=self.build_evaluator,

@@ -16,7 +16,7 @@ from tabulate import tabulate
 from ..data.coco_json import read_json
 from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
-from ..errors import ConfigError, DataError, check_score
+from ..errors import ConfigError, DataError, MediaError, check_score
 from .calibration import calibration_table, format_calibration
 from .figures import FIGURES, coco_figures
 from .ground_truth import GroundTruth
@@ -45,6 +45,10 @@ class PoseEvaluator(DatasetEvaluator):
         score_threshold: predictions below it do not count for the best match.
         density: the model's :class:`~rle_onestage.error_density.ErrorDensity`, for coverage and likelihood; without it
             these are left out. May be set later.
+
+    Attributes:
+        on_unwritable: called with the error of a file that cannot be written, so that the figures are had all the
+            same; None raises it.
 
     Raises:
         ConfigError: there is not one sigma for each joint.
@@ -77,6 +81,7 @@ class PoseEvaluator(DatasetEvaluator):
         check_score(score_threshold, "score_threshold")
         self.score_threshold = score_threshold
         self.density = density
+        self.on_unwritable = None
         self.reset()
 
     @classmethod
@@ -134,8 +139,7 @@ class PoseEvaluator(DatasetEvaluator):
             truth = truth.subset(images_of_part(self.dataset_name, truth.images.values()))
             for result in results:
                 result["category_id"] = truth.category_id
-        if self.output_dir:
-            write_json(results, os.path.join(self.output_dir, RESULTS_FILE))
+        self._write(results, RESULTS_FILE)
         if not labelled:
             logger.info("%s has no labels: the results are written, not scored", self.dataset_name)
             return OrderedDict()
@@ -150,6 +154,16 @@ class PoseEvaluator(DatasetEvaluator):
                 self.metadata.json_file,
             )
         return self._score(truth, results)
+
+    def _write(self, data, name):
+        if not self.output_dir:
+            return
+        try:
+            write_json(data, os.path.join(self.output_dir, name))
+        except MediaError as error:
+            if self.on_unwritable is None:
+                raise
+            self.on_unwritable(error)
 
     def _gather(self):
         if not self.distributed or comm.get_world_size() == 1:
@@ -194,8 +208,7 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
-        if self.output_dir:
-            write_json(table, os.path.join(self.output_dir, "per_joint.json"))
+        self._write(table, "per_joint.json")
         scores["per_joint"] = _flat(table)
         scores["calibration"] = self._calibration(matches)
         best = best_match(truth, results, self.sigmas, score_threshold=self.score_threshold, max_people=self.max_people)

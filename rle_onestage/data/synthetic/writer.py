@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
 
 import cv2
@@ -228,6 +229,15 @@ def generate(output, settings, workers, quiet=True):
             os.rename(output, old)
         os.rename(partial, output)
         shutil.rmtree(old, ignore_errors=True)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"a process that draws images was killed (out of memory?); give fewer than {workers} with --workers"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{output} cannot be made ({error.strerror or error}); check the space left there and, with --workers "
+            "above 1, in /dev/shm (docker run --shm-size)"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

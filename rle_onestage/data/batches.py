@@ -1,0 +1,141 @@
+"""A DataLoader whose processes may be killed, lack room, or stand still: each becomes a sentence in bounded time."""
+
+import gc
+import multiprocessing
+import sys
+import time
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from ..errors import DataError
+from .handover import describe_end, describe_failure, pack, unpack
+from .workers import settle, starting
+
+# Seconds between two looks at the workers while nothing comes from them.
+POLL_SECONDS = 5
+# Seconds without a batch after which the workers count as standing still. Far more than a batch takes, and than the
+# reading of an image may take (:mod:`.files`), whose message says more.
+PATIENCE = 900
+
+
+class LostWorkers(DataError):
+    """The data-loading processes cannot go on; the samples that were taken are not affected."""
+
+
+class Batches:
+    """Iterates over the batches of a DataLoader, as :func:`~.handover.unpack` gives them.
+
+    Torch would interrupt this process in the middle of anything when a worker dies. Here that is told where the next
+    batch is asked for, so that whoever asks is between two steps.
+
+    Args:
+        loader: made by :func:`make_loader`.
+
+    Raises:
+        LostWorkers: a worker cannot be started; or, while iterating, it was killed, or they stand still.
+    """
+
+    def __init__(self, loader: DataLoader):
+        self._parallel = loader.num_workers > 0
+        before = multiprocessing.active_children()
+        failure = self._start(loader)
+        self._workers = [process for process in multiprocessing.active_children() if process not in before]
+        if failure is not None:
+            self._kill()
+            raise LostWorkers(describe_failure(failure))
+
+    def _start(self, loader):
+        """Start the workers; returns what went wrong, if anything did."""
+        hook, failure = sys.unraisablehook, None
+        try:
+            with starting(loader.num_workers):
+                self._iterator = iter(loader)
+        except OSError as error:
+            if not self._parallel:
+                raise
+            failure = OSError(error.errno, error.strerror)
+            # The error's traceback holds an iterator that is half made. Torch's clean-up of it would print a traceback.
+            sys.unraisablehook = lambda _: None
+        if failure is not None:
+            gc.collect()
+            sys.unraisablehook = hook
+        return failure
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> list[dict]:
+        if not self._parallel:
+            return next(self._iterator)
+        waited = 0
+        while True:
+            try:
+                packed = next(self._iterator)
+                break
+            except (RuntimeError, OSError, EOFError) as error:
+                if str(error).startswith("Caught "):  # what a worker's own code raised, with its traceback
+                    raise
+                timed_out = str(error).startswith("DataLoader timed out")
+                if not timed_out or self._exit_codes():
+                    raise self._lost(error) from error
+                waited += POLL_SECONDS
+                if waited >= PATIENCE:
+                    self._kill()
+                    raise LostWorkers(
+                        f"nothing came from the data-loading processes for {waited} s; set DATALOADER.NUM_WORKERS to 0 "
+                        "to see where they stand still"
+                    ) from error
+        try:
+            return unpack(packed)
+        except (OSError, EOFError) as error:
+            raise self._lost(error) from error
+
+    def _exit_codes(self):
+        """Those of the workers that failed."""
+        return [process.exitcode for process in self._workers if process.exitcode]
+
+    def _lost(self, error):
+        """The error to raise for one that torch, or the way from a worker to here, had."""
+        deadline = time.monotonic() + 1  # a worker that closed its connections may not have ended yet
+        while not (codes := self._exit_codes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._kill()
+        if not codes and getattr(error, "errno", None):
+            return LostWorkers(describe_failure(error))
+        return LostWorkers(describe_end(codes[0] if codes else None))
+
+    def _kill(self):
+        """End the workers, whatever they are at: the end of this process would wait for them."""
+        for process in self._workers:
+            process.kill()
+
+
+def make_loader(dataset, *, num_workers: int, **options) -> DataLoader:
+    """A DataLoader for :class:`Batches`.
+
+    Args:
+        dataset: gives samples.
+        num_workers: processes; 0: none.
+        options: of the DataLoader.
+    """
+    return DataLoader(
+        dataset,
+        num_workers=num_workers,
+        collate_fn=pack if num_workers else _as_list,
+        worker_init_fn=_start_worker,
+        timeout=POLL_SECONDS if num_workers else 0,
+        **options,
+    )
+
+
+def _as_list(batch):
+    return batch
+
+
+def _start_worker(_):
+    settle()
+    # Workers share the machine's cores with each other and with training.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,97 @@
+"""Reading the files of images in bounded time.
+
+A pipe that nobody writes to, or a network file system that does not answer, blocks whoever opens a file on it, and no
+option of ``open`` prevents that. So a thread of its own reads each file, and whoever wants it waits for a limited time.
+"""
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from ..errors import DataError
+
+# Seconds without an end of the reading, after which a file counts as blocked.
+READ_SECONDS = 60
+# What an image decoder takes.
+MOST_BYTES = 2**31 - 1
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a disk"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+class UnreadableImage(DataError):
+    """An image is missing, truncated, not an image, or of another size than its record says."""
+
+    def __init__(self, file_name, reason, remedy="replace it or remove it from the annotation file."):
+        super().__init__(f"image {file_name} cannot be used: {reason}; {remedy}")
+        self.file_name = file_name
+        self.reason = reason
+
+
+class BlockedImage(UnreadableImage):
+    """The reading of an image does not end, which is no property of the image: a training may not leave it out."""
+
+    def __init__(self, file_name, seconds):
+        reason = f"its file system does not answer for {seconds:g} s"
+        super().__init__(file_name, reason, "check the disk or network drive that it is on")
+
+
+def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: file.read()) -> Any:
+    """Read an image's file.
+
+    Args:
+        file_name: path of a regular file.
+        work: what to do with the open file; by default all its bytes are read.
+
+    Returns:
+        What ``work`` gives.
+
+    Raises:
+        UnreadableImage: it cannot be opened, has more than 2 GB, or is a folder, pipe or device.
+        BlockedImage: it takes more than ``READ_SECONDS``.
+    """
+    answer, done = [], threading.Event()
+
+    def read():
+        try:
+            answer.append((_read(file_name, work), None))
+        except BaseException as error:  # raised again below, where somebody can deal with it
+            answer.append((None, error))
+        done.set()
+
+    threading.Thread(target=read, name="image reader", daemon=True).start()
+    # Second by second: the time in which a process is stopped (Ctrl-Z, a debugger) does not count.
+    for _ in range(max(1, round(READ_SECONDS))):
+        if done.wait(min(1.0, READ_SECONDS)):
+            break
+    else:
+        raise BlockedImage(file_name, READ_SECONDS)
+    content, error = answer[0]
+    if error is not None:
+        raise error
+    return content
+
+
+def _read(file_name, work):
+    try:
+        # Not blocking, so that a pipe without a writer opens too, and can be told from a file.
+        with open(os.open(file_name, os.O_RDONLY | _NON_BLOCKING), "rb") as file:
+            status = os.fstat(file.fileno())
+            kind = next((name for test, name in _KINDS if test(status.st_mode)), "")
+            if kind:
+                raise UnreadableImage(file_name, f"it is {kind}, not a file")
+            if status.st_size > MOST_BYTES:
+                size = status.st_size / 2**30
+                raise UnreadableImage(file_name, f"the file has {size:.1f} GB, more than can be decoded")
+            return work(file)
+    except OSError as error:
+        raise UnreadableImage(file_name, f"it cannot be opened ({error.strerror})") from error
+    except ValueError as error:  # a zero byte in the name
+        raise UnreadableImage(file_name, f"it cannot be opened ({error})") from error

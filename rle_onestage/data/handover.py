@@ -1,0 +1,206 @@
+"""How a batch gets from a data-loading process to the training.
+
+A batch is one piece of memory that both processes share. What goes through their pipe is its handle, a few hundred
+bytes, so that no process can be killed in the middle of a message, for whose rest the reader would wait for ever. The
+memory is an anonymous file of Linux (``memfd_create``). Unlike ``/dev/shm`` it has no limit of its own: Docker gives a
+container a ``/dev/shm`` of 64 MB, less than the batches may need. Elsewhere it is torch's shared memory. Whatever fails
+is noticed in the process where it fails, and handed over as a sentence: torch would lose the batch in a thread.
+"""
+
+import errno
+import mmap
+import os
+import pickle
+import signal
+from multiprocessing import reduction
+
+import numpy as np
+import torch
+from detectron2.structures import Boxes
+
+from .people import as_instances
+
+# Pieces begin at multiples of this many bytes.
+_ALIGNMENT = 64
+
+
+class Parcel:
+    """Bytes in memory that two processes share.
+
+    Args:
+        pieces: buffers of bytes, copied.
+
+    Raises:
+        OSError: there is no memory or no file descriptor left.
+    """
+
+    def __init__(self, pieces: list):
+        views = [memoryview(piece).cast("B") for piece in pieces]
+        sizes = np.array([view.nbytes for view in views], np.int64)
+        self._count, places = len(views), _places(sizes)
+        self._size = places[-1]
+        views.insert(0, memoryview(sizes).cast("B"))
+        self._file = self._tensor = None
+        descriptor = _anonymous_file()
+        if descriptor is None:
+            self._tensor = _shared_tensor(views, places)
+            return
+        try:
+            for view, place in zip(views, places):
+                while view:
+                    written = os.pwrite(descriptor, view, place)
+                    view, place = view[written:], place + written
+            os.ftruncate(descriptor, self._size)
+            self._file = reduction.DupFd(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def open(self) -> list[memoryview]:
+        """The pieces, in the process that got the parcel; once. They can be written to.
+
+        Raises:
+            OSError, EOFError: the process that sent it is gone.
+        """
+        if self._tensor is not None:
+            memory = memoryview(self._tensor.numpy())
+        else:
+            descriptor = self._file.detach()
+            try:
+                memory = memoryview(mmap.mmap(descriptor, self._size))
+            finally:
+                os.close(descriptor)
+        sizes = np.frombuffer(memory, np.int64, self._count)
+        return [memory[place : place + size] for place, size in zip(_places(sizes)[1:], sizes)]
+
+
+def _places(sizes):
+    """Where the table of sizes, and then each piece begins; and where the last one ends."""
+    places = [0]
+    for size in (8 * len(sizes), *map(int, sizes)):
+        places.append(-(-(places[-1] + size) // _ALIGNMENT) * _ALIGNMENT)
+    return places
+
+
+def _anonymous_file():
+    """A descriptor of memory without a name, or None where there is no such thing.
+
+    Raises:
+        OSError: there is, but no memory or descriptor is left.
+    """
+    try:
+        return os.memfd_create("rle_onestage")
+    except AttributeError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        return None  # not in this kernel, or not allowed
+
+
+def _shared_tensor(views, places):
+    try:
+        tensor = torch.empty(places[-1], dtype=torch.uint8).share_memory_()
+    except RuntimeError as error:  # torch has no other type for a full /dev/shm
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    array = tensor.numpy()
+    for view, place in zip(views, places):
+        array[place : place + view.nbytes] = np.frombuffer(view, np.uint8)
+    return tensor
+
+
+def pack(batch: list[dict]):
+    """Make a batch ready to leave a worker.
+
+    A tensor on its own costs an open file; the many of each sample would soon reach the usual limit of 1024, and take
+    longer to hand over than to make.
+
+    Returns:
+        A :class:`Parcel`; where there is no room for it, a batch of one sample that has the ``error`` alone.
+    """
+    buffers = []
+    head = pickle.dumps([_as_arrays(sample) for sample in batch], protocol=5, buffer_callback=buffers.append)
+    try:
+        return Parcel([head, *(buffer.raw() for buffer in buffers)])
+    except OSError as error:
+        return [{"error": describe_failure(error), "unreadable": []}]
+
+
+def unpack(packed) -> list[dict]:
+    """The batch that :func:`pack` was given; a list comes back as it is.
+
+    Raises:
+        OSError, EOFError: the process that sent it is gone.
+    """
+    if isinstance(packed, list):
+        return packed
+    head, *buffers = packed.open()
+    return [_as_tensors(sample) for sample in pickle.loads(head, buffers=buffers)]
+
+
+def describe_failure(error: OSError) -> str:
+    """The sentence for a batch that cannot be handed over, or a worker that cannot be started."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"no more files can be opened ({error.strerror}); raise the limit (ulimit -n) or lower {_WORKERS}"
+    if error.errno == errno.ENOSPC:
+        return f"the shared memory (/dev/shm{_room()}) is full; {_MORE_SHARED_MEMORY}"
+    why = error.strerror or error
+    return f"data-loading processes cannot work ({why}); free memory and processes, or lower {_WORKERS}"
+
+
+def describe_end(code: int | None) -> str:
+    """The sentence for a worker that ended.
+
+    Args:
+        code: its exit code, negative for a signal; None if it is not known.
+    """
+    if code == -getattr(signal, "SIGBUS", 7):
+        return (
+            f"a data-loading process ended with a bus error, as it does where the shared memory (/dev/shm{_room()}) is "
+            f"too small; {_MORE_SHARED_MEMORY}"
+        )
+    if code in (None, -9):
+        how = "ended" if code is None else "was killed by signal 9"
+        return f"a data-loading process {how} (out of memory?); lower {_WORKERS} or INPUT.POSE.CACHE_MB"
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"a data-loading process {how}; see what it printed, or lower {_WORKERS}"
+
+
+_WORKERS = "DATALOADER.NUM_WORKERS (0 loads in this process)"
+_MORE_SHARED_MEMORY = f"give it more (docker run --shm-size=8g, or --ipc=host) or lower {_WORKERS}"
+
+
+def _room():
+    """How large /dev/shm is, as far as that can be said."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except (OSError, AttributeError):
+        return ""
+    return f" of {status.f_blocks * status.f_frsize / 2**20:.3g} MB"
+
+
+def _as_arrays(sample):
+    """A sample of plain arrays, which can be handed over without a copy of their own."""
+    sample = dict(sample)
+    if "image" in sample:
+        sample["image"] = sample["image"].numpy()
+    if "instances" in sample:
+        fields = sample["instances"].get_fields()
+        sample["ignore_boxes"] = sample["ignore_boxes"].tensor.numpy()
+        arrays = {name: getattr(value, "tensor", value).numpy() for name, value in fields.items()}
+        sample["instances"] = (sample["instances"].image_size, arrays)
+    if "regions" in sample:
+        sample["regions"] = sample["regions"].numpy()
+    return sample
+
+
+def _as_tensors(sample):
+    """The opposite of :func:`_as_arrays`."""
+    if "image" in sample:
+        sample["image"] = torch.from_numpy(sample["image"])
+    if "instances" in sample:
+        size, arrays = sample["instances"]
+        sample["instances"] = as_instances(size, **{name.removeprefix("gt_"): a for name, a in arrays.items()})
+        sample["ignore_boxes"] = Boxes(torch.from_numpy(sample["ignore_boxes"]))
+    if "regions" in sample:
+        sample["regions"] = torch.from_numpy(sample["regions"])
+    return sample
