@@ -1,22 +1,14 @@
 """Reading images: damage is noticed, sizes are checked, decoded images are kept."""
 
-import io
 import os
-import re
-import warnings
+import stat
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from ..errors import DataError
-from .depth import as_eight_bits
+from .decode import Undecodable, decode_image, orientation_turns
 
-# Decoded, an image of so many pixels takes 0.8 GB: more is a mistake in its header, an attack, or to be cut up first.
-MOST_PIXELS = 2**28
 _MOST_BYTES = 2**31 - 1  # what OpenCV decodes
-# Sizes are checked here, before anything is decoded.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UnreadableImage(DataError):
@@ -31,11 +23,7 @@ class UnreadableImage(DataError):
 
 
 def read_image(file_name: str, width: int | None = None, height: int | None = None) -> np.ndarray:
-    """Read an image with its EXIF orientation applied.
-
-    OpenCV fills what is missing of a truncated JPEG with grey and says nothing, so the end of the file is looked at
-    first. What has more than 8 bits a sample is scaled by the range that its values fill, see
-    :func:`~.depth.as_eight_bits`.
+    """Read an image with its EXIF orientation applied, see :func:`~.decode.decode_image`.
 
     Args:
         file_name: path.
@@ -47,72 +35,41 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
     Raises:
         UnreadableImage: names the file and the reason.
     """
+    data = _bytes_of(file_name)
     try:
-        with open(file_name, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > _MOST_BYTES:
-                raise UnreadableImage(file_name, f"the file has {size / 2**30:.1f} GB, more than can be decoded")
-            data = file.read()
-    except OSError as error:
-        raise UnreadableImage(file_name, f"it cannot be opened ({error.strerror})") from error
-    if not data:
-        raise UnreadableImage(file_name, "the file is empty")
-    _check_size(file_name, data)
-    _check_complete(file_name, data)
-    image = _decoded(file_name, data)
+        image = decode_image(data, file_name)
+    except Undecodable as error:
+        raise UnreadableImage(file_name, str(error)) from error
     if width is not None and image.shape[:2] != (height, width):
-        raise UnreadableImage(
-            file_name,
-            f"its size is {image.shape[1]} x {image.shape[0]} but the annotation file says {width} x {height}",
-        )
+        raise UnreadableImage(file_name, _other_size(image, width, height, data))
     return image
 
 
-def _decoded(file_name, data):
+def _bytes_of(file_name):
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:
-        raise UnreadableImage(file_name, f"it cannot be decoded ({error.err.strip() or 'no reason'})") from error
-    except MemoryError as error:
-        raise UnreadableImage(file_name, "it is too large for the memory") from error
-    if image is None:
-        raise UnreadableImage(file_name, "it is damaged or not an image")
-    return image if image.dtype == np.uint8 else as_eight_bits(image, file_name)
+        status = os.stat(file_name)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
+            raise UnreadableImage(file_name, "it is no regular file")
+        if status.st_size > _MOST_BYTES:
+            raise UnreadableImage(file_name, f"the file has {status.st_size / 2**30:.1f} GB, more than can be decoded")
+        with open(file_name, "rb") as file:
+            data = file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableImage(file_name, f"it cannot be opened ({reason})") from error
+    if not data:
+        raise UnreadableImage(file_name, "the file is empty")
+    return data
 
 
-def _check_size(file_name, data):
-    """Look at the size that the header declares: decoding would reserve memory for it, whatever follows."""
-    pixels = _declared_pixels(data)
-    if pixels > MOST_PIXELS:
-        raise UnreadableImage(
-            file_name,
-            f"its header declares {pixels / 1e6:.0f} million pixels, more than {MOST_PIXELS / 1e6:.0f} million",
+def _other_size(image, width, height, data):
+    shown = f"{image.shape[1]} x {image.shape[0]}"
+    if image.shape[:2] == (width, height) and orientation_turns(data):
+        return (
+            f"its EXIF orientation turns it to {shown} but the annotation file says {width} x {height}, the size as "
+            "stored: label it as it is shown, or remove the orientation"
         )
-
-
-def _declared_pixels(data):
-    """Width times height as the header says; 0 where it is not understood."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.width * image.height
-    except Image.DecompressionBombError as error:  # says how many in its message alone
-        found = re.search(r"\((\d+) pixels\)", str(error))
-        return int(found.group(1)) if found else MOST_PIXELS + 1
-    except Exception:  # Pillow knows fewer formats than OpenCV, and raises anything on damaged headers
-        return 0
-
-
-def _check_complete(file_name, data):
-    tail = data[-64:].rstrip(b"\0\r\n ")
-    jpeg, png = data[:2] == b"\xff\xd8", data[:4] == b"\x89PNG"
-    if (jpeg and tail.endswith(b"\xff\xd9")) or (png and b"IEND" in tail) or not (jpeg or png):
-        return
-    # The end is not where it should be: harmless (text behind the end) or truncated. Pillow decodes strictly.
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except Exception as error:  # whatever Pillow's decoders and their zlib raise
-        raise UnreadableImage(file_name, "it is truncated or damaged") from error
+    return f"its size is {shown} but the annotation file says {width} x {height}"
 
 
 class ImageCache:
