@@ -103,11 +103,28 @@ class Predictor:
         return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
 
+# By the name of the type, for what is often given instead of an array.
+_REMEDIES = {
+    "str": "read the file with cv2.imread or rle_onestage.data.read_image",
+    "PosixPath": "read the file with cv2.imread or rle_onestage.data.read_image",
+    "Tensor": "give tensor.permute(1, 2, 0).numpy() if it is uint8 and BGR",
+    "Image": "give numpy.asarray(image.convert('RGB'))[:, :, ::-1]",
+    "list": "give several images to Predictor.batch",
+    "tuple": "give several images to Predictor.batch",
+}
+
+
 def check_image(image):
     """Raises DataError unless the image is a (H, W, 3) uint8 array of at least one pixel."""
+    if image is None:
+        raise DataError(
+            "the image is None, which cv2.imread gives for a file that is missing or no image: check its path, or use "
+            "rle_onestage.data.read_image, which says what is wrong"
+        )
     if not isinstance(image, np.ndarray):
         raise DataError(
-            f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; use cv2.imread"
+            f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; "
+            f"{_REMEDIES.get(type(image).__name__, 'use rle_onestage.data.read_image')}"
         )
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         remedy = "use cv2.cvtColor to BGR" if image.ndim == 2 or image.shape[-1] in (1, 4) else "check the array"

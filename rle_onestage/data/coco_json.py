@@ -11,14 +11,12 @@ import math
 import os
 from typing import Any
 
-from PIL import Image
-
 from ..errors import DataError
+from .images import UnreadableImage, image_size
 
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
 
-_ORIENTATION_TAG, _TURNED = 0x0112, (5, 6, 7, 8)
 
 logger = logging.getLogger(__name__)
 _said = set()  # (source, line)
@@ -152,11 +150,9 @@ def is_number(value: Any) -> bool:
 def size_from_file(file_name: str, source: str) -> tuple[int, int]:
     """Height and width of an image as it is to be looked at, for a file that does not say them."""
     try:
-        with Image.open(file_name) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
-    except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
+        return image_size(file_name)
+    except UnreadableImage as error:
         raise DataError(
-            f"{source} has no width and height for {file_name}, and they cannot be read from the image ({error})."
+            f"{source} has no width and height for {file_name}, and they cannot be read from the image, because "
+            f"{error.reason}; replace it or remove it."
         ) from error
-    return (width, height) if turned else (height, width)

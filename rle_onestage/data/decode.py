@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 MOST_PIXELS = 2**28
 # A progressive JPEG has about ten scans; each goes over the whole image, so that a small file could take hours.
 MOST_SCANS = 200
+_ORIENTATION = 0x0112
 _SILENT = 0  # of OpenCV's log: its lines go to stderr, what matters is said in a sentence of ours
 _log_lock, _log_users = threading.Lock(), [0, 0]
 
@@ -61,9 +62,24 @@ def orientation_turns(data: bytes) -> bool:
     """Whether the EXIF orientation of an image swaps its sides."""
     try:
         with opened_by_pillow(data) as image:
-            return image.getexif().get(0x0112) in (5, 6, 7, 8)
+            return _turns(image)
     except Exception:  # whatever Pillow raises on damaged headers
         return False
+
+
+def size_in_header(file_name: str) -> tuple[int, int] | None:
+    """Height and width of an image file after its EXIF orientation; None where only decoding can tell."""
+    try:
+        with opened_by_pillow(file_name) as image:
+            width, height = image.size
+            size = (width, height) if _turns(image) else (height, width)
+            return size if width * height <= MOST_PIXELS else None
+    except Exception:  # as above
+        return None
+
+
+def _turns(image):
+    return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
 
 
 def _learn_heic():

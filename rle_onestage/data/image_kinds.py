@@ -37,12 +37,13 @@ _MAGIC = {
 }
 _REMEDIES = {
     "HEIC": "it is HEIC, which needs another package: pip install pillow-heif",
-    "AVIF": "it is AVIF, which this OpenCV and this Pillow do not read: pip install 'pillow>=11.3'",
+    "AVIF": "it is AVIF, which this Pillow does not know: pip install 'pillow>=11.3'",
     "JPEG XL": "it is JPEG XL, which is not read; save it as JPEG or PNG",
     "SVG": "it is SVG, a drawing without pixels; save it as PNG",
     "a pointer of Git LFS": "it is a pointer of Git LFS, not the image; run 'git lfs pull'",
     "a web page": "it is a web page, not an image; a download went wrong",
 }
+_PLUGINS = {"HEIC": "HEIF", "AVIF": "AVIF"}  # Pillow's names
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _HEAD = 4096
 # What it would say of damaged headers is said in a sentence of ours, or harmless.
@@ -84,7 +85,7 @@ def why_not_read(kind: str) -> str:
     """A clause about a file of a kind that could not be decoded, with what to do."""
     if kind.startswith("a video"):
         return f"it is {kind}, not an image; the demo takes it with --video-input"
-    if kind in _REMEDIES:
+    if kind in _REMEDIES and _PLUGINS.get(kind) not in Image.OPEN:
         return _REMEDIES[kind]
     if kind.startswith(("a ", "Canon", "PostScript")):
         return f"it is {kind}, not an image that can be read"
@@ -92,17 +93,21 @@ def why_not_read(kind: str) -> str:
 
 
 @contextlib.contextmanager
-def opened_by_pillow(data: bytes):
+def opened_by_pillow(source: bytes | str):
     """An image opened by Pillow, without a limit to its size: whoever decodes it has looked at that before.
+
+    Args:
+        source: the bytes, or the path.
 
     Raises:
         Exception: whatever Pillow raises on damaged headers.
     """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     with _PILLOW_LOCK:  # the limit belongs to the whole process
         Image.init()  # all formats that there are; once
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(io.BytesIO(data), formats=[f for f in PILLOW_FORMATS if f in Image.OPEN])
+            image = Image.open(file, formats=[f for f in PILLOW_FORMATS if f in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:

@@ -6,7 +6,7 @@ import stat
 import numpy as np
 
 from ..errors import DataError
-from .decode import Undecodable, decode_image, orientation_turns
+from .decode import Undecodable, decode_image, orientation_turns, size_in_header
 
 _MOST_BYTES = 2**31 - 1  # what OpenCV decodes
 
@@ -45,21 +45,41 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
     return image
 
 
-def _bytes_of(file_name):
+def image_size(file_name: str) -> tuple[int, int]:
+    """Height and width that :func:`read_image` gives; most formats need not be decoded for it.
+
+    Raises:
+        UnreadableImage: names the file and the reason.
+    """
+    _check_file(file_name)
+    size = size_in_header(file_name)
+    return read_image(file_name).shape[:2] if size is None else size
+
+
+def _check_file(file_name):
     try:
         status = os.stat(file_name)
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
             raise UnreadableImage(file_name, "it is no regular file")
         if status.st_size > _MOST_BYTES:
             raise UnreadableImage(file_name, f"the file has {status.st_size / 2**30:.1f} GB, more than can be decoded")
-        with open(file_name, "rb") as file:
-            data = file.read()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableImage(file_name, f"it cannot be opened ({reason})") from error
-    if not data:
+        raise _not_opened(file_name, error) from error
+    if not status.st_size:
         raise UnreadableImage(file_name, "the file is empty")
-    return data
+
+
+def _bytes_of(file_name):
+    _check_file(file_name)
+    try:
+        with open(file_name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise _not_opened(file_name, error) from error
+
+
+def _not_opened(file_name, error):
+    return UnreadableImage(file_name, f"it cannot be opened ({getattr(error, 'strerror', None) or error})")
 
 
 def _other_size(image, width, height, data):

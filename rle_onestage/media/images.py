@@ -1,21 +1,32 @@
-"""Pictures: what inputs name, where outputs go, and writing them whole or not at all."""
+"""Images: what inputs name, where outputs go, and writing them whole or not at all."""
 
+import collections
 import glob
+import logging
 import os
 import re
 
 import cv2
 
 from ..errors import MediaError
-from ..output_files import check_target, write_bytes
+from ..output_files import check_target, kind_of, write_bytes
+from .formats import looks_like_video
 
+logger = logging.getLogger(__name__)
+
+# What is written; and what a folder is searched for. Some of these need a package, which their sentence then names.
 IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+READ_TYPES = IMAGE_TYPES + (
+    ".jfif", ".jpe", ".avif", ".gif", ".jp2", ".j2k", ".jpx", ".heic", ".heif", ".hif", ".jxl", ".dib", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".pam", ".tga", ".pcx", ".hdr",
+)  # fmt: skip
+_LONGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 
 
 def find_images(inputs):
     """The image files that files, folders and globs name, in order and without repetition.
 
-    A folder means the images directly in it, by name; a file is taken whatever its name ends with.
+    A folder means the images directly in it, by name, not hidden ones; a file is taken whatever its name ends with.
 
     Raises:
         MediaError: something does not exist, a glob matches nothing, or a folder has no images.
@@ -24,10 +35,7 @@ def find_images(inputs):
     for given in inputs:
         path = os.path.expanduser(given)
         if os.path.isdir(path):
-            names = sorted(n for n in os.listdir(path) if n.lower().endswith(IMAGE_TYPES))
-            if not names:
-                raise MediaError(f"folder {given} has no images ({', '.join(IMAGE_TYPES)}); name another with --input")
-            found.extend(os.path.join(path, name) for name in names)
+            found.extend(os.path.join(path, name) for name in sorted(images_in(path, "--input")))
         elif os.path.isfile(path):
             found.append(path)
         elif glob.has_magic(path):
@@ -35,9 +43,33 @@ def find_images(inputs):
             if not matches:
                 raise MediaError(f"no file matches {given}; check the pattern of --input")
             found.extend(matches)
+        elif kind_of(path):
+            raise MediaError(f"input {given} is {kind_of(path)}, not a file; give image files or folders with --input")
         else:
             raise MediaError(f"input {given} does not exist; check --input")
     return list(dict.fromkeys(found))
+
+
+def images_in(folder, option):
+    """Names of the images directly in a folder; what is left out for its ending is said.
+
+    Raises:
+        MediaError: there is none, or the folder cannot be read.
+    """
+    try:
+        entries = [e.name for e in os.scandir(folder) if not e.name.startswith(".") and not e.is_dir()]
+    except OSError as error:
+        raise MediaError(f"folder {folder} cannot be read ({error.strerror}); check {option}") from error
+    names = [name for name in entries if name.lower().endswith(READ_TYPES)]
+    others = collections.Counter(os.path.splitext(name)[1].lower() for name in entries if name not in set(names))
+    if not names:
+        videos = sum(count for ending, count in others.items() if looks_like_video(ending))
+        there = f"{videos} videos, each to be given with --video-input" if videos else "none of its files is one"
+        raise MediaError(f"folder {folder} has no images by their names, such as a.jpg ({there}); check {option}")
+    if others:
+        endings = ", ".join(ending or "no ending" for ending in sorted(others)[:8])
+        logger.info("folder %s: %d files are no images by their names (%s)", folder, others.total(), endings)
+    return names
 
 
 def output_paths(inputs, output):
@@ -60,6 +92,8 @@ def output_paths(inputs, output):
     is_file = output.lower().endswith(IMAGE_TYPES) and not os.path.isdir(output)
     if is_file and len(inputs) > 1:
         raise MediaError(f"output {output} is one file but there are {len(inputs)} inputs; give a folder with --output")
+    if output.lower().endswith(READ_TYPES) and not is_file and not os.path.isdir(output):
+        raise MediaError(f"output {output} is of a kind that is not written; end it with {', '.join(IMAGE_TYPES)}")
     if not is_file and os.path.isfile(output):
         raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
     paths, taken = [], set()
@@ -107,9 +141,12 @@ def write_image(path, image):
     Raises:
         MediaError: it cannot be written.
     """
-    ending = os.path.splitext(path)[1]
+    ending, (height, width) = os.path.splitext(path)[1].lower(), image.shape[:2]
+    most = _LONGEST_SIDES.get(ending, max(height, width))
+    if max(height, width) > most:
+        raise MediaError(f"{path} cannot be written, {ending} holds {most} pixels a side, not {width} x {height}")
     try:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending.lower() in (".jpg", ".jpeg") else []
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending in (".jpg", ".jpeg") else []
         encoded, data = cv2.imencode(ending, image, quality)
         if not encoded:
             raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png")
