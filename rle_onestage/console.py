@@ -29,7 +29,7 @@ class LastingStream:
             self._stream.write(text)
         except UnicodeEncodeError:  # a stream whose way with such characters could not be changed
             self._stream.write(text.encode("ascii", "backslashreplace").decode())
-        except OSError:
+        except (OSError, ValueError):  # ValueError: it is closed
             self._leave()
         return len(text)
 
@@ -37,7 +37,7 @@ class LastingStream:
         """Send on what waits."""
         try:
             self._stream.flush()
-        except OSError:
+        except (OSError, ValueError):
             self._leave()
 
     def _leave(self):

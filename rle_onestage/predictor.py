@@ -3,19 +3,27 @@
 import contextlib
 import functools
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from .data.datasets import get_skeleton
+from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, PoseError
 from .skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Category(NamedTuple):
+    """What a model finds: the ``id`` and ``name`` of the category in COCO's files."""
+
+    id: int | str = 1
+    name: str = "person"
 
 
 class Predictor:
@@ -83,6 +91,16 @@ class Predictor:
     def skeleton(self):
         """The joints, a :class:`~.skeleton.Skeleton`. See :func:`skeleton_for`."""
         return skeleton_for(self._cfg, getattr(self.model, "joint_names", None))
+
+    @functools.cached_property
+    def category(self):
+        """What is found, a :class:`Category`: that of the config's data sets, as far as these are on this machine."""
+        for name in (*self._cfg.DATASETS.TRAIN, *self._cfg.DATASETS.TEST):
+            with contextlib.suppress(PoseError, AttributeError):
+                get_skeleton(self._cfg, name)
+                metadata = get_metadata(name)
+                return Category(next(iter(metadata.thing_dataset_id_to_contiguous_id)), metadata.thing_classes[0])
+        return Category()
 
     @property
     def error_density(self):

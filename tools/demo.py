@@ -105,6 +105,7 @@ def options_from(args, predictor):
         fps=args.fps,
         reconnect=args.reconnect,
         legend=args.legend,
+        category_id=predictor.category.id,
     )
 
 

@@ -138,13 +138,16 @@ def make_folder(path):
 def write_image(path, image):
     """Write a BGR image, whole or not at all; through a device or pipe that is there.
 
+    One that is too long for its format becomes a PNG, ``path`` and ``.png``, and that is said.
+
     Raises:
         MediaError: it cannot be written.
     """
     ending, (height, width) = os.path.splitext(path)[1].lower(), image.shape[:2]
     most = _LONGEST_SIDES.get(ending, max(height, width))
     if max(height, width) > most:
-        raise MediaError(f"{path} cannot be written, {ending} holds {most} pixels a side, not {width} x {height}")
+        logger.warning("%s.png: a side has more pixels than %s holds (%d), so it is PNG", path, ending, most)
+        path, ending = f"{path}.png", ".png"
     try:
         quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending in (".jpg", ".jpeg") else []
         encoded, data = cv2.imencode(ending, image, quality)
