@@ -129,6 +129,15 @@ def test_a_size_as_stored_names_exif(tmp_path):
         read_image(written(tmp_path, saved("JPEG")), 36, 48)
 
 
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_images_are_upright_in_every_format(tmp_path, name, orientation):
+    expected = np.rot90(scene(), {3: 2, 6: -1, 8: 1}[orientation])
+    path = written(tmp_path, turned(name, orientation))
+    assert image_size(path) == expected.shape[:2]
+    assert np.abs(read_image(path).astype(int) - expected).mean() < 8
+
+
 def test_the_size_without_decoding_is_that_of_the_image(tmp_path):
     for name in ("JPEG", "WEBP", "AVIF", "GIF"):
         assert image_size(written(tmp_path, saved(name))) == (36, 48)

@@ -51,7 +51,8 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
     _check_size(data, kind)
     _check_complete(data, kind)
     try:
-        image = _by_opencv(data)
+        # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it.
+        image = None if kind == "AVIF" else _by_opencv(data)
         image = _by_pillow(data, kind) if image is None else image
         return image if image.dtype == np.uint8 else as_eight_bits(image, file_name)
     except MemoryError as error:
@@ -73,7 +74,8 @@ def size_in_header(file_name: str) -> tuple[int, int] | None:
         with opened_by_pillow(file_name) as image:
             width, height = image.size
             size = (width, height) if _turns(image) else (height, width)
-            return size if width * height <= MOST_PIXELS else None
+            sure = image.format != "TIFF"  # whose size some versions of Pillow turn, and others do not
+            return size if sure and width * height <= MOST_PIXELS else None
     except Exception:  # as above
         return None
 

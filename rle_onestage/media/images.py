@@ -96,21 +96,31 @@ def output_paths(inputs, output):
         raise MediaError(f"output {output} is of a kind that is not written; end it with {', '.join(IMAGE_TYPES)}")
     if not is_file and os.path.isfile(output):
         raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
-    paths, taken = [], set()
-    for source in inputs:
-        path = output if is_file else os.path.join(output, os.path.basename(source))
-        root, ending = os.path.splitext(path)
-        ending = ending if ending.lower() in IMAGE_TYPES else ".jpg"
-        path, number = root + ending, 2
-        while path in taken:
-            path, number = f"{root}_{number}{ending}", number + 1
-        taken.add(path)
-        paths.append(path)
+    if is_file:
+        paths = [output]
+    else:
+        paths = [os.path.join(output, name) for name in _output_names([os.path.basename(path) for path in inputs])]
     sources = {os.path.realpath(source) for source in inputs}
     for path in paths:
         if os.path.realpath(path) in sources:
             raise MediaError(f"{path} is an input and would be overwritten; give another folder with --output")
     return paths
+
+
+def _output_names(names):
+    """Names that differ, each with an ending that is written. Those that can stay do: a.gif beside a.jpg is a.gif.jpg."""
+    found, taken = [""] * len(names), set()
+    kept = [os.path.splitext(name)[1].lower() in IMAGE_TYPES for name in names]
+    for i in sorted(range(len(names)), key=lambda i: not kept[i]):
+        root, ending = os.path.splitext(names[i]) if kept[i] else (os.path.splitext(names[i])[0], ".jpg")
+        if not kept[i] and root + ending in taken:
+            root = names[i]
+        name, number = root + ending, 2
+        while name in taken:
+            name, number = f"{root}_{number}{ending}", number + 1
+        taken.add(name)
+        found[i] = name
+    return found
 
 
 def check_output_folder(output):
