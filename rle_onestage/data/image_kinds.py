@@ -35,6 +35,10 @@ _MAGIC = {
     "a video (Windows Media)": (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",),
     "a video (Ogg)": (b"OggS",),
 }
+KINDS_OF_IMAGES = (
+    "JPEG", "PNG", "GIF", "TIFF", "BMP", "WebP", "AVIF", "HEIC", "JPEG 2000", "JPEG XL", "HDR", "PAM", "SVG",
+    "Canon's raw format",
+)  # fmt: skip
 _REMEDIES = {
     "HEIC": "it is HEIC, which needs another package: pip install pillow-heif",
     "AVIF": "it is AVIF, which this Pillow does not know: pip install 'pillow>=11.3'",

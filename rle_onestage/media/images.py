@@ -108,7 +108,7 @@ def output_paths(inputs, output):
 
 
 def _output_names(names):
-    """Names that differ, each with an ending that is written. Those that can stay do: a.gif beside a.jpg is a.gif.jpg."""
+    """Names that differ, with endings that are written. Those that can stay do: a.gif beside a.jpg is a.gif.jpg."""
     found, taken = [""] * len(names), set()
     kept = [os.path.splitext(name)[1].lower() in IMAGE_TYPES for name in names]
     for i in sorted(range(len(names)), key=lambda i: not kept[i]):

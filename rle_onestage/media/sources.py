@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from ..data.image_kinds import kind_of_data
+from ..data.image_kinds import KINDS_OF_IMAGES, kind_of_data
 from ..data.images import UnreadableImage, read_image
 from ..errors import MediaError
 from .images import images_in, natural_key
@@ -37,11 +37,16 @@ _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTA
 
 def is_still(path):
     """Whether a file is an image of those that share their boxes with videos."""
-    if not os.path.isfile(path):  # a pipe can be opened only once
-        return False
-    with open(path, "rb") as file:
-        data = file.read(_HEAD)
+    data = _head(path)
     return kind_of_data(data) in ("AVIF", "HEIC") and data[8:12] not in _SEQUENCES
+
+
+def _head(path):
+    """The first bytes of a file; none of a pipe, which can be opened only once, or an address."""
+    if not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(_HEAD)
 
 
 def quiet():
@@ -70,8 +75,7 @@ class ContainerSource:
         try:
             self._container = av.open(address, timeout=_PATIENCE if live else None)
         except (av.FFmpegError, OSError, ValueError) as error:
-            remedy = "check the address and the network" if live else "check that it is a video and is complete"
-            raise MediaError(f"{address} cannot be opened ({reason_of(error)}); {remedy}") from error
+            raise self._not_opened(address, live, error) from error
         self._refuse_image(address)
         if not self._container.streams.video or self._container.streams.video[0].codec_context is None:
             self._container.close()
@@ -90,6 +94,18 @@ class ContainerSource:
         self._packets, self._last, self._offset = 0, None, None
         self._size_said = False
         self._decoded = self._decode()
+
+    @staticmethod
+    def _not_opened(address, live, error):
+        reason = reason_of(error)
+        if live:
+            return MediaError(f"{address} cannot be opened ({reason}); check the address and the network")
+        kind = kind_of_data(_head(address))
+        if kind in KINDS_OF_IMAGES:
+            return MediaError(f"{address} is an image ({kind}), not a video; give it with --input")
+        if os.path.isfile(address):
+            reason = f"it is {kind}" if kind.startswith("a ") else reason if os.path.getsize(address) else "it is empty"
+        return MediaError(f"{address} cannot be opened ({reason}); check that it is a video and is complete")
 
     def _refuse_image(self, address):
         """FFmpeg makes a video of one frame of an image, without its EXIF orientation."""
