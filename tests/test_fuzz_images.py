@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 from image_toys import samples
 
@@ -45,9 +45,9 @@ def places(data):
 
 @st.composite
 def mutated(draw, names):
-    """Bytes of a sample with one to six changes; the checksums of a PNG are often made right again."""
+    """Bytes of a sample with one to four changes; the checksums of a PNG are often made right again."""
     data = bytearray(SAMPLES[draw(st.sampled_from(names))])
-    for _ in range(draw(st.integers(1, 6))):
+    for _ in range(draw(st.integers(1, 4))):
         change(draw, data)
     return remade(bytes(data)) if data[:4] == b"\x89PNG" and draw(st.integers(0, 3)) else bytes(data)
 
@@ -55,7 +55,8 @@ def mutated(draw, names):
 def change(draw, data):
     """Change some bytes in place."""
     place = draw(places(data))
-    how = draw(st.sampled_from(["byte", "number", "number", "cut", "insert", "remove", "copy", "other"]))
+    rare = ["cut", "insert", "remove", "copy", "other"]  # of these decoders see little
+    how = draw(st.sampled_from(["byte"] * 6 + ["number"] * 6 + rare))
     if how == "byte":
         data[place : place + 1] = bytes([draw(st.integers(0, 255))])
     elif how == "number":
@@ -97,10 +98,12 @@ def check(path, data):
     try:
         image = read_image(str(path))
     except UnreadableImage as error:
+        event("refused")
         sentence = str(error)
         assert "\n" not in sentence and 20 < len(sentence.replace(str(path), "")) < 300, sentence
         assert not re.search(r"0x[0-9a-f]{6}|Traceback|Error:|\(-\d+:", sentence), sentence
     else:
+        event("read")
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.flags.c_contiguous
         assert 0 < image.shape[0] * image.shape[1] <= MOST_PIXELS
     assert time.monotonic() - begin < SECONDS and peak() - before < MEGABYTES
