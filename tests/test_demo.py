@@ -5,6 +5,7 @@ import os
 import runpy
 
 import cv2
+import numpy as np
 import pytest
 from media_toys import one_person, picture
 
@@ -37,12 +38,51 @@ def test_output_paths(tmp_path):
     assert media.output_paths(["x/a.jpg", "y/a.jpg", "z.gif"], out) == [
         f"{out}/{n}" for n in ("a.jpg", "a_2.jpg", "z.jpg")
     ]
+    mixed = ["a.avif", "a.gif", "a.jpg", "b/a.gif", "c.jfif", "noending"]
+    named = ["a.avif.jpg", "a.gif.jpg", "a.jpg", "a.gif_2.jpg", "c.jpg", "noending.jpg"]
+    assert media.output_paths(mixed, out) == [f"{out}/{n}" for n in named]
     assert media.output_paths(["x/a.jpg"], "drawn.png") == ["drawn.png"]
+    with pytest.raises(MediaError, match="is of a kind that is not written"):
+        media.output_paths(["x/a.jpg"], "drawn.avif")
     with pytest.raises(MediaError, match="2 inputs"):
         media.output_paths(["a.jpg", "b.jpg"], "one.png")
     source = picture(tmp_path / "a.jpg")
     with pytest.raises(MediaError, match="overwritten"):
         media.output_paths([source], str(tmp_path))
+
+
+def test_what_a_folder_has_is_taken_or_said(tmp_path, caplog):
+    names = ["a.jpg", "b.AVIF", "c.gif", "d.jp2", "e.jfif", "f.heic", "g.ppm"]
+    for name in (*names, "._a.jpg", "notes.txt", "film.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.jpg").mkdir()
+    with caplog.at_level("INFO", logger="rle_onestage"):
+        assert media.find_images([str(tmp_path)]) == [str(tmp_path / name) for name in names]
+    assert "2 files are no images by their names (.mp4, .txt)" in caplog.text
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mp4").write_bytes(b"x")
+    for read in (lambda path: media.find_images([path]), media.VideoReader):
+        with pytest.raises(MediaError, match=r"has no images .*1 videos, each to be given with --video-input"):
+            read(str(tmp_path / "films"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_is_no_image_file(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(MediaError, match="is a pipe, not a file"):
+        media.find_images([str(tmp_path / "a.jpg")])
+
+
+def test_an_image_too_long_for_its_format_becomes_png(tmp_path, caplog):
+    media.write_image(str(tmp_path / "a.jpg"), np.zeros((2, 65600, 3), np.uint8))
+    assert os.listdir(tmp_path) == ["a.jpg.png"] and cv2.imread(str(tmp_path / "a.jpg.png")).shape == (2, 65600, 3)
+    assert "so it is PNG" in caplog.text
+
+
+def test_results_have_the_category_of_the_data(tmp_path):
+    results = tmp_path / "r.json"
+    assert run_images(one_person, [picture(tmp_path / "a.jpg")], options(json=str(results), category_id=7)) == 0
+    assert [r["category_id"] for r in json.loads(results.read_text())] == [7]
 
 
 def test_pictures_and_results(tmp_path):

@@ -11,6 +11,7 @@ PACKAGE = "rle_onestage"
 ROOMS = (
     "compat",
     "config",
+    "console",
     "errors",
     "output_files",
     "fonts",

@@ -10,12 +10,14 @@ import av
 import numpy as np
 import pytest
 from demo_toys import options, within
+from image_toys import saved, scene
 from media_toys import encode, grey, one_person, read, video
+from PIL import Image
 
 from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
 from rle_onestage.evaluation.tracks import read_tracks
-from rle_onestage.media import VideoReader, VideoWriter, live
+from rle_onestage.media import VideoReader, VideoWriter, live, window
 from rle_onestage.media import writer as writer_module
 from rle_onestage.media.live import CameraSource, Newest, Reconnecting
 from rle_onestage.tracking import PoseTracker
@@ -288,8 +290,9 @@ def test_waiting_for_the_next_try_can_be_stopped(monkeypatch):
 
 
 def test_a_camera_of_negative_number_is_a_sentence():
-    with pytest.raises(MediaError, match="camera -1 does not exist"):
-        CameraSource(-1)
+    for number in (-1, 2**40):
+        with pytest.raises(MediaError, match=f"camera {number} does not exist"):
+            CameraSource(number)
 
 
 def test_no_reconnection_to_what_never_gave_a_frame(tmp_path):
@@ -300,3 +303,47 @@ def test_no_reconnection_to_what_never_gave_a_frame(tmp_path):
     with pytest.raises(MediaError):
         within(20, lambda: VideoReader(server.address))
     assert server.seen <= 2
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "AVIF", "WEBP", "TIFF"])
+def test_an_image_is_no_video(tmp_path, name):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(saved(name))
+    with pytest.raises(MediaError) as caught:
+        VideoReader(str(path))
+    assert "is an image, not a video; give it with --input" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data, sentence",
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(300), r"is an image \(HEIC\), not a video; give it with --input"),
+        (b"<html>404</html>", r"cannot be opened \(it is a web page\)"),
+        (b"", r"cannot be opened \(it is empty\)"),
+        (b"no video\n" * 99, r"cannot be opened \(Invalid data"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path, data, sentence):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=sentence):
+        VideoReader(str(path))
+
+
+def test_images_that_move_are_videos(tmp_path):
+    moving = [Image.fromarray(scene(seed=seed)) for seed in (1, 2)]
+    for name, ending in (("GIF", "gif"), ("PNG", "apng")):
+        path = tmp_path / f"a.{ending}"
+        path.write_bytes(saved(name, save_all=True, append_images=moving, duration=100))
+        assert len(read(path)) == 3
+
+
+def test_a_display_that_is_not_there_is_a_sentence(monkeypatch):
+    """Qt would end the process."""
+    monkeypatch.setenv("DISPLAY", ":77")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(MediaError, match="display :77 cannot be reached|headless"):
+        window.check_window()
+    monkeypatch.setattr(window, "_try_window", lambda: window._NO_WINDOWS)
+    with pytest.raises(MediaError, match="headless"):
+        window.check_window()

@@ -1,6 +1,8 @@
 """The predictor, and Detectron2's own tools with our config."""
 
+import json
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
+from PIL import Image
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.inference import build_for_inference
@@ -75,6 +78,9 @@ def test_bfloat16_is_close(weights, predictor):
     "image, message",
     [
         ("photo.jpg", "cv2.imread"),
+        (None, "the image is None, which cv2.imread gives for a file that is missing"),
+        (Image.new("RGB", (4, 4)), r"not Image; give numpy.asarray\(image"),
+        ([np.zeros((4, 4, 3), np.uint8)], "not list; give several images to Predictor.batch"),
         (np.zeros((4, 4), np.uint8), "cvtColor"),
         (np.zeros((4, 4, 4), np.uint8), "cvtColor"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
@@ -84,6 +90,19 @@ def test_bfloat16_is_close(weights, predictor):
 def test_other_input_is_an_error(predictor, image, message):
     with pytest.raises(DataError, match=message):
         predictor(image)
+
+
+def test_the_category_is_that_of_the_data(weights, tmp_path):
+    assert Predictor(load_config(CONFIG, TINY), weights).category == (1, "person")
+    joints = load_config(CONFIG, TINY).MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+    category = {"id": 7, "name": "cat", "keypoints": [f"joint{i}" for i in range(joints)]}
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": [category]}))
+    files = [["category_of_cats", str(path), str(tmp_path)]]
+    keys = ["DATASETS.KEYPOINT_FILES", files, "DATASETS.TRAIN", ["category_of_cats"]]
+    assert Predictor(load_config(CONFIG, [*TINY, *keys]), weights).category == (7, "cat")
+    metadata = MetadataCatalog.get("category_of_cats")
+    assert metadata.thing_classes == ["cat"] and pickle.loads(pickle.dumps(metadata)).thing_classes == ["cat"]
 
 
 def test_weights_are_needed_and_must_fit(weights):

@@ -258,7 +258,7 @@ def test_import_says_in_one_line_what_is_missing(missing, remedy):
 
 
 def test_requirements_are_what_the_package_imports():
-    """Both ways; Detectron2, OpenCV and TrackEval have their own rules, faster-coco-eval is an extra."""
+    """Both ways; Detectron2, OpenCV and TrackEval have their own rules, faster-coco-eval and pillow-heif are extras."""
     imported = set()
     for path in (ROOT / "rle_onestage").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -266,7 +266,7 @@ def test_requirements_are_what_the_package_imports():
                 imported.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
-    own_rules = {"rle_onestage", "detectron2", "cv2", "faster_coco_eval", "trackeval"}
+    own_rules = {"rle_onestage", "detectron2", "cv2", "faster_coco_eval", "pillow_heif", "trackeval"}
     needed = {DISTRIBUTIONS.get(name, name) for name in imported - set(sys.stdlib_module_names) - own_rules}
     source = (ROOT / "setup.py").read_text(encoding="utf-8")
     listed = source[source.index("install_requires=[") : source.index("extras_require=")]

@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
-"""People in pictures, videos or the camera, with the flags of Detectron2's demo.
+"""People in images, videos or the camera, with the flags of Detectron2's demo.
 
 python tools/demo.py --input a.jpg folder 'more/*.png' --output out
 python tools/demo.py --video-input clip.mp4 --output clip_people.mp4 --track --smooth --json clip.jsonl
 python tools/demo.py --config-file C --video-input rtsp://camera/stream --track --json people.jsonl --opts ...
 python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
+
+exit codes:
+  0    all is written; images that cannot be read, damaged frames, and sound that cannot be kept are left out and named
+  1    some images could not be written; they are named, and the others and all results are there
+  2    nothing could be done, or a video or the results end early; the last line says why, and what to do
+  130  interrupted by Ctrl-C (143: by SIGTERM); what was written until then is complete
 """
 
 import argparse
@@ -105,6 +111,7 @@ def options_from(args, predictor):
         fps=args.fps,
         reconnect=args.reconnect,
         legend=args.legend,
+        category_id=predictor.category.id,
     )
 
 

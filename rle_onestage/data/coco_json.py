@@ -13,15 +13,12 @@ import os
 import reprlib
 from typing import Any
 
-from PIL import Image
-
 from ..errors import DataError
-from .files import BlockedImage, read_file
+from .images import BlockedImage, UnreadableImage, image_size
 
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
 
-ORIENTATION_TAG, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF; those that swap width and height
 
 logger = logging.getLogger(__name__)
 _said = set()  # (source, line)
@@ -177,18 +174,11 @@ def is_id(value: Any) -> bool:
 def size_from_file(file_name: str, source: str) -> tuple[int, int]:
     """Height and width of an image as it is to be looked at, for a file that does not say them."""
     try:
-        width, height, turned = read_file(file_name, _declared_size)
+        return image_size(file_name)
     except BlockedImage:
         raise
-    except Exception as error:  # Pillow raises anything on damaged headers, and an error of its own for huge ones
+    except UnreadableImage as error:
         raise DataError(
-            f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image "
-            f"({shown(str(error), 200)})."
+            f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image, "
+            f"because {shown(error.reason, 200)}; replace it or remove it."
         ) from error
-    return (width, height) if turned else (height, width)
-
-
-def _declared_size(file):
-    with Image.open(file) as image:
-        width, height = image.size
-        return width, height, image.getexif().get(ORIENTATION_TAG) in TURNED

@@ -78,7 +78,6 @@ class KeypointMetadata(Metadata):
         super().__init__(
             name=source.name,
             evaluator_type="coco",
-            thing_classes=["person"],
         )
         self.__dict__["_source"] = source
         self.__dict__["_overrides"] = {}
@@ -158,6 +157,16 @@ class KeypointMetadata(Metadata):
             return {1: 0}
         category_id = category_of(self.json_file, self.name).get("id")
         return {1 if category_id is None else category_id: 0}
+
+    @property
+    def thing_classes(self):
+        """The name of the file's category with joints, "person" where there is no file to say it."""
+        if not self._source.annotated or not os.path.isfile(self.json_file):
+            return ["person"]
+        try:
+            return [str(category_of(self.json_file, self.name).get("name") or "person")]
+        except DataError as error:
+            raise AttributeError(f"thing_classes of data set {self.name!r} is unknown: {error}") from error
 
     def _skeleton_or_absent(self, key):
         try:

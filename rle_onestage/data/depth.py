@@ -9,6 +9,8 @@ logger = logging.getLogger(__name__)
 DEPTHS = (8, 10, 12, 14, 16)
 # So few samples may lie above the range that is found: pixels that are stuck at white.
 _STUCK = 1e-4
+_STRIP = 2**22  # values
+_MOST_SORTED = 2**24  # values
 _told: set[str] = set()  # in this process
 
 
@@ -26,8 +28,6 @@ def as_eight_bits(image: np.ndarray, file_name: str = "an image") -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    if image.dtype.kind == "f":
-        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
     top = _top(image)
     if image.dtype.kind == "f" and top <= 1.0:
         limit, what = 1.0, "fractions from 0 to 1"
@@ -36,13 +36,27 @@ def as_eight_bits(image: np.ndarray, file_name: str = "an image") -> np.ndarray:
         limit, what = (top, f"values up to {top:g}") if depth is None else (2.0**depth - 1, f"{depth}-bit data")
     stored = f"{8 * image.dtype.itemsize} bits a sample"
     _say(f"{stored}, and all but one in {1 / _STUCK:.0f} of its values are at most {top:g}", what, file_name)
-    scaled = image.astype(np.float32) * np.float32(255.0 / limit)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    out = np.empty(image.shape, np.uint8)
+    for rows in _strips(image):  # scaled as fractions, the whole of a large image would take gigabytes
+        scaled = _finite(image[rows]).astype(np.float64) * (255.0 / limit)
+        out[rows] = np.clip(np.rint(scaled), 0, 255)
+    return out
+
+
+def _strips(image):
+    """Slices of rows, each of few values."""
+    rows = max(1, _STRIP // max(1, image[:1].size))
+    return [slice(start, start + rows) for start in range(0, len(image), rows)]
+
+
+def _finite(values):
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
 
 
 def _top(image):
-    """The value that all but one in 10,000 do not exceed."""
+    """The value that all but one in 10,000 do not exceed; of many values, of an even choice of them."""
     values = image.reshape(-1)
+    values = _finite(values[:: -(-values.size // _MOST_SORTED)])
     place = max(0, int(np.ceil(values.size * (1 - _STUCK))) - 1)
     return float(np.partition(values, place)[place])
 

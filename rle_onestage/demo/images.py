@@ -44,7 +44,7 @@ def run_images(predictor, inputs, options):
             if found is None:
                 unreadable.append(file)
                 continue
-            results.add(_results(found[1], image_id, os.path.basename(file)))
+            results.add(_results(found[1], image_id, options.category_id, os.path.basename(file)))
             try:
                 goes_on = _show_or_write(*found, output, options)
             except MediaError as error:
@@ -86,8 +86,8 @@ def _show_or_write(image, people, output, options):
     return True
 
 
-def _results(people, image_id, file_name):
-    return [{**result, "file_name": file_name} for result in instances_to_coco(people, image_id)]
+def _results(people, image_id, category_id, file_name):
+    return [{**result, "file_name": file_name} for result in instances_to_coco(people, image_id, category_id)]
 
 
 def image_ids(files):

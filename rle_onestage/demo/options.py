@@ -18,7 +18,8 @@ class DemoOptions(NamedTuple):
     ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
     score that is drawn, counted and written; a follower decides for itself. ``batch``: frames of a video that the
     model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``reconnect``: tries in a row to
-    connect a live source that breaks off. ``legend``: explain colours and marks in a video. ``draw``: what draws a
+    connect a live source that breaks off. ``category_id``: of what is found, in the results of images.
+    ``legend``: explain colours and marks in a video. ``draw``: what draws a
     frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
     :class:`~..visualization.VideoDrawer`.
     """
@@ -34,6 +35,7 @@ class DemoOptions(NamedTuple):
     reconnect: int = 5
     legend: bool = False
     draw: Callable | None = None
+    category_id: int | str = 1
 
 
 def draw(image, people, options):

@@ -16,6 +16,7 @@ from ..engine.signals import StopRequest
 from ..errors import ConfigError, MediaError
 from ..evaluation.results import PIXEL_CENTRE, write_json
 from ..output_files import check_target, kind_of
+from ..predictor import Category
 from ..skeleton import Skeleton
 from .deciding import ImageLabels, Label, decide
 from .fusing import as_detections, fuse, match_views
@@ -25,7 +26,7 @@ from .views import look, predictors_at
 logger = logging.getLogger(__name__)
 
 SOURCE = "rle-onestage"
-CATEGORY_ID = 1
+PERSON = Category()
 DECIMALS = 2  # of pixels
 
 
@@ -46,6 +47,7 @@ class Labeller:
     def __init__(self, predictor, options: LabelOptions | None = None):
         self.options = options or LabelOptions()
         self.skeleton: Skeleton = predictor.skeleton
+        self.category: Category = getattr(predictor, "category", PERSON)
         for value in vars(self.options).values():
             if isinstance(value, Limit):
                 value.of(self.skeleton.names)
@@ -152,13 +154,14 @@ def label_images(
             labels = labeller(image)
             counts.add(labels)
             images.append({"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]})
-            annotations.extend(annotations_of(labels, image_id, len(annotations) + 1, image.shape[:2]))
+            first = len(annotations) + 1
+            annotations.extend(annotations_of(labels, image_id, first, image.shape[:2], labeller.category.id))
             if stop.signum:
                 break
     if not images:
         raise MediaError(f"none of the {len(files)} inputs can be read as an image (first: {files[0]}); check --input")
     info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
-    category = category_of(labeller.skeleton)
+    category = category_of(labeller.skeleton, labeller.category)
     write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
     return _ended(stop, counts, output, len(files))
 
@@ -173,16 +176,18 @@ def _ended(stop: StopRequest, counts: Counts, output: str, number: int) -> int:
     return stop.exit_code
 
 
-def annotations_of(labels: ImageLabels, image_id: int, first_id: int, size: tuple[int, int]) -> list[dict]:
+def annotations_of(
+    labels: ImageLabels, image_id: int, first_id: int, size: tuple[int, int], category_id: int | str = 1
+) -> list[dict]:
     """The labels of an image as COCO annotations, people first.
 
     Args:
         labels: in pixels from the corner of the first pixel; the file has pixel indices.
         image_id: of the image. first_id: of the first annotation; the others follow.
-        size: height and width of the image.
+        size: height and width of the image. category_id: of what was found.
     """
     return [
-        _annotation(label, size, {"id": number, "image_id": image_id, "category_id": CATEGORY_ID, "iscrowd": crowd})
+        _annotation(label, size, {"id": number, "image_id": image_id, "category_id": category_id, "iscrowd": crowd})
         for number, (label, crowd) in enumerate(
             [*((p, 0) for p in labels.people), *((region, 1) for region in labels.ignored)], start=first_id
         )
@@ -209,12 +214,12 @@ def _annotation(label: Label, size: tuple[int, int], ids: dict) -> dict:
     }
 
 
-def category_of(skeleton: Skeleton) -> dict:
+def category_of(skeleton: Skeleton, category: Category = PERSON) -> dict:
     """The ``categories`` entry of a file with these joints; limbs are counted from 1, as COCO does."""
     return {
-        "id": CATEGORY_ID,
-        "name": "person",
-        "supercategory": "person",
+        "id": category.id,
+        "name": category.name,
+        "supercategory": category.name,
         "keypoints": list(skeleton.names),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
     }

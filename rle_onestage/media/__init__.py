@@ -5,13 +5,14 @@ error, a full disk) is closed and renamed too, so that what was written plays.
 """
 
 from .formats import VIDEO_TYPES, looks_like_video
-from .images import IMAGE_TYPES, find_images, make_folder, natural_key, output_paths, write_image
+from .images import IMAGE_TYPES, READ_TYPES, find_images, make_folder, natural_key, output_paths, write_image
 from .reader import Frame, VideoReader, check_source, is_address, local_path
 from .window import WINDOW, check_window, has_display, show
 from .writer import VideoWriter
 
 __all__ = [
     "IMAGE_TYPES",
+    "READ_TYPES",
     "VIDEO_TYPES",
     "WINDOW",
     "Frame",

@@ -22,6 +22,7 @@ _FIRST_WAIT = 1.0
 _GOOD = 60.0
 _LONGEST_NAP = 5.0
 _CHECK = 0.2
+_MOST_CAMERAS = 2**16
 
 
 class CameraSource:
@@ -32,7 +33,7 @@ class CameraSource:
     """
 
     def __init__(self, number):
-        if number < 0:
+        if not 0 <= number < _MOST_CAMERAS:
             raise MediaError(f"camera {number} does not exist; cameras are numbered from 0 on")
         self.name, self.frames, self.skipped, self.start, self.has_sound = f"camera {number}", 0, 0, 0.0, False
         with quiet_stderr():

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from ..data.image_kinds import KINDS_OF_IMAGES, kind_of_data
 from ..data.images import UnreadableImage, read_image
 from ..errors import MediaError
-from .images import IMAGE_TYPES, natural_key
+from .images import images_in, natural_key
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,24 @@ _LONGEST_GAP = 10.0
 _LEAST_STEP = 1e-3
 _SQUARE = 0.005  # pixels that differ by less are rounding in a header, not seen by anybody
 _WIDEST = 5.0  # times as wide as high, or the reverse; beyond it is damage
+_IMAGES = ("image2", "tty")  # FFmpeg's names; it takes text for pictures
+_SEQUENCES = (b"avis", b"msf1", b"hevc", b"hevx")  # main brands of images that move
+_HEAD = 4096
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+def is_still(path):
+    """Whether a file is an image of those that share their boxes with videos."""
+    data = _head(path)
+    return kind_of_data(data) in ("AVIF", "HEIC") and data[8:12] not in _SEQUENCES
+
+
+def _head(path):
+    """The first bytes of a file; none of a pipe, which can be opened only once, or an address."""
+    if not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(_HEAD)
 
 
 def quiet():
@@ -57,8 +75,8 @@ class ContainerSource:
         try:
             self._container = av.open(address, timeout=_PATIENCE if live else None)
         except (av.FFmpegError, OSError, ValueError) as error:
-            remedy = "check the address and the network" if live else "check that it is a video and is complete"
-            raise MediaError(f"{address} cannot be opened ({reason_of(error)}); {remedy}") from error
+            raise self._not_opened(address, live, error) from error
+        self._refuse_image(address)
         if not self._container.streams.video or self._container.streams.video[0].codec_context is None:
             self._container.close()
             raise MediaError(
@@ -76,6 +94,25 @@ class ContainerSource:
         self._packets, self._last, self._offset = 0, None, None
         self._size_said = False
         self._decoded = self._decode()
+
+    @staticmethod
+    def _not_opened(address, live, error):
+        reason = reason_of(error)
+        if live:
+            return MediaError(f"{address} cannot be opened ({reason}); check the address and the network")
+        kind = kind_of_data(_head(address))
+        if kind in KINDS_OF_IMAGES:
+            return MediaError(f"{address} is an image ({kind}), not a video; give it with --input")
+        if os.path.isfile(address):
+            reason = f"it is {kind}" if kind.startswith("a ") else reason if os.path.getsize(address) else "it is empty"
+        return MediaError(f"{address} cannot be opened ({reason}); check that it is a video and is complete")
+
+    def _refuse_image(self, address):
+        """FFmpeg makes a video of one frame of an image, without its EXIF orientation."""
+        kind = self._container.format.name
+        if kind in _IMAGES or kind.endswith("_pipe") or is_still(address):
+            self._container.close()
+            raise MediaError(f"{address} is an image, not a video; give it with --input")
 
     def _declared_seconds(self):
         """Seconds that the file says it lasts, 0 if unknown: the shorter of what the stream and the whole say."""
@@ -188,9 +225,7 @@ class FolderSource:
     """
 
     def __init__(self, folder, fps):
-        names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_TYPES)]
-        if not names:
-            raise MediaError(f"folder {folder} has no images ({', '.join(IMAGE_TYPES)}); name another")
+        names = images_in(folder, "--video-input")
         self.name, self.fps, self.frames = folder, fps, len(names)
         self.skipped, self.start, self.has_sound = 0, 0.0, False
         self._paths = iter([os.path.join(folder, name) for name in sorted(names, key=natural_key)])

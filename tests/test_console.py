@@ -1,0 +1,82 @@
+"""What is printed never ends the work of a tool."""
+
+import errno
+import io
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rle_onestage.console import LastingStream, lasting_output
+
+TOOL = """
+import logging, os, sys
+from rle_onestage.errors import exits_with_sentence
+
+@exits_with_sentence
+def main():
+    logging.basicConfig(stream=sys.stdout, level="INFO", format="%(message)s")
+    for number in range(3000):
+        logging.info("line %d of a name that is no text: %s", number, os.fsdecode(b"bad\\xff.jpg"))
+    print("the end")
+    open(sys.argv[1], "w").close()
+    return 3
+
+sys.exit(main())
+"""
+
+
+def run(tmp_path, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-c", TOOL, str(tmp_path / "done")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs
+    )
+
+
+def test_a_reader_that_leaves_does_not_end_the_work(tmp_path):
+    tool = run(tmp_path)
+    assert tool.stdout.read(4) == b"line"
+    tool.stdout.close()
+    assert (tool.stderr.read(), tool.wait(60)) == (b"", 3) and (tmp_path / "done").exists()
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path):
+    tool = run(tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii:strict"})
+    printed, complaints = tool.communicate(timeout=60)
+    assert complaints == b"" and printed.splitlines()[0] == rb"line 0 of a name that is no text: bad\udcff.jpg"
+    assert len(printed.splitlines()) == 3001
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "no space")
+
+    flush = write_through = lambda self: self.write("")
+
+
+@pytest.mark.parametrize("make", [Full, lambda: closed()])
+def test_a_stream_that_takes_no_more(make):
+    stream = LastingStream(make())
+    assert stream.write("a line\n") == 7
+    stream.flush()
+    print("another", file=stream)
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+def test_the_streams_are_as_before(capsys):
+    before = sys.stdout, sys.stderr
+    with pytest.raises(KeyError), lasting_output():
+        handler = logging.StreamHandler(sys.stdout)
+        print("shown")
+        raise KeyError
+    assert (sys.stdout, sys.stderr) == before
+    handler.emit(logging.makeLogRecord({"msg": "later"}))
+    assert capsys.readouterr() == ("shown\nlater\n", "")
