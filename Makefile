@@ -1,6 +1,7 @@
 # make quickstart    set-up, people found on photographs and followed through a clip, then a training on synthetic people
 #                    with COCO table, pictures and a video (output/quickstart)
 # make test          set-up, then the tests
+# make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/test_fuzz_images.py: of one kind)
 #
 # PYTHON=python3.11  the Python to make the environment with (3.10 or later)
 # VENV=folder        the environment, .venv unless told; empty ("make test VENV=") uses the active one
@@ -32,17 +33,19 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))
 
 DEVICE ?= cuda
 
+FUZZ ?= $(sort $(wildcard tests/test_fuzz_*.py))
+
 OUT := output/quickstart
 PICTURES := $(OUT)/data/synthetic/val
 EXAMPLES := datasets/examples
 # A score estimates OKS, which is low after a training of minutes.
 DRAWN := --confidence-threshold 0.2
 
-.PHONY: help install quickstart test test-slow lint clean
+.PHONY: help install quickstart test test-slow fuzz lint clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo "targets: install, quickstart, test, test-slow, lint, clean"
+	@echo "targets: install, quickstart, test, test-slow, fuzz, lint, clean"
 
 install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
@@ -67,6 +70,9 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m ""
+
+fuzz: install
+	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)
 
 lint: install
 	$(PY) -m pip install -q "ruff>=0.5"

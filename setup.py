@@ -25,7 +25,7 @@ def package_version():
     raise RuntimeError("rle_onestage/__init__.py has no __version__")
 
 
-TEST = ["pytest>=7"]
+TEST = ["pytest>=7", "hypothesis>=6.100"]
 EVAL = ["faster-coco-eval>=1.6"]
 
 setup(

@@ -1,4 +1,7 @@
-"""What all tests share: few threads, so that they take the same time beside other work, and no network."""
+"""What all tests share: few threads, so that they take the same time beside other work, no network, how much is fuzzed.
+
+``tests/test_fuzz_*.py`` mutate inputs. The gate tries the same few mutations each time, ``make fuzz`` 2,000 others.
+"""
 
 import os
 
@@ -9,7 +12,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import cv2  # noqa: E402
+import hypothesis  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
+
+# No deadline for one example: the machine may be busy. Each test bounds the time of what it calls itself.
+_SETTINGS = dict(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile("gate", max_examples=25, derandomize=True, database=None, **_SETTINGS)
+hypothesis.settings.register_profile("fuzz", max_examples=2000, print_blob=True, **_SETTINGS)
+hypothesis.settings.load_profile("fuzz" if os.environ.get("RLE_ONESTAGE_FUZZ") else "gate")
