@@ -67,9 +67,10 @@ def _numpy_numbers_allowed():
     )
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def first_line(error: BaseException | str, length: int = 200) -> str:
+    """The first line of an error's message, or its type where it has none; long ones are cut."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= length else f"{line[:length]}..."
 
 
 def check_dense(tensors: Mapping[str, Tensor], what: str) -> None:

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import reprlib
 from typing import Any
 
 from PIL import Image
@@ -136,10 +137,20 @@ def check_num_joints(path: str, found: int, expected: int):
 def shown(value: Any, length: int = 60) -> str:
     """A value of a file, for a message: text in quotes, long ones cut."""
     try:
-        text = repr(value)
+        text = _cut.repr(value)
     except ValueError:  # an integer of more digits than Python writes
-        text = f"a number of {value.bit_length()} bits"
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _cutter() -> reprlib.Repr:
+    """``repr`` that neither follows deep nests nor writes out long lists."""
+    cut = reprlib.Repr()
+    cut.maxlevel, cut.maxlist, cut.maxdict, cut.maxstring, cut.maxlong, cut.maxother = 4, 12, 12, 300, 300, 300
+    return cut
+
+
+_cut = _cutter()
 
 
 def is_number(value: Any) -> bool:
