@@ -38,8 +38,8 @@ def read_yaml(path: str) -> ConfigFile:
         path: the file; ``~`` is expanded.
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping of plain values, or has a key twice; or its ``_BASE_`` files
-            go in a circle or are too many.
+        ConfigError: the file is missing, is no YAML mapping of plain values, or has a key twice; or its ``_BASE_``
+            files go in a circle or are too many.
     """
     return _read(path, (), {})
 

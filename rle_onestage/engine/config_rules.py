@@ -33,7 +33,7 @@ class Number:
     whole: bool = False
     above: bool = False
     below: bool = False
-    infinite: bool = False  # infinity is fine
+    infinite: bool = False  # infinity too
 
     @property
     def kinds(self) -> str:
@@ -53,7 +53,7 @@ class Number:
         return noun if self.high >= HUGE else f"{noun} {'below' if self.below else 'of at most'} {high}"
 
     def settle(self, value: Any, default: Any = None) -> float:
-        """The number. Text such as 1e-4, which YAML takes for text, and whole numbers become floats where one is due."""
+        """The number. Where a float is due, text such as 1e-4 (which YAML takes for text) and whole numbers become one."""
         if isinstance(value, bool) or not isinstance(value, (int, float, str) if not self.whole else int):
             raise Misfit
         if not self.whole:
@@ -126,7 +126,8 @@ class Choice:
     @property
     def words(self) -> str:
         """What may stand there."""
-        return f"one of {', '.join(map(str, self.choices))}"
+        names = ", ".join(map(repr, self.choices))
+        return f"one of {names}" if len(self.choices) > 1 else f"{names}, which alone is supported here"
 
     def settle(self, value: Any, default: Any = None) -> Any:
         """As it is."""
@@ -167,7 +168,7 @@ class Items:
         settled = []
         for place, item in enumerate(value):
             try:
-                settled.append(self.each.settle(item, default[0] if default else item))
+                settled.append(self.each.settle(item, item))
             except Misfit as misfit:
                 reason = str(misfit) or f"it must be {self.each.words}"
                 raise Misfit(f"value {place + 1} is {shown(item)}; {reason}") from misfit
@@ -233,7 +234,7 @@ class Like:
     @property
     def words(self) -> str:
         """What may stand there."""
-        return f"of that type, without empty places, as {shown(self.default)} is"
+        return f"a value like {shown(self.default)}"
 
     def settle(self, value: Any, default: Any = None) -> Any:
         """In the type of the default."""
@@ -263,7 +264,7 @@ def _rule_like(default):
     if isinstance(default, (list, tuple)):
         alike = {type(item) for item in default}
         inner = kinds.get(alike.pop(), _Plain()) if len(alike) == 1 else _Plain()
-        return Items(Number() if inner == kinds[int] else inner)
+        return Items(Either((inner, Number())) if inner == kinds[int] else inner)
     return Either((_Plain(),), nothing=True) if default is None else None
 
 

@@ -133,7 +133,7 @@ DATA_KEYS = {
     "INPUT.RANDOM_FLIP": choice("horizontal", "none"),
     "INPUT.CROP.ENABLED": Flag(),
     "INPUT.CROP.TYPE": choice("relative", "relative_range", "absolute", "absolute_range"),
-    "INPUT.CROP.SIZE": Items(real(0, 32_768, above=True), exactly=2),
+    "INPUT.CROP.SIZE": Items(Either((whole(1, 32_768), real(0, 32_768, above=True))), exactly=2),
     "INPUT.FORMAT": choice("BGR", "RGB"),
     "DATALOADER.NUM_WORKERS": whole(0, 256),
     "DATALOADER.ASPECT_RATIO_GROUPING": Flag(),

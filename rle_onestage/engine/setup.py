@@ -39,9 +39,9 @@ def load_config(config_file="", opts=()):
         ConfigError: a file, key, type or value is wrong.
     """
     cfg = _merged(config_file, opts)
-    cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
-    settle_test_size(cfg, opts)
     try:
+        cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
+        settle_test_size(cfg, opts)
         validate(cfg)
     except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
         raise ConfigError(f"config file {config_file}: {error}" if config_file else str(error)) from error
