@@ -53,7 +53,7 @@ class Number:
         return noun if self.high >= HUGE else f"{noun} {'below' if self.below else 'of at most'} {high}"
 
     def settle(self, value: Any, default: Any = None) -> float:
-        """The number. Where a float is due, text such as 1e-4 (which YAML takes for text) and whole numbers become one."""
+        """The number. Where a float is due, whole numbers and text such as 1e-4 (as YAML takes it) become one."""
         if isinstance(value, bool) or not isinstance(value, (int, float, str) if not self.whole else int):
             raise Misfit
         if not self.whole:
