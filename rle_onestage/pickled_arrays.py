@@ -73,8 +73,15 @@ def scalar(kind: NumberType, raw: Any = b"") -> np.generic:
     return _filled(raw, kind, (1,), "C")[0]
 
 
+def no_bytes() -> bytes:
+    """Stands for ``bytes``, by which protocol 2 says that there are none."""
+    return b""
+
+
 # By the name that stands in files.
 STAND_INS = {
+    "__builtin__.bytes": no_bytes,
+    "builtins.bytes": no_bytes,
     "numpy.ndarray": NumberArray,
     "numpy.dtype": NumberType,
     **{f"{module}.multiarray._reconstruct": reconstruct for module in MODULES},

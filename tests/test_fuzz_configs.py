@@ -31,8 +31,9 @@ TRAP = "trap"
 # Of YAML's syntax, and what is no YAML or no plain value.
 PIECES = [
     "\n", " ", "  ", "\t", ":", ": ", "- ", "? ", ", ", "[", "]", "{", "}", "&a ", "*a", "*a\n", "<<: *a", "!!int ",
-    "!!str ", "|\n", ">", "'", '"', "#", "%YAML 9\n", "---\n", "...\n", "~", "null", "0x", "1e", ".inf", ".nan", "\\", "\x00", "\x85",
-    "\u2028", "\ufeff", "é", "1:30", "2020-13-45", "=", "@", "`", "_BASE_: ", "_BASE_: [toy.yaml, toy.yaml]\n",
+    "!!str ", "|\n", ">", "'", '"', "#", "%YAML 9\n", "---\n", "...\n", "~", "null", "0x", "1e", ".inf", ".nan", "\\",
+    "\x00", "\x85", "\u2028", "\ufeff", "é", "1:30", "2020-13-45", "=", "@", "`", "_BASE_: ",
+    "_BASE_: [toy.yaml, toy.yaml]\n",
     f"!!python/object/apply:os.mkdir [{TRAP}]", f"!!python/object/new:os.mkdir [{TRAP}]", "!!set ", "!!binary ",
     "9" * 5000, "[" * 60, "&b [" + "*a, " * 9 + "*a]",
 ]  # fmt: skip
