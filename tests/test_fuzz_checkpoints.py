@@ -48,7 +48,7 @@ def content():
     torch.manual_seed(0)
     return {
         "model": Net().state_dict(), "raw": Net().state_dict(), "iteration": 4, "seed": 7, "joints": list(JOINTS),
-        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(4, 3)}}, "param_groups": [{"lr": 0.1}]}, "scaler": None,
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(4)}}, "param_groups": [{"lr": 0.1}]}, "scaler": None,
         "best": {"metric": "keypoints/AP", "value": 1.5, "iteration": 3},
     }  # fmt: skip
 
@@ -91,18 +91,20 @@ def use(path):
     if found is None:
         return
     answer(lambda: save_tensors(f"{path}.slim", slim(found, half=True)))
-    for options in ({"strict": True}, {"strict": True, "use_ema": False}, {"strict": False, "joints": JOINTS[::-1]},
-                    {"strict": False, "joints": ["tail", "nose"]}):  # fmt: skip
-        net = Net(len(options.get("joints", JOINTS)))
-        before = {key: value.clone() for key, value in net.state_dict().items()}
-        kept = copy.copy(found)
-        if answer(lambda: apply_weights(net, kept, path, **options) or True, name) is None:
-            assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-        else:
-            assert all(bool(value.isfinite().all()) for value in net.state_dict().values())
-            assert {key: value.shape for key, value in net.state_dict().items()} == {
-                key: value.shape for key, value in before.items()
-            }
+    load(path, found, strict=True)
+    load(path, found, strict=True, use_ema=False)
+    load(path, found, strict=False, joints=JOINTS[::-1])
+    load(path, found, strict=False, joints=["tail", "nose"])
+
+
+def load(path, found, **options):
+    """Put weights into a model: all of them fit and are finite, or it stays as it is."""
+    net = Net(len(options.get("joints", JOINTS)))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    loaded = answer(lambda: apply_weights(net, copy.copy(found), path, **options) or True, os.path.basename(path))
+    for key, value in net.state_dict().items():
+        assert value.shape == before[key].shape and bool(value.isfinite().all())
+        assert loaded or torch.equal(value, before[key])
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +163,8 @@ def numbers_of_pickles():
     names = ["numpy ndarray", "numpy dtype", "numpy.core.multiarray _reconstruct", "numpy._core.multiarray scalar",
              "_codecs encode", "collections OrderedDict", "os mkdir", "builtins eval", "builtins getattr"]  # fmt: skip
     called = [b"c" + name.replace(" ", "\n").encode() + b"\n" for name in names]
-    plain = [b"N", b"K\x01", b"X\x04\x00\x00\x00trap", b"U\x02f4", *(bytes([op]) for op in b"]})(tRb02.")]
+    plain = [b"N", b"K\x01", b"X\x04\x00\x00\x00trap", b"U\x02f4"]
+    plain += [bytes([op]) for op in b"]})(tRb02."]
     return st.lists(st.sampled_from(ops + called + plain) | st.binary(max_size=5), max_size=20).map(b"".join)
 
 
@@ -183,7 +186,8 @@ def tensors():
     return st.sampled_from(
         [
             weight, weight.half(), weight.double(), weight.bfloat16(), weight.double() * 1e300, weight.int(),
-            weight > 3, weight.to_sparse(), weight.to("meta"), weight + 0j, weight * float("nan"), weight / 0, weight.T, weight[:0],
+            weight > 3, weight.to_sparse(), weight.to("meta"), weight + 0j, weight * float("nan"), weight / 0,
+            weight.T, weight[:0],
             torch.tensor(1.0), torch.zeros(0), torch.zeros(6, 4), torch.zeros(6), torch.zeros(4), torch.zeros(35, 4),
             torch.zeros(4, 4), torch.ones(1).expand(10**12), torch.ones(1).expand(6, 4), torch.zeros(3, 0, 10**6),
             torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), weight.to(torch.float8_e4m3fn),
@@ -204,7 +208,7 @@ def test_other_fields_and_tensors(place, data):
     """Fields and weights of other kinds, shapes and names in a file that is whole."""
     changed = content()
     for _ in range(data.draw(st.integers(1, 3))):
-        where = data.draw(st.sampled_from([changed, changed["model"], changed["raw"]]))
+        where = data.draw(st.sampled_from([changed, changed.get("model"), changed.get("raw")]))
         if not isinstance(where, dict):
             continue
         key = data.draw(st.sampled_from(sorted(changed)) if where is changed else names())

@@ -94,9 +94,10 @@ def try_out(cfg):
     return True
 
 
-def try_options(options, key):
-    """A config of options is accepted and works, or refused by a sentence that names the key or its group."""
-    cfg = answer(lambda: real_config(options), key, "command line")
+def try_options(options):
+    """A config of options is accepted and works, or refused by a sentence that names one of their keys."""
+    leaves_of_keys = [key.split(".")[-1] for key in options[0::2]]
+    cfg = answer(lambda: real_config(options), *leaves_of_keys)
     if cfg is not None and is_small(cfg):
         answer(lambda: try_out(cfg))
 
@@ -112,7 +113,7 @@ def try_options(options, key):
 @example(key="TEST.EXPECTED_RESULTS", value=["AP"])
 @example(key="MODEL.BACKBONE.NAME", value="build_timm_fpn_backbon")
 def test_values_work_or_are_refused(place, key, value):
-    try_options([key, value], key.split(".")[-1])
+    try_options([key, value])
 
 
 @given(data=st.data())
@@ -121,7 +122,7 @@ def test_values_of_the_right_kind_work_or_are_refused(place, data):
     options = []
     for key in data.draw(st.lists(st.sampled_from(OURS), min_size=2, max_size=3, unique=True)):
         options += [key, data.draw(fitting(SCHEMA[key]))]
-    try_options(options, options[0].split(".")[-1])
+    try_options(options)
 
 
 def fitting(rule):
