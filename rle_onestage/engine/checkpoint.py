@@ -177,6 +177,11 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
     """The second half of :func:`load_weights`: ``content`` is what :func:`read_checkpoint` gave for ``address``."""
     weights = content["model"]
     if not use_ema and "raw" in content:
+        if not isinstance(content["raw"], dict):
+            raise CheckpointError(
+                f"checkpoint {address}: raw, its weights under training, is a {type(content['raw']).__name__} instead "
+                "of named weights; take an earlier checkpoint"
+            )
         weights = _as_tensors(content["raw"], address)
     own = model.state_dict()
     if content.get("matching_heuristics") is True:
