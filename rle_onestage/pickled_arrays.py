@@ -56,8 +56,10 @@ def _filled(raw, kind, shape, order):
     return np.frombuffer(raw, kind.plain).reshape(shape, order=order)
 
 
-def reconstruct(*_: Any) -> NumberArray:
-    """Stands for ``numpy.core.multiarray._reconstruct``: what is in the array comes by its state."""
+def reconstruct(kind: Any, shape: tuple = (0,), *_: Any) -> NumberArray:
+    """Stands for ``numpy.core.multiarray._reconstruct``: what is in the array, and its shape, come by its state."""
+    if kind is not NumberArray or shape != (0,):
+        raise pickle.UnpicklingError("an array that its file has no numbers for is not allowed")
     return NumberArray()
 
 

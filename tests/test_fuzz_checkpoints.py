@@ -283,6 +283,14 @@ def test_arrays_of_other_things_are_refused(tmp_path, value):
         read_checkpoint(str(tmp_path / "m.pkl"))
 
 
+def test_an_array_without_numbers_is_refused(tmp_path):
+    """``_reconstruct`` alone, with a shape of 8 TB."""
+    code = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(J\x00\x00\x00\x7ftU\x01dtR."
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x02" + code)
+    with pytest.raises(CheckpointError, match="m.pkl is not loaded.*no numbers for"):
+        read_checkpoint(str(tmp_path / "m.pkl"))
+
+
 def test_rows_of_joints_that_are_no_multiple_are_a_misfit(tmp_path):
     """Not an error of the mapping by names."""
     path = saved(tmp_path, **{"head.weight": torch.zeros(7, 4)})

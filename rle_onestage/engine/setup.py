@@ -44,7 +44,8 @@ def load_config(config_file="", opts=()):
         settle_test_size(cfg, opts)
         validate(cfg)
     except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
-        raise ConfigError(f"config file {config_file}: {error}" if config_file else str(error)) from error
+        source = f"config file {config_file}{' with the command line' if opts else ''}: " if config_file else ""
+        raise ConfigError(f"{source}{error}") from error
     warn_of_conflicts(cfg)
     cfg.freeze()
     return cfg
