@@ -1,31 +1,39 @@
 """Weights to start from: named tensors from a file, read without running code."""
 
-import contextlib
 import os
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .errors import CheckpointError
+from .pickled_arrays import STAND_INS
 
+_NUMBERS = (
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32,
+    torch.int64, torch.bool,
+)  # fmt: skip
 _DIRECTORY = 0x10  # among the attributes of a file in an archive
+# Times the size of its file that a checkpoint may take in memory, or SMALL bytes: torch itself never packs.
+MOST_UNPACKED = 10
+SMALL = 64_000_000
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def read_pth(path: str):
-    """Read what ``torch.save`` wrote: tensors, numbers, strings and containers (numpy numbers too), nothing else.
+    """Read what ``torch.save`` wrote: tensors, numbers, strings and containers, nothing else.
+
+    numpy's numbers are numbers too, its arrays :class:`~.pickled_arrays.NumberArray`.
 
     Raises:
         CheckpointError: the file is damaged, also where only a checksum tells, or holds other objects.
     """
     try:
         _check_archive(path)
-        with _numpy_numbers_allowed():
+        with torch.serialization.safe_globals([(made, name) for name, made in STAND_INS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
@@ -34,6 +42,8 @@ def read_pth(path: str):
                 "run code; save its state_dict alone"
             ) from error
         raise CheckpointError(f"checkpoint {path} is damaged or no checkpoint; get it again") from error
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read ({first_line(error)}); check it") from error
     except Exception as error:  # bytes that are no pickle make torch's reader fail in any way, by struct.error too
         raise CheckpointError(
             f"checkpoint {path} is damaged or no checkpoint ({first_line(error)}); get it again"
@@ -49,6 +59,8 @@ def _check_archive(path: str) -> None:
         if file.read(4) != b"PK\x03\x04":
             return
         with zipfile.ZipFile(file) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MOST_UNPACKED * os.path.getsize(path):
+                raise zipfile.BadZipFile("it unpacks to far more than a checkpoint of its size holds")
             damaged = archive.testzip()
             for part in archive.infolist():
                 if part.external_attr & _DIRECTORY:  # which torch would not read, and give memory as it finds it
@@ -57,23 +69,30 @@ def _check_archive(path: str) -> None:
         raise zipfile.BadZipFile(f"the checksum of its part {damaged} is wrong")
 
 
-def _numpy_numbers_allowed():
-    if not hasattr(torch.serialization, "safe_globals"):
-        return contextlib.nullcontext()
-    core = getattr(np, "_core", None) or np.core
-    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")]
-    return torch.serialization.safe_globals(
-        [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar, *dtypes]
-    )
+def first_line(error: BaseException | str, length: int = 200) -> str:
+    """The first line of an error's message, or its type where it has none; long ones are cut."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= length else f"{line[:length]}..."
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def check_extent(tensors: Iterable[Tensor], path: str) -> None:
+    """Raise where tensors hold far more numbers than their file has bytes for.
+
+    A few bytes can say that one number is repeated without end, which takes no memory until somebody looks.
+
+    Raises:
+        CheckpointError: see above.
+    """
+    needed = sum(value.numel() * value.element_size() for value in tensors)
+    if needed > max(MOST_UNPACKED * os.path.getsize(path), SMALL):
+        raise CheckpointError(
+            f"checkpoint {path} has {os.path.getsize(path)} bytes, but its tensors would take {needed}: they repeat "
+            "numbers, or it is damaged; save them with clone()"
+        )
 
 
 def check_dense(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Raise unless all are dense tensors of real numbers.
+    """Raise unless all are dense tensors of real numbers of a type that weights have.
 
     Args:
         tensors: by name. what: they are of, for the message, e.g. ``checkpoint a.pth``.
@@ -87,6 +106,7 @@ def check_dense(tensors: Mapping[str, Tensor], what: str) -> None:
             else "is sparse or nested" if value.layout != torch.strided
             else "is quantized" if value.is_quantized
             else "is complex" if value.is_complex()
+            else f"is of type {str(value.dtype).removeprefix('torch.')}" if value.dtype not in _NUMBERS
             else ""
         )  # fmt: skip
         if kind:
@@ -159,6 +179,7 @@ def read_tensors(path: str, key: str) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"weights {path} hold no tensor by name; check {key}")
     check_dense(tensors, f"{key} {path}")
+    check_extent(tensors.values(), path)
     check_finite(tensors, f"{key} {path}")
     return tensors
 
@@ -169,7 +190,7 @@ def _read_safetensors(path: str) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"weights {path} are damaged ({first_line(error)}); get them again") from error
 
 

@@ -18,6 +18,7 @@ ROOMS = (
     "skeleton",
     "oks",
     "error_density",
+    "pickled_arrays",
     "pretrained",
     "data",
     "modeling",

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 import yaml
 from detectron2.config import CfgNode as CN
 
+from rle_onestage.engine.config_schema import SCHEMA
 from rle_onestage.engine.hooks import TRAINING_LOG
 from rle_onestage.engine.inference import METRICS
 from rle_onestage.engine.setup import load_config
-from rle_onestage.engine.validation import CHOICES
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.coco import RESULTS_FILE, results_folder
 
 FINAL = "model_final.pth"
 _DENSITY, _PRESET = "MODEL.RLE_ONESTAGE.DENSITY", "MODEL.RLE_ONESTAGE.PRESET"
 # Names of DENSITY, and of a density with another preset.
-LOSSES = {name: [_DENSITY, name] for name in CHOICES[_DENSITY]}
+LOSSES = {name: [_DENSITY, name] for name in SCHEMA[_DENSITY].choices}
 LOSSES["rle"] = [_DENSITY, "rle", _PRESET, "laplace"]
 LOSSES["rle_gaussian"] = [_DENSITY, "rle", _PRESET, "gaussian"]
 CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTAGE.TEST.OKS_POWER", "0.0"]

@@ -20,10 +20,12 @@ import numpy as np
 import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 
+from rle_onestage.data.coco_json import shown
 from rle_onestage.engine.joints import by_joint_name, naming, recorded_joints
 from rle_onestage.engine.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
 from rle_onestage.errors import CheckpointError
-from rle_onestage.pretrained import check_dense, check_finite, first_line
+from rle_onestage.pickled_arrays import NumberArray
+from rle_onestage.pretrained import check_dense, check_extent, check_finite, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ TRAINING_ONLY = ("criterion.",)
 TABLES = ("decoder.",)
 # Weights of fewer numbers are not worth a rounding.
 SMALL = 2048
+MAX_NAME_OF_WEIGHT = 1000
 # Filled from the config when the model is built, and absent in some files.
 NOT_REQUIRED = ("pixel_mean", "pixel_std")
 
@@ -137,6 +140,10 @@ def read_checkpoint(address):
     if "matching_heuristics=True" in address:
         content["matching_heuristics"] = True
     content["model"] = _as_tensors(content["model"], address)
+    check_extent(content["model"].values(), path)
+    if isinstance(content.get("raw"), dict):
+        content["raw"] = _as_tensors(content["raw"], address)
+        check_extent(content["raw"].values(), path)
     return content
 
 
@@ -155,10 +162,16 @@ def _from_zoo(content, path):
 def _as_tensors(weights, address):
     tensors = OrderedDict()
     for key, value in weights.items():
-        if isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, NumberArray):
+            value = torch.from_numpy(value.array())
+        elif isinstance(value, np.generic):
             value = torch.from_numpy(np.array(value))
         if isinstance(value, torch.Tensor):
-            tensors[str(key).removeprefix("module.")] = value
+            name = str(key).removeprefix("module.") if isinstance(key, (str, int)) else ""
+            if not name.isprintable() or not 0 < len(name) <= MAX_NAME_OF_WEIGHT or name in tensors:
+                wrong = "two weights of the name" if name in tensors else "a weight whose name is"
+                raise CheckpointError(f"checkpoint {address} has {wrong} {shown(key)}; get it again")
+            tensors[name] = value
     if not tensors:
         raise CheckpointError(f"checkpoint {address} holds no weights (no tensor by name)")
     check_dense(tensors, f"checkpoint {address}")
@@ -201,7 +214,7 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
             )
         weights = _as_tensors(content["raw"], address)
     own = model.state_dict()
-    if content.get("matching_heuristics"):
+    if content.get("matching_heuristics") is True:
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)
     if joints is not None:
         weights = by_joint_name(model, own, content, weights, joints, address, strict=strict)
@@ -217,7 +230,10 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
         _raise_unless_exact(address, own, weights, mismatched, missing, unexpected)
     else:
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
-    fitting = {key: weights[key] for key in own if key in weights and key not in set(mismatched)}
+    found = [key for key in own if key in weights and key not in set(mismatched)]
+    _raise_if_other_numbers(address, own, {key: weights[key] for key in found})
+    # As the model has them: float64 can hold what is infinite in float32.
+    fitting = {key: weights[key].to(own[key].dtype) for key in found}
     # A training that goes on has the averaged weights from here too.
     check_finite({**content["model"], **fitting} if strict else fitting, f"checkpoint {address}")
     model.load_state_dict(fitting, strict=False)
@@ -235,8 +251,8 @@ def slim(content, *, half=False):
     kept = ((key, value) for key, value in content["model"].items() if not key.startswith(TRAINING_ONLY))
     if half:
         kept = ((key, _halved(value) if not key.startswith(TABLES) else value) for key, value in kept)
-    named = naming(recorded_joints(content))
-    return {"model": OrderedDict(kept), "iteration": content.get("iteration", -1), **named}
+    named, iteration = naming(recorded_joints(content)), content.get("iteration")
+    return {"model": OrderedDict(kept), "iteration": iteration if type(iteration) is int else -1, **named}
 
 
 def _halved(value):
@@ -251,8 +267,11 @@ def _by_heuristics(own, weights, from_caffe2, address):
     """Detectron2's conversion of names (Caffe2's and torchvision's) to those of the model."""
     try:
         return align_and_update_state_dicts(own, dict(weights), c2_conversion=from_caffe2)
-    except (ValueError, KeyError, AssertionError) as error:
-        raise CheckpointError(f"checkpoint {address}: its names cannot be matched to the model's ({error})") from error
+    except (ValueError, LookupError, AssertionError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(
+            f"checkpoint {address}: its names cannot be matched to the model's ({first_line(error)}); choose other "
+            "MODEL.WEIGHTS"
+        ) from error
 
 
 def _shapes(keys, weights, own, limit=3):
@@ -279,6 +298,16 @@ def _raise_unless_exact(address, own, weights, mismatched, missing, unexpected):
             f"checkpoint {address} does not fit the model ({'; '.join(problems)}); use the config it was trained with "
             "(MODEL and NUM_KEYPOINTS above all)"
         )
+
+
+def _raise_if_other_numbers(address, own, weights):
+    """Whole numbers in place of weights, or the other way round, would be cut to what is nonsense."""
+    for key, value in weights.items():
+        if value.is_floating_point() != own[key].is_floating_point() and not key.endswith("num_batches_tracked"):
+            types = [str(tensor.dtype).removeprefix("torch.") for tensor in (value, own[key])]
+            raise CheckpointError(
+                f"checkpoint {address}: {key} holds {types[0]} numbers where the model has {types[1]}; get it again"
+            )
 
 
 def _check_and_report_start(address, own, weights, mismatched, missing, unexpected):

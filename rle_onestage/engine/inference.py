@@ -1,6 +1,7 @@
 """Evaluation: run a model over each image of a data set once, and keep the figures."""
 
 import contextlib
+import difflib
 import json
 import logging
 import math
@@ -8,13 +9,15 @@ import os
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from detectron2.evaluation import print_csv_format, verify_results
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 
 from rle_onestage.data.batches import LostWorkers
+from rle_onestage.data.coco_json import shown
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
@@ -25,10 +28,16 @@ from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseEr
 from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.modeling.fold import fold_batch_norm
 from rle_onestage.modeling.meta_arch import RLEOneStage
+from rle_onestage.pretrained import first_line
 
 logger = logging.getLogger("rle_onestage")
 
 METRICS = "metrics.json"
+# What Detectron2's, timm's and torch's builders raise where sizes or names of the config do not fit one another.
+_OF_BUILDERS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
 class FiguresUnwritten(MediaError):
@@ -114,13 +123,26 @@ def build_architecture(cfg):
     """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or no such backbone, or they cannot be built.
     """
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ConfigError(
             f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage"
         )
-    model = build_model(cfg)
+    name = cfg.MODEL.BACKBONE.NAME
+    if name not in BACKBONE_REGISTRY:
+        near = difflib.get_close_matches(name, [known for known, _ in BACKBONE_REGISTRY], n=1)
+        raise ConfigError(
+            f"MODEL.BACKBONE.NAME {shown(name)} is not registered; "
+            + (f"did you mean {near[0]}?" if near else "use build_timm_fpn_backbone, or one of Detectron2's")
+        )
+    try:
+        model = build_model(cfg)
+    except _OF_BUILDERS as error:
+        raise ConfigError(
+            f"the model that MODEL describes cannot be built ({type(error).__name__}: {first_line(error)}); check "
+            f"{name}, its features and channels, and what was changed last"
+        ) from error
     count = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     share = f", {frozen / 1e6:.2f} of them frozen" if frozen else ""
@@ -240,6 +262,7 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
     except PoseError as error:
         unwritten.append(error)
     if cfg.TEST.EXPECTED_RESULTS:
+        _check_expected(cfg.TEST.EXPECTED_RESULTS, results)
         verify_results(cfg, results)
     if unwritten:
         raise FiguresUnwritten(unwritten[0], results)
@@ -286,6 +309,16 @@ def evaluate_only(cfg, resume=False):
     return evaluate(
         cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA), build_evaluator=build_evaluator
     )
+
+
+def _check_expected(expected, results):
+    for task, metric, *_ in expected:
+        if not isinstance(results.get(task), Mapping) or metric not in results[task]:
+            there = [f"{name}/{key}" for name, keys in results.items() if isinstance(keys, Mapping) for key in keys]
+            raise ConfigError(
+                f"TEST.EXPECTED_RESULTS names {task}/{metric}, which is none of the figures: {', '.join(there[:20])} "
+                "(with several test sets there is none by that name)"
+            )
 
 
 def flat_figures(results, prefix=""):

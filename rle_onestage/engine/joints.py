@@ -11,14 +11,19 @@ from rle_onestage.skeleton import COCO, SKELETONS, map_joints
 
 logger = logging.getLogger(__name__)
 
+MOST = 1000  # joints of a model
 KEY = "joints"  # entry of a checkpoint: the names, in the order of the model
 
 
 def recorded_joints(content: Mapping) -> list[str] | None:
     """The names of the joints that a checkpoint belongs to; None where it does not say."""
     names = content.get(KEY)
-    sound = isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)
+    sound = isinstance(names, (list, tuple)) and 0 < len(names) <= MOST and all(map(_is_name, names))
     return list(names) if sound else None
+
+
+def _is_name(name):
+    return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
 
 
 def naming(joints: Sequence[str] | None) -> dict[str, list[str]]:
@@ -34,7 +39,8 @@ def parse_joints(text: str) -> list[str]:
 
 def count_joints(model: nn.Module, weights: Mapping[str, Tensor]) -> int | None:
     """Number of joints of weights, by the model's declarations; None where none of the declared tensors is there."""
-    return next((len(weights[key]) // rows for key, rows in _joint_rows(model).items() if key in weights), None)
+    declared = ((weights[key], rows) for key, rows in _joint_rows(model).items() if key in weights)
+    return next((len(value) // rows for value, rows in declared if value.dim()), None)
 
 
 def by_joint_name(model: nn.Module, own: Mapping[str, Tensor], content: Mapping, weights: Mapping[str, Tensor],
@@ -80,7 +86,7 @@ def by_joint_name(model: nn.Module, own: Mapping[str, Tensor], content: Mapping,
         )  # fmt: skip
         return weights
     _tell(given, joints, source, address)
-    return _mapped(model, own, weights, source)
+    return _mapped(model, own, weights, source, len(given))
 
 
 def _joint_rows(model):
@@ -143,7 +149,7 @@ def _tell(given, joints, source, address):
     )  # fmt: skip
 
 
-def _mapped(model, own, weights, source):
+def _mapped(model, own, weights, source, count):
     grouped = _group_tensors(model)
     result = {key: value for key, value in weights.items() if not (grouped and key.startswith(grouped))}
     if len(result) < len(weights):
@@ -154,7 +160,7 @@ def _mapped(model, own, weights, source):
     known = torch.tensor([place >= 0 for place in source])
     places = torch.tensor(source)[known]
     for key, rows in _joint_rows(model).items():
-        if key not in result or key not in own or result[key].shape[1:] != own[key].shape[1:]:
+        if key not in result or key not in own or result[key].shape != (count * rows, *own[key].shape[1:]):
             continue  # misfits of other kinds are told as ever
         mixed = own[key].detach().cpu().clone()
         by_joint = mixed.view(len(source), rows, *mixed.shape[1:])  # (K, rows, ...)

@@ -6,13 +6,15 @@ import os
 import pickle
 import re
 import socket
+from http.client import HTTPException
 
-import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
 
+from rle_onestage.data.coco_json import shown
 from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.output_files import kind_of, temporary_beside
+from rle_onestage.pickled_arrays import STAND_INS, NumberArray, NumberType
 from rle_onestage.pretrained import first_line, read_pth
 
 __all__ = [
@@ -123,39 +125,46 @@ def local_path(address):
     remote = "://" in address
     if not remote:
         if not os.path.isfile(address):
-            raise CheckpointError(f"checkpoint {address} does not exist; check MODEL.WEIGHTS")
+            wrong = "is no file" if os.path.exists(address) else "does not exist"
+            raise CheckpointError(f"checkpoint {address} {wrong}; check MODEL.WEIGHTS")
         return address
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        return PathManager.get_local_path(address)
-    except (OSError, AssertionError, ValueError) as error:
+        path = PathManager.get_local_path(address)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"there is no {path}, or nobody here knows such addresses")
+        return path
+    except (OSError, AssertionError, ValueError, HTTPException) as error:
         raise CheckpointError(
-            f"weights {address} cannot be had ({error}); without a network set MODEL.WEIGHTS to a file that you "
-            'downloaded elsewhere, or to "" to start from random weights'
+            f"weights {address} cannot be had ({first_line(error)}); without a network set MODEL.WEIGHTS to a file "
+            'that you downloaded elsewhere, or to "" to start from random weights'
         ) from error
     finally:
         socket.setdefaulttimeout(before)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that knows how to make arrays, and nothing else beyond pickle's own primitives."""
+class _ArraysOnly(pickle._Unpickler):
+    """An unpickler that knows how to make arrays, and nothing else beyond pickle's own primitives.
+
+    Python's own, because the one in C gives a few bytes as much memory as they ask for (the number of a memo).
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module, name):
-        core = getattr(np, "_core", None) or np.core
-        allowed = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("multiarray", "_reconstruct"): core.multiarray._reconstruct,
-            ("multiarray", "scalar"): core.multiarray.scalar,
-            ("collections", "OrderedDict"): dict,
-            ("_codecs", "encode"): _encode_latin1,
-        }
-        # numpy 2 renamed numpy.core to numpy._core; zoo files have the old name.
-        short = "multiarray" if module in ("numpy.core.multiarray", "numpy._core.multiarray") else module
-        if (short, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-        return allowed[short, name]
+        allowed = {**STAND_INS, "collections.OrderedDict": dict, "_codecs.encode": _encode_latin1}
+        if f"{module}.{name}" not in allowed:
+            raise pickle.UnpicklingError(f"{shown(f'{module}.{name}')} is not allowed")
+        return allowed[f"{module}.{name}"]
+
+    def load_build(self):
+        # Never of the functions and classes that make arrays.
+        if not isinstance(self.stack[-2], (NumberArray, NumberType)):
+            raise pickle.UnpicklingError("a state of something other than an array is not allowed")
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 def _encode_latin1(text, encoding):
@@ -176,10 +185,12 @@ def read_pkl(path):
             return _ArraysOnly(file, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"checkpoint {path} is not loaded: {error}; only arrays, text, numbers and containers are, because "
-            "anything else could run code"
+            f"checkpoint {path} is not loaded: {first_line(error)}; only arrays, text, numbers and containers are, "
+            "because anything else could run code"
         ) from error
-    except (EOFError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError) as error:
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read ({first_line(error)}); check it") from error
+    except Exception as error:  # bytes that are no pickle make the reader fail in any way
         raise CheckpointError(
             f"checkpoint {path} is damaged or no pickle ({first_line(error)}); get it again"
         ) from error

@@ -9,14 +9,13 @@ import sys
 
 import numpy as np
 import torch
-from detectron2.config import get_cfg
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.config import add_rle_onestage_config
 from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
+from rle_onestage.engine.config_schema import known_defaults
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.key_conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
 from rle_onestage.engine.logs import LogFile
@@ -43,9 +42,13 @@ def load_config(config_file="", opts=()):
         ConfigError: a file, key, type or value is wrong.
     """
     cfg = _merged(config_file, opts)
-    cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
-    settle_test_size(cfg, opts)
-    validate(cfg)
+    try:
+        cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
+        settle_test_size(cfg, opts)
+        validate(cfg)
+    except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
+        source = f"config file {config_file}{' with the command line' if opts else ''}: " if config_file else ""
+        raise ConfigError(f"{source}{error}") from error
     warn_of_conflicts(cfg)
     cfg.freeze()
     return cfg
@@ -61,12 +64,16 @@ def configured_device(config_file, opts):
 
 
 def _merged(config_file, opts):
-    cfg = get_cfg()
-    add_rle_onestage_config(cfg)
+    cfg = known_defaults()
     if config_file:
-        merge_dict(cfg, read_yaml(config_file), f"config file {config_file}")
+        merge_dict(cfg, *_with_source(config_file))
     merge_options(cfg, opts)
     return cfg
+
+
+def _with_source(config_file):
+    values, places = read_yaml(config_file)
+    return values, f"config file {config_file}", places
 
 
 def setup(args):
