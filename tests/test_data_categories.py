@@ -105,7 +105,7 @@ def test_a_size_as_stored_is_told_from_another_images(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (80, 60)).save(tmp_path / "a.jpg", exif=exif)
     Image.new("RGB", (60, 80)).save(tmp_path / "b.jpg")
-    with pytest.raises(UnreadableImage, match="60 x 80 but .* 80 x 60, as it is stored: its EXIF orientation turns it"):
+    with pytest.raises(UnreadableImage, match="turns it to 60 x 80 but .* 80 x 60, the size as stored"):
         read_image(str(tmp_path / "a.jpg"), 80, 60)
     with pytest.raises(UnreadableImage) as error:
         read_image(str(tmp_path / "b.jpg"), 80, 60)
@@ -141,7 +141,7 @@ def test_long_and_odd_values_are_cut():
     problems.add("odd", "x" * 10**6)
     problems.add("odd", "\ud800")
     (line,) = problems.lines()
-    assert len(line) < 150 and line.encode()
+    assert len(line) < 250 and line.encode()
 
 
 def test_null_is_no_number_and_false_is_no_list():

@@ -10,7 +10,7 @@ from detectron2.data.datasets import load_coco_json
 from detectron2.utils.visualizer import Visualizer
 
 from rle_onestage.data import PoseMapper, get_skeleton, load_dataset, read_image
-from rle_onestage.data.loader import pack, unpack
+from rle_onestage.data.handover import pack, unpack
 
 
 def test_stock_mapper_and_ours_give_the_same_labels(tmp_path):

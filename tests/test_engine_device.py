@@ -12,12 +12,13 @@ from modeling_toys import make_input, tiny_config
 from test_engine_launch import ROOT, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rle_onestage.engine import launch, load_config
+from rle_onestage.engine import launch, load_config, meeting
 from rle_onestage.engine.device import claim_device, settle_device, usable_processes
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.errors import ConfigError
 
 starting = sys.modules["rle_onestage.engine.launch"]  # the function hides its module
+HERE = ("127.0.0.1", 29500)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def parsed(device, tmp_path):
 def spawned(monkeypatch):
     """What would have been started: (device, processes)."""
     calls = []
-    monkeypatch.setattr(starting, "_spawn", lambda main, args, device, size, *_: calls.append((device, size)))
+    monkeypatch.setattr(starting, "run_processes", lambda _, shared, count: calls.append((shared[2], count)))
     return calls
 
 
@@ -91,9 +92,11 @@ def test_two_processes_on_one_gpu_are_one(gpus, spawned, tmp_path, caplog):
 )  # fmt: skip
 def test_each_process_has_its_own_gpu_and_a_backend(gpus, monkeypatch, there, device, rank, size, expected, chosen):
     present, joined = gpus(there), []
-    monkeypatch.setattr(starting.dist, "init_process_group", lambda backend, **_: joined.append(backend))
-    monkeypatch.setattr(starting, "create_local_process_group", lambda size: None)
-    with starting._process_group(device=lambda: device, rank=rank, world_size=2, local_rank=rank, local_size=size):
+    monkeypatch.setattr(meeting.dist, "init_process_group", lambda backend, **_: joined.append(backend))
+    monkeypatch.setattr(meeting.dist, "TCPStore", lambda *_, **__: None)
+    monkeypatch.setattr(meeting, "create_local_process_group", lambda size: None)
+    place = dict(rank=rank, world_size=2, local_rank=rank, local_size=size, address=HERE)
+    with meeting.process_group(device=lambda: device, **place):
         pass
     assert joined == [expected] and present == chosen
 
@@ -103,13 +106,14 @@ def test_torchrun_asks_the_config_too(gpus, monkeypatch, tmp_path):
     joined = []
     for name, value in {"RANK": 1, "WORLD_SIZE": 2, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}.items():
         monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(starting, "create_local_process_group", lambda size: None)
+    monkeypatch.setattr(meeting, "rendezvous", lambda *_, **__: iter([(None, 1, 2)]))
+    monkeypatch.setattr(meeting, "fresh_view", lambda store, rank, world_size: store)
 
     def join(backend, **_):
         joined.append(backend)
         raise RuntimeError("far enough")
 
-    monkeypatch.setattr(starting.dist, "init_process_group", join)
+    monkeypatch.setattr(meeting.dist, "init_process_group", join)
     for device, expected in (("cpu", ["gloo"]), ("cuda", ["gloo"])):  # on one GPU the second has none
         with pytest.raises(SystemExit):
             launch(print, args=(parsed(device, tmp_path),))

@@ -129,4 +129,6 @@ def test_groups_of_a_config():
 def test_groups_that_do_not_fit_are_named(groups):
     with pytest.raises(ConfigError) as caught:
         tiny_config(*JOINTS, groups)
-    assert "MODEL.RLE_ONESTAGE.FLOW.GROUPS" in str(caught.value) and "0 to 4" in str(caught.value)
+    message = str(caught.value)
+    assert "MODEL.RLE_ONESTAGE.FLOW.GROUPS" in message
+    assert "0 to 4" in message or "value 1" in message or "value 2 is []" in message  # how they fit, or their types

@@ -145,7 +145,7 @@ _cut = _cutter()
 
 def _short(name: Any) -> str:
     """An id or a file name in a list of several: plain text as it is, what is long or odd as :func:`shown`."""
-    return name if is_text(name) and name.isprintable() and len(name) <= 60 else shown(name)
+    return name if is_text(name) and name.isprintable() and len(name) <= 200 else shown(name, 200)
 
 
 def is_number(value: Any) -> bool:
