@@ -1,6 +1,7 @@
 # make quickstart    set-up, people found on photographs and followed through a clip, then a training on synthetic people
 #                    with COCO table, pictures and a video (output/quickstart)
 # make test          set-up, then the tests
+# make test-kills    set-up, then trainings that are killed in every phase and resumed
 # make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/test_fuzz_images.py: of one kind)
 #
 # PYTHON=python3.11  the Python to make the environment with (3.10 or later)
