@@ -14,7 +14,7 @@ import torch
 
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.engine import Trainer, evaluate_only, load_config
-from rle_onestage.engine.hooks import keep_before
+from rle_onestage.engine.hooks import Progress, keep_before
 from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
@@ -235,6 +235,18 @@ def test_errors_before_the_first_step(config, tmp_path):
     (tmp_path / "last_checkpoint").write_text("plain.pth")
     with pytest.raises(CheckpointError, match="weights only"):
         Trainer(load_config(str(config), ["OUTPUT_DIR", str(tmp_path)])).resume_or_load()
+
+
+@pytest.mark.parametrize("fails", ["data", "hook"])
+def test_what_fails_at_the_start_is_what_is_told(config, tmp_path, monkeypatch, fails):
+    """What ends a training that did not start (closing logs, the bar) hides no cause."""
+    if fails == "data":
+        path = tmp_path / "data" / "people.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "categories": 1}))
+    else:
+        monkeypatch.setattr(Progress, "before_train", lambda hook: 1 / 0)
+    with pytest.raises(DataError if fails == "data" else ZeroDivisionError):
+        train(config)
 
 
 def test_without_ema_and_with_given_weights(config, tmp_path):

@@ -92,11 +92,11 @@ class Writers(HookBase):
         self.folder = folder
         self.period = period
         self.writers = []
+        self._quiet = contextlib.ExitStack()  # here, because a hook that fails to start ends those after it too
 
     def before_train(self):
         """Drop the lines of iterations that will be done again after a resume. Files are opened when they are due."""
         path = os.path.join(self.folder, TRAINING_LOG)
-        self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(logs.quiet_event_threads())
         try:
             keep_before(path, self.trainer.start_iter)

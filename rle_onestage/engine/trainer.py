@@ -193,10 +193,12 @@ class Trainer(TrainerBase):
                 if self.start_iter < self.max_iter:
                     loader = build_train_loader(self.cfg, self.start_iter)
                     self._data = iter(loader)
-                self.before_train()
-                self._loop()
+                try:
+                    self.before_train()
+                    self._loop()
+                finally:  # not where the data fail: hooks that were not started have nothing to end
+                    self.after_train()
             finally:
-                self.after_train()
                 self._data = None
             self._report_data(loader)
         return self.results
