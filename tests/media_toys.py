@@ -29,7 +29,7 @@ def one_person(image):
 one_person.skeleton, one_person.category = COCO, Category()
 
 
-def picture(path, size=(64, 48)):
+def image_file(path, size=(64, 48)):
     """Write a grey picture; gives its path."""
     cv2.imwrite(str(path), np.full((size[1], size[0], 3), 90, np.uint8))
     return str(path)

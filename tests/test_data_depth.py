@@ -13,7 +13,7 @@ from rle_onestage.data.images import UnreadableImage, read_image
 
 
 def ramp(bits):
-    """A picture that goes from black to white in so many bits."""
+    """An image that goes from black to white in so many bits."""
     row = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16)
     return np.repeat(row[None, :, None], 40, 0).repeat(3, 2)
 

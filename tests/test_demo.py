@@ -7,7 +7,7 @@ import runpy
 import cv2
 import numpy as np
 import pytest
-from media_toys import one_person, picture
+from media_toys import image_file, one_person
 
 from rle_onestage import media
 from rle_onestage.demo import DemoOptions, image_ids, run_images
@@ -24,7 +24,7 @@ def options(**kwargs):
 def test_files_folders_and_globs(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    a, b, c = (picture(folder / name) for name in ("b.jpg", "a.png", "c.JPG"))
+    a, b, c = (image_file(folder / name) for name in ("b.jpg", "a.png", "c.JPG"))
     (folder / "notes.txt").write_text("x")
     assert media.find_images([str(folder)]) == [b, a, c]
     assert media.find_images([c, str(folder / "*.png"), str(folder)]) == [c, b, a]
@@ -46,7 +46,7 @@ def test_output_paths(tmp_path):
         media.output_paths(["x/a.jpg"], "drawn.avif")
     with pytest.raises(MediaError, match="2 inputs"):
         media.output_paths(["a.jpg", "b.jpg"], "one.png")
-    source = picture(tmp_path / "a.jpg")
+    source = image_file(tmp_path / "a.jpg")
     with pytest.raises(MediaError, match="overwritten"):
         media.output_paths([source], str(tmp_path))
 
@@ -81,12 +81,12 @@ def test_an_image_too_long_for_its_format_becomes_png(tmp_path, caplog):
 
 def test_results_have_the_category_of_the_data(tmp_path):
     results = tmp_path / "r.json"
-    assert run_images(one_person, [picture(tmp_path / "a.jpg")], options(json=str(results), category_id=7)) == 0
+    assert run_images(one_person, [image_file(tmp_path / "a.jpg")], options(json=str(results), category_id=7)) == 0
     assert [r["category_id"] for r in json.loads(results.read_text())] == [7]
 
 
 def test_pictures_and_results(tmp_path):
-    sources = [picture(tmp_path / f"00{i}.png") for i in (7, 9)]
+    sources = [image_file(tmp_path / f"00{i}.png") for i in (7, 9)]
     broken = tmp_path / "010.png"
     broken.write_bytes(b"no picture")
     out, results = tmp_path / "deep" / "out", tmp_path / "new" / "results.json"
@@ -112,7 +112,7 @@ def test_image_ids():
 
 
 def test_unwritable_results_leave_nothing(tmp_path):
-    source = picture(tmp_path / "a.jpg")
+    source = image_file(tmp_path / "a.jpg")
     with pytest.raises(MediaError, match="cannot be made"):
         run_images(one_person, [source], options(json=os.path.join(source, "r.json")))
     (tmp_path / "r.json").mkdir()
@@ -124,14 +124,14 @@ def test_unwritable_results_leave_nothing(tmp_path):
 def test_no_display(tmp_path, monkeypatch):
     monkeypatch.setattr("rle_onestage.media.window.has_display", lambda: False)
     with pytest.raises(MediaError, match="--output"):
-        run_images(one_person, [picture(tmp_path / "a.jpg")], options())
+        run_images(one_person, [image_file(tmp_path / "a.jpg")], options())
 
 
 def test_window_is_closed_by_the_user(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(media, "check_window", lambda: None)
     monkeypatch.setattr(media, "show", lambda image, wait: bool(shown.append(wait)))
-    assert run_images(one_person, [picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg")], options()) == 0
+    assert run_images(one_person, [image_file(tmp_path / "a.jpg"), image_file(tmp_path / "b.jpg")], options()) == 0
     assert shown == [0]
 
 
@@ -143,7 +143,7 @@ def test_tool(tmp_path, monkeypatch):
     tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
     monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: one_person)
     config = os.path.join(ROOT, "configs", "quickstart.yaml")
-    source = picture(tmp_path / "a.jpg")
+    source = image_file(tmp_path / "a.jpg")
     assert tool["main"](["--config-file", config, "--input", source, "--output", str(tmp_path / "out")]) == 0
     assert os.listdir(tmp_path / "out") == ["a.jpg"]
 
@@ -159,7 +159,7 @@ def test_tool_says_one_sentence(tmp_path, capsys, opts, message):
             "--config-file",
             config,
             "--input",
-            picture(tmp_path / "a.jpg"),
+            image_file(tmp_path / "a.jpg"),
             "--output",
             str(tmp_path / "o"),
             "--opts",

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from demo_toys import options
-from media_toys import no_more_than, noise, one_person, picture
+from media_toys import image_file, no_more_than, noise, one_person
 from test_data_depth import png_of
 
 from rle_onestage.demo import results as results_module
@@ -24,14 +24,14 @@ def test_huge_sizes_and_long_names_cost_that_image(tmp_path):
     folder.mkdir()
     long = "n" * 251 + ".png"
     for name in ("a.png", long, "z.png"):
-        picture(folder / name)
+        image_file(folder / name)
     (folder / "h.png").write_bytes(png_of(100_000))
     assert run_images(one_person, [str(folder)], options(output=str(out), json=str(found))) == 0
     assert sorted(os.listdir(out)) == ["a.png", long, "z.png"] and names(found) == ["a.png", long, "z.png"]
 
 
-def test_a_picture_that_cannot_be_written_costs_that_picture(tmp_path, caplog):
-    sources = [picture(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+def test_an_image_that_cannot_be_written_costs_that_image(tmp_path, caplog):
+    sources = [image_file(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
     out, found = tmp_path / "out", tmp_path / "r.json"
     (out / "b.png").mkdir(parents=True)
     assert run_images(one_person, sources, options(output=str(out), json=str(found))) == 1
@@ -41,7 +41,7 @@ def test_a_picture_that_cannot_be_written_costs_that_picture(tmp_path, caplog):
 
 def test_a_full_disk_costs_what_does_not_fit(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), noise(0, (300, 300)))
-    small, found, out = picture(tmp_path / "b.png"), tmp_path / "r.json", tmp_path / "out"
+    small, found, out = image_file(tmp_path / "b.png"), tmp_path / "r.json", tmp_path / "out"
     chosen = options(output=str(out), json=str(found))
     with no_more_than(60_000):
         assert run_images(one_person, [str(tmp_path / "a.png"), small], chosen) == 1
@@ -51,7 +51,7 @@ def test_a_full_disk_costs_what_does_not_fit(tmp_path):
 
 
 def test_no_memory_for_an_image_costs_that_image_but_other_errors_are_raised(tmp_path):
-    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", size=(80, 48))]
+    sources = [image_file(tmp_path / "a.png"), image_file(tmp_path / "b.png", size=(80, 48))]
 
     def failing(error):
         def predict(image):
@@ -71,7 +71,7 @@ def test_no_memory_for_an_image_costs_that_image_but_other_errors_are_raised(tmp
 def test_results_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(results_module, "_EVERY", 0.0)
     monkeypatch.setattr(results_module, "_SHARE", 0.0)
-    sources, found, seen = [picture(tmp_path / f"{i}.png") for i in range(4)], tmp_path / "r.json", []
+    sources, found, seen = [image_file(tmp_path / f"{i}.png") for i in range(4)], tmp_path / "r.json", []
 
     def watching(image):
         seen.append(names(found) if found.exists() else None)
@@ -82,7 +82,7 @@ def test_results_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
 
 
 def test_results_outlive_an_error_in_the_model(tmp_path):
-    sources, calls = [picture(tmp_path / f"{i}.png") for i in range(3)], []
+    sources, calls = [image_file(tmp_path / f"{i}.png") for i in range(3)], []
 
     def failing(image):
         calls.append(1)
@@ -108,6 +108,6 @@ def test_a_full_disk_meanwhile_is_said_once_and_made_good_at_the_end(tmp_path, m
         real(path, data)
 
     monkeypatch.setattr(results_module, "write_bytes", full)
-    assert run_images(one_person, [picture(tmp_path / f"{i}.png") for i in range(3)], options(json=str(found))) == 0
+    assert run_images(one_person, [image_file(tmp_path / f"{i}.png") for i in range(3)], options(json=str(found))) == 0
     assert sum("No space" in record.getMessage() for record in caplog.records) == 1 and len(names(found)) == 3
     assert np.isfinite(json.loads(found.read_text())[0]["score"])

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from demo_toys import Lagging, failing_at, options, plain, stages, within
-from media_toys import encode, grey, no_more_than, noise, numbers, one_person, picture, read, video
+from media_toys import encode, grey, image_file, no_more_than, noise, numbers, one_person, read, video
 
 from rle_onestage import media
 from rle_onestage.demo import run_video
@@ -55,7 +55,7 @@ def test_a_folder_of_frames_and_a_camera(tmp_path, monkeypatch):
     folder = tmp_path / "frames"
     folder.mkdir()
     for i in range(3):
-        picture(folder / f"{i}.png", (64, 48) if i < 2 else (48, 48))
+        image_file(folder / f"{i}.png", (64, 48) if i < 2 else (48, 48))
     run_video(one_person, str(folder), options(output=str(tmp_path / "out"), fps=10, json=str(tmp_path / "r")))
     assert os.listdir(tmp_path / "out") == ["frames.mp4"] and len(read(tmp_path / "out" / "frames.mp4")) == 3
     assert read_tracks(tmp_path / "r").time.tolist() == [0, 0.1, 0.2]
@@ -193,7 +193,7 @@ def test_bad_videos_and_outputs(tmp_path, capfd):
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     good = video(tmp_path / "good.mp4")
-    file = picture(tmp_path / "file.png")
+    file = image_file(tmp_path / "file.png")
     cases = [
         (str(tmp_path / "none.mp4"), "out", "none.mp4 does not exist"),
         (str(text), "out", "text.mp4 cannot be opened"),

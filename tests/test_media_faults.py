@@ -125,7 +125,7 @@ def test_a_damaged_description_of_the_sound_costs_the_sound_alone(tmp_path, capl
 
 @pytest.mark.parametrize("after", [0, 3])
 @pytest.mark.parametrize("error", [ValueError("broken"), AttributeError("none"), av.error.InvalidDataError(1, "bad")])
-def test_sound_that_fails_on_the_way_ends_there_and_the_pictures_go_on(tmp_path, monkeypatch, after, error):
+def test_sound_that_fails_on_the_way_ends_there_and_the_frames_go_on(tmp_path, monkeypatch, after, error):
     clip, calls = encode(tmp_path / "a.mp4", sound="aac"), []
     real = writer_module.Sound.until
 

@@ -9,7 +9,7 @@ import time
 import av
 import numpy as np
 import pytest
-from media_toys import encode, grey, no_more_than, noise, numbers, picture, read, video
+from media_toys import encode, grey, image_file, no_more_than, noise, numbers, read, video
 
 from rle_onestage.errors import MediaError
 from rle_onestage.media import VIDEO_TYPES, VideoReader, VideoWriter, is_address, natural_key
@@ -131,7 +131,7 @@ def test_damaged_frames_in_the_middle_are_left_out(tmp_path, capfd):
 
 def test_a_folder_of_frames_in_natural_order(tmp_path):
     for i in (0, 1, 2, 9, 10, 11):
-        picture(tmp_path / f"frame{i}.png", (64, 48) if i < 10 else (32, 48))
+        image_file(tmp_path / f"frame{i}.png", (64, 48) if i < 10 else (32, 48))
     (tmp_path / "frame3.png").write_bytes(b"damaged")
     with VideoReader(str(tmp_path), fps=10) as reader:
         frames = list(reader)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from demo_toys import options, within
-from media_toys import one_person, picture, video
+from media_toys import image_file, one_person, video
 
 from rle_onestage import media, output_files
 from rle_onestage.demo import run_images, run_video
@@ -63,7 +63,7 @@ def test_a_pipe_is_written_through_and_stays(tmp_path):
 def test_a_device_is_written_through_and_stays(null, tmp_path):
     write_json({}, str(null))
     media.write_image(str(link(tmp_path / "a.png", null)), np.zeros((4, 4, 3), np.uint8))
-    assert run_images(one_person, [picture(tmp_path / "b.png")], options(json=str(null))) == 0
+    assert run_images(one_person, [image_file(tmp_path / "b.png")], options(json=str(null))) == 0
     assert run_video(one_person, video(tmp_path / "c.mp4"), options(json=str(null))) == 0
     assert stat.S_ISCHR(os.stat(null).st_mode) and os.path.islink(tmp_path / "a.png")
 
@@ -88,7 +88,7 @@ def test_a_video_on_a_device_or_pipe_is_refused(null, tmp_path):
     with pytest.raises(MediaError, match="null cannot be written"):
         run_video(one_person, source, options(output=str(null)))
     with pytest.raises(MediaError, match="null cannot be written"):
-        run_images(one_person, [picture(tmp_path / "a.png")], options(output=str(null)))
+        run_images(one_person, [image_file(tmp_path / "a.png")], options(output=str(null)))
     assert stat.S_ISCHR(os.stat(null).st_mode)
 
 
@@ -112,7 +112,7 @@ def test_a_pipe_that_nobody_reads_is_a_sentence_in_bounded_time(tmp_path, monkey
         within(10, lambda: write_json([], str(tmp_path / "a.json")))
     with pytest.raises(MediaError, match="nobody reads it"):
         chosen = options(json=str(tmp_path / "a.json"))
-        within(10, lambda: run_images(one_person, [picture(tmp_path / "a.png")], chosen))
+        within(10, lambda: run_images(one_person, [image_file(tmp_path / "a.png")], chosen))
 
 
 @posix
@@ -145,4 +145,4 @@ def test_permissions_are_the_usual_ones(tmp_path):
     (tmp_path / "a").write_text("x")
     write_bytes(tmp_path / "b", b"x")
     assert os.stat(tmp_path / "a").st_mode == os.stat(tmp_path / "b").st_mode
-    assert cv2.imread(picture(tmp_path / "p.png")) is not None
+    assert cv2.imread(image_file(tmp_path / "p.png")) is not None

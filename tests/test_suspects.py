@@ -261,14 +261,14 @@ class Fake(nn.Module):
         return out
 
 
-def picture(number=0):
+def image_file(number=0):
     image = np.random.default_rng(number).integers(60, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     image[:4, :4], image[:4, -4:] = 255, 0
     return image
 
 
 def test_mirrored_view_comes_back():
-    image = torch.from_numpy(picture().transpose(2, 0, 1).copy())
+    image = torch.from_numpy(image_file().transpose(2, 0, 1).copy())
     (out,) = Views(model=Fake(), flip_index=COCO.flip_index)([{"image": image, "height": HEIGHT, "width": WIDTH}])
     straight, mirrored = out["instances"], out["mirrored"]
     assert torch.allclose(straight.pred_keypoints, mirrored.pred_keypoints)
@@ -284,7 +284,7 @@ def test_tool_from_pictures_to_pages(tmp_path, monkeypatch, capsys):
     truth.dataset["categories"][0]["keypoints"] = list(COCO.names)
     (tmp_path / "truth.json").write_text(json.dumps(truth.dataset))
     for a in annotations:
-        cv2.imwrite(str(tmp_path / f"{a['id']}.png"), picture(a["id"]))
+        cv2.imwrite(str(tmp_path / f"{a['id']}.png"), image_file(a["id"]))
     config = {
         "VERSION": 2, "MODEL": {"DEVICE": "cpu", "WEIGHTS": "given.pth"}, "DATALOADER": {"NUM_WORKERS": 0},
         "DATASETS": {"KEYPOINT_FILES": [["test_suspects", str(tmp_path / "truth.json"), str(tmp_path)]]},

@@ -4,10 +4,11 @@ import gc
 import multiprocessing
 import sys
 import time
+from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ..errors import DataError
 from .handover import describe_end, describe_failure, pack, unpack
@@ -112,7 +113,7 @@ class Batches:
             process.kill()
 
 
-def make_loader(dataset, *, num_workers: int, **options) -> DataLoader:
+def make_loader(dataset: Dataset, *, num_workers: int, **options: Any) -> DataLoader:
     """A DataLoader for :class:`Batches`.
 
     Args:

@@ -125,7 +125,7 @@ def pack(batch: list[dict]):
         return [{"error": describe_failure(error), "unreadable": []}]
 
 
-def unpack(packed) -> list[dict]:
+def unpack(packed: list[dict] | Parcel) -> list[dict]:
     """The batch that :func:`pack` was given; a list comes back as it is.
 
     Raises:

@@ -1,6 +1,7 @@
 """Reading images: damage is noticed, sizes are checked, decoded images are kept."""
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class ImageCache:
         self._used = 0
         self._images = {}
 
-    def read(self, record: dict, prepare=None) -> np.ndarray:
+    def read(self, record: dict, prepare: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
         """The image of a record, read-only.
 
         Args:
