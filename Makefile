@@ -2,7 +2,7 @@
 #                    with COCO table, pictures and a video (output/quickstart)
 # make test          set-up, then the tests
 # make test-kills    set-up, then trainings that are killed in every phase and resumed
-# make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/test_fuzz_images.py: of one kind)
+# make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/fuzz/test_fuzz_images.py: of one kind)
 #
 # PYTHON=python3.11  the Python to make the environment with (3.10 or later)
 # VENV=folder        the environment, .venv unless told; empty ("make test VENV=") uses the active one
@@ -34,7 +34,7 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))
 
 DEVICE ?= cuda
 
-FUZZ ?= $(sort $(wildcard tests/test_fuzz_*.py))
+FUZZ ?= $(sort $(wildcard tests/fuzz/test_*.py))
 
 OUT := output/quickstart
 PICTURES := $(OUT)/data/synthetic/val
@@ -74,7 +74,7 @@ test-slow: install
 
 # Trainings that are killed in every phase and resumed, and torchrun's restarts: minutes.
 test-kills: install
-	$(PY) -m pytest -m "" tests/test_engine_kills.py
+	$(PY) -m pytest -m "" tests/engine/test_engine_kills.py
 
 fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)

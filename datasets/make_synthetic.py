@@ -10,9 +10,10 @@ os.environ.setdefault(
 )  # one process per core does the work; threads inside them only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from rle_onestage.data.synthetic import PRESETS, make_dataset, make_settings  # noqa: E402
-from rle_onestage.data.synthetic.noise import LAWS  # noqa: E402
-from rle_onestage.data.synthetic.preview import write_contact_sheet  # noqa: E402
+from synthetic_people import PRESETS, make_dataset, make_settings  # noqa: E402
+from synthetic_people.noise import LAWS  # noqa: E402
+from synthetic_people.preview import write_contact_sheet  # noqa: E402
+
 from rle_onestage.errors import DataError, exits_with_sentence  # noqa: E402
 
 

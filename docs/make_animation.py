@@ -13,12 +13,12 @@ import os
 import cv2
 import numpy as np
 from PIL import Image
+from video_benchmark.commands import size_options
 
 from rle_onestage import PosePredictor, PoseTracker, load_config
-from rle_onestage.data.images import read_image
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.media import VideoReader, write_image
-from rle_onestage.video_benchmark.commands import size_options
+from rle_onestage.utils.images import read_image
+from rle_onestage.video.io import VideoReader, write_image
 from rle_onestage.visualization import VideoDrawer, contact_sheet, draw_people
 
 

@@ -12,19 +12,12 @@ compat.check_requirements()
 from rle_onestage import data, modeling  # noqa: E402 -- both register on import
 from rle_onestage.config import add_rle_onestage_config, register_config_keys  # noqa: E402
 from rle_onestage.engine import Trainer, load_config  # noqa: E402
-from rle_onestage.engine.shipped import register_shipped_weights  # noqa: E402
-from rle_onestage.errors import (  # noqa: E402
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DivergenceError,
-    MediaError,
-    PoseError,
-)
+from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError, MediaError, PoseError  # noqa: E402
+from rle_onestage.model_zoo.shipped import register_shipped_weights  # noqa: E402
 from rle_onestage.modeling import RLEOneStage  # noqa: E402
 from rle_onestage.predictor import Predictor  # noqa: E402
-from rle_onestage.skeleton import SKELETONS, Skeleton  # noqa: E402
-from rle_onestage.tracking import PoseTracker  # noqa: E402
+from rle_onestage.structures.skeleton import SKELETONS, Skeleton  # noqa: E402
+from rle_onestage.video.tracking import PoseTracker  # noqa: E402
 
 register_config_keys()
 register_shipped_weights()

@@ -5,8 +5,10 @@ Every message is one sentence that names the file, key or image, and says what t
 
 import functools
 import os
+import reprlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from .console import lasting_output
 
@@ -50,6 +52,25 @@ def check_score(value: float, name: str) -> None:
     if not 0 <= value <= 1:
         percent = f" ({value / 100:g} for {value:g} percent)" if 1 < value <= 100 else ""
         raise ConfigError(f"{name} is {value:g}; give a number from 0 to 1, as scores are{percent}")
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """A value of a file, for a message: text in quotes, long ones cut."""
+    try:
+        text = _cut.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _cutter() -> reprlib.Repr:
+    """``repr`` that neither follows deep nests nor writes out long lists."""
+    cut = reprlib.Repr()
+    cut.maxlevel, cut.maxlist, cut.maxdict, cut.maxstring, cut.maxlong, cut.maxother = 4, 12, 12, 300, 300, 300
+    return cut
+
+
+_cut = _cutter()
 
 
 def exits_with_sentence(main: Callable) -> Callable:

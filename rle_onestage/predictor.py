@@ -12,7 +12,7 @@ from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError
-from .skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
+from .structures.skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
 
 logger = logging.getLogger(__name__)
 

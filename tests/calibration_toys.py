@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
-from rle_onestage.error_density import ErrorDensity, density_axis
 from rle_onestage.evaluation.per_joint import Matches
+from rle_onestage.structures.error_density import ErrorDensity, density_axis
 
 SIGMAS = [0.08, 0.05, 0.1]
 NAMES = ["head", "hand", "foot"]

@@ -1,6 +1,6 @@
 """What all tests share: few threads, so that they take the same time beside other work, no network, how much is fuzzed.
 
-``tests/test_fuzz_*.py`` mutate inputs. The gate tries the same few mutations each time, ``make fuzz`` 2,000 others.
+``tests/fuzz/`` mutates inputs. The gate tries the same few mutations each time, ``make fuzz`` 2,000 others.
 """
 
 import os

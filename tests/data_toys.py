@@ -9,7 +9,7 @@ import numpy as np
 from detectron2.config import get_cfg
 
 from rle_onestage.config import add_rle_onestage_config
-from rle_onestage.skeleton import COCO
+from rle_onestage.structures.skeleton import COCO
 
 LIMBS = [[a + 1, b + 1] for a, b in COCO.limbs]
 PERSON = {"id": 1, "name": "person", "keypoints": list(COCO.names), "skeleton": LIMBS}

@@ -5,7 +5,7 @@ import threading
 import torch
 
 from rle_onestage.demo import DemoOptions
-from rle_onestage.skeleton import COCO
+from rle_onestage.structures.skeleton import COCO
 
 
 def options(**kwargs):

@@ -15,7 +15,8 @@ from pathlib import Path
 import engine_toy
 import torch
 
-from rle_onestage.engine import Trainer, argument_parser, launch, processes, safe_files
+from rle_onestage.engine import Trainer, argument_parser, launch, processes
+from rle_onestage.utils import safe_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rle_onestage.errors import PoseError
 from rle_onestage.evaluation import coco_figures
-from rle_onestage.evaluation.figures import FIGURES
+from rle_onestage.evaluation.metrics import FIGURES
 
 NAMES = ["nose", "left_paw", "right_paw"]
 SIGMAS = [0.05, 0.06, 0.07]

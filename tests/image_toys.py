@@ -1,6 +1,8 @@
 """Small image files of every kind that is read."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -62,3 +64,14 @@ def samples():
         "a.hdr": encoded(".hdr", fractions), "a.ras": encoded(".sr", scene()), "a.pam": encoded(".pam", scene()),
     }  # fmt: skip
     return files
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_of(side, end=True):
+    """A PNG of a hundred bytes that declares a size."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + (chunk(b"IEND", b"") if end else b"")
+    return b"\x89PNG\r\n\x1a\n" + parts

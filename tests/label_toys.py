@@ -6,8 +6,8 @@ import torch
 from detectron2.structures import Boxes, Instances
 from ground_truth_outputs import make_decoder
 
-from rle_onestage.modeling.density import build_density
-from rle_onestage.skeleton import COCO
+from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.structures.skeleton import COCO
 
 HEIGHT, WIDTH = 240, 320
 # Somebody who faces the camera, COCO's joints, in a box of 100 x 200.

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
 
-from rle_onestage.media import VideoReader, VideoWriter
 from rle_onestage.predictor import Category
-from rle_onestage.skeleton import COCO
+from rle_onestage.structures.skeleton import COCO
+from rle_onestage.video.io import VideoReader, VideoWriter
 
 
 def one_person(image):

@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances, Keypoints
 
 from rle_onestage.engine.setup import load_config
-from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.density.densities import build_density
 
 # A model of some ten thousand parameters.
 TINY = [

@@ -19,7 +19,7 @@ from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError, ConfigError, DataError
 from rle_onestage.predictor import Predictor, skeleton_for
-from rle_onestage.skeleton import COCO, CROWDPOSE
+from rle_onestage.structures.skeleton import COCO, CROWDPOSE
 
 CONFIG = os.path.join(os.path.dirname(__file__), "..", "configs", "quickstart.yaml")
 # Every candidate is a detection, so that an untrained model finds somebody.
@@ -112,16 +112,6 @@ def test_weights_are_needed_and_must_fit(weights):
         Predictor(load_config(CONFIG, [*TINY, "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", 14]), weights)
     with pytest.raises(ConfigError, match="bfloat16"):
         Predictor(load_config(CONFIG, TINY), weights, precision="int4")
-
-
-def test_other_architectures_run_too(tmp_path):
-    """Detectron2's own have no batch norms of ours to fold."""
-    config = os.path.join(os.path.dirname(CONFIG), "baselines", "keypoint_rcnn_synthetic.yaml")
-    cfg = load_config(config, ["MODEL.DEVICE", "cpu", *SIZE])
-    torch.manual_seed(0)
-    path = tmp_path / "model.pth"
-    torch.save({"model": build_model(cfg).state_dict()}, path)
-    assert Predictor(cfg, str(path))(photo(64, 64)).image_size == (64, 64)
 
 
 def test_skeleton_without_data_sets(monkeypatch, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rle_onestage.media import VideoWriter
+from rle_onestage.video.io import VideoWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 

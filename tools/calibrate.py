@@ -10,7 +10,7 @@ import argparse
 
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.calibrate import calibrate, format_report
+from rle_onestage.calibration.fit import calibrate, format_report
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
 

@@ -24,10 +24,10 @@ from detectron2.utils.logger import setup_logger
 from rle_onestage.demo import DemoOptions, run_images, run_video
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
-from rle_onestage.media import check_source, is_address
-from rle_onestage.output_files import is_stdout
 from rle_onestage.predictor import PRECISIONS, Predictor
-from rle_onestage.tracking import PoseTracker, TrackerOptions
+from rle_onestage.utils.output_files import is_stdout
+from rle_onestage.video.io import check_source, is_address
+from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
 # The best F1 of the weights that come with the package, on held-out images (projects/people/threshold.py).
 THRESHOLD = 0.28

@@ -10,7 +10,7 @@ import os
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.report import format_scores, score_results
+from rle_onestage.visualization.report import format_scores, score_results
 
 
 def parse(arguments):

@@ -10,8 +10,8 @@ import os
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.joints import KEY, parse_joints
-from rle_onestage.engine.safe_files import local_path, save_tensors
 from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.safe_files import local_path, save_tensors
 
 
 def parse(arguments):

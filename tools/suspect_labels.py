@@ -12,7 +12,7 @@ from detectron2.utils.logger import setup_logger
 
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.suspects import find_suspects
+from rle_onestage.label_errors import find_suspects
 
 
 def parse(arguments):

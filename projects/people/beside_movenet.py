@@ -19,10 +19,10 @@ from measure.runs import MoveNet, Ours, add_movenet_flags
 from measure.tables import Run, format_report, make_report
 from run_model import results_file, run
 
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import DataError, exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.media import make_folder
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder
 
 OURS, PEER = "ours", "movenet"
 

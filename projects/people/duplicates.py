@@ -13,11 +13,11 @@ import os
 from measure.hashes import BITS, SAME, find_pairs, read_images, same_names
 from measure.tables import table
 
-from rle_onestage.data.images import read_image
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.media import make_folder, write_image
+from rle_onestage.utils.images import read_image
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder, write_image
 from rle_onestage.visualization import contact_sheet
 
 DRAWN = 120  # pairs on the page, most alike first

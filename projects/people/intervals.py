@@ -16,10 +16,10 @@ from measure.coverage import coverage, format_coverage
 from measure.labels import add_set_flags, sets_from
 from measure.runs import Ours, config_at
 
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.media import make_folder
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder
 
 
 def parse(arguments):

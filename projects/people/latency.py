@@ -15,10 +15,10 @@ from measure.latency import in_turn, ratios
 from measure.runs import MoveNet, Ours, add_movenet_flags
 from measure.tables import table
 
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.media import make_folder
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder
 
 
 def parse(arguments):

@@ -15,10 +15,10 @@ import os
 from measure.labels import add_set_flags, sets_from
 from measure.tables import Run, format_report, make_report
 
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.media import make_folder
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder
 
 
 def parse(arguments):

@@ -15,9 +15,9 @@ import os
 from measure.labels import add_set_flags, sets_from
 from measure.runs import Ours, config_at
 
-from rle_onestage.engine.safe_files import local_path, write_text
 from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.media import make_folder
+from rle_onestage.utils.safe_files import local_path, write_text
+from rle_onestage.video.io import make_folder
 
 
 def parse(arguments):

@@ -19,12 +19,12 @@ from measure.matching import figures, match
 from measure.runs import Ours
 from measure.tables import shown, table
 
-from rle_onestage.data.images import read_image
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
-from rle_onestage.media import make_folder
-from rle_onestage.modeling.decode import EVERYBODY
+from rle_onestage.modeling.postprocessing import EVERYBODY
+from rle_onestage.utils.images import read_image
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder
 
 
 def parse(arguments):

@@ -24,10 +24,10 @@ from measure.operating import at_threshold, best_threshold, curve, images_with_p
 from measure.tables import shown, table
 from measure.worst import draw_worst, mistakes
 
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.evaluation import write_json
-from rle_onestage.media import make_folder
+from rle_onestage.utils.safe_files import write_text
+from rle_onestage.video.io import make_folder
 
 _SHARES = ("precision", "recall", "f1")
 

@@ -1,12 +1,12 @@
 """Data sets, the mapper and its augmentation, and the loaders. Importing it registers the built-in data sets."""
 
-from .coco_json import Problems
+from ..utils.images import UnreadableImage, read_image
+from .coco.json_files import Problems
+from .coco.records import load_coco_keypoints
 from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
-from .images import UnreadableImage, read_image
 from .loader import build_test_loader, build_train_loader, load_training_records
 from .lookup import model_skeleton, own_skeleton
 from .mapper import PoseMapper, TestResize, image_to_tensor
-from .records import load_coco_keypoints
 
 register_all()
 

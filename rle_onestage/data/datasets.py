@@ -12,12 +12,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
-from ..skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
-from .categories import check_num_joints, keypoint_category
-from .coco_json import Problems, read_json
+from ..structures.skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
+from .coco.categories import check_num_joints, keypoint_category
+from .coco.json_files import Problems, read_json
+from .coco.records import load_coco_keypoints
 from .labels import SetOptions, idle_patterns, in_part
-from .records import load_coco_keypoints
-from .synthetic.noise import LAWS
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Source:
 
 
 _COCO = "coco/annotations"
+# Of the noisy labels that datasets/make_synthetic.py writes.
+NOISE_MODELS = ("laplace", "gaussian", "correlated", "asymmetric", "two_peaked", "student")
 _BUILT_IN = [
     Source("rle_coco_2017_train", f"{_COCO}/person_keypoints_train2017.json", "coco/train2017", skeleton=COCO),
     Source("rle_coco_2017_val", f"{_COCO}/person_keypoints_val2017.json", "coco/val2017", skeleton=COCO),
@@ -62,7 +63,7 @@ _BUILT_IN = [
         f"synthetic/{split}",
         skeleton=COCO,
     )
-    for law in LAWS
+    for law in NOISE_MODELS
     for split in ("train", "val")
 ]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ConfigError
-from ..skeleton import map_joints
+from ..structures.skeleton import map_joints
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from detectron2.utils import comm
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError, DataError, PoseError
+from ..utils.bounded_reading import BlockedImage, UnreadableImage
 from .batches import Batches, make_loader
-from .coco_json import Problems
+from .coco.json_files import Problems
 from .datasets import get_skeleton, load_dataset
-from .files import BlockedImage, UnreadableImage
 from .mapper import PoseMapper
 from .sampler import BatchOrder, TrainSampler
 from .training_sets import load_training_records, training_cutouts

@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
-from ..skeleton import Skeleton, skeleton_from_category
+from ..structures.skeleton import Skeleton, skeleton_from_category
 from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
 

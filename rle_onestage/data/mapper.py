@@ -27,16 +27,16 @@ import torch
 from detectron2.structures import Boxes
 
 from ..errors import ConfigError
-from ..skeleton import Skeleton
-from . import augmentation as aug
-from . import mosaic
-from .copy_paste import random_paste
-from .cutouts import Cutout
-from .degrade import random_degradation, random_erase
-from .images import ImageCache
+from ..structures.skeleton import Skeleton
+from ..utils.images import ImageCache
 from .labels import LabelRules, plain_rules
-from .occlusion import hide
 from .people import as_instances, onto_canvas, read_people, region_row
+from .transforms import augmentation as aug
+from .transforms import mosaic
+from .transforms.copy_paste import random_paste
+from .transforms.cutouts import Cutout
+from .transforms.degradation import random_degradation, random_erase
+from .transforms.occlusion import hide
 
 _SHARES = ("FLIP_PROB", "AFFINE_PROB", "MOSAIC_PROB", "MOSAIC_OFF", "COPY_PASTE_PROB", "ERASE_PROB")
 _CROPS = ("relative", "relative_range", "absolute", "absolute_range")

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 
-from . import augmentation as aug
-from .coco_json import AREA_OF_BOX
+from .coco.json_files import AREA_OF_BOX
 from .labels import LabelRules
-from .occlusion import CanvasPeople
+from .transforms import augmentation as aug
+from .transforms.occlusion import CanvasPeople
 
 
 class LabelledPeople(NamedTuple):

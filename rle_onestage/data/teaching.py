@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from detectron2.structures import BoxMode
 
-from . import augmentation as aug
-from .coco_json import Problems
+from .coco.json_files import Problems
 from .labels import LabelRules
+from .transforms import augmentation as aug
 
 # People at once: 17 joints of so many are 8 MB.
 _CHUNK = 20_000

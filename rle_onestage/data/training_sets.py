@@ -9,15 +9,15 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from ..errors import ConfigError, DataError
-from ..skeleton import Skeleton, joint_key
-from .coco_json import Problems
-from .cutouts import Cutout, load_cutouts
+from ..structures.skeleton import Skeleton, joint_key
+from ..utils.images import read_image
+from .coco.json_files import Problems
 from .datasets import get_metadata, load_dataset, problems_of
-from .images import read_image
 from .labels import LabelRules, make_rules, set_weights
 from .lookup import is_there, joint_names, model_skeleton, set_options
 from .people import read_people
 from .teaching import Teaching, count_teaching, why_nobody
+from .transforms.cutouts import Cutout, load_cutouts
 
 logger = logging.getLogger(__name__)
 

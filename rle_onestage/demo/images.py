@@ -3,11 +3,11 @@
 import logging
 import os
 
-from .. import media
-from ..data.images import UnreadableImage, read_image
-from ..engine.signals import StopRequest
 from ..errors import MediaError
 from ..evaluation.results import instances_to_coco
+from ..utils.images import UnreadableImage, read_image
+from ..utils.signals import StopRequest
+from ..video import io as media
 from .options import check_outputs, draw
 from .progress import Tally, progress
 from .results import ImageResults

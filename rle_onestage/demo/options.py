@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .. import media
 from ..errors import MediaError, check_score
-from ..output_files import check_target, kind_of
-from ..skeleton import Skeleton
+from ..structures.skeleton import Skeleton
+from ..utils.output_files import check_target, kind_of
+from ..video import io as media
 from ..visualization import draw_people
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from ..media import Frame
+from ..video.io import Frame
 
 _MOST_WORKERS = 4
 
@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
 
 
 def read(video, load, stop):
-    """Yield the frames of a :class:`~rle_onestage.media.VideoReader` until a signal came."""
+    """Yield the frames of a :class:`~rle_onestage.video.io.VideoReader` until a signal came."""
     for frame in load.timed(video, "reading"):
         if stop.signum:
             return

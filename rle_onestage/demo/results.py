@@ -7,7 +7,7 @@ import time
 
 from ..errors import MediaError
 from ..evaluation.results import without_nan
-from ..output_files import OutputFile, kind_of, write_bytes
+from ..utils.output_files import OutputFile, kind_of, write_bytes
 
 logger = logging.getLogger(__name__)
 

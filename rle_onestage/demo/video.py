@@ -5,9 +5,9 @@ import logging
 import os
 import time
 
-from .. import media
-from ..engine.signals import StopRequest
 from ..evaluation.tracks import TrackWriter
+from ..utils.signals import StopRequest
+from ..video import io as media
 from ..visualization import VideoDrawer, draw_tag
 from . import pipeline
 from .load import Load
@@ -31,7 +31,7 @@ def run_video(predictor, source, options, follower=None):
 
     Args:
         predictor: image -> ``Instances``.
-        source: path, address, or a camera's number; see :class:`~rle_onestage.media.VideoReader`.
+        source: path, address, or a camera's number; see :class:`~rle_onestage.video.io.VideoReader`.
         options: :class:`~.options.DemoOptions`.
         follower: None, or what follows people (see :func:`~.pipeline.follow`): it gets all people that the model finds,
             and what it gives is drawn and written as it is. Without, people below the threshold are left out.

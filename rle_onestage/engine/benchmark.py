@@ -12,6 +12,9 @@ from statistics import median
 import torch
 from detectron2.structures import Boxes, Instances, Keypoints
 from detectron2.utils.events import EventStorage
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
@@ -19,12 +22,12 @@ from rle_onestage.engine.checkpoint import load_weights, slim
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
 from rle_onestage.engine.precision import amp_dtype
-from rle_onestage.engine.safe_files import save_tensors
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.modeling.locations import make_locations
-from rle_onestage.modeling.outputs import DenseOutputs
+from rle_onestage.modeling.structures import DenseOutputs
+from rle_onestage.utils.safe_files import save_tensors
 
 
 def alternate(cases, rounds, *, device="cpu", warmup=3):
@@ -365,3 +368,27 @@ def random_sample(number, side, num_joints, people=3):
         "image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}",
         "image_id": number,
     }  # fmt: skip
+
+
+class PeakMemory(TorchDispatchMode):
+    """Within it, ``peak`` is the most bytes that the tensors made by operators take at a time.
+
+    Args:
+        model: its weights do not count.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self._weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+        self._alive, self.peak = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in self._weights:
+                    self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._alive = {key: pair for key, pair in self._alive.items() if not pair[0].expired()}
+        self.peak = max(self.peak, sum(count for _, count in self._alive.values()))
+        return result

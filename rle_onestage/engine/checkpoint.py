@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 
-from rle_onestage.data.coco_json import shown
 from rle_onestage.engine.joints import by_joint_name, naming, recorded_joints
-from rle_onestage.engine.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
-from rle_onestage.errors import CheckpointError
-from rle_onestage.pickled_arrays import NumberArray
-from rle_onestage.pretrained import check_dense, check_extent, check_finite, first_line
+from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.utils.pickled_arrays import NumberArray
+from rle_onestage.utils.pretrained import check_dense, check_extent, check_finite, first_line
+from rle_onestage.utils.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from detectron2.engine import HookBase
 
 from rle_onestage.engine import logs
 from rle_onestage.engine.retention import periodic_name
-from rle_onestage.engine.safe_files import write_text
 from rle_onestage.errors import ConfigError
+from rle_onestage.utils.safe_files import write_text
 
 logger = logging.getLogger("rle_onestage")
 

@@ -17,18 +17,17 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from detectron2.utils import comm
 
 from rle_onestage.data.batches import LostWorkers
-from rle_onestage.data.coco_json import shown
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
+from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.joints import recorded_joints
-from rle_onestage.engine.key_conflicts import describe_size, input_sizes
-from rle_onestage.engine.safe_files import write_text
-from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError
+from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.coco import build_evaluator
-from rle_onestage.modeling.fold import fold_batch_norm
-from rle_onestage.modeling.meta_arch import RLEOneStage
-from rle_onestage.pretrained import first_line
+from rle_onestage.modeling.backbone.fusion import fold_batch_norm
+from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
+from rle_onestage.utils.pretrained import first_line
+from rle_onestage.utils.safe_files import write_text
 
 logger = logging.getLogger("rle_onestage")
 

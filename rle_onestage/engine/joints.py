@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rle_onestage.errors import CheckpointError
-from rle_onestage.skeleton import COCO, SKELETONS, map_joints
+from rle_onestage.structures.skeleton import COCO, SKELETONS, map_joints
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from multiprocessing import connection
 
 import torch.multiprocessing as mp
 
-from rle_onestage.engine import signals
+from rle_onestage.utils import signals
 
 # How long the other processes may take to end after one has failed, before they are killed.
 GRACE_SECONDS = 15

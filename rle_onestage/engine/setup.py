@@ -14,15 +14,15 @@ from detectron2.utils.logger import setup_logger
 
 from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
-from rle_onestage.engine.config_file import merge_dict, merge_options, read_yaml
-from rle_onestage.engine.config_schema import known_defaults
+from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
+from rle_onestage.engine.config.files import merge_dict, merge_options, read_yaml
+from rle_onestage.engine.config.schema import known_defaults
+from rle_onestage.engine.config.validation import validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
-from rle_onestage.engine.key_conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.resume import recorded_seed
-from rle_onestage.engine.safe_files import write_text
-from rle_onestage.engine.validation import validate
 from rle_onestage.errors import ConfigError
+from rle_onestage.utils.safe_files import write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -36,7 +36,7 @@ def load_config(config_file="", opts=()):
 
     Returns:
         A frozen ``CfgNode``; ``MODEL.DEVICE`` is "cpu" where CUDA was asked for and there is none (with a warning).
-        Keys that have no effect because of others get a warning, see :mod:`rle_onestage.engine.key_conflicts`.
+        Keys that have no effect because of others get a warning, see :mod:`rle_onestage.engine.config.conflicts`.
 
     Raises:
         ConfigError: a file, key, type or value is wrong.

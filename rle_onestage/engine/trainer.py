@@ -26,6 +26,7 @@ from rle_onestage.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.inference import (
     build_architecture,
@@ -41,14 +42,13 @@ from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
 from rle_onestage.engine.precision import amp_dtype
 from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints, periodic_name
-from rle_onestage.engine.safe_files import remove_unfinished
 from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
-from rle_onestage.engine.signals import StopRequest
 from rle_onestage.engine.step_metrics import StepMetrics
-from rle_onestage.engine.validation import validate_training
 from rle_onestage.engine.watch import EvaluationStopped, EvaluationWatch
 from rle_onestage.errors import DataError, DivergenceError
 from rle_onestage.evaluation.coco import build_evaluator
+from rle_onestage.utils.safe_files import remove_unfinished
+from rle_onestage.utils.signals import StopRequest
 
 logger = logging.getLogger("rle_onestage")
 

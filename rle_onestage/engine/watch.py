@@ -23,7 +23,7 @@ class EvaluationWatch:
     writes "done", and the first word counts for all.
 
     Args:
-        stop: a :class:`rle_onestage.engine.signals.StopRequest`.
+        stop: a :class:`rle_onestage.utils.signals.StopRequest`.
     """
 
     # The same in every process, as all make theirs in the same order.

@@ -13,13 +13,13 @@ from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 
-from ..data.coco_json import read_json
+from ..data.coco.json_files import read_json
 from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, MediaError, check_score
 from .calibration import calibration_table, format_calibration
-from .figures import FIGURES, coco_figures
 from .ground_truth import GroundTruth
+from .metrics import FIGURES, coco_figures
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
 from .results import instances_to_coco, write_json
 
@@ -37,14 +37,14 @@ class PoseEvaluator(DatasetEvaluator):
 
     Args:
         dataset_name: a registered data set; its metadata gives ``json_file``.
-        skeleton: a :class:`~rle_onestage.skeleton.Skeleton`; None takes the metadata's.
+        skeleton: a :class:`~rle_onestage.structures.skeleton.Skeleton`; None takes the metadata's.
         sigmas: OKS sigmas (K,) instead of the skeleton's.
         output_dir: folder for ``coco_instances_results.json`` and ``per_joint.json``; None writes nothing.
         distributed: gather the predictions of all processes.
         max_people: predictions per image that count for keypoints (COCO: 20).
         score_threshold: predictions below it do not count for the best match.
-        density: the model's :class:`~rle_onestage.error_density.ErrorDensity`, for coverage and likelihood; without it
-            these are left out. May be set later.
+        density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`, for coverage and likelihood;
+            without it these are left out. May be set later.
 
     Attributes:
         on_unwritable: called with the error of a file that cannot be written, so that the figures are had all the

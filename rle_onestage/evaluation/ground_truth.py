@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.annotation_arrays import LARGEST_COORDINATE
-from ..data.annotations import KeypointFile, read_keypoints
-from ..data.coco_json import read_json, without_garbage_collection
+from ..data.coco.annotations import KeypointFile, read_keypoints
+from ..data.coco.arrays import LARGEST_COORDINATE
+from ..data.coco.json_files import read_json, without_garbage_collection
 from ..data.datasets import get_metadata
 from ..data.lookup import images_of_part
 from .result_files import Labels

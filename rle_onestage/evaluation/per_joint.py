@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from ..oks import pairwise_oks
+from ..structures.oks import pairwise_oks
 from .results import boxes_array, by_image, keypoints_array
 
 MATCH_IOU = 0.5

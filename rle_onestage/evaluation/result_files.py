@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.annotation_arrays import SMALLEST, flat_keypoints, float_rows
-from ..data.coco_json import is_id, is_number, load_json, shown, without_garbage_collection
-from ..errors import DataError
+from ..data.coco.arrays import SMALLEST, flat_keypoints, float_rows
+from ..data.coco.json_files import is_id, is_number, load_json, without_garbage_collection
+from ..errors import DataError, shown
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from ..errors import MediaError
-from ..output_files import write_bytes
+from ..utils.output_files import write_bytes
 
 # Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
 PIXEL_CENTRE = 0.5

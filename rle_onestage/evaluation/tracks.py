@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.coco_json import is_number
+from ..data.coco.json_files import is_number
 from ..errors import DataError, MediaError
-from ..output_files import OutputFile, check_target
+from ..utils.output_files import OutputFile, check_target
 from .results import boxes_array, instances_to_coco, without_nan
 
 logger = logging.getLogger(__name__)

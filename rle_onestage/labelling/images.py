@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import media
-from ..data.images import UnreadableImage, read_image
 from ..demo.images import image_ids
 from ..demo.progress import progress
-from ..engine.signals import StopRequest
 from ..errors import ConfigError, MediaError
 from ..evaluation.results import PIXEL_CENTRE, write_json
-from ..output_files import check_target, kind_of
 from ..predictor import Category
-from ..skeleton import Skeleton
+from ..structures.skeleton import Skeleton
+from ..utils.images import UnreadableImage, read_image
+from ..utils.output_files import check_target, kind_of
+from ..utils.signals import StopRequest
+from ..video import io as media
 from .deciding import ImageLabels, Label, decide
 from .fusing import as_detections, fuse, match_views
 from .options import LabelOptions, Limit

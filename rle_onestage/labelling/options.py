@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..errors import ConfigError
-from ..skeleton import split_side
+from ..structures.skeleton import split_side
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.categories import keypoint_category
-from ..data.coco_json import read_json
+from ..data.coco.categories import keypoint_category
+from ..data.coco.json_files import read_json
 from ..errors import DataError
 from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import box_iou, greedy_match
 from ..evaluation.results import boxes_array, keypoints_array
-from ..skeleton import Skeleton, skeleton_from_category
+from ..structures.skeleton import Skeleton, skeleton_from_category
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from ..skeleton import split_side
+from ..structures.skeleton import split_side
 from .scoring import Comparison
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from detectron2.structures import Instances
 
-from ..data.augmentation import resize_image
+from ..data.transforms.augmentation import resize_image
 from ..errors import ConfigError
 from .options import LabelOptions
 

@@ -6,11 +6,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..oks import joint_oks
+from ..structures.oks import joint_oks
 from .locations import Locations
 from .losses import paired_iou
-from .outputs import Candidates, Poses, Targets
 from .regions import inside_boxes
+from .structures import Candidates, Poses, Targets
 
 
 class Assignment(NamedTuple):

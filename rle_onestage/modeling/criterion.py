@@ -7,15 +7,15 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..oks import joint_oks
+from ..structures.oks import joint_oks
 from .assignment import Assignment, Pairs
 from .codec import decode_boxes
-from .density import Density
+from .density.densities import Density
 from .heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
-from .outputs import DenseOutputs, Poses, Targets
 from .regions import PartialLabels, background_weight
+from .structures import DenseOutputs, Poses, Targets
 from .targets import Matched, take
 
 

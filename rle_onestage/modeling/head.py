@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import conv_block
+from .backbone.timm_fpn import conv_block
 from .codec import SigmaCodec, decode_boxes, decode_joints
 from .locations import Locations
-from .outputs import Candidates, DenseOutputs, Poses
+from .structures import Candidates, DenseOutputs, Poses
 
 
 class PoseHead(nn.Module):

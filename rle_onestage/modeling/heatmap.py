@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .outputs import Targets
 from .regions import PartialLabels, background_weight
+from .structures import Targets
 
 _REACH = 2  # cells on each side of a joint that are painted
 _SPREAD = 0.75  # standard deviation in cells

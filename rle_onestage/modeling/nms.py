@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..oks import pairwise_oks
+from ..structures.oks import pairwise_oks
 from .losses import paired_iou
 
 

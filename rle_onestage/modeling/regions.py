@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .outputs import Targets
+from .structures import Targets
 
 
 class PartialLabels(NamedTuple):

@@ -7,7 +7,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from .outputs import Targets
+from .structures import Targets
 
 
 class Matched(NamedTuple):

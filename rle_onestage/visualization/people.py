@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..skeleton import split_side
+from ..structures.skeleton import split_side
 from .strokes import EDGE, FAR, capsule, disc, draw_tag, ellipse
 
 # BGR.

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..fonts import file_for
+from ..utils.fonts import file_for
 
 # BGR.
 EDGE = (26, 22, 20)

@@ -5,7 +5,7 @@ from collections import deque
 import cv2
 import numpy as np
 
-from ..skeleton import split_side
+from ..structures.skeleton import split_side
 from .people import PERSON_COLOURS, SIDE_COLOURS, draw_people
 from .strokes import EDGE, FAR, capsule, disc, draw_text, ellipse, text_width
 

@@ -26,7 +26,7 @@ def coverage_table(matches: Matches, sigmas, names, density) -> OrderedDict:
 
     Args:
         matches: people matched at a box IoU of 0.5. sigmas: OKS sigmas (K,). names: joint names (K).
-        density: the model's :class:`~rle_onestage.error_density.ErrorDensity`.
+        density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`.
 
     Returns:
         OrderedDict ``all``, ``visible``, ``hidden``, the classes of size, the same for ``hidden``, and the joints ->

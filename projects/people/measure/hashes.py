@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from rle_onestage.data.images import UnreadableImage, read_image
-from rle_onestage.media import find_images
+from rle_onestage.utils.images import UnreadableImage, read_image
+from rle_onestage.video.io import find_images
 
 BITS = 6  # a pair differs in so many at most
 SAME = 0.9  # correlation of copies

@@ -4,12 +4,12 @@ import os
 from collections import Counter
 from typing import NamedTuple
 
-from rle_onestage.data.categories import keypoint_category
-from rle_onestage.data.coco_json import read_json
+from rle_onestage.data.coco.categories import keypoint_category
+from rle_onestage.data.coco.json_files import read_json
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import GroundTruth, read_results
 from rle_onestage.evaluation.results import extent
-from rle_onestage.skeleton import Skeleton, skeleton_from_category
+from rle_onestage.structures.skeleton import Skeleton, skeleton_from_category
 
 TOGETHER = "together"
 

@@ -37,7 +37,7 @@ def people_nats(labelled: LabelledSet, results: list[dict], density) -> list[dic
 
     Args:
         labelled: the set. results: COCO results with ``bbox`` and ``keypoint_sigmas``.
-        density: the model's :class:`~rle_onestage.error_density.ErrorDensity`, on the CPU.
+        density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`, on the CPU.
 
     Returns:
         list of dicts ``image_id``, ``annotation_id``, ``joints`` (labelled ones), ``nats`` (their sum, in pixels).

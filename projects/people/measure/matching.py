@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rle_onestage.evaluation.figures import for_coco, load_results
+from rle_onestage.evaluation.metrics import for_coco, load_results
 
 from .labels import LabelledSet
 

@@ -12,9 +12,9 @@ import cv2
 import torch
 
 from rle_onestage import Predictor, load_config
-from rle_onestage.data.images import read_image
 from rle_onestage.errors import ConfigError, DataError, MediaError
 from rle_onestage.evaluation import instances_to_coco, write_json
+from rle_onestage.utils.images import read_image
 
 from .labels import LabelledSet
 from .likelihood import people_nats, write_nats

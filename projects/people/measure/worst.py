@@ -4,11 +4,11 @@ import os
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from rle_onestage.data.images import read_image
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation.calibration import person_oks
 from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results
-from rle_onestage.media import make_folder, write_image
+from rle_onestage.utils.images import read_image
+from rle_onestage.video.io import make_folder, write_image
 from rle_onestage.visualization import contact_sheet, side_by_side
 
 from .joints import matched_people

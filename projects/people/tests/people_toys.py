@@ -5,8 +5,8 @@ import json
 import numpy as np
 from measure.labels import read_set
 
-from rle_onestage.evaluation.figures import random_case
-from rle_onestage.skeleton import COCO
+from rle_onestage.evaluation.metrics import random_case
+from rle_onestage.structures.skeleton import COCO
 
 JOINTS = list(COCO.names)
 

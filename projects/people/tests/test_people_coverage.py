@@ -14,8 +14,8 @@ from measure.matching import SIZES
 from measure.runs import Ours
 from people_toys import JOINTS, row_of_people
 
-from rle_onestage.error_density import LEVELS, ErrorDensity, density_axis
 from rle_onestage.evaluation.per_joint import Matches
+from rle_onestage.structures.error_density import LEVELS, ErrorDensity, density_axis
 
 CONFIG = str(Path(__file__).resolve().parents[3] / "configs" / "demo.yaml")
 SIDE = 96

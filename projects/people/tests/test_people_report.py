@@ -10,9 +10,9 @@ from measure.labels import read_results_of, read_set, together
 from measure.likelihood import compare_nats, pairs_by_box, people_nats, read_nats, write_nats
 from people_toys import JOINTS, random_set, row_of_people, write_set
 
-from rle_onestage.error_density import ErrorDensity, density_axis
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation import match_people
+from rle_onestage.structures.error_density import ErrorDensity, density_axis
 
 
 def gaussian_density():

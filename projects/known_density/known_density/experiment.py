@@ -1,0 +1,321 @@
+"""A test bed in which the true density of the labels is known: does a loss find it?
+
+A point has features, as a joint has in a picture: whether it is occluded, how blurred and how small it is, where it
+lies. They decide the true joint and the true standard deviation of its label, 0.5 to 10 pixels; the noise is of a
+chosen law (:mod:`synthetic_people.noise`). A small network predicts the joint and the spread from the
+features and is trained as the detector is: the project's density and sigma codec, the preset alone at first, the nodes
+of the normaliser renewed every 25 iterations. On fresh points, what is reported is compared with what is true.
+"""
+
+import math
+import os
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from synthetic_people.noise import LAWS
+from tabulate import tabulate
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rle_onestage.data.coco.json_files import load_json
+from rle_onestage.errors import ConfigError
+from rle_onestage.evaluation.results import write_json
+from rle_onestage.modeling.codec import SigmaCodec
+from rle_onestage.modeling.criterion import Criterion
+from rle_onestage.modeling.density.densities import build_density
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How a loss is trained here.
+
+    Attributes:
+        density: arguments of :func:`~rle_onestage.modeling.density.densities.build_density`.
+        form: of the sigma codec. stride: its unit in pixels.
+        clamped: the mean over the batch, with sigma in strides, is clamped at zero.
+    """
+
+    density: dict
+    form: str = "softplus"
+    stride: float = 8.0
+    clamped: bool = False
+
+
+# The last two exist here only: the released sum with sigma a sigmoid, below one stride, and the same with its mean over
+# the batch clamped at zero, both as in Ultralytics' PoseLoss26. The stride holds the largest true standard deviations.
+LOSSES = {
+    "l1": Loss({"name": "l1"}),
+    "l2": Loss({"name": "l2"}),
+    "laplace": Loss({"name": "laplace"}),
+    "gaussian": Loss({"name": "gaussian"}),
+    "flow": Loss({"name": "flow"}),
+    "rle": Loss({"name": "rle"}),
+    "rle_gaussian": Loss({"name": "rle", "preset": "gaussian"}),
+    "rle_released": Loss({"name": "rle_released"}),
+    "rle_sigmoid": Loss({"name": "rle_released"}, form="sigmoid", stride=16.0),
+    "rle_clamped": Loss({"name": "rle_released"}, form="sigmoid", stride=16.0, clamped=True),
+}
+GRID = np.linspace(-4, 4, 81)  # of the drawn densities, in true standard deviations
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the figures of one case, beside the law and the loss.
+
+    Attributes:
+        steps: iterations of training. batch: fresh points in each. warmup: iterations with the preset alone.
+        held_out: points of the evaluation.
+    """
+
+    steps: int = 2000
+    batch: int = 1024
+    warmup: int = 300
+    learning_rate: float = 5e-3
+    held_out: int = 400_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Points:
+    """n points, float32 tensors."""
+
+    features: Tensor  # (n, 5): occluded, blur, size, x, y
+    joints: Tensor  # (n, 2) true joints in pixels
+    std: Tensor  # (n, 2) true standard deviations of the labels in pixels
+    labels: Tensor  # (n, 2) in pixels
+
+
+def make_points(law, count, rng):
+    """Fresh :class:`Points` with labels of a law.
+
+    ``log s = log 0.6 + occluded + 0.9 blur + 0.4 (1 - size) +- 0.15 x``, + along x and - along y, with ``occluded`` 0
+    or 1, ``blur`` in [0, 1] and ``size``, x, y in [-1, 1].
+    """
+    occluded = rng.random(count) < 0.3
+    blur = rng.random(count)
+    size, x, y = rng.uniform(-1, 1, (3, count))
+    joints = 12 * np.stack([x + 0.4 * np.sin(2 * y) + 0.2 * size, y - 0.4 * x * size + 0.3 * occluded * np.cos(x)], 1)
+    log_std = math.log(0.6) + occluded + 0.9 * blur + 0.4 * (1 - size)
+    std = np.exp(np.stack([log_std + 0.15 * x, log_std - 0.15 * x], 1))
+    features = np.stack([occluded, blur, size, x, y], 1)
+    labels = joints + std * law.sample(rng, count)
+    return Points(*(torch.from_numpy(np.asarray(a, np.float32)) for a in (features, joints, std, labels)))
+
+
+class Predictor(nn.Module):
+    """Features to joint and spread, with a density: what the detector has behind its features."""
+
+    def __init__(self, *, loss):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4))
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+        self.how = LOSSES[loss]
+        self.density = build_density(**self.how.density)
+        self.codec = SigmaCodec(form=self.how.form, floor=0.02, init=1.0, learned=self.density.learns_sigma)
+
+    def forward(self, features):
+        """(mu, spread), both (n, 2) in pixels."""
+        out = self.layers(features)
+        unit = out.new_full((len(out),), self.how.stride)
+        return out[:, :2] * self.how.stride, self.codec.decode(out[:, None, 2:], unit)[:, 0]
+
+    def loss(self, points, step, warmup):
+        """Mean loss in nats, in the way of :class:`~rle_onestage.modeling.criterion.Criterion`."""
+        mu, sigma = self(points.features)
+        residual = (points.labels - mu) / sigma
+        self.density.fit(residual.detach())
+        preset_only = step < warmup
+        if not preset_only and step % Criterion.REFRESH_EVERY == 0:
+            self.density.refresh(self.density.TRAINING_TOLERANCE)
+        if self.how.clamped:
+            in_strides = sigma / self.how.stride
+            return self.density.nll(residual, in_strides, preset_only=preset_only).mean().clamp(min=0)
+        return self.density.nll(residual, sigma, preset_only=preset_only).mean()
+
+
+def train(law, loss, settings, advance=lambda: None):
+    """A trained :class:`Predictor` in evaluation; ``advance`` is called after every step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = Predictor(loss=loss)
+    rng = np.random.default_rng([settings.seed, LAWS[law].number, 0])
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+    )
+    for step in range(settings.steps):
+        optimizer.zero_grad()
+        model.loss(make_points(LAWS[law], settings.batch, rng), step, settings.warmup).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        advance()
+    model.density.refresh()
+    return model.eval()
+
+
+@torch.no_grad()
+def evaluate(model, law, settings):
+    """Figures of a predictor on fresh points.
+
+    Returns:
+        dict of
+
+        - ``sigma_ratio``: mean over points and coordinates of the reported standard deviation over the true one;
+          ``sigma_ratio_worst``: the same in the tenth of the true standard deviations where it is furthest from 1;
+        - ``bins``: of these tenths, mean true and reported standard deviation in pixels;
+        - ``bias``: [x, y] mean of (reported point - true joint) / true standard deviation; ``point_error``: its root
+          mean square over points and coordinates;
+        - ``nll``, ``entropy``: nats per joint, in pixels, and ``excess`` their difference;
+        - ``divergence``: mean of log true density - log reported density of the labels, which estimates the same as
+          ``excess`` with less noise: the Kullback-Leibler divergence;
+        - ``density``: reported density at GRID x GRID (x first), in true standard deviations about the true joint.
+    """
+    law = LAWS[law]
+    points = make_points(law, settings.held_out, np.random.default_rng([settings.seed, law.number, 1]))
+    mu, sigma = model(points.features)
+    _, _, mean, std = model.density.table()
+    reported = sigma * std[0]
+    ratio = reported / points.std
+    offset = (mu + sigma * mean[0] - points.joints) / points.std
+    nll = torch.log(sigma).sum(-1) - _log_q(model.density, (points.labels - mu) / sigma)
+    log_true = torch.log(points.std).sum(-1)
+    z = ((points.labels - points.joints) / points.std).double().numpy()
+    true_nll = log_true.double() - torch.from_numpy(law.log_prob(z))
+    entropy = law.entropy + float(log_true.double().mean())
+    bins = _bins(points.std, reported, ratio)
+    worst = max(bins, key=lambda b: abs(math.log(b["ratio"])))
+    return {
+        "sigma_ratio": float(ratio.mean()),
+        "sigma_ratio_worst": worst["ratio"],
+        "bins": bins,
+        "bias": offset.mean(0).tolist(),
+        "point_error": float(offset.square().mean().sqrt()),
+        "nll": float(nll.double().mean()),
+        "entropy": entropy,
+        "excess": float(nll.double().mean()) - entropy,
+        "divergence": float((nll.double() - true_nll).mean()),
+        "density": _drawn_density(model, points).tolist(),
+    }
+
+
+def _log_q(density, e, chunk=65536):
+    """Log (n,) of the reported density at residuals (n, 2)."""
+    return torch.cat([density.reported_log_q(rows[None])[0] for rows in e.split(chunk)])
+
+
+def _bins(true, reported, ratio):
+    """Means in tenths of the true standard deviation, both coordinates together."""
+    order = true.flatten().argsort()
+    parts = zip(*(v.flatten()[order].tensor_split(BINS) for v in (true, reported, ratio)))
+    return [{"true": float(t.mean()), "reported": float(r.mean()), "ratio": float(q.mean())} for t, r, q in parts]
+
+
+def _drawn_density(model, points, count=48):
+    """Mean over some points of the reported density of (label - true joint) / true standard deviation, on the grid."""
+    axis = torch.tensor(GRID, dtype=torch.float32)
+    z = torch.cartesian_prod(axis, axis)
+    total = torch.zeros(len(z), dtype=torch.float64)
+    mu, sigma = model(points.features[:count])
+    for n in range(count):
+        e = (points.joints[n] + points.std[n] * z - mu[n]) / sigma[n]
+        log_density = _log_q(model.density, e) + torch.log(points.std[n] / sigma[n]).sum()
+        total += log_density.double().exp()
+    return (total / count).view(len(axis), len(axis)).numpy().round(6)
+
+
+def run_case(law, loss, settings, advance=lambda: None):
+    """Train and evaluate one law and loss: the dict of :func:`evaluate` with ``law``, ``loss`` and ``settings``."""
+    figures = evaluate(train(law, loss, settings, advance), law, settings)
+    return {"law": law, "loss": loss, "settings": asdict(settings), **figures}
+
+
+def run_all(output, laws, losses, settings):
+    """Every law under every loss.
+
+    Each result is written to ``output/cases/LAW-LOSS.json``; those that are there with the same settings are read.
+
+    Returns:
+        list of dicts of :func:`run_case`.
+
+    Raises:
+        ConfigError: an unknown law or loss, or a number that is too small. MediaError: ``output`` cannot be written.
+    """
+    _check(laws, losses, settings)
+    paths = {(law, loss): os.path.join(output, "cases", f"{law}-{loss}.json") for law in laws for loss in losses}
+    done = {case: _read(path, settings) for case, path in paths.items()}
+    missing = [case for case, figures in done.items() if figures is None]
+    with tqdm(total=len(missing) * settings.steps, unit="step", mininterval=1, disable=not missing) as bar:
+        for law, loss in missing:
+            bar.set_description(f"{law}, {loss}")
+            done[law, loss] = run_case(law, loss, settings, bar.update)
+            write_json(done[law, loss], paths[law, loss])
+    return list(done.values())
+
+
+def _check(laws, losses, settings):
+    for name, values, known in (("law", laws, LAWS), ("loss", losses, LOSSES)):
+        for value in values:
+            if value not in known:
+                raise ConfigError(f"{name} {value!r} is unknown; choose from {', '.join(known)}")
+    if settings.steps < 10 or settings.batch < 1 or settings.held_out < 100:
+        raise ConfigError(
+            f"{settings.steps} steps of {settings.batch} points and {settings.held_out} held out are too few; "
+            "give at least 10, 1 and 100"
+        )
+
+
+def _read(path, settings):
+    """A finished case of these settings, or None."""
+    if not os.path.isfile(path):
+        return None
+    figures = load_json(path, path)
+    return figures if isinstance(figures, dict) and figures.get("settings") == asdict(settings) else None
+
+
+def bars(cases):
+    """What must hold of the exact ``rle``: list of (sentence, whether it does), for the laws that were run.
+
+    Under Laplace, Gaussian, correlated and asymmetric noise sigma is within 5 % of the true standard deviation, in
+    each tenth of these, and the likelihood within 0.02 nats of the entropy; under two-peaked and Student noise ``rle``
+    is more likely than ``laplace``.
+    """
+    found = {(case["law"], case["loss"]): case for case in cases}
+    out = []
+    for law in ("laplace", "gaussian", "correlated", "asymmetric"):
+        case = found.get((law, "rle"))
+        if case:
+            text = f"{law}: sigma {case['sigma_ratio']:.3f} (worst tenth {case['sigma_ratio_worst']:.3f}) of the true"
+            out.append((text, 0.95 <= case["sigma_ratio_worst"] <= 1.05))
+            out.append((f"{law}: {case['excess']:.4f} nats above the entropy", abs(case["excess"]) <= 0.02))
+    for law in ("two_peaked", "student"):
+        rle, laplace = found.get((law, "rle")), found.get((law, "laplace"))
+        if rle and laplace:
+            text = f"{law}: rle {laplace['nll'] - rle['nll']:.3f} nats more likely than laplace"
+            out.append((text, rle["nll"] < laplace["nll"]))
+    return out
+
+
+def format_table(cases):
+    """The figures as a Markdown table, and the bars below; bias and error in true standard deviations."""
+    header = ["noise", "loss", "sigma / true", "worst tenth", "bias x", "bias y", "error", "NLL", "NLL - entropy", "KL"]
+    rows = [
+        [
+            case["law"],
+            case["loss"],
+            case["sigma_ratio"],
+            case["sigma_ratio_worst"],
+            *case["bias"],
+            case["point_error"],
+            case["nll"],
+            case["excess"],
+            case["divergence"],
+        ]
+        for case in cases
+    ]
+    formats = ("", "", ".3f", ".3f", "+.3f", "+.3f", ".3f", ".3f", "+.4f", ".4f")
+    table = tabulate(rows, header, tablefmt="github", floatfmt=formats)
+    return "\n".join([table, "", *(f"{'holds' if holds else 'FAILS'}: {text}" for text, holds in bars(cases))])

@@ -1,0 +1,32 @@
+"""The same config under several losses and seeds: trained, evaluated, and compared.
+
+Importing it registers ``Float32ROIHeads``, which the two-stage baseline needs, with Detectron2.
+"""
+
+from .jobs import work_off
+from .report import compare, format_comparison, write_comparison
+from .roi_heads import Float32ROIHeads
+from .runs import LOSSES, plan
+
+__all__ = ["LOSSES", "Float32ROIHeads", "compare_losses", "format_comparison"]
+
+
+def compare_losses(config_file, output, *, script, jobs=1, train=True, **planned):
+    """Train and evaluate what is not done yet, and compare what is done, also after a signal.
+
+    Args:
+        config_file: of the losses' runs. output: folder for runs and comparison.
+        script: path of ``train_net.py``. jobs: see :func:`~.jobs.work_off`. train: False compares only.
+        planned: ``losses``, ``seeds``, ``baselines``, ``baseline_weights`` and ``options`` of :func:`~.runs.plan`.
+
+    Returns:
+        (comparison, see :func:`~.report.compare`; paths of the files; number of the signal that stopped it, or 0).
+
+    Raises:
+        ConfigError: a config is wrong, or another than the one that lies in ``output``.
+        DataError, MediaError: results cannot be read, or the comparison not written.
+    """
+    runs = plan(config_file, output, **planned)
+    signum, failures = work_off(runs, script=script, output=output, jobs=jobs) if train else (0, {})
+    comparison = compare(runs, failures)
+    return comparison, write_comparison(comparison, output), signum

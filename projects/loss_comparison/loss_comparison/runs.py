@@ -1,0 +1,235 @@
+"""What is compared: a training for each loss (or baseline) and seed, and its state, which lies on the disk."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+
+import yaml
+from detectron2.config import CfgNode as CN
+
+from rle_onestage.engine.config.schema import SCHEMA
+from rle_onestage.engine.hooks import TRAINING_LOG
+from rle_onestage.engine.inference import METRICS
+from rle_onestage.engine.setup import load_config
+from rle_onestage.errors import ConfigError
+from rle_onestage.evaluation.coco import RESULTS_FILE, results_folder
+
+FINAL = "model_final.pth"
+_DENSITY, _PRESET = "MODEL.RLE_ONESTAGE.DENSITY", "MODEL.RLE_ONESTAGE.PRESET"
+# Names of DENSITY, and of a density with another preset.
+LOSSES = {name: [_DENSITY, name] for name in SCHEMA[_DENSITY].choices}
+LOSSES["rle"] = [_DENSITY, "rle", _PRESET, "laplace"]
+LOSSES["rle_gaussian"] = [_DENSITY, "rle", _PRESET, "gaussian"]
+CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTAGE.TEST.OKS_POWER", "0.0"]
+# What does not change the weights that come out of a training; the OKS sigmas do, being part of the assignment.
+_EVALUATION_ONLY = ("TEST.", "MODEL.RLE_ONESTAGE.TEST.", "DATASETS.TEST", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
+_PLACE = ("OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.LOG_PERIOD", "VERSION")
+_PLACE += ("SOLVER.CHECKPOINT_KEEP",)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A trained model under one score."""
+
+    name: str  # "own" or "class"
+    folder: str
+    config_file: str
+    options: tuple  # of the config, with OUTPUT_DIR and MODEL.WEIGHTS
+    weights: str
+
+    def config(self):
+        """The config."""
+        return load_config(self.config_file, self.options)
+
+    def is_done(self):
+        """Whether the figures and results of all test sets are there, newer than the weights and of this config."""
+        metrics, stored = (os.path.join(self.folder, name) for name in (METRICS, "config.yaml"))
+        if not (os.path.exists(metrics) and os.path.exists(stored)) or _older(metrics, self.weights):
+            return False
+        cfg = self.config()
+        results = [os.path.join(results_folder(cfg, name), RESULTS_FILE) for name in cfg.DATASETS.TEST]
+        return all(map(os.path.exists, results)) and not differences(load_config(stored), cfg, _PLACE)
+
+    def prepare(self):
+        """Forget an earlier evaluation of another config."""
+        for name in (METRICS, "config.yaml"):
+            path = os.path.join(self.folder, name)
+            if os.path.exists(path):
+                os.remove(path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its evaluations.
+
+    Attributes:
+        name: of the loss or baseline. seed: of the training. folder: for all that it writes.
+        config_file, options: the config, ``options`` with ``OUTPUT_DIR`` and ``SEED``.
+        iterations: of the training. has_factors: whether its score has a part besides the class's.
+    """
+
+    name: str
+    seed: int
+    folder: str
+    config_file: str
+    options: tuple
+    iterations: int = 0
+    has_factors: bool = True
+
+    @property
+    def label(self):
+        """For messages."""
+        return f"{self.name} seed {self.seed}"
+
+    @property
+    def weights(self):
+        """The trained model's file."""
+        return os.path.join(self.folder, FINAL)
+
+    def config(self):
+        """The config of the training."""
+        return load_config(self.config_file, self.options)
+
+    def is_trained(self):
+        """Whether the training has come to its end."""
+        return os.path.exists(self.weights)
+
+    def iterations_done(self):
+        """Iterations of the training so far, as its log says."""
+        return self.iterations if self.is_trained() else min(_last_iteration(self.folder), self.iterations)
+
+    def evaluations(self):
+        """With the score of the config (where the training made it itself, there), and with the class's alone."""
+        own = self._evaluation("own", self.folder)
+        if not own.is_done():
+            own = self._evaluation("own", os.path.join(self.folder, "own_score"))
+        if not self.has_factors:
+            return [own]
+        return [own, self._evaluation("class", os.path.join(self.folder, "class_score"), CLASS_SCORE)]
+
+    def _evaluation(self, name, folder, options=()):
+        options = (*self.options, *options, "OUTPUT_DIR", folder, "MODEL.WEIGHTS", self.weights)
+        return Evaluation(name, folder, self.config_file, options, self.weights)
+
+    def is_done(self):
+        """Whether it is trained and evaluated."""
+        return self.is_trained() and all(e.is_done() for e in self.evaluations())
+
+    def next_step(self, script):
+        """What to do next: (what, command), or None when all is done.
+
+        Args:
+            script: path of ``train_net.py``.
+        """
+        if not self.is_trained():
+            return "training", [script, "--config-file", self.config_file, "--resume", *self.options]
+        for evaluation in self.evaluations():
+            if not evaluation.is_done():
+                evaluation.prepare()
+                command = [script, "--config-file", self.config_file, "--eval-only", *evaluation.options]
+                return f"evaluating ({evaluation.name} score)", command
+        return None
+
+    def check(self):
+        """The config is sound, and what lies in the folder was trained with it.
+
+        Raises:
+            ConfigError: it is not, or was not.
+        """
+        cfg = self.config()
+        if not cfg.DATASETS.TEST:
+            raise ConfigError("DATASETS.TEST is empty; name the data sets to compare on")
+        stored = os.path.join(self.folder, "config.yaml")
+        if not os.path.exists(stored):
+            return
+        ignored = (*_EVALUATION_ONLY, "OUTPUT_DIR", *_PLACE[2:])
+        found = differences(load_config(stored), cfg, ignored, keep=("TEST.KEYPOINT_OKS_SIGMAS",))
+        if found:
+            key, before, now = found[0]
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise ConfigError(
+                f"{self.folder} was trained with {key} {before!r}, now it is {now!r}{more}; give another --output, or "
+                "the config and options of before"
+            )
+
+
+def plan(config_file, output, *, losses, seeds, baselines=(), baseline_weights=(), options=()):
+    """All runs, seed by seed, so that an early stop still leaves whole rows.
+
+    Args:
+        config_file: of the losses' runs. output: folder for all.
+        losses: names in :data:`LOSSES`. seeds: numbers.
+        baselines: configs of other models, each a run for each seed; called by the file's name.
+        baseline_weights: ``MODEL.WEIGHTS`` of each baseline; none: as for the losses.
+        options: ``[KEY, VALUE, ...]`` for all.
+
+    Raises:
+        ConfigError: see :meth:`Run.check`; or a loss is not known, or something is named twice.
+    """
+    unknown = [loss for loss in losses if loss not in LOSSES]
+    if unknown:
+        raise ConfigError(f"--losses {unknown[0]!r} is not known; choose among {', '.join(LOSSES)}")
+    models = [(loss, config_file, LOSSES[loss]) for loss in losses]
+    if baseline_weights and len(baseline_weights) != len(baselines):
+        raise ConfigError(
+            f"--baseline-weights has {len(baseline_weights)} files but --baselines {len(baselines)}; give one for each"
+        )
+    weights = [["MODEL.WEIGHTS", path] for path in baseline_weights] or [[]] * len(baselines)
+    models += [(os.path.splitext(os.path.basename(path))[0], path, own) for path, own in zip(baselines, weights)]
+    names = [name for name, _, _ in models]
+    if len(set(names)) < len(names) or len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
+        raise ConfigError("--losses, --baselines and --seeds must each be different, and seeds not negative")
+    runs = []
+    for seed in seeds:
+        for name, path, own in models:
+            folder = os.path.join(output, name, f"seed{seed}")
+            run = Run(name, seed, folder, path, (*options, *own, "SEED", str(seed), "OUTPUT_DIR", folder))
+            run.check()
+            cfg = run.config()
+            factors = cfg.MODEL.META_ARCHITECTURE == "RLEOneStage"
+            runs.append(replace(run, iterations=cfg.SOLVER.MAX_ITER, has_factors=factors))
+    return runs
+
+
+def differences(before, now, ignored, keep=()):
+    """Keys in which two configs differ: list of (key, before, now).
+
+    Args:
+        before, now: configs.
+        ignored: keys, or beginnings of keys ending in a dot, that may differ. keep: but not these.
+    """
+    first, second = (dict(_flat(yaml.safe_load(cfg.dump()))) for cfg in (before, now))
+    found = []
+    for key in sorted(first.keys() | second.keys()):
+        free = any(key == name or (name.endswith(".") and key.startswith(name)) for name in ignored)
+        if (key in keep or not free) and first.get(key) != second.get(key):
+            found.append((key, first.get(key), second.get(key)))
+    return found
+
+
+def _flat(values, prefix=""):
+    for key, value in values.items():
+        if isinstance(value, (dict, CN)) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _older(path, other):
+    return os.path.exists(other) and os.path.getmtime(path) < os.path.getmtime(other)
+
+
+def _last_iteration(folder):
+    """Iterations of the last whole line of a training's log; 0 without one."""
+    try:
+        with open(os.path.join(folder, TRAINING_LOG), "rb") as file:
+            file.seek(max(0, os.path.getsize(file.name) - 8192))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return 0
+    for line in reversed(lines):
+        try:
+            return int(json.loads(line)["iteration"]) + 1
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0

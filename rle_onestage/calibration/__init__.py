@@ -1,0 +1,1 @@
+"""The correction of sigma: its fit, its report and its plots."""

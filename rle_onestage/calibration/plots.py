@@ -1,0 +1,213 @@
+"""A page of plots of a calibration: do intervals hold what they say, does sigma follow the error, does the score?"""
+
+import io
+import os
+
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ..errors import MediaError
+from ..evaluation.calibration import REPORTED, has_sigmas, pearson, person_oks
+from ..utils.fonts import families_for
+from ..utils.output_files import write_bytes
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+BEFORE, AFTER, HIDDEN, GREY = "#E69F00", "#0072B2", "#CC79A7", "#777777"
+_GROUPS = ("all", "visible", "hidden", "small", "medium", "large")
+_BINS = 10  # of equal counts, of predicted sigma
+_SHARES = (0.95, 0.8, 0.5)  # of the probability within the contours
+
+
+def draw_page(path, report, halves, sigmas):
+    """Write the page.
+
+    Args:
+        path: image file, by its ending.
+        report: see :func:`rle_onestage.calibration.fit.calibrate`.
+        halves: ``before`` and ``after`` -> (:class:`~.per_joint.Matches`,
+            :class:`~rle_onestage.structures.error_density.ErrorDensity`), of the same unseen images.
+        sigmas: OKS sigmas (K,).
+
+    Raises:
+        MediaError: the file cannot be written.
+    """
+    with rc_context({"font.family": families_for([report["dataset"], *report["after"]])}):  # sets and joints
+        _draw(path, report, halves, sigmas)
+
+
+def _draw(path, report, halves, sigmas):
+    figure = Figure(figsize=(15, 9.2), layout="constrained")
+    axes = figure.subplots(2, 3)
+    matches, density = halves["after"]
+    _reliability(axes[0, 0], report)
+    _coverage(axes[0, 1], report)
+    _sigma_against_error(axes[0, 2], halves)
+    _density(axes[1, 0], matches, density)
+    _score_against_oks(axes[1, 1], matches, sigmas)
+    _scores(axes[1, 2], report["scores"])
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+    people, joints = (report["after"]["all"][key] for key in ("people", "joints"))
+    figure.suptitle(
+        f"{report['dataset']}: {report['images']['unseen']} images that were not fitted on, {people} people matched, "
+        f"{joints} labelled joints"
+    )
+    _write(figure, path)
+
+
+def _write(figure, path):
+    try:
+        content = io.BytesIO()
+        figure.savefig(content, dpi=110, format=os.path.splitext(path)[1][1:] or "png")
+        write_bytes(path, content.getvalue())
+    except OSError as error:
+        raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
+
+
+def _reliability(axis, report):
+    """Coverage against the interval's level."""
+    levels = 100 * np.array([0.0, *report["reliability"]["levels"], 1.0])
+    axis.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":")
+    for key, color in (("before", BEFORE), ("after", AFTER)):
+        if key in report["reliability"]:
+            covered = 100 * np.array([0.0, *report["reliability"][key], 1.0])
+            error = report[key]["all"]["ece"]
+            axis.plot(levels, covered, "o-", ms=3, color=color, label=f"{key} the correction, ECE {error:.1f} %")
+    axis.set(title="Reliability", xlabel="level of the interval (%)", ylabel="coordinates within it (%)")
+    axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+    _legend(axis, loc="upper left")
+
+
+def _coverage(axis, report):
+    """Coverage of the reported intervals in each group; joints in grey below the groups."""
+    names = [*_GROUPS, *(name for name in report["after"] if name not in _GROUPS)]
+    places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(_GROUPS))
+    for level in REPORTED:
+        axis.axvline(100 * level, color=GREY, lw=0.8, ls=":")
+        for key, style in (
+            ("before", dict(marker="o", mfc="none", mec=BEFORE, ms=4)),
+            ("after", dict(marker="o", mfc=AFTER, mec=AFTER, ms=4)),
+        ):
+            values = [report[key][name][f"coverage_{100 * level:g}"] for name in names]
+            axis.plot(values, places, ls="none", label=key if level == REPORTED[0] else None, **style)
+    axis.set_yticks(places, [name.replace("_", " ") for name in names], fontsize=8)
+    axis.set_xticks([100 * level for level in REPORTED])
+    axis.invert_yaxis()
+    axis.set(title="Coverage by group", xlabel="coordinates within the interval (%)")
+    _legend(axis, loc="center", bbox_to_anchor=(0.36, 0.5))
+
+
+def _sigma_against_error(axis, halves):
+    """Root mean square error of joints in bins of predicted sigma."""
+    limits = []
+    for key, color in (("before", BEFORE), ("after", AFTER)):
+        matches = halves[key][0]
+        if not has_sigmas(matches):
+            continue
+        for flag, name, style in ((2, "visible", "o-"), (1, "hidden", "s--")):
+            chosen = matches.visibility == flag
+            binned = _binned(matches.spread[chosen], (matches.joints - matches.predicted)[chosen])
+            if binned is not None:
+                fill = color if key == "after" else "none"
+                axis.plot(*binned, style, ms=4, lw=1, color=color, mfc=fill, label=f"{name}, {key}")
+                limits += [binned.min(), binned.max()]
+    if limits:
+        low, high = min(limits) / 1.3, max(limits) * 1.3
+        axis.plot([low, high], [low, high], color=GREY, lw=1, ls=":")
+        axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            side.set_major_formatter("{x:g}")
+            side.set_minor_locator(NullLocator())
+    axis.set(title="Sigma against error", xlabel="predicted sigma (px)", ylabel="rms error of a coordinate (px)")
+    _legend(axis, loc="upper left")
+
+
+def _binned(sigma, error):
+    """Root mean squares of sigma and of the error (2, bins), over bins of joints (n, 2) with equal counts."""
+    sigma2, error2 = (sigma**2).mean(1), (error**2).mean(1)
+    count = min(_BINS, len(sigma2) // 20)
+    if not count:
+        return None
+    parts = np.array_split(np.argsort(sigma2), count)
+    return np.sqrt([[v[part].mean() for part in parts] for v in (sigma2, error2)])
+
+
+def _density(axis, matches, density):
+    """Contours and marginals of the learned density, the mean one over joints, beside the standardised errors."""
+    reach = 4.0
+    x = torch.linspace(-reach, reach, 161)
+    grid = torch.cartesian_prod(x, x)[:, None].expand(-1, len(density.group), -1)
+    values = torch.exp(density.log_q(grid)).mean(1).view(161, 161).double().numpy()  # x first
+    x = x.double().numpy()
+    axis.contour(x, x, values.T, levels=_contour_levels(values), colors=[AFTER], linewidths=[0.8, 1.2, 1.8])
+    axis.axhline(0, color=GREY, lw=0.5)
+    axis.axvline(0, color=GREY, lw=0.5)
+    top, side = axis.inset_axes([0, 1, 1, 0.12], sharex=axis), axis.inset_axes([1, 0, 0.12, 1], sharey=axis)
+    z = np.zeros((0, 2))
+    if has_sigmas(matches):
+        z = ((matches.joints - matches.predicted) / matches.spread)[matches.visibility > 0]
+        shown = z[(np.abs(z) < reach).all(1)]
+        axis.scatter(*shown[:: max(1, len(shown) // 3000)].T, s=2, lw=0, color=GREY, alpha=0.35, rasterized=True)
+    step = x[1] - x[0]
+    for small, along, vertical in ((top, 0, False), (side, 1, True)):
+        marginal = values.sum(1 - along) * step
+        small.plot(*((marginal, x) if vertical else (x, marginal)), color=AFTER, lw=1.5)
+        if len(z):
+            weights = np.full(len(z), 1 / (len(z) * 0.2))  # also of what is outside the picture
+            bins = np.arange(-reach, reach + 0.1, 0.2)
+            orientation = "horizontal" if vertical else "vertical"
+            small.hist(z[:, along], bins=bins, weights=weights, color=GREY, alpha=0.5, orientation=orientation)
+        small.axis("off")
+        small.set_in_layout(False)  # else the row above would keep its distance
+    axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axis.set(xlabel="error of x / sigma", ylabel="error of y / sigma  (y down)")
+    axis.invert_yaxis()
+    shares = ", ".join(f"{100 * s:g}" for s in reversed(_SHARES))
+    axis.set_title(f"Learned density ({shares} %) and the errors", pad=34)
+
+
+def _contour_levels(values):
+    """Heights above which lie the shares of the probability."""
+    ordered = np.sort(values.ravel())[::-1]
+    below = np.cumsum(ordered) / ordered.sum()
+    levels = sorted({float(ordered[np.searchsorted(below, share)]) for share in _SHARES})
+    return levels or [0.5]
+
+
+def _score_against_oks(axis, matches, sigmas):
+    """Where people lie by score and OKS."""
+    oks = person_oks(matches, sigmas)
+    axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
+    if len(oks):
+        axis.hexbin(
+            matches.score, oks, gridsize=28, extent=(0, 1, 0, 1), bins="log", mincnt=1, cmap="Blues", linewidths=0.1
+        )
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="score of a person", ylabel="its OKS")
+    axis.set_title(f"Score against OKS, Pearson's r {pearson(matches.score, oks):.2f}")
+
+
+def _scores(axis, table):
+    """How much AP each score gains over that of the person alone."""
+    names = [name for name in table if any(table[name]["difference_interval"])]
+    for place, name in enumerate(names):
+        row = table[name]
+        low, high = row["difference_interval"]
+        axis.plot([low, high], [place, place], color=AFTER, lw=2)
+        axis.plot(row["difference"], place, "o", color=AFTER)
+        label = f"AP {row['AP']:.1f}, r {row['pearson']:.2f}"
+        axis.annotate(label, (row["difference"], place), xytext=(0, 8), textcoords="offset points", ha="center")
+    axis.axvline(0, color=GREY, lw=1, ls=":")
+    axis.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.7)
+    person = table["person"]
+    axis.set_title(f"AP by score; person's alone: {person['AP']:.1f}, r {person['pearson']:.2f}")
+    axis.set_xlabel("difference of AP, with 95 % bootstrap interval")
+
+
+def _legend(axis, **options):
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, fontsize=9, **options)

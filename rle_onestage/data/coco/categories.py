@@ -1,0 +1,141 @@
+"""The category of a COCO-format keypoint file: its joints and limbs, and the categories that have the same joints."""
+
+import logging
+from typing import Any
+
+from ...errors import DataError, shown
+from .json_files import is_id, is_text
+
+logger = logging.getLogger(__name__)
+_said = set()
+
+
+def keypoint_category(data: dict, path: str) -> dict:
+    """The ``categories`` entry that has keypoints, its joint names as a list of text, its limbs as COCO has them.
+
+    Several entries with the same joints (cats and dogs) are one class, whose id and name are those of the first.
+
+    Args:
+        data: the parsed file; not changed.
+        path: for messages.
+
+    Returns:
+        A copy of the entry. Joint names that the file gives as a dictionary, number -> name or name -> number, are in
+        the order of the numbers. Limbs that count joints from 0, or name them, are pairs of numbers from 1; those that
+        make no sense are left out with a warning, as they are for drawing alone.
+
+    Raises:
+        DataError: there is none, or there are several with different joints, or one that makes no sense.
+    """
+    return keypoint_categories(data, path)[0]
+
+
+def keypoint_categories(data: dict, path: str) -> list[dict]:
+    """All ``categories`` entries that have keypoints, which are the same in each; see :func:`keypoint_category`."""
+    listed = data.get("categories")
+    listed = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+    found = [{**c, "keypoints": _joint_names(c, path)} for c in listed if c.get("keypoints") not in (None, [], {})]
+    if not found:
+        raise DataError(
+            f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "
+            "the joint names to its `categories` entry."
+        )
+    for category in found:
+        category["skeleton"] = _limbs(category, path)
+        if category["keypoints"] != found[0]["keypoints"]:
+            names = ", ".join(shown(c.get("name", c.get("id")), 30) for c in found[:5])
+            raise DataError(
+                f"{path} has keypoints in several categories ({names}{', ...' if len(found) > 5 else ''}) whose joints "
+                "differ; keep one of them in the file."
+            )
+        if category.get("id") is not None and not is_id(category["id"]):
+            raise DataError(f"{path}: a category has `id` {shown(category['id'])}; an id is a number or text.")
+    return found
+
+
+def _joint_names(category: dict, path: str) -> list[str]:
+    where = f"{path}: category {shown(category.get('name', category.get('id')), 30)}"
+    names = category["keypoints"]
+    if isinstance(names, dict):
+        names = _in_order(names)
+    if not isinstance(names, list):
+        raise DataError(
+            f"{where} has `keypoints` {shown(category['keypoints'])}; it must be a list of joint names, or a "
+            "dictionary of numbers and names."
+        )
+    for number, name in enumerate(names, start=1):
+        if not is_text(name):
+            raise DataError(f"{where} calls joint {number} {shown(name)}; a joint's name is text.")
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))
+        raise DataError(f"{where} has the joint {shown(twice)} twice; joint names must differ.")
+    return names
+
+
+def _limbs(category: dict, path: str) -> list[list[int]]:
+    """Pairs of joint numbers from 1."""
+    listed, names = category.get("skeleton") or [], category["keypoints"]
+    if not isinstance(listed, list):
+        _say(path, f"`skeleton` is {shown(listed)} and no list of pairs of joints; no limbs are drawn")
+        return []
+    place = {name: i for i, name in enumerate(names, start=1)}
+    pairs = [limb for limb in listed if isinstance(limb, list) and len(limb) == 2]
+    from_zero = any(type(joint) is int and joint == 0 for limb in pairs for joint in limb)
+    limbs, wrong = {}, [limb for limb in listed if not (isinstance(limb, list) and len(limb) == 2)]
+    for limb in pairs:
+        found = [_joint(joint, place, from_zero) for joint in limb]
+        if None in found:
+            wrong.append(limb)
+        else:
+            limbs[tuple(found)] = found
+    if wrong:
+        _say(path, f"{len(wrong)} of {len(listed)} limbs in `skeleton` are no pairs of its {len(names)} joints and are "
+                   f"not drawn, the first is {shown(wrong[0])}")  # fmt: skip
+    elif from_zero:
+        _say(path, "the limbs in `skeleton` count joints from 0, where COCO's count from 1; they are read so")
+    return list(limbs.values())
+
+
+def _joint(joint: Any, place: dict[str, int], from_zero: bool) -> int | None:
+    """The number from 1 of a joint that is given by number or name; None where there is no such joint."""
+    if isinstance(joint, str):
+        return place.get(joint)
+    number = joint + from_zero if type(joint) is int else 0
+    return number if 1 <= number <= len(place) else None
+
+
+def _say(path: str, what: str) -> None:
+    if (path, what) not in _said:
+        _said.add((path, what))
+        logger.warning("%s: %s.", path, what)
+
+
+def _in_order(names: dict) -> list | None:
+    """The names of number -> name or name -> number, in the order of the numbers; None where that is not clear."""
+    numbers = [_number(key) for key in names]
+    if None not in numbers:
+        pairs = zip(numbers, names.values())
+    else:
+        numbers = [_number(value) for value in names.values()]
+        pairs = zip(numbers, names)
+    first = min(numbers, default=0) if None not in numbers else None
+    if first not in (0, 1) or sorted(numbers) != list(range(first, first + len(numbers))):
+        return None
+    return [name for _, name in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def _number(value: Any) -> int | None:
+    """A whole number, also as text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    return value if type(value) is int else None
+
+
+def check_num_joints(path: str, found: int, expected: int) -> None:
+    """Raises DataError when a file has another number of joints than the config."""
+    if found != expected:
+        raise DataError(
+            f"{path} has {found} joints but the config expects {expected}; set MODEL.RLE_ONESTAGE.NUM_KEYPOINTS "
+            f"{found} or choose another data set."
+        )

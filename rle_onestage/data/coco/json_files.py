@@ -1,0 +1,164 @@
+"""COCO-format keypoint files as a whole: reading the JSON, what its values may be, and what is counted on the way.
+
+What the categories say is read in :mod:`.categories`, the annotations in :mod:`.annotations`. Whole columns are checked
+at once: a schema of pydantic takes half as long as all the reading, and says nothing of ranges, extents and counts.
+"""
+
+import contextlib
+import gc
+import json
+import logging
+import math
+import os
+from typing import Any
+
+from ...errors import DataError, shown
+from ...utils.images import BlockedImage, UnreadableImage, image_size
+
+# COCO's segments cover about this share of their boxes; used where a file has no `area`.
+AREA_OF_BOX = 0.53
+
+
+logger = logging.getLogger(__name__)
+_said = set()  # (source, line)
+
+
+class Problems:
+    """Counts things that were left out or mended, by reason, and remembers their names.
+
+    ``doubts`` are the :class:`~.doubts.Doubt` about a file as a whole.
+    """
+
+    def __init__(self):
+        self.names = {}
+        self.doubts = []
+
+    def add(self, reason: str, name: Any) -> None:
+        """Count ``name`` (an annotation, an image) under ``reason``."""
+        self.names.setdefault(reason, []).append(name)
+
+    def counts(self) -> dict[str, int]:
+        """Returns: dict reason -> number."""
+        return {reason: len(names) for reason, names in self.names.items()}
+
+    def merge(self, other: "Problems") -> None:
+        """Take over what ``other`` has counted."""
+        for reason, names in other.names.items():
+            self.names.setdefault(reason, []).extend(names)
+
+    def lines(self, number: int = 5) -> list[str]:
+        """One readable line for each reason, with its first few names."""
+        return [
+            f"{len(names)} {reason}: {', '.join(map(_short, names[:number]))}{', ...' if len(names) > number else ''}"
+            for reason, names in self.names.items()
+        ]
+
+    def say(self, source: str) -> None:
+        """Warn of everything, each line once in this process: a file is read for training and for evaluation.
+
+        Args:
+            source: what to call the file.
+        """
+        for line in [*self.lines(), *(doubt.sentence for doubt in self.doubts)]:
+            if (source, line) not in _said:
+                _said.add((source, line))
+                logger.warning("%s: %s", source, line)
+
+
+@contextlib.contextmanager
+def without_garbage_collection():
+    """Millions of small objects are made and kept here; looking through them again and again takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def load_json(path: str, title: str) -> Any:
+    """Parse a JSON file in UTF-8, -16 or -32, with a byte order mark or without.
+
+    Args:
+        path: of the file.
+        title: what to call it in messages.
+
+    Raises:
+        DataError: it cannot be read or is no JSON.
+    """
+    try:
+        with open(path, "rb") as file, without_garbage_collection():
+            return json.loads(file.read())
+    except OSError as error:
+        raise DataError(f"{title} cannot be read ({error.strerror}); check the path and its permissions.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{title} is not valid JSON: byte {error.start} is not {error.encoding}; write it again, as UTF-8."
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{title} is nested too deeply for an annotation or results file; write it again.") from error
+    except MemoryError as error:
+        raise DataError(f"{title} is too large for the memory of this machine.") from error
+    except ValueError as error:
+        raise DataError(f"{title} is not valid JSON ({error}); download or write it again.") from error
+
+
+def read_json(path: str, dataset_name: str = "") -> dict:
+    """Read a COCO-format file.
+
+    Raises:
+        DataError: it does not exist (the path and DETECTRON2_DATASETS are named), is not JSON, or has no images.
+    """
+    title = f"data set {dataset_name!r}" if dataset_name else "the data set"
+    if not os.path.isfile(path):
+        raise DataError(
+            f"{title} was not found: there is no annotation file {os.path.abspath(path)} (DETECTRON2_DATASETS is "
+            f"{os.environ.get('DETECTRON2_DATASETS', 'not set')}); put the data there, or set DETECTRON2_DATASETS to "
+            "the folder that has it."
+        )
+    data = load_json(path, f"{path} of {title}")
+    if not isinstance(data, dict) or not isinstance(data.get("images"), list):
+        raise DataError(f"{path} of {title} is not in COCO's format: it has no list `images`.")
+    return data
+
+
+def _short(name: Any) -> str:
+    """An id or a file name in a list of several: plain text as it is, what is long or odd as :func:`shown`."""
+    return name if is_text(name) and name.isprintable() and len(name) <= 200 else shown(name, 200)
+
+
+def is_number(value: Any) -> bool:
+    """Whether something from a JSON file is a finite number that a float can hold."""
+    if type(value) is int:
+        return -1e300 < value < 1e300
+    return type(value) is float and math.isfinite(value)
+
+
+def is_text(value: Any) -> bool:
+    """Whether something from a JSON file is text that can be a name: in files, logs and paths."""
+    if type(value) is not str or not value or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+        return False
+    return True
+
+
+def is_id(value: Any) -> bool:
+    """Whether something from a JSON file can be an id: a number or text."""
+    return type(value) is int or is_text(value) or is_number(value)
+
+
+def size_from_file(file_name: str, source: str) -> tuple[int, int]:
+    """Height and width of an image as it is to be looked at, for a file that does not say them."""
+    try:
+        return image_size(file_name)
+    except BlockedImage:
+        raise
+    except UnreadableImage as error:
+        raise DataError(
+            f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image, "
+            f"because {shown(error.reason, 200)}; replace it or remove it."
+        ) from error

@@ -1,0 +1,143 @@
+"""Keys that decide over other keys: what a config says in vain is said, and the size at test is settled."""
+
+import logging
+
+from detectron2.config import get_cfg
+from detectron2.utils import comm
+
+from rle_onestage.config import add_rle_onestage_config
+from rle_onestage.engine.config.validation import get
+
+logger = logging.getLogger("rle_onestage")
+
+TEST_KEYS = ("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
+
+
+def input_sizes(cfg):
+    """The sizes of the images in training and at test, in pixels, for ``metrics.json``.
+
+    Returns:
+        ``{"train": ..., "test": ...}``, each ``{"canvas": side}`` or ``{"shortest": side or sides, "longest": side}``;
+        a shortest side of 0 leaves the images as they are.
+    """
+    inputs = cfg.INPUT
+    train = {"canvas": inputs.POSE.SIZE}
+    if not inputs.POSE.SIZE:
+        sides = inputs.MIN_SIZE_TRAIN
+        sides = list(sides) if isinstance(sides, (list, tuple)) else sides
+        train = {"shortest": sides, "longest": inputs.MAX_SIZE_TRAIN}
+    return {"train": train, "test": {"shortest": inputs.MIN_SIZE_TEST, "longest": inputs.MAX_SIZE_TEST}}
+
+
+def describe_size(size):
+    """One of :func:`input_sizes` in words."""
+    if "canvas" in size:
+        return f"a canvas of {size['canvas']} px"
+    shortest, longest = size["shortest"], size["longest"]
+    if shortest == 0:
+        return "the images' own size"
+    if isinstance(shortest, list):
+        low, high = min(shortest), max(shortest)
+        shortest = low if low == high else f"{low} to {high}"
+    elif shortest >= longest:
+        return f"a longest side of {longest} px"
+    return f"a shortest side of {shortest} px and a longest of at most {longest} px"
+
+
+def settle_test_size(cfg, opts=()):
+    """Let a config that trains on a canvas and leaves the size at test open be tested at the canvas's size.
+
+    That is what such configs meant while ``INPUT.POSE.SIZE`` decided at test too: their runs keep their figures. The
+    size is written into the keys that Detectron2 knows, so that its own tools use it as well.
+
+    Args:
+        cfg: changed in place, where both keys are at Detectron2's defaults.
+        opts: ``[KEY, VALUE, ...]`` of the command line; what stands there is left alone.
+    """
+    side, defaults = cfg.INPUT.POSE.SIZE, get_cfg()
+    named = set((opts or ())[0::2]) & set(TEST_KEYS)
+    if not side or named or any(get(cfg, key) != get(defaults, key) for key in TEST_KEYS):
+        return
+    cfg.INPUT.MIN_SIZE_TEST = cfg.INPUT.MAX_SIZE_TEST = side
+    _warn(f"{' and '.join(TEST_KEYS)} are Detectron2's defaults: images are tested at INPUT.POSE.SIZE, {side}")
+
+
+def warn_of_conflicts(cfg):
+    """Warn of every key that has no effect because another one decides; say where the two sizes differ."""
+    sizes, side = input_sizes(cfg), cfg.INPUT.POSE.SIZE
+    if side and not cfg.INPUT.MIN_SIZE_TEST == cfg.INPUT.MAX_SIZE_TEST == side and comm.is_main_process():
+        logger.info(
+            "Images are tested at %s (%s) and trained on %s (INPUT.POSE.SIZE, which says nothing about the test).",
+            describe_size(sizes["test"]), " and ".join(TEST_KEYS), describe_size(sizes["train"]),
+        )  # fmt: skip
+    for sentence in conflicts(cfg):
+        _warn(sentence)
+
+
+def conflicts(cfg):
+    """A sentence for each key that was set and has no effect because another one decides: list of str."""
+    defaults = get_cfg()
+    add_rle_onestage_config(defaults)
+
+    def are_set(*keys):
+        return [key for key in keys if get(cfg, key) != get(defaults, key)]
+
+    return [*_size_conflicts(cfg, are_set), *_model_conflicts(cfg, are_set), *_test_conflicts(cfg)]
+
+
+def _size_conflicts(cfg, are_set):
+    inputs = cfg.INPUT
+    side, shortest, longest = inputs.POSE.SIZE, inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST
+    if shortest > longest:
+        yield (
+            f"INPUT.MIN_SIZE_TEST {shortest} has no effect, because INPUT.MAX_SIZE_TEST is {longest}: for a longest "
+            f"side of {shortest} set both"
+        )
+    canvas = ("INPUT.POSE.SCALE", "INPUT.POSE.ROTATE", "INPUT.POSE.TRANSLATE")
+    edges = ("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN", "INPUT.MIN_SIZE_TRAIN_SAMPLING")
+    if are_set(*edges) and side:
+        yield f"{', '.join(are_set(*edges))} has no effect, because INPUT.POSE.SIZE sets a canvas for training"
+    if are_set(*canvas) and not side:
+        yield f"{', '.join(are_set(*canvas))} has no effect without a canvas; set INPUT.POSE.SIZE"
+    if are_set("INPUT.POSE.FLIP_PROB") and inputs.POSE.FLIP_PROB and inputs.RANDOM_FLIP == "none":
+        yield "INPUT.POSE.FLIP_PROB has no effect, because INPUT.RANDOM_FLIP is none"
+    if are_set("DATALOADER.SAMPLER_TRAIN"):
+        yield "DATALOADER.SAMPLER_TRAIN has no effect here: every image comes once in a round"
+
+
+def _model_conflicts(cfg, are_set):
+    if cfg.MODEL.META_ARCHITECTURE != "RLEOneStage":
+        return
+    model, prefix = cfg.MODEL.RLE_ONESTAGE, "MODEL.RLE_ONESTAGE."
+    if 0 < model.REFINE.TEST_STEPS < model.REFINE.STEPS:
+        yield (
+            f"{prefix}REFINE.TEST_STEPS {model.REFINE.TEST_STEPS} has no effect, because REFINE.STEPS is "
+            f"{model.REFINE.STEPS}: at test there are no fewer passes than in training"
+        )
+    context = are_set(f"{prefix}REFINE.CONTEXT_FEATURES")
+    if context and not model.REFINE.STEPS:
+        yield f"{context[0]} has no effect, because REFINE.STEPS is 0: there is no refinement"
+    thresholds = are_set(f"{prefix}TEST.BOX_NMS", f"{prefix}TEST.OKS_NMS")
+    if thresholds and model.STYLE == "centernet" and not model.TEST.HALF_SIZE_FROM:
+        yield f"{', '.join(thresholds)} has no effect, because STYLE centernet has no suppression"
+    if are_set(f"{prefix}PRESET") and model.DENSITY not in ("rle", "rle_released", "flow"):
+        yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
+    if are_set("SOLVER.BASE_LR_END") and cfg.SOLVER.LR_SCHEDULER_NAME != "WarmupCosineLR":
+        yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"
+
+
+def _test_conflicts(cfg):
+    if cfg.TEST.MAX_PEOPLE > max(cfg.TEST.DETECTIONS_PER_IMAGE, 20):
+        yield (
+            f"TEST.MAX_PEOPLE {cfg.TEST.MAX_PEOPLE} has no effect beyond TEST.DETECTIONS_PER_IMAGE, "
+            f"{cfg.TEST.DETECTIONS_PER_IMAGE}: no more people are returned"
+        )
+    if cfg.TEST.BEST_METRIC and not cfg.DATASETS.TEST:
+        yield "TEST.BEST_METRIC has no effect, because DATASETS.TEST is empty"
+    elif cfg.TEST.BEST_METRIC and not cfg.TEST.EVAL_PERIOD:
+        yield "TEST.BEST_METRIC has no effect but at the end, because TEST.EVAL_PERIOD is 0"
+
+
+def _warn(sentence):
+    if comm.is_main_process():
+        logger.warning("%s.", sentence[0].upper() + sentence[1:])

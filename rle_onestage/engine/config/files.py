@@ -1,0 +1,187 @@
+"""Reading configs: YAML files with ``_BASE_`` and ``KEY VALUE`` pairs, checked key by key, never running code.
+
+Detectron2's own ``merge_from_file`` falls back to unsafe YAML and speaks in assertions; here every mistake becomes one
+:class:`~rle_onestage.errors.ConfigError` that names the file, the key and the remedy.
+"""
+
+import ast
+import difflib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from detectron2.config import CfgNode as CN
+
+from rle_onestage.engine.config.rules import Either
+from rle_onestage.engine.config.schema import rule_for, settle
+from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
+from rle_onestage.errors import ConfigError, shown
+
+BASE_KEY = "_BASE_"
+MAX_FILES = 50  # that a config is made of
+COMMAND_LINE = "command line"
+
+
+class ConfigFile(NamedTuple):
+    """What a config and its bases say: nested values, and by dotted name of the key who says so, for messages."""
+
+    values: dict[str, Any]
+    places: dict[str, str]
+
+
+def read_yaml(path: str) -> ConfigFile:
+    """Read a YAML config and the files that its ``_BASE_`` names (relative to itself), the file's own values on top.
+
+    Args:
+        path: the file; ``~`` is expanded.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping of plain values, or has a key twice; or its ``_BASE_``
+            files go in a circle or are too many.
+    """
+    return _read(path, (), {})
+
+
+def _read(path, chain, done):
+    path = os.path.abspath(os.path.expanduser(path))
+    if path in done:
+        return done[path]
+    if path in chain:
+        raise ConfigError(f"config file {path}: its {BASE_KEY} files lead back to itself; remove the circle")
+    asked_by = f" (named by {BASE_KEY} of {chain[-1]})" if chain else ""
+    if len(done) + len(chain) >= MAX_FILES:
+        raise ConfigError(f"config file {path}{asked_by} is one of more than {MAX_FILES}; name fewer by {BASE_KEY}")
+    if wrong := what_is_wrong(path):
+        raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; check --config-file")
+    loaded, lines = parse_yaml(path)
+    loaded = {} if loaded is None else loaded
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"config file {path}: expected KEY: VALUE lines, found a {type(loaded).__name__}")
+    bases = loaded.pop(BASE_KEY, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) and "\0" not in base for base in bases):
+        raise ConfigError(f"config file {path}: {BASE_KEY} must be a path or a list of paths, not {shown(bases)}")
+    merged = ConfigFile({}, {})
+    for base in bases:
+        below = _read(os.path.join(os.path.dirname(path), os.path.expanduser(base)), (*chain, path), done)
+        _overlay(merged.values, below.values)
+        merged.places.update(below.places)
+    _overlay(merged.values, loaded)
+    merged.places.update((name, f"config file {path}, line {line}") for name, line in lines.items())
+    done[path] = merged
+    return merged
+
+
+def _overlay(below, above):
+    """Groups are copied: a base that is named twice is read once."""
+    for key, value in above.items():
+        if isinstance(value, dict):
+            group = below[key] if isinstance(below.get(key), dict) else {}
+            below[key] = group
+            _overlay(group, value)
+        else:
+            below[key] = value
+
+
+def merge_dict(cfg: CN, values: Mapping, source: str, places: Mapping[str, str], prefix: str = "") -> None:
+    """Merge a nested dict into ``cfg`` in place.
+
+    Args:
+        cfg: the ``CfgNode`` that has every known key.
+        values: nested dict, as :func:`read_yaml` returns it.
+        source: what to blame in messages, e.g. ``"config file a.yaml"``.
+        places: more exactly, by dotted name of the key.
+        prefix: dotted path of ``cfg`` itself.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest known one is named) or its value does not fit the schema.
+    """
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        at = places.get(name, source)
+        if key not in cfg:
+            raise _unknown_key(cfg, str(key), prefix, at)
+        if isinstance(cfg[key], CN):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{at}: {name} is a group of keys, got {shown(value)}; give its keys one by one")
+            merge_dict(cfg[key], value, source, places, f"{name}.")
+        else:
+            cfg[key] = settle(name, _decode(value, cfg[key], name), cfg[key], at)
+
+
+def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
+    """Merge ``[KEY, VALUE, KEY, VALUE, ...]`` from the command line into ``cfg`` in place.
+
+    Values are Python literals (``0.1``, ``"('a',)"``, ``True``) or else plain strings.
+
+    Raises:
+        ConfigError: odd number of items, unknown key, or a value that does not fit the schema.
+    """
+    source = COMMAND_LINE
+    options = list(options or [])
+    flags = [item for item in options if str(item).startswith("--")]
+    if flags:
+        raise ConfigError(
+            f"{source}: {_cut(flags[0])} stands among the KEY VALUE options; put all flags before them"
+        )
+    if len(options) % 2:
+        raise ConfigError(
+            f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
+            f"the last one, {shown(options[-1])}, has no partner"
+        )
+    for key, raw in zip(options[0::2], options[1::2]):
+        parts, node, prefix = str(key).split("."), cfg, ""
+        for part in parts[:-1]:
+            if part not in node:
+                raise _unknown_key(cfg, str(key), "", source)
+            node, prefix = node[part], f"{prefix}{part}."
+            if not isinstance(node, CN):
+                raise ConfigError(f"{source}: {_cut(key)} is not a key, because {prefix[:-1]} is a value")
+        if parts[-1] not in node:
+            raise _unknown_key(cfg, str(key), "", source)
+        if isinstance(node[parts[-1]], CN):
+            raise ConfigError(
+                f"{source}: {key} is a group of keys; set one of them, e.g. {_example_key(node, parts, key)}"
+            )
+        current = node[parts[-1]]
+        node[parts[-1]] = settle(str(key), _decode(raw, current, str(key)), current, source)
+
+
+def _example_key(node, parts, key):
+    return f"{key}.{next(iter(node[parts[-1]]), '...')}"
+
+
+def _cut(text, length=120):
+    text = str(text)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _decode(raw, current, name):
+    """Text that stands for a Python literal, where the key takes other than text."""
+    if not isinstance(raw, str) or (isinstance(current, str) and not isinstance(rule_for(name, current), Either)):
+        return raw
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes and literals
+            return ast.literal_eval(raw)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return raw
+
+
+def _all_keys(cfg, prefix=""):
+    for key, value in cfg.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, CN):
+            yield from _all_keys(value, f"{prefix}{key}.")
+
+
+def _unknown_key(cfg, key, prefix, source):
+    names, key = [f"{prefix}{name}" for name in _all_keys(cfg)], _cut(key)
+    near = difflib.get_close_matches(f"{prefix}{key}", names, n=1, cutoff=0.5)
+    if not near:
+        # The right leaf in the wrong group: compare the last parts alone.
+        leaves = {name.rsplit(".", 1)[-1]: name for name in names}
+        near = [leaves[leaf] for leaf in difflib.get_close_matches(key.rsplit(".", 1)[-1], leaves, n=1, cutoff=0.7)]
+    remedy = f"did you mean {near[0]}?" if near else "see rle_onestage/config.py for the keys there are"
+    return ConfigError(f"{source}: there is no config key {prefix}{key}; {remedy}")

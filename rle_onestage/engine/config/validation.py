@@ -1,0 +1,130 @@
+"""Does a config make sense? Values and how they fit together, before anything expensive starts."""
+
+from rle_onestage.engine.config.schema import check_values
+from rle_onestage.errors import ConfigError
+from rle_onestage.modeling.meta_arch.build import flow_groups
+
+# Where the builders of this project find what their network starts from.
+PRETRAINED_KEYS = {
+    "build_timm_fpn_backbone": "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED",
+    "build_movenet_backbone": "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED",
+}
+
+
+def get(cfg, name):
+    """The value of a dotted key."""
+    for part in name.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def validate(cfg):
+    """Check every value by itself (:mod:`.config_schema`), and how they fit together.
+
+    Raises:
+        ConfigError: names the key, its value and what it may be.
+    """
+    check_values(cfg)
+    _check_trunk(cfg)
+    _check_solver(cfg)
+    _check_keypoints(cfg)
+    _check_style(cfg)
+    _check_images(cfg)
+
+
+def validate_training(cfg):
+    """Check what matters only where weights are trained.
+
+    Raises:
+        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` would freeze weights that nobody trained.
+    """
+    key = PRETRAINED_KEYS.get(cfg.MODEL.BACKBONE.NAME)
+    at, norm = cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.TRUNK.NORM
+    frozen = f"MODEL.BACKBONE.FREEZE_AT is {at}" if at else f"MODEL.RLE_ONESTAGE.TRUNK.NORM is {norm}"
+    if key and (at or norm == "frozen") and not get(cfg, key) and not cfg.MODEL.WEIGHTS:
+        raise ConfigError(
+            f"{frozen}, which would freeze random weights, because {key} and MODEL.WEIGHTS "
+            "name none; set it to 0, or name weights to start from"
+        )
+
+
+def _check_trunk(cfg):
+    name, at, movenet = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.MOVENET
+    if at == -1 and name not in PRETRAINED_KEYS:
+        raise ConfigError(
+            f"MODEL.BACKBONE.FREEZE_AT is -1 (the whole trunk), which {name} does not know; give a number of stages"
+        )
+    if name == "build_movenet_backbone":
+        if cfg.INPUT.FORMAT != "RGB":
+            raise ConfigError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}, but MoveNet's weights want RGB; set it to RGB")
+        if len(set(movenet.OUT_FEATURES)) != len(movenet.OUT_FEATURES):
+            raise ConfigError(
+                f"MODEL.RLE_ONESTAGE.MOVENET.OUT_FEATURES is {list(movenet.OUT_FEATURES)}; name each output once"
+            )
+
+
+def _check_solver(cfg):
+    solver = cfg.SOLVER
+    if solver.CLIP_GRADIENTS.ENABLED and not solver.CLIP_GRADIENTS.CLIP_VALUE > 0:
+        raise ConfigError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE is {solver.CLIP_GRADIENTS.CLIP_VALUE}; it must be positive"
+        )
+    if solver.OPTIMIZER == "SGD" and solver.NESTEROV and not solver.MOMENTUM:
+        raise ConfigError("SOLVER.NESTEROV is True, but SOLVER.MOMENTUM is 0, without which there is none; raise it")
+    reference = solver.REFERENCE_WORLD_SIZE
+    if reference and solver.IMS_PER_BATCH % reference:
+        raise ConfigError(
+            f"SOLVER.REFERENCE_WORLD_SIZE is {reference}, which SOLVER.IMS_PER_BATCH, {solver.IMS_PER_BATCH}, is no "
+            "multiple of; set it to 0, or to the number of processes that the schedule is meant for"
+        )
+
+
+def _check_keypoints(cfg):
+    flow_groups(cfg)
+    joints, sigmas = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
+    if len(sigmas) not in (0, joints):
+        raise ConfigError(
+            f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is {joints}; "
+            "give one for each joint, or [] for those of the data set"
+        )
+
+
+def _check_style(cfg):
+    model = cfg.MODEL.RLE_ONESTAGE
+    if not model.IN_FEATURES:
+        raise ConfigError("MODEL.RLE_ONESTAGE.IN_FEATURES is empty; name the backbone's levels, e.g. [p3, p4, p5]")
+    heads, channels = model.REFINE.ATTENTION, model.REFINE.CHANNELS
+    if heads and channels % heads:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.REFINE.ATTENTION is {heads}; it must be 0 or divide REFINE.CHANNELS, {channels}"
+        )
+    if model.STYLE == "centernet" and len(model.IN_FEATURES) != 1:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.IN_FEATURES is {list(model.IN_FEATURES)}, but STYLE centernet works on one level; "
+            "name one, e.g. [p2]"
+        )
+    if (model.STYLE == "centernet") != (model.ASSIGN.NAME == "peak"):
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.ASSIGN.NAME {model.ASSIGN.NAME!r} does not go with STYLE {model.STYLE!r}; "
+            "centernet goes with peak, fcos with dynamic or center"
+        )
+    sizes, levels = model.ASSIGN.LEVEL_SIZES, len(model.IN_FEATURES)
+    if model.ASSIGN.NAME == "center" and len(sizes) < levels - 1:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.ASSIGN.LEVEL_SIZES is {list(sizes)}, but IN_FEATURES has {levels} levels; give the "
+            "largest box side of each level but the last"
+        )
+
+
+def _check_images(cfg):
+    inputs = cfg.INPUT
+    if inputs.MIN_SIZE_TRAIN_SAMPLING == "range":
+        low, high = inputs.MIN_SIZE_TRAIN[0], inputs.MIN_SIZE_TRAIN[-1]
+        if len(inputs.MIN_SIZE_TRAIN) != 2 or not low <= high:
+            raise ConfigError(
+                f"INPUT.MIN_SIZE_TRAIN is {inputs.MIN_SIZE_TRAIN}, but MIN_SIZE_TRAIN_SAMPLING range takes two sides, "
+                "the smaller first"
+            )
+    crop = inputs.CROP
+    if crop.ENABLED and crop.TYPE.startswith("relative") and max(crop.SIZE) > 1:
+        raise ConfigError(f"INPUT.CROP.SIZE is {list(crop.SIZE)}; with CROP.TYPE {crop.TYPE} these are shares up to 1")

@@ -1,0 +1,174 @@
+"""Contact sheets of suspect labels: the label, what the model expects, and what would mend it."""
+
+import os
+
+import cv2
+import numpy as np
+
+from ..structures.skeleton import split_side
+from ..utils.images import UnreadableImage, read_image
+from ..video import io as media
+from ..visualization import EDGE, PAPER, PRESENT, SIDE_COLOURS, draw_tag, draw_text, text_width
+
+PER_PAGE, COLUMNS = 10, 2
+PANEL = 420  # side of a picture, pixels
+TEXT = 17
+# BGR.
+LABEL, MODEL = (255, 64, 255), (80, 255, 80)
+NAMED = 4  # suspect joints that still fit into a picture with names and ties
+_SHIFT = 4
+
+
+class Crop:
+    """The part of a picture that shows a person, enlarged to a square.
+
+    Args:
+        image: (H, W, 3) BGR uint8. points: (n, 2) that must be seen, in pixel indices. margin: share of their extent.
+    """
+
+    def __init__(self, image, points, *, margin=0.22):
+        points = points.clip(-0.25 * max(image.shape), 1.25 * max(image.shape))
+        low, high = points.min(0), points.max(0)
+        side = max((high - low).max() * (1 + 2 * margin), 24.0)
+        self.origin, self.scale = (low + high) / 2 - side / 2, PANEL / side
+        x, y = self.scale * (0.5 - self.origin) - 0.5  # where the first pixel's centre goes
+        matrix = np.array([[self.scale, 0, x], [0, self.scale, y]])
+        self.image = cv2.warpAffine(
+            image, matrix, (PANEL, PANEL), flags=cv2.INTER_CUBIC if self.scale > 1 else cv2.INTER_AREA,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=PAPER,
+        )  # fmt: skip
+
+    def place(self, points):
+        """Points (..., 2) of the picture in the crop."""
+        return (np.asarray(points, dtype=float) - self.origin + 0.5) * self.scale - 0.5
+
+
+def picture(image, case, joints, skeleton):
+    """A suspect beside what the model expects.
+
+    Left: all labels as a thin skeleton, suspect ones as magenta rings, tied to the model's point with its ellipses of
+    one and two standard deviations in green (one alone, and no ties, where there are many). Right: the model's
+    skeleton. Left sides are blue, right ones orange.
+
+    Args:
+        image: (H, W, 3) BGR uint8. case: :class:`~.evidence.Case`. joints: of the suspect labels. skeleton: its joints.
+
+    Returns:
+        (PANEL, 2 PANEL + 4, 3) BGR uint8.
+    """
+    shown = case.visibility > 0
+    predicted = case.views[0] if case.views else None
+    seen = [case.labels[shown]] + ([predicted.joints[shown]] if predicted else [])
+    crop = Crop(image, np.concatenate(seen))
+    left, right = crop.image.copy(), crop.image.copy()
+    labels = crop.place(case.labels)
+    few = len(joints) <= NAMED
+    if predicted:
+        model = crop.place(predicted.joints)
+        _draw_skeleton(right, model, predicted.presence >= PRESENT, skeleton, 2)
+        for j in joints:
+            _draw_expected(left, model[j], predicted.sigmas[j] * crop.scale, (1.0, 2.0) if few else (1.0,))
+            if few:
+                _line(left, labels[j], model[j], EDGE, 3)
+                _line(left, labels[j], model[j], MODEL, 1)
+    _draw_skeleton(left, labels, shown, skeleton, 1)
+    for j in joints:
+        _circle(left, labels[j], 8 if few else 6, EDGE, 4)
+        _circle(left, labels[j], 8 if few else 6, LABEL, 2)
+    _draw_names(left, labels, joints if few else [], skeleton)
+    draw_tag(left, "labels", (4, PANEL - 26), 13)
+    draw_tag(right, "model", (4, PANEL - 26), 13)
+    return np.concatenate([left, np.full((PANEL, 4, 3), PAPER, np.uint8), right], 1)
+
+
+def _draw_skeleton(canvas, points, shown, skeleton, width):
+    sides = [split_side(name)[1] for name in skeleton.names]
+    limbs = [(a, b) for a, b in skeleton.limbs if shown[a] and shown[b]]
+    for edge in (True, False):
+        for a, b in limbs:
+            pair = {sides[a], sides[b]} - {""}
+            colour = EDGE if edge else SIDE_COLOURS[pair.pop() if len(pair) == 1 else ""]
+            _line(canvas, points[a], points[b], colour, width + 2 * edge)
+    for j in np.flatnonzero(shown):
+        _circle(canvas, points[j], 4.4, EDGE)
+        _circle(canvas, points[j], 3.2, SIDE_COLOURS[sides[j]])
+
+
+def _draw_names(canvas, points, joints, skeleton):
+    """Names beside their joints, one below the other where they would overlap."""
+    below = -np.inf
+    for j in sorted(joints, key=lambda j: points[j, 1]):
+        below = max(points[j, 1] - 9, below + 20)
+        draw_tag(canvas, skeleton.names[j].replace("_", " "), (points[j, 0] + 11, below), 12, dot=LABEL)
+
+
+def _draw_expected(canvas, point, sigmas, factors):
+    for factor in factors:
+        where, size = (tuple(_fixed(v).tolist()) for v in (point, np.clip(factor * sigmas, 1.0, 4.0 * PANEL)))
+        for colour, width in ((EDGE, 3), (MODEL, 1)):
+            cv2.ellipse(canvas, where, size, 0, 0, 360, colour, width, cv2.LINE_AA, _SHIFT)
+    _circle(canvas, point, 2.5, MODEL)
+
+
+def _fixed(values):
+    return np.round(np.clip(values, -8000, 8000) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _line(canvas, start, end, colour, width):
+    a, b = (tuple(_fixed(v).tolist()) for v in (start, end))
+    cv2.line(canvas, a, b, colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def _circle(canvas, centre, radius, colour, width=-1):
+    cv2.circle(canvas, tuple(_fixed(centre).tolist()), int(_fixed(radius)), colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def write_pages(folder, stem, entries, image_root, skeleton):
+    """Write pages of ten suspects each, ``STEM_01.jpg`` and so on.
+
+    Args:
+        folder: to write to. stem: of the names.
+        entries: list of (case, joints, file name, lines of text). image_root: folder of the pictures.
+
+    Returns:
+        Paths of the pages.
+
+    Raises:
+        MediaError: a page cannot be written.
+    """
+    paths = []
+    for start in range(0, len(entries), PER_PAGE):
+        tiles = [_tile(*entry, image_root, skeleton) for entry in entries[start : start + PER_PAGE]]
+        rows = -(-len(tiles) // COLUMNS)
+        height, width = tiles[0].shape[:2]
+        gap = 10
+        page = np.full((rows * (height + gap) + gap, COLUMNS * (width + gap) + gap, 3), PAPER, np.uint8)
+        for i, tile in enumerate(tiles):
+            y, x = gap + i // COLUMNS * (height + gap), gap + i % COLUMNS * (width + gap)
+            page[y : y + height, x : x + width] = tile
+        path = os.path.join(folder, f"{stem}_{start // PER_PAGE + 1:02d}.jpg")
+        media.write_image(path, page)
+        paths.append(path)
+    return paths
+
+
+def _tile(case, joints, file_name, lines, image_root, skeleton):
+    try:
+        pair = picture(read_image(os.path.join(image_root, file_name)), case, joints, skeleton)
+    except UnreadableImage as error:
+        pair = np.full((PANEL, 2 * PANEL + 4, 3), EDGE, np.uint8)
+        draw_text(pair, f"cannot be read: {error.reason}", (20, PANEL / 2), TEXT)
+    head, foot = lines
+    tile = np.full((PANEL + round(3.2 * TEXT), pair.shape[1], 3), PAPER, np.uint8)
+    draw_text(tile, _fitting(head, TEXT, tile.shape[1], bold=True), (2, 2), TEXT, bold=True)
+    tile[round(1.6 * TEXT) : round(1.6 * TEXT) + PANEL] = pair
+    small = TEXT - 3
+    draw_text(tile, _fitting(foot, small, tile.shape[1]), (2, round(1.6 * TEXT) + PANEL + 3), small, (200, 200, 200))
+    return tile
+
+
+def _fitting(text, size, width, bold=False):
+    """The text, cut where it leaves the page."""
+    while text and text_width(text, size, bold) > width - 6:
+        text = text[:-2].rstrip("… ") + "…"
+    return text

@@ -1,0 +1,1 @@
+"""The architecture, and how a config makes its parts."""

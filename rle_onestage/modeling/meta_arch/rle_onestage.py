@@ -1,0 +1,279 @@
+"""The meta-architecture: wiring and ``from_config``, nothing else."""
+
+from collections.abc import Sequence
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+from detectron2.structures import ImageList
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...compat import training_iteration
+from ..assignment import Assigner, Assignment, Pairs
+from ..criterion import Criterion, Predictions, Stage
+from ..head import PoseHead
+from ..layout import use_strides_of_gradients
+from ..locations import Locations, make_locations
+from ..postprocessing import EVERYBODY, Decoder, Look, People
+from ..refinement.refiner import JointRefinement, SampledMaps, joint_noise
+from ..structures import DenseOutputs, Poses, Targets
+from ..targets import make_targets
+from .build import build_parts
+from .watch import Watch
+
+
+@META_ARCH_REGISTRY.register()
+class RLEOneStage(nn.Module):
+    """One-stage multi-person pose with a likelihood.
+
+    Args:
+        backbone: a Detectron2 backbone.
+        in_features: names of the maps for the dense head, in order of stride.
+        head, assigner, criterion, decoder: see their modules.
+        refinement: or None.
+        refine_features: the maps that it samples, the finest first.
+        refine_steps: its passes in training.
+        refine_test_steps: its passes at inference.
+        refine_per_person: best candidates of a person that are refined in training.
+        refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
+        refine_draws: of that noise for each joint.
+        half_size_from: size of person, in pixels of the network's input, from which people are looked for in the image
+            at half size; 0 turns that look off.
+        pixel_mean, pixel_std: per channel. input_format: of the images, "BGR" or "RGB".
+    """
+
+    # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
+    OBSOLETE_KEYS = ("iteration",)
+
+    @configurable
+    def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
+                 criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None,
+                 refine_features: Sequence[str], refine_steps: int, refine_test_steps: int, refine_per_person: int,
+                 refine_noise: float, refine_draws: int, half_size_from: float, pixel_mean: Sequence[float],
+                 pixel_std: Sequence[float], input_format: str):
+        super().__init__()
+        self.backbone, self.head, self.refinement = backbone, head, refinement
+        self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
+        self.in_features, self.refine_features, self.refine_steps = list(in_features), refine_features, refine_steps
+        self.refine_test_steps = refine_test_steps
+        self.refine_per_person, self.refine_noise, self.refine_draws = refine_per_person, refine_noise, refine_draws
+        self.half_size_from, self.input_format = half_size_from, input_format
+        self.strides = [backbone.output_shape()[name].stride for name in in_features]
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.register_state_dict_pre_hook(_renew_before_saving)
+        self.register_load_state_dict_post_hook(_trust_what_was_loaded)
+        use_strides_of_gradients(self)
+        self.prepare_for_inference()
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        """The parts that ``cfg`` describes; see :func:`rle_onestage.modeling.meta_arch.build.build_parts`."""
+        return build_parts(cfg, build_backbone(cfg))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pixel_mean.device
+
+    def prepare_for_inference(self) -> None:
+        """Renew the decoder's tables of the density from the present weights, whether they have changed or not.
+
+        The model itself does so where they have, see :meth:`renew_if_trained`. Without the training's parts the tables
+        are those of the checkpoint.
+        """
+        if self.criterion is not None:
+            self.criterion.density.refresh()
+            self.decoder.set_density(self.criterion.density)
+            self._remember_weights()
+
+    def renew_if_trained(self) -> None:
+        """Renew the tables if the density's weights are others than those that they were made of, or came with.
+
+        Tables and correction that came with a file stay until then: a file without the density's weights has no other
+        source of them. A correction belongs to what the network says of sigma too, and goes when that has changed.
+        Called on the way to evaluation mode and before the state is saved, so that every tool finds them fresh.
+        """
+        if self.criterion is None:
+            return
+        if not self._density_then.same(self._density_weights()):
+            self.prepare_for_inference()
+        elif not self._sigma_then.same(self._sigma_weights()):
+            self.decoder.reset_correction()
+            self._remember_weights()
+
+    def train(self, mode: bool = True):
+        """As in every module; on the way to evaluation see :meth:`renew_if_trained`."""
+        super().train(mode)
+        if not mode:
+            self.renew_if_trained()
+        return self
+
+    def _remember_weights(self) -> None:
+        """The tables are right for the present weights."""
+        if self.criterion is not None:
+            self._density_then, self._sigma_then = Watch(self._density_weights()), Watch(self._sigma_weights())
+
+    def _density_weights(self) -> list[Tensor]:
+        density = self.criterion.density
+        fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
+        return [*density.parameters(), *fitted]
+
+    def _sigma_weights(self) -> list[Tensor]:
+        """Of the layers that say sigma."""
+        refined = [] if self.refinement is None else [self.refinement.output, self.refinement.output_bias]
+        return [*self.head.sigma.parameters(), *refined]
+
+    def start_training_anew(self) -> None:
+        """Forget the run that the weights come from, where another training starts with them."""
+        self.decoder.restart_areas()
+
+    def drop_training_parts(self) -> None:
+        """Forget the criterion with its flow, and the assigner: inference needs neither."""
+        self.criterion = self.assigner = None
+
+    def preprocess_image(self, inputs: Sequence[dict]) -> ImageList:
+        """Normalise and pad to one tensor."""
+        images = [x["image"].to(self.device, non_blocking=True).float() for x in inputs]
+        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
+        return ImageList.from_tensors(images, self.backbone.size_divisibility)
+
+    def forward(self, inputs: list[dict]):
+        """Detectron2's contract: dict of losses in training, ``[{"instances": Instances}]`` otherwise.
+
+        Args:
+            inputs: dicts with "image" (3, H, W) in ``input_format``; in training "instances"; "height" and "width" of
+                the output.
+        """
+        images = self.preprocess_image(inputs)
+        if self.training:
+            features = self.features(images.tensor)
+            return self._losses(features, make_targets(inputs, self.head.num_joints, self.device))
+        people = self.find(images.tensor)
+        sizes = [(x.get("height", h), x.get("width", w)) for x, (h, w) in zip(inputs, images.image_sizes)]
+        instances = self.decoder.to_instances(people, images.image_sizes, sizes)
+        return [{"instances": each} for each in instances]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        for key in self.OBSOLETE_KEYS:
+            state_dict.pop(prefix + key, None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The backbone's maps of normalised and padded images (B, 3, H, W)."""
+        return self.backbone(images.contiguous(memory_format=torch.channels_last))
+
+    def find(self, images: Tensor) -> People:
+        """Normalised and padded images (B, 3, H, W) to people; raw tensors of static shapes: what an export wraps.
+
+        A network finds people of some sizes best. Larger people have half their size in the half-size image,
+        which costs a quarter of the whole one.
+        """
+        if not self.half_size_from:
+            return self.decode(self.features(images))
+        whole, half = self.decoder.looks(self.half_size_from)
+        people = self.decode(self.features(images), whole)
+        return self.decoder.unite(people, self.decode(self.features(self.at_half_size(images)), half))
+
+    def at_half_size(self, images: Tensor) -> Tensor:
+        """Normalised and padded images (B, 3, H, W) at half size, padded as the backbone wants it."""
+        half = F.avg_pool2d(images, 2, ceil_mode=True)
+        side = max(self.backbone.size_divisibility, 1)
+        return F.pad(half, (0, -half.shape[3] % side, 0, -half.shape[2] % side))
+
+    def _dense(self, features: dict[str, Tensor]) -> tuple[DenseOutputs, Locations]:
+        maps = [features[name] for name in self.in_features]
+        return self.head.dense(maps), make_locations([m.shape[-2:] for m in maps], self.strides, maps[0].device)
+
+    def _sampled(self, features: dict[str, Tensor]) -> SampledMaps:
+        finest, *context = (features[name] for name in self.refine_features)
+        return self.refinement.features(finest, context)
+
+    def decode(self, features: dict[str, Tensor], look: Look = EVERYBODY) -> People:
+        """Features to the people whom a look is for."""
+        dense, locations = self._dense(features)
+        candidates, score = self.decoder.select(dense, locations, look)
+        poses, embedding = self.head.project(dense, candidates, locations)
+        if self.refinement is not None:
+            sampled = self._sampled(features)
+            boxes = self.head.boxes(dense, candidates, locations)
+            for number in range(self.refine_test_steps):
+                seen = self.refinement(sampled, candidates.image, embedding, poses, boxes)
+                # Passes beyond those that were trained move the points; their sigma would be a little too small.
+                poses = seen if number < self.refine_steps else seen._replace(sigma=poses.sigma)
+        return self.decoder(dense, poses, candidates, score, locations, look)
+
+    def _begin_step(self) -> int:
+        """The iteration of the training under way, as Detectron2 counts it: a new training warms up anew, whichever
+        weights it starts from. 0 outside of a training."""
+        iteration = training_iteration()
+        if iteration == 0:  # for trainers that do not call it themselves
+            self.start_training_anew()
+        return iteration or 0
+
+    def _losses(self, features: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        iteration = self._begin_step()
+        dense, locations = self._dense(features)
+        pairs = self.assigner.candidates(locations, targets)
+        coarse, embedding = self.head.project(dense, pairs.candidates, locations)
+        boxes = self.head.boxes(dense, pairs.candidates, locations)
+        person = dense.person[pairs.candidates.image, pairs.candidates.location]
+        assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
+        sampled = None if self.refinement is None else self._sampled(features)
+        refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets, iteration)
+        measured = targets.valid & targets.area_known
+        self.decoder.count_areas(targets.area[measured], targets.boxes[measured])
+        heat = None if sampled is None else sampled.heat
+        predictions = Predictions(dense, coarse, refined, denoised, heat)
+        losses = self.criterion(predictions, pairs, assignment, locations, targets, iteration)
+        return self._touch(losses, features)
+
+    def _refine(self, sampled: SampledMaps | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
+                pairs: Pairs, assignment: Assignment, targets: Targets,
+                iteration: int) -> tuple[list[Stage], Stage | None]:
+        """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
+        from noisy true joints."""
+        if self.refinement is None:
+            return [], None
+        image = pairs.candidates.image
+        matched = assignment.person >= 0
+        index = (matched & (assignment.rank < self.refine_per_person)).nonzero()[:, 0]
+        poses, stages = Poses(*(field[index] for field in coarse)), []
+        for number in range(self.refine_steps):
+            if number == 1:  # what a further pass has to learn, the best candidates teach
+                best = assignment.rank[index] == 0
+                index, poses = index[best], Poses(*(field[best] for field in poses))
+            poses = self.refinement(sampled, image[index], embedding[index], poses, boxes[index])
+            stages.append(Stage(poses, index))
+        if not self.refine_noise:
+            return stages, None
+        index = (matched & (assignment.rank == 0)).nonzero()[:, 0]
+        person = assignment.person[index]
+        truth = targets.joints[image[index], person]
+        noise = joint_noise(truth, person, iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
+        index = index.repeat(self.refine_draws)
+        start = Poses((truth + noise).flatten(0, 1), coarse.sigma[index], coarse.presence[index])
+        return stages, Stage(self.refinement(sampled, image[index], embedding[index], start, boxes[index]), index)
+
+    def _touch(self, losses: dict[str, Tensor], features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give every parameter a gradient, 0 where this batch or phase has no use for it: DDP and clipping want one.
+
+        The maps that are in use have theirs; the plain layout of a sum's gradient would slow those before it.
+        """
+        parts = [part for part in (self.backbone, self.head, self.refinement, self.criterion) if part is not None]
+        used = {*self.in_features, *([] if self.refinement is None else self.refine_features)}
+        idle = [x for name, x in features.items() if name not in used]
+        idle += [p for part in parts for p in part.parameters() if p.requires_grad]
+        zero = 0.0 * sum(x.float().sum() for x in idle)
+        return {**losses, "loss_person": losses["loss_person"] + zero}
+
+
+def _renew_before_saving(model: RLEOneStage, *_) -> None:
+    model.renew_if_trained()
+
+
+def _trust_what_was_loaded(model: RLEOneStage, incompatible) -> None:
+    """Whole tables that came in a file are right for the weights that it leaves in the model."""
+    if not any("decoder." in key for key in incompatible.missing_keys):
+        model._remember_weights()

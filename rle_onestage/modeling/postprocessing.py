@@ -1,0 +1,297 @@
+"""From predictions to people: a fixed number of candidates, whatever the picture holds."""
+
+from typing import NamedTuple
+
+import torch
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from ..structures.error_density import LEVELS, ErrorDensity, density_axis
+from ..structures.oks import expected_joint_oks
+from .codec import decode_boxes
+from .density.densities import Density
+from .density.quadrature import fold
+from .locations import Locations
+from .nms import box_overlap, peaks, pose_overlap, suppress
+from .structures import Candidates, DenseOutputs, Poses
+
+
+class People(NamedTuple):
+    """N candidates of each image, duplicates marked; static shapes, in pixels of the network's input."""
+
+    boxes: Tensor  # (B, N, 4)
+    scores: Tensor  # (B, N)
+    factors: Tensor  # (B, N, 3) person probability, quality (1 without the branch), the person's expected OKS
+    joints: Tensor  # (B, N, K, 3) x, y, expected OKS
+    sigmas: Tensor  # (B, N, K, 2) standard deviations
+    presence: Tensor  # (B, N, K) probabilities
+    areas: Tensor  # (B, N) predicted COCO areas
+    kept: Tensor  # (B, N) bool, False for what is suppressed
+
+
+class Look(NamedTuple):
+    """The people whom one look at an image is for: their size (square root of the area) is in a range of pixels."""
+
+    smallest: float
+    largest: float
+    candidates: float  # share of ``topk``
+
+
+EVERYBODY = Look(0.0, float("inf"), 1.0)
+
+
+def _fold_loaded(decoder: "Decoder", _) -> None:
+    decoder.fold_table()
+
+
+class Decoder(nn.Module):
+    """Scores, suppression, and small tables of the density, so that inference needs no flow.
+
+    Args:
+        sigmas: (K,) COCO's OKS sigmas. group: (K,) which of the density's groups is each joint's.
+        topk: candidates an image. score_thresh: of what is returned. max_people: returned at most.
+        box_nms, oks_nms: thresholds of suppression; 1 turns one off.
+        use_peaks: candidates are maxima of their neighbourhood (centernet style).
+        person_power, quality_power, oks_power: exponents of the score's factors.
+    """
+
+    TABLE = 20  # bins per axis of the density's quadrature
+    FOLDED = 12  # the same, of the table that the expected OKS is computed with
+    AXIS = 129  # rows and columns of the table of the log-density
+    OVERLAP = 1.2  # of the sizes of person that both looks report, see :meth:`looks`
+    FEW = 0.3  # of the candidates, for the half image: large people are few
+    # Tensors whose first axis is that of the joints: rows of each.
+    JOINT_ROWS = {"correction": 1, "intervals": 1}
+
+    def __init__(self, *, sigmas: list[float], group: list[int], topk: int, score_thresh: float, max_people: int,
+                 box_nms: float, oks_nms: float, use_peaks: bool, person_power: float, quality_power: float,
+                 oks_power: float):
+        super().__init__()
+        self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
+        self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
+        self.person_power, self.quality_power, self.oks_power = person_power, quality_power, oks_power
+        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
+        joints, groups = len(sigmas), max(group) + 1
+        # Tables that belong to some of the joints only.
+        self.group_tensors = ("nodes", "weights", "mean", "std", "axis", "log_q") if groups > 1 else ()
+        self.register_buffer("group", torch.tensor(group), persistent=False)
+        self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the spread
+        self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
+        folded = self.FOLDED**2
+        self.register_buffer("folded_nodes", torch.zeros(groups, folded, 2), persistent=False)
+        self.register_buffer("folded_weights", torch.zeros(groups, folded), persistent=False)
+        self.register_load_state_dict_post_hook(_fold_loaded)
+        self.register_buffer("mean", torch.zeros(groups, 2))
+        self.register_buffer("std", torch.ones(groups, 2))
+        self.register_buffer("axis", density_axis(self.mean, self.std, self.AXIS))
+        self.register_buffer("log_q", torch.zeros(groups, self.AXIS, self.AXIS))
+        # The correction of sigma that a calibration fits: log-scale and power of each joint, and half-widths of its
+        # intervals (zeros: those of the density).
+        self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
+        self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
+        # Sums over the training people of COCO's area and of the box's, in square pixels: their ratio turns boxes into
+        # areas. The first numbers stand in until there are people, and weigh nothing beside them. In float32, as some
+        # devices have nothing wider: the last digit of a sum is less than what a batch adds to it.
+        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float32))
+
+    @torch.no_grad()
+    def set_density(self, density: Density) -> None:
+        """Take the tables of a density whose nodes are fresh; a correction that was fitted for another one goes."""
+        nodes, weights, mean, std = density.table(self.TABLE)
+        self.nodes.zero_()
+        self.weights.zero_()
+        self.nodes[:, : nodes.shape[1]] = nodes - mean[:, None]
+        self.weights[:, : nodes.shape[1]] = weights
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        self.fold_table()
+        self.axis.copy_(density_axis(mean, std, self.AXIS))
+        grid = torch.stack([torch.cartesian_prod(*axes) for axes in self.axis])  # (G, S S, 2)
+        self.log_q.copy_(density.reported_log_q(grid).view_as(self.log_q))
+        self.reset_correction()
+
+    @torch.no_grad()
+    def fold_table(self) -> None:
+        """Renew the table of the expected OKS, which needs the squares of the errors only, from ``nodes``."""
+        folded = [fold(*group, self.FOLDED) for group in zip(self.nodes, self.weights, self.std)]
+        nodes, weights = zip(*folded)
+        self.folded_nodes.copy_(torch.stack(nodes))
+        self.folded_weights.copy_(torch.stack(weights))
+
+    @torch.no_grad()
+    def set_correction(self, log_scale: Tensor, power: Tensor, intervals: Tensor) -> None:
+        """Correct sigma from now on: with ``s`` the square root of a person's area, to ``s exp(log_scale) (sigma /
+        s)^power``.
+
+        Args:
+            log_scale, power: (K,). intervals: (K, L) half-widths, in corrected standard deviations, of the intervals
+                about the point that hold a coordinate with the probabilities ``LEVELS``.
+        """
+        self.correction.copy_(torch.stack([log_scale, power], 1))
+        self.intervals.copy_(intervals)
+
+    @torch.no_grad()
+    def reset_correction(self) -> None:
+        """Report sigma as it was learned."""
+        self.correction[:, 0], self.correction[:, 1] = 0.0, 1.0
+        self.intervals.zero_()
+
+    def error_density(self) -> ErrorDensity:
+        """The density of a joint's error in units of the sigma that is reported."""
+        fitted = bool(self.intervals.any())
+        return ErrorDensity(axis=self.axis, log_q=self.log_q, mean=self.mean, std=self.std, group=self.group,
+                            intervals=self.intervals if fitted else None)
+
+    def _corrected(self, sigma: Tensor, area: Tensor) -> Tensor:
+        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,)."""
+        size = area.clamp(min=1).sqrt()[:, None, None]
+        log_scale, power = self.correction[:, None].unbind(-1)
+        return size * torch.exp(log_scale) * (sigma / size) ** power
+
+    @torch.no_grad()
+    def count_areas(self, areas: Tensor, boxes: Tensor) -> None:
+        """Add training people: areas (n,) and boxes (n, 4) in pixels."""
+        box = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+        self.area_sums += torch.stack([areas.sum(), box.sum()]).to(self.area_sums)
+
+    @torch.no_grad()
+    def restart_areas(self) -> None:
+        """Count from here on, with the ratio so far in the place of a box of one square pixel.
+
+        The ratio belongs to the weights: inference needs it, also before another training has seen anybody. The sums
+        belong to a run: those of a long one would hold the ratio of new data back until as many people are seen again.
+        """
+        self.area_sums /= self.area_sums[1].clone()
+
+    def select(self, dense: DenseOutputs, locations: Locations,
+               look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
+        """The best locations of each image: B x N flat candidates, and their person scores (B, N).
+
+        People whom the look is not for score 0.
+        """
+        score = torch.sigmoid(dense.person).pow(self.person_power)
+        if dense.quality.numel() and self.quality_power:
+            score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
+        if self.use_peaks:
+            height, width = locations.shapes[0]
+            score = score * peaks(score.view(-1, 1, height, width)).flatten(1)
+        if look != EVERYBODY:
+            width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
+            area = self._area(width * height * locations.stride.square())
+            score = score * ((area >= look.smallest**2) & (area < look.largest**2))
+        count = max(1, round(self.topk * look.candidates))
+        score, location = score.topk(min(count, score.shape[1]), 1)
+        image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
+        return Candidates(image.flatten(), location.flatten()), score
+
+    def _area(self, box_area: Tensor) -> Tensor:
+        return box_area * (self.area_sums[0] / self.area_sums[1]).float()
+
+    def forward(self, dense: DenseOutputs, poses: Poses, candidates: Candidates, score: Tensor,
+                locations: Locations, look: Look = EVERYBODY) -> People:
+        """Everything but the cut to people, over raw tensors with static shapes.
+
+        Of one look of two nobody is suppressed: :meth:`unite` does it for both.
+        """
+        image, location = candidates
+        shape = score.shape
+        boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
+        area = self._area((boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1))
+        joints = poses.mu + poses.sigma * self.mean[self.group]
+        std = self.std[self.group]
+        sigmas = self._corrected(poses.sigma * std, area)
+        expected = self._expected_oks(sigmas / std, area)  # (B N, K)
+        presence = torch.sigmoid(poses.presence)
+        person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
+        person = torch.sigmoid(dense.person[image, location])
+        quality = torch.sigmoid(dense.quality[image, location]) if dense.quality.numel() else torch.ones_like(person)
+        score = score * person_oks.view(shape).pow(self.oks_power)
+        boxes, area = boxes.view(*shape, 4), area.view(shape)
+        joints = torch.cat([joints, expected[..., None]], -1).view(*shape, -1, 3)
+        return People(
+            boxes=boxes,
+            scores=score,
+            factors=torch.stack([person, quality, person_oks], -1).view(*shape, 3),
+            joints=joints,
+            sigmas=sigmas.view(*shape, -1, 2),
+            presence=presence.view(*shape, -1),
+            areas=area,
+            kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
+            else self._unique(boxes, joints[..., :2], area, score),
+        )  # fmt: skip
+
+    def looks(self, limit: float) -> tuple[Look, Look]:
+        """For whom an image is looked at, and the same image at half size; each in its own pixels.
+
+        Args:
+            limit: size (square root of the area, in pixels of the network's input) from which people are those of the
+                half image. Up to ``OVERLAP`` times as large those of the whole one count too, so that nobody falls
+                between them.
+        """
+        return Look(0.0, self.OVERLAP * limit, 1.0), Look(limit / 2, float("inf"), self.FEW)
+
+    def unite(self, whole: People, half: People) -> People:
+        """People of an image, and of the same image at half size in its own pixels, without duplicates.
+
+        Returns:
+            All candidates, in pixels of the whole image.
+        """
+        half = half._replace(
+            boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
+            sigmas=2 * half.sigmas, areas=4 * half.areas,
+        )  # fmt: skip
+        both = People(*(torch.cat(pair, 1) for pair in zip(whole, half)))
+        apart = None
+        if self.use_peaks:  # peaks of one map are different people
+            first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
+            apart = first[:, None] != first
+        return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart))
+
+    def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
+        nodes, weights = self.folded_nodes[0], self.folded_weights[0]
+        if len(self.folded_nodes) > 1:
+            nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
+        return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
+
+    def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor,
+                among: Tensor | None = None) -> Tensor:
+        """Who is kept; ``among``: (N, N) which pairs are compared, all unless given."""
+        overlap = torch.zeros(*score.shape, score.shape[1], device=score.device)
+        if self.box_nms < 1:
+            overlap = torch.maximum(overlap, box_overlap(boxes) / max(self.box_nms, 1e-6))
+        if self.oks_nms < 1:
+            overlap = torch.maximum(overlap, pose_overlap(joints, area, self.sigmas) / max(self.oks_nms, 1e-6))
+        return suppress(overlap if among is None else overlap * among, score, 1.0)
+
+    def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):
+        """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).
+
+        Who lies outside of the image, so that nothing is left of the box, is left out.
+
+        Args:
+            image_sizes: (height, width) of each input without padding. output_sizes: as asked for by the dataset dicts.
+        """
+        sizes = people.boxes.new_tensor([image_sizes, output_sizes]).flip(-1)  # (2, B, 2) width, height
+        scales, limit = sizes[1] / sizes[0], sizes[1].repeat(1, 2)[:, None]
+        cut = torch.minimum((people.boxes * scales.repeat(1, 2)[:, None]).clamp(min=0), limit)  # (B, N, 4)
+        within = (cut[..., 2:] > cut[..., :2]).all(-1)
+        kept = people.kept & (people.scores > self.score_thresh) & within
+        order = torch.where(kept, people.scores, -1.0).argsort(dim=1, descending=True)[:, : self.max_people]
+        # One transfer of one table, whatever the number of images and people.
+        numbers = kept.gather(1, order).sum(1).tolist()
+        result = []
+        for row, (index, number) in enumerate(zip(order, numbers)):
+            index, scale = index[:number], scales[row]
+            instances = Instances(tuple(output_sizes[row]))
+            instances.pred_boxes = Boxes(cut[row, index])
+            instances.scores = people.scores[row, index]
+            instances.pred_score_factors = people.factors[row, index]
+            instances.pred_classes = torch.zeros_like(index)
+            joints = people.joints[row, index]
+            instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)
+            instances.pred_keypoint_sigmas = people.sigmas[row, index] * scale
+            instances.pred_keypoint_presence = people.presence[row, index]
+            # Of the whole box; that of a box cut at the border would be another one.
+            instances.pred_areas = people.areas[row, index] * scale.prod()
+            result.append(instances)
+        return result

@@ -1,0 +1,1 @@
+"""Files, images, fonts and signals: what knows nothing of poses."""

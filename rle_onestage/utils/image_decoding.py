@@ -1,0 +1,198 @@
+"""From the bytes of an image file to pixels, in bounded time and memory, and with damage noticed."""
+
+import contextlib
+import logging
+import struct
+import threading
+import zlib
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import ImageOps
+
+from .bit_depth import as_eight_bits
+from .image_headers import declared_size, kind_of_data, opened_by_pillow, why_not_read
+
+logger = logging.getLogger(__name__)
+
+# Decoded, an image of so many pixels takes 0.8 GB: more is a mistake in its header, an attack, or to be cut up first.
+MOST_PIXELS = 2**28
+# A progressive JPEG has about ten scans; each goes over the whole image, so that a small file could take hours.
+MOST_SCANS = 200
+_ORIENTATION = 0x0112
+_SILENT = 0  # of OpenCV's log: its lines go to stderr, what matters is said in a sentence of ours
+_log_lock, _log_users = threading.Lock(), [0, 0]
+
+
+class Undecodable(ValueError):
+    """Bytes cannot be decoded; the message is a clause that says why."""
+
+
+def decode_image(data: bytes, file_name: str) -> np.ndarray:
+    """Decode an image, with its EXIF orientation applied.
+
+    OpenCV decodes; what it does not know, Pillow does, which reads HEIC where pillow-heif is installed. Of a
+    file of several images it is the first one. Decoders fill what is missing or damaged with something and say nothing,
+    so that ends and checksums are looked at first. What has more than 8 bits a sample is scaled by the range that its
+    values fill, see :func:`~.depth.as_eight_bits`.
+
+    Args:
+        data: the file. file_name: for the log.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        Undecodable: it cannot be decoded, or declares more than :data:`MOST_PIXELS`.
+    """
+    kind = kind_of_data(data)
+    if kind == "HEIC":
+        _learn_heic()
+    _check_size(data, kind)
+    _check_complete(data, kind)
+    try:
+        # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it.
+        image = None if kind == "AVIF" else _by_opencv(data)
+        image = _by_pillow(data, kind) if image is None else image
+        return image if image.dtype == np.uint8 else as_eight_bits(image, file_name)
+    except MemoryError as error:
+        raise Undecodable("it is too large for the memory") from error
+
+
+def orientation_turns(data: bytes) -> bool:
+    """Whether the EXIF orientation of an image swaps its sides."""
+    try:
+        with opened_by_pillow(data) as image:
+            return _turns(image)
+    except Exception:  # whatever Pillow raises on damaged headers
+        return False
+
+
+def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
+    """Height and width of an image file after its EXIF orientation; None where only decoding can tell."""
+    try:
+        with opened_by_pillow(file) as image:
+            width, height = image.size
+            size = (width, height) if _turns(image) else (height, width)
+            sure = image.format != "TIFF"  # whose size some versions of Pillow turn, and others do not
+            return size if sure and width * height <= MOST_PIXELS else None
+    except Exception:  # as above
+        return None
+
+
+def _turns(image):
+    return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+
+
+def _learn_heic():
+    """Teach Pillow to read HEIC, where the package for it is there."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _check_size(data, kind):
+    """Look at the size that the header declares: decoding would reserve memory for it, whatever follows."""
+    size = declared_size(data, kind)
+    if size is None:
+        raise Undecodable(why_not_read(kind))
+    if size[0] * size[1] > MOST_PIXELS:
+        raise Undecodable(
+            f"its header declares {size[0] * size[1] / 1e6:.0f} million pixels ({size[0]} x {size[1]}), "
+            f"more than {MOST_PIXELS / 1e6:.0f} million"
+        )
+
+
+def _check_complete(data, kind):
+    if kind == "JPEG":
+        if data.count(b"\xff\xda") > MOST_SCANS:
+            raise Undecodable(f"it has more than {MOST_SCANS} scans, which would take too long to decode")
+        # The end is not where it should be: harmless (text behind the end) or truncated. Pillow decodes strictly.
+        if not data[-64:].rstrip(b"\0\r\n ").endswith(b"\xff\xd9") and _complaint_of_pillow(data):
+            raise Undecodable("it is truncated or damaged")
+    elif kind == "PNG" and _png_is_damaged(data):
+        raise Undecodable("it is truncated or damaged")
+    elif kind == "TIFF" and _complaint_of_pillow(data).startswith(("OSError: decoder error", "OSError: image file is")):
+        raise Undecodable("it is truncated or damaged")
+
+
+def _complaint_of_pillow(data):
+    """What Pillow says of the pixels, empty if nothing."""
+    try:
+        with opened_by_pillow(data) as image:
+            image.load()
+    except Exception as error:  # whatever Pillow's decoders and their zlib raise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _png_is_damaged(data):
+    """Whether a chunk that matters is cut off, has a wrong checksum, or the last one is not there."""
+    place = 8
+    while place + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        matters = not name[0] & 0x20
+        if end > len(data) or (matters and zlib.crc32(data[place + 4 : end - 4]) != _number_at(data, end - 4)):
+            return True
+        if name == b"IEND":
+            return False
+        place = end
+    return True
+
+
+def _number_at(data, place):
+    return struct.unpack_from(">I", data, place)[0]
+
+
+def _by_opencv(data):
+    """The image as OpenCV decodes it, None where it cannot."""
+    try:
+        with _silent_opencv():
+            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        return None
+
+
+@contextlib.contextmanager
+def _silent_opencv():
+    """Keep OpenCV's log quiet while any thread decodes."""
+    log = getattr(cv2.utils, "logging", None)
+    if log is None:
+        yield
+        return
+    with _log_lock:
+        if not _log_users[0]:
+            _log_users[1] = log.getLogLevel()
+            log.setLogLevel(_SILENT)
+        _log_users[0] += 1
+    try:
+        yield
+    finally:
+        with _log_lock:
+            _log_users[0] -= 1
+            if not _log_users[0]:
+                log.setLogLevel(_log_users[1])
+
+
+def _by_pillow(data, kind):
+    """The image as Pillow decodes it, BGR.
+
+    Raises:
+        Undecodable: it cannot.
+    """
+    try:
+        with opened_by_pillow(data) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+                grey = np.asarray(image)
+                return np.repeat(grey.astype(grey.dtype.newbyteorder("="))[..., None], 3, axis=2)
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever Pillow's decoders raise
+        raise Undecodable(why_not_read(kind)) from error

@@ -1,0 +1,1 @@
+"""Videos: reading and writing them, and people followed through them."""

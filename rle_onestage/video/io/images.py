@@ -1,0 +1,175 @@
+"""Images: what inputs name, where outputs go, and writing them whole or not at all."""
+
+import collections
+import glob
+import logging
+import os
+import re
+
+import cv2
+
+from ...errors import MediaError
+from ...utils.output_files import check_target, kind_of, write_bytes
+from .formats import looks_like_video
+
+logger = logging.getLogger(__name__)
+
+# What is written; and what a folder is searched for. Some of these need a package, which their sentence then names.
+IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+READ_TYPES = IMAGE_TYPES + (
+    ".jfif", ".jpe", ".avif", ".gif", ".jp2", ".j2k", ".jpx", ".heic", ".heif", ".hif", ".jxl", ".dib", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".pam", ".tga", ".pcx", ".hdr",
+)  # fmt: skip
+_LONGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+
+
+def find_images(inputs):
+    """The image files that files, folders and globs name, in order and without repetition.
+
+    A folder means the images directly in it, by name, not hidden ones; a file is taken whatever its name ends with.
+
+    Raises:
+        MediaError: something does not exist, a glob matches nothing, or a folder has no images.
+    """
+    found = []
+    for given in inputs:
+        path = os.path.expanduser(given)
+        if os.path.isdir(path):
+            found.extend(os.path.join(path, name) for name in sorted(images_in(path, "--input")))
+        elif os.path.isfile(path):
+            found.append(path)
+        elif glob.has_magic(path):
+            matches = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+            if not matches:
+                raise MediaError(f"no file matches {given}; check the pattern of --input")
+            found.extend(matches)
+        elif kind_of(path):
+            raise MediaError(f"input {given} is {kind_of(path)}, not a file; give image files or folders with --input")
+        else:
+            raise MediaError(f"input {given} does not exist; check --input")
+    return list(dict.fromkeys(found))
+
+
+def images_in(folder, option):
+    """Names of the images directly in a folder; what is left out for its ending is said.
+
+    Raises:
+        MediaError: there is none, or the folder cannot be read.
+    """
+    try:
+        entries = [e.name for e in os.scandir(folder) if not e.name.startswith(".") and not e.is_dir()]
+    except OSError as error:
+        raise MediaError(f"folder {folder} cannot be read ({error.strerror}); check {option}") from error
+    names = [name for name in entries if name.lower().endswith(READ_TYPES)]
+    others = collections.Counter(os.path.splitext(name)[1].lower() for name in entries if name not in set(names))
+    if not names:
+        videos = sum(count for ending, count in others.items() if looks_like_video(ending))
+        there = f"{videos} videos, each to be given with --video-input" if videos else "none of its files is one"
+        raise MediaError(f"folder {folder} has no images by their names, such as a.jpg ({there}); check {option}")
+    if others:
+        endings = ", ".join(ending or "no ending" for ending in sorted(others)[:8])
+        logger.info("folder %s: %d files are no images by their names (%s)", folder, others.total(), endings)
+    return names
+
+
+def output_paths(inputs, output):
+    """Where the image of each input goes.
+
+    With one input and an output that is named like an image, that file; else the output is a folder. Inputs of the same
+    name get a number.
+
+    Args:
+        inputs: image files.
+        output: what the user gave.
+
+    Returns:
+        list of paths, as long as the inputs.
+
+    Raises:
+        MediaError: an output would overwrite an input, or several inputs were given and the output is a file.
+    """
+    check_output_folder(output)
+    is_file = output.lower().endswith(IMAGE_TYPES) and not os.path.isdir(output)
+    if is_file and len(inputs) > 1:
+        raise MediaError(f"output {output} is one file but there are {len(inputs)} inputs; give a folder with --output")
+    if output.lower().endswith(READ_TYPES) and not is_file and not os.path.isdir(output):
+        raise MediaError(f"output {output} is of a kind that is not written; end it with {', '.join(IMAGE_TYPES)}")
+    if not is_file and os.path.isfile(output):
+        raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
+    if is_file:
+        paths = [output]
+    else:
+        paths = [os.path.join(output, name) for name in _output_names([os.path.basename(path) for path in inputs])]
+    sources = {os.path.realpath(source) for source in inputs}
+    for path in paths:
+        if os.path.realpath(path) in sources:
+            raise MediaError(f"{path} is an input and would be overwritten; give another folder with --output")
+    return paths
+
+
+def _output_names(names):
+    """Names that differ, with endings that are written. Those that can stay do: a.gif beside a.jpg is a.gif.jpg."""
+    found, taken = [""] * len(names), set()
+    kept = [os.path.splitext(name)[1].lower() in IMAGE_TYPES for name in names]
+    for i in sorted(range(len(names)), key=lambda i: not kept[i]):
+        root, ending = os.path.splitext(names[i]) if kept[i] else (os.path.splitext(names[i])[0], ".jpg")
+        if not kept[i] and root + ending in taken:
+            root = names[i]
+        name, number = root + ending, 2
+        while name in taken:
+            name, number = f"{root}_{number}{ending}", number + 1
+        taken.add(name)
+        found[i] = name
+    return found
+
+
+def check_output_folder(output):
+    """Raises MediaError for an output that is neither a file, nor a folder, nor a new name."""
+    if not os.path.isdir(output) and not output.lower().endswith(IMAGE_TYPES):
+        check_target(output, "--output, or a folder", through=False)
+
+
+def make_folder(path):
+    """Make a folder and check that it can be written.
+
+    Raises:
+        MediaError: it cannot.
+    """
+    try:
+        os.makedirs(path or ".", exist_ok=True)
+    except OSError as error:
+        raise MediaError(
+            f"output folder {path} cannot be made ({error.strerror}); give another with --output"
+        ) from error
+    if not os.access(path or ".", os.W_OK):
+        raise MediaError(f"output folder {path} cannot be written; give another with --output")
+
+
+def write_image(path, image):
+    """Write a BGR image, whole or not at all; through a device or pipe that is there.
+
+    One that is too long for its format becomes a PNG, ``path`` and ``.png``, and that is said.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    ending, (height, width) = os.path.splitext(path)[1].lower(), image.shape[:2]
+    most = _LONGEST_SIDES.get(ending, max(height, width))
+    if max(height, width) > most:
+        logger.warning("%s.png: a side has more pixels than %s holds (%d), so it is PNG", path, ending, most)
+        path, ending = f"{path}.png", ".png"
+    try:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if ending in (".jpg", ".jpeg") else []
+        encoded, data = cv2.imencode(ending, image, quality)
+        if not encoded:
+            raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png")
+        write_bytes(path, data.tobytes())
+    except cv2.error as error:
+        raise MediaError(f"{path} cannot be written as {ending}; choose .jpg or .png") from error
+    except OSError as error:
+        raise MediaError(f"{path} cannot be written ({error.strerror}); give another place with --output") from error
+
+
+def natural_key(name):
+    """A key that sorts names with their numbers by value: frame2 before frame10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]

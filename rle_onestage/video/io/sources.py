@@ -1,0 +1,250 @@
+"""Where frames come from: a container that FFmpeg reads, and a folder of images.
+
+Each source has ``name``, ``fps``, ``frames`` (declared number, 0 if unknown), ``start`` (seconds of the first frame on
+the source's own clock), ``skipped`` (frames that could not be decoded), ``read()``, ``shortfall()`` and ``close()``.
+"""
+
+import logging
+import math
+import os
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ...errors import MediaError
+from ...utils.image_headers import KINDS_OF_IMAGES, kind_of_data
+from ...utils.images import UnreadableImage, read_image
+from .images import images_in, natural_key
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FPS = 25.0
+# Seconds to wait for an address to answer, and for its next data.
+_PATIENCE = (15.0, 30.0)
+# A jump of the clock that is longer than this is a cut between recordings, in formats that allow such cuts.
+_LONGEST_GAP = 10.0
+# Seconds from one frame to the next where both have the same time.
+_LEAST_STEP = 1e-3
+_SQUARE = 0.005  # pixels that differ by less are rounding in a header, not seen by anybody
+_WIDEST = 5.0  # times as wide as high, or the reverse; beyond it is damage
+_IMAGES = ("image2", "tty")  # FFmpeg's names; it takes text for images
+_SEQUENCES = (b"avis", b"msf1", b"hevc", b"hevx")  # main brands of images that move
+_HEAD = 4096
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+def is_still(path):
+    """Whether a file is an image of those that share their boxes with videos."""
+    data = _head(path)
+    return kind_of_data(data) in ("AVIF", "HEIC") and data[8:12] not in _SEQUENCES
+
+
+def _head(path):
+    """The first bytes of a file; none of a pipe, which can be opened only once, or an address."""
+    if not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(_HEAD)
+
+
+def quiet():
+    """Keep FFmpeg from writing to stderr: what matters is said in a sentence of ours."""
+    av.logging.set_level(None)
+
+
+class ContainerSource:
+    """Pictures of a video file or of an address, as FFmpeg decodes them.
+
+    Damaged frames are left out and counted. Pixels that are not square are made so, by enlarging the side that is too
+    short, so that people have the proportions that a player shows. Times are the container's own, from 0 at the first
+    frame on; where its clock runs backwards (recordings that were joined), it goes on after the frame before.
+
+    Args:
+        address: path or address.
+        live: it is an address: wait for a limited time.
+
+    Raises:
+        MediaError: it cannot be opened or has no frames.
+    """
+
+    def __init__(self, address, live=False):
+        quiet()
+        self.name, self.skipped, self.start, self.reason = address, 0, 0.0, ""
+        try:
+            self._container = av.open(address, timeout=_PATIENCE if live else None)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self._not_opened(address, live, error) from error
+        self._refuse_image(address)
+        if not self._container.streams.video or self._container.streams.video[0].codec_context is None:
+            self._container.close()
+            raise MediaError(
+                f"{address} cannot be opened as a video, it has no frames of a known kind; check --video-input"
+            )
+        self._stream = stream = self._container.streams.video[0]
+        # Threads by frame would be quicker, but delay frames, and PyAV loses whole ones beside a damaged one.
+        stream.thread_type = "SLICE"
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self.fps = rate if math.isfinite(rate) and 0 < rate <= 1000 else DEFAULT_FPS
+        self.frames, self.duration = stream.frames, self._declared_seconds()
+        self.has_sound = bool(self._container.streams.audio)
+        self._joins = "mpegts" in self._container.format.name
+        self._reformatter = VideoReformatter()
+        self._packets, self._last, self._offset = 0, None, None
+        self._size_said = False
+        self._decoded = self._decode()
+
+    @staticmethod
+    def _not_opened(address, live, error):
+        reason = reason_of(error)
+        if live:
+            return MediaError(f"{address} cannot be opened ({reason}); check the address and the network")
+        kind = kind_of_data(_head(address))
+        if kind in KINDS_OF_IMAGES:
+            return MediaError(f"{address} is an image ({kind}), not a video; give it with --input")
+        if os.path.isfile(address):
+            reason = f"it is {kind}" if kind.startswith("a ") else reason if os.path.getsize(address) else "it is empty"
+        return MediaError(f"{address} cannot be opened ({reason}); check that it is a video and is complete")
+
+    def _refuse_image(self, address):
+        """FFmpeg makes a video of one frame of an image, without its EXIF orientation."""
+        kind = self._container.format.name
+        if kind in _IMAGES or kind.endswith("_pipe") or is_still(address):
+            self._container.close()
+            raise MediaError(f"{address} is an image, not a video; give it with --input")
+
+    def _declared_seconds(self):
+        """Seconds that the file says it lasts, 0 if unknown: the shorter of what the stream and the whole say."""
+        stream, container = self._stream, self._container
+        known = [float(stream.duration * stream.time_base)] if stream.duration else []
+        known += [container.duration / av.time_base] if container.duration else []
+        return min(known, default=0.0)
+
+    def read(self):
+        """The next (image (H, W, 3) BGR uint8, seconds), or None at the end."""
+        return next(self._decoded, None)
+
+    def _decode(self):
+        try:
+            for packet in self._container.demux(self._stream):
+                self._packets += packet.size > 0 and not packet.is_corrupt
+                yield from self._frames(packet)
+        except (av.FFmpegError, OSError) as error:
+            self.reason = reason_of(error)
+            yield from self._frames(None)  # what the decoder still holds
+
+    def _frames(self, packet):
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError as error:
+            if not isinstance(error, EOFError):
+                self.skipped += 1
+            return
+        for frame in frames:
+            if frame.is_corrupt:
+                self.skipped += 1
+            else:
+                yield self._upright(frame), self._time(frame)
+
+    def _upright(self, frame):
+        width, height = self._shown_size(frame)
+        image = self._reformatter.reformat(frame, width, height, format="bgr24").to_ndarray()
+        turn = frame.rotation % 360
+        return np.ascontiguousarray(cv2.rotate(image, _TURNS[turn]) if turn in _TURNS else image)
+
+    def _shown_size(self, frame):
+        """Width and height of a frame with square pixels, before it is turned."""
+        ratio = float(self._stream.sample_aspect_ratio or 1)
+        if not 1 / _WIDEST <= ratio <= _WIDEST:
+            self._say_size(f"its pixels are said to be {ratio:g} times as wide as high, which is not believed")
+            return frame.width, frame.height
+        if abs(ratio - 1) < _SQUARE:
+            return frame.width, frame.height
+        size = round(frame.width * max(ratio, 1)), round(frame.height * max(1 / ratio, 1))
+        self._say_size(f"its pixels are {ratio:.4g} times as wide as high: frames become {size[0]} x {size[1]}")
+        return size
+
+    def _say_size(self, sentence):
+        if not self._size_said:
+            logger.info("%s: %s", self.name, sentence)
+        self._size_said = True
+
+    def _time(self, frame):
+        """Seconds since the first frame."""
+        # Of what a decoder gives after its source broke off, PyAV knows no unit: it is the stream's.
+        base = frame.time_base or self._stream.time_base
+        time = None if frame.pts is None or not base else float(frame.pts * base)
+        if self._offset is None:
+            self.start = self._offset = time or 0.0
+        expected = 0.0 if self._last is None else self._last + 1 / self.fps
+        if time is None:
+            self._last = expected
+            return expected
+        seconds = time - self._offset
+        step = 0.0 if self._last is None else seconds - self._last
+        if step < -0.5 / self.fps or (self._joins and step > _LONGEST_GAP):
+            self._offset, seconds = time - expected, expected
+        elif self._last is not None and step <= 0:  # a time that is repeated; those after it stay right
+            seconds = self._last + _LEAST_STEP
+        self._last = seconds
+        return seconds
+
+    def shortfall(self):
+        """A clause about what is missing at the end, or an empty string; to be asked when all was read."""
+        step = 1 / self.fps
+        seconds = 0.0 if self._last is None else self._last + step
+        missing = self.frames - self._packets if self.frames else None
+        late = bool(self.duration) and seconds < self.duration - max(1.5 * step, 0.0 if self.frames else 1.0)
+        if late and (missing is None or missing > 0):
+            return f"it ends early: {seconds:.1f} of {self.duration:.1f} s could be read"
+        if not self.duration and missing and missing > 0:
+            return f"it ends early: {self._packets} of {self.frames} frames could be read"
+        return f"reading stopped ({self.reason})" if self.reason else ""
+
+    def close(self):
+        """Close the container."""
+        self._decoded.close()
+        self._container.close()
+
+
+def reason_of(error):
+    """What FFmpeg or Python says of an error, without a full stop."""
+    return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__
+
+
+class FolderSource:
+    """The images of a folder as frames, in the order of their names with numbers by value.
+
+    Args:
+        folder: path.
+        fps: frames per second.
+
+    Raises:
+        MediaError: there is none.
+    """
+
+    def __init__(self, folder, fps):
+        names = images_in(folder, "--video-input")
+        self.name, self.fps, self.frames = folder, fps, len(names)
+        self.skipped, self.start, self.has_sound = 0, 0.0, False
+        self._paths = iter([os.path.join(folder, name) for name in sorted(names, key=natural_key)])
+        self._place = -1
+
+    def read(self):
+        """The next (image (H, W, 3) BGR uint8, seconds), or None at the end."""
+        for path in self._paths:
+            self._place += 1
+            try:
+                return read_image(path), self._place / self.fps
+            except UnreadableImage as error:
+                logger.warning("left out %s: %s", path, error.reason)
+                self.skipped += 1
+        return None
+
+    def shortfall(self):
+        """A folder never ends early."""
+        return ""
+
+    def close(self):
+        """Nothing is open."""

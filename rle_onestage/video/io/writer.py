@@ -1,0 +1,292 @@
+"""Writes videos that play however their writing ends."""
+
+import contextlib
+import errno
+import os
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+
+from ...errors import MediaError
+from ...utils.output_files import check_target, temporary_beside
+from .formats import encoder_for, encoder_options, muxer_options
+from .images import make_folder
+from .sound import Sound, rehearse
+from .sources import quiet, reason_of
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_FAILURES = (av.FFmpegError, OSError)
+_MPEG4_TICKS = 60000  # its clock has 16 bits
+_BT601 = 6  # of cv2's conversion, as FFmpeg numbers colour spaces
+_LIMITED = 1
+
+
+class VideoWriter:
+    """Writes H.264 in MP4 (or what the path's ending names) under a temporary name, renamed on leaving.
+
+    Use it as a context manager: whatever ends the block, the file is completed and what was written plays; also when
+    the disk is full. Without any frame, nothing is left behind. Frames of another size than the first are fitted into
+    its size with black borders; odd sizes are widened by a row or column. Whatever is wrong with the sound costs the
+    sound, never the frames.
+
+    Args:
+        path: of the video; its folder is made.
+        fps: frames per second, where frames come without a time and for containers of constant rate.
+        size: (width, height); that of the first frame unless told.
+        sound_path: file whose sound is kept, as far as the frames go; or None.
+        sound_start: seconds of its clock at the first frame.
+
+    Attributes:
+        frames: written so far. resized: those that were fitted. sound: what became of the sound, ``copied``,
+        ``encoded``, ``cut`` where it ends early, ``lost``, or an empty string without any.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+
+    def __init__(self, path, fps, size=None, *, sound_path=None, sound_start=0.0):
+        quiet()
+        self._format, self._encoder = encoder_for(path)
+        make_folder(os.path.dirname(path))
+        self.path, self.fps, self.frames, self.resized, self.sound = path, fps, 0, 0, ""
+        self._size = tuple(size) if size else None
+        self._sound_source, self._sound, self._container = (sound_path, sound_start), None, None
+        self._sound_reason = ""
+        self._pts, self._end, self._closed = None, 0.0, False
+        check_target(path, "--output", through=False)  # containers are not written from the front to the end
+        self._temporary = temporary_beside(path, os.path.splitext(path)[1])
+        try:
+            with open(self._temporary, "xb"):
+                pass
+        except OSError as error:
+            raise MediaError(f"video {path} cannot be written ({error.strerror}); choose another --output") from error
+
+    def _open(self):
+        """Start the file: with the sound copied, else encoded, else without."""
+        source, start = self._sound_source
+        for sound in self._ways(source, start) if source else ("",):
+            self._container = av.open(
+                self._temporary, "w", format=self._format.muxer, container_options=muxer_options(self._format.muxer)
+            )
+            self._stream = self._add_pictures()
+            self._sound, self.sound = None, sound
+            if sound in ("", "lost"):
+                self._container.start_encoding()
+                return
+            try:
+                self._sound = Sound(source, start, self._container, self._format, sound == "copied")
+                self._container.start_encoding()
+                self.sound = "copied" if self._sound.copied else "encoded"
+                return
+            except Exception as error:  # whatever a damaged file or this FFmpeg has: the frames go on without
+                self._sound_reason = reason_of(error)
+                self._close_quietly()
+                if _is_full(error):
+                    raise
+
+    def _ways(self, source, start):
+        """What to try with the sound: what a rehearsal without the frames gets by."""
+        for copy in (True, False):
+            try:
+                rehearse(source, start, self._format, copy)
+            except Exception as error:  # as in _open
+                self._sound_reason = reason_of(error)
+            else:
+                yield "copied" if copy else "encoded"
+        yield "lost"
+
+    def _play(self, action):
+        """Let the sound go on; where it cannot, the frames go on without."""
+        if self._sound is None:
+            return
+        try:
+            action(self._sound)
+        except Exception as error:  # as in _open
+            if _is_full(error):
+                raise
+            self._drop_sound(error)
+
+    def _drop_sound(self, error):
+        self._sound_reason, self.sound = reason_of(error), "cut" if self._end else "lost"
+        with contextlib.suppress(Exception):
+            self._sound.close()
+        self._sound = None
+
+    def _add_pictures(self):
+        rate = Fraction(self.fps).limit_denominator(1001)
+        ticks = self._format.ticks
+        ticks = min(ticks, _MPEG4_TICKS) if ticks and self._encoder == "mpeg4" else ticks
+        stream = self._container.add_stream(self._encoder, rate=rate, options=encoder_options(self._encoder))
+        stream.width, stream.height = (side + side % 2 for side in self._size)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = self._tick = Fraction(1, ticks) if ticks else 1 / rate
+        context.colorspace, context.color_range = _BT601, _LIMITED
+        if self._encoder == "mpeg4":
+            context.bit_rate = max(400_000, int(0.2 * stream.width * stream.height * self.fps))
+        elif self._encoder == "libx264":
+            context.bit_rate = 0
+        return stream
+
+    def write(self, frame, time=None):
+        """Append a frame.
+
+        Args:
+            frame: (height, width, 3) BGR uint8.
+            time: seconds from the beginning, growing; number / fps unless told.
+
+        Raises:
+            MediaError: it cannot be written; the file is then complete up to the frame that the message names.
+        """
+        if self._closed:
+            raise MediaError(f"video {self.path} is closed, no frame can be added")
+        self._size = self._size or (frame.shape[1], frame.shape[0])
+        if (frame.shape[1], frame.shape[0]) != self._size:
+            frame, self.resized = _fit(frame, self._size), self.resized + 1
+        time = self.frames / self.fps if time is None else time
+        try:
+            if self._container is None:
+                self._open()
+            self._play(lambda sound: sound.until(time))
+            self._encode(self._picture(frame, time))
+        except _FAILURES as error:
+            self._fail(error)
+        self.frames, self._end = self.frames + 1, time + 1 / self.fps
+
+    def _picture(self, frame, time):
+        height, width = frame.shape[:2]
+        if height % 2 or width % 2:
+            frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = av.VideoFrame.from_ndarray(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), "yuv420p")
+        picture.colorspace, picture.color_range = _BT601, _LIMITED
+        pts = round(Fraction(time) / self._tick)
+        self._pts = pts if self._pts is None else max(self._pts + 1, pts)
+        picture.pts, picture.time_base = self._pts, self._tick
+        with contextlib.suppress(AttributeError):  # older PyAV
+            picture.duration = max(1, round(1 / (Fraction(self.fps) * self._tick)))
+        return picture
+
+    def _encode(self, picture):
+        for packet in self._stream.encode(picture):
+            try:
+                self._container.mux(packet)
+            except _FAILURES as error:
+                # Muxers hold packets back to put them in order, so that it may be one of the sound's that failed.
+                if self._sound is None or _is_full(error):
+                    raise
+                self._drop_sound(error)
+
+    def close(self):
+        """Complete the file and give it its name.
+
+        Raises:
+            MediaError: it cannot be completed; what was written stays under its name, and plays.
+        """
+        if self._closed:
+            return
+        if self._container is None:
+            self._closed = True
+            self._remove()
+            return
+        try:
+            self._encode(None)
+            self._play(lambda sound: (sound.until(self._end), sound.finish()))
+            self._container.close()
+        except _FAILURES as error:
+            self._fail(error)
+        self._close_quietly()
+        self._rename()
+
+    def report(self):
+        """What was amiss, as one line, or an empty string."""
+        clauses = [f"{self.resized} frames of another size fitted into {self._size}"] if self.resized else []
+        lost = {"lost": "its sound could not be kept", "cut": "its sound ends early"}.get(self.sound)
+        reason = f" ({self._sound_reason})" if self._sound_reason else ""
+        clauses += [lost + reason] if lost else []
+        return f"{self.path}: {'; '.join(clauses)}" if clauses else ""
+
+    def _fail(self, error):
+        """Keep what was written, and say so."""
+        self._close_quietly()
+        kept = _usable_frames(self._temporary)
+        what = "the disk is full" if _is_full(error) else f"it cannot be written on ({reason_of(error)})"
+        if not kept:
+            self._closed = True
+            self._remove()
+            raise MediaError(
+                f"video {self.path}: {what} before a frame was written; give another place with --output"
+            ) from error
+        self._rename()
+        raise MediaError(
+            f"video {self.path}: {what} after {kept} frames, which stay usable there; "
+            "make room or give another place with --output"
+        ) from error
+
+    def _close_quietly(self):
+        self._closed = self.frames > 0 or self._closed
+        for part in (self._sound, self._container):
+            if part is not None:
+                with contextlib.suppress(Exception):  # what it was closed for is said
+                    part.close()
+
+    def _rename(self):
+        self._closed = True
+        try:
+            os.replace(self._temporary, os.path.realpath(self.path))
+        except OSError as error:
+            raise MediaError(
+                f"video {self.path} cannot be given its name ({error.strerror}); it stays as {self._temporary}"
+            ) from error
+
+    def _remove(self):
+        with contextlib.suppress(OSError):
+            os.remove(self._temporary)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def _is_full(error):
+    return getattr(error, "errno", None) in _FULL
+
+
+def _fit(frame, size):
+    """A frame within (width, height), its sides in proportion, borders black."""
+    width, height = size
+    scale = min(width / frame.shape[1], height / frame.shape[0])
+    inner = max(1, round(scale * frame.shape[1])), max(1, round(scale * frame.shape[0]))
+    small = cv2.resize(frame, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = small
+    return canvas
+
+
+def _usable_frames(path):
+    """How many frames of an incomplete file can be shown.
+
+    All whole ones before the last key frame, and what can be decoded from there on: some of these may lack others.
+    """
+    before, group = 0, []
+    with contextlib.suppress(*_FAILURES, LookupError), av.open(path) as container:
+        stream = container.streams.video[0]
+        with contextlib.suppress(*_FAILURES):
+            for packet in container.demux(stream):
+                if packet.is_keyframe:
+                    before, group = before + len(group), []
+                if packet.size and not packet.is_corrupt:
+                    group.append(packet)
+        return before + sum(_shown(stream, packet) for packet in (*group, None))
+    return before
+
+
+def _shown(stream, packet):
+    try:
+        return sum(not frame.is_corrupt for frame in stream.decode(packet))
+    except _FAILURES:
+        return 0

@@ -1,0 +1,296 @@
+"""The calibration of a model from its weights to a corrected checkpoint, on a model whose errors are known."""
+
+import json
+import math
+import os
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY
+from ground_truth_outputs import make_decoder
+from torch import nn
+
+import rle_onestage.calibration.fit as subject
+from rle_onestage.calibration.correction import Correction, corrected_results
+from rle_onestage.data.loader import build_test_loader
+from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
+from rle_onestage.engine.setup import load_config
+from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.evaluation import build_evaluator
+from rle_onestage.modeling.locations import Locations
+from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses
+
+TOOL = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "calibrate.py")
+NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
+PEOPLE = {}  # image id -> boxes (M, 4) and joints (M, K, 2), in the file's coordinates
+
+
+@META_ARCH_REGISTRY.register()
+class NoisyLabels(nn.Module):
+    """Labels with errors of a known law in place of a network; half the standard deviation is admitted.
+
+    Per image also a person who is not there. Sigma is larger than it says by a factor of 2 for a sigma of an eighth of
+    the person, and by ever more above.
+    """
+
+    POWER = 1.25
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.decoder = make_decoder("fcos", SIGMAS)
+        self.unused = nn.Parameter(torch.ones(1))
+
+    def forward(self, batch):
+        """The contract of Detectron2's architectures."""
+        return [{"instances": self.people(item)} for item in batch]
+
+    def people(self, item):
+        """Instances of one image."""
+        rng = np.random.default_rng(item["image_id"])
+        boxes, joints = PEOPLE[item["image_id"]]
+        boxes, joints = np.array([*boxes, [0, 0, 30, 30]]), np.array([*joints, rng.uniform(0, 30, (3, 2))])
+        size = np.sqrt(0.53 * (boxes[:, 2:] - boxes[:, :2]).prod(1))[:, None, None]
+        person = rng.normal(0, 1, size.shape)
+        sigma = size * np.exp(-3 + 0.5 * person + 0.3 * rng.normal(size=joints.shape))
+        true = 2 * size * (sigma / size) ** self.POWER * 8 ** (self.POWER - 1)
+        mu = joints + 0.5 + true * rng.laplace(size=joints.shape) / math.sqrt(2)
+        tensors = [torch.from_numpy(part).float() for part in (boxes, mu, sigma)]
+        return self.decoded(*tensors, torch.from_numpy(rng.normal(1, 1, len(boxes))).float(), item)
+
+    def decoded(self, boxes, mu, sigma, person, item):
+        """The real decoder's answer."""
+        count = len(boxes)
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+        distances = torch.cat([centre - boxes[:, :2], boxes[:, 2:] - centre], 1)
+        dense = DenseOutputs(person[None], torch.zeros(0), distances[None], torch.zeros(1, count, 0))
+        locations = Locations(centre, torch.ones(count), torch.zeros(count, dtype=torch.int64), [(1, count)])
+        order = Candidates(torch.zeros(count, dtype=torch.int64), torch.arange(count))
+        poses = Poses(mu, sigma, torch.full(mu.shape[:2], 3.0))
+        people = self.decoder(dense, poses, order, torch.sigmoid(person)[None], locations)
+        size = (item["height"], item["width"])
+        return self.decoder.to_instances(people, [size], [size])[0]
+
+
+def write_set(folder, name, first, images=120, people=2):
+    """A file of labels over one black picture; returns what ``DATASETS.KEYPOINT_FILES`` takes."""
+    rng = np.random.default_rng(first)
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person", "keypoints": NAMES}]}
+    cv2.imwrite(str(folder / "black.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
+    for image_id in range(first, first + images):
+        content["images"].append({"id": image_id, "file_name": "black.png", "height": SIZE, "width": SIZE})
+        PEOPLE[image_id] = ([], [])
+        for number in range(people):
+            x, side = 64 * number, rng.uniform(30, 60)
+            joints = rng.uniform(0.1, 0.9, (3, 2)) * side + [x, 40]
+            PEOPLE[image_id][0].append([x, 40, x + side, 40 + side])
+            PEOPLE[image_id][1].append(joints)
+            keypoints = np.column_stack([joints, rng.choice([1, 2], 3)]).ravel().tolist()
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0,
+                    "bbox": [x, 40, side, side], "area": 0.53 * side**2, "keypoints": keypoints, "num_keypoints": 3,
+                }
+            )  # fmt: skip
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    return [name, str(folder / f"{name}.json"), str(folder)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A config file of three sets, and weights with things that must be kept."""
+    folder = tmp_path_factory.mktemp("calibrate")
+    files = [write_set(folder, f"{folder.name}_{n}", 1000 * n, people=2 * (n < 3)) for n in (1, 2, 3)]
+    names = [name for name, *_ in files]
+    config = {
+        "VERSION": 2, "OUTPUT_DIR": str(folder / "out"),
+        "MODEL": {"META_ARCHITECTURE": "NoisyLabels", "DEVICE": "cpu", "RLE_ONESTAGE": {"NUM_KEYPOINTS": 3}},
+        "DATASETS": {"TEST": names[:1], "KEYPOINT_FILES": files}, "INPUT": {"POSE": {"SIZE": SIZE}},
+        "TEST": {"KEYPOINT_OKS_SIGMAS": SIGMAS}, "DATALOADER": {"NUM_WORKERS": 0},
+    }  # fmt: skip
+    path, weights = folder / "config.yaml", folder / "model.pth"
+    path.write_text(json.dumps(config))
+    model = NoisyLabels(None)
+    torch.save({"model": model.state_dict(), "raw": {"other": torch.ones(2)}, "iteration": 7}, weights)
+    return folder, str(path), str(weights), names
+
+
+@pytest.fixture(scope="module")
+def calibrated(made):
+    """The report of one run and its checkpoint."""
+    folder, path, weights, names = made
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights])
+    output = str(folder / "corrected.pth")
+    return subject.calibrate(cfg, names[0], output=output, folder=str(folder / "report"), resamples=50), output
+
+
+def results_of(path, weights, name):
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights])
+    model = build_for_inference(cfg, weights)
+    return list(run_on_loader(model, build_test_loader(cfg, name), subject._Collected(), name=name)), model
+
+
+def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
+    report, _ = calibrated
+    before, after = report["before"]["all"], report["after"]["all"]
+    assert before["coverage_90"] < 80 and after["coverage_90"] == pytest.approx(90, abs=5)
+    assert after["ece"] < before["ece"] / 2 and after["nll"] < before["nll"] - 0.1
+    nll = {name: row["nll"] for name, row in report["likelihood"].items()}
+    assert nll["before"] == pytest.approx(before["nll"]) and nll["after"] == pytest.approx(after["nll"], abs=0.05)
+    assert nll["after"] < nll["before"] and nll["after"] < min(nll["constant_px"], nll["constant_relative"]) - 0.05
+    for row in report["correction"].values():
+        assert row["power"] == pytest.approx(NoisyLabels.POWER, abs=0.15)
+    scores = report["scores"]
+    assert scores["expected OKS"]["difference_interval"][0] > 0
+    assert scores["expected OKS"]["pearson"] > scores["person"]["pearson"] + 0.2
+    assert scores["person"]["difference"] == 0 and "person and quality" not in scores
+    text = subject.format_report(report)
+    assert "PERSON_POWER" in text and "hidden" in text and "nan" not in text
+
+
+def test_files(calibrated):
+    report, output = calibrated
+    written, page, checkpoint = report["files"]
+    assert checkpoint == output and json.loads(open(written).read())["after"]["all"]["ece"] < 10
+    picture = cv2.imread(page)
+    assert picture.shape[1] > 1500 and picture.std() > 20
+
+
+def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
+    _, _, weights, _ = made
+    report, output = calibrated
+    before, after = read_checkpoint(weights), read_checkpoint(output)
+    assert after["iteration"] == 7 and torch.equal(after["raw"]["other"], torch.ones(2))
+    assert after["joints"] == NAMES and "joints" not in before
+    changed = [key for key, value in before["model"].items() if not torch.equal(value, after["model"][key])]
+    assert sorted(changed) == ["decoder.correction", "decoder.intervals"]
+    named = [row["power"] for row in report["correction"].values()]
+    assert after["model"]["decoder.correction"][:, 1].tolist() == pytest.approx(named)
+
+
+def test_correcting_results_is_what_the_corrected_checkpoint_gives(made, calibrated):
+    _, path, weights, names = made
+    report, output = calibrated
+    found, model = results_of(path, weights, names[1])
+    rows = report["correction"].values()
+    correction = Correction(*(torch.tensor([row[key] for row in rows]) for key in ("log_scale", "power", "intervals")))
+    ours = corrected_results(found, correction, model.decoder)
+    theirs, corrected_model = results_of(path, output, names[1])
+    assert len(ours) == len(theirs) > 300 and corrected_model.decoder.error_density().intervals is not None
+
+    def key(result):
+        return result["image_id"], result["keypoints"][0]
+
+    for a, b in zip(sorted(ours, key=key), sorted(theirs, key=key)):
+        assert a["bbox"] == b["bbox"]
+        for field in ("keypoints", "keypoint_sigmas", "score_factors"):
+            assert a[field] == pytest.approx(b[field], rel=1e-3, abs=2e-3)
+        assert a["score"] == pytest.approx(b["score"], rel=1e-3, abs=1e-3)
+    assert any(abs(a["score"] - b["score"]) > 0.05 for a, b in zip(ours, found))
+
+
+def test_every_evaluation_has_the_figures(made, calibrated, monkeypatch):
+    folder, path, _, names = made
+    report, output = calibrated
+    cfg = load_config(path, ["MODEL.WEIGHTS", output, "OUTPUT_DIR", str(folder / "evaluated")])
+    (folder / "evaluated").mkdir()
+    figures = evaluate(cfg, build_for_inference(cfg, output), build_evaluator=build_evaluator)["calibration"]
+    assert figures["coverage_80"] == pytest.approx(80, abs=5) and figures["person_pearson"] > 0.5
+    assert json.loads((folder / "evaluated" / "metrics.json").read_text())["calibration"] == pytest.approx(figures)
+    # A model without sigmas: what is left are the correlations.
+    found = NoisyLabels.people
+
+    def bare(self, item):
+        instances = found(self, item)
+        instances.remove("pred_keypoint_sigmas")
+        return instances
+
+    monkeypatch.setattr(NoisyLabels, "people", bare)
+    figures = evaluate(cfg, build_for_inference(cfg, output), build_evaluator=build_evaluator)["calibration"]
+    assert "coverage_80" not in figures and "nll" not in figures and figures["joint_spearman"] > 0.1
+
+
+def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
+    # A handler on pytest's own output would outlive it.
+    monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **options: None)
+    folder, path, _, names = made
+    _, corrected = calibrated
+    main = runpy.run_path(TOOL)["main"]
+    # A correction in the weights does not count: it is fitted anew. Options of the config may stand anywhere.
+    main(
+        ["--config-file", path, "MODEL.WEIGHTS", corrected, "--dataset", names[1], "--fit-dataset", names[0]]
+        + ["--resamples", "20", "--output", str(folder / "again.pth"), "--report-dir", str(folder / "again")]
+    )
+    assert "120 images to fit on, 120 unseen" in capsys.readouterr().out
+    power = [read_checkpoint(p)["model"]["decoder.correction"][:, 1] for p in (corrected, str(folder / "again.pth"))]
+    torch.testing.assert_close(power[0], power[1], atol=0.12, rtol=0)
+
+
+def test_command_line():
+    parse = runpy.run_path(TOOL)["parse"]
+    for arguments in ("--config-file C K V --dataset D", "K V --config-file C", "--config-file C --opts K V"):
+        args = parse(arguments.split())
+        assert [*args.opts, *args.options] == ["K", "V"] and args.config_file == "C"
+    with pytest.raises(SystemExit):
+        parse("--config-file C --fit-dataset F --fit-share 0.3".split())
+
+
+def test_halves_do_not_depend_on_the_machine_and_grow():
+    ids = range(1, 4001)
+    small, large = ({i for i in ids if subject.is_for_fit(i, share)} for share in (0.3, 0.5))
+    assert len(small) == pytest.approx(1200, rel=0.1) and small < large
+    assert [i for i in range(1, 13) if subject.is_for_fit(i, 0.5)] == [2, 3, 6, 7, 12]
+
+
+@pytest.mark.parametrize(
+    "options, change, error, message",
+    [
+        ([], {"fit_share": 1.0}, ConfigError, "share of images"),
+        ([], {"fit_datasets": [0]}, ConfigError, "both"),
+        ([], {"fit_datasets": [2]}, DataError, "no image with labelled people to fit on"),
+        ([], {"fit_share": 1e-6}, DataError, "no image with labelled people to fit on"),
+        (["MODEL.WEIGHTS", ""], {}, ConfigError, "MODEL.WEIGHTS is empty"),
+        (["MODEL.META_ARCHITECTURE", "NoSigmas"], {}, ConfigError, "predicts no sigmas"),
+    ],
+)
+def test_bad_input_is_one_sentence(made, tmp_path, options, change, error, message):
+    _, path, weights, names = made
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path), *options])
+    change = {key: [names[i] for i in value] if key == "fit_datasets" else value for key, value in change.items()}
+    with pytest.raises(error, match=message):
+        subject.calibrate(cfg, names[0], **change)
+    assert not (tmp_path / "model_calibrated.pth").exists()
+
+
+@META_ARCH_REGISTRY.register()
+class NoSigmas(NoisyLabels):
+    """As Detectron2's own models."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self._parts = self.decoder.state_dict()
+
+    def load_state_dict(self, *args, **kwargs):
+        """What comes after loading sees no decoder."""
+        result = super().load_state_dict(*args, **kwargs)
+        del self.decoder
+        return result
+
+
+def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
+    _, path, weights, names = made
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path)])
+    found = NoisyLabels.people
+    monkeypatch.setattr(NoisyLabels, "people", lambda self, item: found(self, item)[:0])
+    with pytest.raises(DataError, match="no labelled joint of a person"):
+        subject.calibrate(cfg, names[0])
+    # On the unseen half alone: figures are missing, nothing fails.
+    odd = {i for i in PEOPLE if not subject.is_for_fit(i, 0.5)}
+    nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
+    monkeypatch.setattr(NoisyLabels, "people", nobody)
+    report = subject.calibrate(cfg, names[0], resamples=5)
+    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person"]["AP"] == 0
+    assert "unseen" in subject.format_report(report) and os.path.exists(report["files"][1])

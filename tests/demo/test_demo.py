@@ -1,0 +1,173 @@
+"""The demo on pictures: what is drawn and written, and what bad input gets."""
+
+import json
+import os
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+from media_toys import image_file, one_person
+
+from rle_onestage.demo import DemoOptions, image_ids, run_images
+from rle_onestage.errors import MediaError
+from rle_onestage.structures.skeleton import COCO
+from rle_onestage.video import io as media
+
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
+
+
+def options(**kwargs):
+    return DemoOptions(skeleton=COCO, **kwargs)
+
+
+def test_files_folders_and_globs(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    a, b, c = (image_file(folder / name) for name in ("b.jpg", "a.png", "c.JPG"))
+    (folder / "notes.txt").write_text("x")
+    assert media.find_images([str(folder)]) == [b, a, c]
+    assert media.find_images([c, str(folder / "*.png"), str(folder)]) == [c, b, a]
+    for wrong in (str(tmp_path / "none.jpg"), str(tmp_path / "*.gif"), str(tmp_path)):
+        with pytest.raises(MediaError, match=r"none.jpg|gif|no images"):
+            media.find_images([wrong])
+
+
+def test_output_paths(tmp_path):
+    out = str(tmp_path / "out")
+    assert media.output_paths(["x/a.jpg", "y/a.jpg", "z.gif"], out) == [
+        f"{out}/{n}" for n in ("a.jpg", "a_2.jpg", "z.jpg")
+    ]
+    mixed = ["a.avif", "a.gif", "a.jpg", "b/a.gif", "c.jfif", "noending"]
+    named = ["a.avif.jpg", "a.gif.jpg", "a.jpg", "a.gif_2.jpg", "c.jpg", "noending.jpg"]
+    assert media.output_paths(mixed, out) == [f"{out}/{n}" for n in named]
+    assert media.output_paths(["x/a.jpg"], "drawn.png") == ["drawn.png"]
+    with pytest.raises(MediaError, match="is of a kind that is not written"):
+        media.output_paths(["x/a.jpg"], "drawn.avif")
+    with pytest.raises(MediaError, match="2 inputs"):
+        media.output_paths(["a.jpg", "b.jpg"], "one.png")
+    source = image_file(tmp_path / "a.jpg")
+    with pytest.raises(MediaError, match="overwritten"):
+        media.output_paths([source], str(tmp_path))
+
+
+def test_what_a_folder_has_is_taken_or_said(tmp_path, caplog):
+    names = ["a.jpg", "b.AVIF", "c.gif", "d.jp2", "e.jfif", "f.heic", "g.ppm"]
+    for name in (*names, "._a.jpg", "notes.txt", "film.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.jpg").mkdir()
+    with caplog.at_level("INFO", logger="rle_onestage"):
+        assert media.find_images([str(tmp_path)]) == [str(tmp_path / name) for name in names]
+    assert "2 files are no images by their names (.mp4, .txt)" in caplog.text
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mp4").write_bytes(b"x")
+    for read in (lambda path: media.find_images([path]), media.VideoReader):
+        with pytest.raises(MediaError, match=r"has no images .*1 videos, each to be given with --video-input"):
+            read(str(tmp_path / "films"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_is_no_image_file(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(MediaError, match="is a pipe, not a file"):
+        media.find_images([str(tmp_path / "a.jpg")])
+
+
+def test_an_image_too_long_for_its_format_becomes_png(tmp_path, caplog):
+    media.write_image(str(tmp_path / "a.jpg"), np.zeros((2, 65600, 3), np.uint8))
+    assert os.listdir(tmp_path) == ["a.jpg.png"] and cv2.imread(str(tmp_path / "a.jpg.png")).shape == (2, 65600, 3)
+    assert "so it is PNG" in caplog.text
+
+
+def test_results_have_the_category_of_the_data(tmp_path):
+    results = tmp_path / "r.json"
+    assert run_images(one_person, [image_file(tmp_path / "a.jpg")], options(json=str(results), category_id=7)) == 0
+    assert [r["category_id"] for r in json.loads(results.read_text())] == [7]
+
+
+def test_pictures_and_results(tmp_path):
+    sources = [image_file(tmp_path / f"00{i}.png") for i in (7, 9)]
+    broken = tmp_path / "010.png"
+    broken.write_bytes(b"no picture")
+    out, results = tmp_path / "deep" / "out", tmp_path / "new" / "results.json"
+    code = run_images(one_person, [*sources, str(broken)], options(output=str(out), json=str(results), draw_sigma=True))
+    assert code == 0 and sorted(os.listdir(out)) == ["007.png", "009.png"]
+    assert (cv2.imread(str(out / "007.png")) != 90).any()
+    found = json.loads(results.read_text())
+    assert [(r["image_id"], r["file_name"]) for r in found] == [(7, "007.png"), (9, "009.png")]
+    assert len(found[0]["keypoints"]) == 51 and len(found[0]["keypoint_sigmas"]) == 34
+    assert found[0]["score"] == pytest.approx(0.9)
+
+
+def test_all_pictures_unreadable_is_an_error(tmp_path):
+    broken = tmp_path / "a.jpg"
+    broken.write_bytes(b"")
+    with pytest.raises(MediaError, match="none of the 1 inputs.*a.jpg"):
+        run_images(one_person, [str(broken)], options(output=str(tmp_path / "out")))
+
+
+def test_image_ids():
+    assert image_ids(["x/000000000139.jpg", "22.png"]) == [139, 22]
+    assert image_ids(["a.jpg", "22.png"]) == [1, 2] and image_ids(["a/1.jpg", "b/1.png"]) == [1, 2]
+
+
+def test_unwritable_results_leave_nothing(tmp_path):
+    source = image_file(tmp_path / "a.jpg")
+    with pytest.raises(MediaError, match="cannot be made"):
+        run_images(one_person, [source], options(json=os.path.join(source, "r.json")))
+    (tmp_path / "r.json").mkdir()
+    with pytest.raises(MediaError, match="r.json cannot be written"):
+        run_images(one_person, [source], options(json=str(tmp_path / "r.json")))
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg", "r.json"]
+
+
+def test_no_display(tmp_path, monkeypatch):
+    monkeypatch.setattr("rle_onestage.video.io.window.has_display", lambda: False)
+    with pytest.raises(MediaError, match="--output"):
+        run_images(one_person, [image_file(tmp_path / "a.jpg")], options())
+
+
+def test_window_is_closed_by_the_user(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(media, "check_window", lambda: None)
+    monkeypatch.setattr(media, "show", lambda image, wait: bool(shown.append(wait)))
+    assert run_images(one_person, [image_file(tmp_path / "a.jpg"), image_file(tmp_path / "b.jpg")], options()) == 0
+    assert shown == [0]
+
+
+def run_tool(*arguments):
+    return runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))["main"](list(arguments))
+
+
+def test_tool(tmp_path, monkeypatch):
+    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
+    monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: one_person)
+    config = os.path.join(ROOT, "configs", "quickstart.yaml")
+    source = image_file(tmp_path / "a.jpg")
+    assert tool["main"](["--config-file", config, "--input", source, "--output", str(tmp_path / "out")]) == 0
+    assert os.listdir(tmp_path / "out") == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "opts, message",
+    [([], "MODEL.WEIGHTS"), (["MODEL.WEIGHT", "x.pth"], "MODEL.WEIGHTS"), (["MODEL.WEIGHTS", "none.pth"], "none.pth")],
+)
+def test_tool_says_one_sentence(tmp_path, capsys, opts, message):
+    config = os.path.join(ROOT, "configs", "quickstart.yaml")
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(
+            "--config-file",
+            config,
+            "--input",
+            image_file(tmp_path / "a.jpg"),
+            "--output",
+            str(tmp_path / "o"),
+            "--opts",
+            *opts,
+        )
+    captured = capsys.readouterr()
+    assert stopped.value.code == 2 and message in captured.err
+    assert [
+        line for line in captured.err.splitlines() if line.startswith("error: ")
+    ] and "Traceback" not in captured.err
+    assert not (tmp_path / "o").exists()

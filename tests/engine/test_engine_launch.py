@@ -1,0 +1,192 @@
+"""One or several processes: the same losses, every image once, one sentence on errors."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import engine_toy
+import pytest
+import torch
+from engine_toy import REAL
+
+from rle_onestage.engine import Trainer, argument_parser, launch, load_config
+from rle_onestage.engine.launch import _guarded
+from rle_onestage.engine.meeting import open_store
+from rle_onestage.errors import ConfigError, DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+TOY = str(ROOT / "tests" / "engine_toy.py")
+SAME_IMAGES = ["INPUT.POSE.SCALE", "[1.0,1.0]", "INPUT.POSE.FLIP_PROB", "0.0"]
+
+
+@pytest.fixture
+def config(tmp_path):
+    return engine_toy.write_config(tmp_path)
+
+
+def run(command, **environment):
+    """Run a command beside the sources; returns the finished process."""
+    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", *command],
+        env={**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def torchrun(*arguments, **environment):
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", TOY]
+    return run([*command, *map(str, arguments)], **environment)
+
+
+def losses(folder):
+    lines = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if "loss" in key} for line in lines]
+
+
+def test_two_processes_have_the_losses_of_one(config, tmp_path):
+    options = [*REAL, *SAME_IMAGES, "SOLVER.MAX_ITER", "20", "SOLVER.LOG_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "50"]
+    process = torchrun("--config-file", config, *options, "OUTPUT_DIR", tmp_path / "two")
+    assert process.returncode == 0, process.stderr
+    assert "evaluated more than once" not in process.stderr and "were not evaluated" not in process.stdout
+    trainer = Trainer(load_config(str(config), [*options, "OUTPUT_DIR", str(tmp_path / "one")]))
+    trainer.train()
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == len(two) == 20
+    for step, (a, b) in enumerate(zip(one, two)):
+        assert a.keys() == b.keys()
+        assert {key: abs(a[key] - b[key]) < 1e-4 for key in a} == dict.fromkeys(a, True), step
+    figures = [json.loads((tmp_path / name / "metrics.json").read_text())["bbox"]["AP"] for name in ("one", "two")]
+    assert figures[0] == pytest.approx(figures[1], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_an_error_in_one_process_is_one_sentence(config):
+    """Whichever process fails, also if the other one waits for it."""
+    process = run([TOY, "--config-file", str(config), "--num-gpus", "2"], TOY_FAIL_RANK="1", CUDA_VISIBLE_DEVICES="")
+    assert process.returncode == 2
+    assert process.stderr.strip() == "error: image broken.jpg cannot be read on this process; restore it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_an_error_under_torchrun_is_one_sentence(config, rank):
+    process = torchrun("--config-file", config, TOY_FAIL_RANK=rank)
+    assert process.returncode != 0
+    assert process.stderr.count("error: image broken.jpg") == 1
+    ours = process.stderr.split("torch/distributed/elastic")[0]  # torchrun tells its own story after that
+    assert "Traceback" not in ours
+
+
+@pytest.mark.slow
+def test_divergence_and_signals_with_two_processes(config, tmp_path):
+    command = [TOY, "--config-file", str(config), "--num-gpus", "2"]
+    process = run(command, TOY_NAN_AT="5", CUDA_VISIBLE_DEVICES="")
+    assert process.returncode == 2
+    assert process.stderr.count("error: ") == 1 and "iteration 5" in process.stderr and ".png" in process.stderr
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000002.pth"
+    process = run([*command, "OUTPUT_DIR", str(tmp_path / "b")], TOY_SIGNAL_AT="3:15", CUDA_VISIBLE_DEVICES="")
+    assert process.returncode == 143 and "--resume" in process.stdout
+    process = run([*command, "OUTPUT_DIR", str(tmp_path / "c")], TOY_KILL_AT="3", CUDA_VISIBLE_DEVICES="")
+    assert process.returncode != 0 and process.stderr.count("error: ") <= 1
+
+
+def test_resume_of_the_real_model_is_exact(config, tmp_path, monkeypatch):
+    """Also what it derives from its weights: the nodes of the normaliser, the table of the decoder."""
+    from rle_onestage.modeling.criterion import Criterion
+
+    monkeypatch.setattr(Criterion, "REFRESH_EVERY", 3)
+    options = [*REAL, "TEST.EVAL_PERIOD", "5", "SOLVER.OPTIMIZER", "AdamW", "SOLVER.BASE_LR", "0.005"]
+    options += ["SOLVER.MAX_ITER", "9", "SOLVER.CHECKPOINT_PERIOD", "4"]
+    Trainer(load_config(str(config), [*options, "OUTPUT_DIR", str(tmp_path / "a")])).train()
+    cfg = load_config(str(config), [*options, "OUTPUT_DIR", str(tmp_path / "b")])
+
+    class Crashing(Trainer):
+        def run_step(self):
+            if self.iter == 6:
+                raise MemoryError
+            super().run_step()
+
+    with pytest.raises(MemoryError):
+        Crashing(cfg).train()
+    resumed = Trainer(cfg)
+    resumed.resume_or_load()
+    assert resumed.start_iter == 4
+    resumed.train()
+    a, b = (torch.load(tmp_path / name / "model_final.pth", weights_only=True) for name in ("a", "b"))
+    for part in ("raw", "model"):
+        assert [key for key, value in a[part].items() if not torch.equal(value, b[part][key])] == []
+
+
+def fail():
+    raise DataError("a sentence\nover two lines")
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_errors_become_a_sentence_and_an_exit_code(capsys):
+    with pytest.raises(SystemExit) as caught:
+        launch(fail)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: a sentence over two lines\n"
+    with pytest.raises(SystemExit) as caught:
+        launch(interrupt)
+    assert caught.value.code == 130
+
+
+def lose_partner():
+    raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+
+
+def test_only_the_first_process_to_fail_tells(capsys, monkeypatch):
+    def ends_with(code):
+        raise SystemExit(code)
+
+    def run_in_group(main):
+        with pytest.raises(SystemExit) as caught:
+            _guarded(main, (), group=contextlib.nullcontext())
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    stores = [torch.distributed.HashStore(), torch.distributed.HashStore()]
+    monkeypatch.setattr(os, "_exit", ends_with)
+    monkeypatch.setattr(torch.distributed.distributed_c10d, "_get_default_store", lambda: stores[0])
+    assert run_in_group(fail) == "error: a sentence over two lines\n"
+    assert run_in_group(fail) == "" and run_in_group(lose_partner) == ""
+    stores.pop(0)
+    assert run_in_group(lose_partner).startswith("error: another process ended without a word")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"num_machines": 2, "machine_rank": 2}, "--machine-rank"),
+        ({"num_machines": 2, "dist_url": "tcp://127.0.0.1:1"}, "--dist-url"),
+        ({"dist_url": "somewhere"}, "--dist-url"),
+    ],
+)
+def test_arguments_that_do_not_fit(capsys, monkeypatch, options, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as caught:
+        launch(fail, 2, **options)
+    assert caught.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_an_error():
+    store, (host, port) = open_store("auto", 2, 0)
+    with pytest.raises(ConfigError, match="another port"):
+        open_store(f"tcp://{host}:{port}", 2, 0)
+    del store
+
+
+def test_flags_are_those_of_detectron2():
+    line = "--config-file c --resume --eval-only --num-gpus 2 --num-machines 3 --machine-rank 1 --dist-url u SEED 3"
+    parsed = argument_parser().parse_args(line.split())
+    assert (parsed.config_file, parsed.resume, parsed.eval_only, parsed.num_gpus) == ("c", True, True, 2)
+    assert (parsed.num_machines, parsed.machine_rank, parsed.dist_url, parsed.opts) == (3, 1, "u", ["SEED", "3"])

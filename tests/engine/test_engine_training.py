@@ -1,0 +1,289 @@
+"""The training loop on a tiny model: losses, checkpoints, resuming, signals, divergence, evaluation."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import engine_toy
+import pytest
+import torch
+
+from rle_onestage.data.batches import LostWorkers
+from rle_onestage.engine import Trainer, evaluate_only, load_config
+from rle_onestage.engine.hooks import Progress, keep_before
+from rle_onestage.engine.step_metrics import StepMetrics
+from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
+from rle_onestage.utils.signals import StopRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def config(tmp_path):
+    return engine_toy.write_config(tmp_path)
+
+
+def train(config, *options, resume=False):
+    trainer = Trainer(load_config(str(config), list(options)))
+    trainer.resume_or_load(resume=resume)
+    return trainer, trainer.train()
+
+
+def in_a_process(config, *options, **environment):
+    """Run the toy's train_net.py; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "tests/engine_toy.py"), "--config-file", str(config), *options],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **environment},
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+
+
+def weights_of(folder, name="model_final.pth"):
+    return torch.load(Path(folder) / name, weights_only=True)
+
+
+def assert_equal_checkpoints(one, other):
+    for part in ("model", "raw"):
+        assert one[part].keys() == other[part].keys()
+        for key, value in one[part].items():
+            assert torch.equal(value, other[part][key]), f"{part} {key}"
+    for index, state in one["optimizer"]["state"].items():
+        for key, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(other["optimizer"]["state"][index][key]))
+
+
+def test_a_training_leaves_what_it_should(config, tmp_path, monkeypatch):
+    trainer, results = train(config)
+    out = tmp_path / "out"
+    names = set(os.listdir(out))
+    assert {"model_0000002.pth", "model_0000005.pth", "model_final.pth", "last_checkpoint", "metrics.json"} <= names
+    assert {"training.jsonl", "inference"} <= names and not [name for name in names if name.endswith(".tmp")]
+    metrics = json.loads((out / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert metrics["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"]) and "AP" in metrics["keypoints"]
+    assert metrics["input"] == {"train": {"canvas": 64}, "test": {"shortest": 64, "longest": 64}}
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in (out / "training.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 3, 5, 7]
+    assert {"total_loss", "loss_pose", "lr", "time", "data_time", "grad_norm"} <= lines[0].keys()
+    assert lines[-1]["bbox/AP"] == pytest.approx(results["bbox"]["AP"])
+    final = weights_of(out)
+    assert final["iteration"] == 7 and final["seed"] == 3
+    assert torch.equal(final["model"]["table"], final["model"]["head.weight"].sum().reshape(1))
+    assert not torch.equal(final["model"]["head.weight"], final["raw"]["head.weight"])
+    again = evaluate_only(load_config(str(config)), resume=True)
+    assert again["keypoints"]["AP"] == pytest.approx(results["keypoints"]["AP"], nan_ok=True)
+
+
+@pytest.mark.parametrize("optimizer, amp", [("AdamW", True)])
+def test_same_seed_same_weights_and_resume_anywhere(config, tmp_path, optimizer, amp):
+    """A run that stops by SIGTERM in the middle and one with other workers end as one that does not."""
+    options = ["SOLVER.OPTIMIZER", optimizer, "SOLVER.AMP.ENABLED", str(amp), "TEST.EVAL_PERIOD", "4"]
+    train(config, *options, "OUTPUT_DIR", str(tmp_path / "a"))
+    stopped = [*options, "OUTPUT_DIR", str(tmp_path / "b")]
+    os.environ["TOY_SIGNAL_AT"] = "4:15"
+    try:
+        with pytest.raises(SystemExit) as caught:
+            train(config, *stopped)
+    finally:
+        del os.environ["TOY_SIGNAL_AT"]
+    assert caught.value.code == 143
+    assert (tmp_path / "b" / "last_checkpoint").read_text() == "model_0000004.pth"
+    trainer, _ = train(config, *stopped, "DATALOADER.NUM_WORKERS", "1", resume=True)
+    assert trainer.start_iter == 5
+    assert_equal_checkpoints(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+
+
+def test_kill_9_and_resume_gives_the_same_weights(config, tmp_path):
+    train(config, "OUTPUT_DIR", str(tmp_path / "a"))
+    killed = ["OUTPUT_DIR", str(tmp_path / "b")]
+    process = in_a_process(config, *killed, "DATALOADER.NUM_WORKERS", "2", TOY_KILL_AT="4")
+    assert process.returncode == -9, process.stderr
+    (tmp_path / "b" / "model_0000005.pth.tmp").write_text("half")
+    trainer, _ = train(config, *killed, resume=True)
+    assert trainer.start_iter == 3
+    assert_equal_checkpoints(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+    assert not (tmp_path / "b" / "model_0000005.pth.tmp").exists()
+    iterations = [
+        json.loads(line)["iteration"] for line in (tmp_path / "b" / "training.jsonl").read_text().splitlines()
+    ]
+    assert iterations == sorted(set(iterations))
+
+
+def test_a_signal_during_evaluation_saves_and_ends(config, tmp_path):
+    before = signal.getsignal(signal.SIGINT)  # ignored where the tests run in the background of a shell
+
+    class Signalled(Trainer):
+        @classmethod
+        def build_evaluator(cls, cfg, dataset_name):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().build_evaluator(cfg, dataset_name)
+
+    trainer = Signalled(load_config(str(config), ["TEST.EVAL_PERIOD", "2"]))
+    with pytest.raises(SystemExit) as caught:
+        trainer.train()
+    assert caught.value.code == 130
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000001.pth"
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_forked_process_outlives_ctrl_c_and_can_be_ended():
+    with StopRequest() as stop:
+        child = os.fork()
+        if not child:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM and stop.signum == 0
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_worker_that_dies_is_an_error_and_costs_nothing(config, tmp_path, resumed):
+    """What was trained until then is saved, and goes on to the same weights."""
+
+    class Loses(Trainer):
+        def run_step(self):
+            if self.iter == 5:
+                self._data._batches._workers[0].kill()
+            super().run_step()
+
+    if resumed:
+        train(config, "SOLVER.MAX_ITER", "4")
+    trainer = Loses(load_config(str(config), ["DATALOADER.NUM_WORKERS", "1", "SOLVER.CHECKPOINT_PERIOD", "100"]))
+    trainer.resume_or_load(resume=resumed)
+    with pytest.raises(DataError, match=r"killed by signal 9.*NUM_WORKERS.* after iteration [45], where all is saved"):
+        trainer.train()
+    train(config, resume=True)
+    train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
+    if not resumed:  # there the schedule of the first part was another one
+        assert_equal_checkpoints(weights_of(tmp_path / "out"), weights_of(tmp_path / "whole"))
+
+
+def test_a_worker_of_an_evaluation_that_dies_costs_nothing(config, tmp_path, monkeypatch):
+    def lost(*_, **__):
+        raise LostWorkers("a data-loading process was killed by signal 9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rle_onestage.engine.inference.run_on_loader", lost)
+        with pytest.raises(DataError, match="signal 9; then go on after iteration 4, where all is saved"):
+            train(config, "TEST.EVAL_PERIOD", "5")
+    assert train(config, resume=True)[0].start_iter == 5
+    train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
+    assert_equal_checkpoints(weights_of(tmp_path / "out"), weights_of(tmp_path / "whole"))
+
+
+def test_a_worker_that_dies_at_once_names_no_checkpoint(config, monkeypatch):
+    def lost(*_):
+        raise LostWorkers("a data-loading process was killed by signal 9")
+
+    monkeypatch.setattr("rle_onestage.data.loader.Batches.__next__", lost)
+    with pytest.raises(LostWorkers, match="signal 9$"):
+        train(config)
+
+
+def test_resume_of_a_finished_training_evaluates(config):
+    train(config)
+    trainer, results = train(config, resume=True)
+    assert trainer.start_iter == 8 and "keypoints" in results
+
+
+def test_resume_without_a_checkpoint_starts(config):
+    trainer, _ = train(config, "SOLVER.MAX_ITER", "1", resume=True)
+    assert trainer.start_iter == 0
+
+
+def test_non_finite_loss_names_the_images_and_spares_the_checkpoint(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_NAN_AT", "5")
+    with pytest.raises(DivergenceError) as caught:
+        train(config)
+    message = str(caught.value)
+    assert "iteration 5" in message and "loss_pose" in message and "data/images/00" in message
+    before = weights_of(tmp_path / "out", "model_0000002.pth")
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000002.pth"
+    assert all(torch.isfinite(value).all() for value in before["raw"].values())
+    assert not (tmp_path / "out" / "model_0000005.pth").exists()
+
+
+def test_late_numbers_still_stop_before_the_checkpoint():
+    metrics = StepMetrics(immediate=False)
+    step = {"file_names": ["a.jpg"], "gradient_norm": None, "wants_stop": False}
+    assert metrics.put({"total_loss": torch.tensor(1.0)}, iteration=0, **step) is None
+    assert metrics.put({"total_loss": torch.tensor(float("inf"))}, iteration=1, **step) == {"total_loss": 1.0}
+    with pytest.raises(DivergenceError, match="iteration 1 .*a.jpg"):
+        metrics.flush()
+    assert metrics.flush() is None
+
+
+def test_weights_without_finite_values_are_not_saved(config, tmp_path):
+    trainer = Trainer(load_config(str(config)))
+    with torch.no_grad():
+        trainer.model.head.weight[0, 0] = float("nan")
+    with pytest.raises(DivergenceError, match="weight became non-finite"):
+        trainer.save("model_x.pth")
+    assert not (tmp_path / "out" / "model_x.pth").exists()
+
+
+def test_errors_before_the_first_step(config, tmp_path):
+    with pytest.raises(CheckpointError, match="evaluation needs weights"):
+        evaluate_only(load_config(str(config)))
+    with pytest.raises(ConfigError, match="META_ARCHITECTURE.*Nothing"):
+        Trainer(load_config(str(config), ["MODEL.META_ARCHITECTURE", "Nothing"]))
+    torch.save({"model": Trainer(load_config(str(config))).model.state_dict()}, tmp_path / "plain.pth")
+    (tmp_path / "last_checkpoint").write_text("plain.pth")
+    with pytest.raises(CheckpointError, match="weights only"):
+        Trainer(load_config(str(config), ["OUTPUT_DIR", str(tmp_path)])).resume_or_load()
+
+
+@pytest.mark.parametrize("fails", ["data", "hook"])
+def test_what_fails_at_the_start_is_what_is_told(config, tmp_path, monkeypatch, fails):
+    """What ends a training that did not start (closing logs, the bar) hides no cause."""
+    if fails == "data":
+        path = tmp_path / "data" / "people.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "categories": 1}))
+    else:
+        monkeypatch.setattr(Progress, "before_train", lambda hook: 1 / 0)
+    with pytest.raises(DataError if fails == "data" else ZeroDivisionError):
+        train(config)
+
+
+def test_without_ema_and_with_given_weights(config, tmp_path):
+    trainer = Trainer(load_config(str(config)))
+    torch.save(trainer.model.state_dict(), tmp_path / "start.pth")
+    other = [
+        "SEED",
+        "9",
+        "SOLVER.EMA.ENABLED",
+        "False",
+        "MODEL.WEIGHTS",
+        str(tmp_path / "start.pth"),
+        "DATASETS.TEST",
+        "()",
+    ]
+    started = Trainer(load_config(str(config), other))
+    assert not torch.equal(started.model.head.weight, trainer.model.head.weight)
+    started.resume_or_load(resume=False)
+    assert torch.equal(started.model.head.weight, trainer.model.head.weight)
+    started.train()
+    assert "raw" not in weights_of(tmp_path / "out")
+
+
+def test_what_the_data_could_not_give_is_said_at_the_end(config, tmp_path, monkeypatch):
+    (tmp_path / "data" / "images" / "003.png").write_bytes(b"no picture")
+    said = []
+    listener = logging.Handler()
+    listener.emit = lambda record: said.append(record.getMessage())
+    # Not caplog: whether it hears a line once, twice or never depends on the logging that earlier tests have set up.
+    monkeypatch.setattr(logging.getLogger("rle_onestage"), "handlers", [listener])
+    train(config, "INPUT.POSE.MAX_UNREADABLE", "0.5", "DATASETS.TEST", "()")
+    told = [line for line in said if line.startswith("Data: ")]
+    assert len(told) == 1 and "003.png" in told[0]
+
+
+def test_log_lines_that_come_again_are_dropped(tmp_path):
+    path = tmp_path / "training.jsonl"
+    path.write_text('{"iteration": 1}\n{"iteration": 3}\n{"iteration": 5}\n{"iterat')
+    keep_before(str(path), 4)
+    assert path.read_text() == '{"iteration": 1}\n{"iteration": 3}\n'

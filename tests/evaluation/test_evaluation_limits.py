@@ -1,0 +1,97 @@
+"""How many people an image count in AP, and thresholds that are no scores."""
+
+import json
+import logging
+import os
+
+import pytest
+from demo_toys import options
+from media_toys import image_file, one_person, video
+
+from rle_onestage.demo import run_images, run_video
+from rle_onestage.engine.config.conflicts import conflicts
+from rle_onestage.engine.setup import load_config
+from rle_onestage.errors import ConfigError, check_score
+from rle_onestage.evaluation import coco_figures
+from rle_onestage.evaluation.coco import PoseEvaluator, build_evaluator
+from rle_onestage.visualization.report import score_results
+
+SIGMAS = [0.05, 0.05]
+
+
+def crowd(people, path=None):
+    """A file of one image with so many people of two joints, who stand apart."""
+    annotations = [
+        {
+            "id": i + 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [100 * i, 0, 50, 100], "area": 2650,
+            "keypoints": [100 * i + 5, 10, 2, 100 * i + 40, 90, 2], "num_keypoints": 2,
+        }
+        for i in range(people)
+    ]  # fmt: skip
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100 * people, "height": 100}], "annotations": annotations,
+        "categories": [{"id": 1, "name": "person", "keypoints": ["left_a", "right_a"], "skeleton": []}],
+    }  # fmt: skip
+    if path is not None:
+        path.write_text(json.dumps(content))
+    return content
+
+
+def test_more_than_20_people_are_said_and_counted_where_asked(tmp_path, caplog):
+    file = tmp_path / "crowd.json"
+    crowd(30, file)
+    with caplog.at_level(logging.WARNING):
+        cut = score_results(str(file), sigmas=SIGMAS)
+    (record,) = caplog.records
+    assert "1 images" in record.getMessage() and "the fullest 30" in record.getMessage()
+    assert "66.7" in record.getMessage() and "--max-people" in record.getMessage()
+    assert cut["keypoints"]["AR"] == pytest.approx(100 * 20 / 30)
+    caplog.clear()
+    whole = score_results(str(file), sigmas=SIGMAS, max_people=30)
+    assert whole["keypoints"]["AP"] == pytest.approx(100) and not caplog.records
+    assert whole["best_match"]["OKS"] == pytest.approx(100) and whole["table"]["all"]["count"] == 60
+
+
+def test_exactly_20_people_get_no_warning(tmp_path, caplog):
+    crowd(20, tmp_path / "crowd.json")
+    assert score_results(str(tmp_path / "crowd.json"), sigmas=SIGMAS)["keypoints"]["AP"] == pytest.approx(100)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("backend", ["pycocotools", "faster"])
+def test_boxes_of_more_than_100_people_count_too(backend):
+    truth = crowd(120)
+    results = [{**a, "score": 1.0 - i / 1000} for i, a in enumerate(truth["annotations"])]
+    for limit, recall in ((20, 100 * 100 / 120), (120, 100.0)):
+        found = coco_figures(truth, results, "bbox", SIGMAS, max_people=limit, backend=backend)
+        assert found["AR"] == pytest.approx(recall)
+
+
+def test_the_key_reaches_the_evaluator_and_is_checked(monkeypatch):
+    monkeypatch.setattr(PoseEvaluator, "from_config", classmethod(lambda cls, cfg, name, **given: given))
+    cfg = load_config("", ["TEST.MAX_PEOPLE", "70"])
+    assert build_evaluator(cfg, "a set")["max_people"] == 70
+    assert not any("MAX_PEOPLE" in sentence for sentence in conflicts(cfg))
+    with pytest.raises(ConfigError, match="TEST.MAX_PEOPLE is 0"):
+        load_config("", ["TEST.MAX_PEOPLE", "0"])
+    wide = load_config("", ["TEST.MAX_PEOPLE", "300"])
+    assert any("TEST.MAX_PEOPLE 300" in s and "DETECTIONS_PER_IMAGE, 100" in s for s in conflicts(wide))
+
+
+@pytest.mark.parametrize("wrong", [30.0, -0.1, float("nan"), 1.01])
+def test_a_threshold_that_is_no_score_is_refused(tmp_path, wrong):
+    chosen = options(threshold=wrong, output=str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match=r"--confidence-threshold.*0 to 1"):
+        run_images(one_person, [image_file(tmp_path / "a.jpg")], chosen)
+    with pytest.raises(ConfigError, match=r"--confidence-threshold.*0 to 1"):
+        run_video(one_person, video(tmp_path / "a.mp4"), chosen)
+    with pytest.raises(ConfigError, match=r"SCORE_THRESH is"):
+        load_config("", ["MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", str(wrong)])
+    assert not os.path.exists(tmp_path / "out")
+
+
+def test_percent_is_recognised():
+    with pytest.raises(ConfigError, match=r"x is 30; .* \(0.3 for 30 percent\)"):
+        check_score(30, "x")
+    check_score(0, "x")
+    check_score(1, "x")

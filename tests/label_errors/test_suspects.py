@@ -1,0 +1,311 @@
+"""Suspect labels: corrupted labels come first, with the mistake that was made; lists and pages."""
+
+import csv
+import json
+import os
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from torch import nn
+
+from rle_onestage.evaluation import GroundTruth
+from rle_onestage.label_errors import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
+from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
+from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.postprocessing import Decoder
+from rle_onestage.structures.error_density import ErrorDensity
+from rle_onestage.structures.skeleton import COCO, Skeleton
+
+TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
+HEIGHT, WIDTH = 240, 200
+# Somebody who faces the camera, in pixels: COCO's joints.
+POSE = np.array([
+    [100, 40], [104, 36], [96, 36], [110, 40], [90, 40], [122, 70], [78, 70], [136, 104], [64, 104], [142, 138],
+    [58, 138], [114, 140], [86, 140], [117, 182], [83, 182], [119, 222], [81, 222],
+], dtype=float)  # fmt: skip
+SIGMA = 3.0
+
+
+def density() -> ErrorDensity:
+    """Of a model with a Laplace density."""
+    return decoder().error_density()
+
+
+def decoder():
+    out = Decoder(
+        sigmas=list(COCO.sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0, oks_nms=1.0,
+        use_peaks=False, person_power=1.0, quality_power=0.0, oks_power=1.0,
+    )  # fmt: skip
+    out.set_density(build_density("laplace"))
+    return out
+
+
+def result_of(image_id, points, *, score=0.9, sigma=SIGMA, presence=0.95):
+    low, high = points.min(0) - 5, points.max(0) + 5
+    return {
+        "image_id": image_id, "category_id": 1, "bbox": [*low, *(high - low)], "score": score,
+        "keypoints": np.concatenate([points, np.full((17, 1), 0.9)], 1).ravel().tolist(),
+        "keypoint_sigmas": [sigma] * 34, "keypoint_presence": np.broadcast_to(presence, 17).tolist(),
+    }  # fmt: skip
+
+
+def annotation_of(image_id, points, visibility=None):
+    low, high = points.min(0) - 5, points.max(0) + 5
+    keypoints = np.concatenate([points, np.full((17, 1), 2.0) if visibility is None else visibility[:, None]], 1)
+    return {
+        "id": image_id, "image_id": image_id, "category_id": 1, "iscrowd": 0, "bbox": [*low, *(high - low)],
+        "area": 12000.0, "keypoints": keypoints.ravel().tolist(),
+    }  # fmt: skip
+
+
+def truth_of(annotations):
+    images = [
+        {"id": a["image_id"], "file_name": f"{a['image_id']}.png", "height": HEIGHT, "width": WIDTH}
+        for a in annotations
+    ]
+    category = {"id": 1, "name": "person", "keypoints": list(COCO.names)}
+    return GroundTruth(
+        dataset={"images": images, "annotations": annotations, "categories": [category]}, num_joints=17
+    )
+
+
+def case_of(labels, *, visibility=None, others=(), **prediction):
+    """The case of one person, seen right, whose labels are these."""
+    results = [result_of(1, POSE, **prediction), *(result_of(1, points, score=0.5) for points in others)]
+    (case,) = match_cases(truth_of([annotation_of(1, labels, visibility)]), [results])
+    return case
+
+
+def explained(case, skeleton=COCO):
+    ratios = compare(case, density(), skeleton.sigmas, skeleton.flip_index)
+    return explain(case, weigh(ratios, np.full(skeleton.num_joints, 0.05)), skeleton)
+
+
+def swapped(points, *parts):
+    out = points.copy()
+    for left, right in COCO.flip_pairs:
+        if COCO.names[left].removeprefix("left_") in parts:
+            out[[left, right]] = out[[right, left]]
+    return out
+
+
+LEGS, ARMS = ("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")
+
+
+@pytest.mark.parametrize(
+    "parts, words",
+    [
+        ((*LEGS, *ARMS, "eye", "ear"), "left and right swapped"),
+        ((*LEGS, *ARMS), "left and right swapped"),
+        (LEGS, "legs: left and right swapped"),
+        (ARMS, "arms: left and right swapped"),
+        (("ankle",), "ankle: left and right swapped"),
+        (("wrist", "knee"), "wrist: left and right swapped; knee: left and right swapped"),
+    ],
+)
+def test_swaps_are_named_and_mended(parts, words):
+    found = explained(case_of(swapped(POSE, *parts)))
+    assert set(describe(found, COCO).split("; ")) == set(words.split("; ")) and found.gain > 5
+    assert np.allclose(found.keypoints[:, :2], POSE)
+
+
+def test_good_labels_need_no_explanation():
+    noise = np.random.default_rng(0).laplace(scale=SIGMA / np.sqrt(2), size=POSE.shape)
+    assert explained(case_of(POSE + noise)).mistakes == []
+
+
+@pytest.mark.parametrize("move, words", [((40, -60), "left wrist misplaced"), (None, "left wrist lies on the nose")])
+def test_single_labels(move, words):
+    labels = POSE.copy()
+    labels[9] = labels[9] + move if move else labels[0] + 1.0
+    found = explained(case_of(labels))
+    assert describe(found, COCO) == words and np.allclose(found.keypoints[9, :2], POSE[9])
+
+
+@pytest.mark.parametrize("first", [(), LEGS])
+def test_labels_exchanged_along_a_limb(first):
+    """Also within a leg whose side is swapped."""
+    labels = swapped(POSE, *first)
+    labels[[13, 15]] = labels[[15, 13]]
+    found = explained(case_of(labels))
+    assert "left ankle and left knee exchanged" in describe(found, COCO) and np.allclose(found.keypoints[:, :2], POSE)
+
+
+def test_label_on_somebody_else():
+    labels, other = POSE.copy(), POSE + [70.0, 0.0]
+    labels[9] = other[10]
+    assert describe(explained(case_of(labels, others=[other])), COCO) == "left wrist lies on somebody else"
+
+
+def test_label_that_should_not_be_there():
+    presence = np.full(17, 0.95)
+    presence[16] = 0.05
+    labels = POSE.copy()
+    labels[16] -= [60.0, 60.0]
+    found = explained(case_of(labels, presence=presence))
+    assert describe(found, COCO) == "right ankle should not be labelled" and found.keypoints[16, 2] == 0
+
+
+def test_one_label_of_a_pair_with_the_wrong_name():
+    """Only the right ankle is in the picture, and is labelled as the left one."""
+    presence, visibility, labels = np.full(17, 0.95), np.full(17, 2.0), POSE.copy()
+    presence[15], visibility[16] = 0.05, 0.0
+    labels[15] = POSE[16]
+    found = explained(case_of(labels, visibility=visibility, presence=presence))
+    assert describe(found, COCO) == "left ankle is the right ankle"
+    assert found.keypoints[15, 2] == 0 and found.keypoints[16].tolist() == [*POSE[16], 2.0]
+
+
+def test_an_unsure_model_suspects_nobody():
+    assert explained(case_of(swapped(POSE, "ankle"), sigma=60.0)).mistakes == []
+
+
+def test_sigmas_below_what_annotators_differ_by_do_not_count():
+    """A tiny sigma does not make a suspect of a label that is nearly right."""
+    labels = POSE + 2.0
+    assert explained(case_of(labels, sigma=0.05)).mistakes == []
+    ratios = compare(case_of(labels, sigma=0.05), density(), COCO.sigmas, COCO.flip_index)
+    assert ratios.surprise[11] < 1.0  # the hip, where annotators differ by 8 pixels
+
+
+def test_views_that_disagree_about_the_sides_suspect_nobody():
+    labels = swapped(POSE, *LEGS)
+    truth = truth_of([annotation_of(1, labels)])
+    views = [[result_of(1, POSE)], [result_of(1, labels)]]
+    (case,) = match_cases(truth, views)
+    assert len(case.views) == 2 and explained(case).mistakes == []
+    assert rank(match_cases(truth, [views[0], []]), density(), COCO, views=2).suspects == []
+
+
+def test_a_model_that_is_lost_accuses_nobody():
+    """Where no label agrees with the prediction, the prediction is wrong."""
+    case = case_of(POSE)
+    turned = case._replace(labels=POSE[:, ::-1].copy() - [20.0, -40.0])
+    assert len(explained(turned).mistakes) > 8 and explained(turned).gain < 0.5
+
+
+def test_share_of_misses_is_found():
+    """Ratios of a known mixture: a tenth of one joint's labels are not where the model says, of the others none."""
+    rng = np.random.default_rng(0)
+    sigma, side, flip = 3.0, 100.0, [1, 0, 2]
+    error = rng.normal(scale=sigma, size=(4000, 3, 2))
+    lost = rng.random((4000, 3)) < [0.0, 0.0, 0.1]
+    error[lost] = rng.uniform(-side / 2, side / 2, (lost.sum(), 2))
+    ratios = -(error**2).sum(-1) / (2 * sigma**2) - np.log(2 * np.pi * sigma**2) + np.log(side**2)
+    labelled = rng.random((4000, 3)) < 0.7
+    found = share_of_misses(ratios, labelled, flip)
+    assert found[:2] == pytest.approx(0.003, abs=0.002) and found[2] == pytest.approx(0.1, abs=0.02)
+    assert share_of_misses(ratios[:0], labelled[:0], flip) == pytest.approx(0.05, abs=0.01)
+
+
+def test_groups_of_pairs_by_name():
+    assert set(groups_of_pairs(COCO)) == {"all", "legs", "arms", "body", "eye", "ear", *LEGS, *ARMS}
+    hands = Skeleton("hands", ("left_hand", "right_hand", "head"), ((0, 1),), (), (0.1,) * 3)
+    assert groups_of_pairs(hands) == {"all": frozenset([0])}
+    nose = Skeleton("nose", ("nose",), (), (), (0.1,))
+    assert groups_of_pairs(nose) == {}
+
+
+def test_corrupted_labels_come_first():
+    """Known truth: of 120 people 24 have labels that were corrupted; nine in ten of the first 24 are among them."""
+    rng, annotations, results, wrong = np.random.default_rng(0), [], [], {}
+    choices = [(*LEGS, *ARMS, "eye", "ear"), LEGS, ARMS, ("ankle",), ("wrist",), None]
+    for number in range(1, 121):
+        pose = (POSE + rng.normal(scale=4, size=POSE.shape)) * rng.uniform(0.8, 1.2) + rng.uniform(-20, 20, 2)
+        results.append(result_of(number, pose + rng.laplace(scale=SIGMA / np.sqrt(2), size=pose.shape)))
+        labels = pose.copy()
+        if number % 5 == 0:
+            parts = choices[number // 5 % len(choices)]
+            joint = int(rng.integers(17))
+            if parts:
+                labels = swapped(labels, *parts)
+            else:
+                labels[joint] += [50.0, 40.0]
+            wrong[number] = set(np.flatnonzero((labels != pose).any(1)))
+        annotations.append(annotation_of(number, labels))
+    cases = match_cases(truth_of(annotations), [results])
+    found = rank(cases, density(), COCO)
+    first = found.suspects[: len(wrong)]
+    assert found.people == 120 and not found.missed
+    right = [s for s in first if s.case.annotation["id"] in wrong]
+    assert len(right) > 0.9 * len(wrong)
+    assert np.mean([set(s.joints) == wrong[s.case.annotation["id"]] for s in right]) > 0.9
+
+
+class Fake(nn.Module):
+    """Finds ``POSE`` in a picture whose marker is left, its mirror image where it is right."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = decoder()
+
+    def forward(self, inputs):
+        out = []
+        for item in inputs:
+            height, width = item["height"], item["width"]
+            points = torch.tensor(POSE)
+            if item["image"][:, 0, 0].sum() < item["image"][:, 0, -1].sum():
+                points = points[COCO.flip_index]
+                points[:, 0] = width - points[:, 0]
+            people = Instances((height, width))
+            people.pred_boxes = Boxes(torch.cat([points.min(0).values - 5, points.max(0).values + 5])[None])
+            people.scores, people.pred_classes = torch.tensor([0.9]), torch.zeros(1, dtype=torch.long)
+            people.pred_keypoints = torch.cat([points, torch.full((17, 1), 0.9)], 1)[None]
+            people.pred_keypoint_sigmas = torch.full((1, 17, 2), SIGMA)
+            people.pred_keypoint_presence = torch.full((1, 17), 0.95)
+            out.append({"instances": people})
+        return out
+
+
+def image_file(number=0):
+    image = np.random.default_rng(number).integers(60, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image[:4, :4], image[:4, -4:] = 255, 0
+    return image
+
+
+def test_mirrored_view_comes_back():
+    image = torch.from_numpy(image_file().transpose(2, 0, 1).copy())
+    (out,) = Views(model=Fake(), flip_index=COCO.flip_index)([{"image": image, "height": HEIGHT, "width": WIDTH}])
+    straight, mirrored = out["instances"], out["mirrored"]
+    assert torch.allclose(straight.pred_keypoints, mirrored.pred_keypoints)
+    assert torch.allclose(straight.pred_boxes.tensor, mirrored.pred_boxes.tensor)
+
+
+def test_tool_from_pictures_to_pages(tmp_path, monkeypatch, capsys):
+    annotations = [annotation_of(n, POSE - 0.5) for n in range(1, 14)]
+    annotations[3] = annotation_of(4, swapped(POSE, *LEGS) - 0.5)
+    annotations[7] = annotation_of(8, swapped(POSE, *LEGS, *ARMS, "eye", "ear") - 0.5)
+    annotations[9] = annotation_of(10, POSE / 4)
+    truth = truth_of(annotations)
+    truth.dataset["categories"][0]["keypoints"] = list(COCO.names)
+    (tmp_path / "truth.json").write_text(json.dumps(truth.dataset))
+    for a in annotations:
+        cv2.imwrite(str(tmp_path / f"{a['id']}.png"), image_file(a["id"]))
+    config = {
+        "VERSION": 2, "MODEL": {"DEVICE": "cpu", "WEIGHTS": "given.pth"}, "DATALOADER": {"NUM_WORKERS": 0},
+        "DATASETS": {"KEYPOINT_FILES": [["test_suspects", str(tmp_path / "truth.json"), str(tmp_path)]]},
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: Fake().eval())
+    main, folder = runpy.run_path(os.path.join(TOOLS, "suspect_labels.py"))["main"], tmp_path / "out"
+    main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_suspects", "--output", str(folder)])
+    assert "2 suspects of 13 labelled people" in capsys.readouterr().out
+    content = json.loads((folder / "suspects.json").read_text())
+    assert {s["annotation"] for s in content["suspects"]} == {4, 8}
+    assert [m["annotation"] for m in content["not_found"]] == [10]
+    legs = next(s for s in content["suspects"] if s["annotation"] == 4)
+    assert legs["explanation"] == "legs: left and right swapped" and len(legs["joints"]) == 6
+    assert np.allclose(np.reshape(legs["keypoints"], (17, 3))[:, :2], POSE - 0.5)
+    with open(folder / "suspects.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 + 16 and all(float(row["surprise"]) > 0 for row in rows)
+    for page in ("suspects_01.jpg", "not_found_01.jpg"):
+        assert cv2.imread(str(folder / page)).std() > 5
+    assert not list(folder.glob("*.tmp*"))
+    with pytest.raises(SystemExit) as stopped:
+        main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_suspects", "MODEL.WEIGHTS", ""])
+    assert stopped.value.code == 2 and "MODEL.WEIGHTS is empty" in capsys.readouterr().err

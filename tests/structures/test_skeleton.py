@@ -1,0 +1,114 @@
+import logging
+
+import pytest
+
+from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.structures.skeleton import (
+    COCO,
+    CROWDPOSE,
+    H36M,
+    MPII,
+    SKELETONS,
+    STAND_IN_SIGMA,
+    find_flip_pairs,
+    skeleton_from_category,
+    split_side,
+)
+
+LSP = (
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder "
+    "left_shoulder left_elbow left_wrist neck head_top"
+).split()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "left_wrist", "l_wrist", "wrist_left", "Left Wrist", "leftWrist", "LWrist", "wristL", "leftwrist", "wrist_l",
+        "LEFT_WRIST", "wrist.left", "left-wrist", "wristLeft", "L Wrist",
+    ],
+)  # fmt: skip
+def test_side_is_found_in_every_usual_spelling(name):
+    assert split_side(name) == ("wrist", "left")
+
+
+@pytest.mark.parametrize("name", ["nose", "head_top", "lip", "pelvis", "left", "neck1", "clavicle"])
+def test_middle_joints_have_no_side(name):
+    assert split_side(name)[1] == ""
+
+
+def test_pairs_of_numbered_and_glued_names():
+    assert find_flip_pairs(["l_finger_1", "l_finger_2", "r_finger_2", "r_finger_1"]) == ((0, 3), (1, 2))
+    assert find_flip_pairs(["lwrist", "rwrist", "lip"]) == ((0, 1),)
+    assert find_flip_pairs(["left_ear", "nose"]) == ()
+
+
+def test_official_sigmas():
+    # cocodataset.org/#keypoints-eval and the CrowdPose repository.
+    assert COCO.sigmas == (
+        .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089
+    )  # fmt: skip
+    assert CROWDPOSE.sigmas == (
+        .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089, .079, .079
+    )  # fmt: skip
+    assert COCO.has_sigmas and CROWDPOSE.has_sigmas and not MPII.has_sigmas and not H36M.has_sigmas
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+def test_built_in_sets_are_consistent(skeleton):
+    expected = {"coco": 17, "crowdpose": 14, "mpii": 16, "h36m": 17}[skeleton.name]
+    assert skeleton.num_joints == len(skeleton.sigmas) == expected
+    index = skeleton.flip_index
+    assert sorted(index) == list(range(expected))
+    assert [index[i] for i in index] == list(range(expected))
+    for i, name in enumerate(skeleton.names):
+        side = split_side(name)[1]
+        assert (index[i] != i) == bool(side)
+        assert split_side(skeleton.names[index[i]])[0] == split_side(name)[0]
+    assert {j for limb in skeleton.limbs for j in limb} == set(range(expected))
+    # The limbs of a mirrored person are limbs too.
+    limbs = {frozenset(limb) for limb in skeleton.limbs}
+    assert {frozenset(index[j] for j in limb) for limb in limbs} == limbs
+
+
+def test_category_of_coco_is_coco():
+    limbs = [[a + 1, b + 1] for a, b in COCO.limbs]
+    skeleton = skeleton_from_category({"name": "person", "keypoints": list(COCO.names), "skeleton": limbs})
+    assert skeleton.limbs == COCO.limbs and skeleton.flip_pairs == COCO.flip_pairs
+    assert skeleton.sigmas == COCO.sigmas and skeleton.has_sigmas
+
+
+def test_own_joints_warn_once_about_sigmas(caplog):
+    category = {"name": "person", "keypoints": [f"{n}_x" for n in LSP], "skeleton": [[1, 2], [13, 14]]}
+    with caplog.at_level(logging.WARNING, logger="rle_onestage"):
+        skeleton = skeleton_from_category(category)
+        skeleton_from_category(category)
+    assert sum("TEST.KEYPOINT_OKS_SIGMAS" in r.message for r in caplog.records) == 1
+    assert skeleton.limbs == ((0, 1), (12, 13))
+    assert skeleton.flip_index == [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
+    assert not skeleton.has_sigmas
+    legs, arms = (0.089, 0.087, 0.107, 0.107, 0.087, 0.089), (0.062, 0.072, 0.079, 0.079, 0.072, 0.062)
+    assert skeleton.sigmas == (*legs, *arms, 0.079, 0.079)
+    assert skeleton_from_category({"name": "x", "keypoints": ["tip"]}).sigmas == (STAND_IN_SIGMA,)
+
+
+def test_given_pairs_and_sigmas_are_taken():
+    skeleton = skeleton_from_category({"name": "x", "keypoints": ["a", "b", "c"]}, [["a", "c"]], [0.1, 0.2, 0.1])
+    assert skeleton.flip_index == [2, 1, 0] and skeleton.sigmas == (0.1, 0.2, 0.1) and skeleton.has_sigmas
+
+
+@pytest.mark.parametrize(
+    "category, options, error, words",
+    [
+        ({"name": "dog"}, {}, DataError, "'dog' has no keypoints"),
+        ({"keypoints": ["a", "a"]}, {}, DataError, "'a' twice"),
+        ({"keypoints": ["a", "b"], "skeleton": [[0, 1]]}, {}, DataError, "from 1 to 2"),
+        ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a", "z"]]}, ConfigError, "'z'"),
+        ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a", "b"], ["b", "a"]]}, ConfigError, "twice"),
+        ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a"]]}, ConfigError, "pairs"),
+        ({"keypoints": ["a", "b"]}, {"sigmas": [0.1]}, ConfigError, "1 values but there are 2"),
+    ],
+)
+def test_bad_categories_are_one_sentence(category, options, error, words):
+    with pytest.raises(error, match=words):
+        skeleton_from_category(category, **options)

@@ -1,0 +1,349 @@
+"""Videos with something wrong: pixels that are not square, sound that fails, streams that break off."""
+
+import os
+import socket
+import threading
+import time
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from demo_toys import options, within
+from image_toys import saved, scene
+from media_toys import encode, grey, one_person, read, video
+from PIL import Image
+
+from rle_onestage.demo import run_video
+from rle_onestage.errors import MediaError
+from rle_onestage.evaluation.tracks import read_tracks
+from rle_onestage.video.io import VideoReader, VideoWriter, live, window
+from rle_onestage.video.io import writer as writer_module
+from rle_onestage.video.io.live import CameraSource, Newest, Reconnecting
+from rle_onestage.video.tracking import PoseTracker
+
+
+def with_pixels(path, aspect, size=(64, 48), turn=0):
+    """A video whose pixels have an aspect (width, height), and a white square of 16 x 16 stored pixels."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.sample_aspect_ratio = Fraction(*aspect)
+        if turn:
+            stream.set_display_rotation(turn)
+        picture = np.zeros((size[1], size[0], 3), np.uint8)
+        picture[16:32, 16:32] = 255
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode(None))
+    return str(path)
+
+
+def extent(image):
+    """Width and height of what is white."""
+    rows, columns = np.nonzero(image[..., 0] > 128)
+    return int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+
+
+@pytest.mark.parametrize(
+    "aspect, turn, size, square",
+    [
+        ((2, 1), 0, (128, 48), (32, 16)),
+        ((1, 2), 0, (64, 96), (16, 32)),
+        ((2, 1), 90, (48, 128), (16, 32)),
+        ((1, 1), 0, (64, 48), (16, 16)),
+        ((1000, 1001), 0, (64, 48), (16, 16)),
+        ((300, 1), 0, (64, 48), (16, 16)),  # damage
+    ],
+)
+def test_people_have_the_proportions_that_a_player_shows(tmp_path, aspect, turn, size, square):
+    with VideoReader(with_pixels(tmp_path / "a.mp4", aspect, turn=turn)) as reader:
+        frames = list(reader)
+        assert reader.size == size
+    assert len(frames) == 3 and all((f.image.shape[1], f.image.shape[0]) == size for f in frames)
+    assert np.abs(np.subtract(extent(frames[1].image), square)).max() <= 2
+
+
+def test_what_is_written_of_wide_pixels_is_shown_as_wide(tmp_path):
+    source, out = with_pixels(tmp_path / "a.mp4", (2, 1)), tmp_path / "b.mp4"
+    assert run_video(one_person, source, options(output=str(out), json=str(tmp_path / "c.jsonl"))) == 0
+    stream = av.open(str(out)).streams.video[0]
+    assert (stream.width, stream.height) == (128, 48) and (stream.sample_aspect_ratio or 1) == 1
+    assert read_tracks(str(tmp_path / "c.jsonl")).header["width"] == 128
+
+
+def streams(path):
+    with av.open(str(path)) as container:
+        return {s.type: (s.codec_context.codec.canonical_name, container.decode(s)) for s in container.streams}
+
+
+def sound_seconds(path):
+    with av.open(str(path)) as container:
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+@pytest.mark.parametrize(
+    "source, codec, ending, what, kept",
+    [
+        ("avi", "libmp3lame", ".mp4", "copied", "mp3"),
+        ("avi", "libmp3lame", ".mov", "copied", "mp3"),
+        ("avi", "adpcm_ms", ".avi", "encoded", "pcm_s16le"),
+        ("avi", "adpcm_ms", ".mp4", "encoded", "aac"),
+    ],
+)
+def test_sound_of_avi_with_coarse_clock_is_kept(tmp_path, source, codec, ending, what, kept):
+    try:
+        clip = encode(tmp_path / f"a.{source}", sound=codec)
+    except (av.FFmpegError, ValueError):
+        pytest.skip(f"this FFmpeg has no {codec}")
+    out = tmp_path / f"b{ending}"
+    with VideoWriter(str(out), 12, sound_path=clip) as writer:
+        for i in range(12):
+            writer.write(grey(i), i / 12)
+    assert writer.sound == what and len(read(out)) == 12
+    assert streams(out)["audio"][0] == kept and abs(sound_seconds(out) - 1) < 0.1
+
+
+def damaged(tmp_path, *swaps):
+    clip = encode(tmp_path / "a.mp4", sound="aac")
+    with open(clip, "rb") as file:
+        data = file.read()
+    for old, new in swaps:
+        assert old in data
+        data = data.replace(old, new)
+    with open(clip, "wb") as file:
+        file.write(data)
+    return clip
+
+
+def test_a_damaged_description_of_the_sound_costs_the_sound_alone(tmp_path, caplog):
+    clip, out = damaged(tmp_path, (b"mp4a", b"xp4q"), (b"esds", b"esdx")), tmp_path / "b.mp4"
+    assert run_video(one_person, clip, options(output=str(out))) == 0
+    assert len(read(out)) == 12 and "sound could not be kept (its codec is not known)" in caplog.text
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize("error", [ValueError("broken"), AttributeError("none"), av.error.InvalidDataError(1, "bad")])
+def test_sound_that_fails_on_the_way_ends_there_and_the_frames_go_on(tmp_path, monkeypatch, after, error):
+    clip, calls = encode(tmp_path / "a.mp4", sound="aac"), []
+    real = writer_module.Sound.until
+
+    def failing(self, seconds):
+        calls.append(1)
+        if len(calls) > after + 2:  # the two rehearsals
+            raise error
+        return real(self, seconds)
+
+    monkeypatch.setattr(writer_module.Sound, "until", failing)
+    with VideoWriter(str(tmp_path / "b.mp4"), 12, sound_path=clip) as writer:
+        for i in range(12):
+            writer.write(grey(i), i / 12)
+    assert len(read(tmp_path / "b.mp4")) == 12 and writer.sound in ("cut", "lost") and "sound" in writer.report()
+
+
+def test_a_pipe_with_sound_is_opened_once_and_said(tmp_path, caplog):
+    clip, pipe, out = encode(tmp_path / "a.ts", sound="aac"), tmp_path / "pipe.ts", tmp_path / "b.mp4"
+    os.mkfifo(pipe)
+
+    def feed():
+        with open(clip, "rb") as source, open(pipe, "wb") as target:
+            target.write(source.read())
+
+    threading.Thread(target=feed, daemon=True).start()
+    assert within(30, lambda: run_video(one_person, str(pipe), options(output=str(out)))) == 0
+    assert len(read(out)) == 12 and "sound is not kept, because it is no file" in caplog.text
+
+
+class Server:
+    """Sends a file of MPEG-TS over HTTP, without a length, so often; then nobody answers."""
+
+    def __init__(self, path, connections):
+        with open(path, "rb") as file:
+            self.data = file.read()
+        self.socket, self.seen = socket.socket(), 0
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen(5)
+        self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}/live"
+        threading.Thread(target=self._run, args=(connections,), daemon=True).start()
+
+    def _run(self, connections):
+        for _ in range(connections):
+            client, _ = self.socket.accept()
+            self.seen += 1
+            client.recv(4000)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n" + self.data)
+            client.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def cut_stream(tmp_path, monkeypatch):
+    """A stream that breaks off in the middle of a packet, while the decoder holds frames."""
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.02)
+    path = str(tmp_path / "a.ts")
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "2", "g": "12"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey(i % 25), "bgr24")))
+        container.mux(stream.encode(None))
+    size = os.path.getsize(path)
+    os.truncate(path, size - 400)
+    return path
+
+
+@pytest.mark.parametrize("following", [False, True])
+def test_the_last_frames_of_a_stream_that_breaks_off_have_times(cut_stream, tmp_path, following):
+    server, found = Server(cut_stream, 1), tmp_path / "r.jsonl"
+    follower = PoseTracker(one_person.skeleton) if following else None
+    chosen = options(json=str(found), output=str(tmp_path / "o.mp4"), reconnect=0)
+    assert within(60, lambda: run_video(one_person, server.address, chosen, follower)) == 0
+    tracks = read_tracks(str(found))
+    assert tracks.frames > 1 and np.isfinite(tracks.time).all() and (np.diff(tracks.time) >= 0).all()
+    assert len(read(tmp_path / "o.mp4")) == tracks.frames
+
+
+def test_a_stream_is_connected_again_and_its_times_go_on(cut_stream, caplog):
+    server = Server(cut_stream, 3)
+    begin = time.monotonic()
+    with VideoReader(server.address, reconnect=2) as reader:
+        times = [frame.time for frame in reader]
+    assert server.seen == 3 and times[-1] > 3 * 1.2 and all(b > a for a, b in zip(times, times[1:]))
+    assert times[-1] < time.monotonic() - begin + 1
+    assert "try 1 of 2" in caplog.text and "try 2 of 2" in caplog.text
+
+
+def test_the_tries_have_a_limit_and_the_end_is_said(cut_stream, caplog):
+    server = Server(cut_stream, 1)
+    with VideoReader(server.address, reconnect=2) as reader:
+        assert len(list(reader)) > 1
+        assert "2 tries to connect again failed" in reader.report() and "\n" not in reader.report()
+    assert "try 2 of 2" in caplog.text and "try 3" not in caplog.text
+
+
+class Camera:
+    """Gives two frames, then nothing."""
+
+    name, fps, frames, has_sound, start = "camera 0", 25.0, 0, False, 0.0
+
+    def __init__(self):
+        self.skipped, self.left, self.closed = 1, 2, False
+
+    def read(self):
+        self.left -= 1
+        return None if self.left < 0 else (grey(1), 0.04 * (1 - self.left))
+
+    def shortfall(self):
+        return "it gives no more frames"
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_camera_is_released_before_it_is_opened_again(monkeypatch):
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.001)
+    opened = []
+
+    def connect():
+        assert all(camera.closed for camera in opened)
+        if len(opened) == 3:
+            raise MediaError("camera 0 cannot be opened; check that it is connected, and its number")
+        opened.append(Camera())
+        return opened[-1]
+
+    source = Reconnecting(connect, 3)
+    frames = []
+    while (item := source.read()) is not None:
+        frames.append(item[1])
+    assert len(frames) == 6 and frames == sorted(frames) and source.skipped == 3
+    assert source.shortfall() == "cannot be opened, and 3 tries to connect again failed"
+
+
+def test_a_good_connection_gives_new_tries(monkeypatch):
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(live, "_GOOD", -1.0)
+    opened = []
+
+    def connect():
+        opened.append(Camera())
+        return opened[-1]
+
+    source = Reconnecting(connect, 1)
+    assert all(source.read() is not None for _ in range(10)) and len(opened) == 5
+
+
+def test_waiting_for_the_next_try_can_be_stopped(monkeypatch):
+    monkeypatch.setattr(live, "_FIRST_WAIT", 100.0)
+    newest = Newest(Reconnecting(Camera, 5))
+    assert newest.read() is not None
+    time.sleep(0.3)
+    threading.Timer(0.2, newest.stop).start()
+
+    def to_the_end():
+        while newest.read() is not None:
+            pass
+
+    within(5, to_the_end)
+    newest.close()
+    assert not newest._thread.is_alive()
+
+
+def test_a_camera_of_negative_number_is_a_sentence():
+    for number in (-1, 2**40):
+        with pytest.raises(MediaError, match=f"camera {number} does not exist"):
+            CameraSource(number)
+
+
+def test_no_reconnection_to_what_never_gave_a_frame(tmp_path):
+    path = tmp_path / "empty.ts"
+    with open(video(tmp_path / "a.mp4"), "rb") as file:
+        path.write_bytes(file.read()[:100])
+    server = Server(path, 5)
+    with pytest.raises(MediaError):
+        within(20, lambda: VideoReader(server.address))
+    assert server.seen <= 2
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "AVIF", "WEBP", "TIFF"])
+def test_an_image_is_no_video(tmp_path, name):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(saved(name))
+    with pytest.raises(MediaError) as caught:
+        VideoReader(str(path))
+    assert "is an image, not a video; give it with --input" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data, sentence",
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(300), r"is an image \(HEIC\), not a video; give it with --input"),
+        (b"<html>404</html>", r"cannot be opened \(it is a web page\)"),
+        (b"", r"cannot be opened \(it is empty\)"),
+        (b"no video\n" * 99, r"cannot be opened \(Invalid data"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path, data, sentence):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=sentence):
+        VideoReader(str(path))
+
+
+def test_images_that_move_are_videos(tmp_path):
+    moving = [Image.fromarray(scene(seed=seed)) for seed in (1, 2)]
+    for name, ending in (("GIF", "gif"), ("PNG", "apng")):
+        path = tmp_path / f"a.{ending}"
+        path.write_bytes(saved(name, save_all=True, append_images=moving, duration=100))
+        assert len(read(path)) == 3
+
+
+def test_a_display_that_is_not_there_is_a_sentence(monkeypatch):
+    """Qt would end the process."""
+    monkeypatch.setenv("DISPLAY", ":77")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(MediaError, match="display :77 cannot be reached|headless"):
+        window.check_window()
+    monkeypatch.setattr(window, "_try_window", lambda: window._NO_WINDOWS)
+    with pytest.raises(MediaError, match="headless"):
+        window.check_window()

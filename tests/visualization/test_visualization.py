@@ -1,0 +1,126 @@
+"""Drawing people: what is seen, what is left out, and what must not crash."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+
+from rle_onestage.evaluation.results import instances_from_labels, instances_from_results
+from rle_onestage.structures.skeleton import COCO, Skeleton
+from rle_onestage.visualization import (
+    SIDE_COLOURS,
+    contact_sheet,
+    draw_legend,
+    draw_people,
+    draw_tag,
+    side_by_side,
+)
+
+ARM = Skeleton("arm", ("left_elbow", "left_wrist"), (), ((0, 1),), (0.07, 0.06))
+
+
+def arm(confidence=1.0, score=0.9, presence=1.0, shift=0.0):
+    """A horizontal limb from (20.5, 50.5) to (80.5, 50.5)."""
+    out = Instances((100, 100))
+    out.pred_boxes = Boxes(torch.tensor([[10.0, 10.0, 90.0, 90.0]]))
+    out.scores = torch.tensor([score])
+    out.pred_keypoints = torch.tensor([[[20.5 + shift, 50.5, confidence], [80.5 + shift, 50.5, confidence]]])
+    out.pred_keypoint_sigmas = torch.full((1, 2, 2), 8.0)
+    out.pred_keypoint_presence = torch.full((1, 2), presence)
+    return out
+
+
+def grey(value=128):
+    return np.full((100, 100, 3), value, np.uint8)
+
+
+def test_a_limb_has_its_sides_colour_and_a_dark_edge():
+    image = grey()
+    drawn = draw_people(image, arm(), ARM, labels=False)
+    assert (image == 128).all() and drawn.shape == image.shape and drawn.dtype == np.uint8
+    assert tuple(drawn[50, 50]) == SIDE_COLOURS["left"]
+    column = drawn[:, 50].astype(int).sum(1)
+    assert column.min() < 300  # the edge
+    assert (drawn[70:, 50] == 128).all() and (drawn[:, :14] == 128).all()
+
+
+def test_uncertain_joints_are_hollow_and_faded():
+    sure, unsure = (draw_people(grey(0), arm(confidence=c), ARM, labels=False).astype(int) for c in (0.9, 0.1))
+    assert unsure[50, 50].sum() < 0.75 * sure[50, 50].sum()
+    assert not np.array_equal(sure[50, 20], unsure[50, 20])
+
+
+@pytest.mark.parametrize(
+    "people", [arm(score=0.2), arm(presence=0.1), arm(shift=1e9), arm(shift=float("nan")), arm()[[]]]
+)
+def test_nothing_is_drawn_for_people_below_the_threshold_or_absent_joints(people):
+    drawn = draw_people(grey(), people, ARM, threshold=0.3, labels=False)
+    assert (drawn == 128).all()
+
+
+@pytest.mark.parametrize("shift", [-500.0, 90.0, 15000.0])
+def test_people_at_and_beyond_the_border(shift):
+    drawn = draw_people(grey(), arm(shift=shift), ARM, draw_sigma=True, draw_boxes=True)
+    assert drawn.shape == grey().shape and drawn.dtype == np.uint8
+
+
+def test_options_change_the_picture_and_scale_its_size():
+    plain = draw_people(grey(), arm(), ARM, labels=False)
+    for options in ({"draw_sigma": True}, {"draw_boxes": True}, {"labels": True}, {"person_colours": False}):
+        assert not np.array_equal(draw_people(grey(), arm(), ARM, **{"labels": False, **options}), plain), options
+    large = draw_people(grey(), arm(), ARM, labels=False, scale=2.0)
+    assert large.shape == (200, 200, 3) and tuple(large[100, 100]) == SIDE_COLOURS["left"]
+
+
+def test_only_keypoints_are_needed():
+    people = Instances((100, 100), pred_keypoints=arm().pred_keypoints)
+    assert (draw_people(grey(), people, ARM) != 128).any()
+
+
+def test_boxes_alone_are_not_an_error():
+    people = Instances((100, 100), pred_boxes=arm().pred_boxes, scores=torch.ones(1))
+    assert (draw_people(grey(), people, ARM) == 128).all()
+
+
+def test_contact_sheet_and_side_by_side():
+    sheet = contact_sheet(
+        [grey(), np.zeros((30, 300, 3), np.uint8), grey()], 2, captions=list("abc"), tile=(80, 60), gap=4
+    )
+    assert sheet.shape[1] == 2 * 84 + 4 and sheet.dtype == np.uint8
+    assert contact_sheet([grey()], 5, tile=(80, 60)).shape[1] < 100
+    pair = side_by_side(grey(), arm(), arm(), ARM, title="x", height=200)
+    assert pair.shape == (200, 404, 3)
+
+
+def test_a_tag_larger_than_the_image_is_cut():
+    tiny = np.zeros((6, 8, 3), np.uint8)
+    draw_tag(tiny, "a long text", (50, -20), 20)
+    assert tiny.any()  # what fits of it is there
+
+
+def test_results_and_labels_come_back_as_instances():
+    keypoints = [[10, 20, 2], [30, 40, 1], [0, 0, 0]] + [[0, 0, 0]] * 14
+    label = {"bbox": [5, 6, 30, 40], "keypoints": sum(keypoints, [])}
+    people = instances_from_labels([label], (100, 100), 17)
+    assert people.pred_keypoints[0, :2].tolist() == [[10.5, 20.5, 1.0], [30.5, 40.5, 0.0]]
+    assert people.pred_keypoint_presence[0, :3].tolist() == [1, 1, 0]
+    assert people.pred_boxes.tensor.tolist() == [[5, 6, 35, 46]]
+    result = {**label, "score": 0.4, "keypoint_sigmas": [1.0] * 34, "keypoint_presence": [1.0] * 17}
+    people = instances_from_results([result], (100, 100), 17)
+    assert people.pred_keypoint_sigmas.shape == (1, 17, 2) and people.pred_keypoint_presence.shape == (1, 17)
+    assert len(instances_from_results([], (100, 100), 17)) == 0
+    draw_people(grey(), people, COCO)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (3, 400), (400, 3), (300, 400)])
+def test_a_legend_is_drawn_where_there_is_room(size):
+    image = np.full((*size, 3), 90, np.uint8)
+    draw_legend(image, carried=True, sigma=True)
+    assert (image != 90).any() == (size == (300, 400))
+
+
+def test_who_has_left_the_picture_has_no_label():
+    image = np.full((100, 100, 3), 90, np.uint8)
+    for people, seen in ((arm(), True), (arm(shift=200.0), False), (arm(presence=0.1), False)):
+        plain, labelled = (draw_people(image, people, ARM, labels=labels) for labels in (False, True))
+        assert (plain != labelled).any() == seen
