@@ -82,6 +82,7 @@ fuzz: install
 lint: install
 	$(PY) -m pip install -q "ruff>=0.5"
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 clean:
 	rm -rf build *.egg-info .pytest_cache

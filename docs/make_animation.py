@@ -66,8 +66,9 @@ def row_of_photographs(predictor, paths, height=400):
         image = read_image(path)
         scale = height / len(image)
         people = predictor(image)
-        drawn_people = draw_people(image, people, predictor.skeleton, threshold=0.28, draw_sigma=True, labels=False,
-                                   scale=scale)
+        drawn_people = draw_people(
+            image, people, predictor.skeleton, threshold=0.28, draw_sigma=True, labels=False, scale=scale
+        )
         row.append(drawn_people[:height])
     return np.hstack(row)
 

@@ -162,7 +162,6 @@ def _add_training_keys(m):
     # Auxiliary heatmaps on the refinement's map, in training only.
     m.LOSS.HEATMAP = 1.0
 
-
     m.PARTIAL = CN()
     # Of sets that are labelled in part: weight of a place away from known people as background (and in heatmaps) ...
     m.PARTIAL.BACKGROUND = 0.5

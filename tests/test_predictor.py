@@ -124,9 +124,7 @@ def test_skeleton_without_data_sets(monkeypatch, tmp_path):
 
 
 def test_default_predictor_and_visualizer(weights):
-    cfg = load_config(
-        CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "DATASETS.TEST", ("rle_coco_2017_val",)]
-    )
+    cfg = load_config(CONFIG, [*TINY, "MODEL.WEIGHTS", weights, "DATASETS.TEST", ("rle_coco_2017_val",)])
     image = photo(64, 64)
     predictions = DefaultPredictor(cfg)(image)["instances"]
     assert len(predictions) > 0

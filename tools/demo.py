@@ -52,7 +52,9 @@ def parse(arguments):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config-file", default=DEMO_CONFIG, metavar="FILE",
+        "--config-file",
+        default=DEMO_CONFIG,
+        metavar="FILE",
         help="a config of configs/ or a run's config.yaml (default: configs/demo.yaml, with weights of its own)",
     )
     source = parser.add_mutually_exclusive_group(required=True)
@@ -63,7 +65,8 @@ def parse(arguments):
     source.add_argument("--webcam", nargs="?", type=int, const=0, metavar="N", help="the camera (of number N)")
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
     parser.add_argument(
-        "--json", metavar="FILE",
+        "--json",
+        metavar="FILE",
         help="write what was found as COCO results, with each joint's sigmas; of a video, one JSON line a person",
     )
     parser.add_argument("--track", action="store_true", help="follow people through a video: identities and trails")
@@ -71,12 +74,16 @@ def parse(arguments):
         "--smooth", action="store_true", help="as --track, and joints do not jitter, people are carried while hidden"
     )
     parser.add_argument(
-        "--lag", type=int, metavar="N",
+        "--lag",
+        type=int,
+        metavar="N",
         help="frames that --smooth may wait for (default: 8 for files and folders of frames, 0 for live video)",
     )
     parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
     parser.add_argument(
-        "--confidence-threshold", type=float, metavar="S",
+        "--confidence-threshold",
+        type=float,
+        metavar="S",
         help="lowest score (default 0.28); with --track and --smooth of those who are newly followed (default 0.5)",
     )
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
@@ -88,7 +95,10 @@ def parse(arguments):
         "--fps", type=_positive(float), metavar="F", help="frames per second of a folder of frames (default 25)"
     )
     parser.add_argument(
-        "--reconnect", type=int, default=5, metavar="N",
+        "--reconnect",
+        type=int,
+        default=5,
+        metavar="N",
         help="tries in a row to connect a camera or stream that breaks off (default 5; 0: none)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")

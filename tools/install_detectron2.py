@@ -181,9 +181,7 @@ def write_wheel(files, version, licence, folder):
         "Home-page: https://github.com/facebookresearch/detectron2\nLicense: Apache-2.0\n"
         f"Requires-Python: >=3.8\n{requires}"
     )
-    members[f"{info}/WHEEL"] = (
-        "Wheel-Version: 1.0\nGenerator: rle-onestage\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
+    members[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: rle-onestage\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = []
     path = Path(folder) / f"detectron2-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:

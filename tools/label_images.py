@@ -50,19 +50,28 @@ def parse(arguments):
     source.add_argument("--labels", nargs="+", metavar="FILE", help="files of labels to compare with --score-against")
     parser.add_argument("--output", metavar="FILE", help="the file of labels to write")
     parser.add_argument(
-        "--config-file", default=DEMO_CONFIG, metavar="FILE",
+        "--config-file",
+        default=DEMO_CONFIG,
+        metavar="FILE",
         help="a config of configs/ or a run's config.yaml (default: configs/demo.yaml, with weights of its own)",
     )
     parser.add_argument("--image-root", metavar="DIR", help="the file's image names are relative to this folder")
     parser.add_argument("--limit", type=_positive, metavar="N", help="label the first N images")
     parser.add_argument(
-        "--sizes", nargs="+", type=int, default=list(USUAL.sizes), metavar="S",
+        "--sizes",
+        nargs="+",
+        type=int,
+        default=list(USUAL.sizes),
+        metavar="S",
         help="longest sides at which each image is looked at (320 448 640)",
     )
     parser.add_argument("--no-mirror", action="store_true", help="do not look at mirrored images too")
     parser.add_argument("--no-ignore", action="store_true", help="leave doubtful people out instead of ignore regions")
     parser.add_argument(
-        "--min-joints", type=int, default=USUAL.min_joints, metavar="N",
+        "--min-joints",
+        type=int,
+        default=USUAL.min_joints,
+        metavar="N",
         help=f"fewest kept joints of a labelled person ({USUAL.min_joints})",
     )
     for name, text in NUMBERS.items():
@@ -75,7 +84,8 @@ def parse(arguments):
                             help=f"{text} ({usual:g}); for some parts another: 0.1 eye=0.05 ear=0.05")  # fmt: skip
     parser.add_argument("--score-against", metavar="FILE", help="compare with this COCO-format file of the same images")
     parser.add_argument(
-        "--complete-key", metavar="KEY",
+        "--complete-key",
+        metavar="KEY",
         help="only images of --score-against with this field have all people marked (default: all images)",
     )
     parser.add_argument("--teacher", action="store_true", help="show the published figures of MoveNet's labels too")

@@ -88,8 +88,9 @@ class Job:
     video_style: str = "passing"
 
 
-def make_dataset(output, *, preset="quickstart", workers=None, force=False, quiet=False, noise=None, noise_scale=1.0,
-                 **changes):
+def make_dataset(
+    output, *, preset="quickstart", workers=None, force=False, quiet=False, noise=None, noise_scale=1.0, **changes
+):
     """Make the synthetic set in ``output``, or find that it is there already.
 
     Args:

@@ -40,32 +40,39 @@ class Source:
 _COCO = "coco/annotations"
 # Of the noisy labels that datasets/make_synthetic.py writes.
 NOISE_MODELS = ("laplace", "gaussian", "correlated", "asymmetric", "two_peaked", "student")
-_BUILT_IN = [
-    Source("rle_coco_2017_train", f"{_COCO}/person_keypoints_train2017.json", "coco/train2017", skeleton=COCO),
-    Source("rle_coco_2017_val", f"{_COCO}/person_keypoints_val2017.json", "coco/val2017", skeleton=COCO),
-    Source(
-        "rle_coco_2017_test-dev",
-        f"{_COCO}/image_info_test-dev2017.json",
-        "coco/test2017",
-        skeleton=COCO,
-        annotated=False,
-    ),
-] + [
-    Source(
-        f"rle_{name}_{split}", f"{name}/annotations/person_keypoints_{split}.json", f"{name}/{split}", skeleton=skeleton
-    )
-    for name, skeleton in (("synthetic", COCO), ("coco_micro", COCO), ("lspet", None))
-    for split in ("train", "val")
-] + [
-    Source(
-        f"rle_synthetic_{split}_{law}",
-        f"synthetic/annotations/person_keypoints_{split}_{law}.json",
-        f"synthetic/{split}",
-        skeleton=COCO,
-    )
-    for law in NOISE_MODELS
-    for split in ("train", "val")
-]
+_BUILT_IN = (
+    [
+        Source("rle_coco_2017_train", f"{_COCO}/person_keypoints_train2017.json", "coco/train2017", skeleton=COCO),
+        Source("rle_coco_2017_val", f"{_COCO}/person_keypoints_val2017.json", "coco/val2017", skeleton=COCO),
+        Source(
+            "rle_coco_2017_test-dev",
+            f"{_COCO}/image_info_test-dev2017.json",
+            "coco/test2017",
+            skeleton=COCO,
+            annotated=False,
+        ),
+    ]
+    + [
+        Source(
+            f"rle_{name}_{split}",
+            f"{name}/annotations/person_keypoints_{split}.json",
+            f"{name}/{split}",
+            skeleton=skeleton,
+        )
+        for name, skeleton in (("synthetic", COCO), ("coco_micro", COCO), ("lspet", None))
+        for split in ("train", "val")
+    ]
+    + [
+        Source(
+            f"rle_synthetic_{split}_{law}",
+            f"synthetic/annotations/person_keypoints_{split}_{law}.json",
+            f"synthetic/{split}",
+            skeleton=COCO,
+        )
+        for law in NOISE_MODELS
+        for split in ("train", "val")
+    ]
+)
 
 
 class KeypointMetadata(Metadata):
@@ -211,8 +218,13 @@ def _load(source: Source):
             "or set DETECTRON2_DATASETS to the folder that has them."
         )
     records, problems = load_coco_keypoints(
-        json_file, image_root, dataset_name=source.name, annotated=source.annotated, data=data,
-        weight_by=source.options.weight_by, area_from_box=source.options.area == "box",
+        json_file,
+        image_root,
+        dataset_name=source.name,
+        annotated=source.annotated,
+        data=data,
+        weight_by=source.options.weight_by,
+        area_from_box=source.options.area == "box",
     )
     _problems[source.name] = problems
     idle = idle_patterns([record["file_name"] for record in records], source.options)

@@ -107,8 +107,9 @@ def plain_rules(num_joints: int) -> LabelRules:
     return LabelRules(np.arange(num_joints), True, False, 1.0)
 
 
-def make_rules(dataset_name: str, names: Sequence[str], wanted: Sequence[str], options: SetOptions,
-               weight: float) -> LabelRules:
+def make_rules(
+    dataset_name: str, names: Sequence[str], wanted: Sequence[str], options: SetOptions, weight: float
+) -> LabelRules:
     """Map the joints of a set to the model's by name; says once what does not map.
 
     Args:

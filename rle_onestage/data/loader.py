@@ -43,8 +43,15 @@ class TrainDataset(Dataset):
     their place.
     """
 
-    def __init__(self, records: list[dict], mapper: PoseMapper, order: BatchOrder, seed: int,
-                 mosaic_prob: float = 0.0, mosaic_end: int = 0):
+    def __init__(
+        self,
+        records: list[dict],
+        mapper: PoseMapper,
+        order: BatchOrder,
+        seed: int,
+        mosaic_prob: float = 0.0,
+        mosaic_end: int = 0,
+    ):
         self.order = order
         self.records = DatasetFromList(records, copy=False)
         self.mapper = mapper
@@ -262,7 +269,11 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
     )
     return TrainLoader(
         TrainDataset(
-            records, mapper, order, seed, mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
+            records,
+            mapper,
+            order,
+            seed,
+            mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
             mosaic_end=round(cfg.SOLVER.MAX_ITER * (1 - cfg.INPUT.POSE.MOSAIC_OFF)),
         ),
         TrainSampler(order, start_iter=start_iter, rank=comm.get_rank(), world_size=world_size),

@@ -91,8 +91,16 @@ class PoseMapper:
         ConfigError: an augmentation option is out of its range.
     """
 
-    def __init__(self, cfg, is_train: bool, *, skeleton: Skeleton, annotations: bool = False,
-                 rules: Sequence[LabelRules] = (), cutouts: Sequence[Cutout] = ()):
+    def __init__(
+        self,
+        cfg,
+        is_train: bool,
+        *,
+        skeleton: Skeleton,
+        annotations: bool = False,
+        rules: Sequence[LabelRules] = (),
+        cutouts: Sequence[Cutout] = (),
+    ):
         self.is_train = is_train
         self.annotations = is_train or annotations
         self.num_joints = skeleton.num_joints

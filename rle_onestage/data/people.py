@@ -1,5 +1,4 @@
-"""The people of one image: from annotations to arrays in the model's joints, onto a canvas, to Detectron2's instances.
-"""
+"""The people of one image: from annotations to arrays in the model's joints, onto a canvas, to Detectron2."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -86,8 +85,7 @@ def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index: Se
 
 
 def region_row(rules: LabelRules, x: int, y: int, height: int, width: int) -> list[float]:
-    """What a part of a canvas may teach: x0, y0, x1, y1, weight, whether partial, and of each joint whether it has it.
-    """
+    """What a part of a canvas may teach: x0, y0, x1, y1, weight, whether partial, and whether it has each joint."""
     return [x, y, x + width, y + height, rules.weight, rules.partial, *(rules.joints >= 0)]
 
 

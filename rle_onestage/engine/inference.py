@@ -125,9 +125,7 @@ def build_architecture(cfg):
         ConfigError: there is none of that name, or no such backbone, or they cannot be built.
     """
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
-        raise ConfigError(
-            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage"
-        )
+        raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
     name = cfg.MODEL.BACKBONE.NAME
     if name not in BACKBONE_REGISTRY:
         near = difflib.get_close_matches(name, [known for known, _ in BACKBONE_REGISTRY], n=1)
@@ -305,9 +303,7 @@ def evaluate_only(cfg, resume=False):
             f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
         )
     logger.info("Evaluating the weights of %s", path)
-    return evaluate(
-        cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA), build_evaluator=build_evaluator
-    )
+    return evaluate(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA), build_evaluator=build_evaluator)
 
 
 def _check_expected(expected, results):

@@ -43,8 +43,16 @@ def count_joints(model: nn.Module, weights: Mapping[str, Tensor]) -> int | None:
     return next((len(value) // rows for value, rows in declared if value.dim()), None)
 
 
-def by_joint_name(model: nn.Module, own: Mapping[str, Tensor], content: Mapping, weights: Mapping[str, Tensor],
-                  joints: Sequence[str], address: str, *, strict: bool) -> Mapping[str, Tensor]:
+def by_joint_name(
+    model: nn.Module,
+    own: Mapping[str, Tensor],
+    content: Mapping,
+    weights: Mapping[str, Tensor],
+    joints: Sequence[str],
+    address: str,
+    *,
+    strict: bool,
+) -> Mapping[str, Tensor]:
     """Weights whose joints are those of the model, in its order.
 
     Modules declare ``JOINT_ROWS``: tensors whose first axis is that of the joints, and how many neighbouring rows each

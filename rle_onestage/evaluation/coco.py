@@ -220,7 +220,6 @@ class PoseEvaluator(DatasetEvaluator):
         scores["best_match"] = best
         return scores
 
-
     def _calibration(self, matches):
         density = None if self.density is None else self.density.to("cpu")
         table = calibration_table(matches, self.sigmas, (), density)

@@ -186,8 +186,7 @@ def _of_labels(results, path, labels, part):
 
 
 def _by_stem(images):
-    """Stem of the file name, and the number that it spells -> id of the image; stems that are not unique are left out.
-    """
+    """Stem of the file name, and the number that it spells -> id of the image; ambiguous stems are left out."""
     stems, twice = {}, set()
     for image_id, image in images.items():
         stem = os.path.splitext(os.path.basename(image["file_name"]))[0]

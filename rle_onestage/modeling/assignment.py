@@ -35,8 +35,9 @@ class Assigner(Protocol):
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
         """Candidates by geometry alone."""
 
-    def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
-                 poses: Poses) -> Assignment:
+    def __call__(
+        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+    ) -> Assignment:
         """Match them. ``person``: (P,) logits; ``boxes``: (P, 4)."""
 
 
@@ -114,8 +115,9 @@ class CenterAssigner:
         return _pairs(near, _not_crowd(locations, targets))
 
     @torch.no_grad()
-    def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
-                 poses: Poses) -> Assignment:
+    def __call__(
+        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+    ) -> Assignment:
         """The smallest allowed person, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
         return Assignment(match, (match >= 0).float(), _rank_by_distance(match, pairs, locations, targets))
@@ -140,8 +142,9 @@ class PeakAssigner:
         return _pairs(near, background)
 
     @torch.no_grad()
-    def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
-                 poses: Poses) -> Assignment:
+    def __call__(
+        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+    ) -> Assignment:
         """The smallest person with its centre there, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
         return Assignment(match, (match >= 0).float(), torch.zeros_like(match))
@@ -182,8 +185,9 @@ class DynamicAssigner:
         return torch.where(count > 0, (oks * iou).sqrt(), iou)
 
     @torch.no_grad()
-    def __call__(self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor,
-                 poses: Poses) -> Assignment:
+    def __call__(
+        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+    ) -> Assignment:
         """Match by alignment. Shapes as in :class:`Assigner`; targets are soft, ranks are by alignment."""
         image, location = pairs.candidates
         fit = self._fit(pairs, targets, boxes, poses)

@@ -66,16 +66,31 @@ class Criterion(nn.Module):
     # rule for the same integral.
     REFRESH_EVERY = 25
 
-    def __init__(self, *, density: Density, sigmas: list[float], weights: dict[str, float], flow_warmup: int,
-                 heat_stride: int, partial: PartialLabels):
+    def __init__(
+        self,
+        *,
+        density: Density,
+        sigmas: list[float],
+        weights: dict[str, float],
+        flow_warmup: int,
+        heat_stride: int,
+        partial: PartialLabels,
+    ):
         super().__init__()
         self.partial = partial
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
         self.heat_stride = heat_stride
         self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
 
-    def forward(self, predictions: Predictions, pairs: Pairs, assignment: Assignment, locations: Locations,
-                targets: Targets, iteration: int) -> dict[str, Tensor]:
+    def forward(
+        self,
+        predictions: Predictions,
+        pairs: Pairs,
+        assignment: Assignment,
+        locations: Locations,
+        targets: Targets,
+        iteration: int,
+    ) -> dict[str, Tensor]:
         """Weighted scalar losses by name, ``loss_*``; their sum is to be minimised.
 
         In a batch without people the sums are empty, not absent, so that every output still has a gradient.
@@ -128,8 +143,16 @@ class Criterion(nn.Module):
         return people.labelled.float() * (assignment.target[index] * people.weight)[:, None]
 
     @staticmethod
-    def _dense_losses(dense: DenseOutputs, pairs: Pairs, background: Tensor, assignment: Assignment,
-                      locations: Locations, people: Matched, positive: Tensor, norm: Tensor) -> dict[str, Tensor]:
+    def _dense_losses(
+        dense: DenseOutputs,
+        pairs: Pairs,
+        background: Tensor,
+        assignment: Assignment,
+        locations: Locations,
+        people: Matched,
+        positive: Tensor,
+        norm: Tensor,
+    ) -> dict[str, Tensor]:
         image, location = pairs.candidates
         target = torch.zeros_like(dense.person)
         target[image, location] = assignment.target
@@ -178,8 +201,9 @@ class Criterion(nn.Module):
         joints = (targets.labelled.sum(-1) * targets.weight).sum()
         return heatmap_loss(logits.float(), heat, weight) / global_mean(joints)
 
-    def _quality(self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs,
-                 assignment: Assignment) -> Tensor:
+    def _quality(
+        self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs, assignment: Assignment
+    ) -> Tensor:
         """Cross entropy of the quality logit with the OKS of the first refined pose (coarse without refinement)."""
         image, location = (index[stage.index] for index in pairs.candidates)
         distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)

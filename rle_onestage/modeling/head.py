@@ -33,8 +33,21 @@ class PoseHead(nn.Module):
         "presence.bias": 1,
     }  # fmt: skip
 
-    def __init__(self, *, in_channels: int, num_levels: int, num_joints: int, channels: int, num_convs: int, conv: str,
-                 norm: str, embedding: int, prior_prob: float, quality: bool, sigma_codec: SigmaCodec):
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_levels: int,
+        num_joints: int,
+        channels: int,
+        num_convs: int,
+        conv: str,
+        norm: str,
+        embedding: int,
+        prior_prob: float,
+        quality: bool,
+        sigma_codec: SigmaCodec,
+    ):
         super().__init__()
         self.num_joints, self.has_quality, self.sigma_codec = num_joints, quality, sigma_codec
 

@@ -44,8 +44,9 @@ def paint_heatmaps(targets: Targets, height: int, width: int, stride: int) -> tu
     return tuple(heat.view(2, batch, joints, height, width))
 
 
-def heatmap_weight(targets: Targets, counts: Tensor, probability: Tensor, stride: int,
-                   partial: PartialLabels) -> Tensor:
+def heatmap_weight(
+    targets: Targets, counts: Tensor, probability: Tensor, stride: int, partial: PartialLabels
+) -> Tensor:
     """How much each cell teaches.
 
     0 where a joint may be without label: in crowds, and in the boxes of people of whom it is not known whether they

@@ -63,9 +63,21 @@ class Decoder(nn.Module):
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"correction": 1, "intervals": 1}
 
-    def __init__(self, *, sigmas: list[float], group: list[int], topk: int, score_thresh: float, max_people: int,
-                 box_nms: float, oks_nms: float, use_peaks: bool, person_power: float, quality_power: float,
-                 oks_power: float):
+    def __init__(
+        self,
+        *,
+        sigmas: list[float],
+        group: list[int],
+        topk: int,
+        score_thresh: float,
+        max_people: int,
+        box_nms: float,
+        oks_nms: float,
+        use_peaks: bool,
+        person_power: float,
+        quality_power: float,
+        oks_power: float,
+    ):
         super().__init__()
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
@@ -139,8 +151,14 @@ class Decoder(nn.Module):
     def error_density(self) -> ErrorDensity:
         """The density of a joint's error in units of the sigma that is reported."""
         fitted = bool(self.intervals.any())
-        return ErrorDensity(axis=self.axis, log_q=self.log_q, mean=self.mean, std=self.std, group=self.group,
-                            intervals=self.intervals if fitted else None)
+        return ErrorDensity(
+            axis=self.axis,
+            log_q=self.log_q,
+            mean=self.mean,
+            std=self.std,
+            group=self.group,
+            intervals=self.intervals if fitted else None,
+        )
 
     def _corrected(self, sigma: Tensor, area: Tensor) -> Tensor:
         """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,)."""
@@ -163,8 +181,7 @@ class Decoder(nn.Module):
         """
         self.area_sums /= self.area_sums[1].clone()
 
-    def select(self, dense: DenseOutputs, locations: Locations,
-               look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
+    def select(self, dense: DenseOutputs, locations: Locations, look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
         """The best locations of each image: B x N flat candidates, and their person scores (B, N).
 
         People whom the look is not for score 0.
@@ -187,8 +204,15 @@ class Decoder(nn.Module):
     def _area(self, box_area: Tensor) -> Tensor:
         return box_area * (self.area_sums[0] / self.area_sums[1]).float()
 
-    def forward(self, dense: DenseOutputs, poses: Poses, candidates: Candidates, score: Tensor,
-                locations: Locations, look: Look = EVERYBODY) -> People:
+    def forward(
+        self,
+        dense: DenseOutputs,
+        poses: Poses,
+        candidates: Candidates,
+        score: Tensor,
+        locations: Locations,
+        look: Look = EVERYBODY,
+    ) -> People:
         """Everything but the cut to people, over raw tensors with static shapes.
 
         Of one look of two nobody is suppressed: :meth:`unite` does it for both.
@@ -253,8 +277,9 @@ class Decoder(nn.Module):
             nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
         return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
 
-    def _unique(self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor,
-                among: Tensor | None = None) -> Tensor:
+    def _unique(
+        self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor, among: Tensor | None = None
+    ) -> Tensor:
         """Who is kept; ``among``: (N, N) which pairs are compared, all unless given."""
         overlap = torch.zeros(*score.shape, score.shape[1], device=score.device)
         if self.box_nms < 1:

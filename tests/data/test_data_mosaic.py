@@ -76,8 +76,8 @@ def test_people_of_every_part_keep_their_area(records):
         people = sample["instances"]
         boxes = people.gt_boxes.tensor
         # A crop takes area and box away in the same share.
-        whole = 0.6 ** 2 * records[0]["annotations"][0]["area"]
-        share = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (0.6 ** 2 * 40 * 40)
+        whole = 0.6**2 * records[0]["annotations"][0]["area"]
+        share = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (0.6**2 * 40 * 40)
         np.testing.assert_allclose(people.gt_area.numpy(), whole * share.numpy(), rtol=1e-4)
         counts.append(len(people))
     assert max(counts) == 4 and min(counts) >= 3

@@ -28,8 +28,13 @@ def two_sets(root, *, options=None, weights=(), names=("sets_coco", "sets_limbs"
         files.append([name, path, folder])
     files[1].append(options or {})
     return make_config(
-        DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=names, DATASETS__TEST=(), DATASETS__TRAIN_WEIGHTS=list(weights),
-        INPUT__POSE__SIZE=96, INPUT__POSE__AFFINE_PROB=0.0, **keys,
+        DATASETS__KEYPOINT_FILES=files,
+        DATASETS__TRAIN=names,
+        DATASETS__TEST=(),
+        DATASETS__TRAIN_WEIGHTS=list(weights),
+        INPUT__POSE__SIZE=96,
+        INPUT__POSE__AFFINE_PROB=0.0,
+        **keys,
     )
 
 
@@ -222,8 +227,10 @@ def test_people_without_any_label_leave_presence_open(tmp_path):
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_pasted_people_come_with_all_that_is_known_of_them(tmp_path, mosaic):
-    paths = [write_set(str(tmp_path / name), content) for name, content in
-             (("a", with_polygons(toy_content(4))), ("b", limbs_content(score=1.0)))]
+    paths = [
+        write_set(str(tmp_path / name), content)
+        for name, content in (("a", with_polygons(toy_content(4))), ("b", limbs_content(score=1.0)))
+    ]
     cfg = make_config(
         DATASETS__KEYPOINT_FILES=[["sets_paste_a", *paths[0]], ["sets_paste_b", *paths[1], {"unlabelled": "unknown"}]],
         DATASETS__TRAIN=("sets_paste_a", "sets_paste_b"), DATASETS__TRAIN_WEIGHTS=[[1, 0.5], 3], DATASETS__TEST=(),

@@ -72,8 +72,14 @@ def test_a_failure_in_any_stage_leaves_what_was_done(tmp_path, monkeypatch, stag
     elif stage == "model":
         predictor = failing_at(6, one_person)
     elif stage == "batch":
-        predictor = type("P", (), {"__call__": lambda s, i: one_person(i), "batch": failing_at(3, lambda s, i: [
-            one_person(image) for image in i])})()
+        predictor = type(
+            "P",
+            (),
+            {
+                "__call__": lambda s, i: one_person(i),
+                "batch": failing_at(3, lambda s, i: [one_person(image) for image in i]),
+            },
+        )()
         given["batch"] = 2
     elif stage == "tracking":
         follower.push = failing_at(6, follower.push)

@@ -100,5 +100,3 @@ def test_the_tool_ends_with_a_sentence(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         tool.main()
     assert caught.value.code == 2 and "nowhere.yaml" in capsys.readouterr().err
-
-

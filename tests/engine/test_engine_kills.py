@@ -120,9 +120,7 @@ def under_torchrun(config, *options, phase=None, marker=None, restarts=2):
 def killed_and_restarted(folder, phase):
     engine_toy.write_config(folder)
     marker, options = str(folder / "marker"), ["DATALOADER.NUM_WORKERS", "0", *EVALUATED]
-    process = Forked(
-        lambda: under_torchrun(folder / "toy.yaml", *options, phase=phase, marker=marker), folder / "log"
-    )
+    process = Forked(lambda: under_torchrun(folder / "toy.yaml", *options, phase=phase, marker=marker), folder / "log")
     os.kill(int(wait_for(marker, process)), signal.SIGKILL)
     assert process.wait(120) == 0, process.log.read_text()
     return process.log.read_text()

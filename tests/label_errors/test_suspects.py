@@ -68,9 +68,7 @@ def truth_of(annotations):
         for a in annotations
     ]
     category = {"id": 1, "name": "person", "keypoints": list(COCO.names)}
-    return GroundTruth(
-        dataset={"images": images, "annotations": annotations, "categories": [category]}, num_joints=17
-    )
+    return GroundTruth(dataset={"images": images, "annotations": annotations, "categories": [category]}, num_joints=17)
 
 
 def case_of(labels, *, visibility=None, others=(), **prediction):

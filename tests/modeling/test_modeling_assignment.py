@@ -25,8 +25,18 @@ def make_case(people, crowds=()):
     ignore = torch.tensor(crowds, dtype=torch.float32).reshape(len(people) if crowds else 1, -1, 4)
     ignore = ignore if crowds else torch.zeros(len(people), 0, 4)
     labelled = valid[..., None].expand(-1, -1, K)
-    return Targets(valid, boxes, joints, labelled, area, ignore, known=labelled, area_known=valid, weight=valid.float(),
-                   regions=torch.zeros(len(people), 0, 6 + K))
+    return Targets(
+        valid,
+        boxes,
+        joints,
+        labelled,
+        area,
+        ignore,
+        known=labelled,
+        area_known=valid,
+        weight=valid.float(),
+        regions=torch.zeros(len(people), 0, 6 + K),
+    )
 
 
 def assign(assigner, locations, targets, *, person=None, boxes=None, mu=None):

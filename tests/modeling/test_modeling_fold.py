@@ -32,8 +32,11 @@ def trained(model):
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=[[], RESNET, ["MODEL.RLE_ONESTAGE.TIMM.NAME", "resnet10t"]],
-                ids=["mobilenetv4", "detectron2 resnet", "timm resnet"])
+@pytest.fixture(
+    scope="module",
+    params=[[], RESNET, ["MODEL.RLE_ONESTAGE.TIMM.NAME", "resnet10t"]],
+    ids=["mobilenetv4", "detectron2 resnet", "timm resnet"],
+)
 def model(request):
     torch.manual_seed(0)
     return trained(build_model(tiny_config("MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", 0.0, *request.param)))

@@ -27,8 +27,7 @@ AWAY = 0 * 8 + 7  # (60, 4): right half, away from the person
 
 @pytest.fixture
 def targets():
-    """The person on the left has joint 0 and is known not to have joint 1; of the right one's joint 1 nothing is known.
-    """
+    """The person on the left has joint 0 and is known not to have joint 1; the right one has no label of joint 1."""
     people = Instances((64, 64))
     people.gt_boxes = Boxes(torch.tensor([[8.0, 16, 24, 48], [40.0, 16, 56, 48]]))
     people.gt_classes = torch.zeros(2, dtype=torch.int64)
@@ -59,7 +58,11 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
     assignment = Assignment(torch.tensor([0, 1]), torch.ones(2), torch.zeros(2, dtype=torch.int64))
     poses = Poses(mu, torch.full((2, K, 2), 2.0), presence)
     criterion = Criterion(
-        density=build_density("laplace"), sigmas=[0.1] * K, flow_warmup=0, heat_stride=STRIDE, partial=PARTIAL,
+        density=build_density("laplace"),
+        sigmas=[0.1] * K,
+        flow_warmup=0,
+        heat_stride=STRIDE,
+        partial=PARTIAL,
         weights={name: 1.0 for name in ("person", "box", "quality", "pose", "refine", "presence", "heatmap")},
     )
     predictions = Predictions(dense, poses, [], None, heat)

@@ -157,8 +157,14 @@ def test_noisy_starts_weigh_as_much_under_a_learned_density():
     model = make_model("fcos", "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "5")
     joints = 40 * torch.rand(3, 17, 2)
     all_joints = torch.ones(3, 17, dtype=bool)
-    people = Matched(boxes=torch.zeros(3, 4), joints=joints, labelled=all_joints, area=torch.ones(3), known=all_joints,
-                     weight=torch.ones(3))
+    people = Matched(
+        boxes=torch.zeros(3, 4),
+        joints=joints,
+        labelled=all_joints,
+        area=torch.ones(3),
+        known=all_joints,
+        weight=torch.ones(3),
+    )
     mu, std = joints + torch.randn(3, 17, 2), 1 + torch.rand(3, 17, 2)
     laplace = model.criterion._denoising(Poses(mu, std, torch.zeros(3, 17)), people, preset_only=True)
     spread = std / model.criterion.density.table()[3][0]
@@ -196,8 +202,16 @@ def model():
     return make_model("fcos", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0").eval()
 
 
-FIELDS = {"pred_boxes", "scores", "pred_classes", "pred_keypoints", "pred_keypoint_sigmas", "pred_keypoint_presence",
-          "pred_score_factors", "pred_areas"}
+FIELDS = {
+    "pred_boxes",
+    "scores",
+    "pred_classes",
+    "pred_keypoints",
+    "pred_keypoint_sigmas",
+    "pred_keypoint_presence",
+    "pred_score_factors",
+    "pred_areas",
+}
 
 
 @torch.no_grad()

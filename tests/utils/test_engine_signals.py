@@ -100,6 +100,7 @@ def connect():
 def test_each_attempt_sees_nothing_of_the_one_before(connect):
     """Also where the others come long before the first process, which alone can tell that there is a new attempt."""
     for attempt in range(3):
+
         def come(rank, late):
             time.sleep(late)
             return fresh_view(connect(), rank, 3)  # noqa: B023

@@ -165,7 +165,6 @@ def _backbone_flops(counter):
     return sum(inside[0].values()) if inside else 0
 
 
-
 def format_costs(report):
     """What :func:`measure` gives, as text."""
     people = list(report[ONE_STAGE]["people"])

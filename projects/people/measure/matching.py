@@ -84,9 +84,7 @@ def _of_area(images):
     for i, e in rows:
         people[i] = np.sum(np.asarray(e["gtIgnore"]) == 0)
         score = np.asarray(e["dtScores"], dtype=float)
-        matched, ignored = (
-            np.asarray(e[key]).reshape(len(THRESHOLDS), -1) != 0 for key in ("dtMatches", "dtIgnore")
-        )
+        matched, ignored = (np.asarray(e[key]).reshape(len(THRESHOLDS), -1) != 0 for key in ("dtMatches", "dtIgnore"))
         parts.append((np.full(len(score), i), score, matched & ~ignored, ~matched & ~ignored))
     image, score, right, wrong = (np.concatenate(part, -1) for part in zip(*parts))
     order = np.argsort(-score, kind="mergesort")

@@ -70,8 +70,12 @@ def run(args):
         if args.rounds < 1:
             raise ConfigError(f"--rounds is {args.rounds}; it must be at least 1")
         settle_device(args.device, key="--device", fall_back=False)
-        report = speed(_numbers(args.points, "--points"), _numbers(args.threads, "--threads"), rounds=args.rounds,
-                       device=args.device)
+        report = speed(
+            _numbers(args.points, "--points"),
+            _numbers(args.threads, "--threads"),
+            rounds=args.rounds,
+            device=args.device,
+        )
         print(format_speed(report))
     if args.output:
         write_json(report, args.output)

@@ -68,8 +68,10 @@ def test_sets_hold_both_kinds_with_their_labels(root):
     for kind in ("images", "annotations"):
         numbers = [each["id"] for each in train[kind]]
         assert len(set(numbers)) == len(numbers)
-    assert all(image["file_name"].startswith("crowded")
-               for image in json.load(open(annotations_file(root, "val_crowded")))["images"])
+    assert all(
+        image["file_name"].startswith("crowded")
+        for image in json.load(open(annotations_file(root, "val_crowded")))["images"]
+    )
 
 
 def test_merging_takes_the_first_pictures_only(root, tmp_path):
@@ -130,7 +132,7 @@ def test_latency_is_in_turn():
 
     log = []
     h2h.latencies([Side("a", log), Side("b", log)], "x.png", rounds=2, calls=2)
-    assert "".join(log[2 * h2h.WARMUP:]) == "aabbaabb"
+    assert "".join(log[2 * h2h.WARMUP :]) == "aabbaabb"
 
 
 def test_a_peer_that_does_not_start_is_one_sentence(tmp_path):

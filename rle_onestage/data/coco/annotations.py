@@ -56,8 +56,9 @@ class KeypointFile(NamedTuple):
 
 
 @without_garbage_collection()
-def read_keypoints(data: dict, source: str, *, image_root: str | None = None, num_joints: int | None = None,
-                   images_only: bool = False) -> KeypointFile:
+def read_keypoints(
+    data: dict, source: str, *, image_root: str | None = None, num_joints: int | None = None, images_only: bool = False
+) -> KeypointFile:
     """Read a parsed COCO-format file.
 
     Args:

@@ -202,14 +202,13 @@ def _area(annotation, value, source):
             return math.nan
         return number if math.isfinite(number) else math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise DataError(
-            f"{source}: annotation {shown(annotation['id'])} has `area` {shown(value)}; it needs 1 number."
-        )
+        raise DataError(f"{source}: annotation {shown(annotation['id'])} has `area` {shown(value)}; it needs 1 number.")
     return value
 
 
-def mend_boxes(annotations: list[dict], boxes: np.ndarray, keypoints: np.ndarray, sizes: np.ndarray,
-               problems: Problems) -> np.ndarray:
+def mend_boxes(
+    annotations: list[dict], boxes: np.ndarray, keypoints: np.ndarray, sizes: np.ndarray, problems: Problems
+) -> np.ndarray:
     """Make boxes from the joints where there is none; returns which annotations (A,) can be used."""
     points, labelled = keypoints[..., :2] + CENTRE, keypoints[..., 2] > 0
     outside = labelled & ((points < 0) | (points > sizes[:, None])).any(-1)

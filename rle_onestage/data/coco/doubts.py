@@ -1,5 +1,4 @@
-"""Doubts about an annotation file as a whole: numbers that are sound one by one, but mean something else than COCO's.
-"""
+"""Doubts about an annotation file as a whole: numbers that are sound one by one but mean something else than COCO's."""
 
 from typing import NamedTuple
 

@@ -17,9 +17,16 @@ from .json_files import Problems, is_number, read_json, without_garbage_collecti
 
 
 @without_garbage_collection()
-def load_coco_keypoints(json_file: str, image_root: str, *, dataset_name: str = "", annotated: bool = True,
-                        data: dict | None = None, weight_by: str = "",
-                        area_from_box: bool = False) -> tuple[list[dict], Problems]:
+def load_coco_keypoints(
+    json_file: str,
+    image_root: str,
+    *,
+    dataset_name: str = "",
+    annotated: bool = True,
+    data: dict | None = None,
+    weight_by: str = "",
+    area_from_box: bool = False,
+) -> tuple[list[dict], Problems]:
     """Load a COCO-format keypoint file into Detectron2's data set dictionaries.
 
     Args:

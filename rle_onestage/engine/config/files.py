@@ -122,9 +122,7 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     options = list(options or [])
     flags = [item for item in options if str(item).startswith("--")]
     if flags:
-        raise ConfigError(
-            f"{source}: {_cut(flags[0])} stands among the KEY VALUE options; put all flags before them"
-        )
+        raise ConfigError(f"{source}: {_cut(flags[0])} stands among the KEY VALUE options; put all flags before them")
     if len(options) % 2:
         raise ConfigError(
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "

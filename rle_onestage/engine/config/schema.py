@@ -145,8 +145,17 @@ SOLVER_KEYS = {
     "BASE_LR_END": real(0, 1e6),
     **{
         name: _FACTOR
-        for name in ("BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER", "BIAS_LR_FACTOR", "WARMUP_FACTOR",
-                     "WEIGHT_DECAY", "WEIGHT_DECAY_NORM", "WEIGHT_DECAY_BIAS", "GAMMA")
+        for name in (
+            "BACKBONE_MULTIPLIER",
+            "TRUNK_MULTIPLIER",
+            "FLOW_MULTIPLIER",
+            "BIAS_LR_FACTOR",
+            "WARMUP_FACTOR",
+            "WEIGHT_DECAY",
+            "WEIGHT_DECAY_NORM",
+            "WEIGHT_DECAY_BIAS",
+            "GAMMA",
+        )
     },  # fmt: skip
     "LAYER_DECAY": share(above=True),
     "EMA.ENABLED": Flag(),

@@ -169,7 +169,7 @@ def _lines(root):
 
 
 def what_is_wrong(path: str) -> str:
-    """"" for a regular file, else what is wrong with the path, in words."""
+    """ "" for a regular file, else what is wrong with the path, in words."""
     if os.path.isfile(path):
         return ""
     return "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"

@@ -18,7 +18,7 @@ _COUNTER = "num_batches_tracked"
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """"GN" (32 groups, or fewer so that each has four channels) or "BN"."""
+    """ "GN" (32 groups, or fewer so that each has four channels) or "BN"."""
     if name == "GN":
         groups = next(g for g in (32, 16, 8, 4, 2, 1) if channels % (4 * g) == 0 or g == 1)
         return nn.GroupNorm(groups, channels)

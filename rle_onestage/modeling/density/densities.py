@@ -278,8 +278,15 @@ class GroupedDensity(nn.Module):
         return sum(member.node_count() for member in self.members)
 
 
-def build_density(name: str, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2,
-                  groups: Sequence[int] | None = None) -> Density | GroupedDensity:
+def build_density(
+    name: str,
+    *,
+    preset: str = "laplace",
+    couplings: int = 6,
+    hidden: int = 64,
+    dims: int = 2,
+    groups: Sequence[int] | None = None,
+) -> Density | GroupedDensity:
     """Build a density by its name in the config.
 
     Args:

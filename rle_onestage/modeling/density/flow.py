@@ -22,8 +22,10 @@ class Coupling(nn.Module):
         super().__init__()
         self.active = active
         self.layers = nn.Sequential(
-            nn.Linear(dims - 1, hidden), nn.LeakyReLU(inplace=True),
-            nn.Linear(hidden, hidden), nn.LeakyReLU(inplace=True),
+            nn.Linear(dims - 1, hidden),
+            nn.LeakyReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(inplace=True),
             nn.Linear(hidden, 2),
         )
         # Starts as the identity, so that the first likelihood is the preset's times a standard normal.
@@ -59,9 +61,7 @@ class RealNVP(nn.Module):
     def __init__(self, *, couplings: int = 6, hidden: int = 64, dims: int = 2):
         super().__init__()
         self.dims = dims
-        self.couplings = nn.ModuleList(
-            Coupling(active=i % dims, hidden=hidden, dims=dims) for i in range(couplings)
-        )
+        self.couplings = nn.ModuleList(Coupling(active=i % dims, hidden=hidden, dims=dims) for i in range(couplings))
 
     def inverse(self, e: Tensor) -> tuple[Tensor, Tensor]:
         """Data to base. ``e``: (..., D). Returns ``z`` (..., D) and the log-determinant (...) of dz/de."""

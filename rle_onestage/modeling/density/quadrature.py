@@ -108,8 +108,9 @@ class Cubature(nn.Module):
             keep[split] = False
             new = self._halved(cells[split])
             cells = torch.cat([cells[keep], new])
-            value, parts = (torch.cat([old[keep], fresh]) for old, fresh in
-                            zip((value, parts), self._assess(log_f, new)))
+            value, parts = (
+                torch.cat([old[keep], fresh]) for old, fresh in zip((value, parts), self._assess(log_f, new))
+            )
         # Cells whose whole integral is below the tolerance's share are not worth a network evaluation.
         mass = torch.exp(parts - shift).sort()
         negligible = mass.values.cumsum(0) < 0.05 * tolerance * total

@@ -102,7 +102,10 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
     refinement = _build_refinement(options, shapes, codec)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = build_density(
-        options.DENSITY, preset=options.PRESET, couplings=options.FLOW.COUPLINGS, hidden=options.FLOW.HIDDEN,
+        options.DENSITY,
+        preset=options.PRESET,
+        couplings=options.FLOW.COUPLINGS,
+        hidden=options.FLOW.HIDDEN,
         groups=flow_groups(cfg),
     )
     return {
@@ -111,7 +114,9 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "head": head,
         "assigner": build_assigner(cfg, sigmas),
         "criterion": Criterion(
-            density=density, sigmas=sigmas, flow_warmup=options.FLOW.WARMUP_ITERS,
+            density=density,
+            sigmas=sigmas,
+            flow_warmup=options.FLOW.WARMUP_ITERS,
             weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
@@ -134,9 +139,16 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
 def _build_head(options, shapes: dict, codec: dict) -> PoseHead:
     head = options.HEAD
     return PoseHead(
-        in_channels=shapes[options.IN_FEATURES[0]].channels, num_levels=len(options.IN_FEATURES),
-        num_joints=options.NUM_KEYPOINTS, channels=head.CHANNELS, num_convs=head.NUM_CONVS, conv=head.CONV,
-        norm=head.NORM, embedding=head.EMBEDDING, prior_prob=head.PRIOR_PROB, quality=head.QUALITY,
+        in_channels=shapes[options.IN_FEATURES[0]].channels,
+        num_levels=len(options.IN_FEATURES),
+        num_joints=options.NUM_KEYPOINTS,
+        channels=head.CHANNELS,
+        num_convs=head.NUM_CONVS,
+        conv=head.CONV,
+        norm=head.NORM,
+        embedding=head.EMBEDDING,
+        prior_prob=head.PRIOR_PROB,
+        quality=head.QUALITY,
         sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
     )
 
@@ -144,9 +156,16 @@ def _build_head(options, shapes: dict, codec: dict) -> PoseHead:
 def _build_decoder(cfg, sigmas: Sequence[float], density: nn.Module) -> Decoder:
     options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
     return Decoder(
-        sigmas=sigmas, group=density.joint_groups(len(sigmas)), topk=test.TOPK, score_thresh=test.SCORE_THRESH,
-        max_people=cfg.TEST.DETECTIONS_PER_IMAGE, box_nms=test.BOX_NMS, oks_nms=test.OKS_NMS,
-        use_peaks=options.STYLE == "centernet", person_power=test.PERSON_POWER, quality_power=test.QUALITY_POWER,
+        sigmas=sigmas,
+        group=density.joint_groups(len(sigmas)),
+        topk=test.TOPK,
+        score_thresh=test.SCORE_THRESH,
+        max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
+        box_nms=test.BOX_NMS,
+        oks_nms=test.OKS_NMS,
+        use_peaks=options.STYLE == "centernet",
+        person_power=test.PERSON_POWER,
+        quality_power=test.QUALITY_POWER,
         oks_power=test.OKS_POWER,
     )
 
@@ -156,9 +175,14 @@ def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | N
         return None
     shape = shapes[options.REFINE.IN_FEATURE]
     return JointRefinement(
-        in_channels=shape.channels, stride=shape.stride, num_joints=options.NUM_KEYPOINTS,
+        in_channels=shape.channels,
+        stride=shape.stride,
+        num_joints=options.NUM_KEYPOINTS,
         context=[(shapes[name].channels, shapes[name].stride) for name in options.REFINE.CONTEXT_FEATURES],
-        channels=options.REFINE.CHANNELS, embedding=options.HEAD.EMBEDDING, norm=options.HEAD.NORM,
-        attention=options.REFINE.ATTENTION, search=options.REFINE.SEARCH,
+        channels=options.REFINE.CHANNELS,
+        embedding=options.HEAD.EMBEDDING,
+        norm=options.HEAD.NORM,
+        attention=options.REFINE.ATTENTION,
+        search=options.REFINE.SEARCH,
         sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),
     )

@@ -47,11 +47,27 @@ class RLEOneStage(nn.Module):
     OBSOLETE_KEYS = ("iteration",)
 
     @configurable
-    def __init__(self, *, backbone: nn.Module, in_features: Sequence[str], head: PoseHead, assigner: Assigner,
-                 criterion: Criterion, decoder: Decoder, refinement: JointRefinement | None,
-                 refine_features: Sequence[str], refine_steps: int, refine_test_steps: int, refine_per_person: int,
-                 refine_noise: float, refine_draws: int, half_size_from: float, pixel_mean: Sequence[float],
-                 pixel_std: Sequence[float], input_format: str):
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        in_features: Sequence[str],
+        head: PoseHead,
+        assigner: Assigner,
+        criterion: Criterion,
+        decoder: Decoder,
+        refinement: JointRefinement | None,
+        refine_features: Sequence[str],
+        refine_steps: int,
+        refine_test_steps: int,
+        refine_per_person: int,
+        refine_noise: float,
+        refine_draws: int,
+        half_size_from: float,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        input_format: str,
+    ):
         super().__init__()
         self.backbone, self.head, self.refinement = backbone, head, refinement
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
@@ -229,9 +245,17 @@ class RLEOneStage(nn.Module):
         losses = self.criterion(predictions, pairs, assignment, locations, targets, iteration)
         return self._touch(losses, features)
 
-    def _refine(self, sampled: SampledMaps | None, coarse: Poses, embedding: Tensor, boxes: Tensor,
-                pairs: Pairs, assignment: Assignment, targets: Targets,
-                iteration: int) -> tuple[list[Stage], Stage | None]:
+    def _refine(
+        self,
+        sampled: SampledMaps | None,
+        coarse: Poses,
+        embedding: Tensor,
+        boxes: Tensor,
+        pairs: Pairs,
+        assignment: Assignment,
+        targets: Targets,
+        iteration: int,
+    ) -> tuple[list[Stage], Stage | None]:
         """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
         from noisy true joints."""
         if self.refinement is None:

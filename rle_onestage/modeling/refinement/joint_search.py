@@ -32,8 +32,9 @@ class JointSearch(nn.Module):
         """The largest logit among a cell and its eight neighbours, of the same shape (B, K, H, W)."""
         return F.max_pool2d(heat, 3, 1, 1)
 
-    def forward(self, heat: Tensor, image: Tensor, points: Tensor, reach: Tensor,
-                features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, heat: Tensor, image: Tensor, points: Tensor, reach: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Where the joints are after the look, and how far apart the places are that they may be at.
 
         Args:

@@ -105,8 +105,20 @@ class JointRefinement(nn.Module):
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"joint": 1, "output": 1, "output_bias": 1, "heat.weight": 1, "heat.bias": 1}
 
-    def __init__(self, *, in_channels: int, stride: int, num_joints: int, channels: int, embedding: int, norm: str,
-                 context: Sequence[tuple[int, int]], attention: int, search: bool, sigma_codec: SigmaCodec):
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        stride: int,
+        num_joints: int,
+        channels: int,
+        embedding: int,
+        norm: str,
+        context: Sequence[tuple[int, int]],
+        attention: int,
+        search: bool,
+        sigma_codec: SigmaCodec,
+    ):
         super().__init__()
         self.stride, self.sigma_codec = stride, sigma_codec
         self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
@@ -138,8 +150,7 @@ class JointRefinement(nn.Module):
         heat = self.heat(shared).float()
         return SampledMaps(shared, heat, None if self.search is None else self.search.pooled(heat), list(context))
 
-    def forward(self, maps: SampledMaps, image: Tensor, embedding: Tensor, poses: Poses,
-                boxes: Tensor) -> Poses:
+    def forward(self, maps: SampledMaps, image: Tensor, embedding: Tensor, poses: Poses, boxes: Tensor) -> Poses:
         """One pass.
 
         Args:

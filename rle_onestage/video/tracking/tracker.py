@@ -182,9 +182,7 @@ class Tracker:
         )
         predicted = _about_the_middle(self.transition.predicted, np.isnan(tracks.measured), tracks.area)
         self.transition = self.transition._replace(predicted=predicted)
-        self.tracks = tracks._replace(
-            state=predicted, unseen=tracks.unseen + dt, source=np.full(len(tracks.ids), -1)
-        )
+        self.tracks = tracks._replace(state=predicted, unseen=tracks.unseen + dt, source=np.full(len(tracks.ids), -1))
 
     def _similarity(self, detections):
         state, joints = self.tracks.state, len(self.tolerance)
