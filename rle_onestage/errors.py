@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .console import lasting_output
+from .console import LostOutput, lasting_output
 
 
 class PoseError(Exception):
@@ -82,8 +82,12 @@ def exits_with_sentence(main: Callable) -> Callable:
 
     @functools.wraps(main)
     def wrapper(*args, **kwargs):
-        with lasting_output():
-            return run(*args, **kwargs)
+        try:
+            with lasting_output():
+                return run(*args, **kwargs)
+        except LostOutput as error:
+            print(f"error: {error}; write to a disk that has room", file=sys.stderr, flush=True)
+            sys.exit(EXIT_CODE)
 
     def run(*args, **kwargs):
         try:

@@ -41,6 +41,16 @@ def test_a_reader_that_leaves_does_not_end_the_work(tmp_path):
     assert (tool.stderr.read(), tool.wait(60)) == (b"", 3) and (tmp_path / "done").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_what_is_lost_to_a_full_disk_is_an_error(tmp_path):
+    with open("/dev/full", "wb") as full:
+        tool = subprocess.run(
+            [sys.executable, "-c", TOOL, str(tmp_path / "done")], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert tool.returncode == 2 and (tmp_path / "done").exists()
+    assert tool.stderr.startswith(b"error: what was printed is lost (No space left on device)")
+
+
 def test_names_that_the_terminal_cannot_show(tmp_path):
     tool = run(tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii:strict"})
     printed, complaints = tool.communicate(timeout=60)
@@ -63,6 +73,7 @@ def test_a_stream_that_takes_no_more(make):
     assert stream.write("a line\n") == 7
     stream.flush()
     print("another", file=stream)
+    stream.writelines(["one\n", "more\n"])
 
 
 def closed():

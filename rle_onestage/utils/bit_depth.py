@@ -10,7 +10,7 @@ DEPTHS = (8, 10, 12, 14, 16)
 # So few samples may lie above the range that is found: pixels that are stuck at white.
 _STUCK = 1e-4
 _STRIP = 2**22  # values
-_MOST_SORTED = 2**24  # values
+_MOST_SORTED = 2**24  # values, of all channels
 _told: set[str] = set()  # in this process
 
 
@@ -54,9 +54,9 @@ def _finite(values):
 
 
 def _top(image):
-    """The value that all but one in 10,000 do not exceed; of many values, of an even choice of them."""
-    values = image.reshape(-1)
-    values = _finite(values[:: -(-values.size // _MOST_SORTED)])
+    """The value that all but one in 10,000 do not exceed; in a large image, of an even choice of its pixels."""
+    pixels = image.reshape(-1, image.shape[-1])  # whole pixels are chosen: each channel has its share
+    values = _finite(pixels[:: -(-pixels.size // _MOST_SORTED)]).reshape(-1)
     place = max(0, int(np.ceil(values.size * (1 - _STUCK))) - 1)
     return float(np.partition(values, place)[place])
 

@@ -5,25 +5,18 @@ option of ``open`` prevents that. So a thread of its own reads each file, and wh
 """
 
 import os
-import stat
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from ..errors import DataError
+from .output_files import kind_of_mode
 
 # Seconds without an end of the reading, after which a file counts as blocked.
 READ_SECONDS = 60
 # What an image decoder takes.
 MOST_BYTES = 2**31 - 1
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a disk"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 class UnreadableImage(DataError):
@@ -82,16 +75,23 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: fil
 def _read(file_name, work):
     try:
         # Not blocking, so that a pipe without a writer opens too, and can be told from a file.
-        with open(os.open(file_name, os.O_RDONLY | _NON_BLOCKING), "rb") as file:
-            status = os.fstat(file.fileno())
-            kind = next((name for test, name in _KINDS if test(status.st_mode)), "")
-            if kind:
-                raise UnreadableImage(file_name, f"it is {kind}, not a file")
-            if status.st_size > MOST_BYTES:
-                size = status.st_size / 2**30
-                raise UnreadableImage(file_name, f"the file has {size:.1f} GB, more than can be decoded")
-            return work(file)
+        descriptor = os.open(file_name, os.O_RDONLY | _NON_BLOCKING)
+        try:
+            _check_kind(file_name, os.fstat(descriptor))
+            with open(descriptor, "rb", closefd=False) as file:
+                return work(file)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise UnreadableImage(file_name, f"it cannot be opened ({error.strerror})") from error
     except ValueError as error:  # a zero byte in the name
         raise UnreadableImage(file_name, f"it cannot be opened ({error})") from error
+
+
+def _check_kind(file_name, status):
+    kind = kind_of_mode(status.st_mode)
+    if kind:
+        raise UnreadableImage(file_name, f"it is {kind}, not a file")
+    if status.st_size > MOST_BYTES:
+        size = status.st_size / 2**30
+        raise UnreadableImage(file_name, f"the file has {size:.1f} GB, more than can be decoded")

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import struct
 import threading
 import zlib
@@ -20,9 +21,15 @@ logger = logging.getLogger(__name__)
 MOST_PIXELS = 2**28
 # A progressive JPEG has about ten scans; each goes over the whole image, so that a small file could take hours.
 MOST_SCANS = 200
+MOST_SEGMENTS = 100_000
+# Of a JPEG: a byte of pixels, a fill byte and a restart in between are none.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.S)
+_END, _SCAN = b"\xff\xd9", b"\xff\xda"
 _ORIENTATION = 0x0112
 _SILENT = 0  # of OpenCV's log: its lines go to stderr, what matters is said in a sentence of ours
-_log_lock, _log_users = threading.Lock(), [0, 0]
+_log_lock = threading.Lock()
+_log_users = 0  # threads that decode
+_log_level = 0  # of OpenCV's log, before the first of them began
 
 
 class Undecodable(ValueError):
@@ -107,7 +114,7 @@ def _check_size(data, kind):
 
 def _check_complete(data, kind):
     if kind == "JPEG":
-        if data.count(b"\xff\xda") > MOST_SCANS:
+        if scans_of_jpeg(data) > MOST_SCANS:
             raise Undecodable(f"it has more than {MOST_SCANS} scans, which would take too long to decode")
         # The end is not where it should be: harmless (text behind the end) or truncated. Pillow decodes strictly.
         if not data[-64:].rstrip(b"\0\r\n ").endswith(b"\xff\xd9") and _complaint_of_pillow(data):
@@ -116,6 +123,23 @@ def _check_complete(data, kind):
         raise Undecodable("it is truncated or damaged")
     elif kind == "TIFF" and _complaint_of_pillow(data).startswith(("OSError: decoder error", "OSError: image file is")):
         raise Undecodable("it is truncated or damaged")
+
+
+def scans_of_jpeg(data: bytes) -> int:
+    """The number of scans of a JPEG up to its end marker; telephones and cameras keep other data behind that.
+
+    Args:
+        data: the file's bytes.
+    """
+    scans, place = 0, 2
+    for _ in range(MOST_SEGMENTS):
+        found = _MARKER.search(data, place)
+        if found is None or found.group() == _END or found.end() + 2 > len(data):
+            return scans
+        scans += found.group() == _SCAN
+        # What stands in a segment may look like a marker.
+        place = found.end() + struct.unpack_from(">H", data, found.end())[0]
+    return MOST_SCANS + 1  # no file of a camera
 
 
 def _complaint_of_pillow(data):
@@ -165,18 +189,19 @@ def _silent_opencv():
     if log is None:
         yield
         return
+    global _log_users, _log_level
     with _log_lock:
-        if not _log_users[0]:
-            _log_users[1] = log.getLogLevel()
+        if not _log_users:
+            _log_level = log.getLogLevel()
             log.setLogLevel(_SILENT)
-        _log_users[0] += 1
+        _log_users += 1
     try:
         yield
     finally:
         with _log_lock:
-            _log_users[0] -= 1
-            if not _log_users[0]:
-                log.setLogLevel(_log_users[1])
+            _log_users -= 1
+            if not _log_users:
+                log.setLogLevel(_log_level)
 
 
 def _by_pillow(data, kind):

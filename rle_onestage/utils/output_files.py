@@ -35,6 +35,11 @@ def kind_of(path):
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return ""
+    return kind_of_mode(mode)
+
+
+def kind_of_mode(mode: int) -> str:
+    """What has a mode (``st_mode``) that is no regular file's; an empty string for files."""
     return next((name for test, name in _KINDS if test(mode)), "")
 
 

@@ -200,3 +200,11 @@ def test_a_key_without_effect_is_said(caplog, options, key):
     load_config("", ["MODEL.META_ARCHITECTURE", "RLEOneStage", *options])
     said = [line for line in caplog.messages if "no effect" in line]
     assert len(said) == 1 and key in said[0]
+
+
+def test_long_keys_do_not_fill_the_memory(tmp_path):
+    """The names of the groups are kept with each key in them."""
+    path = tmp_path / "a.yaml"
+    path.write_text("? " + "k" * 1000 + "\n:\n" + "".join(f"  a{number}: 1\n" for number in range(5)))
+    with pytest.raises(ConfigError, match="a.yaml, line 1: the key 'kkkk.* has more than 100 characters"):
+        load_config(str(path))

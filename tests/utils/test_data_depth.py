@@ -69,6 +69,13 @@ def test_a_truncated_image_below_the_limit_is_one_sentence(tmp_path):
         read_image(str(path))
 
 
+def test_all_channels_of_a_large_image_are_looked_at(monkeypatch):
+    """A choice of every third value would be of one channel alone."""
+    image = np.zeros((40, 60, 3), np.uint16) + np.array([900, 2500, 4000], np.uint16)
+    monkeypatch.setattr(depth, "_MOST_SORTED", image.size // 3)
+    assert depth.as_eight_bits(image)[0, 0].tolist() == [round(value * 255 / 4095) for value in (900, 2500, 4000)]
+
+
 def test_bmp_and_tiff_with_damaged_headers_are_one_sentence(tmp_path):
     for ending in (".bmp", ".tiff", ".jpg"):
         data = bytearray(cv2.imencode(ending, np.zeros((20, 30, 3), np.uint8))[1].tobytes())

@@ -86,6 +86,30 @@ def test_damage_that_a_checksum_tells(tmp_path, name, options):
         read_image(written(tmp_path, bytes(data)))
 
 
+def test_data_behind_the_end_of_a_jpeg_are_not_looked_at(tmp_path):
+    """Telephones keep a clip there, cameras their raw data: any bytes, also those of markers."""
+    data = saved("JPEG", scene(), quality=90, progressive=True)
+    behind = b"\xff\xda\x00\x0c" * 1000 + saved("JPEG", scene(seed=1)) + b"\xff\xd9"
+    assert np.array_equal(
+        read_image(written(tmp_path, data + behind)), read_image(written(tmp_path, data, name="b.jpg"))
+    )
+
+
+def test_what_looks_like_scans_in_a_comment_is_none(tmp_path):
+    data = saved("JPEG", scene())
+    comment = b"\xff\xda" * 1000
+    data = data[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + data[2:]
+    assert read_image(written(tmp_path, data)).shape == (36, 48, 3)
+
+
+def test_a_folder_is_named_and_its_descriptor_closed(tmp_path):
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    for _ in range(3):
+        with pytest.raises(UnreadableImage, match="it is a folder, not a file"):
+            read_image(str(tmp_path))
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_small_file_of_a_thousand_scans_is_refused(tmp_path):
     data = saved("JPEG", progressive=True)
     first = data.index(b"\xff\xda")

@@ -330,6 +330,19 @@ def test_what_is_no_video_is_named(tmp_path, data, sentence):
         VideoReader(str(path))
 
 
+def test_a_video_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"secret")
+
+    def refused(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(av, "open", refused)
+    monkeypatch.setattr("builtins.open", refused)
+    with pytest.raises(MediaError, match="cannot be opened .*Permission denied"):
+        VideoReader(str(path))
+
+
 def test_images_that_move_are_videos(tmp_path):
     moving = [Image.fromarray(scene(seed=seed)) for seed in (1, 2)]
     for name, ending in (("GIF", "gif"), ("PNG", "apng")):

@@ -16,6 +16,8 @@ MAX_BYTES = 1_000_000
 # Values of a file, those behind aliases counted each time that they are used: the largest config has 600.
 MAX_VALUES = 50_000
 MAX_DEPTH = 40
+# Characters of a key; the names of the keys above it are kept with each, so that a long one would fill the memory.
+MAX_KEY = 100
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -139,6 +141,8 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
             if key_node.tag == _TAG + "merge":
                 self._merge(merged, self._value(value_node, above), value_node)
                 continue
+            if isinstance(key_node, yaml.ScalarNode) and len(key_node.value) > MAX_KEY:
+                self.fail(key_node, f"the key {shown(key_node.value)} has more than {MAX_KEY} characters; shorten it")
             key = self._value(key_node, above)
             if not isinstance(key, (str, int, float)) and key is not None:
                 self.fail(key_node, f"{shown(key)} cannot be a key; keys are words")

@@ -42,11 +42,14 @@ def is_still(path):
 
 
 def _head(path):
-    """The first bytes of a file; none of a pipe, which can be opened only once, or an address."""
+    """The first bytes of a file; none of a pipe, which can be opened only once, an address, or what may not be read."""
     if not os.path.isfile(path):
         return b""
-    with open(path, "rb") as file:
-        return file.read(_HEAD)
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD)
+    except OSError:  # whoever opens the video says why
+        return b""
 
 
 def quiet():
