@@ -18,6 +18,7 @@ from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
 from rle_onestage.evaluation.tracks import read_tracks
 from rle_onestage.video.io import VideoReader, VideoWriter, live, window
+from rle_onestage.video.io import sound as sound_module
 from rle_onestage.video.io import writer as writer_module
 from rle_onestage.video.io.live import CameraSource, Newest, Reconnecting
 from rle_onestage.video.tracking import PoseTracker
@@ -140,6 +141,38 @@ def test_sound_that_fails_on_the_way_ends_there_and_the_frames_go_on(tmp_path, m
         for i in range(12):
             writer.write(grey(i), i / 12)
     assert len(read(tmp_path / "b.mp4")) == 12 and writer.sound in ("cut", "lost") and "sound" in writer.report()
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_sound_that_cannot_be_read_on_is_said_to_be_cut(tmp_path, monkeypatch, copied):
+    clip = encode(tmp_path / "a.mp4", sound="aac", seconds=4.0)
+    real = sound_module.Sound._packets
+
+    class Broken:
+        """A source whose reading fails after some packets."""
+
+        def __init__(self, source):
+            self.source = source
+
+        def demux(self, stream):
+            for number, packet in enumerate(self.source.demux(stream)):
+                if number > 30:
+                    raise OSError("the disk is gone")
+                yield packet
+
+        def close(self):
+            self.source.close()
+
+    def packets(self):
+        self._input = Broken(self._input)
+        return real(self)
+
+    monkeypatch.setattr(sound_module.Sound, "_packets", packets)
+    monkeypatch.setattr(sound_module, "_can_copy", lambda *_: copied)
+    with VideoWriter(str(tmp_path / "b.mp4"), 12, sound_path=clip) as writer:
+        for i in range(50):
+            writer.write(grey(i % 12), i / 12)
+    assert writer.sound == "cut" and "its sound ends early (the disk is gone)" in writer.report()
 
 
 def test_a_pipe_with_sound_is_opened_once_and_said(tmp_path, caplog):

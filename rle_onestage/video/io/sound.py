@@ -8,6 +8,7 @@ import av
 from .sources import quiet
 
 _GAP = 0.1  # seconds; a longer one is left
+_EARLY = 0.5  # seconds; packets of sound last up to a tenth of that
 
 
 class Sound:
@@ -43,6 +44,8 @@ class Sound:
             raise
         self._items = self._copied() if self.copied else self._encoded()
         self._held, self._last = None, None
+        self._broken: Exception | None = None  # what ended the reading
+        self._until = 0.0  # seconds, of the last that was written
 
     def _encoder(self, name):
         context = self._stream.codec_context
@@ -56,13 +59,13 @@ class Sound:
         return target
 
     def _packets(self):
-        """Packets of the source that are whole: damage leaves a gap, or ends the sound."""
+        """Packets of the source that are whole: damage leaves a gap, or ends the sound, see :meth:`why_cut`."""
         try:
             for packet in self._input.demux(self._stream):
                 if not packet.is_corrupt:
                     yield packet
-        except (av.FFmpegError, OSError):
-            return
+        except (av.FFmpegError, OSError) as error:
+            self._broken = error
 
     def _copied(self):
         """(seconds, packet) ready to be written."""
@@ -104,7 +107,7 @@ class Sound:
                 self._held = next(self._items, None)
             if self._held is None or self._held[0] >= seconds:
                 return
-            item, self._held = self._held[1], None
+            (self._until, item), self._held = self._held, None
             if self.copied:
                 self._output.mux(item)
             else:
@@ -119,6 +122,14 @@ class Sound:
         if not self.copied:
             self._encode(self._resampler.resample(None))
             self._output.mux(self._target.encode(None))
+
+    def why_cut(self, seconds: float) -> Exception | None:
+        """What ended the sound well before a moment of the video; None where it goes on or is over.
+
+        Args:
+            seconds: the moment.
+        """
+        return self._broken if self._until < seconds - _EARLY else None
 
     def close(self):
         """Close the source."""

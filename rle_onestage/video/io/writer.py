@@ -193,11 +193,17 @@ class VideoWriter:
         try:
             self._encode(None)
             self._play(lambda sound: (sound.until(self._end), sound.finish()))
+            self._note_end_of_sound()
             self._container.close()
         except _FAILURES as error:
             self._fail(error)
         self._close_quietly()
         self._rename()
+
+    def _note_end_of_sound(self):
+        error = self._sound and self._sound.why_cut(self._end)
+        if error:
+            self.sound, self._sound_reason = "cut", reason_of(error)
 
     def report(self):
         """What was amiss, as one line, or an empty string."""
