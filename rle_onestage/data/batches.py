@@ -1,9 +1,11 @@
 """A DataLoader whose processes may be killed, lack room, or stand still: each becomes a sentence in bounded time."""
 
+import contextlib
 import gc
 import multiprocessing
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -11,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import DataError
+from ..utils.bounded import within
 from .handover import describe_end, describe_failure, pack, unpack
 from .workers import settle, starting
 
@@ -41,7 +44,10 @@ class Batches:
     def __init__(self, loader: DataLoader):
         self._parallel = loader.num_workers > 0
         before = multiprocessing.active_children()
-        failure = self._start(loader)
+        with _no_report_of_clean_up():
+            failure = self._start(loader)
+            if failure is not None:
+                gc.collect()  # the iterator that is half made
         self._workers = [process for process in multiprocessing.active_children() if process not in before]
         if failure is not None:
             self._kill()
@@ -49,20 +55,14 @@ class Batches:
 
     def _start(self, loader):
         """Start the workers; returns what went wrong, if anything did."""
-        hook, failure = sys.unraisablehook, None
         try:
             with starting(loader.num_workers):
                 self._iterator = iter(loader)
+            return None
         except OSError as error:
             if not self._parallel:
                 raise
-            failure = OSError(error.errno, error.strerror)
-            # The error's traceback holds an iterator that is half made. Torch's clean-up of it would print a traceback.
-            sys.unraisablehook = lambda _: None
-        if failure is not None:
-            gc.collect()
-            sys.unraisablehook = hook
-        return failure
+            return OSError(error.errno, error.strerror)  # whose traceback does not hold the iterator
 
     def __iter__(self):
         return self
@@ -83,15 +83,21 @@ class Batches:
                     raise self._lost(error) from error
                 waited += POLL_SECONDS
                 if waited >= PATIENCE:
-                    self._kill()
-                    raise LostWorkers(
-                        f"nothing came from the data-loading processes for {waited} s; set DATALOADER.NUM_WORKERS to 0 "
-                        "to see where they stand still"
-                    ) from error
+                    raise self._stands_still(waited) from error
         try:
-            return unpack(packed)
+            # The memory's handle is asked for from the worker, which may have been stopped in between.
+            return within(PATIENCE, lambda: unpack(packed), name="batch")
+        except TimeoutError as error:
+            raise self._stands_still(PATIENCE) from error
         except (OSError, EOFError) as error:
             raise self._lost(error) from error
+
+    def _stands_still(self, waited):
+        self._kill()
+        return LostWorkers(
+            f"nothing came from the data-loading processes for {waited} s; set DATALOADER.NUM_WORKERS to 0 to see "
+            "where they stand still"
+        )
 
     def _exit_codes(self):
         """Those of the workers that failed."""
@@ -111,6 +117,17 @@ class Batches:
         """End the workers, whatever they are at: the end of this process would wait for them."""
         for process in self._workers:
             process.kill()
+
+
+@contextlib.contextmanager
+def _no_report_of_clean_up() -> Iterator[None]:
+    """Torch prints a traceback where an iterator that is half made is cleaned up."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def make_loader(dataset: Dataset, *, num_workers: int, **options: Any) -> DataLoader:

@@ -5,11 +5,11 @@ option of ``open`` prevents that. So a thread of its own reads each file, and wh
 """
 
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from ..errors import DataError
+from .bounded import within
 from .output_files import kind_of_mode
 
 # Seconds without an end of the reading, after which a file counts as blocked.
@@ -50,26 +50,10 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: fil
         UnreadableImage: it cannot be opened, has more than 2 GB, or is a folder, pipe or device.
         BlockedImage: it takes more than ``READ_SECONDS``.
     """
-    answer, done = [], threading.Event()
-
-    def read():
-        try:
-            answer.append((_read(file_name, work), None))
-        except BaseException as error:  # raised again below, where somebody can deal with it
-            answer.append((None, error))
-        done.set()
-
-    threading.Thread(target=read, name="image reader", daemon=True).start()
-    # Second by second: the time in which a process is stopped (Ctrl-Z, a debugger) does not count.
-    for _ in range(max(1, round(READ_SECONDS))):
-        if done.wait(min(1.0, READ_SECONDS)):
-            break
-    else:
-        raise BlockedImage(file_name, READ_SECONDS)
-    content, error = answer[0]
-    if error is not None:
-        raise error
-    return content
+    try:
+        return within(READ_SECONDS, lambda: _read(file_name, work), name="image reader")
+    except TimeoutError as error:
+        raise BlockedImage(file_name, READ_SECONDS) from error
 
 
 def _read(file_name, work):

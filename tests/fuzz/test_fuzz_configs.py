@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 from fuzz_answers import answer, changed_bytes, values
 from hypothesis import example, given
@@ -186,7 +187,31 @@ def test_damaged_files_are_read_or_refused(place, data):
     (place / "case.yaml").write_bytes(content)
     cfg = answer(lambda: load_config(str(place / "case.yaml")), "case.yaml", "toy.yaml")
     assert not os.path.exists(TRAP)
-    assert cfg is None or cfg.is_frozen()
+    if cfg is not None:
+        assert cfg.is_frozen()
+        stays_as_it_is_written(cfg, place / "again.yaml")
+        has_what_the_file_says(cfg, content)
+
+
+def stays_as_it_is_written(cfg, path):
+    """What was read is read again from what is written of it."""
+    path.write_text(cfg.dump(), encoding="utf-8")
+    again = load_config(str(path))
+    assert [(name, plain(value)) for name, value in leaves(again)] == [(n, plain(v)) for n, v in leaves(cfg)]
+
+
+def plain(value):
+    """A value with lists in place of tuples."""
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def has_what_the_file_says(cfg, content):
+    """Numbers and text are those that PyYAML itself reads; but for those that another key decides over."""
+    said = leaves(CfgNode(yaml.safe_load(content) or {}))
+    read = dict(leaves(cfg))
+    for name, value in said:
+        if name != "_BASE_" and isinstance(value, (bool, int, float)):
+            assert read[name] == value, name
 
 
 BOMB = "[&a0 [1,1,1,1,1,1,1,1,1,1]" + "".join(f", &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)) + "]"

@@ -169,7 +169,7 @@ def test_registered_under_its_law_and_loaded(folder, monkeypatch):
         shift = np.tile([0.5, 0.5, 0], 17)
         np.testing.assert_allclose(np.array(person["keypoints"]) - shift, labels[person["id"]])
     assert set(problems_of("rle_synthetic_train_asymmetric").counts()) <= {
-        "annotations with joints outside the image (these joints lose their label)"
+        "annotations with joints outside the image (evaluation counts them, training leaves them out)"
     }
 
 

@@ -10,6 +10,8 @@ that cannot be used is left out, counted and named (:class:`~.coco_json.Problems
   annotation is left out, as is one whose box lies outside its image.
 - ``area`` that is absent, null, 0 or text without a number is 0.53 of the box.
 - ``keypoints`` is a flat list or one of triples; null stands for joints without label.
+- labelled joints outside the image stay labelled, as COCO's evaluation counts them. Training leaves them out: to it a
+  joint is present where it is in the image.
 - ``num_keypoints`` is counted from the visibility flags, whatever the file says.
 - ``iscrowd`` that is absent or null is 0; text such as "1" is read.
 """

@@ -213,7 +213,10 @@ def mend_boxes(
     points, labelled = keypoints[..., :2] + CENTRE, keypoints[..., 2] > 0
     outside = labelled & ((points < 0) | (points > sizes[:, None])).any(-1)
     for i in np.flatnonzero(outside.any(1)):
-        problems.add("annotations with joints outside the image (these joints lose their label)", annotations[i]["id"])
+        problems.add(
+            "annotations with joints outside the image (evaluation counts them, training leaves them out)",
+            annotations[i]["id"],
+        )
     kept = np.ones(len(annotations), dtype=bool)
     for i in np.flatnonzero(~(boxes[:, 2:] > SMALLEST).all(1)):  # also NaN: no box
         joints = points[i][labelled[i]]
