@@ -53,6 +53,9 @@ class GroundTruth:
         file = read_keypoints(dataset, self.source, image_root=image_root, num_joints=num_joints)
         self.images = file.images
         self.category_id = file.category_id
+        given = [c.get("id") for c in dataset.get("categories") or () if isinstance(c, dict) and c.get("keypoints")]
+        # Those with the same joints count as one.
+        self.category_ids = tuple(number for number in given if number is not None)
         self.annotations = self._numbered(_complete(file))
         file.problems.say(self.source)
         category = {"id": self.category_id, "name": "person"}
@@ -125,7 +128,7 @@ class GroundTruth:
     @property
     def labels(self):
         """What results are checked against, see :func:`~.result_files.read_results`."""
-        return Labels(self.source, self.images, self.num_joints)
+        return Labels(self.source, self.images, self.num_joints, self.category_ids)
 
     def by_image(self):
         """Annotations of labelled people (no crowds), grouped: dict image id -> list."""

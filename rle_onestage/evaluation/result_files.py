@@ -24,6 +24,7 @@ class Labels(NamedTuple):
     source: str
     images: dict[Any, dict]  # id -> entry of the file
     num_joints: int
+    categories: tuple = ()  # ids of the people's categories; empty: any
 
 
 @without_garbage_collection()
@@ -57,6 +58,7 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
     where = _naming(results, path)
     _check_numbers(results, where, labels)
     if labels is not None:
+        results = _of_people(results, path, labels)
         results = _of_labels(results, path, labels, part)
     return results
 
@@ -72,6 +74,9 @@ def _check_numbers(results, where, labels):
             raise DataError(f"{where(i)} has `score` {shown(result['score'])}; it must be a finite number")
         if not is_id(result["image_id"]):
             raise DataError(f"{where(i)} has an `image_id` that is neither number nor text")
+        if not is_id(result.get("category_id", 1)):
+            category = shown(result["category_id"])
+            raise DataError(f"{where(i)} has `category_id` {category}; write the number of the people's category")
         result["score"] = float(result["score"])
     joints = _count_joints(results, where)
     if labels is not None and results and joints != labels.num_joints:
@@ -154,6 +159,22 @@ def _check_extras(results, joints, where):
             result.pop("person_area", None)
         elif not isinstance(area, float) and not is_number(area):
             raise DataError(f"{where(i)} has `person_area` {shown(area)}; it must be a number")
+
+
+def _of_people(results, path, labels):
+    """The results of the people's category, which are all that COCO's evaluation compares with people."""
+    known = {str(number) for number in labels.categories}
+    other = [i for i, r in enumerate(results) if known and str(r.get("category_id", labels.categories[0])) not in known]
+    if not other:
+        return results
+    of_people = " or ".join(shown(number) for number in labels.categories)
+    found = f"{len(other)} of {len(results)} results have another `category_id` than {of_people}, the people of "
+    found += f"{labels.source}, the first is result {other[0] + 1} with {shown(results[other[0]]['category_id'])}"
+    if len(other) == len(results):
+        raise DataError(f"{path}: {found}; write the category of the labels' file")
+    logger.warning("%s: %s; they are left out", path, found)
+    left_out = set(other)
+    return [result for i, result in enumerate(results) if i not in left_out]
 
 
 def _of_labels(results, path, labels, part):

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from ..data.coco.categories import keypoint_category
 from ..data.coco.json_files import read_json
 from ..data.datasets import get_skeleton
-from ..errors import ConfigError, DataError, check_score
+from ..errors import ConfigError, DataError, check_score, shown
 from ..evaluation import (
     GroundTruth,
     best_match,
@@ -33,6 +33,8 @@ from . import contact_sheet, side_by_side
 logger = logging.getLogger(__name__)
 
 ORDERS = ("worst", "best", "file")
+# Results an image that may count: COCO's code makes tables of that size.
+MOST_PEOPLE = 10_000
 
 
 def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order="worst", columns=2, threshold=0.1):
@@ -105,15 +107,25 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         ``table``, the per-joint table.
     """
     dataset = read_json(annotations)
-    if not all(0 < sigma < np.inf for sigma in sigmas):
-        raise ConfigError(f"sigmas (--sigmas) are {' '.join(f'{s:g}' for s in sigmas)}; each must be a number above 0")
+    if not all(1e-6 <= sigma <= 1e3 for sigma in sigmas):
+        given = " ".join(f"{sigma:g}" for sigma in sigmas)
+        raise ConfigError(f"sigmas (--sigmas) are {given}; each must be a number from 1e-06 to 1000, as COCO's 0.026")
     skeleton = skeleton_from_category(keypoint_category(dataset, annotations), None, list(sigmas))
     truth = GroundTruth(dataset=dataset, num_joints=skeleton.num_joints, source=annotations)
     results = read_results(results_file, labels=truth.labels) if results_file else ground_truth_as_predictions(truth)
     for result in results:
         result["category_id"] = truth.category_id
-    if max_people < 1:
-        raise ConfigError(f"max_people (--max-people) is {max_people}; give 1 or more")
+    if not 1 <= max_people <= MOST_PEOPLE:
+        raise ConfigError(f"max_people (--max-people) is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
+    if not truth.people():
+        raise DataError(
+            f"{annotations} has no labelled people (no joint of anybody is labelled): nothing can be scored"
+        )
+    if results and max(result["score"] for result in results) < threshold:
+        logger.warning(
+            "%s: no score reaches %g, so that nobody has a best match; scores are probabilities from 0 to 1",
+            results_file, threshold,
+        )  # fmt: skip
     truth.warn_of_cut(max_people, "max_people (--max-people)")
     scores, limit = OrderedDict(), {"max_people": max_people}
     has_boxes = all("bbox" in r for r in results)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import DataError
+from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation.metrics import random_case
 from rle_onestage.visualization.report import format_scores, page_of_results, score_results
 
@@ -77,3 +77,46 @@ def test_results_of_another_set_are_an_error(made):
     other.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": [0] * 51, "score": 1.0}]))
     with pytest.raises(DataError, match="17 joints.*5"):
         score_results(str(folder / "truth.json"), str(other))
+
+
+def changed(folder, change):
+    """The labels' file after a change of its content."""
+    dataset = json.loads((folder / "truth.json").read_text())
+    change(dataset)
+    (folder / "changed.json").write_text(json.dumps(dataset))
+    return str(folder / "changed.json")
+
+
+def test_nobody_to_be_found_is_an_error(made):
+    folder, _, _ = made
+    with pytest.raises(DataError, match="changed.json has no labelled people"):
+        score_results(changed(folder, lambda dataset: dataset.update(annotations=[])))
+
+
+def test_a_category_whose_number_is_text_is_the_same(made):
+    folder, _, _ = made
+    as_text = changed(folder, lambda dataset: [a.update(category_id="1") for a in dataset["annotations"]])
+    results = str(folder / "results.json")
+    assert (
+        score_results(as_text, results)["keypoints"] == score_results(str(folder / "truth.json"), results)["keypoints"]
+    )
+
+
+def test_scores_that_are_no_probabilities_are_said(made, caplog):
+    folder, _, _ = made
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "log.json").write_text(json.dumps([{**r, "score": r["score"] - 5} for r in results]))
+    score_results(str(folder / "truth.json"), str(folder / "log.json"))
+    assert "no score reaches 0.1" in caplog.text
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**9, 10**21])
+def test_numbers_of_people_that_make_no_sense(made, number):
+    with pytest.raises(ConfigError, match="--max-people"):
+        score_results(str(made[0] / "truth.json"), max_people=number)
+
+
+def test_a_pipe_is_no_file_of_results(made):
+    os.mkfifo(made[0] / "pipe")
+    with pytest.raises(DataError, match="pipe is a pipe, not a file"):
+        score_results(str(made[0] / "truth.json"), str(made[0] / "pipe"))

@@ -205,6 +205,9 @@ def _of_categories(annotations, data, source, categories, problems):
         number = annotation.get("category_id")
         if number == own_ids[0] or number is None:  # null can only mean a category with joints
             own.append(annotation)
+        elif is_text(number) and number == str(own_ids[0]):  # its number as text, which no other category can mean
+            own.append(annotation)
+            problems.add("annotations with `category_id` as text, taken as the number", annotation["id"])
         elif None in known or (is_id(number) and number in known):
             own.append(annotation)
             other = known.get(number) if is_id(number) else None

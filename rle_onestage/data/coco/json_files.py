@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import DataError, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
+from ...utils.output_files import kind_of
 
 # COCO's segments cover about this share of their boxes; used where a file has no `area`.
 AREA_OF_BOX = 0.53
@@ -85,11 +86,14 @@ def load_json(path: str, title: str) -> Any:
         title: what to call it in messages.
 
     Raises:
-        DataError: it cannot be read or is no JSON.
+        DataError: it cannot be read, is no JSON, or has a key twice in one object.
     """
+    kind = kind_of(path)
+    if kind not in ("", "an open descriptor"):  # a pipe that nobody writes to would be waited for without end
+        raise DataError(f"{title} is {kind}, not a file; check the path")
     try:
         with open(path, "rb") as file, without_garbage_collection():
-            return json.loads(file.read())
+            return json.loads(file.read(), object_pairs_hook=_distinct)
     except OSError as error:
         raise DataError(f"{title} cannot be read ({error.strerror}); check the path and its permissions.") from error
     except UnicodeDecodeError as error:
@@ -102,6 +106,16 @@ def load_json(path: str, title: str) -> Any:
         raise DataError(f"{title} is too large for the memory of this machine.") from error
     except ValueError as error:
         raise DataError(f"{title} is not valid JSON ({error}); download or write it again.") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file; Python's own reader lets the last of two equal keys win without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        key = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {shown(key)} twice; keep one of them")
+    return found
 
 
 def read_json(path: str, dataset_name: str = "") -> dict:
