@@ -17,14 +17,21 @@ class LastingStream:
         stream: of text, such as ``sys.stdout``.
     """
 
-    def __init__(self, stream: Any):
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write some text; gives its length."""
+        """Write some text.
+
+        Args:
+            text: what to write.
+
+        Returns:
+            Its length in characters.
+        """
         try:
             self._stream.write(text)
         except UnicodeEncodeError:  # a stream whose way with such characters could not be changed
@@ -40,7 +47,7 @@ class LastingStream:
         except (OSError, ValueError):
             self._leave()
 
-    def _leave(self):
+    def _leave(self) -> None:
         """Point the descriptor to nowhere, so that also what waits in buffers can go, now and when Python ends."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -57,8 +64,10 @@ def lasting_output() -> Iterator[None]:
     """
     before = sys.stdout, sys.stderr
     for stream in before:
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="backslashreplace")
+        reconfigure = getattr(stream, "reconfigure", None)  # not every stream that stands in for one has it
+        if reconfigure is not None:
+            with contextlib.suppress(ValueError, OSError):
+                reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (stream and LastingStream(stream) for stream in before)
     try:
         yield

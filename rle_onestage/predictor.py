@@ -12,7 +12,7 @@ from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError
-from .structures.skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
+from .structures.skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_oks_sigmas
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def skeleton_for(cfg, joints=None):
             return skeleton
     logger.warning("The %d joints are drawn without names and limbs; set DATASETS.TEST to name them", number)
     names = tuple(f"joint{i}" for i in range(number))
-    return Skeleton("unknown", names, (), (), stand_in_sigmas(names), False)
+    return Skeleton("unknown", names, (), (), stand_in_oks_sigmas(names), False)
 
 
 def _named_skeleton(cfg, joints):

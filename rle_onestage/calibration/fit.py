@@ -184,7 +184,7 @@ def _sample(cfg, model, name):
     skeleton = get_skeleton(cfg, name)
     truth = GroundTruth.of_dataset(name, skeleton.num_joints)
     results = run_on_loader(model, build_test_loader(cfg, name), _Collected(), name=name)
-    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
+    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
     return Sample(truth, list(results), sigmas, cfg.TEST.MAX_PEOPLE)
 
 

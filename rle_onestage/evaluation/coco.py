@@ -69,7 +69,7 @@ class PoseEvaluator(DatasetEvaluator):
         self.metadata = MetadataCatalog.get(dataset_name)
         self.dataset_name = dataset_name
         self.skeleton = skeleton or self.metadata.skeleton
-        self.sigmas = np.asarray(list(sigmas) or self.skeleton.sigmas, dtype=float)
+        self.sigmas = np.asarray(list(sigmas) or self.skeleton.oks_sigmas, dtype=float)
         if len(self.sigmas) != self.skeleton.num_joints:
             raise ConfigError(
                 f"TEST.KEYPOINT_OKS_SIGMAS has {len(self.sigmas)} values but {dataset_name} has "

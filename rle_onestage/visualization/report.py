@@ -60,7 +60,12 @@ def page_of_results(cfg, dataset_name, results_file, output, *, count=12, order=
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(results_file, labels=truth.labels, part=True)
     scores = worst_images(
-        truth, results, skeleton.sigmas, len(truth.images), score_threshold=threshold, max_people=cfg.TEST.MAX_PEOPLE
+        truth,
+        results,
+        skeleton.oks_sigmas,
+        len(truth.images),
+        score_threshold=threshold,
+        max_people=cfg.TEST.MAX_PEOPLE,
     )
     if order == "best":
         scores.reverse()
@@ -118,10 +123,10 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
     scores, limit = OrderedDict(), {"max_people": max_people}
     has_boxes = all("bbox" in r for r in results)
     for iou_type in ("bbox", "keypoints") if has_boxes else ("keypoints",):
-        scores[iou_type] = coco_figures(truth.dataset, results, iou_type, skeleton.sigmas, backend=backend, **limit)
+        scores[iou_type] = coco_figures(truth.dataset, results, iou_type, skeleton.oks_sigmas, backend=backend, **limit)
     if has_boxes:
-        scores["table"] = joint_errors(match_people(truth, results, **limit), skeleton.sigmas, skeleton.names)
-    scores["best_match"] = best_match(truth, results, np.array(skeleton.sigmas), score_threshold=threshold, **limit)
+        scores["table"] = joint_errors(match_people(truth, results, **limit), skeleton.oks_sigmas, skeleton.names)
+    scores["best_match"] = best_match(truth, results, np.array(skeleton.oks_sigmas), score_threshold=threshold, **limit)
     return scores
 
 

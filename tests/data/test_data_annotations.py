@@ -47,7 +47,8 @@ def check_agreement(taught, truth):
     results = ground_truth_as_predictions(truth)
     for iou_type in FIGURES:
         faster, slow = (
-            coco_figures(truth.dataset, results, iou_type, COCO.sigmas, backend=b) for b in ("faster", "pycocotools")
+            coco_figures(truth.dataset, results, iou_type, COCO.oks_sigmas, backend=b)
+            for b in ("faster", "pycocotools")
         )
         np.testing.assert_allclose(list(faster.values()), list(slow.values()), atol=1e-9, equal_nan=True)
         counted = [a for a in truth.annotations if not a["iscrowd"] and (iou_type == "bbox" or a["num_keypoints"])]
@@ -153,11 +154,11 @@ def test_any_image_ids_give_the_figures_of_plain_ones(change):
     truth = GroundTruth(dataset=odd, num_joints=17)
     moved = [{**r, "image_id": change(r["image_id"]), "category_id": "p"} for r in results]
     for iou_type in FIGURES:
-        expected = coco_figures(plain.dataset, results, iou_type, COCO.sigmas, backend="pycocotools")
+        expected = coco_figures(plain.dataset, results, iou_type, COCO.oks_sigmas, backend="pycocotools")
         for backend in ("pycocotools", "faster"):
-            found = coco_figures(truth.dataset, moved, iou_type, COCO.sigmas, backend=backend)
+            found = coco_figures(truth.dataset, moved, iou_type, COCO.oks_sigmas, backend=backend)
             np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-9, equal_nan=True)
-    ranking = Ranking(truth, moved, COCO.sigmas)
+    ranking = Ranking(truth, moved, COCO.oks_sigmas)
     assert set(ranking.image_ids) == set(truth.images)
     scores = np.array([r["score"] for r in moved])
     assert ranking.average_precision(ranking.rank(scores)) == pytest.approx(expected["AP"])

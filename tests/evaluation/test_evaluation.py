@@ -123,10 +123,10 @@ def test_evaluator_equals_pycocotools_on_its_own_file(registered, tmp_path):
     assert len(written) == len(results)
     assert {"keypoint_sigmas", "keypoint_presence", "bbox", "score", "keypoints"} <= set(written[0])
     stats = stats_of_pycocotools(
-        MetadataCatalog.get(name).json_file, written, "keypoints", skeleton_of(14).sigmas, tmp_path
+        MetadataCatalog.get(name).json_file, written, "keypoints", skeleton_of(14).oks_sigmas, tmp_path
     )
     np.testing.assert_allclose(list(scores["keypoints"].values()), stats, atol=1e-6)
-    direct = coco_figures(dataset, results, "keypoints", skeleton_of(14).sigmas)
+    direct = coco_figures(dataset, results, "keypoints", skeleton_of(14).oks_sigmas)
     np.testing.assert_allclose(list(scores["keypoints"].values()), list(direct.values()), atol=1e-6)
     assert all(isinstance(v, (int, float)) for group in scores.values() for v in group.values())
 
@@ -206,7 +206,7 @@ def test_ground_truth_as_predictions_is_perfect(registered, num_joints):
 @pytest.mark.parametrize("name, num_joints", [("coco_micro", 17), ("lspet", 14)])
 def test_ground_truth_of_real_sets_is_perfect(name, num_joints):
     truth = GroundTruth.from_file(os.path.join(REAL, name, "annotations", "person_keypoints_val.json"), num_joints)
-    sigmas = COCO17.sigmas if num_joints == 17 else [0.08] * 14
+    sigmas = COCO17.oks_sigmas if num_joints == 17 else [0.08] * 14
     for iou_type in ("bbox", "keypoints"):
         figures = coco_figures(truth.dataset, ground_truth_as_predictions(truth), iou_type, sigmas)
         assert figures["AP"] == pytest.approx(100), iou_type

@@ -46,7 +46,7 @@ def test_pairwise_equals_pycocotools():
     people = torch.tensor([a["keypoints"] for a in truth["annotations"]]).view(-1, 17, 3)
     area = torch.tensor([a["area"] for a in truth["annotations"]])
     pred = torch.tensor([r["keypoints"] for r in results]).view(-1, 17, 3)[..., :2]
-    ours = pairwise_oks(pred, people[..., :2], people[..., 2] > 0, area, torch.tensor(SKELETON.sigmas))
+    ours = pairwise_oks(pred, people[..., :2], people[..., 2] > 0, area, torch.tensor(SKELETON.oks_sigmas))
     assert ours.numpy() == pytest.approx(expected, abs=1e-5)
     assert expected.max() > 0.3
 

@@ -206,7 +206,7 @@ def test_memory_does_not_grow_with_the_video():
 
 
 def test_plain_arrays():
-    tracker = Tracker(tolerance=2 * np.array(COCO.sigmas), accelerations=accelerations_for(COCO), options=OPTIONS)
+    tracker = Tracker(tolerance=2 * np.array(COCO.oks_sigmas), accelerations=accelerations_for(COCO), options=OPTIONS)
     for i in range(4):
         points = SHAPE[None] + (100 + i, 240)
         box = np.concatenate([points.min(1), points.max(1)], 1)

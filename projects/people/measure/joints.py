@@ -54,7 +54,7 @@ def joint_table(labelled: LabelledSet, results: list[dict], matching: Matching) 
         of all people, and ``reached``, the percentage of these that a matched person's joint comes near (an OKS of
         0.5 of the joint alone): who is missed counts here.
     """
-    names, sigmas = labelled.skeleton.names, labelled.skeleton.sigmas
+    names, sigmas = labelled.skeleton.names, labelled.skeleton.oks_sigmas
     matches = matched_people(labelled, results, matching.pairs)
     near = (joint_oks(matches, sigmas) >= REACHED) & (matches.visibility > 0)
     table = joint_errors(matches, sigmas, names)

@@ -16,7 +16,7 @@ from rle_onestage.evaluation import coco_figures
 def pycocotools(labelled, results):
     """The same figures by COCOeval.accumulate."""
     bare = [{k: v for k, v in r.items() if k != "bbox"} for r in results]
-    found = coco_figures(labelled.truth.dataset, bare, "keypoints", labelled.skeleton.sigmas, backend="pycocotools")
+    found = coco_figures(labelled.truth.dataset, bare, "keypoints", labelled.skeleton.oks_sigmas, backend="pycocotools")
     return {name: found[name] for name in ("AP", "AP50", "AP75", "AR", "APm", "APl")}
 
 

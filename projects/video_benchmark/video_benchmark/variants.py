@@ -71,7 +71,7 @@ def _follow(variant, clip, detections, skeleton):
 
 def identities(variant, clip, detections, skeleton):
     """Results of a clip, of :func:`~..evaluation.identity.identity_results`; see :func:`run`."""
-    return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.sigmas)
+    return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.oks_sigmas)
 
 
 def _tracked(frames):
@@ -86,9 +86,9 @@ def figures(variant, clip, detections, skeleton):
     """Results of a clip, to be combined: (of :func:`~..evaluation.identity.identity_results`,
     of :func:`~..evaluation.smoothness.smoothness`)."""
     done = run(variant, clip, detections, skeleton)
-    pairs = match(clip, done.raw, skeleton.sigmas)
+    pairs = match(clip, done.raw, skeleton.oks_sigmas)
     smooth = smoothness(clip, pairs, done.found.keypoints, done.found.sigmas)
-    return identity_results(clip, done.found, skeleton.sigmas), smooth
+    return identity_results(clip, done.found, skeleton.oks_sigmas), smooth
 
 
 def filtered(done, rate, name, **parameters):

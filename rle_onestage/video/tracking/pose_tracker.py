@@ -44,7 +44,7 @@ class PoseTracker:
     def __init__(self, skeleton, *, smooth=True, lag=0, options=DEFAULTS):
         if lag < 0:
             raise ValueError(f"lag {lag} is negative; give 0 or a number of frames")
-        self.tolerance = 2 * np.asarray(skeleton.sigmas, dtype=float)
+        self.tolerance = 2 * np.asarray(skeleton.oks_sigmas, dtype=float)
         accelerations = accelerations_for(skeleton)
         self.tracker = Tracker(tolerance=self.tolerance, accelerations=accelerations, options=options)
         self.smooth, self.lag = smooth, lag
