@@ -5,45 +5,59 @@ option of ``open`` prevents that. So a thread of its own reads each file, and wh
 """
 
 import os
-import stat
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from ..errors import DataError
+from .output_files import kind_of_mode
 
 # Seconds without an end of the reading, after which a file counts as blocked.
 READ_SECONDS = 60
 # What an image decoder takes.
 MOST_BYTES = 2**31 - 1
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a disk"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 class UnreadableImage(DataError):
-    """An image is missing, truncated, not an image, or of another size than its record says."""
+    """An image is missing, truncated, not an image, or of another size than its record says.
 
-    def __init__(self, file_name, reason, remedy="replace it or remove it from the annotation file."):
+    Args:
+        file_name: path of the image.
+        reason: a clause that says what is wrong.
+        remedy: a clause that says what to do.
+
+    Attributes:
+        file_name: path of the image.
+        reason: a clause that says what is wrong.
+    """
+
+    def __init__(
+        self, file_name: str, reason: str, remedy: str = "replace it or remove it from the annotation file."
+    ) -> None:
         super().__init__(f"image {file_name} cannot be used: {reason}; {remedy}")
         self.file_name = file_name
         self.reason = reason
 
 
 class BlockedImage(UnreadableImage):
-    """The reading of an image does not end, which is no property of the image: a training may not leave it out."""
+    """The reading of an image does not end, which is no property of the image: a training may not leave it out.
 
-    def __init__(self, file_name, seconds):
+    Args:
+        file_name: path of the image.
+        seconds: without an answer.
+    """
+
+    def __init__(self, file_name: str, seconds: float) -> None:
         reason = f"its file system does not answer for {seconds:g} s"
         super().__init__(file_name, reason, "check the disk or network drive that it is on")
 
 
-def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: file.read()) -> Any:
+def _all_bytes(file: BinaryIO) -> bytes:
+    return file.read()
+
+
+def read_file(file_name: str, work: Callable[[BinaryIO], Any] = _all_bytes) -> Any:
     """Read an image's file.
 
     Args:
@@ -57,9 +71,10 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: fil
         UnreadableImage: it cannot be opened, has more than 2 GB, or is a folder, pipe or device.
         BlockedImage: it takes more than ``READ_SECONDS``.
     """
-    answer, done = [], threading.Event()
+    answer: list[tuple[Any, BaseException | None]] = []
+    done = threading.Event()
 
-    def read():
+    def read() -> None:
         try:
             answer.append((_read(file_name, work), None))
         except BaseException as error:  # raised again below, where somebody can deal with it
@@ -79,12 +94,12 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: fil
     return content
 
 
-def _read(file_name, work):
+def _read(file_name: str, work: Callable[[BinaryIO], Any]) -> Any:
     try:
         # Not blocking, so that a pipe without a writer opens too, and can be told from a file.
         with open(os.open(file_name, os.O_RDONLY | _NON_BLOCKING), "rb") as file:
             status = os.fstat(file.fileno())
-            kind = next((name for test, name in _KINDS if test(status.st_mode)), "")
+            kind = kind_of_mode(status.st_mode)
             if kind:
                 raise UnreadableImage(file_name, f"it is {kind}, not a file")
             if status.st_size > MOST_BYTES:

@@ -6,7 +6,8 @@ objects. Here the bytes of an array are in the file, its type is a plain number'
 
 import math
 import pickle
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ MODULES = ("numpy.core", "numpy._core")  # numpy 2 renamed one to the other
 class NumberType:
     """Stands for ``numpy.dtype`` while a pickle is read."""
 
-    def __init__(self, name: str = "", *_: Any):
+    def __init__(self, name: str = "", *_: Any) -> None:
         if not isinstance(name, str) or name.lstrip("<=|>") not in _TYPES:
             raise pickle.UnpicklingError("an array of something other than numbers is not allowed")
         self.plain = np.dtype(name)
@@ -34,7 +35,7 @@ class NumberType:
 class NumberArray:
     """Stands for ``numpy.ndarray`` while a pickle is read, and until :meth:`array` is asked for."""
 
-    def __init__(self, *_: Any):
+    def __init__(self, *_: Any) -> None:
         self._value = np.zeros(0, np.float32)
 
     def __setstate__(self, state: tuple) -> None:
@@ -47,7 +48,8 @@ class NumberArray:
         return self._value.astype(self._value.dtype.newbyteorder("="))
 
 
-def _filled(raw, kind, shape, order):
+def _filled(raw: Any, kind: Any, shape: tuple[Any, ...], order: Literal["C", "F"]) -> np.ndarray:
+    """The array of some bytes, once they fit its type and shape."""
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
     if not isinstance(kind, NumberType) or not isinstance(raw, (bytes, bytearray)):
         raise pickle.UnpicklingError("an array of something other than numbers is not allowed")
@@ -81,7 +83,7 @@ def no_bytes() -> bytes:
 
 
 # By the name that stands in files.
-STAND_INS = {
+STAND_INS: dict[str, Callable[..., Any]] = {
     "__builtin__.bytes": no_bytes,
     "builtins.bytes": no_bytes,
     "numpy.ndarray": NumberArray,
