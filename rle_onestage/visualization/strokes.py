@@ -1,10 +1,11 @@
-"""Strokes and text on BGR pictures, with fractions of a pixel, opacity, and whatever lies outside cut off.
+"""Strokes and text on BGR images, with fractions of a pixel, opacity, and whatever lies outside cut off.
 
 Coordinates are OpenCV's (0 is the middle of the first pixel), in pixels.
 """
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -12,15 +13,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..utils.fonts import file_for
 
-# BGR.
+Colour = tuple[int, int, int]  # BGR, 0 to 255
+Point = tuple[float, float]  # x, y
+Plate = tuple[int, int, int, int]  # x, y, width, height
 EDGE = (26, 22, 20)
 PAPER = (30, 27, 26)
 FAR = 16000.0  # beyond it OpenCV's fixed-point coordinates overflow
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 _ONE = 1 << _SHIFT
+# Where a tag goes whose place is taken, in its widths and heights: up, down, to a side.
+_MOVES = ((0, 0), (0, -1), (0, 1), (0, -2), (1, 0), (-1, 0), (1, -1), (-1, -1), (0, 2))
 
 
-def _blend(canvas, low, high, alpha, draw):
+def _blend(
+    canvas: np.ndarray, low: Point, high: Point, alpha: float, draw: Callable[[np.ndarray, int, int], None]
+) -> None:
     """Let ``draw(patch, x0, y0)`` paint on the part of the canvas between two corners, with an opacity."""
     height, width = canvas.shape[:2]
     x0, y0 = max(0, math.floor(low[0]) - 2), max(0, math.floor(low[1]) - 2)
@@ -33,19 +40,32 @@ def _blend(canvas, low, high, alpha, draw):
     part[:] = patch if alpha >= 1 else cv2.addWeighted(patch, alpha, part, 1 - alpha, 0)
 
 
-def capsule(canvas, start, end, width, colour, alpha=1.0, round_ends=True):
+def capsule(
+    canvas: np.ndarray,
+    start: Point,
+    end: Point,
+    width: float,
+    colour: Colour,
+    alpha: float = 1.0,
+    round_ends: bool = True,
+) -> None:
     """Draw a line of any width (also fractional), in place.
 
     Args:
-        canvas: (H, W, 3) BGR uint8. start, end: x, y. width: pixels. colour: BGR. alpha: opacity. round_ends: half
-            discs at the ends.
+        canvas: (H, W, 3) BGR uint8, changed.
+        start: x, y.
+        end: x, y.
+        width: in pixels.
+        colour: BGR.
+        alpha: opacity, from 0 to 1.
+        round_ends: half discs at the ends.
     """
     (ax, ay), (bx, by), radius = start, end, width / 2
     dx, dy = bx - ax, by - ay
     length = math.hypot(dx, dy)
     nx, ny = (-dy / length * radius, dx / length * radius) if length > 1e-6 else (0.0, 0.0)
 
-    def draw(patch, x0, y0):
+    def draw(patch: np.ndarray, x0: int, y0: int) -> None:
         outline = [(ax + nx, ay + ny), (bx + nx, by + ny), (bx - nx, by - ny), (ax - nx, ay - ny)]
         corners = [(round((x - x0) * _ONE), round((y - y0) * _ONE)) for x, y in outline]
         cv2.fillConvexPoly(patch, np.array(corners, dtype=np.int32), colour, cv2.LINE_AA, _SHIFT)
@@ -57,11 +77,22 @@ def capsule(canvas, start, end, width, colour, alpha=1.0, round_ends=True):
     _blend(canvas, low, high, alpha, draw)
 
 
-def disc(canvas, centre, radius, colour, alpha=1.0, thickness=-1):
-    """Draw a disc, or a circle of a whole thickness, in place. See :func:`capsule`."""
+def disc(
+    canvas: np.ndarray, centre: Point, radius: float, colour: Colour, alpha: float = 1.0, thickness: int = -1
+) -> None:
+    """Draw a disc or a circle, in place.
+
+    Args:
+        canvas: (H, W, 3) BGR uint8, changed.
+        centre: x, y.
+        radius: in pixels.
+        colour: BGR.
+        alpha: opacity, from 0 to 1.
+        thickness: of the circle, in pixels; -1 fills it.
+    """
     x, y = centre
 
-    def draw(patch, x0, y0):
+    def draw(patch: np.ndarray, x0: int, y0: int) -> None:
         where = round((x - x0) * _ONE), round((y - y0) * _ONE)
         cv2.circle(patch, where, round(radius * _ONE), colour, thickness, cv2.LINE_AA, _SHIFT)
 
@@ -69,11 +100,22 @@ def disc(canvas, centre, radius, colour, alpha=1.0, thickness=-1):
     _blend(canvas, (x - reach, y - reach), (x + reach, y + reach), alpha, draw)
 
 
-def ellipse(canvas, centre, axes, colour, alpha=1.0, thickness=-1):
-    """Draw an upright ellipse with half-axes (x, y), filled or as a line, in place. See :func:`capsule`."""
+def ellipse(
+    canvas: np.ndarray, centre: Point, axes: Point, colour: Colour, alpha: float = 1.0, thickness: int = -1
+) -> None:
+    """Draw an upright ellipse, in place.
+
+    Args:
+        canvas: (H, W, 3) BGR uint8, changed.
+        centre: x, y.
+        axes: half-axes along x and y, in pixels.
+        colour: BGR.
+        alpha: opacity, from 0 to 1.
+        thickness: of the line, in pixels; -1 fills it.
+    """
     (x, y), (a, b) = centre, axes
 
-    def draw(patch, x0, y0):
+    def draw(patch: np.ndarray, x0: int, y0: int) -> None:
         where = round((x - x0) * _ONE), round((y - y0) * _ONE)
         size = round(a * _ONE), round(b * _ONE)
         cv2.ellipse(patch, where, size, 0, 0, 360, colour, thickness, cv2.LINE_AA, _SHIFT)
@@ -82,12 +124,12 @@ def ellipse(canvas, centre, axes, colour, alpha=1.0, thickness=-1):
 
 
 @functools.lru_cache(maxsize=32)
-def _font(file, size):
+def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size)
 
 
 @functools.lru_cache(maxsize=512)
-def _text_mask(text, size, bold=False):
+def _text_mask(text: str, size: int, bold: bool = False) -> np.ndarray:
     """Coverage of a line of text, (h, w) in [0, 1]; all lines of one size have the same height."""
     font, usual = (_font(file_for(part, bold), size) for part in (text, ""))
     ascent, descent = usual.getmetrics()
@@ -96,12 +138,28 @@ def _text_mask(text, size, bold=False):
     return np.asarray(mask, dtype=np.float32) / 255
 
 
-def text_width(text, size, bold=False):
-    """Width of a line of text in pixels."""
+def text_width(text: str, size: int, bold: bool = False) -> int:
+    """Width of a line of text.
+
+    Args:
+        text: what is written.
+        size: font size in pixels.
+        bold: the bold face.
+
+    Returns:
+        Pixels.
+    """
     return _text_mask(text, size, bold).shape[1]
 
 
-def draw_text(image, text, corner, size, colour=(255, 255, 255), bold=False):
+def draw_text(
+    image: np.ndarray,
+    text: str,
+    corner: Point,
+    size: float,
+    colour: Colour = (255, 255, 255),
+    bold: bool = False,
+) -> None:
     """Draw a line of text in place; what lies outside the image is cut off.
 
     Args:
@@ -123,21 +181,55 @@ def draw_text(image, text, corner, size, colour=(255, 255, 255), bold=False):
     part[:] = (part * (1 - cover) + np.array(colour, dtype=np.float32) * cover + 0.5).astype(np.uint8)
 
 
-def draw_tag(image, text, corner, size, dot=None):
+def tag_plate(
+    image: np.ndarray, text: str, corner: Point, size: float, dot: bool = False, taken: Sequence[Plate] = ()
+) -> Plate:
+    """Where :func:`draw_tag` puts its plate: inside the image and, where there is room, on none of the others.
+
+    Args:
+        image: (H, W, 3).
+        text: what is written.
+        corner: x, y of the upper left corner, where nothing speaks against it.
+        size: font size in pixels.
+        dot: whether a dot stands before the text.
+        taken: plates that are there already.
+
+    Returns:
+        x, y, width, height in pixels.
+    """
+    pad, lead = _margins(size, dot)
+    height, width = _text_mask(text, int(size)).shape
+    width, height = width + lead + 2 * pad, height + max(1, pad // 2)
+    right, low = max(0, image.shape[1] - width), max(0, image.shape[0] - height)
+    places = []
+    for across, down in _MOVES:
+        x = int(np.clip(round(corner[0]) + across * (width + 1), 0, right))
+        y = int(np.clip(round(corner[1]) + down * (height + 1), 0, low))
+        places.append((x, y, width, height))
+    return next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+
+
+def _margins(size: float, dot: bool) -> tuple[int, int]:
+    """Pixels round the text of a tag, and those that a dot before it takes."""
+    return max(2, round(0.35 * size)), round(0.75 * size) if dot else 0
+
+
+def _overlap(a: Plate, b: Plate) -> bool:
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+
+
+def draw_tag(image: np.ndarray, text: str, corner: Point, size: float, dot: Colour | None = None) -> None:
     """Draw text on a dark, translucent plate in place, kept inside the image.
 
     Args:
         image: (H, W, 3) BGR uint8, changed.
-        text, size: see :func:`draw_text`.
+        text: what to write.
         corner: x, y of the plate's upper left corner.
+        size: font size in pixels.
         dot: BGR colour of a dot before the text, or None.
     """
-    pad = max(2, round(0.35 * size))
-    lead = round(0.75 * size) if dot else 0
-    height, width = _text_mask(text, int(size)).shape
-    width, height = width + lead + 2 * pad, height + max(1, pad // 2)
-    x = int(np.clip(round(corner[0]), 0, max(0, image.shape[1] - width)))
-    y = int(np.clip(round(corner[1]), 0, max(0, image.shape[0] - height)))
+    pad, lead = _margins(size, dot is not None)
+    x, y, width, height = tag_plate(image, text, corner, size, dot is not None)
     middle = y + height / 2 - 0.5
     ends = (x + height / 2, middle), (x + width - height / 2, middle)
     capsule(image, *ends, height, EDGE, 0.6)

@@ -145,8 +145,8 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
         assert row["power"] == pytest.approx(NoisyLabels.POWER, abs=0.15)
     scores = report["scores"]
     assert scores["expected OKS"]["difference_interval"][0] > 0
-    assert scores["expected OKS"]["pearson"] > scores["person"]["pearson"] + 0.2
-    assert scores["person"]["difference"] == 0 and "person and quality" not in scores
+    assert scores["expected OKS"]["pearson"] > scores["score alone"]["pearson"] + 0.2
+    assert scores["score alone"]["difference"] == 0 and "score and quality" not in scores
     text = subject.format_report(report)
     assert "PERSON_POWER" in text and "hidden" in text and "nan" not in text
 
@@ -224,7 +224,7 @@ def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
         ["--config-file", path, "MODEL.WEIGHTS", corrected, "--dataset", names[1], "--fit-dataset", names[0]]
         + ["--resamples", "20", "--output", str(folder / "again.pth"), "--report-dir", str(folder / "again")]
     )
-    assert "120 images to fit on, 120 unseen" in capsys.readouterr().out
+    assert "120 images to fit on, 120 held out" in capsys.readouterr().out
     power = [read_checkpoint(p)["model"]["decoder.correction"][:, 1] for p in (corrected, str(folder / "again.pth"))]
     torch.testing.assert_close(power[0], power[1], atol=0.12, rtol=0)
 
@@ -287,10 +287,10 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     monkeypatch.setattr(NoisyLabels, "people", lambda self, item: found(self, item)[:0])
     with pytest.raises(DataError, match="no labelled joint of a person"):
         subject.calibrate(cfg, names[0])
-    # On the unseen half alone: figures are missing, nothing fails.
+    # On the held-out half alone: metrics are missing, nothing fails.
     odd = {i for i in PEOPLE if not subject.is_for_fit(i, 0.5)}
     nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)
-    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person"]["AP"] == 0
-    assert "unseen" in subject.format_report(report) and os.path.exists(report["files"][1])
+    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["score alone"]["AP"] == 0
+    assert "held out" in subject.format_report(report) and os.path.exists(report["files"][1])

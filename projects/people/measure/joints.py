@@ -35,7 +35,7 @@ def matched_people(labelled: LabelledSet, results: list[dict], pairs: np.ndarray
     return Matches(
         predicted=predicted[..., :2],
         expected=predicted[..., 2],
-        spread=np.array(spread, dtype=float).reshape(-1, k, 2),
+        std=np.array(spread, dtype=float).reshape(-1, k, 2),
         joints=joints[..., :2],
         visibility=joints[..., 2],
         area=np.array([a["area"] for a in people], dtype=float),

@@ -30,7 +30,7 @@ class Variant(NamedTuple):
 class Run(NamedTuple):
     """What a variant made of a clip.
 
-    ``found``: people who were found in the frame (not those who are carried: hidden people have no labels), as the
+    ``found``: people who were found in the frame (not those who are predicted: hidden people have no labels), as the
     filter gives them; ``raw``: as they were found, row by row; ``sizes`` (N,) of the latter, pixels.
     """
 
@@ -66,7 +66,7 @@ def _follow(variant, clip, detections, skeleton):
     out = []
     for number in range(clip.frames):
         out += tracker.push(_equalised(detections.people(number), variant.equal), number / clip.rate)
-    return [people[~people.carried] for people in out + tracker.finish()]
+    return [people[~people.predicted] for people in out + tracker.finish()]
 
 
 def identities(variant, clip, detections, skeleton):

@@ -60,7 +60,7 @@ class PoseTracker:
 
         Returns:
             ``Instances`` with the fields of the people and ``ID`` (N,) int64, above 0, the same for the same person;
-            and ``carried`` (N,) bool: not found in this frame, moved on by the filter with growing sigmas. Highest
+            and ``predicted`` (N,) bool: not found in this frame, moved on by the filter with growing sigmas. Highest
             score first.
 
         Raises:
@@ -154,7 +154,7 @@ class PoseTracker:
         else:
             out = _gather([self._last[key] for key in tracks.keys.tolist()], people.image_size)
         out.ID = torch.from_numpy(tracks.ids)
-        out.carried = ~found
+        out.predicted = ~found
         return self._smoothed(out, tracks) if self.smooth else out
 
     def _smoothed(self, out, tracks):

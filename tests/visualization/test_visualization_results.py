@@ -10,8 +10,9 @@ import pytest
 
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import DataError
+from rle_onestage.evaluation import format_scores, score_results
 from rle_onestage.evaluation.metrics import random_case
-from rle_onestage.visualization.report import format_scores, page_of_results, score_results
+from rle_onestage.visualization.results_page import page_of_results
 
 TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
 NAMES = ["left_hand", "right_hand", "head", "left_foot", "right_foot"]
@@ -63,7 +64,7 @@ def test_scores_of_results_and_of_the_ground_truth(made, capsys):
     folder, _, _ = made
     truth, results = str(folder / "truth.json"), str(folder / "results.json")
     assert score_results(truth)["keypoints"]["AP"] == pytest.approx(100)
-    scores = score_results(truth, results, sigmas=[0.08] * 5)
+    scores = score_results(truth, results, oks_sigmas=[0.08] * 5)
     assert 0 < scores["keypoints"]["AP"] < 100 and "left_hand" in format_scores(scores)
     runpy.run_path(os.path.join(TOOLS, "score_results.py"))["main"](
         ["--annotations", truth, "--results", results, "--json", str(folder / "scores.json")]
