@@ -21,8 +21,8 @@ PAPER = (30, 27, 26)
 FAR = 16000.0  # beyond it OpenCV's fixed-point coordinates overflow
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 _ONE = 1 << _SHIFT
-# Where a tag goes whose place is taken, in its widths and heights: up, down, to a side.
-_MOVES = ((0, 0), (0, -1), (0, 1), (0, -2), (1, 0), (-1, 0), (1, -1), (-1, -1), (0, 2))
+# Where a tag goes whose place is taken, in its widths and heights: up, to a side, and down last, where the person is.
+_MOVES = ((0, 0), (0, -1), (0, -2), (1, 0), (-1, 0), (1, -1), (-1, -1), (0, 1), (0, 2))
 
 
 def _blend(
@@ -70,8 +70,7 @@ def capsule(
         corners = [(round((x - x0) * _ONE), round((y - y0) * _ONE)) for x, y in outline]
         cv2.fillConvexPoly(patch, np.array(corners, dtype=np.int32), colour, cv2.LINE_AA, _SHIFT)
         for x, y in (start, end) if round_ends else ():
-            where = round((x - x0) * _ONE), round((y - y0) * _ONE)
-            cv2.circle(patch, where, round(radius * _ONE), colour, -1, cv2.LINE_AA, _SHIFT)
+            cv2.fillConvexPoly(patch, _outline((x - x0, y - y0), (radius, radius)), colour, cv2.LINE_AA, _SHIFT)
 
     low, high = (min(ax, bx) - radius, min(ay, by) - radius), (max(ax, bx) + radius, max(ay, by) + radius)
     _blend(canvas, low, high, alpha, draw)
@@ -90,14 +89,7 @@ def disc(
         alpha: opacity, from 0 to 1.
         thickness: of the circle, in pixels; -1 fills it.
     """
-    x, y = centre
-
-    def draw(patch: np.ndarray, x0: int, y0: int) -> None:
-        where = round((x - x0) * _ONE), round((y - y0) * _ONE)
-        cv2.circle(patch, where, round(radius * _ONE), colour, thickness, cv2.LINE_AA, _SHIFT)
-
-    reach = radius + max(thickness, 0) / 2 + 1
-    _blend(canvas, (x - reach, y - reach), (x + reach, y + reach), alpha, draw)
+    ellipse(canvas, centre, (radius, radius), colour, alpha, thickness)
 
 
 def ellipse(
@@ -116,11 +108,30 @@ def ellipse(
     (x, y), (a, b) = centre, axes
 
     def draw(patch: np.ndarray, x0: int, y0: int) -> None:
-        where = round((x - x0) * _ONE), round((y - y0) * _ONE)
-        size = round(a * _ONE), round(b * _ONE)
-        cv2.ellipse(patch, where, size, 0, 0, 360, colour, thickness, cv2.LINE_AA, _SHIFT)
+        outline = _outline((x - x0, y - y0), axes)
+        if thickness < 0:
+            cv2.fillConvexPoly(patch, outline, colour, cv2.LINE_AA, _SHIFT)
+        else:
+            cv2.polylines(patch, [outline], True, colour, thickness, cv2.LINE_AA, _SHIFT)
 
-    _blend(canvas, (x - a - 2, y - b - 2), (x + a + 2, y + b + 2), alpha, draw)
+    reach = max(thickness, 0) / 2 + 1
+    _blend(canvas, (x - a - reach, y - b - reach), (x + a + reach, y + b + reach), alpha, draw)
+
+
+def _outline(centre: Point, axes: Point) -> np.ndarray:
+    """Corners (n, 2) of an ellipse, in OpenCV's fixed-point coordinates.
+
+    OpenCV's own circles and ellipses have four corners below 3 pixels, so that small joints would be diamonds.
+    """
+    number = min(max(16, 8 * round(math.sqrt(max(axes)))), 96)
+    return np.rint((_circle(number) * axes + centre) * _ONE).astype(np.int32)
+
+
+@functools.lru_cache(maxsize=16)
+def _circle(number: int) -> np.ndarray:
+    """Corners (number, 2) of the unit circle."""
+    angle = np.linspace(0, 2 * np.pi, number, endpoint=False)
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 @functools.lru_cache(maxsize=32)

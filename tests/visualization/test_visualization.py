@@ -15,7 +15,7 @@ from rle_onestage.visualization import (
     draw_tag,
     side_by_side,
 )
-from rle_onestage.visualization.strokes import tag_plate
+from rle_onestage.visualization.strokes import disc, tag_plate
 
 ARM = Skeleton("arm", ("left_elbow", "left_wrist"), (), ((0, 1),), (0.07, 0.06))
 
@@ -148,3 +148,13 @@ def test_both_scores_of_two_people_in_one_place_can_be_read():
         return (tagged < bare - 40).all(-1).sum()
 
     assert plates(Instances.cat([arm(score=0.9), arm(score=0.6)])) > 1.8 * plates(arm(score=0.9)) > 0
+
+
+@pytest.mark.parametrize("radius", [1.5, 2.0, 2.4, 6.0, 40.0])
+def test_discs_are_round_at_every_size(radius):
+    image = np.zeros((100, 100, 3), np.uint8)
+    disc(image, (50, 50), radius, (255, 255, 255))
+    cover = image[..., 0] / 255
+    # Half its extent along x and along a diagonal; a diamond has 0.7 of the first on the second.
+    along, across = cover[50].sum() / 2, np.diag(cover).sum() / np.sqrt(2)
+    assert along == pytest.approx(radius + 0.5, rel=0.15) and across / along > 0.8
