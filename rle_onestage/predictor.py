@@ -57,6 +57,13 @@ class Predictor:
             is built here runs with its batch norms fused into the convolutions.
         precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (poses are decoded in float32).
 
+    Attributes:
+        model: in evaluation mode.
+        device: where it is.
+        precision: of its convolutions.
+        resize: of the images that it is given.
+        image_format: ``BGR`` or ``RGB``, as the model takes them.
+
     Raises:
         ConfigError: no weights, or unknown precision.
         CheckpointError: the weights cannot be read or do not fit.

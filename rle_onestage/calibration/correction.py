@@ -21,8 +21,8 @@ from ..modeling.postprocessing import Decoder
 from ..structures import LEVELS, ErrorDensity, expected_joint_oks
 
 # Standard deviations of the normal priors on a log-scale and on the log of a power: of what all joints share, about no
-# correction, and of each joint about that. Some hundred labels outweigh the second. On unseen LSPET it gives 0.005 nats
-# a joint more than four times that width (ten splits), on synthetic people it makes no difference.
+# correction, and of each joint about that. Some hundred labels outweigh the second. On held-out LSPET it gives 0.005
+# nats a joint more than four times that width (ten splits), on synthetic people it makes no difference.
 _SHARED, _OWN = (1.0, 0.5), (0.05, 0.05)
 # Share of labels that may lie anywhere on the person, so that an absurd one carries nothing away.
 _ANYWHERE = 1e-4

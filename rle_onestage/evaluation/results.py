@@ -1,4 +1,4 @@
-"""Predictions in COCO's result format, and back; files of others are read in :mod:`.result_files`."""
+"""Predictions in COCO's result format, and back; files of any program are read in :mod:`.result_files`."""
 
 import json
 import math

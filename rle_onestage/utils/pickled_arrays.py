@@ -19,7 +19,17 @@ MODULES = ("numpy.core", "numpy._core")  # numpy 2 renamed one to the other
 
 
 class NumberType:
-    """Stands for ``numpy.dtype`` while a pickle is read."""
+    """Stands for ``numpy.dtype`` while a pickle is read.
+
+    Args:
+        name: of the type, as the pickle has it.
+
+    Attributes:
+        plain: the type of the numbers.
+
+    Raises:
+        pickle.UnpicklingError: it is no type of numbers.
+    """
 
     def __init__(self, name: str = "", *_: Any) -> None:
         if not isinstance(name, str) or name.lstrip("<=|>") not in _TYPES:
@@ -59,21 +69,47 @@ def _filled(raw: Any, kind: Any, shape: tuple[Any, ...], order: Literal["C", "F"
 
 
 def reconstruct(kind: Any, shape: tuple = (0,), *_: Any) -> NumberArray:
-    """Stands for ``numpy.core.multiarray._reconstruct``: what is in the array, and its shape, come by its state."""
+    """Stands for ``numpy.core.multiarray._reconstruct``: what is in the array, and its shape, come by its state.
+
+    Args:
+        kind: must be :class:`NumberArray`.
+        shape: must be numpy's place-holder.
+
+    Raises:
+        pickle.UnpicklingError: it is another array.
+    """
     if kind is not NumberArray or shape != (0,):
         raise pickle.UnpicklingError("an array that its file has no numbers for is not allowed")
     return NumberArray()
 
 
 def from_buffer(raw: Any, kind: NumberType, shape: tuple, order: str = "C", *_: Any) -> NumberArray:
-    """Stands for ``numpy.core.numeric._frombuffer``, of protocol 5."""
+    """Stands for ``numpy.core.numeric._frombuffer``, of protocol 5.
+
+    Args:
+        raw: the bytes.
+        kind: the type of the numbers.
+        shape: of the array.
+        order: F where columns come first, else C.
+
+    Raises:
+        pickle.UnpicklingError: these do not fit each other.
+    """
     result = NumberArray()
     result._value = _filled(raw, kind, shape if isinstance(shape, tuple) else (shape,), "F" if order == "F" else "C")
     return result
 
 
 def scalar(kind: NumberType, raw: Any = b"") -> np.generic:
-    """Stands for ``numpy.core.multiarray.scalar``: one number."""
+    """Stands for ``numpy.core.multiarray.scalar``: one number.
+
+    Args:
+        kind: its type.
+        raw: its bytes.
+
+    Raises:
+        pickle.UnpicklingError: these do not fit each other.
+    """
     return _filled(raw, kind, (1,), "C")[0]
 
 

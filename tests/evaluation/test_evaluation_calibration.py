@@ -141,15 +141,15 @@ def test_a_joint_with_few_labels_follows_the_others():
     matches = drawn_matches(2000, log_scale=0.5)
     visibility = matches.visibility.copy()
     visibility[:, 1] = 0
-    unseen = fit_correction(matches._replace(visibility=visibility), laplace_density())
-    shared = unseen.log_scale[[0, 2]].mean()
-    assert unseen.log_scale[1] == pytest.approx(float(shared), abs=0.05)
+    unlabelled = fit_correction(matches._replace(visibility=visibility), laplace_density())
+    shared = unlabelled.log_scale[[0, 2]].mean()
+    assert unlabelled.log_scale[1] == pytest.approx(float(shared), abs=0.05)
     # One absurd label does not carry its joint away.
     visibility[0, 1] = 2
     joints = matches.joints.copy()
     joints[0, 1] += 500
     absurd = fit_correction(matches._replace(visibility=visibility, joints=joints), laplace_density())
-    one = [correct_sigma(torch.full((1, 3, 2), 5.0), torch.tensor([1e4]), c)[0, 1, 0] for c in (unseen, absurd)]
+    one = [correct_sigma(torch.full((1, 3, 2), 5.0), torch.tensor([1e4]), c)[0, 1, 0] for c in (unlabelled, absurd)]
     assert math.log(one[1] / one[0]) == pytest.approx(0, abs=0.1)
 
 

@@ -1,4 +1,4 @@
-"""AP under other scores: COCO's figures, powers, bootstrap."""
+"""AP under other scores: COCO's metrics, powers, bootstrap."""
 
 import math
 
@@ -21,8 +21,8 @@ def case(seed, images=25):
 
 def ap_of_pycocotools(truth, results, scores, max_people):
     rescored = [{**r, "score": float(s)} for r, s in zip(results, scores)]
-    figures = coco_metrics(truth.dataset, rescored, "keypoints", SIGMAS, max_people=max_people, backend="pycocotools")
-    return figures["AP"]
+    metrics = coco_metrics(truth.dataset, rescored, "keypoints", SIGMAS, max_people=max_people, backend="pycocotools")
+    return metrics["AP"]
 
 
 @pytest.mark.parametrize("seed, max_people", [(0, 20), (1, 3), (2, 2), (5, 20)])
@@ -57,8 +57,8 @@ def test_a_weight_of_two_is_the_image_twice():
             ]
     annotations = [{**a, "id": n + 1} for n, a in enumerate(annotations)]
     repeated = {**truth.dataset, "images": images, "annotations": annotations}
-    figures = coco_metrics(repeated, copies, "keypoints", SIGMAS, backend="pycocotools")
-    assert weighted == pytest.approx(figures["AP"], abs=1e-9) and counts.max() == 2
+    metrics = coco_metrics(repeated, copies, "keypoints", SIGMAS, backend="pycocotools")
+    assert weighted == pytest.approx(metrics["AP"], abs=1e-9) and counts.max() == 2
 
 
 def test_powers_of_the_score():
