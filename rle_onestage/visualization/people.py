@@ -36,6 +36,7 @@ CONFIDENT = 0.5
 # Joints less likely than this to be in the image at all are left out.
 PRESENT = 0.25
 PREDICTED_OPACITY = 0.5
+_SMALL = 2.0  # radius of a joint, in pixels
 
 
 class _Person(NamedTuple):
@@ -217,7 +218,10 @@ def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> N
     for k in np.flatnonzero(person.shown).tolist():
         centre, side = joints[k], SIDE_COLOURS[sides[k]]
         alpha, filling = person.opacity * _alpha(confidences[k]), person.opacity * _filling(confidences[k])
-        disc(canvas, centre, radius, EDGE, 0.85 * alpha, ring + max(2, round(2 * edge)))
+        if radius < _SMALL:  # a ring of whole pixels would be wider than the joint, and its middle is covered anyway
+            disc(canvas, centre, radius + edge, EDGE, 0.85 * alpha)
+        else:
+            disc(canvas, centre, radius, EDGE, 0.85 * alpha, ring + max(2, round(2 * edge)))
         if filling > 0:
             disc(canvas, centre, 0.7 * radius, person.colour, filling)
         disc(canvas, centre, radius - 0.5 * ring, side, alpha, ring)

@@ -21,8 +21,7 @@ PAPER = (30, 27, 26)
 FAR = 16000.0  # beyond it OpenCV's fixed-point coordinates overflow
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 _ONE = 1 << _SHIFT
-# Where a tag goes whose place is taken, in its widths and heights: up, to a side, and down last, where the person is.
-_MOVES = ((0, 0), (0, -1), (0, -2), (1, 0), (-1, 0), (1, -1), (-1, -1), (0, 1), (0, 2))
+_DOWN = 3  # times as far counts a tag's way down as one up or to a side
 
 
 def _blend(
@@ -212,21 +211,29 @@ def tag_plate(
     height, width = _text_mask(text, int(size)).shape
     width, height = width + lead + 2 * pad, height + max(1, pad // 2)
     right, low = max(0, image.shape[1] - width), max(0, image.shape[0] - height)
-    places = []
-    for across, down in _MOVES:
-        x = int(np.clip(round(corner[0]) + across * (width + 1), 0, right))
-        y = int(np.clip(round(corner[1]) + down * (height + 1), 0, low))
-        places.append((x, y, width, height))
-    return next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+    x, y = min(max(round(corner[0]), 0), right), min(max(round(corner[1]), 0), low)
+    return _nearest_free((x, y, width, height), right, low, taken) if taken else (x, y, width, height)
+
+
+def _nearest_free(wish: Plate, right: int, low: int, taken: Sequence[Plate]) -> Plate:
+    """The place nearest to a wish that is on none of the others and begins at 0 to ``right`` and 0 to ``low``."""
+    x, y, width, height = wish
+    ox, oy, wide, high = np.array(taken).T
+    beside = [(x, oy - height - 1), (ox - width - 1, y), (ox + wide + 1, y), (x, oy + high + 1)]
+    xs, ys = (np.concatenate([[start], *np.broadcast_arrays(*parts)]) for start, parts in zip((x, y), zip(*beside)))
+    hit = (
+        (xs[:, None] < ox + wide) & (ox < xs[:, None] + width) & (ys[:, None] < oy + high) & (oy < ys[:, None] + height)
+    )
+    free = ~hit.any(1) & (xs >= 0) & (xs <= right) & (ys >= 0) & (ys <= low)
+    # The nearest one counts; down, where the person is, only if the rest is far.
+    way = np.abs(xs - x) + np.maximum(y - ys, _DOWN * (ys - y))
+    best = int(np.where(free, way, np.inf).argmin())  # the first, where the tag was to be, if none is free
+    return int(xs[best]), int(ys[best]), width, height
 
 
 def _margins(size: float, dot: bool) -> tuple[int, int]:
     """Pixels round the text of a tag, and those that a dot before it takes."""
     return max(2, round(0.35 * size)), round(0.75 * size) if dot else 0
-
-
-def _overlap(a: Plate, b: Plate) -> bool:
-    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 def draw_tag(image: np.ndarray, text: str, corner: Point, size: float, dot: Colour | None = None) -> None:
