@@ -28,7 +28,7 @@ class LastingStream:
         lost: why text was lost that somebody waits for, such as "No space left on device"; None if none was.
     """
 
-    def __init__(self, stream: Any):
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.lost: str | None = None
 
@@ -36,7 +36,14 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write some text; gives its length."""
+        """Write some text.
+
+        Args:
+            text: what to write.
+
+        Returns:
+            Its length in characters.
+        """
         try:
             self._stream.write(text)
         except UnicodeEncodeError:  # a stream whose way with such characters could not be changed

@@ -10,8 +10,8 @@ from fuzz_answers import forget_peak, peak_megabytes
 from hypothesis import strategies as st
 
 from rle_onestage.errors import PoseError
-from rle_onestage.evaluation import coco_figures
-from rle_onestage.evaluation.metrics import FIGURES
+from rle_onestage.evaluation import coco_metrics
+from rle_onestage.evaluation.metrics import METRICS
 
 NAMES = ["nose", "left_paw", "right_paw"]
 SIGMAS = [0.05, 0.06, 0.07]
@@ -157,9 +157,9 @@ def fair_campaign():
 def both_figures(truth, results, sigmas):
     """Figures of both kinds; the two backends must give the same."""
     figures = {}
-    for iou_type in FIGURES:
+    for iou_type in METRICS:
         faster, slow = (
-            coco_figures(truth.dataset, results, iou_type, sigmas, backend=b, max_people=500)
+            coco_metrics(truth.dataset, results, iou_type, sigmas, backend=b, max_people=500)
             for b in ("faster", "pycocotools")
         )
         np.testing.assert_allclose(list(faster.values()), list(slow.values()), atol=1e-9, equal_nan=True)

@@ -9,8 +9,7 @@ import argparse
 import os
 
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.evaluation import write_json
-from rle_onestage.visualization.report import format_scores, score_results
+from rle_onestage.evaluation import format_scores, score_results, write_json
 
 
 def parse(arguments):
@@ -34,7 +33,7 @@ def main(arguments=None):
     """Do what the command line says."""
     args = parse(arguments)
     scores = score_results(
-        args.annotations, args.results, sigmas=args.sigmas, backend=args.backend, max_people=args.max_people
+        args.annotations, args.results, oks_sigmas=args.sigmas, backend=args.backend, max_people=args.max_people
     )
     print(format_scores(scores))
     if args.json:

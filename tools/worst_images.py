@@ -13,7 +13,7 @@ from detectron2.utils.logger import setup_logger
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import RESULTS_FILE
-from rle_onestage.visualization.report import ORDERS, page_of_results
+from rle_onestage.visualization.results_page import ORDERS, page_of_results
 
 
 def parse(arguments):

@@ -185,7 +185,7 @@ def noisy_keypoints(annotation, law, scale, seed, split):
     Labels are not clipped to the picture, which would change the law: a few lie outside.
     """
     clean = np.array(annotation["keypoints"], float).reshape(-1, 3)
-    std = noise_std(clean[:, 2], annotation["area"], COCO.sigmas, scale)
+    std = noise_std(clean[:, 2], annotation["area"], COCO.oks_sigmas, scale)
     rng = stream(seed, split, annotation["id"], "label noise", law.number)
     noisy = clean.copy()
     noisy[:, :2] += std[:, None] * law.sample(rng, len(clean))
@@ -225,7 +225,7 @@ def sentence(data):
     sizes = {image["id"]: (image["width"], image["height"]) for image in data["images"]}
     limits = np.array([sizes[a["image_id"]] for a in data["annotations"]])[:, None]
     outside = ((noisy[..., :2] < -0.5) | (noisy[..., :2] > limits - 0.5)).any(-1) & labelled
-    similarity = np.exp(-(error**2) / (2 * area * (2 * np.array(COCO.sigmas)) ** 2))
+    similarity = np.exp(-(error**2) / (2 * area * (2 * np.array(COCO.oks_sigmas)) ** 2))
     return (
         f"median error {np.median(error[labelled]):.2f} px, {100 * np.median((error / np.sqrt(area))[labelled]):.1f} % "
         f"of the person's size; the clean labels' OKS with the noisy ones {similarity[labelled].mean():.3f}; "

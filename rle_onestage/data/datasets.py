@@ -133,7 +133,7 @@ class KeypointMetadata(Metadata):
                     f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but data set {self.name!r} has "
                     f"{skeleton.num_joints} joints; give one for each."
                 )
-            skeleton = replace(skeleton, sigmas=tuple(float(s) for s in sigmas), has_sigmas=True)
+            skeleton = replace(skeleton, oks_sigmas=tuple(float(s) for s in sigmas), has_oks_sigmas=True)
         return skeleton
 
     @property
@@ -154,7 +154,7 @@ class KeypointMetadata(Metadata):
     @property
     def keypoint_oks_sigmas(self):
         """K OKS sigmas in COCO's convention."""
-        return list(self._skeleton_or_absent("keypoint_oks_sigmas").sigmas)
+        return list(self._skeleton_or_absent("keypoint_oks_sigmas").oks_sigmas)
 
     @property
     def thing_dataset_id_to_contiguous_id(self):

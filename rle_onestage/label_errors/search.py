@@ -71,7 +71,7 @@ def rank(cases, density, skeleton, *, views=1):
         :class:`Findings`.
     """
     seen = [case for case in cases if len(case.views) >= views]
-    ratios = [compare(case, density, skeleton.sigmas, skeleton.flip_index) for case in tqdm(seen, **PROGRESS)]
+    ratios = [compare(case, density, skeleton.oks_sigmas, skeleton.flip_index) for case in tqdm(seen, **PROGRESS)]
     misses = _misses(seen, ratios, skeleton)
     suspects = []
     for case, ratio in zip(seen, ratios):

@@ -6,11 +6,12 @@ import re
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from .bit_depth import as_eight_bits
 from .image_headers import declared_size, kind_of_data, opened_by_pillow, why_not_read
@@ -42,10 +43,11 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
     OpenCV decodes; what it does not know, Pillow does, which reads HEIC where pillow-heif is installed. Of a
     file of several images it is the first one. Decoders fill what is missing or damaged with something and say nothing,
     so that ends and checksums are looked at first. What has more than 8 bits a sample is scaled by the range that its
-    values fill, see :func:`~.depth.as_eight_bits`.
+    values fill, see :func:`~.bit_depth.as_eight_bits`.
 
     Args:
-        data: the file. file_name: for the log.
+        data: the file.
+        file_name: for the log.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -68,7 +70,11 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
 
 
 def orientation_turns(data: bytes) -> bool:
-    """Whether the EXIF orientation of an image swaps its sides."""
+    """Whether the EXIF orientation of an image swaps its sides.
+
+    Args:
+        data: the file.
+    """
     try:
         with opened_by_pillow(data) as image:
             return _turns(image)
@@ -77,7 +83,14 @@ def orientation_turns(data: bytes) -> bool:
 
 
 def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
-    """Height and width of an image file after its EXIF orientation; None where only decoding can tell."""
+    """Height and width of an image file after its EXIF orientation.
+
+    Args:
+        file: open for reading bytes.
+
+    Returns:
+        (height, width); None where only decoding can tell.
+    """
     try:
         with opened_by_pillow(file) as image:
             width, height = image.size
@@ -88,11 +101,12 @@ def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
         return None
 
 
-def _turns(image):
+def _turns(image: Image.Image) -> bool:
+    """Whether the EXIF orientation swaps the sides."""
     return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
 
 
-def _learn_heic():
+def _learn_heic() -> None:
     """Teach Pillow to read HEIC, where the package for it is there."""
     with contextlib.suppress(ImportError):
         import pillow_heif
@@ -100,7 +114,7 @@ def _learn_heic():
         pillow_heif.register_heif_opener()
 
 
-def _check_size(data, kind):
+def _check_size(data: bytes, kind: str) -> None:
     """Look at the size that the header declares: decoding would reserve memory for it, whatever follows."""
     size = declared_size(data, kind)
     if size is None:
@@ -112,7 +126,8 @@ def _check_size(data, kind):
         )
 
 
-def _check_complete(data, kind):
+def _check_complete(data: bytes, kind: str) -> None:
+    """Raise Undecodable where a file ends early or its checksums are wrong."""
     if kind == "JPEG":
         if scans_of_jpeg(data) > MOST_SCANS:
             raise Undecodable(f"it has more than {MOST_SCANS} scans, which would take too long to decode")
@@ -142,7 +157,7 @@ def scans_of_jpeg(data: bytes) -> int:
     return MOST_SCANS + 1  # no file of a camera
 
 
-def _complaint_of_pillow(data):
+def _complaint_of_pillow(data: bytes) -> str:
     """What Pillow says of the pixels, empty if nothing."""
     try:
         with opened_by_pillow(data) as image:
@@ -152,7 +167,7 @@ def _complaint_of_pillow(data):
     return ""
 
 
-def _png_is_damaged(data):
+def _png_is_damaged(data: bytes) -> bool:
     """Whether a chunk that matters is cut off, has a wrong checksum, or the last one is not there."""
     place = 8
     while place + 12 <= len(data):
@@ -167,11 +182,11 @@ def _png_is_damaged(data):
     return True
 
 
-def _number_at(data, place):
+def _number_at(data: bytes, place: int) -> int:
     return struct.unpack_from(">I", data, place)[0]
 
 
-def _by_opencv(data):
+def _by_opencv(data: bytes) -> np.ndarray | None:
     """The image as OpenCV decodes it, None where it cannot."""
     try:
         with _silent_opencv():
@@ -183,7 +198,7 @@ def _by_opencv(data):
 
 
 @contextlib.contextmanager
-def _silent_opencv():
+def _silent_opencv() -> Iterator[None]:
     """Keep OpenCV's log quiet while any thread decodes."""
     log = getattr(cv2.utils, "logging", None)
     if log is None:
@@ -204,7 +219,7 @@ def _silent_opencv():
                 log.setLogLevel(_log_level)
 
 
-def _by_pillow(data, kind):
+def _by_pillow(data: bytes, kind: str) -> np.ndarray:
     """The image as Pillow decodes it, BGR.
 
     Raises:

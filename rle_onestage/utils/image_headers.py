@@ -6,6 +6,7 @@ import re
 import struct
 import threading
 import warnings
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from PIL import Image
@@ -55,6 +56,8 @@ _HEAD = 4096
 warnings.filterwarnings("ignore", module=r"PIL\.")
 _PILLOW_LOCK = threading.Lock()
 
+Sizes = Iterator[tuple[int, int]]  # width, height, of each place in a header that says them
+
 
 def kind_of_data(data: bytes) -> str:
     """What some bytes are: JPEG, PNG, WebP, AVIF, HEIC, ..., "a video (MP4)", "a web page"; empty if unknown."""
@@ -75,7 +78,7 @@ def kind_of_data(data: bytes) -> str:
     return "SVG" if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start else ""
 
 
-def _kind_of_brands(data):
+def _kind_of_brands(data: bytes) -> str:
     """The kind of a file of ISO boxes, by its main brand and those that it also keeps to."""
     length = min(struct.unpack(">I", data[:4])[0], 256)
     brands = [data[8:12]] + [data[i : i + 4] for i in range(16, length, 4)]
@@ -87,7 +90,11 @@ def _kind_of_brands(data):
 
 
 def why_not_read(kind: str) -> str:
-    """A clause about a file of a kind that could not be decoded, with what to do."""
+    """A clause about a file that could not be decoded, with what to do.
+
+    Args:
+        kind: of :func:`kind_of_data`.
+    """
     if kind.startswith("a video"):
         return f"it is {kind}, not an image; the demo takes it with --video-input"
     if kind in _REMEDIES and _PLUGINS.get(kind) not in Image.OPEN:
@@ -98,11 +105,14 @@ def why_not_read(kind: str) -> str:
 
 
 @contextlib.contextmanager
-def opened_by_pillow(source: bytes | BinaryIO):
+def opened_by_pillow(source: bytes | BinaryIO) -> Iterator[Image.Image]:
     """An image opened by Pillow, without a limit to its size: whoever decodes it has looked at that before.
 
     Args:
         source: the bytes, or the open file.
+
+    Yields:
+        The image, whose pixels are not decoded yet.
 
     Raises:
         Exception: whatever Pillow raises on damaged headers.
@@ -125,17 +135,19 @@ def declared_size(data: bytes, kind: str) -> tuple[int, int] | None:
     Where a file says them in two places, it is the larger one: decoders reserve memory by either.
 
     Args:
-        data: the file. kind: of :func:`kind_of_data`.
+        data: the file.
+        kind: of :func:`kind_of_data`.
     """
     sizes = []
     with contextlib.suppress(Exception), opened_by_pillow(data) as image:
         sizes.append(image.size)
     with contextlib.suppress(struct.error, IndexError):
-        sizes += [size for size in _READERS.get(kind, lambda data: [])(data)]
+        if kind in _READERS:
+            sizes += _READERS[kind](data)
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
-def _of_jpeg2000(data):
+def _of_jpeg2000(data: bytes) -> Sizes:
     """The size of the code stream; Pillow looks at the box around it."""
     place = data.find(b"\xff\x4f\xff\x51")
     if place >= 0:
@@ -143,13 +155,13 @@ def _of_jpeg2000(data):
         yield max(right - left, 0), max(low - top, 0)
 
 
-def _of_tiff(data):
+def _of_tiff(data: bytes) -> Sizes:
     """The size of the first directory; Pillow opens no TIFF of unusual samples."""
     order, big = ("<" if data[:2] == b"II" else ">"), data[2:4] in (b"+\0", b"\0+")
     place = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
     number = struct.unpack_from(order + ("Q" if big else "H"), data, place)[0]
     first, step = place + (8 if big else 2), 20 if big else 12
-    sides = {256: [0], 257: [0]}
+    sides: dict[int, list[int]] = {256: [0], 257: [0]}
     for entry in range(first, first + step * min(number, 4096), step):
         tag, form = struct.unpack_from(order + "HH", data, entry)
         if tag in sides:
@@ -158,21 +170,30 @@ def _of_tiff(data):
     yield max(sides[256]), max(sides[257])
 
 
-def _of_png(data):
+def _of_png(data: bytes) -> Sizes:
+    """The size of the first chunk."""
     yield struct.unpack(">2I", data[16:24])
 
 
-def _of_hdr(data):
+def _of_hdr(data: bytes) -> Sizes:
+    """The size of the line of resolution, whichever axis it names first."""
     found = re.search(rb"[-+]([XY]) +(\d{1,9}) +[-+][XY] +(\d{1,9})\s", data[:_HEAD])
     if found:
         a, b = int(found.group(2)), int(found.group(3))
         yield (a, b) if found.group(1) == b"X" else (b, a)
 
 
-def _of_pam(data):
-    sides = [re.search(rb"%s +(\d{1,9})\s" % side, data[:_HEAD]) for side in (b"WIDTH", b"HEIGHT")]
-    if all(sides):
-        yield tuple(int(side.group(1)) for side in sides)
+def _of_pam(data: bytes) -> Sizes:
+    """The size of the header's lines of text."""
+    width, height = (re.search(rb"%s +(\d{1,9})\s" % side, data[:_HEAD]) for side in (b"WIDTH", b"HEIGHT"))
+    if width and height:
+        yield int(width.group(1)), int(height.group(1))
 
 
-_READERS = {"JPEG 2000": _of_jpeg2000, "TIFF": _of_tiff, "PNG": _of_png, "HDR": _of_hdr, "PAM": _of_pam}
+_READERS: dict[str, Callable[[bytes], Sizes]] = {
+    "JPEG 2000": _of_jpeg2000,
+    "TIFF": _of_tiff,
+    "PNG": _of_png,
+    "HDR": _of_hdr,
+    "PAM": _of_pam,
+}

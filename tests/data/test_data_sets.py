@@ -263,7 +263,7 @@ def test_a_part_is_scored_against_the_labels_of_its_own_images(tmp_path):
     assert sum(len(truth.images) for truth in whole) == 30 and 0 < len(whole[1].images) < 15
     both, ids = GroundTruth.merged([*whole, whole[1]])
     assert len(both.images) == 30 + len(whole[1].images) == len({a["id"] for a in both.annotations})
-    evaluator = PoseEvaluator(names[1], sigmas=COCO.sigmas)
+    evaluator = PoseEvaluator(names[1], oks_sigmas=COCO.oks_sigmas)
     for result in ground_truth_as_predictions(whole[1]):
         evaluator._image_ids.append(result["image_id"])
         evaluator._results.append(result)

@@ -71,7 +71,7 @@ def try_out(cfg):
     """Train one step and look at one image, with all that reads the config on the way."""
     joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
     names = tuple(f"joint{i}" for i in range(joints))
-    skeleton = Skeleton(name="toy", names=names, limbs=(), flip_pairs=(), sigmas=(0.1,) * joints)
+    skeleton = Skeleton(name="toy", names=names, limbs=(), flip_pairs=(), oks_sigmas=(0.1,) * joints)
     mapper = PoseMapper(cfg, True, skeleton=skeleton)
     record = {
         "file_name": "data/images/001.png", "image_id": 1, "height": 64, "width": 64, "annotations": [

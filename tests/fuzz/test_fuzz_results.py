@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from video_benchmark.clips import read_clip
 
 from rle_onestage.errors import DataError, PoseError
-from rle_onestage.evaluation import GroundTruth, ground_truth_as_predictions, read_results, read_tracks
+from rle_onestage.evaluation import GroundTruth, ground_truth_as_predictions, read_results, read_tracks, score_results
 from rle_onestage.evaluation.results import by_image, instances_from_results
-from rle_onestage.visualization.report import score_results
 
 
 def results():
@@ -48,7 +47,7 @@ def campaign():
 
 
 def figures_of(place, name, backend):
-    scores = score_results(str(place / "labels.json"), str(place / name), sigmas=SIGMAS, backend=backend)
+    scores = score_results(str(place / "labels.json"), str(place / name), oks_sigmas=SIGMAS, backend=backend)
     return {kind: list(scores[kind].values()) for kind in ("bbox", "keypoints", "best_match") if kind in scores}
 
 
@@ -83,7 +82,7 @@ def track_lines():
     """The lines of a small file of tracks."""
     people = [
         {"type": "header", "source": "a.mp4", "width": 100, "height": 80, "fps": 25.0, "keypoints": ["a", "b", "c"]},
-        *({**r, "frame": n // 2, "time": 0.04 * (n // 2), "track_id": n % 2, "carried": n == 3, "image_id": n // 2}
+        *({**r, "frame": n // 2, "time": 0.04 * (n // 2), "track_id": n % 2, "predicted": n == 3, "image_id": n // 2}
           for n, r in enumerate(results())),
         {"type": "end", "frames": 2},
     ]  # fmt: skip

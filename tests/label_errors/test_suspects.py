@@ -37,8 +37,8 @@ def density() -> ErrorDensity:
 
 def decoder():
     out = Decoder(
-        sigmas=list(COCO.sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0, oks_nms=1.0,
-        use_peaks=False, person_power=1.0, quality_power=0.0, oks_power=1.0,
+        sigmas=list(COCO.oks_sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0,
+        oks_nms=1.0, use_peaks=False, person_power=1.0, quality_power=0.0, oks_power=1.0,
     )  # fmt: skip
     out.set_density(build_density("laplace"))
     return out
@@ -79,7 +79,7 @@ def case_of(labels, *, visibility=None, others=(), **prediction):
 
 
 def explained(case, skeleton=COCO):
-    ratios = compare(case, density(), skeleton.sigmas, skeleton.flip_index)
+    ratios = compare(case, density(), skeleton.oks_sigmas, skeleton.flip_index)
     return explain(case, weigh(ratios, np.full(skeleton.num_joints, 0.05)), skeleton)
 
 
@@ -166,7 +166,7 @@ def test_sigmas_below_what_annotators_differ_by_do_not_count():
     """A tiny sigma does not make a suspect of a label that is nearly right."""
     labels = POSE + 2.0
     assert explained(case_of(labels, sigma=0.05)).mistakes == []
-    ratios = compare(case_of(labels, sigma=0.05), density(), COCO.sigmas, COCO.flip_index)
+    ratios = compare(case_of(labels, sigma=0.05), density(), COCO.oks_sigmas, COCO.flip_index)
     assert ratios.surprise[11] < 1.0  # the hip, where annotators differ by 8 pixels
 
 

@@ -132,7 +132,7 @@ def test_the_standardised_noise_of_a_file_is_of_its_law(folder):
             std = np.array(annotation["keypoint_noise_std"]).reshape(17, 2)
             seen = b[:, 2] > 0
             e.append((a - b)[seen, :2] / std[seen])
-            expected = noise_std(b[:, 2], annotation["area"], COCO.sigmas)
+            expected = noise_std(b[:, 2], annotation["area"], COCO.oks_sigmas)
             np.testing.assert_allclose(std, expected[:, None].repeat(2, 1), atol=1e-4)
     e = np.concatenate(e)
     assert len(e) > 100 and abs(-LAWS["asymmetric"].log_prob(e).mean() - LAWS["asymmetric"].entropy) < 0.5

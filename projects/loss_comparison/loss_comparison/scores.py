@@ -70,7 +70,7 @@ def _from_metrics(figures):
 
 def _from_results(cfg, dataset_name):
     skeleton = get_skeleton(cfg, dataset_name)
-    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
+    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(os.path.join(results_folder(cfg, dataset_name), RESULTS_FILE), labels=truth.labels)
     matches = match_people(truth, results, max_people=cfg.TEST.MAX_PEOPLE)

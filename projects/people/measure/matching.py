@@ -66,7 +66,7 @@ def match(labelled: LabelledSet, results: list[dict], *, max_people: int = 20) -
         evaluation = COCOeval(labels, load_results(labels, COCO, bare), "keypoints")
         params = evaluation.params
         params.imgIds, params.catIds = sorted(labels.getImgIds()), [1]
-        params.kpt_oks_sigmas = np.asarray(labelled.skeleton.sigmas, dtype=float)
+        params.kpt_oks_sigmas = np.asarray(labelled.skeleton.oks_sigmas, dtype=float)
         params.maxDets, params.iouThrs = [max_people], THRESHOLDS
         params.areaRng, params.areaRngLbl = [list(limits) for limits in AREAS.values()], list(AREAS)
         evaluation.evaluate()

@@ -10,13 +10,13 @@ from measure.matching import COCO_AREAS, figures, match
 from people_toys import random_set, without_ties
 
 from rle_onestage.errors import ConfigError
-from rle_onestage.evaluation import coco_figures
+from rle_onestage.evaluation import coco_metrics
 
 
 def pycocotools(labelled, results):
     """The same figures by COCOeval.accumulate."""
     bare = [{k: v for k, v in r.items() if k != "bbox"} for r in results]
-    found = coco_figures(labelled.truth.dataset, bare, "keypoints", labelled.skeleton.sigmas, backend="pycocotools")
+    found = coco_metrics(labelled.truth.dataset, bare, "keypoints", labelled.skeleton.oks_sigmas, backend="pycocotools")
     return {name: found[name] for name in ("AP", "AP50", "AP75", "AR", "APm", "APl")}
 
 

@@ -65,7 +65,7 @@ def measure_filters(cases, skeleton, filters):
     out = {name: [] for name in filters}
     for clip, found in cases.values():
         done = run(Variant(smooth=False), clip, found, skeleton)
-        pairs = match(clip, done.raw, skeleton.sigmas)
+        pairs = match(clip, done.raw, skeleton.oks_sigmas)
         for name, (kind, parameters) in filters.items():
             out[name].append(smoothness(clip, pairs, filtered(done, clip.rate, kind, **parameters), done.raw.sigmas))
     return {name: Result(None, results) for name, results in out.items()}
@@ -88,7 +88,7 @@ def measure_peer(cases, folder, skeleton):
         order = np.argsort(found.frame[rows], kind="stable")
         rows, ids = rows[order], ids[order]
         tracked = Tracked(found.frame[rows], ids, found.keypoints[rows, :, :2].astype(float))
-        results.append(identity_results(clip, tracked, skeleton.sigmas))
+        results.append(identity_results(clip, tracked, skeleton.oks_sigmas))
     return Result(results)
 
 

@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from rle_onestage.data.coco.categories import keypoint_category
 from rle_onestage.data.coco.json_files import read_json
+from rle_onestage.evaluation import score_results
 from rle_onestage.evaluation.result_files import read_results
 from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results
 from rle_onestage.structures.skeleton import skeleton_from_category
@@ -19,7 +20,6 @@ from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import write_image
 from rle_onestage.visualization import contact_sheet, draw_people, draw_tag
-from rle_onestage.visualization.report import score_results
 from yolo_comparison.models import Ours, Peer, check_names
 from yolo_comparison.sets import annotations_file
 
@@ -57,7 +57,7 @@ def scores(sides, root, splits, output, sigmas=(), max_people=20):
             logger.info("%s predicts %s", side.name, split)
             side.predict(root, split, file)
             found = score_results(
-                annotations_file(root, split), file, sigmas=sigmas, backend="pycocotools", max_people=max_people
+                annotations_file(root, split), file, oks_sigmas=sigmas, backend="pycocotools", max_people=max_people
             )
             table[split][side.name] = {name: found["keypoints"][name] for name in _FIGURES}
     return table
