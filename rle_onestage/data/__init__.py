@@ -6,15 +6,20 @@ from .coco.records import load_coco_keypoints
 from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
 from .loader import build_test_loader, build_train_loader, load_training_records
 from .lookup import model_skeleton, own_skeleton
-from .mapper import PoseMapper, TestResize, image_to_tensor
+from .mapper import MAPPER_REGISTRY, PoseMapper, build_mapper
+from .transforms.model_input import TestResize, image_to_tensor
+from .transforms.stock import AUGMENTATION_REGISTRY
 
 register_all()
 
 __all__ = [
+    "AUGMENTATION_REGISTRY",
+    "MAPPER_REGISTRY",
     "PoseMapper",
     "Problems",
     "TestResize",
     "UnreadableImage",
+    "build_mapper",
     "build_test_loader",
     "build_train_loader",
     "get_metadata",

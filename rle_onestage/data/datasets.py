@@ -233,7 +233,10 @@ def _load(source: Source):
             f"DATASETS.KEYPOINT_FILES: {source.name!r} names {', '.join(idle)}, but {json_file} has no such "
             "image; correct the pattern"
         )
-    return [record for record in records if in_part(record["file_name"], source.options)]
+    records = [record for record in records if in_part(record["file_name"], source.options)]
+    for record in records:  # tells a mapper behind Detectron2's own loaders how it was labelled
+        record["dataset_name"] = source.name
+    return records
 
 
 def problems_of(name: str) -> Problems:

@@ -7,18 +7,18 @@ container a ``/dev/shm`` of 64 MB, less than the batches may need. Elsewhere it 
 is noticed in the process where it fails, and handed over as a sentence: torch would lose the batch in a thread.
 """
 
+import contextlib
 import errno
+import io
 import mmap
 import os
 import pickle
 import signal
 from multiprocessing import reduction
+from typing import Any
 
 import numpy as np
 import torch
-from detectron2.structures import Boxes
-
-from .people import as_instances
 
 # Pieces begin at multiples of this many bytes.
 _ALIGNMENT = 64
@@ -108,7 +108,17 @@ def _shared_tensor(views, places):
     return tensor
 
 
-def pack(batch: list[dict]):
+class _Pickler(pickle.Pickler):
+    """Writes tensors, wherever they are in a sample, as arrays, whose memory is handed over without a copy."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is torch.Tensor and obj.device.type == "cpu" and obj.layout == torch.strided:
+            with contextlib.suppress(TypeError, RuntimeError):  # a type that NumPy lacks; a tensor with a gradient
+                return torch.from_numpy, (obj.numpy(),)
+        return NotImplemented
+
+
+def pack(batch: list[dict]) -> Parcel | list[dict]:
     """Make a batch ready to leave a worker.
 
     A tensor on its own costs an open file; the many of each sample would soon reach the usual limit of 1024, and take
@@ -117,10 +127,11 @@ def pack(batch: list[dict]):
     Returns:
         A :class:`Parcel`; where there is no room for it, a batch of one sample that has the ``error`` alone.
     """
-    buffers = []
-    head = pickle.dumps([_as_arrays(sample) for sample in batch], protocol=5, buffer_callback=buffers.append)
+    head = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(batch)
     try:
-        return Parcel([head, *(buffer.raw() for buffer in buffers)])
+        return Parcel([head.getbuffer(), *(buffer.raw() for buffer in buffers)])
     except OSError as error:
         return [{"error": describe_failure(error), "unreadable": []}]
 
@@ -129,12 +140,13 @@ def unpack(packed: list[dict] | Parcel) -> list[dict]:
     """The batch that :func:`pack` was given; a list comes back as it is.
 
     Raises:
-        OSError, EOFError: the process that sent it is gone.
+        OSError: the process that sent it is gone.
+        EOFError: the process that sent it is gone.
     """
     if isinstance(packed, list):
         return packed
     head, *buffers = packed.open()
-    return [_as_tensors(sample) for sample in pickle.loads(head, buffers=buffers)]
+    return pickle.loads(head, buffers=buffers)
 
 
 def describe_failure(error: OSError) -> str:
@@ -176,31 +188,3 @@ def _room():
     except (OSError, AttributeError):
         return ""
     return f" of {status.f_blocks * status.f_frsize / 2**20:.3g} MB"
-
-
-def _as_arrays(sample):
-    """A sample of plain arrays, which can be handed over without a copy of their own."""
-    sample = dict(sample)
-    if "image" in sample:
-        sample["image"] = sample["image"].numpy()
-    if "instances" in sample:
-        fields = sample["instances"].get_fields()
-        sample["ignore_boxes"] = sample["ignore_boxes"].tensor.numpy()
-        arrays = {name: getattr(value, "tensor", value).numpy() for name, value in fields.items()}
-        sample["instances"] = (sample["instances"].image_size, arrays)
-    if "regions" in sample:
-        sample["regions"] = sample["regions"].numpy()
-    return sample
-
-
-def _as_tensors(sample):
-    """The opposite of :func:`_as_arrays`."""
-    if "image" in sample:
-        sample["image"] = torch.from_numpy(sample["image"])
-    if "instances" in sample:
-        size, arrays = sample["instances"]
-        sample["instances"] = as_instances(size, **{name.removeprefix("gt_"): a for name, a in arrays.items()})
-        sample["ignore_boxes"] = Boxes(torch.from_numpy(sample["ignore_boxes"]))
-    if "regions" in sample:
-        sample["regions"] = torch.from_numpy(sample["regions"])
-    return sample

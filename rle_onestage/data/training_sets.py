@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 class TrainingSets(NamedTuple):
     """What there is to train on."""
 
-    records: list[dict]  # each with ``set``, its place in ``rules``
+    records: list[dict]  # each with ``dataset_name``, its key in ``rules``
     skeleton: Skeleton  # the model's
-    rules: list[LabelRules]  # of each set
+    rules: dict[str, LabelRules]  # of each set, by its name
     often: np.ndarray  # (number of records,) how often each image comes in an epoch
     problems: Problems
 
@@ -48,24 +48,52 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
         raise ConfigError("DATASETS.TRAIN names no data set.")
     weights = set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)
     skeleton = model_skeleton(cfg)
-    records, problems, rules, often, rows, nobody = [], Problems(), [], [], [], {}
-    for number, (name, (frequency, counts)) in enumerate(zip(names, weights)):
-        rules.append(make_rules(name, joint_names(name), skeleton.names, set_options(name), counts))
+    rules = training_rules(cfg, skeleton)
+    problems = Problems()
+    records: list[dict] = []
+    often: list[float] = []
+    rows: list[_Row] = []
+    nobody: dict[str, str] = {}
+    for name, (frequency, counts) in zip(names, weights):
         found = load_dataset(cfg, name, own_joints=True)
         problems.merge(problems_of(name))
-        kept = [{**record, "set": number} for record in _teaching(cfg, found)] if frequency * counts else []
+        kept = [{**record, "dataset_name": name} for record in _teaching(cfg, found)] if frequency * counts else []
         records += kept
         often += [frequency] * len(kept)
-        teaching = count_teaching(kept, rules[-1])
+        teaching = count_teaching(kept, rules[name])
         rows.append(_Row(name, len(kept), len(found), teaching, frequency, counts))
         if frequency * counts:
             _refuse_what_is_certain(name)
             if not teaching.people:
-                nobody[name] = why_nobody(count_teaching(found, rules[-1]), problems_of(name))
+                nobody[name] = why_nobody(count_teaching(found, rules[name]), problems_of(name))
     _tell(rows)
     _tell_of_nobody(rows, nobody)
     _check_tests(cfg, records, skeleton)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
+
+
+def training_rules(cfg: CfgNode, skeleton: Skeleton) -> dict[str, LabelRules]:
+    """How to read the labels of each set of ``cfg.DATASETS.TRAIN``, by its name.
+
+    Args:
+        cfg: reads DATASETS.
+        skeleton: the joints of the model.
+
+    Raises:
+        ConfigError: a set has none of the model's joints, or comes twice with labels that count differently, or the
+            weights make no sense.
+        DataError: a file cannot be used.
+    """
+    rules: dict[str, LabelRules] = {}
+    names = list(cfg.DATASETS.TRAIN)
+    for name, (_, counts) in zip(names, set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)):
+        if name in rules and rules[name].weight != counts:
+            raise ConfigError(
+                f"DATASETS.TRAIN names {name!r} twice and DATASETS.TRAIN_WEIGHTS says that it counts {counts:g} and "
+                f"{rules[name].weight:g}; name it once."
+            )
+        rules[name] = make_rules(name, joint_names(name), skeleton.names, set_options(name), counts)
+    return rules
 
 
 def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
@@ -78,14 +106,14 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     if not cfg.INPUT.POSE.COPY_PASTE_PROB:
         return []
     joints = training.skeleton.num_joints
-    own = [number for number, rules in enumerate(training.rules) if (rules.joints == np.arange(joints)).all()]
+    own = {name for name, rules in training.rules.items() if (rules.joints == np.arange(joints)).all()}
     legs = [i for i, name in enumerate(training.skeleton.names) if joint_key(name)[0] in ("knee", "ankle")]
 
     def extra_of(record, annotation):
-        people = read_people({"annotations": [annotation]}, training.rules[record["set"]])
+        people = read_people({"annotations": [annotation]}, training.rules[record["dataset_name"]])
         return {"known": people.known[0], "area_known": people.area_known[0], "weight": people.weight[0]}
 
-    records = [record for record in training.records if record["set"] in own]
+    records = [record for record in training.records if record["dataset_name"] in own]
     cutouts = load_cutouts(records, read_image, joints, legs=legs, extra_of=extra_of)
     if not cutouts:
         raise ConfigError(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from rle_onestage.data import PoseMapper, UnreadableImage, read_image
 from rle_onestage.data.transforms import augmentation as aug
+from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.images import ImageCache
@@ -229,10 +230,16 @@ def test_turned_people_stay_in_their_boxes_and_in_the_picture(tmp_path):
         (dict(INPUT__POSE__FLIP_PROB=1.5), "FLIP_PROB"),
         (dict(INPUT__POSE__BRIGHTNESS=2.0), "BRIGHTNESS"),
         (dict(INPUT__RANDOM_FLIP="vertical"), "RANDOM_FLIP"),
-        (dict(INPUT__POSE__SIZE=64, INPUT__CROP__ENABLED=True), "INPUT.CROP.ENABLED does nothing"),
         (dict(INPUT__CROP__ENABLED=True, INPUT__CROP__TYPE="round"), "INPUT.CROP.TYPE"),
+        (dict(INPUT__AUGMENTATIONS=[3]), "INPUT.AUGMENTATIONS has 3; give a list of names"),
+        (dict(INPUT__AUGMENTATIONS=[["RandomFlip", 0.5]]), "INPUT.AUGMENTATIONS has"),
     ],
 )
-def test_bad_options_are_one_sentence(keys, words):
+def test_values_out_of_range_are_one_sentence_of_the_schema(keys, words):
     with pytest.raises(ConfigError, match=words):
-        make_mapper(**keys)
+        check_values(make_config(**keys))
+
+
+def test_a_crop_does_not_go_with_a_canvas():
+    with pytest.raises(ConfigError, match="INPUT.CROP.ENABLED does nothing"):
+        make_mapper(INPUT__POSE__SIZE=64, INPUT__CROP__ENABLED=True)

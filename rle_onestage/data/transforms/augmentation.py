@@ -44,6 +44,47 @@ class Transform(NamedTuple):
         return Transform(other.matrix @ self.matrix, other.height, other.width)
 
 
+class AffineOptions(NamedTuple):
+    """Of :func:`random_affine`; those of test time unless told."""
+
+    scale: tuple[float, float] = (1.0, 1.0)  # lowest and highest factor
+    rotate: float = 0.0  # degrees to either side
+    translate: float = 0.0  # shift to either side, as a share of the canvas's side
+    prob: float = 0.0  # how often scale, turn and shift are drawn
+    flip_prob: float = 0.0
+
+
+class ColourOptions(NamedTuple):
+    """Strengths of :func:`random_colour`."""
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0  # degrees
+
+
+class PasteOptions(NamedTuple):
+    """Of :func:`~.copy_paste.random_paste`."""
+
+    prob: float = 0.0
+    most: int = 3
+
+
+class EdgeOptions(NamedTuple):
+    """Detectron2's resize by the shortest edge, in pixels, after a crop."""
+
+    shortest: tuple[int, ...] = (0,)  # to choose from; 0 keeps the size
+    longest: int = 1333
+    sampling: str = "choice"  # or "range": from the first of ``shortest`` to the last
+    crop: tuple[str, tuple[float, float]] | None = None  # kind and size of :func:`random_crop`
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """A random length of the shortest edge."""
+        if self.sampling == "range":
+            return int(rng.integers(self.shortest[0], self.shortest[-1] + 1))
+        return self.shortest[int(rng.integers(len(self.shortest)))]
+
+
 def identity(height: int, width: int) -> Transform:
     """Leave a picture of ``height`` x ``width`` as it is."""
     return Transform(np.eye(3), height, width)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from . import augmentation as aug
+from .canvas import CanvasPeople, bounds, swap_sides
 from .cutouts import Cutout
-from .occlusion import CanvasPeople, bounds, hide
+from .occlusion import hide
 
 # A paste that does not lie beside somebody has its lower end below this share of the canvas: the ground is there.
 _HORIZON = 0.55
@@ -263,10 +264,8 @@ def _with_person(people, cutout, transform, flip_index, box, share):
         return people._replace(ignore=_appended(people.ignore, box))
     extra = {}
     for name, values in people.extra.items():
-        row = np.asarray(cutout.extra[name])
-        # Values by joint swap sides with their joints.
-        by_joint = row.ndim and len(row) == keypoints.shape[1]
-        extra[name] = _appended(values, row[list(flip_index)] if by_joint and transform.mirrored else row)
+        row = swap_sides(np.asarray(cutout.extra[name])[None], flip_index, transform.mirrored)[0]
+        extra[name] = _appended(values, row)
     return people._replace(
         boxes=_appended(people.boxes, box),
         keypoints=_appended(people.keypoints, keypoints[0]),

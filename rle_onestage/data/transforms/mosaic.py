@@ -6,7 +6,7 @@ People keep the size that the affine gives them: a quarter of the canvas shows a
 import numpy as np
 
 from .augmentation import Transform, cropping
-from .occlusion import CanvasPeople
+from .canvas import CanvasPeople
 
 # Where the four parts meet, as shares of the canvas's side.
 _MEETING = (0.3, 0.7)

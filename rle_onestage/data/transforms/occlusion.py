@@ -14,33 +14,14 @@ body, 0.926 with the widened hull of the labelled joints, 0.908 if boxes stay as
 the mean. Several covers multiply their shares; where two of them overlap on one person, it is counted twice.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from . import augmentation as aug
+from .augmentation import MIN_BOX_SIDE
+from .canvas import CanvasPeople, bounds
 
 MIN_UNCOVERED_SHARE = 0.25
 # A row or column of the ellipse is covered if no more than this share of it is left.
 _LEAST_OF_LINE = 0.05
-
-
-class CanvasPeople(NamedTuple):
-    """The labels of one canvas, as arrays; row ``m`` of each is person ``m``."""
-
-    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1 in pixels
-    keypoints: np.ndarray  # (M, K, 3) x, y, visibility
-    area: np.ndarray  # (M,) pixels^2
-    classes: np.ndarray  # (M,) int64
-    ignore: np.ndarray  # (G, 4) regions to ignore
-    extra: dict[str, np.ndarray]  # (M, ...) each: what else goes with the people, such as weights
-
-    def at(self, rows: np.ndarray) -> "CanvasPeople":
-        """Some of the people, by index or (M,) bool; the regions to ignore stay."""
-        extra = {name: values[rows] for name, values in self.extra.items()}
-        return CanvasPeople(
-            self.boxes[rows], self.keypoints[rows], self.area[rows], self.classes[rows], self.ignore, extra
-        )
 
 
 def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 0)) -> CanvasPeople:
@@ -70,7 +51,7 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
     for row in np.flatnonzero(touched):
         share, box, left = _uncovered(boxes[row], keypoints[row], cover, corner)
         all_hidden = hit[row].any() and not (keypoints[row, :, 2] > 1).any()
-        small = (box[2:] - box[:2]).min() < aug.MIN_BOX_SIDE <= (boxes[row, 2:] - boxes[row, :2]).min()
+        small = (box[2:] - box[:2]).min() < MIN_BOX_SIDE <= (boxes[row, 2:] - boxes[row, :2]).min()
         if share < MIN_UNCOVERED_SHARE or all_hidden or small:
             keep[row] = False
             ignore += [left] if (left[2:] > left[:2]).all() else []
@@ -128,11 +109,3 @@ def _main_lines(seen, body):
     rows = seen.sum(1) > _LEAST_OF_LINE * body.sum(1)
     columns = seen.sum(0) > _LEAST_OF_LINE * body.sum(0)
     return seen & rows[:, None] & columns if (rows[:, None] & columns & seen).any() else seen
-
-
-def bounds(mask: np.ndarray) -> np.ndarray:
-    """(4,) x0, y0, x1, y1 of the true pixels, as their outer edges; zeros if there are none."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return np.zeros(4)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
