@@ -14,6 +14,7 @@ import mmap
 import os
 import pickle
 import signal
+from collections.abc import Sequence
 from multiprocessing import reduction
 from typing import Any
 
@@ -39,8 +40,9 @@ class Parcel:
         sizes = np.array([view.nbytes for view in views], np.int64)
         self._count, places = len(views), _places(sizes)
         self._size = places[-1]
-        views.insert(0, memoryview(sizes).cast("B"))
-        self._file = self._tensor = None
+        views.insert(0, sizes.data.cast("B"))
+        self._file: Any = None  # of multiprocessing: a descriptor that can be sent
+        self._tensor: torch.Tensor | None = None
         descriptor = _anonymous_file()
         if descriptor is None:
             self._tensor = _shared_tensor(views, places)
@@ -59,10 +61,11 @@ class Parcel:
         """The pieces, in the process that got the parcel; once. They can be written to.
 
         Raises:
-            OSError, EOFError: the process that sent it is gone.
+            OSError: the process that sent it is gone.
+            EOFError: the process that sent it is gone.
         """
         if self._tensor is not None:
-            memory = memoryview(self._tensor.numpy())
+            memory = self._tensor.numpy().data
         else:
             descriptor = self._file.detach()
             try:
@@ -73,7 +76,7 @@ class Parcel:
         return [memory[place : place + size] for place, size in zip(_places(sizes)[1:], sizes)]
 
 
-def _places(sizes):
+def _places(sizes: np.ndarray) -> list[int]:
     """Where the table of sizes, and then each piece begins; and where the last one ends."""
     places = [0]
     for size in (8 * len(sizes), *map(int, sizes)):
@@ -81,7 +84,7 @@ def _places(sizes):
     return places
 
 
-def _anonymous_file():
+def _anonymous_file() -> int | None:
     """A descriptor of memory without a name, or None where there is no such thing.
 
     Raises:
@@ -97,7 +100,7 @@ def _anonymous_file():
         return None  # not in this kernel, or not allowed
 
 
-def _shared_tensor(views, places):
+def _shared_tensor(views: Sequence[memoryview], places: Sequence[int]) -> torch.Tensor:
     try:
         tensor = torch.empty(places[-1], dtype=torch.uint8).share_memory_()
     except RuntimeError as error:  # torch has no other type for a full /dev/shm
@@ -181,7 +184,7 @@ _WORKERS = "DATALOADER.NUM_WORKERS (0 loads in this process)"
 _MORE_SHARED_MEMORY = f"give it more (docker run --shm-size=8g, or --ipc=host) or lower {_WORKERS}"
 
 
-def _room():
+def _room() -> str:
     """How large /dev/shm is, as far as that can be said."""
     try:
         status = os.statvfs("/dev/shm")

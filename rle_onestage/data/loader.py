@@ -93,7 +93,7 @@ class TrainDataset(Dataset):
 
     def _attempts(self, draw: Draw) -> list[tuple[int, bool]]:
         """(index of a record, whether without a mosaic): the draw's own twice, as a mosaic may fail by its others."""
-        indices = [(draw.index + step) % len(self) for step in range(min(MAX_TRIES, len(self)))]
+        indices = [(draw.image + step) % len(self) for step in range(min(MAX_TRIES, len(self)))]
         mosaics = self.mosaic_prob and draw.iteration < self.mosaic_end
         return [(indices[0], False)] * bool(mosaics) + [(index, True) for index in indices]
 

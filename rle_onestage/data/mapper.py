@@ -366,7 +366,7 @@ class PoseMapper:
 def _size(record: dict[str, Any], image: np.ndarray) -> tuple[int, int]:
     """Height and width of the original, of which ``image`` may be a smaller copy."""
     height, width = image.shape[:2]
-    return int(record.get("height", height)), int(record.get("width", width))
+    return record.get("height") or height, record.get("width") or width
 
 
 def _regions(rules: LabelRules, transform: aug.Transform, corner: tuple[int, int] = (0, 0)) -> list[list[float]]:

@@ -40,8 +40,10 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
     joints.
 
     Raises:
-        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, the
-            weights make no sense, an image is trained on and tested on, or nobody is left to learn from.
+        ConfigError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, or the weights
+            make no sense.
+        DataError: as :func:`~.datasets.load_dataset`; also when an image is trained on and tested on, or nobody is left
+            to learn from.
     """
     names = list(cfg.DATASETS.TRAIN)
     if not names:
@@ -109,7 +111,7 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     own = {name for name, rules in training.rules.items() if (rules.joints == np.arange(joints)).all()}
     legs = [i for i, name in enumerate(training.skeleton.names) if joint_key(name)[0] in ("knee", "ankle")]
 
-    def extra_of(record, annotation):
+    def extra_of(record: dict, annotation: dict) -> dict:
         people = read_people({"annotations": [annotation]}, training.rules[record["dataset_name"]])
         return {"known": people.known[0], "area_known": people.area_known[0], "weight": people.weight[0]}
 
@@ -124,18 +126,18 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     return cutouts
 
 
-def _teaching(cfg, records):
+def _teaching(cfg: CfgNode, records: list[dict]) -> list[dict]:
     if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         return records
     fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
     return [record for record in records if _has_people(record, fewest)]
 
 
-def _people(record):
+def _people(record: dict) -> list[dict]:
     return [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
 
 
-def _has_people(record, fewest_joints):
+def _has_people(record: dict, fewest_joints: int) -> bool:
     people = _people(record)
     joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3]) if fewest_joints else 0
     return bool(people) and joints >= fewest_joints
@@ -152,18 +154,18 @@ class _Row(NamedTuple):
     counts: float
 
 
-def _where(name):
+def _where(name: str) -> str:
     return f"data set {name!r} ({get_metadata(name).get('json_file') or 'not of a file'})"
 
 
-def _refuse_what_is_certain(name):
+def _refuse_what_is_certain(name: str) -> None:
     """Nothing sensible can be learnt from a file whose numbers certainly mean something else."""
     certain = [doubt.sentence for doubt in problems_of(name).doubts if doubt.certain]
     if certain:
         raise DataError(f"{_where(name)} cannot be trained on: {'; '.join(certain)}.")
 
 
-def _tell_of_nobody(rows, nobody):
+def _tell_of_nobody(rows: list[_Row], nobody: dict[str, str]) -> None:
     """An error where no set teaches a joint, a warning for each single one that does not.
 
     Args:
@@ -179,7 +181,7 @@ def _tell_of_nobody(rows, nobody):
         raise DataError(f"there is nobody to learn from in {whole}.")
 
 
-def _tell(rows):
+def _tell(rows: list[_Row]) -> None:
     total = sum(row.kept * row.often for row in rows)
     if len(rows) == 1:
         row, more = rows[0], ""
@@ -199,14 +201,14 @@ def _tell(rows):
     logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
 
 
-def _contents(name):
+def _contents(name: str) -> tuple:
     """What decides which images a data set has, as a key: sets with the same key are one under two names."""
     metadata, options = get_metadata(name), set_options(name)
     paths = [os.path.realpath(metadata.get(key) or name) for key in ("json_file", "image_root")]
     return (*paths, options.part, options.one_in, options.only, options.without)
 
 
-def _check_tests(cfg, records, skeleton):
+def _check_tests(cfg: CfgNode, records: list[dict], skeleton: Skeleton) -> None:
     """Test sets have the model's joints, and no image that is trained on, unless a set is named as both on purpose."""
     both = {_contents(name) for name in cfg.DATASETS.TRAIN}
     trained = {os.path.realpath(record["file_name"]) for record in records}
@@ -218,7 +220,7 @@ def _check_tests(cfg, records, skeleton):
                 f"{', '.join(skeleton.names)}; test on a set with the same joints in the same order"
             )
         if _contents(name) in both:
-            logger.warning("Data set %s is trained on and tested on: its figures say nothing of other images.", name)
+            logger.warning("Data set %s is trained on and tested on: its metrics say nothing of other images.", name)
         elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
             shared = [r["file_name"] for r in load_dataset(cfg, name) if os.path.realpath(r["file_name"]) in trained]
             if shared:

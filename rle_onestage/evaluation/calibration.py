@@ -38,7 +38,7 @@ def calibration_table(matches, sigmas, names, density=None):
         matches: :class:`~.per_joint.Matches` of people matched at a box IoU of 0.5.
         sigmas: OKS sigmas (K,).
         names: joint names (K), or none: no rows of joints.
-        density: the model's :class:`~rle_onestage.structures.ErrorDensity`; None leaves out what needs it.
+        density: the model's :class:`~.error_density.ErrorDensity`; None leaves out what needs it.
 
     Returns:
         OrderedDict ``all``, ``visible``, ``hidden``, ``small``, ``medium``, ``large`` (thirds by the square root of the

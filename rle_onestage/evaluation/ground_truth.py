@@ -31,9 +31,9 @@ class People(NamedTuple):
 
 
 class GroundTruth:
-    """A COCO-format keypoint file as training reads it (:mod:`..data.annotations`), complete for COCO's evaluation.
+    """A COCO-format keypoint file as training reads it (:mod:`.coco.annotations`), complete for COCO's evaluation.
 
-    Ids of images are the file's, whatever they are; :func:`~.figures.for_coco` numbers them. Ids of annotations that
+    Ids of images are the file's, whatever they are; :func:`~.metrics.for_coco` numbers them. Ids of annotations that
     COCO's matching cannot use (it takes 0 for "no match", and wants whole numbers) are numbered anew, with a warning;
     the file's is ``file_id`` then.
 

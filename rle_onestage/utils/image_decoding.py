@@ -35,7 +35,7 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
     OpenCV decodes; what it does not know, Pillow does, which reads HEIC where pillow-heif is installed. Of a
     file of several images it is the first one. Decoders fill what is missing or damaged with something and say nothing,
     so that ends and checksums are looked at first. What has more than 8 bits a sample is scaled by the range that its
-    values fill, see :func:`~.depth.as_eight_bits`.
+    values fill, see :func:`~.bit_depth.as_eight_bits`.
 
     Args:
         data: the file. file_name: for the log.

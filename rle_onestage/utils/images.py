@@ -12,7 +12,7 @@ __all__ = ["BlockedImage", "ImageCache", "UnreadableImage", "image_size", "read_
 
 
 def read_image(file_name: str, width: int | None = None, height: int | None = None) -> np.ndarray:
-    """Read an image with its EXIF orientation applied, see :func:`~.decode.decode_image`.
+    """Read an image with its EXIF orientation applied, see :func:`~.image_decoding.decode_image`.
 
     Args:
         file_name: path.

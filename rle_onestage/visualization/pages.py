@@ -47,7 +47,7 @@ def side_by_side(image, predictions, truth, skeleton, *, title="", threshold=0.1
 
     Args:
         image: (H, W, 3) BGR uint8.
-        predictions, truth: ``Instances`` as in :func:`draw_people`.
+        predictions, truth: ``Instances`` as in :func:`~.people.draw_people`.
         skeleton: the joints.
         title: text before "predicted".
         threshold: lowest score drawn.

@@ -96,7 +96,7 @@ def score_results(annotations, results_file=None, *, sigmas=(), backend="auto", 
         annotations: COCO-format keypoint file.
         results_file: COCO results, or None.
         sigmas: OKS sigmas (K,); empty: by the joints' names.
-        backend: see :func:`~.evaluation.figures.coco_figures`.
+        backend: see :func:`~.evaluation.metrics.coco_figures`.
         threshold: lowest score of a best match.
         max_people: results an image that count, best first (COCO: 20); a warning says where that matters.
 

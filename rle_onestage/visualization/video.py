@@ -16,7 +16,7 @@ class VideoDrawer:
     """Draws one frame after the other.
 
     Args:
-        skeleton: the :class:`~..skeleton.Skeleton` of the joints.
+        skeleton: the :class:`~.skeleton.Skeleton` of the joints.
         trail: seconds of a person's way that are drawn behind it; 0 draws none. Only people with an ``ID`` have a way.
         legend: explain colours and marks in a corner.
         options: of :func:`~.people.draw_people`.

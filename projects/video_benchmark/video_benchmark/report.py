@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 
 def variants(equal, equal_options):
-    """The rows of ours: dict name -> :class:`Variant`.
+    """The rows of ours: dict name -> :class:`~.variants.Variant`.
 
     Args:
         equal: what stands for all sigmas, person sizes. equal_options: of the tracker then.

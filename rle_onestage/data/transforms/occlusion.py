@@ -39,17 +39,17 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
         return people
     x0, y0, x1, y1 = bounds(cover)
     cover = np.ascontiguousarray(cover[int(y0) : int(y1), int(x0) : int(x1)])
-    corner = np.array(corner) + [int(x0), int(y0)]
+    origin = np.array(corner) + [int(x0), int(y0)]
     keypoints = people.keypoints.copy()
-    hit = _joints_under(keypoints, cover, corner)
+    hit = _joints_under(keypoints, cover, origin)
     keypoints[..., 2][hit] = 1
     boxes, area, ignore = people.boxes.copy(), people.area.copy(), list(people.ignore)
     extra = {name: values.copy() if name == "area_known" else values for name, values in people.extra.items()}
     keep = np.ones(len(boxes), bool)
-    ends = corner + cover.shape[::-1]
-    touched = (boxes[:, :2] < ends).all(1) & (boxes[:, 2:] > corner).all(1)
+    ends = origin + cover.shape[::-1]
+    touched = (boxes[:, :2] < ends).all(1) & (boxes[:, 2:] > origin).all(1)
     for row in np.flatnonzero(touched):
-        share, box, left = _uncovered(boxes[row], keypoints[row], cover, corner)
+        share, box, left = _uncovered(boxes[row], keypoints[row], cover, origin)
         all_hidden = hit[row].any() and not (keypoints[row, :, 2] > 1).any()
         small = (box[2:] - box[:2]).min() < MIN_BOX_SIDE <= (boxes[row, 2:] - boxes[row, :2]).min()
         if share < MIN_UNCOVERED_SHARE or all_hidden or small:
@@ -62,7 +62,7 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
     return people._replace(boxes=boxes, keypoints=keypoints, area=area, ignore=regions, extra=extra).at(keep)
 
 
-def _joints_under(keypoints, cover, corner):
+def _joints_under(keypoints: np.ndarray, cover: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """(M, K) bool: visible joints on covered pixels."""
     place = np.floor(keypoints[..., :2]).astype(int) - corner
     height, width = cover.shape
@@ -71,7 +71,9 @@ def _joints_under(keypoints, cover, corner):
     return inside & under
 
 
-def _uncovered(box, keypoints, cover, corner):
+def _uncovered(
+    box: np.ndarray, keypoints: np.ndarray, cover: np.ndarray, corner: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
     """What is left of a person.
 
     Returns:
@@ -104,7 +106,7 @@ def _uncovered(box, keypoints, cover, corner):
     return float(seen.sum() / body.sum()), new, left
 
 
-def _main_lines(seen, body):
+def _main_lines(seen: np.ndarray, body: np.ndarray) -> np.ndarray:
     """``seen`` without the rows and columns of which hardly anything is left: slivers along a faded edge."""
     rows = seen.sum(1) > _LEAST_OF_LINE * body.sum(1)
     columns = seen.sum(0) > _LEAST_OF_LINE * body.sum(0)
