@@ -17,10 +17,6 @@ from ...errors import DataError, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
 from .doubts import Doubt
 
-# COCO's segments cover about this share of their boxes; used where a file has no `area`.
-AREA_OF_BOX = 0.53
-
-
 logger = logging.getLogger(__name__)
 _said: set[tuple[str, str]] = set()  # (source, line)
 
