@@ -100,8 +100,7 @@ def fault(role, target, module, owner, names):
         found = [name for name, kind in names.items() if name.endswith(target) and kind in kinds]
         if target.startswith("..") or not found:
             return "names nothing"
-        exact = module.rpartition(".")[0] + target
-        return "" if len(found) == 1 or exact in found else f"may be any of {', '.join(found)}"
+        return "" if len(found) == 1 or module + target in found else f"may be any of {', '.join(found)}"
     own = [*([f"{module}.{owner}.{target}"] if owner else []), f"{module}.{target}", target]
     if any(names.get(name) in kinds for name in own):
         return ""

@@ -65,7 +65,7 @@ class BatchOrder:
         return np.minimum(np.searchsorted(ends, rng.random(count) * ends[-1], side="right"), self.images - 1)
 
     def __call__(self, iteration: int) -> np.ndarray:
-        """Returns: (batch,) indices of the images of an iteration."""
+        """The images of an iteration: (batch,) indices."""
         if self.groups is not None:
             batches = self.size // self.batch
             return self._order(iteration // batches)[iteration % batches]

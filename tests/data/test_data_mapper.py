@@ -72,7 +72,7 @@ def test_crowds_and_slivers_are_ignored_but_never_learnt(tmp_path):
         [
             person(1, 4, box=(10, 10, 50, 80)),
             person(2, 4, box=(70, 10, 50, 80), iscrowd=1),
-            person(3, 4, box=(155, 10, 80, 80)),  # 5 of 80 px in the picture
+            person(3, 4, box=(155, 10, 80, 80)),  # 5 of 80 px in the image
             person(4, 4, box=(20, 20, 2, 30)),
             person(5, 4, box=(100, 60, 30, 50), keypoints=[0.5, 0.5, 0] * 17),
         ],
@@ -159,12 +159,12 @@ def test_cache_keeps_to_its_limit(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_detectron2s(tmp_path, orientation):
-    picture = np.zeros((32, 48, 3), np.uint8)
-    picture[:16, :24] = 250
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[:16, :24] = 250
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = str(tmp_path / "a.jpg")
-    Image.fromarray(picture).save(path, exif=exif, quality=95)
+    Image.fromarray(image).save(path, exif=exif, quality=95)
     reference = d2_read_image(path, "BGR")
     ours = read_image(path)
     assert ours.shape == reference.shape

@@ -36,7 +36,7 @@ class Problems:
         self.names.setdefault(reason, []).append(name)
 
     def counts(self) -> dict[str, int]:
-        """Returns: dict reason -> number."""
+        """How often each reason occurred: reason -> number."""
         return {reason: len(names) for reason, names in self.names.items()}
 
     def merge(self, other: "Problems") -> None:

@@ -3,7 +3,7 @@
 For training sets of few photographs. Every kind has a probability of its own, and one of 0 draws nothing from the
 generator. Strengths are drawn evenly between two limits, which suit canvases of some hundred pixels.
 
-Median microseconds for a picture of 320 x 320 that the kind hits, on one core of a busy two-core cloud machine: grey
+Median microseconds for an image of 320 x 320 that the kind hits, on one core of a busy two-core cloud machine: grey
 26, erase 65, blur 150, low_resolution 420, jpeg 460, noise 700.
 """
 
@@ -18,7 +18,7 @@ _BLUR, _MOTION = (0.5, 1.8), (3, 9)
 # Standard deviation of the noise, in grey levels.
 _NOISE = (3.0, 18.0)
 _JPEG_QUALITY = (15, 70)
-# Side of the picture with few pixels, as a share.
+# Side of the image with few pixels, as a share.
 _LOW_RESOLUTION = (0.3, 0.75)
 # Sides of what comes in front of a person, as shares of its box.
 _ERASED = (0.2, 0.6)
@@ -37,10 +37,10 @@ def random_degradation(
     noise: float = 0.0,
     jpeg: float = 0.0,
 ) -> np.ndarray:
-    """Degrade a picture in the order in which a camera does; nothing moves, so no label changes.
+    """Degrade an image in the order in which a camera does; nothing moves, so no label changes.
 
     Args:
-        rng: numpy Generator, the only source of random choices.
+        rng: what all random choices come from.
         image: (H, W, 3) uint8 BGR; not changed.
         grey: how often the colours are taken out.
         low_resolution: how often it is shrunk and enlarged again.
@@ -64,11 +64,11 @@ def random_erase(
     """With ``prob``, put one to ``most`` rectangles in front of random people.
 
     After Zhong et al., "Random erasing data augmentation", AAAI 2020, and Singh and Lee, "Hide-and-seek", ICCV
-    2017. A rectangle has one random colour, the mean colour, noise, or the pixels of another place of the picture. Its
+    2017. A rectangle has one random colour, the mean colour, noise, or the pixels of another place of the image. Its
     centre lies in the person's box.
 
     Args:
-        rng: numpy Generator; not touched if ``prob`` is 0 or there are no people.
+        rng: what all random choices come from; not touched if ``prob`` is 0 or there are no people.
         image: (H, W, 3) uint8 BGR; not changed.
         boxes: (M, 4) x0, y0, x1, y1 of the people.
         prob: how often anything is erased.
@@ -119,7 +119,7 @@ def _low_resolution(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     factor = rng.uniform(*_LOW_RESOLUTION)
     small = max(1, round(width * factor)), max(1, round(height * factor))
-    # Plain INTER_NEAREST would move the picture by up to half a small pixel.
+    # Plain INTER_NEAREST would move the image by up to half a small pixel.
     way_back = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_NEAREST_EXACT
     return cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=way_back)
 
