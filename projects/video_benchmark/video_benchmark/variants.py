@@ -82,7 +82,7 @@ def _tracked(frames):
     return Tracked(number, ids.numpy(), keypoints.double().numpy(), sigmas.double().numpy())
 
 
-def figures(variant, clip, detections, skeleton):
+def metrics(variant, clip, detections, skeleton):
     """Results of a clip, to be combined: (of :func:`~.identity.identity_results`,
     of :func:`~.smoothness.smoothness`)."""
     done = run(variant, clip, detections, skeleton)
