@@ -88,7 +88,7 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
 
 
 def options_from(args: argparse.Namespace, predictor: "Predictor") -> "DemoOptions":
-    """The command line as :class:`DemoOptions`."""
+    """The command line as :class:`~rle_onestage.demo.options.DemoOptions`."""
     from rle_onestage.demo import DemoOptions
 
     return DemoOptions(

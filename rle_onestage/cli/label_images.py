@@ -81,7 +81,7 @@ def _add_thresholds(parser: argparse.ArgumentParser, usual: "LabelOptions") -> N
 
 
 def options_from(args: argparse.Namespace) -> "LabelOptions":
-    """The command line as :class:`LabelOptions`."""
+    """The command line as :class:`~rle_onestage.labelling.options.LabelOptions`."""
     from rle_onestage.labelling import LabelOptions, Limit
 
     return LabelOptions(

@@ -20,7 +20,7 @@ from .workers import settle, starting
 # Seconds between two looks at the workers while nothing comes from them.
 POLL_SECONDS = 5
 # Seconds without a batch after which the workers count as standing still. Far more than a batch takes, and than the
-# reading of an image may take (:mod:`.files`), whose message says more.
+# reading of an image may take (:mod:`.bounded_reading`), whose message says more.
 PATIENCE = 900
 
 
@@ -53,7 +53,7 @@ class Batches:
             self._kill()
             raise LostWorkers(describe_failure(failure))
 
-    def _start(self, loader):
+    def _start(self, loader: DataLoader) -> OSError | None:
         """Start the workers; returns what went wrong, if anything did."""
         try:
             with starting(loader.num_workers):
@@ -64,7 +64,7 @@ class Batches:
                 raise
             return OSError(error.errno, error.strerror)  # whose traceback does not hold the iterator
 
-    def __iter__(self):
+    def __iter__(self) -> "Batches":
         return self
 
     def __next__(self) -> list[dict]:
@@ -92,28 +92,28 @@ class Batches:
         except (OSError, EOFError) as error:
             raise self._lost(error) from error
 
-    def _stands_still(self, waited):
+    def _stands_still(self, waited: int) -> LostWorkers:
         self._kill()
         return LostWorkers(
             f"nothing came from the data-loading processes for {waited} s; set DATALOADER.NUM_WORKERS to 0 to see "
             "where they stand still"
         )
 
-    def _exit_codes(self):
+    def _exit_codes(self) -> list[int]:
         """Those of the workers that failed."""
         return [process.exitcode for process in self._workers if process.exitcode]
 
-    def _lost(self, error):
+    def _lost(self, error: Exception) -> LostWorkers:
         """The error to raise for one that torch, or the way from a worker to here, had."""
         deadline = time.monotonic() + 1  # a worker that closed its connections may not have ended yet
         while not (codes := self._exit_codes()) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._kill()
-        if not codes and getattr(error, "errno", None):
+        if not codes and isinstance(error, OSError) and error.errno:
             return LostWorkers(describe_failure(error))
         return LostWorkers(describe_end(codes[0] if codes else None))
 
-    def _kill(self):
+    def _kill(self) -> None:
         """End the workers, whatever they are at: the end of this process would wait for them."""
         for process in self._workers:
             process.kill()
@@ -148,11 +148,11 @@ def make_loader(dataset: Dataset, *, num_workers: int, **options: Any) -> DataLo
     )
 
 
-def _as_list(batch):
+def _as_list(batch: list[dict]) -> list[dict]:
     return batch
 
 
-def _start_worker(_):
+def _start_worker(_: int) -> None:
     settle()
     # Workers share the machine's cores with each other and with training.
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ def run_images(predictor, inputs, options):
     Args:
         predictor: image -> ``Instances``.
         inputs: files, folders and globs.
-        options: :class:`DemoOptions`.
+        options: :class:`~.options.DemoOptions`.
 
     Returns:
         the exit code: 0, also where images that cannot be read were left out; 1 where images could not be written;

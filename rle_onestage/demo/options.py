@@ -21,7 +21,7 @@ class DemoOptions(NamedTuple):
     connect a live source that breaks off. ``category_id``: of what is found, in the results of images.
     ``legend``: explain colours and marks in a video. ``draw``: what draws a
     frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
-    :class:`~..visualization.VideoDrawer`.
+    :class:`~.video.VideoDrawer`.
     """
 
     skeleton: Skeleton

@@ -93,7 +93,7 @@ def match_cases(truth, views, *, min_score=0.1, max_people=20):
     """Match predictions to labelled people, at a box IoU of 0.5, greedily by score.
 
     Args:
-        truth: a :class:`~..evaluation.GroundTruth`. views: for each view the COCO results of all images.
+        truth: a :class:`~.ground_truth.GroundTruth`. views: for each view the COCO results of all images.
         min_score: lowest score of a prediction. max_people: predictions an image, best first.
 
     Returns:
@@ -147,7 +147,7 @@ def compare(case, density, sigmas, flip_index):
     joint times the square root of the area, over sqrt(2) for each coordinate).
 
     Args:
-        case: a :class:`Case` with at least one view. density: :class:`~..error_density.ErrorDensity`.
+        case: a :class:`Case` with at least one view. density: :class:`~.error_density.ErrorDensity`.
         sigmas: OKS sigmas (K,). flip_index: (K,).
 
     Returns:

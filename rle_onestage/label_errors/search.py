@@ -64,7 +64,7 @@ def rank(cases, density, skeleton, *, views=1):
     """Explain every labelled person, and put first whose labels another explanation fits better by most nats a label.
 
     Args:
-        cases: of :func:`~.evidence.match_cases`. density: the :class:`~..error_density.ErrorDensity` of the model.
+        cases: of :func:`~.evidence.match_cases`. density: the :class:`~.error_density.ErrorDensity` of the model.
         skeleton: the joints. views: how many must have found a person for the model to have a say.
 
     Returns:

@@ -37,7 +37,7 @@ class Labeller:
         >>> labels = labeller(cv2.imread("photo.jpg"))
 
     Args:
-        predictor: a :class:`~..predictor.Predictor`; its own resize is not used.
+        predictor: a :class:`~.predictor.Predictor`; its own resize is not used.
         options: how to look, and what is sure enough.
 
     Raises:
@@ -122,7 +122,7 @@ def label_images(
     written.
 
     Args:
-        predictor: a :class:`~..predictor.Predictor`.
+        predictor: a :class:`~.predictor.Predictor`.
         inputs: files, folders and globs.
         output: the file to write.
         options: how to look, and what is sure enough.

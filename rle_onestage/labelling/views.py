@@ -88,7 +88,7 @@ def predictors_at(predictor, sizes: tuple[int, ...]) -> list:
     """The predictor once for each longest side; they share the model.
 
     Args:
-        predictor: a :class:`~..predictor.Predictor`. sizes: pixels.
+        predictor: a :class:`~.predictor.Predictor`. sizes: pixels.
     """
     out = []
     for size in sizes:

@@ -121,7 +121,7 @@ def test_images_come_as_often_as_asked():
 
 def test_a_set_of_weight_zero_is_not_trained_on(tmp_path):
     training = load_training_records(two_sets(tmp_path, weights=[1, 0]))
-    assert len(training.records) == 6 and {record["set"] for record in training.records} == {0}
+    assert len(training.records) == 6 and {record["dataset_name"] for record in training.records} == {"sets_coco"}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -301,5 +301,5 @@ def test_records_of_the_catalog_are_left_as_they_are(tmp_path):
             MetadataCatalog.get(name).set(keypoint_names=list(COCO.names), keypoint_flip_map=COCO.flip_map)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TRAIN_WEIGHTS = ("sets_shared_1", "sets_shared_2"), [1, [1, 0.5]]
     training = load_training_records(cfg)
-    assert [record["set"] for record in training.records] == [0] * 6 + [1] * 6
-    assert not any("set" in record for record in shared)
+    assert [record["dataset_name"] for record in training.records] == ["sets_shared_1"] * 6 + ["sets_shared_2"] * 6
+    assert {record["dataset_name"] for record in shared} == {"sets_list_a"}

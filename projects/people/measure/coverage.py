@@ -117,7 +117,7 @@ def format_coverage(report: dict) -> str:
 
 
 def _beside(before, after, key):
-    """A figure without the correction and with it."""
+    """A metric without the correction and with it."""
     digits = 2 if key == "nll" else 1
     one = shown(before[key], digits)
     return one if after is None else f"{one} -> {shown(after[key], digits)}"

@@ -1,4 +1,4 @@
-"""COCO's matching, kept so that its figures can be computed anew for any choice of the images.
+"""COCO's matching, kept so that its metrics can be computed anew for any choice of the images.
 
 ``COCOeval.evaluate`` matches detections with people image by image; only ``COCOeval.accumulate`` looks at all images.
 Here the second step takes a weight for each image, how often it counts, so that a bootstrap over images costs a
@@ -102,8 +102,8 @@ def _pairs(images):
     return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
-def figures(matching: Matching, weights: np.ndarray | None = None, areas: tuple[str, ...] = tuple(AREAS)):
-    """COCO's keypoint figures.
+def metrics(matching: Matching, weights: np.ndarray | None = None, areas: tuple[str, ...] = tuple(AREAS)):
+    """COCO's keypoint metrics.
 
     Args:
         matching: from :func:`match`.

@@ -1,4 +1,4 @@
-"""Thresholds, joints and worst images, on one image whose figures are counted by hand."""
+"""Thresholds, joints and worst images, on one image whose metrics are counted by hand."""
 
 import json
 import math

@@ -43,7 +43,7 @@ def run(variant, clip, detections, skeleton):
     """Follow the people of a clip.
 
     Args:
-        variant: :class:`Variant`. clip: :class:`~..evaluation.clips.Clip`. detections: :class:`~.detections.Found`.
+        variant: :class:`Variant`. clip: :class:`~.clips.Clip`. detections: :class:`~.detections.Found`.
             skeleton: of the joints.
 
     Returns:
@@ -70,7 +70,7 @@ def _follow(variant, clip, detections, skeleton):
 
 
 def identities(variant, clip, detections, skeleton):
-    """Results of a clip, of :func:`~..evaluation.identity.identity_results`; see :func:`run`."""
+    """Results of a clip, of :func:`~.identity.identity_results`; see :func:`run`."""
     return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.oks_sigmas)
 
 
@@ -82,9 +82,9 @@ def _tracked(frames):
     return Tracked(number, ids.numpy(), keypoints.double().numpy(), sigmas.double().numpy())
 
 
-def figures(variant, clip, detections, skeleton):
-    """Results of a clip, to be combined: (of :func:`~..evaluation.identity.identity_results`,
-    of :func:`~..evaluation.smoothness.smoothness`)."""
+def metrics(variant, clip, detections, skeleton):
+    """Results of a clip, to be combined: (of :func:`~.identity.identity_results`,
+    of :func:`~.smoothness.smoothness`)."""
     done = run(variant, clip, detections, skeleton)
     pairs = match(clip, done.raw, skeleton.oks_sigmas)
     smooth = smoothness(clip, pairs, done.found.keypoints, done.found.sigmas)

@@ -87,7 +87,7 @@ def _check_features(cfg, backbone: nn.Module) -> None:
 
 
 def build_parts(cfg, backbone: nn.Module) -> dict:
-    """Keyword arguments of :class:`RLEOneStage`.
+    """Keyword arguments of :class:`~.rle_onestage.RLEOneStage`.
 
     Raises:
         ConfigError: for values that do not fit one another.

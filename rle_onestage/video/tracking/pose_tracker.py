@@ -34,7 +34,7 @@ class PoseTracker:
         >>> people = tracker(predictor(frame), time)  # people.ID, smooth people.pred_keypoints
 
     Args:
-        skeleton: the :class:`~..skeleton.Skeleton` of the joints. smooth: give the filter's joints and sigmas, also
+        skeleton: the :class:`~.skeleton.Skeleton` of the joints. smooth: give the filter's joints and sigmas, also
         those of people who are hidden for a moment; False: the joints as they were found, with an ``ID``.
         lag: how many later frames a frame may wait for, which makes it better (for files): then use :meth:`push` and
             :meth:`finish`.
