@@ -7,11 +7,12 @@ the person, encoded and decoded again; everywhere else nothing. What comes out i
 
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
+from modeling_toys import candidate_predictions
 
 from rle_onestage.data.datasets import load_dataset
 from rle_onestage.evaluation import PoseEvaluator
 from rle_onestage.modeling.assignment import Assignment, CenterAssigner, DynamicAssigner, PeakAssigner
-from rle_onestage.modeling.codec import SigmaCodec, decode_joints, encode_boxes, encode_joints
+from rle_onestage.modeling.codec import SigmaCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
 from rle_onestage.modeling.density.densities import build_density
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.postprocessing import Decoder
@@ -54,7 +55,8 @@ def assign(style, sigmas, targets, locations):
     gap = (centre - locations.xy[location][:, None]).abs().amax(-1).masked_fill(~pairs.allowed, float("inf"))
     person = take(targets, image, gap.argmin(1))
     poses = Poses(person.joints, torch.ones_like(person.joints), torch.zeros_like(person.joints[..., 0]))
-    return pairs, assigner(pairs, locations, targets, torch.zeros(len(image)), person.boxes, poses)
+    said = candidate_predictions(poses, indices=pairs.candidates, boxes=person.boxes)
+    return pairs, assigner(pairs, locations, targets, said)
 
 
 def perfect_people(inputs, style, sigmas, decoder):
@@ -79,7 +81,9 @@ def perfect_people(inputs, style, sigmas, decoder):
         sigma=codec.decode(torch.zeros_like(joints), codec.unit(stride, torch.zeros(len(stride), 4))),
         presence=presence,
     )
-    people = decoder(dense, poses, candidates, score, locations)
+    boxes = decode_boxes(dense.box[image, location], locations.xy[location], stride)
+    said = candidate_predictions(poses, indices=candidates, boxes=boxes, person=dense.person[image, location])
+    people = decoder(said, score)
     image_sizes = [tuple(x["image"].shape[1:]) for x in inputs]
     found = decoder.to_instances(people, image_sizes, [(x["height"], x["width"]) for x in inputs])
     return found, _unanswered(targets, pairs, assignment)

@@ -7,6 +7,7 @@ from detectron2.structures import Boxes, Instances, Keypoints
 
 from rle_onestage.engine.setup import load_config
 from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.structures import CandidatePredictions, Candidates
 
 # A model of some ten thousand parameters.
 TINY = [
@@ -30,6 +31,20 @@ STYLES = {"fcos": [], "centernet": CENTERNET}
 def tiny_config(*options, style="fcos"):
     """The config of a tiny model of either style, with further ``KEY, VALUE`` options."""
     return load_config("", [*TINY, *STYLES[style], *options])
+
+
+def candidate_predictions(poses, *, indices=None, boxes=None, person=None, quality=None):
+    """What a head would say at candidates that have these poses."""
+    count = len(poses.mu)
+    none = torch.zeros(count, dtype=torch.int64)
+    return CandidatePredictions(
+        indices=Candidates(none, torch.arange(count)) if indices is None else indices,
+        boxes=torch.zeros(count, 4) if boxes is None else boxes,
+        person=torch.zeros(count) if person is None else person,
+        quality=quality,
+        embedding=torch.zeros(count, 1),
+        poses=poses,
+    )
 
 
 def trained_density(sampler, *, steps=150, hidden=16, preset="laplace", name="rle"):

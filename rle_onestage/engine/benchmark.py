@@ -146,12 +146,7 @@ class Benchmark:
         model = self.model
         shapes = [features[name].shape[-2:] for name in model.in_features]
         locations = make_locations(shapes, model.strides, self.device)
-        original = model._dense
-        model._dense = lambda _: (dense, locations)
-        try:
-            people = model.decode(features)
-        finally:
-            model._dense = original
+        people = model.decode_dense(dense, locations, features)
         sizes = [self.size] * len(dense.person)
         return model.decoder.to_instances(people, sizes, sizes)
 

@@ -10,7 +10,7 @@ from ..structures.oks import joint_oks
 from .locations import Locations
 from .losses import paired_iou
 from .regions import inside_boxes
-from .structures import Candidates, Poses, Targets
+from .structures import CandidatePredictions, Candidates, Targets
 
 
 class Assignment(NamedTuple):
@@ -36,9 +36,9 @@ class Assigner(Protocol):
         """Candidates by geometry alone."""
 
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
-        """Match them. ``person``: (P,) logits; ``boxes``: (P, 4)."""
+        """Match the candidates, whose predictions may be looked at."""
 
 
 def _centres(targets: Targets) -> Tensor:
@@ -116,7 +116,7 @@ class CenterAssigner:
 
     @torch.no_grad()
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
         """The smallest allowed person, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
@@ -143,7 +143,7 @@ class PeakAssigner:
 
     @torch.no_grad()
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
         """The smallest person with its centre there, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
@@ -173,11 +173,11 @@ class DynamicAssigner:
         near = _about_centre(locations, targets, self.radius) & targets.valid[..., None]
         return _pairs(near, _not_crowd(locations, targets))
 
-    def _fit(self, pairs: Pairs, targets: Targets, boxes: Tensor, poses: Poses) -> Tensor:
+    def _fit(self, targets: Targets, predictions: CandidatePredictions) -> Tensor:
         """``u`` (P, M)."""
-        image = pairs.candidates.image
+        image, boxes = predictions.indices.image, predictions.boxes
         iou, _ = paired_iou(boxes[:, None], targets.boxes[image])
-        distance2 = (poses.mu[:, None] - targets.joints[image]).square().sum(-1)  # (P, M, K)
+        distance2 = (predictions.poses.mu[:, None] - targets.joints[image]).square().sum(-1)  # (P, M, K)
         labelled = targets.labelled[image].float()
         oks = joint_oks(distance2, targets.area[image], self.sigmas.to(boxes.device))
         count = labelled.sum(-1)
@@ -186,14 +186,14 @@ class DynamicAssigner:
 
     @torch.no_grad()
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
         """Match by alignment. Shapes as in :class:`Assigner`; targets are soft, ranks are by alignment."""
         image, location = pairs.candidates
-        fit = self._fit(pairs, targets, boxes, poses)
+        fit = self._fit(targets, predictions)
         gap = _gap(locations, targets).permute(0, 2, 1)[image, location]  # (P, M)
         prior = torch.exp(-0.5 * (gap / self.radius) ** 2)
-        align = torch.sigmoid(person)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
+        align = torch.sigmoid(predictions.person)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
         align = align.masked_fill(~pairs.allowed, 0)
         rank = self._ranks(align, image, location, targets, len(locations.xy))
         taken = (rank < self.topk) & pairs.allowed

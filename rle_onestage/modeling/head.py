@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from .backbone.timm_fpn import conv_block
 from .codec import SigmaCodec, decode_boxes, decode_joints
 from .locations import Locations
-from .structures import Candidates, DenseOutputs, Poses
+from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
 
 
 class PoseHead(nn.Module):
@@ -86,28 +86,31 @@ class PoseHead(nn.Module):
             embedding=torch.cat(embedding, 2).transpose(1, 2),
         )
 
-    def project(self, dense: DenseOutputs, candidates: Candidates, locations: Locations) -> tuple[Poses, Tensor]:
-        """Poses at candidates, in float32.
+    def project(self, dense: DenseOutputs, indices: Candidates, locations: Locations) -> CandidatePredictions:
+        """What the network says at P candidates, in float32.
 
-        Returns:
-            Poses of P candidates, and their embeddings (P, C) in float32.
+        Args:
+            dense: from :meth:`dense`.
+            indices: of the candidates.
+            locations: all R of them.
         """
-        image, location = candidates
-        embedding = dense.embedding[image, location]
+        image, location = indices
         xy, stride = locations.xy[location], locations.stride[location]
+        embedding = dense.embedding[image, location]
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.float()
+            boxes = decode_boxes(dense.box[image, location], xy, stride)
             scale = self.offset_scale[locations.level[location]]
             offset = self.offset(embedding).view(-1, self.num_joints, 2) * scale[:, None, None]
-            boxes = self.boxes(dense, candidates, locations)
             sigma = self.sigma_codec.decode(
                 self.sigma(embedding).view(-1, self.num_joints, 2), self.sigma_codec.unit(stride, boxes)
             )
             poses = Poses(mu=decode_joints(offset, xy, stride), sigma=sigma, presence=self.presence(embedding))
-        return poses, embedding
-
-    @staticmethod
-    def boxes(dense: DenseOutputs, candidates: Candidates, locations: Locations) -> Tensor:
-        """Boxes (P, 4) at candidates, in pixels, without gradient."""
-        image, location = candidates
-        return decode_boxes(dense.box[image, location].detach(), locations.xy[location], locations.stride[location])
+        return CandidatePredictions(
+            indices=indices,
+            boxes=boxes,
+            person=dense.person[image, location],
+            quality=dense.quality[image, location] if dense.quality.numel() else None,
+            embedding=embedding,
+            poses=poses,
+        )

@@ -6,14 +6,14 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
-from .codec import decode_boxes
 from .density.densities import Density
 from .density.quadrature import fold
 from .locations import Locations
 from .nms import box_overlap, peaks, pose_overlap, suppress
-from .structures import Candidates, DenseOutputs, Poses
+from .structures import CandidatePredictions, Candidates, DenseOutputs
 
 
 class People(NamedTuple):
@@ -101,10 +101,8 @@ class Decoder(nn.Module):
         # intervals (zeros: those of the density).
         self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
         self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
-        # Sums over the training people of COCO's area and of the box's, in square pixels: their ratio turns boxes into
-        # areas. The first numbers stand in until there are people, and weigh nothing beside them. In float32, as some
-        # devices have nothing wider: the last digit of a sum is less than what a batch adds to it.
-        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float32))
+        # COCO's area over the box's, of the people that the weights were trained with: it turns boxes into areas.
+        self.register_buffer("area_ratio", torch.tensor(AREA_OF_BOX))
 
     @torch.no_grad()
     def set_density(self, density: Density) -> None:
@@ -166,21 +164,6 @@ class Decoder(nn.Module):
         log_scale, power = self.correction[:, None].unbind(-1)
         return size * torch.exp(log_scale) * (sigma / size) ** power
 
-    @torch.no_grad()
-    def count_areas(self, areas: Tensor, boxes: Tensor) -> None:
-        """Add training people: areas (n,) and boxes (n, 4) in pixels."""
-        box = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
-        self.area_sums += torch.stack([areas.sum(), box.sum()]).to(self.area_sums)
-
-    @torch.no_grad()
-    def restart_areas(self) -> None:
-        """Count from here on, with the ratio so far in the place of a box of one square pixel.
-
-        The ratio belongs to the weights: inference needs it, also before another training has seen anybody. The sums
-        belong to a run: those of a long one would hold the ratio of new data back until as many people are seen again.
-        """
-        self.area_sums /= self.area_sums[1].clone()
-
     def select(self, dense: DenseOutputs, locations: Locations, look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
         """The best locations of each image: B x N flat candidates, and their person scores (B, N).
 
@@ -201,34 +184,29 @@ class Decoder(nn.Module):
         image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
         return Candidates(image.flatten(), location.flatten()), score
 
-    def _area(self, box_area: Tensor) -> Tensor:
-        return box_area * (self.area_sums[0] / self.area_sums[1]).float()
+    def _area(self, of_box: Tensor) -> Tensor:
+        return of_box * self.area_ratio.float()
 
-    def forward(
-        self,
-        dense: DenseOutputs,
-        poses: Poses,
-        candidates: Candidates,
-        score: Tensor,
-        locations: Locations,
-        look: Look = EVERYBODY,
-    ) -> People:
+    def forward(self, candidates: CandidatePredictions, score: Tensor, look: Look = EVERYBODY) -> People:
         """Everything but the cut to people, over raw tensors with static shapes.
 
         Of one look of two nobody is suppressed: :meth:`unite` does it for both.
+
+        Args:
+            candidates: those of :meth:`select`, projected: B times N.
+            score: (B, N) from :meth:`select`.
+            look: for whom.
         """
-        image, location = candidates
-        shape = score.shape
-        boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
-        area = self._area((boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1))
+        shape, poses, boxes = score.shape, candidates.poses, candidates.boxes
+        area = self._area(box_area(boxes))
         joints = poses.mu + poses.sigma * self.mean[self.group]
         std = self.std[self.group]
         sigmas = self._corrected(poses.sigma * std, area)
         expected = self._expected_oks(sigmas / std, area)  # (B N, K)
         presence = torch.sigmoid(poses.presence)
         person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
-        person = torch.sigmoid(dense.person[image, location])
-        quality = torch.sigmoid(dense.quality[image, location]) if dense.quality.numel() else torch.ones_like(person)
+        person = torch.sigmoid(candidates.person)
+        quality = torch.ones_like(person) if candidates.quality is None else torch.sigmoid(candidates.quality)
         score = score * person_oks.view(shape).pow(self.oks_power)
         boxes, area = boxes.view(*shape, 4), area.view(shape)
         joints = torch.cat([joints, expected[..., None]], -1).view(*shape, -1, 3)

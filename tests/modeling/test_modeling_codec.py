@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rle_onestage.modeling.codec import SigmaCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.nms import box_overlap, peaks, pose_overlap, suppress
-from rle_onestage.modeling.refinement.refiner import sample_bilinear
+from rle_onestage.modeling.refinement.sampling import sample_bilinear
 from rle_onestage.structures.skeleton import COCO
 
 FORMS = ["softplus", "sigmoid", "box"]
@@ -85,7 +85,7 @@ def test_a_model_with_one_sigma_of_a_joint():
     torch.manual_seed(0)
     model = build_model(tiny_config(*options)).train()
     sum(model([make_input(0, [(6, 4, 50, 60, 17)])]).values()).backward()
-    assert model.refinement.output.grad.isfinite().all() and model.head.sigma.weight.grad.abs().sum() > 0
+    assert model.refiner.refinement.output.grad.isfinite().all() and model.head.sigma.weight.grad.abs().sum() > 0
     sigmas = model.eval()([make_input(1, [])])[0]["instances"].pred_keypoint_sigmas
     assert len(sigmas) and torch.allclose(sigmas[..., 0], sigmas[..., 1], rtol=1e-2)
 

@@ -68,7 +68,7 @@ def test_a_look_takes_people_of_its_sizes_first():
         box=(sides / 2 / stride)[None, :, None].expand(1, 4, 4), embedding=torch.zeros(1, 4, 1),
     )  # fmt: skip
     locations = Locations(torch.zeros(4, 2), stride, torch.zeros(4, dtype=torch.int64), [(2, 2)])
-    ratio = (decoder.area_sums[0] / decoder.area_sums[1]).sqrt().item()  # of a person's size to the side of the box
+    ratio = decoder.area_ratio.sqrt().item()  # of a person's size to the side of the box
     candidates, score = decoder.select(dense, locations, Look(7.9 * ratio, 16.1 * ratio, 1.0))
     assert candidates.location.tolist() == [1, 2]
     torch.testing.assert_close(score[0], torch.sigmoid(torch.tensor([2.0, 1.0])))

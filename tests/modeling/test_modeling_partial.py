@@ -7,15 +7,17 @@ that is labelled in part, counts half and does not have joint 1. One person stan
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances, Keypoints
+from modeling_toys import candidate_predictions
 
 from rle_onestage.modeling.assignment import Assignment, Pairs
-from rle_onestage.modeling.criterion import Criterion, Predictions
+from rle_onestage.modeling.codec import decode_boxes
+from rle_onestage.modeling.criterion import Criterion
 from rle_onestage.modeling.density.densities import build_density
 from rle_onestage.modeling.heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.losses import varifocal_loss
 from rle_onestage.modeling.regions import PartialLabels, background_weight
-from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses
+from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses, Predictions, Refined
 from rle_onestage.modeling.targets import make_targets
 
 K, STRIDE = 2, 8
@@ -65,7 +67,11 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
         partial=PARTIAL,
         weights={name: 1.0 for name in ("person", "box", "quality", "pose", "refine", "presence", "heatmap")},
     )
-    predictions = Predictions(dense, poses, [], None, heat)
+    boxes = decode_boxes(
+        dense.box[0, candidates.location], LOCATIONS.xy[[LEFT, RIGHT]], LOCATIONS.stride[[LEFT, RIGHT]]
+    )
+    said = candidate_predictions(poses, indices=candidates, boxes=boxes, quality=dense.quality[0, [LEFT, RIGHT]])
+    predictions = Predictions(dense, said, Refined([], None, heat))
     return criterion(predictions, pairs, assignment, LOCATIONS, targets, 0), leaves
 
 
@@ -190,8 +196,8 @@ def test_areas_that_were_made_from_boxes_stay_out_of_the_ratio():
 
     model = RLEOneStage(tiny_config()).train()
     batch = [make_input(0, [(6, 4, 50, 60, 17), (0, 0, 20, 20, 17)])]
-    before = model.decoder.area_sums.clone()
+    before = model.criterion.area_sums.clone()
     batch[0]["instances"].gt_area_known = torch.tensor([False, True])
     model(batch)
-    added = model.decoder.area_sums - before
+    added = model.criterion.area_sums - before
     assert added.tolist() == [200.0, 400.0]

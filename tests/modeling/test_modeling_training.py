@@ -63,7 +63,7 @@ def test_coarser_maps_are_sampled_at_the_joints():
     """Every map that the refinement is given moves its poses, and learns."""
     model = make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p4']")
     check_step(model, [make_input(0, [(*PERSON, 17)])])
-    assert model.refinement.context[0].weight.grad.abs().sum() > 0
+    assert model.refiner.refinement.context[0].weight.grad.abs().sum() > 0
     with pytest.raises(ConfigError, match="REFINE.CONTEXT_FEATURES names 'p6'"):
         make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p6']")
 

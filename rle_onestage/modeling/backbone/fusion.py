@@ -94,5 +94,5 @@ def _maps(model: nn.Module) -> list[Tensor]:
     with torch.autocast("cpu", enabled=False):
         features = model.backbone(torch.randn(1, 3, _SIDE, _SIDE, generator=generator))
         dense = model.head.dense([features[name] for name in model.in_features])
-        sampled = () if model.refinement is None else model.refinement.features(features[model.refine_features[0]])[:2]
+        sampled = () if model.refiner is None else model.refiner.maps(features)[:2]
     return [*features.values(), *(x for x in dense if x.numel()), *sampled]

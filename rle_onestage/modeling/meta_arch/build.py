@@ -12,7 +12,8 @@ from ..criterion import Criterion
 from ..density.densities import build_density
 from ..head import PoseHead
 from ..postprocessing import Decoder
-from ..refinement.refiner import JointRefinement
+from ..refinement.joint_refinement import JointRefinement
+from ..refinement.refiner import PoseRefiner
 from ..regions import PartialLabels
 
 
@@ -99,7 +100,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "learned": options.DENSITY not in ("l1", "l2"),
     }  # fmt: skip
     head = _build_head(options, shapes, codec)
-    refinement = _build_refinement(options, shapes, codec)
+    refiner = _build_refiner(options, shapes, codec)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = build_density(
         options.DENSITY,
@@ -122,13 +123,7 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
         "decoder": _build_decoder(cfg, sigmas, density),
-        "refinement": refinement,
-        "refine_features": [options.REFINE.IN_FEATURE, *options.REFINE.CONTEXT_FEATURES],
-        "refine_steps": options.REFINE.STEPS,
-        "refine_test_steps": max(options.REFINE.STEPS, options.REFINE.TEST_STEPS) if options.REFINE.STEPS else 0,
-        "refine_per_person": options.REFINE.PER_PERSON,
-        "refine_noise": options.REFINE.NOISE,
-        "refine_draws": options.REFINE.NOISE_DRAWS,
+        "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -170,9 +165,22 @@ def _build_decoder(cfg, sigmas: Sequence[float], density: nn.Module) -> Decoder:
     )
 
 
-def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | None:
-    if not options.REFINE.STEPS:
+def _build_refiner(options, shapes: dict, codec: dict) -> PoseRefiner | None:
+    refine = options.REFINE
+    if not refine.STEPS:
         return None
+    return PoseRefiner(
+        refinement=_build_refinement(options, shapes, codec),
+        in_features=[refine.IN_FEATURE, *refine.CONTEXT_FEATURES],
+        steps=refine.STEPS,
+        test_steps=max(refine.STEPS, refine.TEST_STEPS),
+        per_person=refine.PER_PERSON,
+        noise=refine.NOISE,
+        noise_draws=refine.NOISE_DRAWS,
+    )
+
+
+def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement:
     shape = shapes[options.REFINE.IN_FEATURE]
     return JointRefinement(
         in_channels=shape.channels,
