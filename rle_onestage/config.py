@@ -49,7 +49,7 @@ def _add_model_keys(cfg):
     m.HEAD.CONV = "full"
     # "GN" is independent of the batch; "BN" is faster and folds for inference.
     m.HEAD.NORM = "GN"
-    # Width of the embedding from which joints, sigmas and presence are projected at candidates.
+    # Width of the embedding from which joints, scales and presence are projected at candidates.
     m.HEAD.EMBEDDING = 256
     # Probability of a person at a location before training, as in RetinaNet.
     m.HEAD.PRIOR_PROB = 0.01
@@ -97,14 +97,14 @@ def _add_trunk_keys(m):
 
 
 def _add_pose_keys(m):
-    m.SIGMA = CN()
-    # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
-    m.SIGMA.FLOOR = 0.02
-    m.SIGMA.INIT = 2.0
+    m.SCALE = CN()
+    # The preset's spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
+    m.SCALE.FLOOR = 0.02
+    m.SCALE.INIT = 2.0
     # "softplus" (of a stride), "sigmoid" (the paper's: below one stride) or "box" (softplus, relative to the box).
-    m.SIGMA.FORM = "softplus"
+    m.SCALE.FORM = "softplus"
     # "coordinate": of x and of y. "joint": one for both.
-    m.SIGMA.PER = "coordinate"
+    m.SCALE.PER = "coordinate"
 
     # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2".
     m.DENSITY = "rle"
@@ -120,7 +120,7 @@ def _add_pose_keys(m):
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1
-    # Passes at test time, where that is more: the same weights look again and move the joints; sigma stays.
+    # Passes at test time, where that is more: the same weights look again and move the joints; their scale stays.
     m.REFINE.TEST_STEPS = 0
     m.REFINE.IN_FEATURE = "p3"
     # Coarser maps that are sampled at the joints too, e.g. ["p3", "p4"]: a large person's joint is about more than a
@@ -135,7 +135,7 @@ def _add_pose_keys(m):
     m.REFINE.NOISE = 1.0
     # Noisy copies of each person's true joints.
     m.REFINE.NOISE_DRAWS = 2
-    m.REFINE.SIGMA_INIT = 1.0
+    m.REFINE.SCALE_INIT = 1.0
     # The best candidates of each person that are refined in training: only they will be asked at test time.
     m.REFINE.PER_PERSON = 4
 
@@ -153,7 +153,7 @@ def _add_training_keys(m):
     m.ASSIGN.OKS_WIDEN = 3.0
 
     m.LOSS = CN()
-    m.LOSS.PERSON = 1.0
+    m.LOSS.SCORE = 1.0
     m.LOSS.BOX = 2.0
     m.LOSS.QUALITY = 0.5
     m.LOSS.POSE = 0.5
@@ -179,8 +179,8 @@ def _add_decoding_keys(m):
     # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the
     # image at half size, at a quarter of the cost; 0.0 turns that look off.
     m.TEST.HALF_SIZE_FROM = 0.0
-    # Score = person ** PERSON_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
-    m.TEST.PERSON_POWER = 1.0
+    # Score = person probability ** SCORE_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
+    m.TEST.SCORE_POWER = 1.0
     m.TEST.QUALITY_POWER = 0.5
     m.TEST.OKS_POWER = 1.0
 

@@ -33,14 +33,14 @@ def tiny_config(*options, style="fcos"):
     return load_config("", [*TINY, *STYLES[style], *options])
 
 
-def candidate_predictions(poses, *, indices=None, boxes=None, person=None, quality=None):
+def candidate_predictions(poses, *, indices=None, boxes=None, score=None, quality=None):
     """What a head would say at candidates that have these poses."""
     count = len(poses.mu)
     none = torch.zeros(count, dtype=torch.int64)
     return CandidatePredictions(
         indices=Candidates(none, torch.arange(count)) if indices is None else indices,
         boxes=torch.zeros(count, 4) if boxes is None else boxes,
-        person=torch.zeros(count) if person is None else person,
+        score=torch.zeros(count) if score is None else score,
         quality=quality,
         embedding=torch.zeros(count, 1),
         poses=poses,

@@ -17,7 +17,7 @@ class Assignment(NamedTuple):
     """The answer for P candidates."""
 
     person: Tensor  # (P,) int64, index into the image's people, -1 for none
-    target: Tensor  # (P,) in [0, 1], what the person score should be
+    target: Tensor  # (P,) in [0, 1], what the score should be
     rank: Tensor  # (P,) int64, 0 for the person's best candidate
 
 
@@ -151,7 +151,7 @@ class PeakAssigner:
 
 
 class DynamicAssigner:
-    """The candidates that already answer best, by person score, pose and box, as in TOOD (Feng et al., ICCV 2021).
+    """The candidates that already answer best, by score, pose and box, as in TOOD (Feng et al., ICCV 2021).
 
     Alignment ``a = score^0.5 * u^3 * prior`` with ``u = sqrt(OKS * IoU)``, the OKS widened so that it ranks from the
     first step on, and a prior that falls with the distance from the centre. A person takes its ``topk`` best
@@ -159,13 +159,15 @@ class DynamicAssigner:
     of a person gets its best ``u``.
 
     Args:
-        topk: candidates a person. radius: of the candidates, in strides.
-        oks_widen: factor on the OKS sigmas. sigmas: (K,) COCO's OKS sigmas.
+        topk: candidates a person.
+        radius: of the candidates, in strides.
+        oks_widen: factor on COCO's OKS constants.
+        oks_sigmas: (K,) COCO's OKS constants.
     """
 
-    def __init__(self, *, topk: int, radius: float, oks_widen: float, sigmas: Sequence[float]):
+    def __init__(self, *, topk: int, radius: float, oks_widen: float, oks_sigmas: Sequence[float]):
         self.topk, self.radius = topk, radius
-        self.sigmas = torch.tensor(sigmas) * oks_widen
+        self.oks_sigmas = torch.tensor(oks_sigmas) * oks_widen
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
@@ -179,7 +181,7 @@ class DynamicAssigner:
         iou, _ = paired_iou(boxes[:, None], targets.boxes[image])
         distance2 = (predictions.poses.mu[:, None] - targets.joints[image]).square().sum(-1)  # (P, M, K)
         labelled = targets.labelled[image].float()
-        oks = joint_oks(distance2, targets.area[image], self.sigmas.to(boxes.device))
+        oks = joint_oks(distance2, targets.area[image], self.oks_sigmas.to(boxes.device))
         count = labelled.sum(-1)
         oks = (oks * labelled).sum(-1) / count.clamp(min=1)
         return torch.where(count > 0, (oks * iou).sqrt(), iou)
@@ -193,7 +195,7 @@ class DynamicAssigner:
         fit = self._fit(targets, predictions)
         gap = _gap(locations, targets).permute(0, 2, 1)[image, location]  # (P, M)
         prior = torch.exp(-0.5 * (gap / self.radius) ** 2)
-        align = torch.sigmoid(predictions.person)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
+        align = torch.sigmoid(predictions.score)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
         align = align.masked_fill(~pairs.allowed, 0)
         rank = self._ranks(align, image, location, targets, len(locations.xy))
         taken = (rank < self.topk) & pairs.allowed

@@ -32,8 +32,8 @@ class Criterion(nn.Module):
 
     Args:
         density: of the last stage's residuals; earlier stages use its preset alone.
-        sigmas: (K,) COCO's OKS sigmas, for the quality target.
-        weights: factors of the losses: "person", "box", "quality", "pose", "refine", "presence", "heatmap".
+        oks_sigmas: (K,) COCO's OKS constants, for the quality target.
+        weights: factors of the losses: "score", "box", "quality", "pose", "refine", "presence", "heatmap".
         heat_stride: of the auxiliary heatmaps, in pixels.
         flow_warmup: iterations with the preset alone.
         partial: how places away from known people count in sets that are labelled in part.
@@ -47,7 +47,7 @@ class Criterion(nn.Module):
         self,
         *,
         density: Density,
-        sigmas: list[float],
+        oks_sigmas: list[float],
         weights: dict[str, float],
         flow_warmup: int,
         heat_stride: int,
@@ -57,7 +57,7 @@ class Criterion(nn.Module):
         self.partial = partial
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
         self.heat_stride = heat_stride
-        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
+        self.register_buffer("oks_sigmas", torch.tensor(oks_sigmas), persistent=False)
         # Sums over the training people of COCO's area and of the box's, in square pixels. The first numbers stand in
         # until there are people, and weigh nothing beside them. In float32, as some devices have nothing wider: the
         # last digit of a sum is less than what a batch adds to it.
@@ -112,7 +112,7 @@ class Criterion(nn.Module):
         norm = global_mean(torch.stack(sums)).unbind()
 
         background = pairs.background * background_weight(
-            targets, locations.xy, torch.sigmoid(dense.person.detach()), self.partial
+            targets, locations.xy, torch.sigmoid(dense.score.detach()), self.partial
         )
         losses = self._dense_losses(dense, candidates, background, assignment, people[0], positive, norm[0])
         presence = F.binary_cross_entropy_with_logits(
@@ -154,17 +154,17 @@ class Criterion(nn.Module):
         norm: Tensor,
     ) -> dict[str, Tensor]:
         image, location = candidates.indices
-        target = torch.zeros_like(dense.person)
+        target = torch.zeros_like(dense.score)
         target[image, location] = assignment.target
         image, location = image[positive], location[positive]
         counts = torch.zeros_like(target)
         counts[image, location] = people.weight
         weight = torch.where(target > 0, counts, background)
-        person = (varifocal_loss(dense.person, target) * weight).sum() / norm
+        score = (varifocal_loss(dense.score, target) * weight).sum() / norm
         box = (
             giou_loss(candidates.boxes[positive], people.boxes) * assignment.target[positive] * people.weight
         ).sum() / norm
-        return {"person": person, "box": box}
+        return {"score": score, "box": box}
 
     def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
         """(n, K) nats per joint, in pixels; 0 where unlabelled.
@@ -172,27 +172,27 @@ class Criterion(nn.Module):
         Only labelled joints pass through the density: the flow is paid per label.
         """
         chosen = weight > 0
-        residual = (people.joints[chosen] - poses.mu[chosen]) / poses.sigma[chosen]
+        residual = (people.joints[chosen] - poses.mu[chosen]) / poses.scale[chosen]
         joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
         preset_only = not final or iteration < self.flow_warmup
         if final:
             self.density.fit(residual.detach(), joint)
             if not preset_only and iteration % self.REFRESH_EVERY == 0:
                 self.density.refresh(self.density.TRAINING_TOLERANCE)
-        nll = self.density.nll(residual, poses.sigma[chosen], joint=joint, preset_only=preset_only)
+        nll = self.density.nll(residual, poses.scale[chosen], joint=joint, preset_only=preset_only)
         return torch.zeros_like(weight).masked_scatter(chosen, nll)
 
     def _denoising(self, poses: Poses, people: Matched, *, preset_only: bool) -> Tensor:
-        """(n, K) the preset's likelihood with sigma held: the artificial starts shall not decide what sigma says.
+        """(n, K) the preset's likelihood with scale held: the artificial starts shall not decide what scale says.
 
-        The spread goes with the learned density, whose standard deviation in units of it is about 0.5; as the preset's
+        The scale goes with the learned density, whose standard deviation in units of it is about 0.5; as the preset's
         standard deviation it would halve the weight of this loss against the others.
         """
-        sigma = poses.sigma.detach()
+        scale = poses.scale.detach()
         if not preset_only:
-            group = self.density.joint_groups(sigma.shape[1])
-            sigma = sigma * self.density.std()[group]
-        return self.density.nll((people.joints - poses.mu) / sigma, sigma, preset_only=True)
+            group = self.density.joint_groups(scale.shape[1])
+            scale = scale * self.density.std()[group]
+        return self.density.nll((people.joints - poses.mu) / scale, scale, preset_only=True)
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
         """Quality focal loss for each labelled joint."""
@@ -210,7 +210,7 @@ class Criterion(nn.Module):
         distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)
         labelled = people.labelled.float()
         count = labelled.sum(1)
-        oks = (joint_oks(distance2, people.area, self.sigmas) * labelled).sum(1) / count.clamp(min=1)
+        oks = (joint_oks(distance2, people.area, self.oks_sigmas) * labelled).sum(1) / count.clamp(min=1)
         weight = assignment.target[stage.index] * people.weight * (count > 0)
         loss = F.binary_cross_entropy_with_logits(dense.quality[image, location], oks, reduction="none")
         return (loss * weight).sum() / global_mean(weight.sum())

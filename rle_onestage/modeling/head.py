@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .backbone.timm_fpn import conv_block
-from .codec import SigmaCodec, decode_boxes, decode_joints
+from .codec import ScaleCodec, decode_boxes, decode_joints
 from .locations import Locations
 from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
 
 
 class PoseHead(nn.Module):
-    """Person, box, quality and an embedding at every location; joints, sigmas and presence only where asked.
+    """Score, box, quality and an embedding at every location; joints, scales and presence only where asked.
 
     Args:
         in_channels: of every feature map.
@@ -24,12 +24,12 @@ class PoseHead(nn.Module):
         embedding: C, width of the embedding.
         prior_prob: probability of a person at a location before training.
         quality: whether there is a quality branch.
-        sigma_codec: the parametrisation of sigma.
+        scale_codec: the parametrisation of scale.
     """
 
     # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
     JOINT_ROWS = {
-        "offset.weight": 2, "offset.bias": 2, "sigma.weight": 2, "sigma.bias": 2, "presence.weight": 1,
+        "offset.weight": 2, "offset.bias": 2, "scale.weight": 2, "scale.bias": 2, "presence.weight": 1,
         "presence.bias": 1,
     }  # fmt: skip
 
@@ -46,41 +46,41 @@ class PoseHead(nn.Module):
         embedding: int,
         prior_prob: float,
         quality: bool,
-        sigma_codec: SigmaCodec,
+        scale_codec: ScaleCodec,
     ):
         super().__init__()
-        self.num_joints, self.has_quality, self.sigma_codec = num_joints, quality, sigma_codec
+        self.num_joints, self.has_quality, self.scale_codec = num_joints, quality, scale_codec
 
         def tower() -> nn.Sequential:
             widths = [in_channels] + [channels] * num_convs
             return nn.Sequential(*(conv_block(a, b, kind=conv, norm=norm) for a, b in zip(widths, widths[1:])))
 
-        self.person_tower, self.pose_tower = tower(), tower()
+        self.score_tower, self.pose_tower = tower(), tower()
         width = channels if num_convs else in_channels
-        self.person = nn.Conv2d(width, 1, 1)
+        self.score = nn.Conv2d(width, 1, 1)
         self.box = nn.Conv2d(width, 4 + int(quality), 1)
         self.embed = nn.Conv2d(width, embedding, 1)
         self.offset = nn.Linear(embedding, num_joints * 2)
-        self.sigma = nn.Linear(embedding, num_joints * 2)
+        self.scale = nn.Linear(embedding, num_joints * 2)
         self.presence = nn.Linear(embedding, num_joints)
         self.offset_scale = nn.Parameter(torch.ones(num_levels))
-        for layer in (self.person, self.box, self.offset, self.sigma, self.presence):
+        for layer in (self.score, self.box, self.offset, self.scale, self.presence):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.person.bias, -math.log((1 - prior_prob) / prior_prob))
+        nn.init.constant_(self.score.bias, -math.log((1 - prior_prob) / prior_prob))
         nn.init.constant_(self.box.bias[:4], 2.0)
 
     def dense(self, features: Sequence[Tensor]) -> DenseOutputs:
         """Feature maps (B, C, H, W) of the levels in order of stride -> (B, R, ...) outputs."""
-        person, box, embedding = [], [], []
+        score, box, embedding = [], [], []
         for feature in features:
             pose = self.pose_tower(feature)
-            person.append(self.person(self.person_tower(feature)).flatten(2))
+            score.append(self.score(self.score_tower(feature)).flatten(2))
             box.append(self.box(pose).flatten(2))
             embedding.append(F.silu(self.embed(pose)).flatten(2))
         box = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
         return DenseOutputs(
-            person=torch.cat(person, 2)[:, 0].float(),
+            score=torch.cat(score, 2)[:, 0].float(),
             quality=box[..., 4] if self.has_quality else box.new_zeros(0),
             box=F.softplus(box[..., :4]),
             embedding=torch.cat(embedding, 2).transpose(1, 2),
@@ -100,16 +100,16 @@ class PoseHead(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.float()
             boxes = decode_boxes(dense.box[image, location], xy, stride)
-            scale = self.offset_scale[locations.level[location]]
-            offset = self.offset(embedding).view(-1, self.num_joints, 2) * scale[:, None, None]
-            sigma = self.sigma_codec.decode(
-                self.sigma(embedding).view(-1, self.num_joints, 2), self.sigma_codec.unit(stride, boxes)
+            of_level = self.offset_scale[locations.level[location]]
+            offset = self.offset(embedding).view(-1, self.num_joints, 2) * of_level[:, None, None]
+            scale = self.scale_codec.decode(
+                self.scale(embedding).view(-1, self.num_joints, 2), self.scale_codec.unit(stride, boxes)
             )
-            poses = Poses(mu=decode_joints(offset, xy, stride), sigma=sigma, presence=self.presence(embedding))
+            poses = Poses(mu=decode_joints(offset, xy, stride), scale=scale, presence=self.presence(embedding))
         return CandidatePredictions(
             indices=indices,
             boxes=boxes,
-            person=dense.person[image, location],
+            score=dense.score[image, location],
             quality=dense.quality[image, location] if dense.quality.numel() else None,
             embedding=embedding,
             poses=poses,

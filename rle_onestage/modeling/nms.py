@@ -39,10 +39,10 @@ def box_overlap(boxes: Tensor) -> Tensor:
     return paired_iou(boxes[:, :, None], boxes[:, None])[0]
 
 
-def pose_overlap(joints: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+def pose_overlap(joints: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
     """OKS (B, N, N) of poses (B, N, K, 2), on the area (B, N) of the row or the column, whichever is smaller."""
     everything = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device)
-    oks = pairwise_oks(joints, joints, everything, area, sigmas)
+    oks = pairwise_oks(joints, joints, everything, area, oks_sigmas)
     return torch.minimum(oks, oks.transpose(1, 2))
 
 

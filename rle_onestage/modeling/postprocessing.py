@@ -48,11 +48,12 @@ class Decoder(nn.Module):
     """Scores, suppression, and small tables of the density, so that inference needs no flow.
 
     Args:
-        sigmas: (K,) COCO's OKS sigmas. group: (K,) which of the density's groups is each joint's.
+        oks_sigmas: (K,) COCO's OKS constants.
+        group: (K,) which of the density's groups is each joint's.
         topk: candidates an image. score_thresh: of what is returned. max_people: returned at most.
         box_nms, oks_nms: thresholds of suppression; 1 turns one off.
         use_peaks: candidates are maxima of their neighbourhood (centernet style).
-        person_power, quality_power, oks_power: exponents of the score's factors.
+        score_power, quality_power, oks_power: exponents of the score's factors.
     """
 
     TABLE = 20  # bins per axis of the density's quadrature
@@ -66,7 +67,7 @@ class Decoder(nn.Module):
     def __init__(
         self,
         *,
-        sigmas: list[float],
+        oks_sigmas: list[float],
         group: list[int],
         topk: int,
         score_thresh: float,
@@ -74,20 +75,20 @@ class Decoder(nn.Module):
         box_nms: float,
         oks_nms: float,
         use_peaks: bool,
-        person_power: float,
+        score_power: float,
         quality_power: float,
         oks_power: float,
     ):
         super().__init__()
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
-        self.person_power, self.quality_power, self.oks_power = person_power, quality_power, oks_power
-        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
-        joints, groups = len(sigmas), max(group) + 1
+        self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
+        self.register_buffer("oks_sigmas", torch.tensor(oks_sigmas), persistent=False)
+        joints, groups = len(oks_sigmas), max(group) + 1
         # Tables that belong to some of the joints only.
         self.group_tensors = ("nodes", "weights", "mean", "std", "axis", "log_q") if groups > 1 else ()
         self.register_buffer("group", torch.tensor(group), persistent=False)
-        self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the spread
+        self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the scale
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
         folded = self.FOLDED**2
         self.register_buffer("folded_nodes", torch.zeros(groups, folded, 2), persistent=False)
@@ -165,11 +166,11 @@ class Decoder(nn.Module):
         return size * torch.exp(log_scale) * (sigma / size) ** power
 
     def select(self, dense: DenseOutputs, locations: Locations, look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
-        """The best locations of each image: B x N flat candidates, and their person scores (B, N).
+        """The best locations of each image: B x N flat candidates, and their scores (B, N).
 
         People whom the look is not for score 0.
         """
-        score = torch.sigmoid(dense.person).pow(self.person_power)
+        score = torch.sigmoid(dense.score).pow(self.score_power)
         if dense.quality.numel() and self.quality_power:
             score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
         if self.use_peaks:
@@ -199,13 +200,13 @@ class Decoder(nn.Module):
         """
         shape, poses, boxes = score.shape, candidates.poses, candidates.boxes
         area = self._area(box_area(boxes))
-        joints = poses.mu + poses.sigma * self.mean[self.group]
+        joints = poses.mu + poses.scale * self.mean[self.group]
         std = self.std[self.group]
-        sigmas = self._corrected(poses.sigma * std, area)
+        sigmas = self._corrected(poses.scale * std, area)
         expected = self._expected_oks(sigmas / std, area)  # (B N, K)
         presence = torch.sigmoid(poses.presence)
         person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
-        person = torch.sigmoid(candidates.person)
+        person = torch.sigmoid(candidates.score)
         quality = torch.ones_like(person) if candidates.quality is None else torch.sigmoid(candidates.quality)
         score = score * person_oks.view(shape).pow(self.oks_power)
         boxes, area = boxes.view(*shape, 4), area.view(shape)
@@ -253,7 +254,7 @@ class Decoder(nn.Module):
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]
         if len(self.folded_nodes) > 1:
             nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
-        return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
+        return expected_joint_oks(spread, area, self.oks_sigmas, nodes, weights)
 
     def _unique(
         self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor, among: Tensor | None = None
@@ -263,7 +264,7 @@ class Decoder(nn.Module):
         if self.box_nms < 1:
             overlap = torch.maximum(overlap, box_overlap(boxes) / max(self.box_nms, 1e-6))
         if self.oks_nms < 1:
-            overlap = torch.maximum(overlap, pose_overlap(joints, area, self.sigmas) / max(self.oks_nms, 1e-6))
+            overlap = torch.maximum(overlap, pose_overlap(joints, area, self.oks_sigmas) / max(self.oks_nms, 1e-6))
         return suppress(overlap if among is None else overlap * among, score, 1.0)
 
     def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):

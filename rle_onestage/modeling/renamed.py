@@ -9,6 +9,9 @@ from ..errors import CheckpointError
 
 # Beginnings of names in a ``state_dict`` of the architecture.
 RENAMED_WEIGHTS = {
+    "head.person_tower.": "head.score_tower.",
+    "head.person.": "head.score.",
+    "head.sigma.": "head.scale.",
     "refinement.": "refiner.refinement.",
 }
 # COCO's areas and boxes' areas, summed over the training people: once a part of the decoder, which has their ratio now.

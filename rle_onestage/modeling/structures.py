@@ -12,7 +12,7 @@ from torch import Tensor
 class DenseOutputs(NamedTuple):
     """What the head says at every location."""
 
-    person: Tensor  # (B, R) logits
+    score: Tensor  # (B, R) logits of whether a person is there
     quality: Tensor  # (B, R) logits, or an empty tensor without the branch
     box: Tensor  # (B, R, 4) left, top, right, bottom distances in strides, positive
     embedding: Tensor  # (B, R, C)
@@ -29,7 +29,7 @@ class Poses(NamedTuple):
     """Poses at candidates, in pixels of the network's input."""
 
     mu: Tensor  # (P, K, 2)
-    sigma: Tensor  # (P, K, 2), spread of the preset, positive
+    scale: Tensor  # (P, K, 2), spread of the preset, positive
     presence: Tensor  # (P, K) logits
 
     def rows(self, index: Tensor) -> "Poses":
@@ -42,7 +42,7 @@ class CandidatePredictions(NamedTuple):
 
     indices: Candidates
     boxes: Tensor  # (P, 4) x0, y0, x1, y1 in pixels of the network's input, with gradient
-    person: Tensor  # (P,) logits
+    score: Tensor  # (P,) logits
     quality: Tensor | None  # (P,) logits; None without the branch
     embedding: Tensor  # (P, C) float32
     poses: Poses
@@ -52,7 +52,7 @@ class CandidatePredictions(NamedTuple):
         return CandidatePredictions(
             indices=Candidates(*(field[index] for field in self.indices)),
             boxes=self.boxes[index],
-            person=self.person[index],
+            score=self.score[index],
             quality=None if self.quality is None else self.quality[index],
             embedding=self.embedding[index],
             poses=self.poses.rows(index),

@@ -63,7 +63,7 @@ class NoisyLabels(nn.Module):
 
     def decoded(self, boxes, mu, sigma, person, item):
         """The real decoder's answer."""
-        said = candidate_predictions(Poses(mu, sigma, torch.full(mu.shape[:2], 3.0)), boxes=boxes, person=person)
+        said = candidate_predictions(Poses(mu, sigma, torch.full(mu.shape[:2], 3.0)), boxes=boxes, score=person)
         people = self.decoder(said, torch.sigmoid(person)[None])
         size = (item["height"], item["width"])
         return self.decoder.to_instances(people, [size], [size])[0]
@@ -142,7 +142,7 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert scores["expected OKS"]["pearson"] > scores["person"]["pearson"] + 0.2
     assert scores["person"]["difference"] == 0 and "person and quality" not in scores
     text = subject.format_report(report)
-    assert "PERSON_POWER" in text and "hidden" in text and "nan" not in text
+    assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text
 
 
 def test_files(calibrated):

@@ -162,7 +162,7 @@ def people_model(joints, *options):
     torch.manual_seed(0)
     model = build_model(config(joints, *options))
     with torch.no_grad():
-        for part in (model.head.offset, model.head.sigma, model.head.presence, model.refiner.refinement.heat):
+        for part in (model.head.offset, model.head.scale, model.head.presence, model.refiner.refinement.heat):
             part.weight.normal_(std=0.3)
             part.bias.normal_(std=0.3)
         for tensor in (

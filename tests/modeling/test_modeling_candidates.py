@@ -10,7 +10,7 @@ from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.structures import Candidates
 
 BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
-FORM, STEPS = "MODEL.RLE_ONESTAGE.SIGMA.FORM", "MODEL.RLE_ONESTAGE.REFINE.STEPS"
+FORM, STEPS = "MODEL.RLE_ONESTAGE.SCALE.FORM", "MODEL.RLE_ONESTAGE.REFINE.STEPS"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_rows_are_what_a_projection_of_them_alone_gives():
     rows = model.head.project(dense, indices, locations).rows(chosen)
     alone = model.head.project(dense, Candidates(*(field[chosen] for field in indices)), locations)
     assert rows.indices.image.tolist() == [1, 0] and rows.indices.location.tolist() == [7, 3]
-    for name in ("boxes", "person", "quality", "embedding"):
+    for name in ("boxes", "score", "quality", "embedding"):
         torch.testing.assert_close(getattr(rows, name), getattr(alone, name))
     for ours, theirs in zip(rows.poses, alone.poses):
         torch.testing.assert_close(ours, theirs)
@@ -80,7 +80,7 @@ def test_the_refiner_takes_candidates_and_gives_candidates():
     before = model.head.project(dense, indices, locations)
     after = model.refiner(features, before)
     assert after.poses.mu.shape == before.poses.mu.shape and not torch.equal(after.poses.mu, before.poses.mu)
-    assert torch.equal(after.boxes, before.boxes) and torch.equal(after.person, before.person)
+    assert torch.equal(after.boxes, before.boxes) and torch.equal(after.score, before.score)
 
 
 def test_the_area_ratio_is_of_the_people_seen():

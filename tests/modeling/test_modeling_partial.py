@@ -53,7 +53,7 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
     for leaf in leaves.values():
         leaf.requires_grad_()
     dense = DenseOutputs(
-        person=person, quality=torch.zeros(1, 64), box=torch.full((1, 64, 4), 1.0), embedding=torch.zeros(1, 64, 1)
+        score=person, quality=torch.zeros(1, 64), box=torch.full((1, 64, 4), 1.0), embedding=torch.zeros(1, 64, 1)
     )
     candidates = Candidates(torch.tensor([0, 0]), torch.tensor([LEFT, RIGHT]))
     pairs = Pairs(candidates, torch.eye(2, dtype=torch.bool), torch.ones(1, 64))
@@ -61,11 +61,11 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
     poses = Poses(mu, torch.full((2, K, 2), 2.0), presence)
     criterion = Criterion(
         density=build_density("laplace"),
-        sigmas=[0.1] * K,
+        oks_sigmas=[0.1] * K,
         flow_warmup=0,
         heat_stride=STRIDE,
         partial=PARTIAL,
-        weights={name: 1.0 for name in ("person", "box", "quality", "pose", "refine", "presence", "heatmap")},
+        weights={name: 1.0 for name in ("score", "box", "quality", "pose", "refine", "presence", "heatmap")},
     )
     boxes = decode_boxes(
         dense.box[0, candidates.location], LOCATIONS.xy[[LEFT, RIGHT]], LOCATIONS.stride[[LEFT, RIGHT]]
@@ -109,8 +109,8 @@ def test_person_loss(targets):
     away[0, 7] = False
     weight = 1.0 * left + 0.5 * in_box + 0.125 * away
     expected = (each * weight.flatten()).sum() / 1.5  # the two people count 1 and 0.5
-    torch.testing.assert_close(losses["loss_person"], expected)
-    assert gradient(losses["loss_person"], leaves["person"])[0, AWAY] == 0
+    torch.testing.assert_close(losses["loss_score"], expected)
+    assert gradient(losses["loss_score"], leaves["person"])[0, AWAY] == 0
 
 
 def test_pose_box_and_presence_losses(targets):

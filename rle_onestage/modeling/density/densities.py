@@ -1,8 +1,8 @@
-"""The densities of the standardised residual ``e = (y - mu) / sigma``, and their likelihoods.
+"""The densities of the standardised residual ``e = (y - mu) / scale``, and their likelihoods.
 
-The density of a label is ``p(y) = q(e) / (sigma_x sigma_y)``, in pixels; the loss is ``-log q(e) + log sigma_x + log
-sigma_y``, in nats per joint, and likewise in D = 3 dimensions. Presets have unit variance per coordinate, so that sigma
-is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
+The density of a label is ``p(y) = q(e) / (scale_x scale_y)``, in pixels; the loss is ``-log q(e) + log scale_x + log
+scale_y``, in nats per joint, and likewise in D = 3 dimensions. Presets have unit variance per coordinate, so that the
+scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
 
 RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
 ``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its
@@ -34,48 +34,48 @@ PRESETS = {"laplace": log_laplace, "gaussian": log_gaussian}
 
 
 class Density(nn.Module):
-    """A preset with a learned sigma (``laplace``, ``gaussian``) or a fixed one (``l1``, ``l2``).
+    """A preset with a learned scale (``laplace``, ``gaussian``) or a fixed one (``l1``, ``l2``).
 
-    Per coordinate the loss is ``log sigma + sqrt(2) |e| + log(2) / 2`` or ``log sigma + e^2 / 2 + log(2 pi) / 2``: with
-    a constant sigma the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
+    Per coordinate the loss is ``log scale + sqrt(2) |e| + log(2) / 2`` or ``log scale + e^2 / 2 + log(2 pi) / 2``: with
+    a constant scale the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
 
     Args:
         preset: "laplace" or "gaussian".
-        learns_sigma: with False the spread is one stride for every joint, and only its reported value is fitted.
+        learns_scale: with False the scale is one stride for every joint, and only its reported value is fitted.
         dims: D, 2 or 3.
     """
 
     # Relative error of the normaliser that training allows between evaluations: a fifth of the nodes.
     TRAINING_TOLERANCE = 2e-3
 
-    def __init__(self, *, preset: str, learns_sigma: bool = True, dims: int = 2):
+    def __init__(self, *, preset: str, learns_scale: bool = True, dims: int = 2):
         super().__init__()
         self.preset = PRESETS[preset]
-        self.learns_sigma = learns_sigma
+        self.learns_scale = learns_scale
         self.cubature = Cubature(dims=dims)
-        # Reported standard deviation in units of the spread; 1 where sigma is learned.
+        # Reported standard deviation in units of the scale; 1 where the scale is learned.
         self.register_buffer("fitted", torch.ones(()))
 
     def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
         """Log-density (...) of residuals ``e`` (..., D), the same for every joint."""
         return self.preset(e)
 
-    def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
+    def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """Negative log-likelihood (...) in nats per joint, in float32; never clamped, and normally of either sign.
 
         Args:
             e: (..., D) standardised residuals.
-            sigma: (..., D) spread in pixels.
+            scale: (..., D) spread of the preset in pixels.
             joint: not used: one density for all joints.
             preset_only: use the preset in place of the learned density.
         """
         log_q = self.preset(e.float()) if preset_only else self.log_q(e.float())
-        return torch.log(sigma.float()).sum(-1) - log_q
+        return torch.log(scale.float()).sum(-1) - log_q
 
     @torch.no_grad()
     def fit(self, e: Tensor, joint: Tensor | None = None, momentum: float = 0.01) -> None:
-        """Follow the size of the residuals ``e`` (n, D), so that a fixed sigma can be reported in the end."""
-        if not self.learns_sigma and e.numel():
+        """Follow the size of the residuals ``e`` (n, D), so that a fixed scale can be reported in the end."""
+        if not self.learns_scale and e.numel():
             self.fitted.lerp_(e.square().mean().clamp(max=1e4).sqrt(), momentum)
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class Density(nn.Module):
 
         Returns:
             Of the G = 1 group of joints: nodes (G, Q, D), weights (G, Q) with the sum 1, mean (G, D) and standard
-            deviation (G, D) of the density that is reported, in units of the spread.
+            deviation (G, D) of the density that is reported, in units of the scale.
         """
         e, weight, mean, std = self._moments()
         e, mean, std = e * self.fitted, mean * self.fitted, std * self.fitted
@@ -113,7 +113,7 @@ class Density(nn.Module):
 
     @torch.no_grad()
     def reported_log_q(self, e: Tensor) -> Tensor:
-        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, D) in units of the spread; G = 1."""
+        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, D) in units of the scale; G = 1."""
         return self.log_q(e / self.fitted) - e.shape[-1] * torch.log(self.fitted)
 
     def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ class Density(nn.Module):
         return self.table(count)[:2]
 
     def std(self) -> Tensor:
-        """Standard deviation (G, D) of q at the present weights, in units of the spread: 1 for a preset; G = 1."""
+        """Standard deviation (G, D) of q at the present weights, in units of the scale: 1 for a preset; G = 1."""
         return self.fitted.new_ones(1, self.cubature.dims)
 
     def joint_groups(self, joints: int) -> list[int]:
@@ -136,7 +136,7 @@ class Density(nn.Module):
 class FlowDensity(Density):
     """``flow``: ``q = G``, the flow alone (the paper's direct likelihood estimation). ``rle``: ``q = Q G / Z``.
 
-    The loss is ``sum_d log sigma_d - log G(e)``, for ``rle`` with ``- log Q(e) + log Z`` (the paper's equation 8).
+    The loss is ``sum_d log scale_d - log G(e)``, for ``rle`` with ``- log Q(e) + log Z`` (the paper's equation 8).
     """
 
     def __init__(self, *, preset: str, residual: bool, couplings: int = 6, hidden: int = 64, dims: int = 2):
@@ -178,9 +178,9 @@ class FlowDensity(Density):
 class ReleasedDensity(Density):
     """``rle_released``: the sum that the authors' released code minimises, for comparison with published runs.
 
-    Per joint it adds, over the coordinates, ``log sigma - log G(e)`` and ``log(2 sigma) + |e|`` (Laplace of scale
-    sigma) or the Gaussian's counterpart: log sigma enters twice, the joint's log G once per coordinate, and Z is
-    missing. It is not a likelihood; what is reported from it is the preset at that scale.
+    Per joint it adds, over the coordinates, ``log scale - log G(e)`` and ``log(2 scale) + |e|`` (a Laplace density
+    with the scale as its parameter) or the Gaussian's counterpart: log scale enters twice, the joint's log G once per
+    coordinate, and Z is missing. It is not a likelihood; what is reported from it is the preset at that scale.
     """
 
     def __init__(self, *, preset: str, couplings: int = 6, hidden: int = 64, dims: int = 2):
@@ -189,17 +189,17 @@ class ReleasedDensity(Density):
         if preset == "laplace":
             self.fitted.fill_(math.sqrt(2))  # the standard deviation of a Laplace density of scale 1
 
-    def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
+    def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """The released code's sum (...); arguments as in :meth:`Density.nll`."""
-        e, sigma = e.float(), sigma.float()
+        e, scale = e.float(), scale.float()
         if self.preset is log_laplace:
             preset = (math.log(2) + e.abs()).sum(-1)
         else:
             preset = (0.5 * math.log(2 * math.pi) + 0.5 * e.square()).sum(-1)
-        log_sigma = torch.log(sigma).sum(-1)
+        log_scale = torch.log(scale).sum(-1)
         if preset_only:
-            return log_sigma + preset
-        return 2 * log_sigma + preset - e.shape[-1] * self.flow.log_prob(e)
+            return log_scale + preset
+        return 2 * log_scale + preset - e.shape[-1] * self.flow.log_prob(e)
 
 
 class GroupedDensity(nn.Module):
@@ -221,11 +221,11 @@ class GroupedDensity(nn.Module):
         """Log-density (...) of residuals ``e`` (..., D) of the joints ``joint`` (...) int64."""
         return self._by_group(lambda member, e: member.log_q(e), joint, e)
 
-    def nll(self, e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
+    def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """As :meth:`Density.nll`; ``joint`` (...) int64 is needed unless ``preset_only``."""
         if preset_only:
-            return self.members[0].nll(e, sigma, preset_only=True)
-        return self._by_group(lambda member, e, sigma: member.nll(e, sigma), joint, e, sigma)
+            return self.members[0].nll(e, scale, preset_only=True)
+        return self._by_group(lambda member, e, scale: member.nll(e, scale), joint, e, scale)
 
     def _by_group(self, function: Callable[..., Tensor], joint: Tensor, *rows: Tensor) -> Tensor:
         """``function(member, *rows of its joints)`` for every group, also one without rows: each flow has a gradient
@@ -305,8 +305,8 @@ def build_density(
         "rle_released": lambda: ReleasedDensity(preset=preset, **flow),
         "laplace": lambda: Density(preset="laplace", dims=dims),
         "gaussian": lambda: Density(preset="gaussian", dims=dims),
-        "l1": lambda: Density(preset="laplace", learns_sigma=False, dims=dims),
-        "l2": lambda: Density(preset="gaussian", learns_sigma=False, dims=dims),
+        "l1": lambda: Density(preset="laplace", learns_scale=False, dims=dims),
+        "l2": lambda: Density(preset="gaussian", learns_scale=False, dims=dims),
     }
     count = 1 if groups is None else max(groups) + 1
     members = [builders[name]() for _ in range(count)]

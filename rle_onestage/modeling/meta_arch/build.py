@@ -7,7 +7,7 @@ from torch import nn
 from ...errors import ConfigError
 from ...structures.skeleton import COCO
 from ..assignment import CenterAssigner, DynamicAssigner, PeakAssigner
-from ..codec import SigmaCodec
+from ..codec import ScaleCodec
 from ..criterion import Criterion
 from ..density.densities import build_density
 from ..head import PoseHead
@@ -17,8 +17,8 @@ from ..refinement.refiner import PoseRefiner
 from ..regions import PartialLabels
 
 
-def oks_sigmas(cfg) -> list[float]:
-    """COCO's OKS sigmas of the config's joints.
+def configured_oks_sigmas(cfg) -> list[float]:
+    """COCO's OKS constants of the config's joints.
 
     ``TEST.KEYPOINT_OKS_SIGMAS``, or COCO's where there are 17 joints, or a stand-in of COCO's mean.
 
@@ -58,7 +58,7 @@ def flow_groups(cfg) -> list[int] | None:
     return [number[joint] for joint in range(joints)]
 
 
-def build_assigner(cfg, sigmas: Sequence[float]):
+def build_assigner(cfg, oks_sigmas: Sequence[float]):
     """The assigner of the config; ``centernet`` has one only."""
     options = cfg.MODEL.RLE_ONESTAGE
     if options.STYLE == "centernet":
@@ -66,7 +66,10 @@ def build_assigner(cfg, sigmas: Sequence[float]):
     if options.ASSIGN.NAME == "center":
         return CenterAssigner(radius=options.ASSIGN.RADIUS, level_sizes=options.ASSIGN.LEVEL_SIZES)
     return DynamicAssigner(
-        topk=options.ASSIGN.TOPK, radius=options.ASSIGN.RADIUS, oks_widen=options.ASSIGN.OKS_WIDEN, sigmas=sigmas
+        topk=options.ASSIGN.TOPK,
+        radius=options.ASSIGN.RADIUS,
+        oks_widen=options.ASSIGN.OKS_WIDEN,
+        oks_sigmas=oks_sigmas,
     )
 
 
@@ -94,9 +97,9 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         ConfigError: for values that do not fit one another.
     """
     _check_features(cfg, backbone)
-    options, shapes, sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), oks_sigmas(cfg)
+    options, shapes, oks_sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), configured_oks_sigmas(cfg)
     codec = {
-        "form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR, "per": options.SIGMA.PER,
+        "form": options.SCALE.FORM, "floor": options.SCALE.FLOOR, "per": options.SCALE.PER,
         "learned": options.DENSITY not in ("l1", "l2"),
     }  # fmt: skip
     head = _build_head(options, shapes, codec)
@@ -113,16 +116,16 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
         "backbone": backbone,
         "in_features": options.IN_FEATURES,
         "head": head,
-        "assigner": build_assigner(cfg, sigmas),
+        "assigner": build_assigner(cfg, oks_sigmas),
         "criterion": Criterion(
             density=density,
-            sigmas=sigmas,
+            oks_sigmas=oks_sigmas,
             flow_warmup=options.FLOW.WARMUP_ITERS,
             weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
-        "decoder": _build_decoder(cfg, sigmas, density),
+        "decoder": _build_decoder(cfg, oks_sigmas, density),
         "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -144,22 +147,22 @@ def _build_head(options, shapes: dict, codec: dict) -> PoseHead:
         embedding=head.EMBEDDING,
         prior_prob=head.PRIOR_PROB,
         quality=head.QUALITY,
-        sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
+        scale_codec=ScaleCodec(init=options.SCALE.INIT, **codec),
     )
 
 
-def _build_decoder(cfg, sigmas: Sequence[float], density: nn.Module) -> Decoder:
+def _build_decoder(cfg, oks_sigmas: Sequence[float], density: nn.Module) -> Decoder:
     options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
     return Decoder(
-        sigmas=sigmas,
-        group=density.joint_groups(len(sigmas)),
+        oks_sigmas=oks_sigmas,
+        group=density.joint_groups(len(oks_sigmas)),
         topk=test.TOPK,
         score_thresh=test.SCORE_THRESH,
         max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
         box_nms=test.BOX_NMS,
         oks_nms=test.OKS_NMS,
         use_peaks=options.STYLE == "centernet",
-        person_power=test.PERSON_POWER,
+        score_power=test.SCORE_POWER,
         quality_power=test.QUALITY_POWER,
         oks_power=test.OKS_POWER,
     )
@@ -192,5 +195,5 @@ def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement:
         norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION,
         search=options.REFINE.SEARCH,
-        sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),
+        scale_codec=ScaleCodec(init=options.REFINE.SCALE_INIT, **codec),
     )

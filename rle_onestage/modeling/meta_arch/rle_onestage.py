@@ -101,7 +101,7 @@ class RLEOneStage(nn.Module):
         """Renew the tables if the density's weights are others than those that they were made of, or came with.
 
         Tables and correction that came with a file stay until then: a file without the density's weights has no other
-        source of them. A correction belongs to what the network says of sigma too, and goes when that has changed.
+        source of them. A correction belongs to what the network says of the scale too, and goes when that has changed.
         Called on the way to evaluation mode and before the state is saved, so that every tool finds them fresh.
         """
         if self.criterion is None:
@@ -109,7 +109,7 @@ class RLEOneStage(nn.Module):
         self.decoder.area_ratio.copy_(self.criterion.area_ratio())
         if not self._density_then.same(self._density_weights()):
             self.prepare_for_inference()
-        elif not self._sigma_then.same(self._sigma_weights()):
+        elif not self._scale_then.same(self._scale_weights()):
             self.decoder.reset_correction()
             self._remember_weights()
 
@@ -123,17 +123,17 @@ class RLEOneStage(nn.Module):
     def _remember_weights(self) -> None:
         """The tables are right for the present weights."""
         if self.criterion is not None:
-            self._density_then, self._sigma_then = Watch(self._density_weights()), Watch(self._sigma_weights())
+            self._density_then, self._scale_then = Watch(self._density_weights()), Watch(self._scale_weights())
 
     def _density_weights(self) -> list[Tensor]:
         density = self.criterion.density
         fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
         return [*density.parameters(), *fitted]
 
-    def _sigma_weights(self) -> list[Tensor]:
-        """Of the layers that say sigma."""
-        refined = [] if self.refiner is None else self.refiner.sigma_weights()
-        return [*self.head.sigma.parameters(), *refined]
+    def _scale_weights(self) -> list[Tensor]:
+        """Of the layers that say the scale."""
+        refined = [] if self.refiner is None else self.refiner.scale_weights()
+        return [*self.head.scale.parameters(), *refined]
 
     def start_training_anew(self) -> None:
         """Forget the run that the weights come from, where another training starts with them."""
@@ -251,7 +251,7 @@ class RLEOneStage(nn.Module):
         idle = [x for name, x in features.items() if name not in used]
         idle += [p for part in parts for p in part.parameters() if p.requires_grad]
         zero = 0.0 * sum(x.float().sum() for x in idle)
-        return {**losses, "loss_person": losses["loss_person"] + zero}
+        return {**losses, "loss_score": losses["loss_score"] + zero}
 
 
 def _renew_before_saving(model: RLEOneStage, *_) -> None:

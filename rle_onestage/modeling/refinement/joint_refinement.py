@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbone.timm_fpn import conv_block
-from ..codec import SigmaCodec
+from ..codec import ScaleCodec
 from ..structures import CandidatePredictions, Poses
 from .joint_attention import JointAttention
 from .joint_search import JointSearch
 from .sampling import sample_bilinear, sample_own_channel
 
-# Where a joint's heat is looked at, in units of its spread.
+# Where a joint's heat is looked at, in units of its scale.
 _WINDOW = [(0.75 * x, 0.75 * y) for y in range(-2, 3) for x in range(-2, 3)]
 
 
@@ -28,11 +28,11 @@ class SampledMaps(NamedTuple):
 
 
 class JointRefinement(nn.Module):
-    """From candidates to candidates: the residual and a new sigma from the finer features at each joint.
+    """From candidates to candidates: the residual and a new scale from the finer features at each joint.
 
     The features at a joint, there also those of coarser maps if any are given, a window of its heatmap (5 x 5 points,
-    0.75 spreads apart), the person's embedding and the previous sigma meet in one hidden layer; every joint has its own
-    output weights. The correction is in units of the previous spread, held between half a stride and three. Positions
+    0.75 scales apart), the person's embedding and the previous scale meet in one hidden layer; every joint has its own
+    output weights. The correction is in units of the previous scale, held between half a stride and three. Positions
     come in without gradient, so that each pass is trained for itself.
 
     Args:
@@ -42,7 +42,7 @@ class JointRefinement(nn.Module):
         context: (channels, stride) of each coarser map that is sampled too: what a large person's joint is about.
         attention: heads of the attention among the joints of a person; 0 for none.
         search: whether a wide look at the heatmap comes first, see :class:`~.joint_search.JointSearch`.
-        sigma_codec: the parametrisation of sigma, in units of ``stride``.
+        scale_codec: the parametrisation of scale, in units of ``stride``.
     """
 
     # Tensors whose first axis is that of the joints: rows of each.
@@ -60,10 +60,10 @@ class JointRefinement(nn.Module):
         context: Sequence[tuple[int, int]],
         attention: int,
         search: bool,
-        sigma_codec: SigmaCodec,
+        scale_codec: ScaleCodec,
     ):
         super().__init__()
-        self.stride, self.sigma_codec = stride, sigma_codec
+        self.stride, self.scale_codec = stride, scale_codec
         self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
         self.local = nn.Linear(channels, channels)
         self.context_strides = [stride for _, stride in context]
@@ -105,9 +105,9 @@ class JointRefinement(nn.Module):
         """
         image, poses, boxes = candidates.indices.image, candidates.poses, candidates.boxes.detach()
         start, moved = poses.mu.detach(), 0.0
-        reach = poses.sigma.detach().mean(-1, keepdim=True).clamp(0.5 * self.stride, 3 * self.stride)  # (P, K, 1)
+        reach = poses.scale.detach().mean(-1, keepdim=True).clamp(0.5 * self.stride, 3 * self.stride)  # (P, K, 1)
         with torch.autocast(start.device.type, enabled=False):
-            previous = torch.log(poses.sigma.detach() / self.stride)
+            previous = torch.log(poses.scale.detach() / self.stride)
             known = self.spread(previous) + self.person(candidates.embedding)[:, None] + self.joint  # (P, K, C)
             if self.search is not None:
                 found, apart = self.search(maps.pooled, image, start, reach, F.silu(known))
@@ -130,7 +130,7 @@ class JointRefinement(nn.Module):
             stride = start.new_full((len(start),), float(self.stride))
             refined = Poses(
                 mu=start + moved + out[..., :2] * reach,
-                sigma=self.sigma_codec.decode(out[..., 2:], self.sigma_codec.unit(stride, boxes)),
+                scale=self.scale_codec.decode(out[..., 2:], self.scale_codec.unit(stride, boxes)),
                 presence=poses.presence,
             )
         return candidates._replace(poses=refined)

@@ -21,7 +21,7 @@ def joint_noise(joints: Tensor, person: Tensor, iteration: int, scale: float, dr
         joints: (n, K, 2) in pixels.
         person: (n,) number of the person among those of its image.
         iteration: of the training.
-        scale: pixels.
+        scale: half of the largest standard deviation, in pixels.
         draws: for each joint.
 
     Returns:

@@ -60,8 +60,8 @@ class PoseRefiner(nn.Module):
         for number in range(self.test_steps):
             before, candidates = candidates.poses, self.refinement(maps, candidates)
             if number >= self.steps:
-                # Passes beyond those that were trained move the points; their sigma would be a little too small.
-                candidates = candidates._replace(poses=candidates.poses._replace(sigma=before.sigma))
+                # Passes beyond those that were trained move the points; their scale would be a little too small.
+                candidates = candidates._replace(poses=candidates.poses._replace(scale=before.scale))
         return candidates
 
     def training_passes(
@@ -111,9 +111,9 @@ class PoseRefiner(nn.Module):
         noise = joint_noise(truth, person, iteration, self.noise * self.refinement.stride, self.noise_draws)
         index = index.repeat(self.noise_draws)
         given = candidates.poses
-        start = Poses((truth + noise).flatten(0, 1), given.sigma[index], given.presence[index])
+        start = Poses((truth + noise).flatten(0, 1), given.scale[index], given.presence[index])
         return Stage(self.refinement(maps, candidates.rows(index)._replace(poses=start)).poses, index)
 
-    def sigma_weights(self) -> list[Tensor]:
-        """Of the layers that say sigma."""
+    def scale_weights(self) -> list[Tensor]:
+        """Of the layers that say scale."""
         return [self.refinement.output, self.refinement.output_bias]
