@@ -43,6 +43,8 @@ def _add_model_keys(cfg):
     m.NUM_KEYPOINTS = 17
     m.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
     m.HEAD = CN()
+    # One of HEAD_REGISTRY.
+    m.HEAD.NAME = "PoseHead"
     m.HEAD.CHANNELS = 256
     m.HEAD.NUM_CONVS = 4
     # "full" 3x3 convolutions as in FCOS, or "separable" (depthwise and pointwise) for small backbones.
@@ -106,7 +108,7 @@ def _add_pose_keys(m):
     # "coordinate": of x and of y. "joint": one for both.
     m.SCALE.PER = "coordinate"
 
-    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2".
+    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2", or one of DENSITY_REGISTRY.
     m.DENSITY = "rle"
     m.PRESET = "laplace"
     m.FLOW = CN()
@@ -142,8 +144,9 @@ def _add_pose_keys(m):
 
 def _add_training_keys(m):
     m.ASSIGN = CN()
-    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre) or "peak" (centernet style's only one).
-    m.ASSIGN.NAME = "dynamic"
+    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre), "peak" (CenterNet: the one location at
+    # the centre), or one of ASSIGNER_REGISTRY; "" for the style's own: dynamic in fcos, peak in centernet.
+    m.ASSIGN.NAME = ""
     m.ASSIGN.TOPK = 10
     # Radius of the candidates round a person's centre, in strides.
     m.ASSIGN.RADIUS = 2.5

@@ -13,7 +13,7 @@ from rle_onestage.data.datasets import load_dataset
 from rle_onestage.evaluation import PoseEvaluator
 from rle_onestage.modeling.assignment import Assignment, CenterAssigner, DynamicAssigner, PeakAssigner
 from rle_onestage.modeling.codec import ScaleCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.modeling.structures import DenseOutputs, Poses

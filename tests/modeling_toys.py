@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances, Keypoints
 
 from rle_onestage.engine.setup import load_config
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.structures import CandidatePredictions, Candidates
 
 # A model of some ten thousand parameters.
@@ -21,7 +21,7 @@ TINY = [
     "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "0",
 ]  # fmt: skip
 CENTERNET = [
-    "MODEL.RLE_ONESTAGE.STYLE", "centernet", "MODEL.RLE_ONESTAGE.ASSIGN.NAME", "peak",
+    "MODEL.RLE_ONESTAGE.STYLE", "centernet",
     "MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p2',)", "MODEL.RLE_ONESTAGE.IN_FEATURES", "('p2',)",
     "MODEL.RLE_ONESTAGE.REFINE.IN_FEATURE", "p2",
 ]  # fmt: skip

@@ -1,12 +1,14 @@
 """Which candidate answers for which person. Pure, without gradient, returns indices."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 
 from ..structures.oks import joint_oks
+from ..utils.registry import NamedRegistry
 from .locations import Locations
 from .losses import paired_iou
 from .regions import inside_boxes
@@ -29,8 +31,30 @@ class Pairs(NamedTuple):
     background: Tensor  # (B, R) weight of each location as background
 
 
+# A config names one as ``MODEL.RLE_ONESTAGE.ASSIGN.NAME``.
+ASSIGNER_REGISTRY = NamedRegistry("ASSIGNER", "MODEL.RLE_ONESTAGE.ASSIGN.NAME")
+
+
 class Assigner(Protocol):
-    """What the meta-architecture expects of an assigner."""
+    """What the architecture expects of an assigner. One for configs has :meth:`from_config` and is registered.
+
+        >>> @ASSIGNER_REGISTRY.register()
+        ... class MyAssigner(DynamicAssigner): ...
+
+    Attributes:
+        style: the ``MODEL.RLE_ONESTAGE.STYLE`` that it is for; "" for any.
+    """
+
+    style: str
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """Arguments of the constructor from the config.
+
+        Args:
+            cfg: the whole config.
+            oks_sigmas: (K,) COCO's OKS constants.
+        """
 
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
         """Candidates by geometry alone."""
@@ -88,6 +112,7 @@ def _rank_by_distance(person: Tensor, pairs: Pairs, locations: Locations, target
     return closer.sum(1)
 
 
+@ASSIGNER_REGISTRY.register(name="center")
 class CenterAssigner:
     """FCOS (Tian et al., ICCV 2019) with its centre sampling: locations in a person's box and near its centre, on the
     level meant for its size.
@@ -97,8 +122,16 @@ class CenterAssigner:
         level_sizes: largest box side (square root of the area, pixels) of each level but the last.
     """
 
+    style = "fcos"
+
     def __init__(self, *, radius: float, level_sizes: Sequence[float]):
         self.radius, self.level_sizes = radius, list(level_sizes)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """The radius, and the sizes of the levels."""
+        options = cfg.MODEL.RLE_ONESTAGE.ASSIGN
+        return {"radius": options.RADIUS, "level_sizes": options.LEVEL_SIZES}
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
@@ -123,11 +156,19 @@ class CenterAssigner:
         return Assignment(match, (match >= 0).float(), _rank_by_distance(match, pairs, locations, targets))
 
 
+@ASSIGNER_REGISTRY.register(name="peak")
 class PeakAssigner:
     """CenterNet (Zhou et al., "Objects as points", 2019): the one location that holds the centre.
 
     Its neighbours are background with the weight ``(1 - Y)^4``, ``Y`` a Gaussian as wide as a sixth of the box's sides.
     """
+
+    style = "centernet"
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """There are no options."""
+        return {}
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
@@ -150,6 +191,7 @@ class PeakAssigner:
         return Assignment(match, (match >= 0).float(), torch.zeros_like(match))
 
 
+@ASSIGNER_REGISTRY.register(name="dynamic")
 class DynamicAssigner:
     """The candidates that already answer best, by score, pose and box, as in TOOD (Feng et al., ICCV 2021).
 
@@ -165,9 +207,22 @@ class DynamicAssigner:
         oks_sigmas: (K,) COCO's OKS constants.
     """
 
+    style = "fcos"
+
     def __init__(self, *, topk: int, radius: float, oks_widen: float, oks_sigmas: Sequence[float]):
         self.topk, self.radius = topk, radius
         self.oks_sigmas = torch.tensor(oks_sigmas) * oks_widen
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """Number and place of the candidates, and the constants of the OKS."""
+        options = cfg.MODEL.RLE_ONESTAGE.ASSIGN
+        return {
+            "topk": options.TOPK,
+            "radius": options.RADIUS,
+            "oks_widen": options.OKS_WIDEN,
+            "oks_sigmas": oks_sigmas,
+        }
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:

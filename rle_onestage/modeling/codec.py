@@ -3,8 +3,11 @@
 import math
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 from torch.nn import functional as F
+
+from .density import DENSITY_REGISTRY
 
 
 def decode_boxes(distances: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
@@ -56,6 +59,19 @@ class ScaleCodec:
             self.shift = math.log(start / (1 - start))
         else:
             self.shift = start + math.log(-math.expm1(-start))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, init: float) -> "ScaleCodec":
+        """The config's, started at ``init`` strides.
+
+        Args:
+            cfg: the whole config.
+            init: scale in strides where the raw number is 0.
+        """
+        options = cfg.MODEL.RLE_ONESTAGE
+        learned = DENSITY_REGISTRY.get(options.DENSITY).learns_scale
+        scale = options.SCALE
+        return cls(form=scale.FORM, floor=scale.FLOOR, per=scale.PER, init=init, learned=learned)
 
     def decode(self, raw: Tensor, unit: Tensor) -> Tensor:
         """Scale (P, K, D) in pixels, in D = 2 or 3 coordinates.

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.oks import joint_oks
 from .assignment import Assignment, Pairs
-from .density.densities import Density
+from .density import Density
 from .heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss

@@ -1,18 +1,26 @@
 """The dense convolutions, and the projection of poses at candidates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..utils.registry import NamedRegistry
 from .backbone.timm_fpn import conv_block
 from .codec import ScaleCodec, decode_boxes, decode_joints
 from .locations import Locations
 from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
 
+# A config names one as ``MODEL.RLE_ONESTAGE.HEAD.NAME``.
+HEAD_REGISTRY = NamedRegistry("HEAD", "MODEL.RLE_ONESTAGE.HEAD.NAME")
 
+
+@HEAD_REGISTRY.register()
 class PoseHead(nn.Module):
     """Score, box, quality and an embedding at every location; joints, scales and presence only where asked.
 
@@ -69,6 +77,29 @@ class PoseHead(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.constant_(self.score.bias, -math.log((1 - prior_prob) / prior_prob))
         nn.init.constant_(self.box.bias[:4], 2.0)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        """Arguments of the constructor from the config.
+
+        Args:
+            cfg: the whole config.
+            shapes: of the backbone's maps by name.
+        """
+        options, head = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.HEAD
+        return {
+            "in_channels": shapes[options.IN_FEATURES[0]].channels,
+            "num_levels": len(options.IN_FEATURES),
+            "num_joints": options.NUM_KEYPOINTS,
+            "channels": head.CHANNELS,
+            "num_convs": head.NUM_CONVS,
+            "conv": head.CONV,
+            "norm": head.NORM,
+            "embedding": head.EMBEDDING,
+            "prior_prob": head.PRIOR_PROB,
+            "quality": head.QUALITY,
+            "scale_codec": ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
+        }
 
     def dense(self, features: Sequence[Tensor]) -> DenseOutputs:
         """Feature maps (B, C, H, W) of the levels in order of stride -> (B, R, ...) outputs."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
-from .density.densities import Density
+from .density import Density
 from .density.quadrature import fold
 from .locations import Locations
 from .nms import box_overlap, peaks, pose_overlap, suppress

@@ -15,7 +15,7 @@ from torch import nn
 from rle_onestage.evaluation import GroundTruth
 from rle_onestage.label_errors import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
 from rle_onestage.structures.skeleton import COCO, Skeleton

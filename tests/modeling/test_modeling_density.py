@@ -7,7 +7,9 @@ import torch
 from modeling_toys import grid_integral, skewed, trained_density
 from scipy.special import log_ndtr, logsumexp
 
-from rle_onestage.modeling.density.densities import build_density, log_gaussian, log_laplace
+from rle_onestage.errors import ConfigError
+from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.density.densities import log_gaussian, log_laplace
 from rle_onestage.modeling.postprocessing import Decoder
 
 NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2"]
@@ -239,5 +241,5 @@ def test_presets_by_scipy():
 
 
 def test_unknown_name():
-    with pytest.raises(KeyError):
+    with pytest.raises(ConfigError, match="'rlee'; choose one of rle, "):
         build_density("rlee")

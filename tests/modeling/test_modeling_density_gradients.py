@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rle_onestage.modeling.codec import ScaleCodec
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 
 FLOOR = 0.02
 RESIDUALS = torch.tensor([0.1, 1.0, 10.0, 1e2, 1e3, 1e4])

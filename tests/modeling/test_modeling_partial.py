@@ -12,7 +12,7 @@ from modeling_toys import candidate_predictions
 from rle_onestage.modeling.assignment import Assignment, Pairs
 from rle_onestage.modeling.codec import decode_boxes
 from rle_onestage.modeling.criterion import Criterion
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.losses import varifocal_loss

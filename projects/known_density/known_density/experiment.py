@@ -23,7 +23,7 @@ from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import write_json
 from rle_onestage.modeling.codec import ScaleCodec
 from rle_onestage.modeling.criterion import Criterion
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Loss:
     """How a loss is trained here.
 
     Attributes:
-        density: arguments of :func:`~rle_onestage.modeling.density.densities.build_density`.
+        density: arguments of :func:`~rle_onestage.modeling.density.build_density`.
         form: of the sigma codec. stride: its unit in pixels.
         clamped: the mean over the batch, with sigma in strides, is clamped at zero.
     """

@@ -12,7 +12,7 @@ from rle_onestage.engine.device import settle_device
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import write_json
 from rle_onestage.modeling.codec import ScaleCodec
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.density.flow import RealNVP
 
 DENSITIES = ("l1", "l2", "laplace", "gaussian", "flow", "rle", "rle_released")

@@ -19,6 +19,7 @@ from rle_onestage.engine.config.rules import (
     Like,
     Misfit,
     Number,
+    Registered,
     Text,
     choice,
     keypoint_files,
@@ -27,6 +28,9 @@ from rle_onestage.engine.config.rules import (
     whole,
 )
 from rle_onestage.errors import ConfigError, shown
+from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY
+from rle_onestage.modeling.density import DENSITY_REGISTRY
+from rle_onestage.modeling.head import HEAD_REGISTRY
 
 _CHANNELS = whole(1, 8192)
 _SIDE = whole(0, 32_768)  # of images, pixels
@@ -42,6 +46,7 @@ MODEL_KEYS = {
     "STYLE": choice("fcos", "centernet"),
     "NUM_KEYPOINTS": whole(1, 1000),
     "IN_FEATURES": Items(_NAME, most=20),
+    "HEAD.NAME": Registered(HEAD_REGISTRY),
     "HEAD.CHANNELS": _CHANNELS,
     "HEAD.NUM_CONVS": whole(0, 32),
     "HEAD.CONV": choice("full", "separable"),
@@ -66,7 +71,7 @@ MODEL_KEYS = {
     "SCALE.INIT": real(0, 1e4, above=True),
     "SCALE.FORM": choice("softplus", "sigmoid", "box"),
     "SCALE.PER": choice("coordinate", "joint"),
-    "DENSITY": choice("rle", "rle_released", "laplace", "gaussian", "flow", "l1", "l2"),
+    "DENSITY": Registered(DENSITY_REGISTRY),
     "PRESET": choice("laplace", "gaussian"),
     "FLOW.COUPLINGS": whole(1, 64),
     "FLOW.HIDDEN": whole(1, 4096),
@@ -83,7 +88,7 @@ MODEL_KEYS = {
     "REFINE.NOISE_DRAWS": whole(0, 100),
     "REFINE.SCALE_INIT": real(0, 1e4, above=True),
     "REFINE.PER_PERSON": whole(0, 1000),
-    "ASSIGN.NAME": choice("dynamic", "center", "peak"),
+    "ASSIGN.NAME": Registered(ASSIGNER_REGISTRY, or_empty=True),
     "ASSIGN.TOPK": whole(1, 10_000),
     "ASSIGN.RADIUS": real(0, 1e4, above=True),
     "ASSIGN.LEVEL_SIZES": Items(real(0, 1e6, above=True), most=20, ascending=True),
