@@ -7,10 +7,10 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from ..structures.boxes import box_iou
 from ..structures.oks import joint_oks
 from ..utils.registry import NamedRegistry
 from .locations import Locations
-from .losses import paired_iou
 from .regions import inside_boxes
 from .structures import CandidatePredictions, Candidates, Targets
 
@@ -233,7 +233,7 @@ class DynamicAssigner:
     def _fit(self, targets: Targets, predictions: CandidatePredictions) -> Tensor:
         """``u`` (P, M)."""
         image, boxes = predictions.indices.image, predictions.boxes
-        iou, _ = paired_iou(boxes[:, None], targets.boxes[image])
+        iou = box_iou(boxes[:, None], targets.boxes[image])
         distance2 = (predictions.poses.mu[:, None] - targets.joints[image]).square().sum(-1)  # (P, M, K)
         labelled = targets.labelled[image].float()
         oks = joint_oks(distance2, targets.area[image], self.oks_sigmas.to(boxes.device))

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..structures.boxes import box_iou
 from ..structures.oks import pairwise_oks
-from .losses import paired_iou
 
 
 def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
@@ -36,7 +36,7 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 def box_overlap(boxes: Tensor) -> Tensor:
     """IoU (B, N, N) of boxes (B, N, 4)."""
-    return paired_iou(boxes[:, :, None], boxes[:, None])[0]
+    return box_iou(boxes[:, :, None], boxes[:, None])
 
 
 def pose_overlap(joints: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
