@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 
-def add_rle_onestage_config(cfg):
+def add_rle_onestage_config(cfg: CN) -> None:
     """Add the keys of this project to a Detectron2 config.
 
     Args:
@@ -15,7 +15,7 @@ def add_rle_onestage_config(cfg):
     _add_test_keys(cfg)
 
 
-def register_config_keys():
+def register_config_keys() -> None:
     """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is
     imported.
 
@@ -28,7 +28,7 @@ def register_config_keys():
     _add_missing(_C, with_ours)
 
 
-def _add_missing(cfg, other):
+def _add_missing(cfg: CN, other: CN) -> None:
     for key, value in other.items():
         if key not in cfg:
             cfg[key] = value
@@ -36,7 +36,7 @@ def _add_missing(cfg, other):
             _add_missing(cfg[key], value)
 
 
-def _add_model_keys(cfg):
+def _add_model_keys(cfg: CN) -> None:
     m = cfg.MODEL.RLE_ONESTAGE = CN()
     # "fcos": pyramid levels from stride 8, suppression after it. "centernet": one level at stride 4, peaks.
     m.STYLE = "fcos"
@@ -75,7 +75,7 @@ def _add_model_keys(cfg):
     _add_trunk_keys(m)
 
 
-def _add_trunk_keys(m):
+def _add_trunk_keys(m: CN) -> None:
     # The trunk is what of a backbone may be pretrained: the timm network, or MoveNet with its pyramid and heads.
     # MODEL.BACKBONE.FREEZE_AT n keeps what makes its features up to the stride 2 ** n as it is, with its batch norms in
     # evaluation mode; 0: all of it learns; -1: none. Detectron2's default is 2: configs with such a trunk set the key.
@@ -98,7 +98,7 @@ def _add_trunk_keys(m):
     m.MOVENET.NORM = "BN"
 
 
-def _add_pose_keys(m):
+def _add_pose_keys(m: CN) -> None:
     m.SCALE = CN()
     # The preset's spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
     m.SCALE.FLOOR = 0.02
@@ -142,7 +142,7 @@ def _add_pose_keys(m):
     m.REFINE.PER_PERSON = 4
 
 
-def _add_training_keys(m):
+def _add_training_keys(m: CN) -> None:
     m.ASSIGN = CN()
     # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre), "peak" (CenterNet: the one location at
     # the centre), or one of ASSIGNER_REGISTRY; "" for the style's own: dynamic in fcos, peak in centernet.
@@ -172,7 +172,7 @@ def _add_training_keys(m):
     m.PARTIAL.CONFIDENT = 0.3
 
 
-def _add_decoding_keys(m):
+def _add_decoding_keys(m: CN) -> None:
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
@@ -188,7 +188,7 @@ def _add_decoding_keys(m):
     m.TEST.OKS_POWER = 1.0
 
 
-def _add_data_keys(cfg):
+def _add_data_keys(cfg: CN) -> None:
     d = cfg.DATASETS
     # COCO-format keypoint files by config alone: [[name, json, image folder], ...]; relative paths are looked up
     # under $DETECTRON2_DATASETS. A fourth entry says how a set was labelled, e.g. {partial: True, unlabelled: unknown};
@@ -232,7 +232,7 @@ def _add_data_keys(cfg):
     a.CACHE_MB = 0
 
 
-def _add_solver_keys(cfg):
+def _add_solver_keys(cfg: CN) -> None:
     s = cfg.SOLVER
     s.OPTIMIZER = "SGD"  # or "AdamW"
     s.BACKBONE_MULTIPLIER = 1.0
@@ -254,7 +254,7 @@ def _add_solver_keys(cfg):
     s.BASE_LR_END = 0.0
 
 
-def _add_test_keys(cfg):
+def _add_test_keys(cfg: CN) -> None:
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True
     # People an image that count in keypoint AP, best first (COCO: 20). With more labelled people than that AP cannot

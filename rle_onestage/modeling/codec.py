@@ -25,7 +25,9 @@ def decode_joints(offset: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
     """Joints (P, K, 2) in pixels: ``location + stride * offset``.
 
     Args:
-        offset: (P, K, 2) in strides. xy: (P, 2) or (P, K, 2) in pixels. stride: (P,) pixels.
+        offset: (P, K, 2) in strides.
+        xy: (P, 2) or (P, K, 2) in pixels.
+        stride: (P,) in pixels.
     """
     origin = xy if xy.dim() == offset.dim() else xy[:, None]
     return origin + offset.float() * stride[:, None, None]
@@ -77,7 +79,8 @@ class ScaleCodec:
         """Scale (P, K, D) in pixels, in D = 2 or 3 coordinates.
 
         Args:
-            raw: (P, K, D). unit: (P,) pixels, from :meth:`unit`.
+            raw: (P, K, D) the network's numbers.
+            unit: (P,) in pixels, from :meth:`unit`.
         """
         raw = (raw.float() if self.learned else torch.zeros_like(raw, dtype=torch.float32)) + self.shift
         if self.per == "joint":

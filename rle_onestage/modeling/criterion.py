@@ -1,5 +1,7 @@
 """The losses of a batch: owns the density, the weights and the normalisers."""
 
+from collections.abc import Sequence
+
 import torch
 from detectron2.utils import comm
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.oks import joint_oks
 from .assignment import Assignment, Pairs
-from .density import Density
+from .density import Density, GroupedDensity
 from .heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
@@ -42,12 +44,14 @@ class Criterion(nn.Module):
     # The nodes of the normaliser follow the flow at this interval of iterations; between, they are a slightly older
     # rule for the same integral.
     REFRESH_EVERY = 25
+    oks_sigmas: Tensor
+    area_sums: Tensor
 
     def __init__(
         self,
         *,
-        density: Density,
-        oks_sigmas: list[float],
+        density: Density | GroupedDensity,
+        oks_sigmas: Sequence[float],
         weights: dict[str, float],
         flow_warmup: int,
         heat_stride: int,
@@ -57,7 +61,7 @@ class Criterion(nn.Module):
         self.partial = partial
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
         self.heat_stride = heat_stride
-        self.register_buffer("oks_sigmas", torch.tensor(oks_sigmas), persistent=False)
+        self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         # Sums over the training people of COCO's area and of the box's, in square pixels. The first numbers stand in
         # until there are people, and weigh nothing beside them. In float32, as some devices have nothing wider: the
         # last digit of a sum is less than what a batch adds to it.
@@ -100,14 +104,14 @@ class Criterion(nn.Module):
         dense, candidates, (refined, denoised, heat) = predictions
         positive = (assignment.person >= 0).nonzero()[:, 0]
         stages = [Stage(candidates.poses.rows(positive), positive), *refined]
-        people = [self._people(stage.index, pairs, assignment, targets) for stage in stages]
-        weights = [self._joint_weights(stage.index, p, assignment) for stage, p in zip(stages, people)]
+        people = [self._people(stage.candidate, pairs, assignment, targets) for stage in stages]
+        weights = [self._joint_weights(stage.candidate, p, assignment) for stage, p in zip(stages, people)]
         counts = assignment.target[positive] * people[0].weight
         known = people[0].known.float() * counts[:, None]
         sums = [counts.sum(), known.mean(1).sum(), *(w.sum() for w in weights)]
         if denoised:
-            noisy_people = self._people(denoised.index, pairs, assignment, targets)
-            noisy_weight = self._joint_weights(denoised.index, noisy_people, assignment)
+            noisy_people = self._people(denoised.candidate, pairs, assignment, targets)
+            noisy_weight = self._joint_weights(denoised.candidate, noisy_people, assignment)
             sums.append(noisy_weight.sum())
         norm = global_mean(torch.stack(sums)).unbind()
 
@@ -196,7 +200,7 @@ class Criterion(nn.Module):
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
         """Quality focal loss for each labelled joint."""
-        heat, counts = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
+        heat, counts = paint_heatmaps(targets, logits.shape[2], logits.shape[3], self.heat_stride)
         seen = torch.sigmoid(logits.detach().float())
         weight = heatmap_weight(targets, counts, seen, self.heat_stride, self.partial)
         joints = (targets.labelled.sum(-1) * targets.weight).sum()
@@ -206,11 +210,11 @@ class Criterion(nn.Module):
         self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs, assignment: Assignment
     ) -> Tensor:
         """Cross entropy of the quality logit with the OKS of the first refined pose (coarse without refinement)."""
-        image, location = (index[stage.index] for index in pairs.candidates)
+        image, location = (index[stage.candidate] for index in pairs.candidates)
         distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)
         labelled = people.labelled.float()
         count = labelled.sum(1)
         oks = (joint_oks(distance2, people.area, self.oks_sigmas) * labelled).sum(1) / count.clamp(min=1)
-        weight = assignment.target[stage.index] * people.weight * (count > 0)
+        weight = assignment.target[stage.candidate] * people.weight * (count > 0)
         loss = F.binary_cross_entropy_with_logits(dense.quality[image, location], oks, reduction="none")
         return (loss * weight).sum() / global_mean(weight.sum())

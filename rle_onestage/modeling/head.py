@@ -16,6 +16,13 @@ from .codec import ScaleCodec, decode_boxes, decode_joints
 from .locations import Locations
 from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
 
+
+def _start_bias(layer: nn.Conv2d | nn.Linear, value: float, rows: int | None = None) -> None:
+    """Set the bias of a layer, or its first rows."""
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias[:rows], value)
+
+
 # A config names one as ``MODEL.RLE_ONESTAGE.HEAD.NAME``.
 HEAD_REGISTRY = NamedRegistry("HEAD", "MODEL.RLE_ONESTAGE.HEAD.NAME")
 
@@ -28,11 +35,14 @@ class PoseHead(nn.Module):
         in_channels: of every feature map.
         num_levels: number of feature maps; each has its own scale of offsets.
         num_joints: K.
-        channels, num_convs, conv, norm: of the two towers, see ``MODEL.RLE_ONESTAGE.HEAD``.
+        channels: of the two towers.
+        num_convs: of each tower.
+        conv: "full" or "separable", see :func:`~.backbone.timm_fpn.conv_block`.
+        norm: "GN" or "BN".
         embedding: C, width of the embedding.
         prior_prob: probability of a person at a location before training.
         quality: whether there is a quality branch.
-        scale_codec: the parametrisation of scale.
+        scale_codec: the parametrisation of the scale.
     """
 
     # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
@@ -74,9 +84,9 @@ class PoseHead(nn.Module):
         self.offset_scale = nn.Parameter(torch.ones(num_levels))
         for layer in (self.score, self.box, self.offset, self.scale, self.presence):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.score.bias, -math.log((1 - prior_prob) / prior_prob))
-        nn.init.constant_(self.box.bias[:4], 2.0)
+            _start_bias(layer, 0.0)
+        _start_bias(self.score, -math.log((1 - prior_prob) / prior_prob))
+        _start_bias(self.box, 2.0, rows=4)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -109,11 +119,11 @@ class PoseHead(nn.Module):
             score.append(self.score(self.score_tower(feature)).flatten(2))
             box.append(self.box(pose).flatten(2))
             embedding.append(F.silu(self.embed(pose)).flatten(2))
-        box = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
+        sides = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
         return DenseOutputs(
             score=torch.cat(score, 2)[:, 0].float(),
-            quality=box[..., 4] if self.has_quality else box.new_zeros(0),
-            box=F.softplus(box[..., :4]),
+            quality=sides[..., 4] if self.has_quality else sides.new_zeros(0),
+            box=F.softplus(sides[..., :4]),
             embedding=torch.cat(embedding, 2).transpose(1, 2),
         )
 

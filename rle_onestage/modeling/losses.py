@@ -10,7 +10,10 @@ def varifocal_loss(logits: Tensor, target: Tensor, *, alpha: float = 0.75, gamma
     """Zhang et al., "VarifocalNet", CVPR 2021, equation 2: cross entropy, weighted by the target where it is positive.
 
     Args:
-        logits: (...). target: (...) in [0, 1], 0 for background.
+        logits: (...) of any shape.
+        target: (...) in [0, 1], 0 for background.
+        alpha: weight of the background.
+        gamma: exponent of its probability.
 
     Returns:
         (...) not reduced.

@@ -15,7 +15,8 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
     gives (Zheng et al., "Cluster-NMS", 2020) in as many rounds as suppressions depend on one another.
 
     Args:
-        overlap: (B, N, N) in [0, 1]. scores: (B, N), any order; ties go to the lower index.
+        overlap: (B, N, N) in [0, 1].
+        scores: (B, N), any order; ties go to the lower index.
         threshold: overlaps above it suppress.
 
     Returns:

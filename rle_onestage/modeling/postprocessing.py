@@ -1,5 +1,6 @@
-"""From predictions to people: a fixed number of candidates, whatever the picture holds."""
+"""From predictions to people: a fixed number of candidates, whatever the image holds."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
-from .density import Density
+from .density import Density, GroupedDensity
 from .density.quadrature import fold
 from .locations import Locations
 from .nms import box_overlap, peaks, pose_overlap, suppress
@@ -40,7 +41,7 @@ class Look(NamedTuple):
 EVERYBODY = Look(0.0, float("inf"), 1.0)
 
 
-def _fold_loaded(decoder: "Decoder", _) -> None:
+def _fold_loaded(decoder: "Decoder", _: object) -> None:
     decoder.fold_table()
 
 
@@ -50,10 +51,15 @@ class Decoder(nn.Module):
     Args:
         oks_sigmas: (K,) COCO's OKS constants.
         group: (K,) which of the density's groups is each joint's.
-        topk: candidates an image. score_thresh: of what is returned. max_people: returned at most.
-        box_nms, oks_nms: thresholds of suppression; 1 turns one off.
+        topk: candidates an image.
+        score_thresh: of what is returned.
+        max_people: returned at most.
+        box_nms: IoU of boxes above which the lower score is suppressed; 1 turns that off.
+        oks_nms: the same for the OKS of poses.
         use_peaks: candidates are maxima of their neighbourhood (centernet style).
-        score_power, quality_power, oks_power: exponents of the score's factors.
+        score_power: exponent of the person's probability in the score.
+        quality_power: exponent of the quality.
+        oks_power: exponent of the expected OKS.
     """
 
     TABLE = 20  # bins per axis of the density's quadrature
@@ -61,14 +67,27 @@ class Decoder(nn.Module):
     AXIS = 129  # rows and columns of the table of the log-density
     OVERLAP = 1.2  # of the sizes of person that both looks report, see :meth:`looks`
     FEW = 0.3  # of the candidates, for the half image: large people are few
+    oks_sigmas: Tensor
+    group: Tensor
+    nodes: Tensor
+    weights: Tensor
+    folded_nodes: Tensor
+    folded_weights: Tensor
+    mean: Tensor
+    std: Tensor
+    axis: Tensor
+    log_q: Tensor
+    correction: Tensor
+    intervals: Tensor
+    area_ratio: Tensor
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"correction": 1, "intervals": 1}
 
     def __init__(
         self,
         *,
-        oks_sigmas: list[float],
-        group: list[int],
+        oks_sigmas: Sequence[float],
+        group: Sequence[int],
         topk: int,
         score_thresh: float,
         max_people: int,
@@ -83,11 +102,11 @@ class Decoder(nn.Module):
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
-        self.register_buffer("oks_sigmas", torch.tensor(oks_sigmas), persistent=False)
+        self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1
         # Tables that belong to some of the joints only.
         self.group_tensors = ("nodes", "weights", "mean", "std", "axis", "log_q") if groups > 1 else ()
-        self.register_buffer("group", torch.tensor(group), persistent=False)
+        self.register_buffer("group", torch.tensor(list(group)), persistent=False)
         self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the scale
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
         folded = self.FOLDED**2
@@ -106,7 +125,7 @@ class Decoder(nn.Module):
         self.register_buffer("area_ratio", torch.tensor(AREA_OF_BOX))
 
     @torch.no_grad()
-    def set_density(self, density: Density) -> None:
+    def set_density(self, density: Density | GroupedDensity) -> None:
         """Take the tables of a density whose nodes are fresh; a correction that was fitted for another one goes."""
         nodes, weights, mean, std = density.table(self.TABLE)
         self.nodes.zero_()
@@ -135,8 +154,10 @@ class Decoder(nn.Module):
         s)^power``.
 
         Args:
-            log_scale, power: (K,). intervals: (K, L) half-widths, in corrected standard deviations, of the intervals
-                about the point that hold a coordinate with the probabilities ``LEVELS``.
+            log_scale: (K,) of each joint.
+            power: (K,) of each joint.
+            intervals: (K, L) half-widths, in corrected standard deviations, of the intervals about the point that hold
+                a coordinate with the probabilities ``LEVELS``.
         """
         self.correction.copy_(torch.stack([log_scale, power], 1))
         self.intervals.copy_(intervals)
@@ -174,8 +195,8 @@ class Decoder(nn.Module):
         if dense.quality.numel() and self.quality_power:
             score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
         if self.use_peaks:
-            height, width = locations.shapes[0]
-            score = score * peaks(score.view(-1, 1, height, width)).flatten(1)
+            rows, columns = locations.shapes[0]
+            score = score * peaks(score.view(-1, 1, rows, columns)).flatten(1)
         if look != EVERYBODY:
             width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
             area = self._area(width * height * locations.stride.square())
@@ -267,13 +288,17 @@ class Decoder(nn.Module):
             overlap = torch.maximum(overlap, pose_overlap(joints, area, self.oks_sigmas) / max(self.oks_nms, 1e-6))
         return suppress(overlap if among is None else overlap * among, score, 1.0)
 
-    def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):
+    def to_instances(
+        self, people: People, image_sizes: Sequence[tuple[int, int]], output_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
         """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).
 
         Who lies outside of the image, so that nothing is left of the box, is left out.
 
         Args:
-            image_sizes: (height, width) of each input without padding. output_sizes: as asked for by the dataset dicts.
+            people: of B images.
+            image_sizes: (height, width) of each input without padding.
+            output_sizes: (height, width) of each output, as the dataset dicts ask for them.
         """
         sizes = people.boxes.new_tensor([image_sizes, output_sizes]).flip(-1)  # (2, B, 2) width, height
         scales, limit = sizes[1] / sizes[0], sizes[1].repeat(1, 2)[:, None]

@@ -63,7 +63,7 @@ class Stage(NamedTuple):
     """Poses of one stage of the refinement in training, and which candidate each belongs to."""
 
     poses: Poses  # of n rows
-    index: Tensor  # (n,) int64 into P
+    candidate: Tensor  # (n,) int64, which of the P
 
 
 class Refined(NamedTuple):

@@ -64,7 +64,7 @@ def test_a_second_pass_learns_from_the_best_candidate_of_each_person():
     model.criterion.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     losses = model(BATCH)
     predictions, _, assignment = seen[0][:3]
-    first, second = (stage.index for stage in predictions.refined.stages)
+    first, second = (stage.candidate for stage in predictions.refined.stages)
     assert (assignment.rank[second] == 0).all() and set(second.tolist()) <= set(first.tolist())
     assert len(second) == 3 < len(first)  # three people
     assert {"loss_refine1", "loss_refine2", "loss_quality"} <= losses.keys()

@@ -49,6 +49,7 @@ class Density(nn.Module):
         dims: D, 2 or 3.
     """
 
+    fitted: Tensor
     # With False the scale is one stride for every joint, and only its reported value is fitted.
     learns_scale = True
 

@@ -13,15 +13,18 @@ class GroupedDensity(nn.Module):
     """One density for each group of joints, with the interface of :class:`Density`.
 
     Args:
-        members: of the G groups. group: (K,) index of each joint's group, below G.
+        members: of the G groups.
+        group: (K,) index of each joint's group, below G.
     """
+
+    group: Tensor
 
     TRAINING_TOLERANCE = Density.TRAINING_TOLERANCE
     group_tensors = ("members.",)  # what belongs to some of the joints only
 
     def __init__(self, *, members: Sequence[Density], group: Sequence[int]):
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members: Sequence[Density] = nn.ModuleList(members)  # type: ignore[assignment]  # it is one of these
         self.register_buffer("group", torch.tensor(list(group)), persistent=False)
 
     def log_q(self, e: Tensor, joint: Tensor) -> Tensor:
@@ -30,7 +33,7 @@ class GroupedDensity(nn.Module):
 
     def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """As :meth:`Density.nll`; ``joint`` (...) int64 is needed unless ``preset_only``."""
-        if preset_only:
+        if preset_only or joint is None:
             return self.members[0].nll(e, scale, preset_only=True)
         return self._by_group(lambda member, e, scale: member.nll(e, scale), joint, e, scale)
 
@@ -60,9 +63,12 @@ class GroupedDensity(nn.Module):
         """As :meth:`Density.table`; groups with fewer nodes than others have further ones of weight 0."""
         nodes, weights, mean, std = zip(*(member.table(count) for member in self.members))
         most = max(weight.shape[1] for weight in weights)
-        nodes = [F.pad(node, (0, 0, 0, most - node.shape[1])) for node in nodes]
-        weights = [F.pad(weight, (0, most - weight.shape[1])) for weight in weights]
-        return torch.cat(nodes), torch.cat(weights), torch.cat(mean), torch.cat(std)
+        return (
+            torch.cat([F.pad(node, (0, 0, 0, most - node.shape[1])) for node in nodes]),
+            torch.cat([F.pad(weight, (0, most - weight.shape[1])) for weight in weights]),
+            torch.cat(mean),
+            torch.cat(std),
+        )
 
     def reported_log_q(self, e: Tensor) -> Tensor:
         """As :meth:`Density.reported_log_q`."""

@@ -1,17 +1,21 @@
 """The meta-architecture: wiring and ``from_config``, nothing else."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from detectron2.config import configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
-from detectron2.structures import ImageList
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _IncompatibleKeys
 
 from ...compat import training_iteration
+from ...errors import PoseError
 from ..assignment import Assigner
 from ..criterion import Criterion
+from ..density import Density, GroupedDensity
 from ..head import PoseHead
 from ..layout import use_strides_of_gradients
 from ..locations import Locations, make_locations
@@ -45,12 +49,16 @@ class RLEOneStage(nn.Module):
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
     OBSOLETE_KEYS = ("iteration",)
+    criterion: Criterion | None
+    assigner: Assigner | None
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     @configurable
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: Backbone,
         in_features: Sequence[str],
         head: PoseHead,
         assigner: Assigner,
@@ -76,7 +84,7 @@ class RLEOneStage(nn.Module):
         self.prepare_for_inference()
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """The parts that ``cfg`` describes; see :func:`rle_onestage.modeling.meta_arch.build.build_parts`."""
         return build_parts(cfg, build_backbone(cfg))
 
@@ -107,13 +115,13 @@ class RLEOneStage(nn.Module):
         if self.criterion is None:
             return
         self.decoder.area_ratio.copy_(self.criterion.area_ratio())
-        if not self._density_then.same(self._density_weights()):
+        if not self._density_then.same(_density_weights(self.criterion.density)):
             self.prepare_for_inference()
         elif not self._scale_then.same(self._scale_weights()):
             self.decoder.reset_correction()
             self._remember_weights()
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> "RLEOneStage":
         """As in every module; on the way to evaluation see :meth:`renew_if_trained`."""
         super().train(mode)
         if not mode:
@@ -123,12 +131,8 @@ class RLEOneStage(nn.Module):
     def _remember_weights(self) -> None:
         """The tables are right for the present weights."""
         if self.criterion is not None:
-            self._density_then, self._scale_then = Watch(self._density_weights()), Watch(self._scale_weights())
-
-    def _density_weights(self) -> list[Tensor]:
-        density = self.criterion.density
-        fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
-        return [*density.parameters(), *fitted]
+            self._density_then = Watch(_density_weights(self.criterion.density))
+            self._scale_then = Watch(self._scale_weights())
 
     def _scale_weights(self) -> list[Tensor]:
         """Of the layers that say the scale."""
@@ -144,13 +148,13 @@ class RLEOneStage(nn.Module):
         """Forget the criterion with its flow, and the assigner: inference needs neither."""
         self.criterion = self.assigner = None
 
-    def preprocess_image(self, inputs: Sequence[dict]) -> ImageList:
+    def preprocess_image(self, inputs: Sequence[dict[str, Any]]) -> ImageList:
         """Normalise and pad to one tensor."""
         images = [x["image"].to(self.device, non_blocking=True).float() for x in inputs]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
-    def forward(self, inputs: list[dict]):
+    def forward(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Detectron2's contract: dict of losses in training, ``[{"instances": Instances}]`` otherwise.
 
         Args:
@@ -166,7 +170,7 @@ class RLEOneStage(nn.Module):
         instances = self.decoder.to_instances(people, images.image_sizes, sizes)
         return [{"instances": each} for each in instances]
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for key in self.OBSOLETE_KEYS:
             state_dict.pop(prefix + key, None)
         rename_weights(state_dict, prefix)
@@ -197,7 +201,9 @@ class RLEOneStage(nn.Module):
     def dense(self, features: Mapping[str, Tensor]) -> tuple[DenseOutputs, Locations]:
         """What the head says at all R locations of the backbone's maps, and where they are."""
         maps = [features[name] for name in self.in_features]
-        return self.head.dense(maps), make_locations([m.shape[-2:] for m in maps], self.strides, maps[0].device)
+        return self.head.dense(maps), make_locations(
+            [(m.shape[2], m.shape[3]) for m in maps], self.strides, maps[0].device
+        )
 
     def decode(self, features: Mapping[str, Tensor], look: Look = EVERYBODY) -> People:
         """Features to the people whom a look is for."""
@@ -229,6 +235,8 @@ class RLEOneStage(nn.Module):
         return iteration or 0
 
     def _losses(self, features: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        if self.criterion is None or self.assigner is None:
+            raise PoseError("this model is for inference, without what training needs; build it anew to train it")
         iteration = self._begin_step()
         dense, locations = self.dense(features)
         pairs = self.assigner.candidates(locations, targets)
@@ -254,11 +262,17 @@ class RLEOneStage(nn.Module):
         return {**losses, "loss_score": losses["loss_score"] + zero}
 
 
-def _renew_before_saving(model: RLEOneStage, *_) -> None:
+def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
+    """What the tables are made of."""
+    fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
+    return [*density.parameters(), *fitted]
+
+
+def _renew_before_saving(model: RLEOneStage, *_: object) -> None:
     model.renew_if_trained()
 
 
-def _trust_what_was_loaded(model: RLEOneStage, incompatible) -> None:
+def _trust_what_was_loaded(model: RLEOneStage, incompatible: _IncompatibleKeys) -> None:
     """Whole tables that came in a file are right for the weights that it leaves in the model."""
     missing = incompatible.missing_keys
     if not any("decoder." in key for key in missing):

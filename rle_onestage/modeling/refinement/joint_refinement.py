@@ -36,13 +36,16 @@ class JointRefinement(nn.Module):
     come in without gradient, so that each pass is trained for itself.
 
     Args:
-        in_channels, stride: of the feature map that is sampled.
-        num_joints: K. channels: of the hidden layer. embedding: width of the person's embedding.
+        in_channels: of the feature map that is sampled.
+        stride: of that map, in pixels.
+        num_joints: K.
+        channels: C, of the hidden layer.
+        embedding: width of the person's embedding.
         norm: of the convolution before sampling.
         context: (channels, stride) of each coarser map that is sampled too: what a large person's joint is about.
         attention: heads of the attention among the joints of a person; 0 for none.
         search: whether a wide look at the heatmap comes first, see :class:`~.joint_search.JointSearch`.
-        scale_codec: the parametrisation of scale, in units of ``stride``.
+        scale_codec: the parametrisation of the scale, in units of ``stride``.
     """
 
     # Tensors whose first axis is that of the joints: rows of each.
@@ -80,7 +83,8 @@ class JointRefinement(nn.Module):
         self.output = nn.Parameter(torch.empty(num_joints, channels, 4).normal_(std=0.01))
         self.output_bias = nn.Parameter(torch.zeros(num_joints, 4))
         self.heat = nn.Conv2d(channels, num_joints, 1)
-        nn.init.constant_(self.heat.bias, -4.0)
+        if self.heat.bias is not None:
+            nn.init.constant_(self.heat.bias, -4.0)
 
     def features(self, feature: Tensor, context: Sequence[Tensor] = ()) -> SampledMaps:
         """The maps that are sampled.
@@ -109,7 +113,7 @@ class JointRefinement(nn.Module):
         with torch.autocast(start.device.type, enabled=False):
             previous = torch.log(poses.scale.detach() / self.stride)
             known = self.spread(previous) + self.person(candidates.embedding)[:, None] + self.joint  # (P, K, C)
-            if self.search is not None:
+            if self.search is not None and self.found is not None and maps.pooled is not None:
                 found, apart = self.search(maps.pooled, image, start, reach, F.silu(known))
                 # What follows looks at the new place; the gradient of the way there goes through the result.
                 start, moved = found.detach(), found - found.detach()

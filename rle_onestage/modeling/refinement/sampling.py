@@ -8,7 +8,10 @@ def bilinear(points: Tensor, stride: int, height: int, width: int) -> tuple[Tens
     """The four cells of a flattened map whose centres are about each point, and their weights.
 
     Args:
-        points: (..., 2) in pixels of the input; those outside take the border's. stride, height, width: of the map.
+        points: (..., 2) in pixels of the input; those outside take the border's.
+        stride: of the map, in pixels.
+        height: of the map, in cells.
+        width: of the map, in cells.
 
     Returns:
         Indices (..., 4) int64 and weights (..., 4), whose sum is 1.
@@ -27,7 +30,10 @@ def sample_bilinear(feature: Tensor, image: Tensor, points: Tensor, stride: int)
     """Features at points, bilinear between the centres of cells.
 
     Args:
-        feature: (B, C, H, W). image: (P,) int64. points: (P, K, 2) in pixels of the input. stride: of the map.
+        feature: (B, C, H, W) map.
+        image: (P,) int64, of each candidate.
+        points: (P, K, 2) in pixels of the input.
+        stride: of the map, in pixels.
 
     Returns:
         (P, K, C).
@@ -44,7 +50,10 @@ def sample_own_channel(heat: Tensor, image: Tensor, points: Tensor, stride: int)
     """Each joint's own map at points, bilinear between the centres of cells.
 
     Args:
-        heat: (B, K, H, W). image: (P,) int64. points: (P, K, W, 2) in pixels of the input. stride: of the map.
+        heat: (B, K, H, W) maps.
+        image: (P,) int64, of each candidate.
+        points: (P, K, W, 2) in pixels of the input.
+        stride: of the map, in pixels.
 
     Returns:
         (P, K, W).
