@@ -156,7 +156,7 @@ def _rename(weights, address, *, tell):
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {address}: {error}") from error
     if renamed and tell:
-        pairs = ", ".join(f"{old}* is {new}* now" for old, new in renamed.items())
+        pairs = ", ".join(f"{old.rstrip('.')} is {new.rstrip('.')} now" for old, new in renamed.items())
         logger.info("Checkpoint %s has names of an earlier version: %s", address, pairs)
 
 
