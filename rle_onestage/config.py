@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 
-def add_rle_onestage_config(cfg):
+def add_rle_onestage_config(cfg: CN) -> None:
     """Add the keys of this project to a Detectron2 config.
 
     Args:
@@ -15,7 +15,7 @@ def add_rle_onestage_config(cfg):
     _add_test_keys(cfg)
 
 
-def register_config_keys():
+def register_config_keys() -> None:
     """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is
     imported.
 
@@ -28,7 +28,7 @@ def register_config_keys():
     _add_missing(_C, with_ours)
 
 
-def _add_missing(cfg, other):
+def _add_missing(cfg: CN, other: CN) -> None:
     for key, value in other.items():
         if key not in cfg:
             cfg[key] = value
@@ -36,20 +36,22 @@ def _add_missing(cfg, other):
             _add_missing(cfg[key], value)
 
 
-def _add_model_keys(cfg):
+def _add_model_keys(cfg: CN) -> None:
     m = cfg.MODEL.RLE_ONESTAGE = CN()
     # "fcos": pyramid levels from stride 8, suppression after it. "centernet": one level at stride 4, peaks.
     m.STYLE = "fcos"
     m.NUM_KEYPOINTS = 17
     m.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
     m.HEAD = CN()
+    # One of HEAD_REGISTRY.
+    m.HEAD.NAME = "PoseHead"
     m.HEAD.CHANNELS = 256
     m.HEAD.NUM_CONVS = 4
     # "full" 3x3 convolutions as in FCOS, or "separable" (depthwise and pointwise) for small backbones.
     m.HEAD.CONV = "full"
     # "GN" is independent of the batch; "BN" is faster and folds for inference.
     m.HEAD.NORM = "GN"
-    # Width of the embedding from which joints, sigmas and presence are projected at candidates.
+    # Width of the embedding from which joints, scales and presence are projected at candidates.
     m.HEAD.EMBEDDING = 256
     # Probability of a person at a location before training, as in RetinaNet.
     m.HEAD.PRIOR_PROB = 0.01
@@ -73,7 +75,7 @@ def _add_model_keys(cfg):
     _add_trunk_keys(m)
 
 
-def _add_trunk_keys(m):
+def _add_trunk_keys(m: CN) -> None:
     # The trunk is what of a backbone may be pretrained: the timm network, or MoveNet with its pyramid and heads.
     # MODEL.BACKBONE.FREEZE_AT n keeps what makes its features up to the stride 2 ** n as it is, with its batch norms in
     # evaluation mode; 0: all of it learns; -1: none. Detectron2's default is 2: configs with such a trunk set the key.
@@ -96,17 +98,17 @@ def _add_trunk_keys(m):
     m.MOVENET.NORM = "BN"
 
 
-def _add_pose_keys(m):
-    m.SIGMA = CN()
-    # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
-    m.SIGMA.FLOOR = 0.02
-    m.SIGMA.INIT = 2.0
+def _add_pose_keys(m: CN) -> None:
+    m.SCALE = CN()
+    # The preset's spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
+    m.SCALE.FLOOR = 0.02
+    m.SCALE.INIT = 2.0
     # "softplus" (of a stride), "sigmoid" (the paper's: below one stride) or "box" (softplus, relative to the box).
-    m.SIGMA.FORM = "softplus"
+    m.SCALE.FORM = "softplus"
     # "coordinate": of x and of y. "joint": one for both.
-    m.SIGMA.PER = "coordinate"
+    m.SCALE.PER = "coordinate"
 
-    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2".
+    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2", or one of DENSITY_REGISTRY.
     m.DENSITY = "rle"
     m.PRESET = "laplace"
     m.FLOW = CN()
@@ -120,7 +122,7 @@ def _add_pose_keys(m):
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1
-    # Passes at test time, where that is more: the same weights look again and move the joints; sigma stays.
+    # Passes at test time, where that is more: the same weights look again and move the joints; their scale stays.
     m.REFINE.TEST_STEPS = 0
     m.REFINE.IN_FEATURE = "p3"
     # Coarser maps that are sampled at the joints too, e.g. ["p3", "p4"]: a large person's joint is about more than a
@@ -135,15 +137,16 @@ def _add_pose_keys(m):
     m.REFINE.NOISE = 1.0
     # Noisy copies of each person's true joints.
     m.REFINE.NOISE_DRAWS = 2
-    m.REFINE.SIGMA_INIT = 1.0
+    m.REFINE.SCALE_INIT = 1.0
     # The best candidates of each person that are refined in training: only they will be asked at test time.
     m.REFINE.PER_PERSON = 4
 
 
-def _add_training_keys(m):
+def _add_training_keys(m: CN) -> None:
     m.ASSIGN = CN()
-    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre) or "peak" (centernet style's only one).
-    m.ASSIGN.NAME = "dynamic"
+    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre), "peak" (CenterNet: the one location at
+    # the centre), or one of ASSIGNER_REGISTRY; "" for the style's own: dynamic in fcos, peak in centernet.
+    m.ASSIGN.NAME = ""
     m.ASSIGN.TOPK = 10
     # Radius of the candidates round a person's centre, in strides.
     m.ASSIGN.RADIUS = 2.5
@@ -153,7 +156,7 @@ def _add_training_keys(m):
     m.ASSIGN.OKS_WIDEN = 3.0
 
     m.LOSS = CN()
-    m.LOSS.PERSON = 1.0
+    m.LOSS.SCORE = 1.0
     m.LOSS.BOX = 2.0
     m.LOSS.QUALITY = 0.5
     m.LOSS.POSE = 0.5
@@ -169,7 +172,7 @@ def _add_training_keys(m):
     m.PARTIAL.CONFIDENT = 0.3
 
 
-def _add_decoding_keys(m):
+def _add_decoding_keys(m: CN) -> None:
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
@@ -179,13 +182,13 @@ def _add_decoding_keys(m):
     # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the
     # image at half size, at a quarter of the cost; 0.0 turns that look off.
     m.TEST.HALF_SIZE_FROM = 0.0
-    # Score = person ** PERSON_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
-    m.TEST.PERSON_POWER = 1.0
+    # Score = person probability ** SCORE_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
+    m.TEST.SCORE_POWER = 1.0
     m.TEST.QUALITY_POWER = 0.5
     m.TEST.OKS_POWER = 1.0
 
 
-def _add_data_keys(cfg):
+def _add_data_keys(cfg: CN) -> None:
     d = cfg.DATASETS
     # COCO-format keypoint files by config alone: [[name, json, image folder], ...]; relative paths are looked up
     # under $DETECTRON2_DATASETS. A fourth entry says how a set was labelled, e.g. {partial: True, unlabelled: unknown};
@@ -235,7 +238,7 @@ def _add_data_keys(cfg):
     a.CACHE_MB = 0
 
 
-def _add_solver_keys(cfg):
+def _add_solver_keys(cfg: CN) -> None:
     s = cfg.SOLVER
     s.OPTIMIZER = "SGD"  # or "AdamW"
     s.BACKBONE_MULTIPLIER = 1.0
@@ -257,7 +260,7 @@ def _add_solver_keys(cfg):
     s.BASE_LR_END = 0.0
 
 
-def _add_test_keys(cfg):
+def _add_test_keys(cfg: CN) -> None:
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True
     # People an image that count in keypoint AP, best first (COCO: 20). With more labelled people than that AP cannot

@@ -227,12 +227,12 @@ def _rescored(
     found, presence, factors, area = values
     sigma = correct_sigma(found.view(len(found), -1, 2), area, correction)
     # The results are on the CPU, wherever the model is.
-    *tables, oks_sigmas = (getattr(decoder, name).cpu().double() for name in ("nodes", "weights", "std", "sigmas"))
+    *tables, oks_sigmas = (getattr(decoder, name).cpu().double() for name in ("nodes", "weights", "std", "oks_sigmas"))
     nodes, weights, std = (table[decoder.group.cpu()] for table in tables)
     expected = expected_joint_oks(sigma / std, area, oks_sigmas, nodes, weights)
     person = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
     factors = torch.cat([factors[:, :2], person[:, None]], 1)
-    scores = powered(factors.numpy(), (decoder.person_power, decoder.quality_power, decoder.oks_power))
+    scores = powered(factors.numpy(), (decoder.score_power, decoder.quality_power, decoder.oks_power))
     return sigma.flatten(1).tolist(), expected.tolist(), factors.tolist(), scores.tolist()
 
 

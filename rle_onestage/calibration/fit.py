@@ -39,7 +39,7 @@ from .correction import Correction, correct_sigma, corrected_results, fit_consta
 from .plots import BASELINE, draw_page
 
 REPORT, PAGE = "calibration.json", "calibration.png"
-_POWERS = ("PERSON_POWER", "QUALITY_POWER", "OKS_POWER")
+_POWERS = ("SCORE_POWER", "QUALITY_POWER", "OKS_POWER")
 
 
 class Sample(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 
-from ..structures.area import AREA_OF_BOX
+from ..structures.boxes import AREA_OF_BOX
 from .labels import LabelRules
 from .transforms import augmentation as aug
 from .transforms.canvas import CanvasPeople, clip_people, swap_sides

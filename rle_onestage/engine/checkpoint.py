@@ -22,6 +22,7 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 
 from rle_onestage.engine.joints import by_joint_name, naming, recorded_joints
 from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.modeling.renamed import rename_weights
 from rle_onestage.utils.pickled_arrays import NumberArray
 from rle_onestage.utils.pretrained import check_dense, check_extent, check_finite, first_line
 from rle_onestage.utils.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
@@ -139,11 +140,24 @@ def read_checkpoint(address):
     if "matching_heuristics=True" in address:
         content["matching_heuristics"] = True
     content["model"] = _as_tensors(content["model"], address)
+    _rename(content["model"], address, tell=True)
     check_extent(content["model"].values(), path)
     if isinstance(content.get("raw"), dict):
         content["raw"] = _as_tensors(content["raw"], address)
+        _rename(content["raw"], address, tell=False)
         check_extent(content["raw"].values(), path)
     return content
+
+
+def _rename(weights, address, *, tell):
+    """Give weights of an earlier version their present names, and say so once."""
+    try:
+        renamed = rename_weights(weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {address}: {error}") from error
+    if renamed and tell:
+        pairs = ", ".join(f"{old.rstrip('.')} is {new.rstrip('.')} now" for old, new in renamed.items())
+        logger.info("Checkpoint %s has names of an earlier version: %s", address, pairs)
 
 
 def _from_zoo(content, path):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..structures import oks
+from ..structures.boxes import iou_matrix
 from .ground_truth import GroundTruth, People
 from .results import Result, boxes_array, by_image, keypoints_array
 from .tables import table_text
@@ -28,23 +29,6 @@ class Matches(NamedTuple):
     score: np.ndarray  # (S,)
     predicted_area: np.ndarray  # (S,) what the model took for the area, NaN where the results have none
     image_id: np.ndarray  # (S,)
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU of every box with every other.
-
-    Args:
-        first: (N, 4) x0, y0, x1, y1.
-        second: (M, 4) x0, y0, x1, y1.
-
-    Returns:
-        (N, M) in [0, 1]; 0 for boxes without area.
-    """
-    corner0 = np.maximum(first[:, None, :2], second[None, :, :2])
-    corner1 = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inside = (corner1 - corner0).clip(min=0).prod(-1)
-    sizes = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1) for boxes in (first, second)]
-    return inside / np.maximum(sizes[0][:, None] + sizes[1][None] - inside, 1e-12)
 
 
 def oks_matrix(keypoints: np.ndarray, people: People, oks_sigmas: Sequence[float]) -> np.ndarray:
@@ -131,7 +115,7 @@ def match_people(truth: GroundTruth, results: list[Result], *, max_people: int =
             continue
         group, labels = group[:max_people], people[image_id]
         keypoints = keypoints_array(group, k)
-        for i, j in greedy_match(box_iou(boxes_array(group), labels.boxes), MATCH_IOU):
+        for i, j in greedy_match(iou_matrix(boxes_array(group), labels.boxes), MATCH_IOU):
             std = np.array(group[i].get("keypoint_sigmas", [math.nan] * (2 * k)), dtype=float).reshape(k, 2)
             rows.append(
                 (

@@ -7,7 +7,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from ..structures.area import AREA_OF_BOX
+from ..structures.boxes import AREA_OF_BOX
 from .structures import Targets
 
 

@@ -13,7 +13,7 @@ from rle_onestage.errors import DataError
 from rle_onestage.evaluation import GroundTruth, coco_metrics, ground_truth_as_predictions
 from rle_onestage.evaluation.metrics import METRICS, for_coco
 from rle_onestage.evaluation.ranking import Ranking
-from rle_onestage.structures.area import AREA_OF_BOX
+from rle_onestage.structures.boxes import AREA_OF_BOX
 from rle_onestage.structures.skeleton import COCO
 
 

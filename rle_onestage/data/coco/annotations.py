@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError, shown
-from ...structures.area import AREA_OF_BOX
+from ...structures.boxes import AREA_OF_BOX
 from .arrays import LARGEST_COORDINATE, box_array, crowd_array, keypoint_array, mend_boxes, stated_areas
 from .categories import check_num_joints, keypoint_categories
 from .doubts import find_doubts

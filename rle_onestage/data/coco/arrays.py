@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError, shown
-from ...structures.area import AREA_OF_BOX
+from ...structures.boxes import AREA_OF_BOX
 from .json_files import Problems, is_number
 
 # A box made from joints is widened by this share of its sides, as joints lie inside the body.

@@ -12,6 +12,7 @@ from typing import Any
 
 from rle_onestage.data.labels import SetOptions
 from rle_onestage.errors import shown
+from rle_onestage.utils.registry import NamedRegistry
 
 # Far beyond any use, and what int64 holds.
 HUGE = 2**62
@@ -136,6 +137,29 @@ class Choice:
         if value not in self.choices:
             raise Misfit(f"choose {self.words}")
         return value
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The name of a class in a registry, as it is when asked: users add their own. ``or_empty``: or no name."""
+
+    registry: NamedRegistry
+    or_empty: bool = False
+    kinds = "str"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names that are known now."""
+        return self.registry.names + (("",) if self.or_empty else ())
+
+    @property
+    def words(self) -> str:
+        """What may stand there."""
+        return Choice(self.choices).words
+
+    def settle(self, value: Any, default: Any = None) -> Any:
+        """As it is."""
+        return Choice(self.choices).settle(value, default)
 
 
 @dataclass(frozen=True)
