@@ -2,7 +2,7 @@
 
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights, read_checkpoint
 from rle_onestage.engine.inference import evaluate, evaluate_only, run_on_loader
-from rle_onestage.engine.launch import launch
+from rle_onestage.engine.processes.launch import launch
 from rle_onestage.engine.setup import argument_parser, load_config, setup
 from rle_onestage.engine.trainer import Trainer
 

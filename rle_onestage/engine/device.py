@@ -1,8 +1,9 @@
-"""The device of ``MODEL.DEVICE``, the communication backend, and the GPU of each process."""
+"""The device of ``MODEL.DEVICE``, what it computes in, the communication backend, and the GPU of each process."""
 
 import logging
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from rle_onestage.errors import ConfigError
@@ -126,3 +127,17 @@ def seed_devices(state: int) -> None:
             module.manual_seed_all(state)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(state)
+
+
+def amp_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
+    """The type of automatic mixed precision that this device can do, or None when it is off."""
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    dtype = getattr(torch, cfg.SOLVER.AMP.DTYPE)
+    if dtype == torch.float16 and device.type != "cuda":
+        logger.warning("SOLVER.AMP.DTYPE float16 is for CUDA: using bfloat16 on %s.", device)
+        return torch.bfloat16
+    if dtype == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        logger.warning("This GPU has no bfloat16: using float16 for SOLVER.AMP.DTYPE.")
+        return torch.float16
+    return dtype

@@ -13,7 +13,7 @@ import time
 from detectron2.engine import HookBase
 
 from rle_onestage.engine import logs
-from rle_onestage.engine.retention import periodic_name
+from rle_onestage.engine.checkpoint.retention import periodic_name
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils.safe_files import write_text
 

@@ -20,8 +20,8 @@ from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
+from rle_onestage.engine.checkpoint.joints import recorded_joints
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
-from rle_onestage.engine.joints import recorded_joints
 from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.modeling.backbone.fusion import fold_batch_norm
@@ -155,7 +155,7 @@ def run_on_loader(model, loader, evaluator, *, name="", watch=None):
         loader: has a length; holds this process's share of the images.
         evaluator: a Detectron2 ``DatasetEvaluator``.
         name: of the data set, for the messages.
-        watch: an :class:`rle_onestage.engine.watch.EvaluationWatch` that may end it early, or None.
+        watch: an :class:`rle_onestage.engine.processes.watch.EvaluationWatch` that may end it early, or None.
 
     Returns:
         What ``evaluator.evaluate()`` gives; {} on other processes than the first.

@@ -12,15 +12,15 @@ import torch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
+from rle_onestage.engine.checkpoint.resume import recorded_seed
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
 from rle_onestage.engine.config.files import merge_dict, merge_options, read_yaml
 from rle_onestage.engine.config.schema import known_defaults
 from rle_onestage.engine.config.validation import validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
-from rle_onestage.engine.resume import recorded_seed
+from rle_onestage.engine.processes import lock
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils.safe_files import write_text
 
@@ -130,7 +130,7 @@ def _make_output_dir(path):
 
 
 def claim_output(path, *, goes_on):
-    """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.lock`. Collective.
+    """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.processes.lock`. Collective.
 
     Args:
         path: an existing folder.

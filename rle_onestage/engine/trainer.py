@@ -16,8 +16,7 @@ from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_train_loader
 from rle_onestage.data.lookup import known_joints
-from rle_onestage.engine import hooks, lock
-from rle_onestage.engine import resume as resuming
+from rle_onestage.engine import hooks
 from rle_onestage.engine.checkpoint import (
     apply_weights,
     forget_last_checkpoint,
@@ -26,7 +25,11 @@ from rle_onestage.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from rle_onestage.engine.checkpoint import resume as resuming
+from rle_onestage.engine.checkpoint.joints import naming
+from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.config.validation import validate_training
+from rle_onestage.engine.device import amp_dtype
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.inference import (
     build_architecture,
@@ -36,15 +39,13 @@ from rle_onestage.engine.inference import (
     prepare,
     share_buffers,
 )
-from rle_onestage.engine.joints import naming
-from rle_onestage.engine.meeting import is_lost_partner
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
-from rle_onestage.engine.precision import amp_dtype
-from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints, periodic_name
+from rle_onestage.engine.processes import lock
+from rle_onestage.engine.processes.meeting import is_lost_partner
+from rle_onestage.engine.processes.watch import EvaluationStopped, EvaluationWatch
 from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.step_metrics import StepMetrics
-from rle_onestage.engine.watch import EvaluationStopped, EvaluationWatch
 from rle_onestage.errors import DataError, DivergenceError
 from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.utils.safe_files import remove_unfinished

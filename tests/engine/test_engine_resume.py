@@ -8,8 +8,8 @@ import engine_toy
 import pytest
 import torch
 
-from rle_onestage.engine import Trainer, last_checkpoint, load_config, resume
-from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine import Trainer, last_checkpoint, load_config
+from rle_onestage.engine.checkpoint import read_checkpoint, resume
 from rle_onestage.engine.hooks import keep_before
 from rle_onestage.engine.setup import settle_seed
 from rle_onestage.errors import CheckpointError

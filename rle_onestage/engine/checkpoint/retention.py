@@ -8,7 +8,7 @@ import re
 
 from detectron2.utils import comm
 
-from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.checkpoint.files import read_checkpoint
 from rle_onestage.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger("rle_onestage")

@@ -12,11 +12,11 @@ import sys
 import torch.distributed as dist
 
 from rle_onestage.compat import local_rank_from_environment
-from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.device import settle_device, usable_processes
-from rle_onestage.engine.meeting import is_lost_partner, open_store, process_group
-from rle_onestage.engine.processes import run_processes
+from rle_onestage.engine.processes import lock
+from rle_onestage.engine.processes.children import run_processes
+from rle_onestage.engine.processes.meeting import is_lost_partner, open_store, process_group
 from rle_onestage.engine.setup import configured_device
 from rle_onestage.errors import EXIT_CODE, CheckpointError, ConfigError, PoseError
 from rle_onestage.utils import signals
