@@ -14,7 +14,8 @@ import torch
 
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.engine import Trainer, evaluate_only, load_config
-from rle_onestage.engine.hooks import Progress, keep_before
+from rle_onestage.engine.hooks import Progress
+from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from rle_onestage.utils.signals import StopRequest

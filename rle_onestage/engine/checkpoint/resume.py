@@ -5,23 +5,32 @@ that is not theirs.
 """
 
 import numbers
+import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from detectron2.engine import TrainerBase
+from detectron2.solver.lr_scheduler import LRMultiplier
+from torch import Tensor
 
+from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.errors import CheckpointError
 
 # What each kind of optimizer keeps for a parameter; STEP is a count, the others are momenta.
 STEP = "step"
-KEPT = {"SGD": {"momentum_buffer"}, "AdamW": {STEP, "exp_avg", "exp_avg_sq"}}
+_ADAM = {STEP, "exp_avg", "exp_avg_sq"}
+KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
 OTHER_SOLVER = "resume with the SOLVER it was trained with"
 DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
 
 
-def next_iteration(content, path):
+def next_iteration(content: Mapping[str, Any], path: str) -> int:
     """The iteration after the one that a checkpoint was made in.
 
     Args:
-        content: what :func:`rle_onestage.engine.checkpoint.read_checkpoint` gave. path: for messages.
+        content: what :func:`rle_onestage.engine.checkpoint.read_checkpoint` gave.
+        path: for messages.
 
     Raises:
         CheckpointError: it holds weights only, or ``iteration`` is no whole number.
@@ -37,7 +46,7 @@ def next_iteration(content, path):
     return iteration + 1
 
 
-def recorded_seed(content, path):
+def recorded_seed(content: Mapping[str, Any], path: str) -> int | None:
     """The seed of the training that a checkpoint is of, or None where it says nothing.
 
     Raises:
@@ -49,11 +58,13 @@ def recorded_seed(content, path):
     raise CheckpointError(f"checkpoint {path}: seed is {_shown(seed)}, not a number from 0; {DAMAGED}")
 
 
-def restore_averages(ema, content, path):
+def restore_averages(ema: ModelEMA, content: Mapping[str, Any], path: str) -> None:
     """Take the averaged weights of a checkpoint.
 
     Args:
-        ema: a :class:`rle_onestage.engine.ema.ModelEMA`. content, path: as above.
+        ema: of the training.
+        content: of the checkpoint.
+        path: for messages.
 
     Raises:
         CheckpointError: one is missing or has another shape.
@@ -70,11 +81,13 @@ def restore_averages(ema, content, path):
     ema.load_state_dict(given)
 
 
-def restore_optimizer(optimizer, content, path):
+def restore_optimizer(optimizer: torch.optim.Optimizer, content: Mapping[str, Any], path: str) -> None:
     """Take the momenta of a checkpoint; rates and all other options stay the config's.
 
     Args:
-        optimizer: over the model's parameters. content, path: as above.
+        optimizer: over the model's parameters.
+        content: of the checkpoint.
+        path: for messages.
 
     Raises:
         CheckpointError: they are of another optimizer or other parameters, or no tensors that could be momenta.
@@ -99,10 +112,11 @@ def restore_optimizer(optimizer, content, path):
     optimizer.load_state_dict({"state": kept, "param_groups": own})
 
 
-def _entries(entries, parameter, kind, index, path):
+def _entries(entries: Mapping, parameter: Tensor, kind: str, index: int, path: str) -> dict[str, Any]:
     """What an optimizer keeps for one parameter, laid out as that is."""
-    wanted = KEPT.get(kind, set(entries))
-    if set(entries) != wanted:
+    if kind not in KEPT:  # of the user's own: it knows itself what it takes
+        return dict(entries)
+    if set(entries) != KEPT[kind]:
         names = ", ".join(sorted(map(str, entries)))[:100]
         raise CheckpointError(
             f"checkpoint {path} is of another optimizer than {kind} (it kept {names}); {OTHER_SOLVER}"
@@ -111,7 +125,7 @@ def _entries(entries, parameter, kind, index, path):
             for name, value in entries.items()}  # fmt: skip
 
 
-def _entry(value, parameter, name, what):
+def _entry(value: Any, parameter: Tensor, name: str, what: str) -> Tensor | None:
     if value is None and name == "momentum_buffer":
         return None
     if name == STEP and isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -133,7 +147,68 @@ def _entry(value, parameter, name, what):
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value).detach()
 
 
-def restore_scaler(scaler, content, path):
+def kept_of_schedule(scheduler: Any) -> dict[str, Any]:
+    """What a checkpoint keeps of a schedule: nothing of Detectron2's, which follows from iteration and config."""
+    return {} if isinstance(scheduler, LRMultiplier) else {"scheduler": scheduler.state_dict()}
+
+
+def restore_schedule(scheduler: Any, start: int, content: Mapping[str, Any], path: str) -> None:
+    """Bring a schedule to the iteration at which a training goes on.
+
+    Args:
+        scheduler: of torch or Detectron2, over the optimizer after :func:`restore_optimizer`.
+        start: the iteration.
+        content: of the checkpoint. One without the state of such a schedule has it step as often as the training did.
+        path: for messages.
+
+    Raises:
+        CheckpointError: the state is of another schedule.
+    """
+    state = content.get("scheduler")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wants a step of the optimizer first, which an earlier process has made
+        if isinstance(scheduler, LRMultiplier):
+            scheduler.last_epoch = start - 1
+            scheduler.step()
+        elif isinstance(state, dict):
+            try:
+                scheduler.load_state_dict(state)
+                for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr()):
+                    group["lr"] = rate
+            except (TypeError, KeyError, ValueError, AttributeError) as error:
+                raise CheckpointError(
+                    f"checkpoint {path}: its schedule does not fit {type(scheduler).__name__} ({error}); {OTHER_SOLVER}"
+                ) from error
+        else:
+            for _ in range(start):
+                scheduler.step()
+
+
+def kept_of_hooks(trainer: TrainerBase) -> dict[str, Any]:
+    """What a checkpoint keeps of hooks: the state of those that have one, by Detectron2's names."""
+    state = TrainerBase.state_dict(trainer).get("hooks")
+    return {"hooks": state} if state else {}
+
+
+def restore_hooks(trainer: TrainerBase, content: Mapping[str, Any], path: str) -> None:
+    """Give hooks the state that :func:`kept_of_hooks` has kept.
+
+    Raises:
+        CheckpointError: a hook does not take it.
+    """
+    state = content.get("hooks")
+    if not isinstance(state, dict):
+        return
+    try:
+        TrainerBase.load_state_dict(trainer, {"iteration": content["iteration"], "hooks": state})
+    except Exception as error:  # whatever a hook of the user's own makes of it
+        raise CheckpointError(
+            f"checkpoint {path}: a hook does not take the state that it has of it ({type(error).__name__}: {error}); "
+            "resume with the SOLVER.HOOKS it was trained with"
+        ) from error
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, content: Mapping[str, Any], path: str) -> None:
     """Take the scale of mixed precision, where the training has one.
 
     Raises:
@@ -150,16 +225,16 @@ def restore_scaler(scaler, content, path):
     scaler.load_state_dict({name: saved[name] for name in own})
 
 
-def _is_plain(value):
+def _is_plain(value: Tensor) -> bool:
     """Whether a tensor has floating-point numbers in memory of its own kind, nothing sparse, quantized or absent."""
     return value.layout == torch.strided and not value.is_meta and value.is_floating_point()
 
 
-def _is_whole(value):
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     """A value for a message, cut."""
     if isinstance(value, (dict, list, tuple, torch.Tensor)):
         return f"a {type(value).__name__}"
