@@ -110,15 +110,16 @@ class TrainerBuilders(TrainerBase):
         return default_writers(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.LOG_PERIOD)
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Timer, EMA, checkpoint, evaluation, those of ``SOLVER.HOOKS``; on the first process progress and writers."""
+        """Timer, EMA, those of ``SOLVER.HOOKS``, checkpoint, evaluation; on the first process progress and writers."""
         cfg, first = self.cfg, comm.is_main_process()
         return [
             hooks.StepTimer(),
             hooks.EMAUpdate() if self.ema is not None else None,
+            # Before the checkpoint, so that it has their state after the same iteration.
+            *(HOOK_REGISTRY.build(entry, (cfg,)) for entry in cfg.SOLVER.HOOKS),
             hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
             hooks.Progress(cfg.SOLVER.LOG_PERIOD) if first else None,
             hooks.PeriodicEvaluation(cfg.TEST.EVAL_PERIOD) if cfg.DATASETS.TEST else None,
-            *(HOOK_REGISTRY.build(entry, (cfg,)) for entry in cfg.SOLVER.HOOKS),
             # Last, so that the metrics of an evaluation are written with the iteration they belong to.
             hooks.Writers(self.build_writers(), cfg.SOLVER.LOG_PERIOD) if first else None,
         ]

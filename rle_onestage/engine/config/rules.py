@@ -282,7 +282,11 @@ class ModuleName:
     def settle(self, value: Any, default: Any = None) -> str:
         """As it is."""
         parts = Text(some=True).settle(value).split(".")
-        if len(value) > 200 or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+        if (
+            len(value) > 200
+            or parts[-1] == "py"
+            or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+        ):
             raise Misfit(f"it must be {self.words}, not a path")
         return value
 
