@@ -66,7 +66,7 @@ def prepare(model: nn.Module) -> None:
     What is trained or loaded needs no call: :class:`RLEOneStage` looks itself, on the way to evaluation mode and before
     it is saved.
     """
-    refresh = getattr(bare(model), "prepare_for_inference", None)
+    refresh: Callable[[], None] | None = getattr(bare(model), "prepare_for_inference", None)
     if refresh is not None:
         refresh()
 
@@ -110,7 +110,7 @@ def build_for_inference(
     cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
     cfg.MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED = ""
     cfg.MODEL.BACKBONE.FREEZE_AT = 0
-    model = (build_model or build_architecture)(cfg)
+    model: Any = (build_model or build_architecture)(cfg)  # what it has beside a module depends on the architecture
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()
     joints = known_joints(cfg)
@@ -287,7 +287,7 @@ def evaluate(
     return results
 
 
-def _tell_evaluators(evaluator: DatasetEvaluator, model: nn.Module, on_unwritable: Callable[[PoseError], None]) -> None:
+def _tell_evaluators(evaluator: DatasetEvaluator, model: Any, on_unwritable: Callable[[PoseError], None]) -> None:
     """Give those that want it what only the model knows, its density, and whom to tell of files without room."""
     for one in members(evaluator):
         if hasattr(one, "on_unwritable"):

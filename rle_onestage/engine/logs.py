@@ -70,8 +70,9 @@ class LogFile(logging.FileHandler):
     def _drop(self) -> None:
         """Forget the file and what it could not take, which closing it would try again to write."""
         stream, self.stream = self.stream, None
-        with contextlib.suppress(OSError, AttributeError):
-            stream.close()
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
 
 
 class LinesWriter(EventWriter):

@@ -109,7 +109,7 @@ def _trunk_factors(model: nn.Module, multiplier: float, layer_decay: float) -> d
     """Factor of each parameter of the backbone's trunk; that of the topmost stage has one ``layer_decay``."""
     if multiplier == 1.0 and layer_decay == 1.0:
         return {}
-    backbone = getattr(model, "backbone", None)
+    backbone: Any = getattr(model, "backbone", None)
     if not hasattr(backbone, "stages"):
         raise ConfigError(
             f"SOLVER.TRUNK_MULTIPLIER is {multiplier} and SOLVER.LAYER_DECAY {layer_decay}, but this backbone has no "

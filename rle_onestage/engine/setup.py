@@ -234,9 +234,9 @@ def _log_environment(args: argparse.Namespace, cfg: CfgNode, world_size: int) ->
 
 def argument_parser() -> argparse.ArgumentParser:
     """Detectron2's parser: ``--config-file --resume --eval-only --num-gpus ... [KEY VALUE ...]``, and ``--import``."""
-    parser = _Parser(
-        parents=[default_argument_parser()], add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    base = default_argument_parser()
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(parents=[base], add_help=False, epilog=base.epilog, formatter_class=layout)
     add_import_flag(parser)
     return parser
 

@@ -77,7 +77,7 @@ class Trainer(TrainerBuilders):
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.device = torch.device(cfg.MODEL.DEVICE)
-        self.model = self.build_model(cfg)
+        self.model: Any = self.build_model(cfg)  # what it has beside a module depends on the architecture
         self.model.train()
         self.optimizer = self.build_optimizer(cfg, self.model)
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)

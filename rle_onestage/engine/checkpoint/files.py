@@ -42,7 +42,7 @@ SMALL = 2048
 MAX_NAME_OF_WEIGHT = 1000
 
 
-def last_checkpoint(folder: str | os.PathLike) -> str | None:
+def last_checkpoint(folder: str) -> str | None:
     """The path that ``folder/last_checkpoint`` names (as Detectron2 writes it), or None where nothing was saved.
 
     A damaged one (a power loss can leave it empty, or with bytes of something else) names the newest checkpoint, with a
@@ -83,7 +83,7 @@ def _name_in(content: bytes) -> str | None:
     return name if name and name.isprintable() and len(name) <= 255 and len(content) < MAX_NAME else None
 
 
-def _newest(folder: str | os.PathLike) -> str | None:
+def _newest(folder: str) -> str | None:
     """The file name of the checkpoint that was written last, or None; ``model_best.pth`` is of no use for resuming."""
     found = [entry for entry in os.scandir(folder) if re.fullmatch(r"model_(final|\d+)\.pth", entry.name)]
     return max(found, key=lambda entry: entry.stat().st_mtime_ns).name if found else None
@@ -113,7 +113,7 @@ def save_checkpoint(folder: str, name: str, content: Mapping[str, Any], *, lates
         write_text(os.path.join(folder, LAST), name)
 
 
-def read_checkpoint(address: str | os.PathLike) -> dict[str, Any]:
+def read_checkpoint(address: str) -> dict[str, Any]:
     """Read a checkpoint of ours, of Detectron2 (``.pth``), or of its model zoo (``.pkl``), without running code.
 
     Args:

@@ -171,14 +171,13 @@ def restore_schedule(scheduler: Any, start: int, content: Mapping[str, Any], pat
             scheduler.last_epoch = start - 1
             scheduler.step()
         elif isinstance(state, dict):
-            try:
-                scheduler.load_state_dict(state)
-                for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr()):
-                    group["lr"] = rate
-            except (TypeError, KeyError, ValueError, AttributeError) as error:
+            if set(state) != set(scheduler.state_dict()):
                 raise CheckpointError(
-                    f"checkpoint {path}: its schedule does not fit {type(scheduler).__name__} ({error}); {OTHER_SOLVER}"
-                ) from error
+                    f"checkpoint {path} is of another schedule than {type(scheduler).__name__}; {OTHER_SOLVER}"
+                )
+            scheduler.load_state_dict(state)
+            for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr()):
+                group["lr"] = rate
         else:
             for _ in range(start):
                 scheduler.step()
@@ -220,7 +219,7 @@ def restore_scaler(scaler: torch.amp.GradScaler, content: Mapping[str, Any], pat
     own = scaler.state_dict()
     for name in own:
         value = saved.get(name) if isinstance(saved, dict) else None
-        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
             raise CheckpointError(f"checkpoint {path}: {name} of the scaler is {_shown(value)}; {DAMAGED}")
     scaler.load_state_dict({name: saved[name] for name in own})
 

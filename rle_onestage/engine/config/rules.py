@@ -282,11 +282,8 @@ class ModuleName:
     def settle(self, value: Any, default: Any = None) -> str:
         """As it is."""
         parts = Text(some=True).settle(value).split(".")
-        if (
-            len(value) > 200
-            or parts[-1] == "py"
-            or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
-        ):
+        names = (part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+        if len(value) > 200 or parts[-1] == "py" or not all(names):
             raise Misfit(f"it must be {self.words}, not a path")
         return value
 
@@ -328,7 +325,7 @@ class _Plain:
         return Text().settle(value) if isinstance(value, str) else value
 
 
-def _rule_like(default):
+def _rule_like(default: Any) -> Any:
     kinds = {bool: Flag(), int: Number(-HUGE, HUGE, whole=True), float: Number(), str: Text()}
     if type(default) in kinds:
         return kinds[type(default)]

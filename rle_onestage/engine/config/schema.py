@@ -40,7 +40,7 @@ _FACTOR = real(0, 1e6)
 _NAME, _NAMES = Text(some=True), Items(Text(some=True), most=1000)
 _NORM = choice("GN", "BN")
 _D2_NORM = choice("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "LN")
-_RESULT = (_NAME, _NAME, Number(), real())  # of TEST.EXPECTED_RESULTS
+_RESULT: tuple[Text | Number, ...] = (_NAME, _NAME, Number(), real())  # of TEST.EXPECTED_RESULTS
 _LEVELS = Items(choice(*(f"p{n}" for n in range(1, 8))), least=1, most=7)
 
 MODEL_KEYS = {
@@ -226,7 +226,7 @@ OTHER_KEYS = {
     **{f"{name}.ENABLED": Choice((False,)) for name in ("TEST.PRECISE_BN", "TEST.AUG")},
     "MODEL.LOAD_PROPOSALS": Choice((False,)),
 }
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     **{f"MODEL.RLE_ONESTAGE.{name}": rule for name, rule in MODEL_KEYS.items()},
     **DATA_KEYS,
     **{f"SOLVER.{name}": rule for name, rule in SOLVER_KEYS.items()},

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from types import FrameType
 
 import torch.multiprocessing as mp
 
@@ -35,12 +37,12 @@ def run_processes(target: Callable, shared: tuple, count: int) -> int:
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
     pressed = []  # when SIGINT came
 
-    def hand_on(signum, frame):
+    def hand_on(signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT:
             pressed.append(time.monotonic())
         again = len(pressed) > 1 and pressed[-1] - pressed[0] >= signals.ECHO_SECONDS
         for process in started:
-            if process.is_alive():
+            if process.pid is not None and process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL if again and signum == signal.SIGINT else signum)
 
@@ -56,12 +58,12 @@ def run_processes(target: Callable, shared: tuple, count: int) -> int:
     return code
 
 
-def _begin(target, index, shared):
+def _begin(target: Callable, index: int, shared: tuple) -> None:
     signals.end_with_launcher()
     target(index, *shared)
 
 
-def _wait(started):
+def _wait(started: list[SpawnProcess]) -> int:
     """Exit code: 0, or that of the first process that failed; the others are ended then."""
     code = 0
     while any(process.is_alive() for process in started) and not code:

@@ -118,8 +118,10 @@ def _run_under_torchrun(main: Callable, args: Sequence[Any], device: str | None)
     if world_size == 1:
         _guarded(main, args)
         return
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    group = process_group(device=functools.partial(_settled, device, args), **options)
+    group = process_group(
+        device=functools.partial(_settled, device, args), rank=rank, world_size=world_size, local_rank=local_rank,
+        local_size=local_size,
+    )  # fmt: skip
     _guarded(main, args, group=group, rank=rank)
 
 
@@ -135,8 +137,11 @@ def _run_worker(
 ) -> None:
     """One of the processes that :func:`launch` starts."""
     rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=process_group(device=lambda: device, address=address, **options), rank=rank)
+    group = process_group(
+        device=lambda: device, rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size,
+        address=address,
+    )  # fmt: skip
+    _guarded(main, args, group=group, rank=rank)
 
 
 # -------------------------------------------------------------------- errors

@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import torch.distributed as dist
 from detectron2.utils import comm
@@ -53,7 +54,7 @@ class EvaluationWatch:
         self._stop = stop
         self._key = f"rle_onestage/evaluation/{next(EvaluationWatch._made)}"
         alone = comm.get_world_size() == 1
-        self._store = None if alone else dist.distributed_c10d._get_default_store()
+        self._store: Any = None if alone else dist.distributed_c10d._get_default_store()  # torch's own is half typed
         self._looked = 0.0
 
     @classmethod
