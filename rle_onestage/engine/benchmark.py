@@ -114,7 +114,7 @@ class Benchmark:
 
         Returns:
             dict with "parameters_M", "gflops" and "ms" (of one image, in turn), each with a value for "with" and
-            "without"; and "equal": whether every number about every candidate of a picture is the same.
+            "without"; and "equal": whether every number about every candidate of an image is the same.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "slim.pth")
@@ -280,7 +280,7 @@ class TrainingStep:
             return torch.stack(list(self.model(self.batch).values())).sum()
 
     def bare(self) -> None:
-        """Forward and backward of backbone and pyramid alone, on the same pictures."""
+        """Forward and backward of backbone and pyramid alone, on the same images."""
         kind, enabled = self.benchmark.device.type, self.dtype is not None
         images = self.model.preprocess_image(self.batch).tensor.contiguous(memory_format=torch.channels_last)
         with torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):

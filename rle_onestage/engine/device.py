@@ -64,7 +64,9 @@ def usable_processes(name: str, asked: int, *, num_machines: int = 1) -> int:
     The batch of the config is that of all processes together, so that fewer only take longer.
 
     Args:
-        name: of the device, settled. asked: ``--num-gpus``. num_machines: that train together.
+        name: of the device, settled.
+        asked: ``--num-gpus``.
+        num_machines: that train together.
 
     Raises:
         ConfigError: several processes cannot share the device, or the machines would not agree on their number.
@@ -94,7 +96,9 @@ def claim_device(name: str, local_rank: int, local_size: int) -> str:
     """Make a process's own device the present one, and say by what the processes talk.
 
     Args:
-        name: of the device, settled. local_rank: of the process on its machine. local_size: processes there.
+        name: of the device, settled.
+        local_rank: of the process on its machine.
+        local_size: processes there.
 
     Returns:
         The backend of ``torch.distributed``.
@@ -130,7 +134,12 @@ def seed_devices(state: int) -> None:
 
 
 def amp_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
-    """The type of automatic mixed precision that this device can do, or None when it is off."""
+    """The type of automatic mixed precision that this device can do, or None when it is off.
+
+    Args:
+        cfg: reads ``SOLVER.AMP``.
+        device: of the training.
+    """
     if not cfg.SOLVER.AMP.ENABLED:
         return None
     dtype = getattr(torch, cfg.SOLVER.AMP.DTYPE)

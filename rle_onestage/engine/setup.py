@@ -33,7 +33,7 @@ from rle_onestage.utils.safe_files import write_text
 logger = logging.getLogger("rle_onestage")
 
 
-def load_config(config_file: str = "", opts: Sequence[Any] = (), *, imports: Sequence[str] = ()) -> CfgNode:
+def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, imports: Sequence[str] = ()) -> CfgNode:
     """The one way to make a config: defaults, then the file and its bases, then ``KEY VALUE`` options.
 
     The modules that its ``IMPORTS`` names are imported first, so that the names that they register are known.
@@ -72,12 +72,13 @@ def configured_device(config_file: str, opts: Sequence[Any], imports: Sequence[s
     return settle_device(_merged(config_file, opts, imports).MODEL.DEVICE, quiet=True)
 
 
-def _merged(config_file: str, opts: Sequence[Any], imports: Sequence[str]) -> CfgNode:
+def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]) -> CfgNode:
     """The config before its keys are checked against one another."""
     values, places = read_yaml(config_file) if config_file else ConfigFile({}, {})
     source = f"config file {config_file}"
     named = CfgNode({IMPORTS: []})
     merge_dict(named, {key: value for key, value in values.items() if key == IMPORTS}, source, places)
+    opts = list(opts or ())
     pairs = zip(opts[0::2], opts[1::2])
     merge_options(named, [part for key, value in pairs if key == IMPORTS for part in (key, value)])
     modules = list(dict.fromkeys([*named[IMPORTS], *imports]))

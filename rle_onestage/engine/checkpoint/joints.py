@@ -59,8 +59,10 @@ def by_joint_name(
     joint has; and ``group_tensors``: beginnings of the names of tensors that belong to groups of joints.
 
     Args:
-        model: takes the weights. own: its present ones, from which joints start that the file does not have.
-        content: of the checkpoint, for its names. weights: of it, by the model's names.
+        model: takes the weights.
+        own: its present ones, from which joints start that the file does not have.
+        content: of the checkpoint, for its names.
+        weights: of the checkpoint, by the model's names.
         joints: names of the model's K joints.
         address: of the checkpoint, for messages.
         strict: True raises where the joints are others or in another order.

@@ -46,10 +46,10 @@ def describe_size(size: Mapping[str, Any]) -> str:
     return f"a shortest side of {shortest} px and a longest of at most {longest} px"
 
 
-def settle_test_size(cfg: CfgNode, opts: Sequence[Any] = ()) -> None:
+def settle_test_size(cfg: CfgNode, opts: Sequence[Any] | None = ()) -> None:
     """Let a config that trains on a canvas and leaves the size at test open be tested at the canvas's size.
 
-    That is what such configs meant while ``INPUT.POSE.SIZE`` decided at test too: their runs keep their figures. The
+    That is what such configs meant while ``INPUT.POSE.SIZE`` decided at test too: their runs keep their metrics. The
     size is written into the keys that Detectron2 knows, so that its own tools use it as well.
 
     Args:

@@ -230,9 +230,14 @@ class Registered:
     kinds = "str"
 
     @property
+    def choices(self) -> tuple:
+        """The names that there are."""
+        return tuple(self.registry.names())
+
+    @property
     def words(self) -> str:
         """What may stand there."""
-        return f"one of {', '.join(map(repr, self.registry.names()))}, or a name that a module of IMPORTS registers"
+        return f"one of {', '.join(map(repr, self.choices))}, or a name that a module of IMPORTS registers"
 
     def settle(self, value: Any, default: Any = None) -> str:
         """As it is."""
