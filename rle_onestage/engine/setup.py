@@ -16,6 +16,7 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from rle_onestage.compat import local_rank_from_environment
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.checkpoint.resume import recorded_seed
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
@@ -264,7 +265,8 @@ class _Import(argparse.Action):
             settle(IMPORTS, [values], [], str(option))
             import_modules([values])
         except ConfigError as error:
-            parser.exit(EXIT_CODE, f"error: {' '.join(str(error).split())}\n")
+            first = local_rank_from_environment()[0] == 0  # of those that torchrun started
+            parser.exit(EXIT_CODE, f"error: {' '.join(str(error).split())}\n" if first else None)
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
 
 
