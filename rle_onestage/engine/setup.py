@@ -12,7 +12,7 @@ import torch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.engine import lock
+from rle_onestage.engine import attempts, lock
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
 from rle_onestage.engine.config.files import merge_dict, merge_options, read_yaml
@@ -80,7 +80,8 @@ def setup(args):
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
-    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``.
+    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``. Turns on ``args.resume`` where torchrun
+    restarts a training that it began itself.
 
     Args:
         args: namespace of :func:`detectron2.engine.default_argument_parser`.
@@ -91,8 +92,6 @@ def setup(args):
     Raises:
         ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written, or a training is at work in it.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and not args.eval_only:
-        args.resume = True  # torchrun restarts a training that it began itself
     cfg = load_config(args.config_file, args.opts)
     world_size = comm.get_world_size()
     if not args.eval_only and cfg.SOLVER.IMS_PER_BATCH % world_size:
@@ -104,7 +103,8 @@ def setup(args):
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; start them by tools/train_net.py")
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
-        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume)
+        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())
+        args.resume = args.resume or _goes_on_after_restart(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -149,6 +149,16 @@ def claim_output(path, *, goes_on):
     if problem is not None:
         raise ConfigError(problem)
     lock.note(path)
+
+
+def _goes_on_after_restart(path: str) -> bool:
+    """Whether this is a restart by torchrun of a training that has begun in a folder. Collective."""
+    goes_on = False
+    if comm.is_main_process():
+        goes_on = attempts.is_restart() and attempts.has_begun(path)
+        if not goes_on:
+            attempts.forget(path)
+    return comm.all_gather(goes_on)[0]
 
 
 def settle_seed(cfg, *, resume=False):

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import logging
 import os
+import secrets
 import sys
 import time
 
@@ -16,7 +17,7 @@ from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_train_loader
 from rle_onestage.data.lookup import known_joints
-from rle_onestage.engine import hooks, lock
+from rle_onestage.engine import attempts, hooks, lock
 from rle_onestage.engine import resume as resuming
 from rle_onestage.engine.checkpoint import (
     apply_weights,
@@ -89,6 +90,7 @@ class Trainer(TrainerBase):
         self.model = module
         self.results = {}
         self.saved_iter = None
+        self.run = secrets.token_hex(16)  # tells this training's files from another's in the folder; first process only
         self.best = BestCheckpoint(cfg.OUTPUT_DIR, cfg.TEST.BEST_METRIC)
         self.recent = RecentCheckpoints(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_KEEP)
         self._data = None
@@ -152,8 +154,9 @@ class Trainer(TrainerBase):
         resuming.restore_scaler(self.scaler, content, path)
         self.start_iter = start
         if comm.is_main_process():
-            self.best.resume()
-            self.recent.resume(self.start_iter)
+            self.run = content["run"] if isinstance(content.get("run"), str) else None
+            self.best.resume(self.run)
+            self.recent.resume(content.get("periodic"), self.start_iter)
         logger.info("Resuming from %s at iteration %d of %d", path, self.start_iter, self.max_iter)
 
     # ---------------------------------------------------------------- loop
@@ -184,6 +187,7 @@ class Trainer(TrainerBase):
             remove_unfinished(self.cfg.OUTPUT_DIR)
             if self.start_iter == 0:
                 forget_last_checkpoint(self.cfg.OUTPUT_DIR)
+                attempts.note_begun(self.cfg.OUTPUT_DIR)
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
@@ -383,6 +387,7 @@ class Trainer(TrainerBase):
         if self.ema is not None:
             content["raw"] = self.model.state_dict()
         if comm.is_main_process():
+            content |= {"run": self.run, "periodic": self.recent.names_with(name)}
             save_checkpoint(self.cfg.OUTPUT_DIR, name, {**content, **more}, latest=latest)
             self.recent.saved(name)
         self.saved_iter = self.iter if latest else self.saved_iter
