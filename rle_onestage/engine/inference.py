@@ -9,10 +9,9 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 
 import torch
-from detectron2.evaluation import print_csv_format, verify_results
+from detectron2.evaluation import print_csv_format
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 
@@ -21,6 +20,7 @@ from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
+from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.joints import recorded_joints
 from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.coco import build_evaluator
@@ -258,9 +258,6 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
         write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text)
     except PoseError as error:
         unwritten.append(error)
-    if cfg.TEST.EXPECTED_RESULTS:
-        _check_expected(cfg.TEST.EXPECTED_RESULTS, results)
-        verify_results(cfg, results)
     if unwritten:
         raise FiguresUnwritten(unwritten[0], results)
     return results
@@ -295,7 +292,10 @@ def evaluate_only(cfg, resume=False):
 
     Raises:
         CheckpointError: no weights are named, or they do not fit exactly.
+        ConfigError: ``TEST.EXPECTED_RESULTS`` names no metric.
+        SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
     """
+    check_expected_names(cfg)
     path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
     if not path:
         raise CheckpointError(
@@ -303,17 +303,14 @@ def evaluate_only(cfg, resume=False):
             f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
         )
     logger.info("Evaluating the weights of %s", path)
-    return evaluate(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA), build_evaluator=build_evaluator)
-
-
-def _check_expected(expected, results):
-    for task, metric, *_ in expected:
-        if not isinstance(results.get(task), Mapping) or metric not in results[task]:
-            there = [f"{name}/{key}" for name, keys in results.items() if isinstance(keys, Mapping) for key in keys]
-            raise ConfigError(
-                f"TEST.EXPECTED_RESULTS names {task}/{metric}, which is none of the figures: {', '.join(there[:20])} "
-                "(with several test sets there is none by that name)"
-            )
+    model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA)
+    try:
+        results = evaluate(cfg, model, build_evaluator=build_evaluator)
+    except FiguresUnwritten as error:
+        check_expected_values(cfg, error.results)
+        raise
+    check_expected_values(cfg, results)
+    return results
 
 
 def flat_figures(results, prefix=""):

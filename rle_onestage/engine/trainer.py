@@ -29,6 +29,7 @@ from rle_onestage.engine.checkpoint import (
 )
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.ema import ModelEMA
+from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import (
     build_architecture,
     evaluate,
@@ -169,18 +170,23 @@ class Trainer(TrainerBase):
 
         Raises:
             DivergenceError: a loss became non-finite.
-            ConfigError: another training is at work in ``OUTPUT_DIR``.
-            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved.
+            ConfigError: another training is at work in ``OUTPUT_DIR``; or ``TEST.EXPECTED_RESULTS`` names no metric.
+            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved; with 1 after the
+                training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
+        if type(self).build_evaluator.__func__ is Trainer.build_evaluator.__func__:  # another one has other names
+            check_expected_names(self.cfg)
         if self.device.type == "cpu":
             keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
         claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
         try:
-            return self._train()
+            results = self._train()
         finally:
             lock.release(self.cfg.OUTPUT_DIR)
+        check_expected_values(self.cfg, results)
+        return results
 
     def _train(self):
         if comm.is_main_process():
