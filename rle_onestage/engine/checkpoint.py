@@ -5,6 +5,7 @@ A checkpoint of ours is a dict of tensors and primitives:
 - ``model``: the weights to use. With EMA on, the averaged ones, so that stock Detectron2 tools pick them up.
 - ``raw``: the weights under training, where ``model`` holds the averaged ones.
 - ``optimizer``, ``scaler``, ``iteration`` (the last one that was finished), ``seed``: what ``--resume`` needs.
+- ``without_state``: numbers of the parameters for which the optimizer keeps nothing.
 - ``joints``: names of the joints, in the order of the model.
 - ``run``, ``periodic``: which training it is of, and the periodic checkpoints of that which are there.
 - ``best``: in ``model_best.pth``, see :mod:`rle_onestage.engine.retention`.

@@ -386,6 +386,7 @@ class Trainer(TrainerBase):
                 "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
             )
         content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
+        content["without_state"] = resuming.parameters_without_state(self.optimizer)
         content |= naming(self.joints)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():

@@ -9,7 +9,7 @@ from importlib import metadata
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, cut
 from .pickled_arrays import STAND_INS
 
 _NUMBERS = (
@@ -71,8 +71,7 @@ def _check_archive(path: str) -> None:
 
 def first_line(error: BaseException | str, length: int = 200) -> str:
     """The first line of an error's message, or its type where it has none; long ones are cut."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= length else f"{line[:length]}..."
+    return cut((str(error).strip().splitlines() or [type(error).__name__])[0], length)
 
 
 def check_extent(tensors: Iterable[Tensor], path: str) -> None:
