@@ -68,7 +68,12 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
         _guarded(main, args)
         return
     shared = (main, args, device, num_gpus, num_machines, machine_rank, address)
-    if code := run_processes(_run_worker, shared, num_gpus):
+    try:
+        code = run_processes(_run_worker, shared, num_gpus)
+    except ConfigError as error:
+        _complain(error)
+        code = EXIT_CODE
+    if code:
         sys.exit(code)
     del store  # it lives in this process as long as the others do
 
@@ -104,14 +109,14 @@ def _run_under_torchrun(main, args, device):
         return
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
     group = process_group(device=functools.partial(_settled, device, args), **options)
-    _guarded(main, args, group=group, rank=rank)
+    _guarded(main, args, group=group, local_rank=local_rank)
 
 
 def _run_worker(local_rank, main, args, device, local_size, num_machines, machine_rank, address):
     """One of the processes that :func:`launch` starts."""
     rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
     options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=process_group(device=lambda: device, address=address, **options), rank=rank)
+    _guarded(main, args, group=process_group(device=lambda: device, address=address, **options), local_rank=local_rank)
 
 
 # -------------------------------------------------------------------- errors
@@ -121,12 +126,14 @@ def _complain(message):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
-def _guarded(main, args, group=None, rank=0):
+def _guarded(main, args, group=None, local_rank=0):
     """Run ``main``; an error becomes one sentence on stderr, whichever of the processes had it first.
 
-    A process that only lost its partner stays silent. Errors that are not ours keep their traceback.
+    Before they have met, the first process of each machine tells. A process that only lost its partner stays silent.
+    Errors that are not ours keep their traceback.
     """
     store = None
+    lock.forget_notes()
     try:
         # The group must not be left before the sentence is told: leaving it would wake the others too early.
         with signals.raising(), contextlib.ExitStack() as stack:
@@ -137,15 +144,15 @@ def _guarded(main, args, group=None, rank=0):
                     store = dist.distributed_c10d._get_default_store()
                 main(*args)
             except KeyboardInterrupt as error:
-                if _is_first_to_fail(store) and (store is not None or rank == 0):
-                    print(f"interrupted; {_where_to_go_on()}", file=sys.stderr, flush=True)
+                if _is_first_to_fail(store) and (store is not None or local_rank == 0):
+                    print("; ".join(["interrupted", *_where_to_go_on()]), file=sys.stderr, flush=True)
                 _exit(signals.exit_code(error), store)
             except Exception as error:
                 if store is None:  # also from joining the group
                     raise
                 _fail_among_others(error, store)
     except PoseError as error:
-        if rank == 0:
+        if local_rank == 0:
             _complain(error)
         sys.exit(EXIT_CODE)
 
@@ -162,17 +169,17 @@ def _fail_among_others(error, store):
     _exit(1, store)
 
 
-def _where_to_go_on():
-    """What an interrupted training says of its last checkpoint."""
+def _where_to_go_on() -> list[str]:
+    """What an interrupted training that has begun says of its last checkpoint; nothing where none has begun."""
     for folder in lock.used():
         try:
             path = last_checkpoint(folder)
         except CheckpointError as error:
-            return str(error)
+            return [str(error)]
         if path:
-            return f"go on from {path} with the same command and --resume"
-        return f"nothing was saved in {folder}"
-    return "nothing was begun"
+            return [f"go on from {path} with the same command and --resume"]
+        return [f"nothing was saved in {folder}"]
+    return []
 
 
 def _exit(code, store):

@@ -85,9 +85,14 @@ def release(folder: str) -> None:
 
 
 def note(folder: str) -> None:
-    """Remember that this process, or the first of its group, trains in a folder."""
+    """Remember that the training of this process, or of its group, has begun in a folder."""
     if folder not in _used:
         _used.append(folder)
+
+
+def forget_notes() -> None:
+    """Forget what :func:`note` was told, as other work begins in this process."""
+    _used.clear()
 
 
 def used() -> list[str]:

@@ -194,6 +194,8 @@ class Trainer(TrainerBase):
             if self.start_iter == 0:
                 forget_last_checkpoint(self.cfg.OUTPUT_DIR)
                 attempts.note_begun(self.cfg.OUTPUT_DIR)
+        comm.synchronize()
+        lock.note(self.cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:

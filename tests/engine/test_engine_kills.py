@@ -64,6 +64,19 @@ def test_a_training_that_is_ended_goes_on_exactly(tmp_path, references, count, p
     kill_and_resume(tmp_path, references, phase=phase, signum=SIGNALS[name], count=count)
 
 
+def test_the_set_up_in_a_used_folder_names_no_checkpoint_to_go_on_from(tmp_path):
+    """They are another training's, which --resume would go on with."""
+    engine_toy.write_config(tmp_path)
+    train_another(tmp_path)
+    process = started(tmp_path, *EVALUATED, phase="set-up")
+    wait_for(process.marker, process)
+    process.send(signal.SIGTERM, group=True)
+    assert process.wait() == 128 + signal.SIGTERM
+    said = process.log.read_text()
+    assert said.splitlines()[-1] == "interrupted" and "--resume" not in said
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("workers", ["fork", "spawn", "forkserver"])
