@@ -11,7 +11,7 @@ import os
 import socket
 
 from rle_onestage.errors import ConfigError
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -32,7 +32,7 @@ def note_begun(folder: str) -> None:
         forget(folder)
         return
     try:
-        write_text(os.path.join(folder, NAME), json.dumps(launcher))
+        write_text(os.path.join(folder, NAME), json.dumps(launcher), remedy=CHECK_OUTPUT_DIR)
     except ConfigError as error:
         logger.warning("%s; a restart by torchrun begins the training anew", error)
 

@@ -23,10 +23,17 @@ import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 
 from rle_onestage.engine.joints import by_joint_name, naming, recorded_joints
-from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.utils.pickled_arrays import NumberArray
-from rle_onestage.utils.pretrained import check_dense, check_extent, check_finite, first_line
-from rle_onestage.utils.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
+from rle_onestage.utils.pretrained import check_dense, check_extent, check_finite, first_line, unwrapped
+from rle_onestage.utils.safe_files import (
+    CHECK_OUTPUT_DIR,
+    local_path,
+    read_pkl,
+    read_pth,
+    save_tensors,
+    write_text,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -102,11 +109,14 @@ def save_checkpoint(folder, name, content, *, latest=True):
     """Write ``folder/name`` atomically, and then, if it is the latest, the file that says so.
 
     Raises:
-        CheckpointError: it cannot be written; the checkpoint before it is intact.
+        CheckpointError: one of the two cannot be written; what was there before is intact.
     """
     save_tensors(os.path.join(folder, name), content)
     if latest:
-        write_text(os.path.join(folder, LAST), name)
+        try:
+            write_text(os.path.join(folder, LAST), name, remedy=CHECK_OUTPUT_DIR)
+        except ConfigError as error:
+            raise CheckpointError(f"{error}; {name} is there, but --resume does not find it yet") from error
 
 
 def read_checkpoint(address):
@@ -132,12 +142,8 @@ def read_checkpoint(address):
         content = read_pth(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"checkpoint {address} holds a {type(content).__name__} instead of named weights")
-    for key in ("model", "model_state", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content["model"] = content[key]
-            break
-    else:
-        content = {"model": content}
+    weights = unwrapped(content)
+    content = {"model": weights} if weights is content else {**content, "model": weights}
     if "matching_heuristics=True" in address:
         content["matching_heuristics"] = True
     content["model"] = _as_tensors(content["model"], address)
@@ -213,7 +219,7 @@ def apply_weights(model, content, address, *, strict, use_ema=True, joints=None)
                 f"checkpoint {address}: raw, its weights under training, is a {type(content['raw']).__name__} instead "
                 "of named weights; take an earlier checkpoint"
             )
-        weights = _as_tensors(content["raw"], address)
+        weights = content["raw"]
     own = model.state_dict()
     if content.get("matching_heuristics") is True:
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)

@@ -15,7 +15,7 @@ from detectron2.engine import HookBase
 from rle_onestage.engine import logs
 from rle_onestage.engine.retention import periodic_name
 from rle_onestage.errors import ConfigError
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -101,7 +101,7 @@ class Writers(HookBase):
         try:
             keep_before(path, self.trainer.start_iter)
             self.writers = [logs.Patient(path, lambda: logs.LinesWriter(path, self.period), again=True)]
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:  # OSError: it cannot be read, or is no file
             # Without that each iteration would stand in the file twice.
             logger.warning("%s; going on without it", error)
         if importlib.util.find_spec("tensorboard") is None:
@@ -225,7 +225,7 @@ def keep_before(path, start_iter):
                 kept.append(line if line.endswith(b"\n") else line + b"\n")
     if damaged:
         logger.warning("%s: %d damaged line(s) dropped", path, damaged)
-    write_text(path, b"".join(kept).decode("utf-8"))
+    write_text(path, b"".join(kept).decode("utf-8"), remedy=CHECK_OUTPUT_DIR)
 
 
 def _iteration_of(line):

@@ -27,7 +27,7 @@ from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.modeling.backbone.fusion import fold_batch_norm
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -153,7 +153,7 @@ def run_on_loader(model, loader, evaluator, *, name="", watch=None):
     Args:
         model: called with ``list[dict]``, gives as many dicts; set to evaluation mode, and back afterwards.
         loader: has a length; holds this process's share of the images.
-        evaluator: a Detectron2 ``DatasetEvaluator``.
+        evaluator: a Detectron2 ``DatasetEvaluator``; where it has a ``density``, that is set to the model's.
         name: of the data set, for the messages.
         watch: an :class:`rle_onestage.engine.watch.EvaluationWatch` that may end it early, or None.
 
@@ -166,6 +166,8 @@ def run_on_loader(model, loader, evaluator, *, name="", watch=None):
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
+        if hasattr(evaluator, "density") and hasattr(model, "decoder"):
+            evaluator.density = model.decoder.error_density()  # here, where its tables are those of the weights
         for inputs in _watched(_with_progress(loader, name), watch):
             before = time.perf_counter()
             outputs = model(inputs)
@@ -242,10 +244,7 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
         evaluator = build_evaluator(cfg, name)
         watch = build_watch() if build_watch is not None else None
         evaluator.on_unwritable = unwritten.append
-        with evaluation_mode(bare(model)):
-            if hasattr(bare(model), "decoder"):
-                evaluator.density = bare(model).decoder.error_density()
-            results[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=watch)
+        results[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=watch)
     if not comm.is_main_process():
         return {}
     for name, tasks in results.items():
@@ -255,7 +254,7 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
         results = next(iter(results.values()))
     try:
         text = json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n"
-        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text)
+        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text, remedy=CHECK_OUTPUT_DIR)
     except PoseError as error:
         unwritten.append(error)
     if unwritten:

@@ -52,7 +52,7 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
         _run_under_torchrun(main, args, device)
         return
     num_gpus = max(num_gpus, 1)
-    if num_machines * num_gpus == 1:
+    if num_machines == num_gpus == 1:
         _guarded(main, args)
         return
     try:
@@ -92,7 +92,9 @@ def _settled(device, args):
 
 def _check_machines(num_machines, machine_rank, dist_url):
     problem = None
-    if not 0 <= machine_rank < num_machines:
+    if num_machines < 1:
+        problem = f"--num-machines is {num_machines}; give at least 1"
+    elif not 0 <= machine_rank < num_machines:
         problem = f"--machine-rank is {machine_rank}; it must be from 0 to {num_machines - 1} (--num-machines less one)"
     elif num_machines > 1 and (dist_url == "auto" or "127.0.0.1" in dist_url):
         problem = "--dist-url must name the first machine when there are several, e.g. tcp://host:29500"

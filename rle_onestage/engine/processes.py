@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
@@ -75,7 +75,7 @@ def _begin(target, index, shared):
     target(index, *shared)
 
 
-def _start(processes: list[BaseProcess]) -> None:
+def _start(processes: Sequence[BaseProcess]) -> None:
     """Start all or none, with a share of the cores each."""
     with _environment("OMP_NUM_THREADS", str(max(1, usable_cores() // len(processes)))):
         try:
@@ -107,7 +107,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
         os.environ.pop(name, None)
 
 
-def _wait(started: list[BaseProcess], signalled: list[tuple[float, int]]) -> int | None:
+def _wait(started: Sequence[BaseProcess], signalled: list[tuple[float, int]]) -> int | None:
     """Exit code: 0, or that of the first process that failed; the others are ended then.
 
     None where they had to be killed, because they did not end after a signal.

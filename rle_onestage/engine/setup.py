@@ -22,7 +22,7 @@ from rle_onestage.engine.device import describe_device, seed_devices, settle_dev
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.resume import recorded_seed
 from rle_onestage.errors import ConfigError
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -115,7 +115,7 @@ def setup(args):
     _log_environment(args, cfg, world_size)
     config_path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     if comm.is_main_process() and not (args.eval_only and os.path.exists(config_path)):
-        write_text(config_path, cfg.dump())
+        write_text(config_path, cfg.dump(), remedy=CHECK_OUTPUT_DIR)
     return cfg
 
 

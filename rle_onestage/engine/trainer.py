@@ -349,10 +349,12 @@ class Trainer(TrainerBase):
         if self.ema is None:
             yield
             return
-        with self.ema.swapped_in():
-            prepare(self.model)  # its tables are averages too now, which are those of no density
-            yield
-        prepare(self.model)
+        try:
+            with self.ema.swapped_in():
+                prepare(self.model)  # its tables are averages too now, which are those of no density
+                yield
+        finally:  # also where the evaluation is stopped, after which the weights are saved
+            prepare(self.model)
 
     def evaluate(self):
         """Evaluate the present weights (averaged with ``TEST.USE_EMA``) and keep the figures in ``self.results``."""

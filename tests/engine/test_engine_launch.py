@@ -187,6 +187,7 @@ def test_only_the_first_process_to_fail_tells(capsys, monkeypatch):
     "options, words",
     [
         ({"num_machines": 2, "machine_rank": 2}, "--machine-rank"),
+        ({"num_machines": 0}, "--num-machines is 0"),
         ({"num_machines": 2, "dist_url": "tcp://127.0.0.1:1"}, "--dist-url"),
         ({"dist_url": "somewhere"}, "--dist-url"),
         ({"dist_url": "tcp://127.0.0.1:99999"}, "--dist-url is 'tcp://127.0.0.1:99999'"),
