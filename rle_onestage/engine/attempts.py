@@ -39,7 +39,7 @@ def note_begun(folder: str) -> None:
 
 def forget(folder: str) -> None:
     """Let no restart go on with what is in a folder."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # not there; or no file, which notes nothing either
         os.remove(os.path.join(folder, NAME))
 
 

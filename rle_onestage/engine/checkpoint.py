@@ -11,7 +11,6 @@ A checkpoint of ours is a dict of tensors and primitives:
 - ``best``: in ``model_best.pth``, see :mod:`rle_onestage.engine.retention`.
 """
 
-import contextlib
 import logging
 import os
 import re
@@ -99,10 +98,21 @@ def _newest(folder):
 
 
 def forget_last_checkpoint(folder):
-    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins."""
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(folder, LAST))
-        logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
+    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins.
+
+    Raises:
+        CheckpointError: the file that names them cannot be deleted.
+    """
+    pointer = os.path.join(folder, LAST)
+    try:
+        os.remove(pointer)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CheckpointError(
+            f"{pointer} cannot be deleted ({error.strerror}); delete it, or change OUTPUT_DIR"
+        ) from error
+    logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
 
 
 def save_checkpoint(folder, name, content, *, latest=True):

@@ -103,7 +103,8 @@ class Writers(HookBase):
             self.writers = [logs.Patient(path, lambda: logs.LinesWriter(path, self.period), again=True)]
         except (ConfigError, OSError) as error:  # OSError: it cannot be read, or is no file
             # Without that each iteration would stand in the file twice.
-            logger.warning("%s; going on without it", error)
+            problem = f"{path} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+            logger.warning("%s; going on without it", problem)
         if importlib.util.find_spec("tensorboard") is None:
             logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
         else:

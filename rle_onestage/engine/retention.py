@@ -90,7 +90,7 @@ class BestCheckpoint:
         Args:
             run: of the training that goes on; None where its checkpoints are of a version that gave none.
         """
-        if not (self.metric and os.path.exists(self.path)):
+        if not (self.metric and os.path.isfile(self.path)):
             return
         try:
             content = read_checkpoint(self.path)

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import inspect
 import itertools
 import logging
 import os
@@ -91,7 +92,8 @@ class Trainer(TrainerBase):
         self.model = module
         self.results = {}
         self.saved_iter = None
-        self.run = secrets.token_hex(16)  # tells this training's files from another's in the folder; first process only
+        # Tells this training's files from another's in the folder; that of the first process counts.
+        self.run: str | None = secrets.token_hex(16)
         self.best = BestCheckpoint(cfg.OUTPUT_DIR, cfg.TEST.BEST_METRIC)
         self.recent = RecentCheckpoints(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_KEEP)
         self._data = None
@@ -174,7 +176,7 @@ class Trainer(TrainerBase):
             SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved; with 1 after the
                 training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
-        if type(self).build_evaluator.__func__ is Trainer.build_evaluator.__func__:  # another one has other names
+        if inspect.getattr_static(self, "build_evaluator") is vars(Trainer)["build_evaluator"]:  # others: other names
             check_expected_names(self.cfg)
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -116,8 +116,9 @@ def save_tensors(path, content):
         with replaced_when_done(path) as temporary, open(temporary, "wb") as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise CheckpointError(
-            f"checkpoint {path} cannot be written ({error}); check the space left on the disk"
+            f"checkpoint {path} cannot be written ({reason}); check that folder and the space left on the disk"
         ) from error
 
 

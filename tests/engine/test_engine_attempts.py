@@ -62,3 +62,11 @@ def test_a_damaged_note_counts_for_nothing(tmp_path, under, content):
     (tmp_path / attempts.NAME).write_bytes(content)
     under(process=10, restart=1)
     assert not attempts.has_begun(str(tmp_path))
+
+
+def test_a_folder_in_its_place_ends_no_training(tmp_path, under, caplog):
+    (tmp_path / attempts.NAME).mkdir()
+    under(process=10)
+    attempts.forget(str(tmp_path))
+    attempts.note_begun(str(tmp_path))
+    assert not attempts.has_begun(str(tmp_path)) and "begins the training anew" in caplog.text

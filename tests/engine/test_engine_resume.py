@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rle_onestage.engine import Trainer, last_checkpoint, load_config, resume
-from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.checkpoint import forget_last_checkpoint, read_checkpoint
 from rle_onestage.engine.hooks import keep_before
 from rle_onestage.engine.setup import settle_seed
 from rle_onestage.errors import CheckpointError
@@ -190,6 +190,8 @@ def test_a_pointer_that_is_a_folder_is_one_sentence(tmp_path):
     (tmp_path / "last_checkpoint").mkdir()
     with pytest.raises(CheckpointError, match="last_checkpoint cannot be read"):
         last_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="last_checkpoint cannot be deleted"):
+        forget_last_checkpoint(tmp_path)
 
 
 def test_a_training_that_begins_anew_hides_the_earlier_one_from_resume(tmp_path):
