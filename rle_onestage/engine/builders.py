@@ -1,5 +1,6 @@
 """What a training is made of: the class methods of Detectron2's ``DefaultTrainer``."""
 
+import inspect
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,8 @@ from torch import nn
 from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint import last_checkpoint
-from rle_onestage.engine.inference import build_architecture, build_for_inference, evaluate
+from rle_onestage.engine.expected import check_expected_names, check_expected_values
+from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
 from rle_onestage.engine.logs import default_writers
 from rle_onestage.engine.registries import HOOK_REGISTRY
 from rle_onestage.errors import CheckpointError, ConfigError
@@ -105,6 +107,19 @@ class TrainerBuilders(TrainerBase):
 
         return evaluate(cfg, model, build_evaluator=build, build_loader=cls.build_test_loader)
 
+    @classmethod
+    def check_expected_names(cls, cfg: CfgNode) -> None:
+        """Look early for names in ``TEST.EXPECTED_RESULTS`` that our evaluator never gives; others have their own.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        replaced = any(
+            inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in ("build_evaluator", "test")
+        )
+        if not replaced and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]:
+            check_expected_names(cfg)
+
     def build_writers(self) -> list[EventWriter]:
         """What the numbers of training are written with, on the first process: Detectron2's ``EventWriter``s."""
         return default_writers(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.LOG_PERIOD)
@@ -140,7 +155,10 @@ def evaluate_only(
 
     Raises:
         CheckpointError: no weights are named, or they do not fit exactly.
+        ConfigError: ``TEST.EXPECTED_RESULTS`` names no metric.
+        SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
     """
+    trainer.check_expected_names(cfg)
     path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
     if not path:
         raise CheckpointError(
@@ -148,4 +166,11 @@ def evaluate_only(
             f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
         )
     logger.info("Evaluating the weights of %s", path)
-    return trainer.test(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model))
+    model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)
+    try:
+        results = trainer.test(cfg, model)
+    except MetricsUnwritten as error:
+        check_expected_values(cfg, error.results)
+        raise
+    check_expected_values(cfg, results)
+    return results

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.evaluation import DatasetEvaluator, print_csv_format, verify_results
+from detectron2.evaluation import DatasetEvaluator, print_csv_format
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 from torch import nn
@@ -31,7 +31,7 @@ from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fold_batch_norm
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -172,7 +172,7 @@ def run_on_loader(
     Args:
         model: called with ``list[dict]``, gives as many dicts; set to evaluation mode, and back afterwards.
         loader: has a length; holds this process's share of the images.
-        evaluator: a Detectron2 ``DatasetEvaluator``.
+        evaluator: a Detectron2 ``DatasetEvaluator``; where it has a ``density``, that is set to the model's.
         name: of the data set, for the messages.
         watch: may end it early; None: nothing does.
 
@@ -185,6 +185,7 @@ def run_on_loader(
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
+        _tell_density(evaluator, model)  # here, where its tables are those of the weights
         for inputs in _watched(_with_progress(loader, name), watch):
             before = time.perf_counter()
             outputs = model(inputs)
@@ -267,31 +268,27 @@ def evaluate(
     unwritten: list[PoseError] = []
     for name in cfg.DATASETS.TEST:
         loader, evaluator = build_loader(cfg, name), build_evaluator(cfg, name)
-        with evaluation_mode(bare(model)):
-            _tell_evaluators(evaluator, bare(model), unwritten.append)
-            by_set[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=EvaluationWatch.present())
+        for one in members(evaluator):
+            if hasattr(one, "on_unwritable"):
+                one.on_unwritable = unwritten.append
+        by_set[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=EvaluationWatch.present())
     if not comm.is_main_process():
         return {}
     _show(by_set)
     results = next(iter(by_set.values())) if len(by_set) == 1 else by_set
     try:
         text = json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n"
-        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text)
+        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text, remedy=CHECK_OUTPUT_DIR)
     except PoseError as error:
         unwritten.append(error)
-    if cfg.TEST.EXPECTED_RESULTS:
-        _check_expected(cfg.TEST.EXPECTED_RESULTS, results)
-        verify_results(cfg, results)
     if unwritten:
         raise MetricsUnwritten(unwritten[0], results)
     return results
 
 
-def _tell_evaluators(evaluator: DatasetEvaluator, model: Any, on_unwritable: Callable[[PoseError], None]) -> None:
-    """Give those that want it what only the model knows, its density, and whom to tell of files without room."""
+def _tell_density(evaluator: DatasetEvaluator, model: Any) -> None:
+    """Give evaluators that want it what only the model knows."""
     for one in members(evaluator):
-        if hasattr(one, "on_unwritable"):
-            one.on_unwritable = on_unwritable
         if hasattr(one, "density") and hasattr(model, "decoder"):
             one.density = model.decoder.error_density()
 
@@ -316,16 +313,6 @@ def share_buffers(model: nn.Module) -> None:
         return
     for buffer in bare(model).buffers():
         torch.distributed.broadcast(buffer, 0)
-
-
-def _check_expected(expected: Iterable[tuple], results: Mapping[str, Any]) -> None:
-    for task, metric, *_ in expected:
-        if not isinstance(results.get(task), Mapping) or metric not in results[task]:
-            there = [f"{name}/{key}" for name, keys in results.items() if isinstance(keys, Mapping) for key in keys]
-            raise ConfigError(
-                f"TEST.EXPECTED_RESULTS names {task}/{metric}, which is none of the metrics: {', '.join(there[:20])} "
-                "(with several test sets there is none by that name)"
-            )
 
 
 def flat_metrics(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from rle_onestage.errors import ConfigError
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -186,10 +186,11 @@ class TrainingLog(Patient):
         """Drop the lines of iterations that will be done again; where that fails, nothing is written at all."""
         try:
             keep_before(self._name, iteration)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:  # OSError: it cannot be read, or is no file
             # Without that each iteration would stand in the file twice.
             self._told, self._again = True, False
-            logger.warning("%s; going on without it", error)
+            problem = f"{self._name} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+            logger.warning("%s; going on without it", problem)
 
 
 def default_writers(folder: str, window: int) -> list[EventWriter]:
@@ -255,7 +256,7 @@ def keep_before(path: str, start_iter: int) -> None:
                 kept.append(line if line.endswith(b"\n") else line + b"\n")
     if damaged:
         logger.warning("%s: %d damaged line(s) dropped", path, damaged)
-    write_text(path, b"".join(kept).decode("utf-8"))
+    write_text(path, b"".join(kept).decode("utf-8"), remedy=CHECK_OUTPUT_DIR)
 
 
 def _iteration_of(line: bytes) -> float | None:

@@ -27,9 +27,9 @@ from rle_onestage.engine.config.schema import known_defaults, registered_names, 
 from rle_onestage.engine.config.validation import validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
-from rle_onestage.engine.processes import lock
+from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.errors import EXIT_CODE, ConfigError
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -95,7 +95,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
-    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``.
+    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``. Turns on ``args.resume`` where torchrun
+    restarts a training that it began itself.
 
     Args:
         args: what :func:`argument_parser` gave.
@@ -106,8 +107,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written, or a training is at work in it.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and not args.eval_only:
-        args.resume = True  # torchrun restarts a training that it began itself
     cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()))
     world_size = comm.get_world_size()
     if not args.eval_only and cfg.SOLVER.IMS_PER_BATCH % world_size:
@@ -119,7 +118,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; start them by tools/train_net.py")
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
-        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume)
+        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())
+        args.resume = args.resume or _goes_on_after_restart(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -130,7 +130,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     _log_environment(args, cfg, world_size)
     config_path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     if comm.is_main_process() and not (args.eval_only and os.path.exists(config_path)):
-        write_text(config_path, cfg.dump())
+        write_text(config_path, cfg.dump(), remedy=CHECK_OUTPUT_DIR)
     return cfg
 
 
@@ -163,7 +163,16 @@ def claim_output(path: str, *, goes_on: bool) -> None:
     problem = comm.all_gather(problem)[0]
     if problem is not None:
         raise ConfigError(problem)
-    lock.note(path)
+
+
+def _goes_on_after_restart(path: str) -> bool:
+    """Whether this is a restart by torchrun of a training that has begun in a folder. Collective."""
+    goes_on = False
+    if comm.is_main_process():
+        goes_on = attempts.is_restart() and attempts.has_begun(path)
+        if not goes_on:
+            attempts.forget(path)
+    return comm.all_gather(goes_on)[0]
 
 
 def settle_seed(cfg: CfgNode, *, resume: bool = False) -> CfgNode:

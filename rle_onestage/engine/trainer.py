@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheck
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype
 from rle_onestage.engine.ema import ModelEMA
+from rle_onestage.engine.expected import check_expected_values
 from rle_onestage.engine.inference import (
     MetricsUnwritten,
     flat_metrics,
@@ -42,7 +44,7 @@ from rle_onestage.engine.inference import (
 )
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper
-from rle_onestage.engine.processes import lock
+from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.engine.processes.meeting import is_lost_partner
 from rle_onestage.engine.processes.watch import EvaluationStopped, interruptible
 from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
@@ -89,6 +91,8 @@ class Trainer(TrainerBuilders):
             self.ema = ModelEMA(self.model, decay=cfg.SOLVER.EMA.DECAY, warmup=cfg.SOLVER.EMA.WARMUP)
         self.results: Mapping[str, Any] = {}
         self.saved_iter: int | None = None
+        # Tells this training's files from another's in the folder; that of the first process counts.
+        self.run: str | None = secrets.token_hex(16)
         self.best = BestCheckpoint(cfg.OUTPUT_DIR, cfg.TEST.BEST_METRIC)
         self.recent = RecentCheckpoints(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_KEEP)
         self._data: Iterator[list[dict]] = iter(())
@@ -131,8 +135,9 @@ class Trainer(TrainerBuilders):
         resuming.restore_hooks(self, content, path)
         self.start_iter = start
         if comm.is_main_process():
-            self.best.resume()
-            self.recent.resume(self.start_iter)
+            self.run = content["run"] if isinstance(content.get("run"), str) else None
+            self.best.resume(self.run)
+            self.recent.resume(content.get("periodic"), self.start_iter)
         logger.info("Resuming from %s at iteration %d of %d", path, self.start_iter, self.max_iter)
 
     # ---------------------------------------------------------------- loop
@@ -145,24 +150,31 @@ class Trainer(TrainerBuilders):
 
         Raises:
             DivergenceError: a loss became non-finite.
-            ConfigError: another training is at work in ``OUTPUT_DIR``.
-            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved.
+            ConfigError: another training is at work in ``OUTPUT_DIR``; or ``TEST.EXPECTED_RESULTS`` names no metric.
+            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved; with 1 after the
+                training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
+        self.check_expected_names(self.cfg)
         if self.device.type == "cpu":
             keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
         claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
         try:
-            return self._train()
+            results = self._train()
         finally:
             lock.release(self.cfg.OUTPUT_DIR)
+        check_expected_values(self.cfg, results)
+        return results
 
     def _train(self) -> Mapping[str, Any]:
         if comm.is_main_process():
             remove_unfinished(self.cfg.OUTPUT_DIR)
             if self.start_iter == 0:
                 forget_last_checkpoint(self.cfg.OUTPUT_DIR)
+                attempts.note_begun(self.cfg.OUTPUT_DIR)
+        comm.synchronize()
+        lock.note(self.cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
@@ -323,10 +335,12 @@ class Trainer(TrainerBuilders):
         if self.ema is None:
             yield
             return
-        with self.ema.swapped_in():
-            prepare(self.model)  # its tables are averages too now, which are those of no density
-            yield
-        prepare(self.model)
+        try:
+            with self.ema.swapped_in():
+                prepare(self.model)  # its tables are averages too now, which are those of no density
+                yield
+        finally:  # also where the evaluation is stopped, after which the weights are saved
+            prepare(self.model)
 
     def evaluate(self) -> None:
         """Evaluate the present weights (averaged with ``TEST.USE_EMA``) by :meth:`test`; ``results`` has the metrics.
@@ -367,6 +381,7 @@ class Trainer(TrainerBuilders):
                 "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
             )
         content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
+        content["without_state"] = resuming.parameters_without_state(self.optimizer)
         content |= naming(self.joints)
         content |= resuming.kept_of_schedule(self.scheduler) | resuming.kept_of_hooks(self)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
@@ -375,6 +390,7 @@ class Trainer(TrainerBuilders):
         if self.ema is not None:
             content["raw"] = self.model.state_dict()
         if comm.is_main_process():
+            content |= {"run": self.run, "periodic": self.recent.names_with(name)}
             save_checkpoint(self.cfg.OUTPUT_DIR, name, {**content, **more}, latest=latest)
             self.recent.saved(name)
         self.saved_iter = self.iter if latest else self.saved_iter

@@ -18,9 +18,12 @@ import numpy as np
 from ..data.coco.json_files import is_number
 from ..errors import DataError, MediaError
 from ..utils.output_files import OutputFile, check_target
+from ..utils.whole_numbers import is_whole
 from .results import boxes_array, instances_to_coco, without_nan
 
 logger = logging.getLogger(__name__)
+
+_EXACT = 2**53  # whole numbers below it are exact as JSON has them
 
 _FOLLOWED = {"ID": "track_id", "carried": "carried"}  # fields of Instances and keys
 
@@ -170,7 +173,7 @@ def read_tracks(path):
             header = item
         elif isinstance(item, dict) and item.get("type") == "end":
             frames = item.get("frames")
-            if frames is not None and not _is_whole(frames):
+            if frames is not None and not is_whole(frames, -_EXACT, _EXACT):
                 raise DataError(f"{path}, line {number} has no usable 'frames'; give what --json wrote of a video")
         else:
             joints = _check(item, joints, f"{path}, line {number}")
@@ -191,7 +194,7 @@ def _check(item, joints, where):
         if length is not None and length != (len(value) if isinstance(value, list) else 0):
             raise DataError(f"{where} has a {key!r} of the wrong length; give what --json wrote of a video")
     for key in ("track_id", "frame"):
-        if not _is_whole(item.get(key, -1)):
+        if not is_whole(item.get(key, -1), -_EXACT, _EXACT):
             raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
     if not isinstance(item.get("carried", False), bool):
         raise DataError(f"{where} has a 'carried' that is neither true nor false; give what --json wrote of a video")
@@ -206,10 +209,6 @@ def _check(item, joints, where):
 
 def _is_number(value):
     return value is None or isinstance(value, float) or is_number(value)
-
-
-def _is_whole(value):
-    return type(value) is int and abs(value) < 2**53
 
 
 def _arrays(people, header, frames, joints):

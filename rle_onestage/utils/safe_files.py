@@ -17,12 +17,15 @@ from rle_onestage.utils.pickled_arrays import STAND_INS, NumberArray, NumberType
 from rle_onestage.utils.pretrained import first_line, read_pth
 
 __all__ = [
-    "local_path", "read_pkl", "read_pth", "remove_unfinished", "replaced_when_done", "save_tensors", "write_text",
+    "CHECK_OUTPUT_DIR", "local_path", "read_pkl", "read_pth", "remove_unfinished", "replaced_when_done", "save_tensors",
+    "write_text",
 ]  # fmt: skip
 
 UNFINISHED = ".unfinished"
 # The process that made a temporary name stands in it, see temporary_beside().
 _TEMPORARY = re.compile(rf"\.rle(\d+)[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
+# The remedy for files of a training, whose folder is a config key.
+CHECK_OUTPUT_DIR = "check OUTPUT_DIR and the space left"
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
@@ -85,8 +88,13 @@ def _is_running(process):
     return state not in (b"Z", b"X")  # killed, and nobody has asked for its exit code, as in many containers
 
 
-def write_text(path, text):
+def write_text(path: str, text: str, *, remedy: str = "check that folder and the space left") -> None:
     """Write a text file atomically.
+
+    Args:
+        path: of the file.
+        text: its content.
+        remedy: what the message says to do where it cannot be written.
 
     Raises:
         ConfigError: it cannot be written.
@@ -95,9 +103,7 @@ def write_text(path, text):
         with replaced_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left"
-        ) from error
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); {remedy}") from error
 
 
 def save_tensors(path, content):
@@ -110,8 +116,9 @@ def save_tensors(path, content):
         with replaced_when_done(path) as temporary, open(temporary, "wb") as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise CheckpointError(
-            f"checkpoint {path} cannot be written ({error}); check the space left on the disk"
+            f"checkpoint {path} cannot be written ({reason}); check that folder and the space left on the disk"
         ) from error
 
 

@@ -29,6 +29,18 @@ def test_the_echo_of_a_press_is_no_second_one(monkeypatch):
             press()
 
 
+def test_the_first_press_after_a_sigterm_loses_nothing(monkeypatch):
+    with StopRequest() as stop:
+        press(signal.SIGTERM)
+        press()
+        press()  # its echo
+        assert stop.signum == signal.SIGTERM
+        monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
+        press(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            press()
+
+
 def test_who_has_a_launcher_never_takes_the_second_for_another(monkeypatch):
     monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")

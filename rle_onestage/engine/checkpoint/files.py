@@ -5,11 +5,13 @@ A checkpoint of ours is a dict of tensors and primitives:
 - ``model``: the weights to use. With EMA on, the averaged ones, so that stock Detectron2 tools pick them up.
 - ``raw``: the weights under training, where ``model`` holds the averaged ones.
 - ``optimizer``, ``scaler``, ``iteration`` (the last one that was finished), ``seed``: what ``--resume`` needs.
+- ``without_state``: numbers of the parameters for which the optimizer keeps nothing.
+- ``scheduler``, ``hooks``: the state of a user's schedule and hooks, where they have one.
 - ``joints``: names of the joints, in the order of the model.
+- ``run``, ``periodic``: which training it is of, and the periodic checkpoints of that which are there.
 - ``best``: in ``model_best.pth``, see :mod:`rle_onestage.engine.checkpoint.retention`.
 """
 
-import contextlib
 import logging
 import os
 import re
@@ -23,10 +25,10 @@ import torch
 from torch import Tensor
 
 from rle_onestage.engine.checkpoint.joints import naming, recorded_joints
-from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.utils.pickled_arrays import NumberArray
-from rle_onestage.utils.pretrained import check_dense, check_extent, first_line
-from rle_onestage.utils.safe_files import local_path, read_pkl, read_pth, save_tensors, write_text
+from rle_onestage.utils.pretrained import check_dense, check_extent, first_line, unwrapped
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, local_path, read_pkl, read_pth, save_tensors, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +92,21 @@ def _newest(folder: str) -> str | None:
 
 
 def forget_last_checkpoint(folder: str) -> None:
-    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins."""
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(folder, LAST))
-        logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
+    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins.
+
+    Raises:
+        CheckpointError: the file that names them cannot be deleted.
+    """
+    pointer = os.path.join(folder, LAST)
+    try:
+        os.remove(pointer)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CheckpointError(
+            f"{pointer} cannot be deleted ({error.strerror}); delete it, or change OUTPUT_DIR"
+        ) from error
+    logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
 
 
 def save_checkpoint(folder: str, name: str, content: Mapping[str, Any], *, latest: bool = True) -> None:
@@ -106,11 +119,14 @@ def save_checkpoint(folder: str, name: str, content: Mapping[str, Any], *, lates
         latest: whether ``--resume`` shall go on from it.
 
     Raises:
-        CheckpointError: it cannot be written; the checkpoint before it is intact.
+        CheckpointError: one of the two cannot be written; what was there before is intact.
     """
     save_tensors(os.path.join(folder, name), content)
     if latest:
-        write_text(os.path.join(folder, LAST), name)
+        try:
+            write_text(os.path.join(folder, LAST), name, remedy=CHECK_OUTPUT_DIR)
+        except ConfigError as error:
+            raise CheckpointError(f"{error}; {name} is there, but --resume does not find it yet") from error
 
 
 def read_checkpoint(address: str) -> dict[str, Any]:
@@ -136,12 +152,8 @@ def read_checkpoint(address: str) -> dict[str, Any]:
         content = read_pth(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"checkpoint {address} holds a {type(content).__name__} instead of named weights")
-    for key in ("model", "model_state", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content["model"] = content[key]
-            break
-    else:
-        content = {"model": content}
+    weights = unwrapped(content)
+    content = {"model": weights} if weights is content else {**content, "model": weights}
     if "matching_heuristics=True" in address:
         content["matching_heuristics"] = True
     content["model"] = as_tensors(content["model"], address)

@@ -15,12 +15,14 @@ from detectron2.solver.lr_scheduler import LRMultiplier
 from torch import Tensor
 
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.errors import CheckpointError
+from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.utils.whole_numbers import is_whole
 
 # What each kind of optimizer keeps for a parameter; STEP is a count, the others are momenta.
 STEP = "step"
 _ADAM = {STEP, "exp_avg", "exp_avg_sq"}
 KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
+NEVER_NEGATIVE = (STEP, "exp_avg_sq")
 OTHER_SOLVER = "resume with the SOLVER it was trained with"
 DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
 
@@ -41,8 +43,8 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
             "--resume"
         )
     iteration = content["iteration"]
-    if not _is_whole(iteration):
-        raise CheckpointError(f"checkpoint {path}: iteration is {_shown(iteration)}, not a number from 0; {DAMAGED}")
+    if not is_whole(iteration):
+        raise CheckpointError(f"checkpoint {path}: iteration is {shown(iteration)}, not a number from 0; {DAMAGED}")
     return iteration + 1
 
 
@@ -53,9 +55,9 @@ def recorded_seed(content: Mapping[str, Any], path: str) -> int | None:
         CheckpointError: it is no whole number.
     """
     seed = content.get("seed")
-    if seed is None or _is_whole(seed):
+    if seed is None or is_whole(seed):
         return seed
-    raise CheckpointError(f"checkpoint {path}: seed is {_shown(seed)}, not a number from 0; {DAMAGED}")
+    raise CheckpointError(f"checkpoint {path}: seed is {shown(seed)}, not a number from 0; {DAMAGED}")
 
 
 def restore_averages(ema: ModelEMA, content: Mapping[str, Any], path: str) -> None:
@@ -96,8 +98,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, content: Mapping[str, An
     groups = saved.get("param_groups") if isinstance(saved, dict) else None
     state = saved.get("state") if isinstance(saved, dict) else None
     if not isinstance(groups, list) or not isinstance(state, dict):
-        raise CheckpointError(f"checkpoint {path}: optimizer is {_shown(saved)}, not the state of one; {DAMAGED}")
-    numbering = [group.get("params") if isinstance(group, dict) else None for group in groups]
+        raise CheckpointError(f"checkpoint {path}: optimizer is {shown(saved)}, not the state of one; {DAMAGED}")
+    numbering = [_numbers(group.get("params")) if isinstance(group, dict) else None for group in groups]
     own = optimizer.state_dict()["param_groups"]
     if numbering != [group["params"] for group in own]:
         raise CheckpointError(
@@ -106,10 +108,41 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, content: Mapping[str, An
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     kept = {}
     for index, entries in state.items():
-        if not _is_whole(index) or index >= len(parameters) or not isinstance(entries, dict):
-            raise CheckpointError(f"checkpoint {path}: optimizer has an entry {_shown(index)}; {DAMAGED}")
+        if not is_whole(index) or index >= len(parameters) or not isinstance(entries, dict):
+            raise CheckpointError(f"checkpoint {path}: optimizer has an entry {shown(index)}; {DAMAGED}")
         kept[index] = _entries(entries, parameters[index], type(optimizer).__name__, index, path)
+    absent = sorted(set(range(len(parameters))) - set(kept) - set(_allowed_to_miss(optimizer, content, path)))
+    if absent:
+        raise CheckpointError(
+            f"checkpoint {path}: optimizer has nothing for {len(absent)} of {len(parameters)} parameters (first: "
+            f"{absent[0]}); {DAMAGED}"
+        )
     optimizer.load_state_dict({"state": kept, "param_groups": own})
+
+
+def parameters_without_state(optimizer: torch.optim.Optimizer) -> list[int]:
+    """Numbers of the parameters for which an optimizer keeps nothing, because they never had a gradient.
+
+    A checkpoint has them as ``without_state``; what is missing beside them was lost.
+    """
+    state = optimizer.state_dict()
+    return [index for group in state["param_groups"] for index in group["params"] if not state["state"].get(index)]
+
+
+def _allowed_to_miss(optimizer: torch.optim.Optimizer, content: Mapping[str, Any], path: str) -> list[int]:
+    named = content.get("without_state")
+    if named is None:  # of an earlier version: all have a gradient, and SGD without momentum keeps nothing
+        groups = optimizer.state_dict()["param_groups"]
+        return [index for group in groups if group.get("momentum") == 0 for index in group["params"]]
+    allowed = _numbers(named)
+    if allowed is None:
+        raise CheckpointError(f"checkpoint {path}: without_state is {shown(named)}, not a list of numbers; {DAMAGED}")
+    return allowed
+
+
+def _numbers(value: object) -> list[int] | None:
+    """A list of numbers as it is, None for anything else: a tensor in its place must not be compared."""
+    return value if isinstance(value, list) and all(map(is_whole, value)) else None
 
 
 def _entries(entries: Mapping, parameter: Tensor, kind: str, index: int, path: str) -> dict[str, Any]:
@@ -131,7 +164,7 @@ def _entry(value: Any, parameter: Tensor, name: str, what: str) -> Tensor | None
     if name == STEP and isinstance(value, numbers.Real) and not isinstance(value, bool):
         value = torch.tensor(float(value))
     if not isinstance(value, torch.Tensor) or not _is_plain(value):
-        raise CheckpointError(f"checkpoint {what} is {_shown(value)}, not a dense tensor of numbers; {DAMAGED}")
+        raise CheckpointError(f"checkpoint {what} is {shown(value)}, not a dense tensor of numbers; {DAMAGED}")
     shape = torch.Size([]) if name == STEP else parameter.shape
     if value.shape != shape:
         raise CheckpointError(
@@ -139,7 +172,7 @@ def _entry(value: Any, parameter: Tensor, name: str, what: str) -> Tensor | None
         )
     if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape)):
         raise CheckpointError(f"checkpoint {what} has numbers that share their memory; {DAMAGED}")
-    if not bool(torch.isfinite(value).all()) or (name == STEP and float(value) < 0):
+    if not bool(torch.isfinite(value).all()) or (name in NEVER_NEGATIVE and bool((value < 0).any())):
         raise CheckpointError(f"checkpoint {what} is not finite, or negative; {DAMAGED}")
     if name == STEP:
         return value.clone()
@@ -220,22 +253,10 @@ def restore_scaler(scaler: torch.amp.GradScaler, content: Mapping[str, Any], pat
     for name in own:
         value = saved.get(name) if isinstance(saved, dict) else None
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
-            raise CheckpointError(f"checkpoint {path}: {name} of the scaler is {_shown(value)}; {DAMAGED}")
+            raise CheckpointError(f"checkpoint {path}: {name} of the scaler is {shown(value)}; {DAMAGED}")
     scaler.load_state_dict({name: saved[name] for name in own})
 
 
 def _is_plain(value: Tensor) -> bool:
     """Whether a tensor has floating-point numbers in memory of its own kind, nothing sparse, quantized or absent."""
     return value.layout == torch.strided and not value.is_meta and value.is_floating_point()
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _shown(value: Any) -> str:
-    """A value for a message, cut."""
-    if isinstance(value, (dict, list, tuple, torch.Tensor)):
-        return f"a {type(value).__name__}"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -31,7 +31,8 @@ class RecentCheckpoints:
     """Deletes periodic checkpoints when newer ones are there. Main process only.
 
     Only files that this training wrote are deleted, and of those only periodic ones: the last, the best and the final
-    checkpoint stay.
+    checkpoint stay. Each checkpoint lists them as ``periodic``, so that a resumed run knows its own from those of an
+    earlier training in the folder.
 
     Args:
         folder: of the checkpoints.
@@ -42,17 +43,29 @@ class RecentCheckpoints:
         self.folder, self.keep = folder, keep
         self._names: list[str] = []
 
-    def resume(self, start_iter: int) -> None:
-        """Count the checkpoints of the training that goes on at an iteration as its own."""
-        numbers = [int(m[1]) for m in map(_PERIODIC.fullmatch, os.listdir(self.folder)) if m]
-        self._names = [periodic_name(number) for number in sorted(numbers) if number < start_iter]
+    def resume(self, names: object, start_iter: int) -> None:
+        """Go on with the files of a training.
+
+        Args:
+            names: what a checkpoint has as ``periodic``, see :meth:`names_with`. Where it has none, or nonsense, the
+                training that goes on has no earlier files.
+            start_iter: the first iteration to be done.
+        """
+        given = [name for name in names if isinstance(name, str)] if isinstance(names, (list, tuple)) else []
+        own = {name: found for name in given if (found := _PERIODIC.fullmatch(name)) and int(found[1]) < start_iter}
+        there = [name for name in own if os.path.exists(os.path.join(self.folder, name))]
+        self._names = sorted(there, key=lambda name: int(own[name][1]))
+
+    def names_with(self, name: str) -> list[str]:
+        """The periodic files of this training, oldest first, with the one that is about to be saved."""
+        if not _PERIODIC.fullmatch(name):
+            return self._names[:]
+        return [other for other in self._names if other != name] + [name]
 
     def saved(self, name: str) -> None:
         """Delete what is too old, now that the file ``name`` is safely there."""
-        if not (self.keep and _PERIODIC.fullmatch(name)):
-            return
-        self._names = [other for other in self._names if other != name] + [name]
-        while len(self._names) > self.keep:
+        self._names = self.names_with(name)
+        while self.keep and _PERIODIC.fullmatch(name) and len(self._names) > self.keep:
             old = os.path.join(self.folder, self._names.pop(0))
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -64,7 +77,8 @@ class RecentCheckpoints:
 class BestCheckpoint:
     """Keeps the checkpoint with the best metric so far as ``model_best.pth``.
 
-    Its entry ``best`` has the ``metric``, its ``value`` and the ``iteration``.
+    Its entry ``best`` has the ``metric``, its ``value`` and the ``iteration``. The file counts only for the training
+    whose ``run`` it has.
 
     Args:
         folder: of the checkpoints.
@@ -76,15 +90,23 @@ class BestCheckpoint:
         self.path, self.metric = os.path.join(folder, BEST), metric
         self.value: float | None = None  # of the best so far; NaN if the metric is known and never was a number
 
-    def resume(self) -> None:
-        """Go on from the best that an interrupted training has kept. Main process only."""
-        if not (self.metric and os.path.exists(self.path)):
+    def resume(self, run: str | None) -> None:
+        """Go on from the best that an interrupted training has kept. Main process only.
+
+        Args:
+            run: of the training that goes on; None where its checkpoints are of a version that gave none.
+        """
+        if not (self.metric and os.path.isfile(self.path)):
             return
         try:
-            best = read_checkpoint(self.path).get("best")
+            content = read_checkpoint(self.path)
         except CheckpointError as error:
             logger.warning("%s; the next evaluation replaces it", error)
             return
+        if content.get("run") != run:
+            logger.info("%s is of another training; the next evaluation replaces it", self.path)
+            return
+        best = content.get("best")
         if isinstance(best, dict) and best.get("metric") == self.metric and isinstance(best.get("value"), float):
             self.value = best["value"]
             logger.info("Best %s so far: %.4g at iteration %s", self.metric, self.value, best.get("iteration"))

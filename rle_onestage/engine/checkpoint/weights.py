@@ -8,7 +8,7 @@ from typing import Any
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from torch import Tensor, nn
 
-from rle_onestage.engine.checkpoint.files import TRAINING_ONLY, as_tensors, read_checkpoint
+from rle_onestage.engine.checkpoint.files import TRAINING_ONLY, read_checkpoint
 from rle_onestage.engine.checkpoint.joints import by_joint_name
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.pretrained import check_finite, first_line
@@ -63,7 +63,7 @@ def apply_weights(
                 f"checkpoint {address}: raw, its weights under training, is a {type(content['raw']).__name__} instead "
                 "of named weights; take an earlier checkpoint"
             )
-        weights = as_tensors(content["raw"], address)
+        weights = content["raw"]
     own = model.state_dict()
     if content.get("matching_heuristics") is True:
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)

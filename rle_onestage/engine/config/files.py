@@ -16,11 +16,12 @@ from detectron2.config import CfgNode as CN
 from rle_onestage.engine.config.rules import Either
 from rle_onestage.engine.config.schema import rule_for, settle
 from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
-from rle_onestage.errors import ConfigError, shown
+from rle_onestage.errors import ConfigError, cut, shown
 
 BASE_KEY = "_BASE_"
 MAX_FILES = 50  # that a config is made of
 COMMAND_LINE = "command line"
+MOST_OF_A_KEY = 120  # characters of it that a message has
 
 
 class ConfigFile(NamedTuple):
@@ -122,7 +123,8 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     options = list(options or [])
     flags = [item for item in options if str(item).startswith("--")]
     if flags:
-        raise ConfigError(f"{source}: {_cut(flags[0])} stands among the KEY VALUE options; put all flags before them")
+        flag = cut(str(flags[0]), MOST_OF_A_KEY)
+        raise ConfigError(f"{source}: {flag} stands among the KEY VALUE options; put all flags before them")
     if len(options) % 2:
         raise ConfigError(
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
@@ -135,7 +137,9 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
                 raise _unknown_key(cfg, str(key), "", source)
             node, prefix = node[part], f"{prefix}{part}."
             if not isinstance(node, CN):
-                raise ConfigError(f"{source}: {_cut(key)} is not a key, because {prefix[:-1]} is a value")
+                raise ConfigError(
+                    f"{source}: {cut(str(key), MOST_OF_A_KEY)} is not a key, because {prefix[:-1]} is a value"
+                )
         if parts[-1] not in node:
             raise _unknown_key(cfg, str(key), "", source)
         if isinstance(node[parts[-1]], CN):
@@ -148,11 +152,6 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
 
 def _example_key(node: CN, parts: Sequence[str], key: Any) -> str:
     return f"{key}.{next(iter(node[parts[-1]]), '...')}"
-
-
-def _cut(text: Any, length: int = 120) -> str:
-    text = str(text)
-    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _decode(raw: Any, current: Any, name: str) -> Any:
@@ -175,7 +174,7 @@ def _all_keys(cfg: CN, prefix: str = "") -> Iterator[str]:
 
 
 def _unknown_key(cfg: CN, key: str, prefix: str, source: str) -> ConfigError:
-    names, key = [f"{prefix}{name}" for name in _all_keys(cfg)], _cut(key)
+    names, key = [f"{prefix}{name}" for name in _all_keys(cfg)], cut(str(key), MOST_OF_A_KEY)
     near = difflib.get_close_matches(f"{prefix}{key}", names, n=1, cutoff=0.5)
     if not near:
         # The right leaf in the wrong group: compare the last parts alone.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rle_onestage.data.labels import SetOptions
-from rle_onestage.errors import ConfigError, shown
+from rle_onestage.errors import ConfigError, percent_hint, shown
 from rle_onestage.utils.registry import NamedRegistry, parse_entry
 
 # Far beyond any use, and what int64 holds.
@@ -68,8 +68,7 @@ class Number:
         too_low = value <= self.low if self.above else value < self.low
         too_high = value >= self.high if self.below else value > self.high
         if too_low or too_high:
-            share = (self.low, self.high) == (0, 1) and 1 < value <= 100
-            hint = f" ({value / 100:g} for {value:g} percent)" if share else ""
+            hint = percent_hint(value) if (self.low, self.high) == (0, 1) else ""
             sign = "it must be positive; " if self.above else "it must not be negative; " if value < 0 else ""
             raise Misfit(f"{sign if self.low == 0 and too_low else ''}give {self.words}{hint}")
         return value

@@ -67,7 +67,7 @@ def launch(
         _run_under_torchrun(main, args, device)
         return
     num_gpus = max(num_gpus, 1)
-    if num_machines * num_gpus == 1:
+    if num_machines == num_gpus == 1:
         _guarded(main, args)
         return
     try:
@@ -83,7 +83,12 @@ def launch(
         _guarded(main, args)
         return
     shared = (main, args, device, num_gpus, num_machines, machine_rank, address)
-    if code := run_processes(_run_worker, shared, num_gpus):
+    try:
+        code = run_processes(_run_worker, shared, num_gpus)
+    except ConfigError as error:
+        _complain(error)
+        code = EXIT_CODE
+    if code:
         sys.exit(code)
     del store  # it lives in this process as long as the others do
 
@@ -103,7 +108,9 @@ def _settled(device: str | None, args: Sequence[Any]) -> str:
 
 def _check_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
     problem = None
-    if not 0 <= machine_rank < num_machines:
+    if num_machines < 1:
+        problem = f"--num-machines is {num_machines}; give at least 1"
+    elif not 0 <= machine_rank < num_machines:
         problem = f"--machine-rank is {machine_rank}; it must be from 0 to {num_machines - 1} (--num-machines less one)"
     elif num_machines > 1 and (dist_url == "auto" or "127.0.0.1" in dist_url):
         problem = "--dist-url must name the first machine when there are several, e.g. tcp://host:29500"
@@ -122,7 +129,7 @@ def _run_under_torchrun(main: Callable, args: Sequence[Any], device: str | None)
         device=functools.partial(_settled, device, args), rank=rank, world_size=world_size, local_rank=local_rank,
         local_size=local_size,
     )  # fmt: skip
-    _guarded(main, args, group=group, rank=rank)
+    _guarded(main, args, group=group, local_rank=local_rank)
 
 
 def _run_worker(
@@ -141,7 +148,7 @@ def _run_worker(
         device=lambda: device, rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size,
         address=address,
     )  # fmt: skip
-    _guarded(main, args, group=group, rank=rank)
+    _guarded(main, args, group=group, local_rank=local_rank)
 
 
 # -------------------------------------------------------------------- errors
@@ -152,13 +159,15 @@ def _complain(message: object) -> None:
 
 
 def _guarded(
-    main: Callable, args: Sequence[Any], group: contextlib.AbstractContextManager | None = None, rank: int = 0
+    main: Callable, args: Sequence[Any], group: contextlib.AbstractContextManager | None = None, local_rank: int = 0
 ) -> None:
     """Run ``main``; an error becomes one sentence on stderr, whichever of the processes had it first.
 
-    A process that only lost its partner stays silent. Errors that are not ours keep their traceback.
+    Before they have met, the first process of each machine tells. A process that only lost its partner stays silent.
+    Errors that are not ours keep their traceback.
     """
     store = None
+    lock.forget_notes()
     try:
         # The group must not be left before the sentence is told: leaving it would wake the others too early.
         with signals.raising(), contextlib.ExitStack() as stack:
@@ -169,15 +178,15 @@ def _guarded(
                     store = dist.distributed_c10d._get_default_store()
                 main(*args)
             except KeyboardInterrupt as error:
-                if _is_first_to_fail(store) and (store is not None or rank == 0):
-                    print(f"interrupted; {_where_to_go_on()}", file=sys.stderr, flush=True)
+                if _is_first_to_fail(store) and (store is not None or local_rank == 0):
+                    print("; ".join(["interrupted", *_where_to_go_on()]), file=sys.stderr, flush=True)
                 _exit(signals.exit_code(error), store)
             except Exception as error:
                 if store is None:  # also from joining the group
                     raise
                 _fail_among_others(error, store)
     except PoseError as error:
-        if rank == 0:
+        if local_rank == 0:
             _complain(error)
         sys.exit(EXIT_CODE)
 
@@ -194,17 +203,17 @@ def _fail_among_others(error: Exception, store: dist.Store | None) -> NoReturn:
     _exit(1, store)
 
 
-def _where_to_go_on() -> str:
-    """What an interrupted training says of its last checkpoint."""
+def _where_to_go_on() -> list[str]:
+    """What an interrupted training that has begun says of its last checkpoint; nothing where none has begun."""
     for folder in lock.used():
         try:
             path = last_checkpoint(folder)
         except CheckpointError as error:
-            return str(error)
+            return [str(error)]
         if path:
-            return f"go on from {path} with the same command and --resume"
-        return f"nothing was saved in {folder}"
-    return "nothing was begun"
+            return [f"go on from {path} with the same command and --resume"]
+        return [f"nothing was saved in {folder}"]
+    return []
 
 
 def _exit(code: int, store: dist.Store | None) -> NoReturn:
