@@ -1,5 +1,6 @@
 """The device of ``MODEL.DEVICE``, what it computes in, the communication backend, and the GPU of each process."""
 
+import contextlib
 import logging
 
 import torch
@@ -150,3 +151,8 @@ def amp_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
         logger.warning("This GPU has no bfloat16: using float16 for SOLVER.AMP.DTYPE.")
         return torch.float16
     return dtype
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
+    """Mixed precision of a type within the block; None: none."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

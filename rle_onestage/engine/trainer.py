@@ -33,7 +33,7 @@ from rle_onestage.engine.checkpoint import resume as resuming
 from rle_onestage.engine.checkpoint.joints import naming
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.config.validation import validate_training
-from rle_onestage.engine.device import amp_dtype
+from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.expected import check_expected_values
 from rle_onestage.engine.inference import (
@@ -261,7 +261,7 @@ class Trainer(TrainerBuilders):
         # After the data, because starting a loader draws from torch's generator.
         seed_everything(self.seed, comm.get_rank(), self.iter)
         self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
+        with autocast(self.device, self.amp_dtype):
             losses = self._run_model(batch)
         total = sum(losses.values())
         self.scaler.scale(total).backward()
@@ -283,11 +283,6 @@ class Trainer(TrainerBuilders):
         self.storage.put_scalar("data_time", waited)
         self.storage.put_scalar("lr", self.optimizer.param_groups[0]["lr"], smoothing_hint=False)
         self.scheduler.step()
-
-    def _autocast(self) -> contextlib.AbstractContextManager:
-        if self.amp_dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.amp_dtype)
 
     def _note(self, metrics: Mapping[str, float] | None) -> None:
         for name, value in (metrics or {}).items():
