@@ -51,13 +51,15 @@ def _add_model_keys(cfg: CN) -> None:
     m.NUM_KEYPOINTS = 17
     m.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
     m.HEAD = CN()
+    # One of HEAD_REGISTRY.
+    m.HEAD.NAME = "PoseHead"
     m.HEAD.CHANNELS = 256
     m.HEAD.NUM_CONVS = 4
     # "full" 3x3 convolutions as in FCOS, or "separable" (depthwise and pointwise) for small backbones.
     m.HEAD.CONV = "full"
     # "GN" is independent of the batch; "BN" is faster and folds for inference.
     m.HEAD.NORM = "GN"
-    # Width of the embedding from which joints, sigmas and presence are projected at candidates.
+    # Width of the embedding from which joints, scales and presence are projected at candidates.
     m.HEAD.EMBEDDING = 256
     # Probability of a person at a location before training, as in RetinaNet.
     m.HEAD.PRIOR_PROB = 0.01
@@ -105,16 +107,16 @@ def _add_trunk_keys(m: CN) -> None:
 
 
 def _add_pose_keys(m: CN) -> None:
-    m.SIGMA = CN()
-    # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
-    m.SIGMA.FLOOR = 0.02
-    m.SIGMA.INIT = 2.0
+    m.SCALE = CN()
+    # The preset's spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
+    m.SCALE.FLOOR = 0.02
+    m.SCALE.INIT = 2.0
     # "softplus" (of a stride), "sigmoid" (the paper's: below one stride) or "box" (softplus, relative to the box).
-    m.SIGMA.FORM = "softplus"
+    m.SCALE.FORM = "softplus"
     # "coordinate": of x and of y. "joint": one for both.
-    m.SIGMA.PER = "coordinate"
+    m.SCALE.PER = "coordinate"
 
-    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2".
+    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2", or one of DENSITY_REGISTRY.
     m.DENSITY = "rle"
     m.PRESET = "laplace"
     m.FLOW = CN()
@@ -128,7 +130,7 @@ def _add_pose_keys(m: CN) -> None:
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1
-    # Passes at test time, where that is more: the same weights look again and move the joints; sigma stays.
+    # Passes at test time, where that is more: the same weights look again and move the joints; their scale stays.
     m.REFINE.TEST_STEPS = 0
     m.REFINE.IN_FEATURE = "p3"
     # Coarser maps that are sampled at the joints too, e.g. ["p3", "p4"]: a large person's joint is about more than a
@@ -143,15 +145,16 @@ def _add_pose_keys(m: CN) -> None:
     m.REFINE.NOISE = 1.0
     # Noisy copies of each person's true joints.
     m.REFINE.NOISE_DRAWS = 2
-    m.REFINE.SIGMA_INIT = 1.0
+    m.REFINE.SCALE_INIT = 1.0
     # The best candidates of each person that are refined in training: only they will be asked at test time.
     m.REFINE.PER_PERSON = 4
 
 
 def _add_training_keys(m: CN) -> None:
     m.ASSIGN = CN()
-    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre) or "peak" (centernet style's only one).
-    m.ASSIGN.NAME = "dynamic"
+    # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre), "peak" (CenterNet: the one location at
+    # the centre), or one of ASSIGNER_REGISTRY; "" for the style's own: dynamic in fcos, peak in centernet.
+    m.ASSIGN.NAME = ""
     m.ASSIGN.TOPK = 10
     # Radius of the candidates round a person's centre, in strides.
     m.ASSIGN.RADIUS = 2.5
@@ -161,7 +164,7 @@ def _add_training_keys(m: CN) -> None:
     m.ASSIGN.OKS_WIDEN = 3.0
 
     m.LOSS = CN()
-    m.LOSS.PERSON = 1.0
+    m.LOSS.SCORE = 1.0
     m.LOSS.BOX = 2.0
     m.LOSS.QUALITY = 0.5
     m.LOSS.POSE = 0.5
@@ -187,8 +190,8 @@ def _add_decoding_keys(m: CN) -> None:
     # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the
     # image at half size, at a quarter of the cost; 0.0 turns that look off.
     m.TEST.HALF_SIZE_FROM = 0.0
-    # Score = person ** PERSON_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
-    m.TEST.PERSON_POWER = 1.0
+    # Score = person probability ** SCORE_POWER * quality ** QUALITY_POWER * expected OKS ** OKS_POWER.
+    m.TEST.SCORE_POWER = 1.0
     m.TEST.QUALITY_POWER = 0.5
     m.TEST.OKS_POWER = 1.0
 

@@ -62,7 +62,7 @@ class ToyPose(nn.Module):
         out = self.head(features + 0.05 * torch.randn_like(features))
         target = images.mean((1, 2, 3))[:, None]
         factor = float("nan") if fires("TOY_NAN_AT", now) else 1.0
-        return {"loss_pose": (out - target).abs().mean() * factor, "loss_person": 0.1 * features.square().mean()}
+        return {"loss_pose": (out - target).abs().mean() * factor, "loss_score": 0.1 * features.square().mean()}
 
     def misbehave(self, now):
         """Do what the environment asks for."""

@@ -7,12 +7,13 @@ the person, encoded and decoded again; everywhere else nothing. What comes out i
 
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
+from modeling_toys import candidate_predictions
 
 from rle_onestage.data.datasets import load_dataset
 from rle_onestage.evaluation import PoseEvaluator
 from rle_onestage.modeling.assignment import Assignment, CenterAssigner, DynamicAssigner, PeakAssigner
-from rle_onestage.modeling.codec import SigmaCodec, decode_joints, encode_boxes, encode_joints
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.codec import ScaleCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.modeling.structures import DenseOutputs, Poses
@@ -28,15 +29,15 @@ def make_assigner(style, sigmas):
         return PeakAssigner()
     if style == "center":
         return CenterAssigner(radius=1.5, level_sizes=[64, 128])
-    return DynamicAssigner(topk=10, radius=2.5, oks_widen=3.0, sigmas=sigmas)
+    return DynamicAssigner(topk=10, radius=2.5, oks_widen=3.0, oks_sigmas=sigmas)
 
 
 def make_decoder(style, sigmas, **options):
     """A decoder with the defaults of the config."""
     defaults = {"topk": 100, "score_thresh": 0.01, "max_people": 100, "box_nms": 0.65, "oks_nms": 0.7}
-    powers = {"person_power": 1.0, "quality_power": 0.5, "oks_power": 1.0}
+    powers = {"score_power": 1.0, "quality_power": 0.5, "oks_power": 1.0}
     decoder = Decoder(
-        sigmas=list(sigmas),
+        oks_sigmas=list(sigmas),
         group=[0] * len(sigmas),
         use_peaks=style == "centernet",
         **{**defaults, **powers, **options},
@@ -54,7 +55,8 @@ def assign(style, sigmas, targets, locations):
     gap = (centre - locations.xy[location][:, None]).abs().amax(-1).masked_fill(~pairs.allowed, float("inf"))
     person = take(targets, image, gap.argmin(1))
     poses = Poses(person.joints, torch.ones_like(person.joints), torch.zeros_like(person.joints[..., 0]))
-    return pairs, assigner(pairs, locations, targets, torch.zeros(len(image)), person.boxes, poses)
+    said = candidate_predictions(poses, indices=pairs.candidates, boxes=person.boxes)
+    return pairs, assigner(pairs, locations, targets, said)
 
 
 def perfect_people(inputs, style, sigmas, decoder):
@@ -73,13 +75,15 @@ def perfect_people(inputs, style, sigmas, decoder):
     image, location = candidates
     joints, presence = table[0][image, location], table[1][image, location]
     stride = locations.stride[location]
-    codec = SigmaCodec(form="softplus", floor=0.02, init=SIGMA)
+    codec = ScaleCodec(form="softplus", floor=0.02, init=SIGMA)
     poses = Poses(
         mu=decode_joints(joints, locations.xy[location], stride),
-        sigma=codec.decode(torch.zeros_like(joints), codec.unit(stride, torch.zeros(len(stride), 4))),
+        scale=codec.decode(torch.zeros_like(joints), codec.unit(stride, torch.zeros(len(stride), 4))),
         presence=presence,
     )
-    people = decoder(dense, poses, candidates, score, locations)
+    boxes = decode_boxes(dense.box[image, location], locations.xy[location], stride)
+    said = candidate_predictions(poses, indices=candidates, boxes=boxes, score=dense.score[image, location])
+    people = decoder(said, score)
     image_sizes = [tuple(x["image"].shape[1:]) for x in inputs]
     found = decoder.to_instances(people, image_sizes, [(x["height"], x["width"]) for x in inputs])
     return found, _unanswered(targets, pairs, assignment)

@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from ground_truth_outputs import make_decoder
 
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.structures.skeleton import COCO
 
 HEIGHT, WIDTH = 240, 320

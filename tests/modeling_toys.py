@@ -6,7 +6,8 @@ import torch
 from detectron2.structures import Boxes, Instances, Keypoints
 
 from rle_onestage.engine.setup import load_config
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.structures import CandidatePredictions, Candidates
 
 # A model of some ten thousand parameters.
 TINY = [
@@ -20,7 +21,7 @@ TINY = [
     "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "0",
 ]  # fmt: skip
 CENTERNET = [
-    "MODEL.RLE_ONESTAGE.STYLE", "centernet", "MODEL.RLE_ONESTAGE.ASSIGN.NAME", "peak",
+    "MODEL.RLE_ONESTAGE.STYLE", "centernet",
     "MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p2',)", "MODEL.RLE_ONESTAGE.IN_FEATURES", "('p2',)",
     "MODEL.RLE_ONESTAGE.REFINE.IN_FEATURE", "p2",
 ]  # fmt: skip
@@ -30,6 +31,20 @@ STYLES = {"fcos": [], "centernet": CENTERNET}
 def tiny_config(*options, style="fcos"):
     """The config of a tiny model of either style, with further ``KEY, VALUE`` options."""
     return load_config("", [*TINY, *STYLES[style], *options])
+
+
+def candidate_predictions(poses, *, indices=None, boxes=None, score=None, quality=None):
+    """What a head would say at candidates that have these poses."""
+    count = len(poses.mu)
+    none = torch.zeros(count, dtype=torch.int64)
+    return CandidatePredictions(
+        indices=Candidates(none, torch.arange(count)) if indices is None else indices,
+        boxes=torch.zeros(count, 4) if boxes is None else boxes,
+        score=torch.zeros(count) if score is None else score,
+        quality=quality,
+        embedding=torch.zeros(count, 1),
+        poses=poses,
+    )
 
 
 def trained_density(sampler, *, steps=150, hidden=16, preset="laplace", name="rle"):

@@ -41,7 +41,7 @@ def main(arguments=None):
     args = parse(arguments)
     sets = sets_from(args)
     test = config_at(args.config_file, args.side, args.opts).MODEL.RLE_ONESTAGE.TEST
-    powers = (test.PERSON_POWER, test.QUALITY_POWER, test.OKS_POWER)
+    powers = (test.SCORE_POWER, test.QUALITY_POWER, test.OKS_POWER)
     reports = []
     for labelled in sets.values():  # anew for each, because measuring takes the correction off
         model = Ours(args.config_file, args.side, weights=args.weights, options=args.opts)

@@ -55,7 +55,7 @@ def people_under(predictor, image, settings):
     found = []
     for box, oks, topk, passes, half in settings:
         decoder = model.decoder
-        decoder.box_nms, decoder.oks_nms, decoder.topk, model.refine_test_steps = box, oks, topk, passes
+        decoder.box_nms, decoder.oks_nms, decoder.topk, model.refiner.test_steps = box, oks, topk, passes
         looks = decoder.looks(half) if half else (EVERYBODY,)
         people = model.decode(features, looks[0])
         if half:

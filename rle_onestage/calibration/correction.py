@@ -213,10 +213,10 @@ def _rescored(values, correction, decoder):
     # The results are on the CPU, wherever the model is.
     tables = (getattr(decoder, name).cpu().double() for name in ("nodes", "weights", "std"))
     nodes, weights, std = (table[decoder.group.cpu()] for table in tables)
-    expected = expected_joint_oks(sigma / std, area, decoder.sigmas.cpu().double(), nodes, weights)
+    expected = expected_joint_oks(sigma / std, area, decoder.oks_sigmas.cpu().double(), nodes, weights)
     person = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
     factors = torch.cat([factors[:, :2], person[:, None]], 1)
-    scores = powered(factors.numpy(), (decoder.person_power, decoder.quality_power, decoder.oks_power))
+    scores = powered(factors.numpy(), (decoder.score_power, decoder.quality_power, decoder.oks_power))
     return sigma.flatten(1).tolist(), expected.tolist(), factors.tolist(), scores.tolist()
 
 

@@ -35,7 +35,7 @@ from .correction import correct_sigma, corrected_results, fit_constant, fit_corr
 from .plots import draw_page
 
 REPORT, PAGE = "calibration.json", "calibration.png"
-_POWERS = ("PERSON_POWER", "QUALITY_POWER", "OKS_POWER")
+_POWERS = ("SCORE_POWER", "QUALITY_POWER", "OKS_POWER")
 
 
 class Sample(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 
-from .coco.json_files import AREA_OF_BOX
+from ..structures.boxes import AREA_OF_BOX
 from .labels import LabelRules
 from .transforms import augmentation as aug
 from .transforms.occlusion import CanvasPeople

@@ -159,13 +159,8 @@ class Benchmark:
         model = self.model
         shapes = [(features[name].shape[-2], features[name].shape[-1]) for name in model.in_features]
         locations = make_locations(shapes, model.strides, self.device)
-        original = model._dense
-        model._dense = lambda _: (dense, locations)
-        try:
-            people = model.decode(features)
-        finally:
-            model._dense = original
-        sizes = [self.size] * len(dense.person)
+        people = model.decode_dense(dense, locations, features)
+        sizes = [self.size] * len(dense.score)
         return model.decoder.to_instances(people, sizes, sizes)
 
     @torch.no_grad()
@@ -207,12 +202,12 @@ class Benchmark:
             raise ConfigError(
                 f"--people {number} is more than the {limit} that fit; raise --size or MODEL.RLE_ONESTAGE.TEST.TOPK"
             )
-        person = torch.full((1, count), -9.0, device=self.device)
-        person += 0.01 * torch.rand(1, count, device=self.device)
-        person[0, cells[torch.linspace(0, len(cells) - 1, number).round().long()]] = 9.0
+        score = torch.full((1, count), -9.0, device=self.device)
+        score += 0.01 * torch.rand(1, count, device=self.device)
+        score[0, cells[torch.linspace(0, len(cells) - 1, number).round().long()]] = 9.0
         return DenseOutputs(
-            person=person,
-            quality=torch.full_like(person, 5.0) if self.model.head.has_quality else person.new_zeros(0),
+            score=score,
+            quality=torch.full_like(score, 5.0) if self.model.head.has_quality else score.new_zeros(0),
             box=torch.full((1, count, 4), 0.9, device=self.device),
             embedding=torch.randn(1, count, self.model.head.offset.in_features, device=self.device),
         )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from ..structures.boxes import iou_matrix
 from ..structures.oks import pairwise_oks
 from .results import boxes_array, by_image, keypoints_array
 
@@ -26,15 +27,6 @@ class Matches(NamedTuple):
     score: np.ndarray  # (S,)
     predicted_area: np.ndarray  # (S,) what the model took for the area, NaN where the results have none
     image_id: np.ndarray  # (S,)
-
-
-def box_iou(first, second):
-    """IoU of boxes (N, 4) and (M, 4), x0, y0, x1, y1: (N, M)."""
-    corner0 = np.maximum(first[:, None, :2], second[None, :, :2])
-    corner1 = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inside = (corner1 - corner0).clip(min=0).prod(-1)
-    sizes = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1) for boxes in (first, second)]
-    return inside / np.maximum(sizes[0][:, None] + sizes[1][None] - inside, 1e-12)
 
 
 def oks_matrix(keypoints, people, sigmas):
@@ -84,7 +76,7 @@ def match_people(truth, results, *, max_people=20):
             continue
         group, labels = group[:max_people], people[image_id]
         keypoints = keypoints_array(group, k)
-        for i, j in greedy_match(box_iou(boxes_array(group), labels.boxes), MATCH_IOU):
+        for i, j in greedy_match(iou_matrix(boxes_array(group), labels.boxes), MATCH_IOU):
             spread = np.array(group[i].get("keypoint_sigmas", [math.nan] * (2 * k)), dtype=float).reshape(k, 2)
             rows.append(
                 (

@@ -14,7 +14,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 # AP knows a score by its order alone, so only ratios of the powers count. Expected OKS keeps the power 1, and the score
 # its meaning; without it the person's is 1.
-PERSON_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+SCORE_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 QUALITY_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -165,7 +165,7 @@ def choose_powers(ranking, factors, *, start=(1.0, 1.0, 1.0)):
     """
     qualities = QUALITY_POWERS if has_quality(factors) else (0.0,)
     tried = [tuple(map(float, start))]
-    tried += [(p, q, 1.0) for p in PERSON_POWERS for q in qualities] + [(1.0, q, 0.0) for q in qualities]
+    tried += [(p, q, 1.0) for p in SCORE_POWERS for q in qualities] + [(1.0, q, 0.0) for q in qualities]
     scored = [(p, ranking.average_precision(ranking.rank(powered(factors, p)))) for p in dict.fromkeys(tried)]
     # A stable sort: the powers in use come before others that are no better.
     scored.sort(key=lambda pair: -np.nan_to_num(pair[1], nan=-1.0))

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.inference import bare
-from ..evaluation.per_joint import MATCH_IOU, box_iou, greedy_match
+from ..evaluation.per_joint import MATCH_IOU, greedy_match
 from ..evaluation.results import boxes_array, by_image, instances_to_coco
+from ..structures.boxes import iou_matrix
 
 # Nothing is surer than this: neither that a prediction is about right, nor that a joint is there.
 DOUBT = 0.003
@@ -115,7 +116,7 @@ def match_cases(truth, views, *, min_score=0.1, max_people=20):
 def _match(predictions, labels):
     """Row of the person -> index of the prediction."""
     boxes = np.array([p.box for p in predictions]).reshape(-1, 4)
-    return {column: row for row, column in greedy_match(box_iou(boxes, labels.boxes), MATCH_IOU)}
+    return {column: row for row, column in greedy_match(iou_matrix(boxes, labels.boxes), MATCH_IOU)}
 
 
 def _prediction(result, num_joints):

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..evaluation.per_joint import box_iou
 from ..modeling.nms import pose_overlap
+from ..structures.boxes import iou_matrix
 from .views import Detections
 
 
@@ -37,7 +37,7 @@ def similarity(people: Detections, oks_sigmas: tuple[float, ...]) -> np.ndarray:
     """
     joints, areas = torch.from_numpy(people.joints), torch.from_numpy(people.areas)
     oks = pose_overlap(joints[None], areas[None], torch.tensor(oks_sigmas, dtype=torch.float64))[0].numpy()
-    return (box_iou(people.boxes, people.boxes) + oks) / 2
+    return (iou_matrix(people.boxes, people.boxes) + oks) / 2
 
 
 def match_views(views: list[Detections], oks_sigmas: tuple[float, ...], threshold: float) -> list[Detections]:

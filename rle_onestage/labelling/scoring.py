@@ -10,8 +10,9 @@ from ..data.coco.categories import keypoint_category
 from ..data.coco.json_files import read_json
 from ..errors import DataError
 from ..evaluation.ground_truth import GroundTruth
-from ..evaluation.per_joint import box_iou, greedy_match
+from ..evaluation.per_joint import greedy_match
 from ..evaluation.results import boxes_array, keypoints_array
+from ..structures.boxes import iou_matrix
 from ..structures.skeleton import Skeleton, skeleton_from_category
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ def _compare_image(own: list[dict], theirs: list[dict], skeleton: Skeleton, comp
     joints, true_joints = (keypoints_array(group, skeleton.num_joints) for group in (people, true))
     area = np.array([a["area"] for a in true], dtype=float)
     oks = _joint_oks(joints, true_joints, area, skeleton)  # (N, M, K), NaN where not both have the joint
-    iou = box_iou(boxes, boxes_array([*true, *bare]))  # (N, M and those without joints)
+    iou = iou_matrix(boxes, boxes_array([*true, *bare]))  # (N, M and those without joints)
     alike = iou.copy()
     alike[:, : len(true)] = np.maximum(alike[:, : len(true)], _mean_of_known(oks))
     matches = greedy_match(alike, MATCH)

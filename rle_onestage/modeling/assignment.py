@@ -1,23 +1,25 @@
 """Which candidate answers for which person. Pure, without gradient, returns indices."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 
+from ..structures.boxes import box_iou
 from ..structures.oks import joint_oks
+from ..utils.registry import NamedRegistry
 from .locations import Locations
-from .losses import paired_iou
 from .regions import inside_boxes
-from .structures import Candidates, Poses, Targets
+from .structures import CandidatePredictions, Candidates, Targets
 
 
 class Assignment(NamedTuple):
     """The answer for P candidates."""
 
     person: Tensor  # (P,) int64, index into the image's people, -1 for none
-    target: Tensor  # (P,) in [0, 1], what the person score should be
+    target: Tensor  # (P,) in [0, 1], what the score should be
     rank: Tensor  # (P,) int64, 0 for the person's best candidate
 
 
@@ -29,16 +31,38 @@ class Pairs(NamedTuple):
     background: Tensor  # (B, R) weight of each location as background
 
 
+# A config names one as ``MODEL.RLE_ONESTAGE.ASSIGN.NAME``.
+ASSIGNER_REGISTRY = NamedRegistry("ASSIGNER", "MODEL.RLE_ONESTAGE.ASSIGN.NAME")
+
+
 class Assigner(Protocol):
-    """What the meta-architecture expects of an assigner."""
+    """What the architecture expects of an assigner. One for configs has :meth:`from_config` and is registered.
+
+        >>> @ASSIGNER_REGISTRY.register()
+        ... class MyAssigner(DynamicAssigner): ...
+
+    Attributes:
+        style: the ``MODEL.RLE_ONESTAGE.STYLE`` that it is for; "" for any.
+    """
+
+    style: str
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """Arguments of the constructor from the config.
+
+        Args:
+            cfg: the whole config.
+            oks_sigmas: (K,) COCO's OKS constants.
+        """
 
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
         """Candidates by geometry alone."""
 
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
-        """Match them. ``person``: (P,) logits; ``boxes``: (P, 4)."""
+        """Match the candidates, whose predictions may be looked at."""
 
 
 def _centres(targets: Targets) -> Tensor:
@@ -88,6 +112,7 @@ def _rank_by_distance(person: Tensor, pairs: Pairs, locations: Locations, target
     return closer.sum(1)
 
 
+@ASSIGNER_REGISTRY.register(name="center")
 class CenterAssigner:
     """FCOS (Tian et al., ICCV 2019) with its centre sampling: locations in a person's box and near its centre, on the
     level meant for its size.
@@ -97,8 +122,16 @@ class CenterAssigner:
         level_sizes: largest box side (square root of the area, pixels) of each level but the last.
     """
 
+    style = "fcos"
+
     def __init__(self, *, radius: float, level_sizes: Sequence[float]):
         self.radius, self.level_sizes = radius, list(level_sizes)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """The radius, and the sizes of the levels."""
+        options = cfg.MODEL.RLE_ONESTAGE.ASSIGN
+        return {"radius": options.RADIUS, "level_sizes": options.LEVEL_SIZES}
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
@@ -116,18 +149,26 @@ class CenterAssigner:
 
     @torch.no_grad()
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
         """The smallest allowed person, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
         return Assignment(match, (match >= 0).float(), _rank_by_distance(match, pairs, locations, targets))
 
 
+@ASSIGNER_REGISTRY.register(name="peak")
 class PeakAssigner:
     """CenterNet (Zhou et al., "Objects as points", 2019): the one location that holds the centre.
 
     Its neighbours are background with the weight ``(1 - Y)^4``, ``Y`` a Gaussian as wide as a sixth of the box's sides.
     """
+
+    style = "centernet"
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """There are no options."""
+        return {}
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
@@ -143,15 +184,16 @@ class PeakAssigner:
 
     @torch.no_grad()
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
         """The smallest person with its centre there, with target 1. Predictions are not looked at."""
         match = _smallest(pairs, targets)
         return Assignment(match, (match >= 0).float(), torch.zeros_like(match))
 
 
+@ASSIGNER_REGISTRY.register(name="dynamic")
 class DynamicAssigner:
-    """The candidates that already answer best, by person score, pose and box, as in TOOD (Feng et al., ICCV 2021).
+    """The candidates that already answer best, by score, pose and box, as in TOOD (Feng et al., ICCV 2021).
 
     Alignment ``a = score^0.5 * u^3 * prior`` with ``u = sqrt(OKS * IoU)``, the OKS widened so that it ranks from the
     first step on, and a prior that falls with the distance from the centre. A person takes its ``topk`` best
@@ -159,13 +201,28 @@ class DynamicAssigner:
     of a person gets its best ``u``.
 
     Args:
-        topk: candidates a person. radius: of the candidates, in strides.
-        oks_widen: factor on the OKS sigmas. sigmas: (K,) COCO's OKS sigmas.
+        topk: candidates a person.
+        radius: of the candidates, in strides.
+        oks_widen: factor on COCO's OKS constants.
+        oks_sigmas: (K,) COCO's OKS constants.
     """
 
-    def __init__(self, *, topk: int, radius: float, oks_widen: float, sigmas: Sequence[float]):
+    style = "fcos"
+
+    def __init__(self, *, topk: int, radius: float, oks_widen: float, oks_sigmas: Sequence[float]):
         self.topk, self.radius = topk, radius
-        self.sigmas = torch.tensor(sigmas) * oks_widen
+        self.oks_sigmas = torch.tensor(oks_sigmas) * oks_widen
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, oks_sigmas: Sequence[float]) -> dict[str, Any]:
+        """Number and place of the candidates, and the constants of the OKS."""
+        options = cfg.MODEL.RLE_ONESTAGE.ASSIGN
+        return {
+            "topk": options.TOPK,
+            "radius": options.RADIUS,
+            "oks_widen": options.OKS_WIDEN,
+            "oks_sigmas": oks_sigmas,
+        }
 
     @torch.no_grad()
     def candidates(self, locations: Locations, targets: Targets) -> Pairs:
@@ -173,27 +230,27 @@ class DynamicAssigner:
         near = _about_centre(locations, targets, self.radius) & targets.valid[..., None]
         return _pairs(near, _not_crowd(locations, targets))
 
-    def _fit(self, pairs: Pairs, targets: Targets, boxes: Tensor, poses: Poses) -> Tensor:
+    def _fit(self, targets: Targets, predictions: CandidatePredictions) -> Tensor:
         """``u`` (P, M)."""
-        image = pairs.candidates.image
-        iou, _ = paired_iou(boxes[:, None], targets.boxes[image])
-        distance2 = (poses.mu[:, None] - targets.joints[image]).square().sum(-1)  # (P, M, K)
+        image, boxes = predictions.indices.image, predictions.boxes
+        iou = box_iou(boxes[:, None], targets.boxes[image])
+        distance2 = (predictions.poses.mu[:, None] - targets.joints[image]).square().sum(-1)  # (P, M, K)
         labelled = targets.labelled[image].float()
-        oks = joint_oks(distance2, targets.area[image], self.sigmas.to(boxes.device))
+        oks = joint_oks(distance2, targets.area[image], self.oks_sigmas.to(boxes.device))
         count = labelled.sum(-1)
         oks = (oks * labelled).sum(-1) / count.clamp(min=1)
         return torch.where(count > 0, (oks * iou).sqrt(), iou)
 
     @torch.no_grad()
     def __call__(
-        self, pairs: Pairs, locations: Locations, targets: Targets, person: Tensor, boxes: Tensor, poses: Poses
+        self, pairs: Pairs, locations: Locations, targets: Targets, predictions: CandidatePredictions
     ) -> Assignment:
         """Match by alignment. Shapes as in :class:`Assigner`; targets are soft, ranks are by alignment."""
         image, location = pairs.candidates
-        fit = self._fit(pairs, targets, boxes, poses)
+        fit = self._fit(targets, predictions)
         gap = _gap(locations, targets).permute(0, 2, 1)[image, location]  # (P, M)
         prior = torch.exp(-0.5 * (gap / self.radius) ** 2)
-        align = torch.sigmoid(person)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
+        align = torch.sigmoid(predictions.score)[:, None].sqrt() * fit.clamp(min=1e-3) ** 3 * prior
         align = align.masked_fill(~pairs.allowed, 0)
         rank = self._ranks(align, image, location, targets, len(locations.xy))
         taken = (rank < self.topk) & pairs.allowed

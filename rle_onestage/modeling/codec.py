@@ -1,10 +1,13 @@
-"""The one parametrisation of boxes, joints and sigmas: encode beside decode. All in float32."""
+"""The one parametrisation of boxes, joints and scales: encode beside decode. All in float32."""
 
 import math
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 from torch.nn import functional as F
+
+from .density import DENSITY_REGISTRY
 
 
 def decode_boxes(distances: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
@@ -22,7 +25,9 @@ def decode_joints(offset: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
     """Joints (P, K, 2) in pixels: ``location + stride * offset``.
 
     Args:
-        offset: (P, K, 2) in strides. xy: (P, 2) or (P, K, 2) in pixels. stride: (P,) pixels.
+        offset: (P, K, 2) in strides.
+        xy: (P, 2) or (P, K, 2) in pixels.
+        stride: (P,) in pixels.
     """
     origin = xy if xy.dim() == offset.dim() else xy[:, None]
     return origin + offset.float() * stride[:, None, None]
@@ -34,18 +39,18 @@ def encode_joints(joints: Tensor, xy: Tensor, stride: Tensor) -> Tensor:
     return (joints - origin) / stride[:, None, None]
 
 
-class SigmaCodec:
-    """Spread in pixels from the network's raw number.
+class ScaleCodec:
+    """Scale in pixels from the network's raw number.
 
     Args:
         form: "softplus": ``stride * (floor + softplus(raw + c))``; "sigmoid": ``stride * (floor + sigmoid(raw +
             c))``, the paper's, below one stride; "box": the first with the person's size, the square root of its
             predicted box's area, over 16 in place of the stride.
-        floor: smallest sigma in strides, which bounds the likelihood.
-        init: sigma in strides where the raw number is 0; ``c`` follows from it.
-        per: "coordinate", or "joint": one sigma for all coordinates of a joint, from the mean of its raw numbers, so
+        floor: smallest scale in strides, which bounds the likelihood.
+        init: scale in strides where the raw number is 0; ``c`` follows from it.
+        per: "coordinate", or "joint": one scale for all coordinates of a joint, from the mean of its raw numbers, so
             that weights fit either.
-        learned: with False sigma is ``init`` units everywhere, as plain regression has it.
+        learned: with False scale is ``init`` units everywhere, as plain regression has it.
     """
 
     def __init__(self, *, form: str, floor: float, init: float, per: str = "coordinate", learned: bool = True):
@@ -57,11 +62,25 @@ class SigmaCodec:
         else:
             self.shift = start + math.log(-math.expm1(-start))
 
-    def decode(self, raw: Tensor, unit: Tensor) -> Tensor:
-        """Spread (P, K, D) in pixels, in D = 2 or 3 coordinates.
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, init: float) -> "ScaleCodec":
+        """The config's, started at ``init`` strides.
 
         Args:
-            raw: (P, K, D). unit: (P,) pixels, from :meth:`unit`.
+            cfg: the whole config.
+            init: scale in strides where the raw number is 0.
+        """
+        options = cfg.MODEL.RLE_ONESTAGE
+        learned = DENSITY_REGISTRY.get(options.DENSITY).learns_scale
+        scale = options.SCALE
+        return cls(form=scale.FORM, floor=scale.FLOOR, per=scale.PER, init=init, learned=learned)
+
+    def decode(self, raw: Tensor, unit: Tensor) -> Tensor:
+        """Scale (P, K, D) in pixels, in D = 2 or 3 coordinates.
+
+        Args:
+            raw: (P, K, D) the network's numbers.
+            unit: (P,) in pixels, from :meth:`unit`.
         """
         raw = (raw.float() if self.learned else torch.zeros_like(raw, dtype=torch.float32)) + self.shift
         if self.per == "joint":
@@ -69,16 +88,16 @@ class SigmaCodec:
         value = torch.sigmoid(raw) if self.form == "sigmoid" else F.softplus(raw)
         return (self.floor + value) * unit[:, None, None]
 
-    def encode(self, sigma: Tensor, unit: Tensor) -> Tensor:
-        """Inverse of :meth:`decode`, for spreads above the floor (that are the same in all coordinates, if one sigma
+    def encode(self, scale: Tensor, unit: Tensor) -> Tensor:
+        """Inverse of :meth:`decode`, for scales above the floor (that are the same in all coordinates, if one scale
         is for all)."""
-        value = sigma / unit[:, None, None] - self.floor
+        value = scale / unit[:, None, None] - self.floor
         if self.form == "sigmoid":
             return torch.logit(value) - self.shift
         return value + torch.log(-torch.expm1(-value)) - self.shift
 
     def unit(self, stride: Tensor, boxes: Tensor) -> Tensor:
-        """The unit (P,) of sigma in pixels at candidates with a stride (P,) and predicted boxes (P, 4)."""
+        """The unit (P,) of scale in pixels at candidates with a stride (P,) and predicted boxes (P, 4)."""
         if self.form != "box":
             return stride
         size = (boxes[:, 2:] - boxes[:, :2]).detach().clamp(min=1).prod(-1).sqrt()

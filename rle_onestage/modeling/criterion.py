@@ -1,39 +1,22 @@
 """The losses of a batch: owns the density, the weights and the normalisers."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.oks import joint_oks
 from .assignment import Assignment, Pairs
-from .codec import decode_boxes
-from .density.densities import Density
+from .density import Density, GroupedDensity
 from .heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
 from .regions import PartialLabels, background_weight
-from .structures import DenseOutputs, Poses, Targets
+from .structures import CandidatePredictions, DenseOutputs, Poses, Predictions, Stage, Targets
 from .targets import Matched, take
-
-
-class Stage(NamedTuple):
-    """Poses of one stage, and which candidate each belongs to."""
-
-    poses: Poses  # of n rows
-    index: Tensor  # (n,) int64 into P
-
-
-class Predictions(NamedTuple):
-    """All that the network says about a batch."""
-
-    dense: DenseOutputs
-    coarse: Poses  # of all P candidates
-    refined: list[Stage]  # one for each pass; empty without refinement
-    denoised: Stage | None  # the refinement started at noisy true joints
-    heat: Tensor | None  # (B, K, H, W) logits of the auxiliary heatmaps
 
 
 def global_mean(value: Tensor) -> Tensor:
@@ -46,17 +29,13 @@ def global_mean(value: Tensor) -> Tensor:
     return value.clamp(min=1) / comm.get_world_size()
 
 
-def _rows(poses: Poses, index: Tensor) -> Poses:
-    return Poses(*(field[index] for field in poses))
-
-
 class Criterion(nn.Module):
     """Sees dense outputs, poses and targets, never the network.
 
     Args:
         density: of the last stage's residuals; earlier stages use its preset alone.
-        sigmas: (K,) COCO's OKS sigmas, for the quality target.
-        weights: factors of the losses: "person", "box", "quality", "pose", "refine", "presence", "heatmap".
+        oks_sigmas: (K,) COCO's OKS constants, for the quality target.
+        weights: factors of the losses: "score", "box", "quality", "pose", "refine", "presence", "heatmap".
         heat_stride: of the auxiliary heatmaps, in pixels.
         flow_warmup: iterations with the preset alone.
         partial: how places away from known people count in sets that are labelled in part.
@@ -65,12 +44,14 @@ class Criterion(nn.Module):
     # The nodes of the normaliser follow the flow at this interval of iterations; between, they are a slightly older
     # rule for the same integral.
     REFRESH_EVERY = 25
+    oks_sigmas: Tensor
+    area_sums: Tensor
 
     def __init__(
         self,
         *,
-        density: Density,
-        sigmas: list[float],
+        density: Density | GroupedDensity,
+        oks_sigmas: Sequence[float],
         weights: dict[str, float],
         flow_warmup: int,
         heat_stride: int,
@@ -80,7 +61,31 @@ class Criterion(nn.Module):
         self.partial = partial
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
         self.heat_stride = heat_stride
-        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
+        self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
+        # Sums over the training people of COCO's area and of the box's, in square pixels. The first numbers stand in
+        # until there are people, and weigh nothing beside them. In float32, as some devices have nothing wider: the
+        # last digit of a sum is less than what a batch adds to it.
+        self.register_buffer("area_sums", torch.tensor([AREA_OF_BOX, 1.0], dtype=torch.float32))
+
+    @torch.no_grad()
+    def count_areas(self, targets: Targets) -> None:
+        """Add the people of a batch whose area was measured."""
+        measured = targets.valid & targets.area_known
+        sums = torch.stack([targets.area[measured].sum(), box_area(targets.boxes[measured]).sum()])
+        self.area_sums += sums.to(self.area_sums)
+
+    def area_ratio(self) -> Tensor:
+        """() COCO's area over the box's, of the training people so far: it turns boxes into areas."""
+        return self.area_sums[0] / self.area_sums[1]
+
+    @torch.no_grad()
+    def restart_areas(self, ratio: Tensor) -> None:
+        """Count from here on, with a ratio () in the place of a box of one square pixel.
+
+        The ratio belongs to the weights: inference needs it, also before another training has seen anybody. The sums
+        belong to a run: those of a long one would hold the ratio of new data back until as many people are seen again.
+        """
+        self.area_sums.copy_(torch.stack([ratio, torch.ones_like(ratio)]))
 
     def forward(
         self,
@@ -95,25 +100,25 @@ class Criterion(nn.Module):
 
         In a batch without people the sums are empty, not absent, so that every output still has a gradient.
         """
+        self.count_areas(targets)
+        dense, candidates, (refined, denoised, heat) = predictions
         positive = (assignment.person >= 0).nonzero()[:, 0]
-        stages = [Stage(_rows(predictions.coarse, positive), positive), *predictions.refined]
-        people = [self._people(stage.index, pairs, assignment, targets) for stage in stages]
-        weights = [self._joint_weights(stage.index, p, assignment) for stage, p in zip(stages, people)]
+        stages = [Stage(candidates.poses.rows(positive), positive), *refined]
+        people = [self._people(stage.candidate, pairs, assignment, targets) for stage in stages]
+        weights = [self._joint_weights(stage.candidate, p, assignment) for stage, p in zip(stages, people)]
         counts = assignment.target[positive] * people[0].weight
         known = people[0].known.float() * counts[:, None]
         sums = [counts.sum(), known.mean(1).sum(), *(w.sum() for w in weights)]
-        if predictions.denoised:
-            noisy_people = self._people(predictions.denoised.index, pairs, assignment, targets)
-            noisy_weight = self._joint_weights(predictions.denoised.index, noisy_people, assignment)
+        if denoised:
+            noisy_people = self._people(denoised.candidate, pairs, assignment, targets)
+            noisy_weight = self._joint_weights(denoised.candidate, noisy_people, assignment)
             sums.append(noisy_weight.sum())
         norm = global_mean(torch.stack(sums)).unbind()
 
         background = pairs.background * background_weight(
-            targets, locations.xy, torch.sigmoid(predictions.dense.person.detach()), self.partial
+            targets, locations.xy, torch.sigmoid(dense.score.detach()), self.partial
         )
-        losses = self._dense_losses(
-            predictions.dense, pairs, background, assignment, locations, people[0], positive, norm[0]
-        )
+        losses = self._dense_losses(dense, candidates, background, assignment, people[0], positive, norm[0])
         presence = F.binary_cross_entropy_with_logits(
             stages[0].poses.presence, people[0].labelled.float(), reduction="none"
         )
@@ -122,14 +127,14 @@ class Criterion(nn.Module):
             final = number == len(stages) - 1
             nll = self._nll(stage.poses, person, weight, final=final, iteration=iteration)
             losses["pose" if number == 0 else f"refine{number}"] = (nll * weight).sum() / norm[2 + number]
-        if predictions.denoised:
-            nll = self._denoising(predictions.denoised.poses, noisy_people, preset_only=iteration < self.flow_warmup)
+        if denoised:
+            nll = self._denoising(denoised.poses, noisy_people, preset_only=iteration < self.flow_warmup)
             losses["denoise"] = (nll * noisy_weight).sum() / norm[-1]
-        if predictions.heat is not None and self.weights["heatmap"]:
-            losses["heatmap"] = self._heatmap(predictions.heat, targets)
-        if predictions.dense.quality.numel():
+        if heat is not None and self.weights["heatmap"]:
+            losses["heatmap"] = self._heatmap(heat, targets)
+        if dense.quality.numel():
             seen = min(1, len(stages) - 1)  # later passes are of one candidate a person
-            losses["quality"] = self._quality(predictions.dense, stages[seen], people[seen], pairs, assignment)
+            losses["quality"] = self._quality(dense, stages[seen], people[seen], pairs, assignment)
         factor = {"denoise": "refine", **{f"refine{i}": "refine" for i in range(1, len(stages))}}
         return {f"loss_{name}": loss * self.weights[factor.get(name, name)] for name, loss in losses.items()}
 
@@ -145,25 +150,25 @@ class Criterion(nn.Module):
     @staticmethod
     def _dense_losses(
         dense: DenseOutputs,
-        pairs: Pairs,
+        candidates: CandidatePredictions,
         background: Tensor,
         assignment: Assignment,
-        locations: Locations,
         people: Matched,
         positive: Tensor,
         norm: Tensor,
     ) -> dict[str, Tensor]:
-        image, location = pairs.candidates
-        target = torch.zeros_like(dense.person)
+        image, location = candidates.indices
+        target = torch.zeros_like(dense.score)
         target[image, location] = assignment.target
         image, location = image[positive], location[positive]
         counts = torch.zeros_like(target)
         counts[image, location] = people.weight
         weight = torch.where(target > 0, counts, background)
-        person = (varifocal_loss(dense.person, target) * weight).sum() / norm
-        boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
-        box = (giou_loss(boxes, people.boxes) * assignment.target[positive] * people.weight).sum() / norm
-        return {"person": person, "box": box}
+        score = (varifocal_loss(dense.score, target) * weight).sum() / norm
+        box = (
+            giou_loss(candidates.boxes[positive], people.boxes) * assignment.target[positive] * people.weight
+        ).sum() / norm
+        return {"score": score, "box": box}
 
     def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
         """(n, K) nats per joint, in pixels; 0 where unlabelled.
@@ -171,31 +176,31 @@ class Criterion(nn.Module):
         Only labelled joints pass through the density: the flow is paid per label.
         """
         chosen = weight > 0
-        residual = (people.joints[chosen] - poses.mu[chosen]) / poses.sigma[chosen]
+        residual = (people.joints[chosen] - poses.mu[chosen]) / poses.scale[chosen]
         joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
         preset_only = not final or iteration < self.flow_warmup
         if final:
             self.density.fit(residual.detach(), joint)
             if not preset_only and iteration % self.REFRESH_EVERY == 0:
                 self.density.refresh(self.density.TRAINING_TOLERANCE)
-        nll = self.density.nll(residual, poses.sigma[chosen], joint=joint, preset_only=preset_only)
+        nll = self.density.nll(residual, poses.scale[chosen], joint=joint, preset_only=preset_only)
         return torch.zeros_like(weight).masked_scatter(chosen, nll)
 
     def _denoising(self, poses: Poses, people: Matched, *, preset_only: bool) -> Tensor:
-        """(n, K) the preset's likelihood with sigma held: the artificial starts shall not decide what sigma says.
+        """(n, K) the preset's likelihood with scale held: the artificial starts shall not decide what scale says.
 
-        The spread goes with the learned density, whose standard deviation in units of it is about 0.5; as the preset's
+        The scale goes with the learned density, whose standard deviation in units of it is about 0.5; as the preset's
         standard deviation it would halve the weight of this loss against the others.
         """
-        sigma = poses.sigma.detach()
+        scale = poses.scale.detach()
         if not preset_only:
-            group = self.density.joint_groups(sigma.shape[1])
-            sigma = sigma * self.density.std()[group]
-        return self.density.nll((people.joints - poses.mu) / sigma, sigma, preset_only=True)
+            group = self.density.joint_groups(scale.shape[1])
+            scale = scale * self.density.std()[group]
+        return self.density.nll((people.joints - poses.mu) / scale, scale, preset_only=True)
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
         """Quality focal loss for each labelled joint."""
-        heat, counts = paint_heatmaps(targets, *logits.shape[2:], self.heat_stride)
+        heat, counts = paint_heatmaps(targets, logits.shape[2], logits.shape[3], self.heat_stride)
         seen = torch.sigmoid(logits.detach().float())
         weight = heatmap_weight(targets, counts, seen, self.heat_stride, self.partial)
         joints = (targets.labelled.sum(-1) * targets.weight).sum()
@@ -205,11 +210,11 @@ class Criterion(nn.Module):
         self, dense: DenseOutputs, stage: Stage, people: Matched, pairs: Pairs, assignment: Assignment
     ) -> Tensor:
         """Cross entropy of the quality logit with the OKS of the first refined pose (coarse without refinement)."""
-        image, location = (index[stage.index] for index in pairs.candidates)
+        image, location = (index[stage.candidate] for index in pairs.candidates)
         distance2 = (stage.poses.mu.detach() - people.joints).square().sum(-1)
         labelled = people.labelled.float()
         count = labelled.sum(1)
-        oks = (joint_oks(distance2, people.area, self.sigmas) * labelled).sum(1) / count.clamp(min=1)
-        weight = assignment.target[stage.index] * people.weight * (count > 0)
+        oks = (joint_oks(distance2, people.area, self.oks_sigmas) * labelled).sum(1) / count.clamp(min=1)
+        weight = assignment.target[stage.candidate] * people.weight * (count > 0)
         loss = F.binary_cross_entropy_with_logits(dense.quality[image, location], oks, reduction="none")
         return (loss * weight).sum() / global_mean(weight.sum())

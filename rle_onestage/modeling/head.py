@@ -1,35 +1,53 @@
 """The dense convolutions, and the projection of poses at candidates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..utils.registry import NamedRegistry
 from .backbone.timm_fpn import conv_block
-from .codec import SigmaCodec, decode_boxes, decode_joints
+from .codec import ScaleCodec, decode_boxes, decode_joints
 from .locations import Locations
-from .structures import Candidates, DenseOutputs, Poses
+from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
 
 
+def _start_bias(layer: nn.Conv2d | nn.Linear, value: float, rows: int | None = None) -> None:
+    """Set the bias of a layer, or its first rows."""
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias[:rows], value)
+
+
+# A config names one as ``MODEL.RLE_ONESTAGE.HEAD.NAME``.
+HEAD_REGISTRY = NamedRegistry("HEAD", "MODEL.RLE_ONESTAGE.HEAD.NAME")
+
+
+@HEAD_REGISTRY.register()
 class PoseHead(nn.Module):
-    """Person, box, quality and an embedding at every location; joints, sigmas and presence only where asked.
+    """Score, box, quality and an embedding at every location; joints, scales and presence only where asked.
 
     Args:
         in_channels: of every feature map.
         num_levels: number of feature maps; each has its own scale of offsets.
         num_joints: K.
-        channels, num_convs, conv, norm: of the two towers, see ``MODEL.RLE_ONESTAGE.HEAD``.
+        channels: of the two towers.
+        num_convs: of each tower.
+        conv: "full" or "separable", see :func:`~.backbone.timm_fpn.conv_block`.
+        norm: "GN" or "BN".
         embedding: C, width of the embedding.
         prior_prob: probability of a person at a location before training.
         quality: whether there is a quality branch.
-        sigma_codec: the parametrisation of sigma.
+        scale_codec: the parametrisation of the scale.
     """
 
     # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
     JOINT_ROWS = {
-        "offset.weight": 2, "offset.bias": 2, "sigma.weight": 2, "sigma.bias": 2, "presence.weight": 1,
+        "offset.weight": 2, "offset.bias": 2, "scale.weight": 2, "scale.bias": 2, "presence.weight": 1,
         "presence.bias": 1,
     }  # fmt: skip
 
@@ -46,68 +64,94 @@ class PoseHead(nn.Module):
         embedding: int,
         prior_prob: float,
         quality: bool,
-        sigma_codec: SigmaCodec,
+        scale_codec: ScaleCodec,
     ):
         super().__init__()
-        self.num_joints, self.has_quality, self.sigma_codec = num_joints, quality, sigma_codec
+        self.num_joints, self.has_quality, self.scale_codec = num_joints, quality, scale_codec
 
         def tower() -> nn.Sequential:
             widths = [in_channels] + [channels] * num_convs
             return nn.Sequential(*(conv_block(a, b, kind=conv, norm=norm) for a, b in zip(widths, widths[1:])))
 
-        self.person_tower, self.pose_tower = tower(), tower()
+        self.score_tower, self.pose_tower = tower(), tower()
         width = channels if num_convs else in_channels
-        self.person = nn.Conv2d(width, 1, 1)
+        self.score = nn.Conv2d(width, 1, 1)
         self.box = nn.Conv2d(width, 4 + int(quality), 1)
         self.embed = nn.Conv2d(width, embedding, 1)
         self.offset = nn.Linear(embedding, num_joints * 2)
-        self.sigma = nn.Linear(embedding, num_joints * 2)
+        self.scale = nn.Linear(embedding, num_joints * 2)
         self.presence = nn.Linear(embedding, num_joints)
         self.offset_scale = nn.Parameter(torch.ones(num_levels))
-        for layer in (self.person, self.box, self.offset, self.sigma, self.presence):
+        for layer in (self.score, self.box, self.offset, self.scale, self.presence):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.person.bias, -math.log((1 - prior_prob) / prior_prob))
-        nn.init.constant_(self.box.bias[:4], 2.0)
+            _start_bias(layer, 0.0)
+        _start_bias(self.score, -math.log((1 - prior_prob) / prior_prob))
+        _start_bias(self.box, 2.0, rows=4)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        """Arguments of the constructor from the config.
+
+        Args:
+            cfg: the whole config.
+            shapes: of the backbone's maps by name.
+        """
+        options, head = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.HEAD
+        return {
+            "in_channels": shapes[options.IN_FEATURES[0]].channels,
+            "num_levels": len(options.IN_FEATURES),
+            "num_joints": options.NUM_KEYPOINTS,
+            "channels": head.CHANNELS,
+            "num_convs": head.NUM_CONVS,
+            "conv": head.CONV,
+            "norm": head.NORM,
+            "embedding": head.EMBEDDING,
+            "prior_prob": head.PRIOR_PROB,
+            "quality": head.QUALITY,
+            "scale_codec": ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
+        }
 
     def dense(self, features: Sequence[Tensor]) -> DenseOutputs:
         """Feature maps (B, C, H, W) of the levels in order of stride -> (B, R, ...) outputs."""
-        person, box, embedding = [], [], []
+        score, box, embedding = [], [], []
         for feature in features:
             pose = self.pose_tower(feature)
-            person.append(self.person(self.person_tower(feature)).flatten(2))
+            score.append(self.score(self.score_tower(feature)).flatten(2))
             box.append(self.box(pose).flatten(2))
             embedding.append(F.silu(self.embed(pose)).flatten(2))
-        box = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
+        sides = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
         return DenseOutputs(
-            person=torch.cat(person, 2)[:, 0].float(),
-            quality=box[..., 4] if self.has_quality else box.new_zeros(0),
-            box=F.softplus(box[..., :4]),
+            score=torch.cat(score, 2)[:, 0].float(),
+            quality=sides[..., 4] if self.has_quality else sides.new_zeros(0),
+            box=F.softplus(sides[..., :4]),
             embedding=torch.cat(embedding, 2).transpose(1, 2),
         )
 
-    def project(self, dense: DenseOutputs, candidates: Candidates, locations: Locations) -> tuple[Poses, Tensor]:
-        """Poses at candidates, in float32.
+    def project(self, dense: DenseOutputs, indices: Candidates, locations: Locations) -> CandidatePredictions:
+        """What the network says at P candidates, in float32.
 
-        Returns:
-            Poses of P candidates, and their embeddings (P, C) in float32.
+        Args:
+            dense: from :meth:`dense`.
+            indices: of the candidates.
+            locations: all R of them.
         """
-        image, location = candidates
-        embedding = dense.embedding[image, location]
+        image, location = indices
         xy, stride = locations.xy[location], locations.stride[location]
+        embedding = dense.embedding[image, location]
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.float()
-            scale = self.offset_scale[locations.level[location]]
-            offset = self.offset(embedding).view(-1, self.num_joints, 2) * scale[:, None, None]
-            boxes = self.boxes(dense, candidates, locations)
-            sigma = self.sigma_codec.decode(
-                self.sigma(embedding).view(-1, self.num_joints, 2), self.sigma_codec.unit(stride, boxes)
+            boxes = decode_boxes(dense.box[image, location], xy, stride)
+            of_level = self.offset_scale[locations.level[location]]
+            offset = self.offset(embedding).view(-1, self.num_joints, 2) * of_level[:, None, None]
+            scale = self.scale_codec.decode(
+                self.scale(embedding).view(-1, self.num_joints, 2), self.scale_codec.unit(stride, boxes)
             )
-            poses = Poses(mu=decode_joints(offset, xy, stride), sigma=sigma, presence=self.presence(embedding))
-        return poses, embedding
-
-    @staticmethod
-    def boxes(dense: DenseOutputs, candidates: Candidates, locations: Locations) -> Tensor:
-        """Boxes (P, 4) at candidates, in pixels, without gradient."""
-        image, location = candidates
-        return decode_boxes(dense.box[image, location].detach(), locations.xy[location], locations.stride[location])
+            poses = Poses(mu=decode_joints(offset, xy, stride), scale=scale, presence=self.presence(embedding))
+        return CandidatePredictions(
+            indices=indices,
+            boxes=boxes,
+            score=dense.score[image, location],
+            quality=dense.quality[image, location] if dense.quality.numel() else None,
+            embedding=embedding,
+            poses=poses,
+        )

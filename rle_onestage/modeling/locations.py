@@ -32,4 +32,4 @@ def make_locations(shapes: Sequence[tuple[int, int]], strides: Sequence[int], de
         xy.append(torch.stack([grid_x.reshape(-1), grid_y.reshape(-1)], 1))
         stride.append(torch.full((height * width,), float(step), device=device))
         level.append(torch.full((height * width,), number, dtype=torch.int64, device=device))
-    return Locations(torch.cat(xy), torch.cat(stride), torch.cat(level), [tuple(s) for s in shapes])
+    return Locations(torch.cat(xy), torch.cat(stride), torch.cat(level), [(height, width) for height, width in shapes])

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..structures.boxes import box_iou
 from ..structures.oks import pairwise_oks
-from .losses import paired_iou
 
 
 def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
@@ -15,7 +15,8 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
     gives (Zheng et al., "Cluster-NMS", 2020) in as many rounds as suppressions depend on one another.
 
     Args:
-        overlap: (B, N, N) in [0, 1]. scores: (B, N), any order; ties go to the lower index.
+        overlap: (B, N, N) in [0, 1].
+        scores: (B, N), any order; ties go to the lower index.
         threshold: overlaps above it suppress.
 
     Returns:
@@ -36,13 +37,13 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 def box_overlap(boxes: Tensor) -> Tensor:
     """IoU (B, N, N) of boxes (B, N, 4)."""
-    return paired_iou(boxes[:, :, None], boxes[:, None])[0]
+    return box_iou(boxes[:, :, None], boxes[:, None])
 
 
-def pose_overlap(joints: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+def pose_overlap(joints: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
     """OKS (B, N, N) of poses (B, N, K, 2), on the area (B, N) of the row or the column, whichever is smaller."""
     everything = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device)
-    oks = pairwise_oks(joints, joints, everything, area, sigmas)
+    oks = pairwise_oks(joints, joints, everything, area, oks_sigmas)
     return torch.minimum(oks, oks.transpose(1, 2))
 
 

@@ -1,19 +1,20 @@
-"""From predictions to people: a fixed number of candidates, whatever the picture holds."""
+"""From predictions to people: a fixed number of candidates, whatever the image holds."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
-from .codec import decode_boxes
-from .density.densities import Density
+from .density import Density, GroupedDensity
 from .density.quadrature import fold
 from .locations import Locations
 from .nms import box_overlap, peaks, pose_overlap, suppress
-from .structures import Candidates, DenseOutputs, Poses
+from .structures import CandidatePredictions, Candidates, DenseOutputs
 
 
 class People(NamedTuple):
@@ -40,7 +41,7 @@ class Look(NamedTuple):
 EVERYBODY = Look(0.0, float("inf"), 1.0)
 
 
-def _fold_loaded(decoder: "Decoder", _) -> None:
+def _fold_loaded(decoder: "Decoder", _: object) -> None:
     decoder.fold_table()
 
 
@@ -48,11 +49,17 @@ class Decoder(nn.Module):
     """Scores, suppression, and small tables of the density, so that inference needs no flow.
 
     Args:
-        sigmas: (K,) COCO's OKS sigmas. group: (K,) which of the density's groups is each joint's.
-        topk: candidates an image. score_thresh: of what is returned. max_people: returned at most.
-        box_nms, oks_nms: thresholds of suppression; 1 turns one off.
+        oks_sigmas: (K,) COCO's OKS constants.
+        group: (K,) which of the density's groups is each joint's.
+        topk: candidates an image.
+        score_thresh: of what is returned.
+        max_people: returned at most.
+        box_nms: IoU of boxes above which the lower score is suppressed; 1 turns that off.
+        oks_nms: the same for the OKS of poses.
         use_peaks: candidates are maxima of their neighbourhood (centernet style).
-        person_power, quality_power, oks_power: exponents of the score's factors.
+        score_power: exponent of the person's probability in the score.
+        quality_power: exponent of the quality.
+        oks_power: exponent of the expected OKS.
     """
 
     TABLE = 20  # bins per axis of the density's quadrature
@@ -60,34 +67,47 @@ class Decoder(nn.Module):
     AXIS = 129  # rows and columns of the table of the log-density
     OVERLAP = 1.2  # of the sizes of person that both looks report, see :meth:`looks`
     FEW = 0.3  # of the candidates, for the half image: large people are few
+    oks_sigmas: Tensor
+    group: Tensor
+    nodes: Tensor
+    weights: Tensor
+    folded_nodes: Tensor
+    folded_weights: Tensor
+    mean: Tensor
+    std: Tensor
+    axis: Tensor
+    log_q: Tensor
+    correction: Tensor
+    intervals: Tensor
+    area_ratio: Tensor
     # Tensors whose first axis is that of the joints: rows of each.
     JOINT_ROWS = {"correction": 1, "intervals": 1}
 
     def __init__(
         self,
         *,
-        sigmas: list[float],
-        group: list[int],
+        oks_sigmas: Sequence[float],
+        group: Sequence[int],
         topk: int,
         score_thresh: float,
         max_people: int,
         box_nms: float,
         oks_nms: float,
         use_peaks: bool,
-        person_power: float,
+        score_power: float,
         quality_power: float,
         oks_power: float,
     ):
         super().__init__()
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
-        self.person_power, self.quality_power, self.oks_power = person_power, quality_power, oks_power
-        self.register_buffer("sigmas", torch.tensor(sigmas), persistent=False)
-        joints, groups = len(sigmas), max(group) + 1
+        self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
+        self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
+        joints, groups = len(oks_sigmas), max(group) + 1
         # Tables that belong to some of the joints only.
         self.group_tensors = ("nodes", "weights", "mean", "std", "axis", "log_q") if groups > 1 else ()
-        self.register_buffer("group", torch.tensor(group), persistent=False)
-        self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the spread
+        self.register_buffer("group", torch.tensor(list(group)), persistent=False)
+        self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the scale
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
         folded = self.FOLDED**2
         self.register_buffer("folded_nodes", torch.zeros(groups, folded, 2), persistent=False)
@@ -101,13 +121,11 @@ class Decoder(nn.Module):
         # intervals (zeros: those of the density).
         self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
         self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
-        # Sums over the training people of COCO's area and of the box's, in square pixels: their ratio turns boxes into
-        # areas. The first numbers stand in until there are people, and weigh nothing beside them. In float32, as some
-        # devices have nothing wider: the last digit of a sum is less than what a batch adds to it.
-        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float32))
+        # COCO's area over the box's, of the people that the weights were trained with: it turns boxes into areas.
+        self.register_buffer("area_ratio", torch.tensor(AREA_OF_BOX))
 
     @torch.no_grad()
-    def set_density(self, density: Density) -> None:
+    def set_density(self, density: Density | GroupedDensity) -> None:
         """Take the tables of a density whose nodes are fresh; a correction that was fitted for another one goes."""
         nodes, weights, mean, std = density.table(self.TABLE)
         self.nodes.zero_()
@@ -136,8 +154,10 @@ class Decoder(nn.Module):
         s)^power``.
 
         Args:
-            log_scale, power: (K,). intervals: (K, L) half-widths, in corrected standard deviations, of the intervals
-                about the point that hold a coordinate with the probabilities ``LEVELS``.
+            log_scale: (K,) of each joint.
+            power: (K,) of each joint.
+            intervals: (K, L) half-widths, in corrected standard deviations, of the intervals about the point that hold
+                a coordinate with the probabilities ``LEVELS``.
         """
         self.correction.copy_(torch.stack([log_scale, power], 1))
         self.intervals.copy_(intervals)
@@ -166,32 +186,17 @@ class Decoder(nn.Module):
         log_scale, power = self.correction[:, None].unbind(-1)
         return size * torch.exp(log_scale) * (sigma / size) ** power
 
-    @torch.no_grad()
-    def count_areas(self, areas: Tensor, boxes: Tensor) -> None:
-        """Add training people: areas (n,) and boxes (n, 4) in pixels."""
-        box = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
-        self.area_sums += torch.stack([areas.sum(), box.sum()]).to(self.area_sums)
-
-    @torch.no_grad()
-    def restart_areas(self) -> None:
-        """Count from here on, with the ratio so far in the place of a box of one square pixel.
-
-        The ratio belongs to the weights: inference needs it, also before another training has seen anybody. The sums
-        belong to a run: those of a long one would hold the ratio of new data back until as many people are seen again.
-        """
-        self.area_sums /= self.area_sums[1].clone()
-
     def select(self, dense: DenseOutputs, locations: Locations, look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
-        """The best locations of each image: B x N flat candidates, and their person scores (B, N).
+        """The best locations of each image: B x N flat candidates, and their scores (B, N).
 
         People whom the look is not for score 0.
         """
-        score = torch.sigmoid(dense.person).pow(self.person_power)
+        score = torch.sigmoid(dense.score).pow(self.score_power)
         if dense.quality.numel() and self.quality_power:
             score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
         if self.use_peaks:
-            height, width = locations.shapes[0]
-            score = score * peaks(score.view(-1, 1, height, width)).flatten(1)
+            rows, columns = locations.shapes[0]
+            score = score * peaks(score.view(-1, 1, rows, columns)).flatten(1)
         if look != EVERYBODY:
             width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
             area = self._area(width * height * locations.stride.square())
@@ -201,34 +206,29 @@ class Decoder(nn.Module):
         image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
         return Candidates(image.flatten(), location.flatten()), score
 
-    def _area(self, box_area: Tensor) -> Tensor:
-        return box_area * (self.area_sums[0] / self.area_sums[1]).float()
+    def _area(self, of_box: Tensor) -> Tensor:
+        return of_box * self.area_ratio.float()
 
-    def forward(
-        self,
-        dense: DenseOutputs,
-        poses: Poses,
-        candidates: Candidates,
-        score: Tensor,
-        locations: Locations,
-        look: Look = EVERYBODY,
-    ) -> People:
+    def forward(self, candidates: CandidatePredictions, score: Tensor, look: Look = EVERYBODY) -> People:
         """Everything but the cut to people, over raw tensors with static shapes.
 
         Of one look of two nobody is suppressed: :meth:`unite` does it for both.
+
+        Args:
+            candidates: those of :meth:`select`, projected: B times N.
+            score: (B, N) from :meth:`select`.
+            look: for whom.
         """
-        image, location = candidates
-        shape = score.shape
-        boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
-        area = self._area((boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1))
-        joints = poses.mu + poses.sigma * self.mean[self.group]
+        shape, poses, boxes = score.shape, candidates.poses, candidates.boxes
+        area = self._area(box_area(boxes))
+        joints = poses.mu + poses.scale * self.mean[self.group]
         std = self.std[self.group]
-        sigmas = self._corrected(poses.sigma * std, area)
+        sigmas = self._corrected(poses.scale * std, area)
         expected = self._expected_oks(sigmas / std, area)  # (B N, K)
         presence = torch.sigmoid(poses.presence)
         person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
-        person = torch.sigmoid(dense.person[image, location])
-        quality = torch.sigmoid(dense.quality[image, location]) if dense.quality.numel() else torch.ones_like(person)
+        person = torch.sigmoid(candidates.score)
+        quality = torch.ones_like(person) if candidates.quality is None else torch.sigmoid(candidates.quality)
         score = score * person_oks.view(shape).pow(self.oks_power)
         boxes, area = boxes.view(*shape, 4), area.view(shape)
         joints = torch.cat([joints, expected[..., None]], -1).view(*shape, -1, 3)
@@ -275,7 +275,7 @@ class Decoder(nn.Module):
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]
         if len(self.folded_nodes) > 1:
             nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
-        return expected_joint_oks(spread, area, self.sigmas, nodes, weights)
+        return expected_joint_oks(spread, area, self.oks_sigmas, nodes, weights)
 
     def _unique(
         self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor, among: Tensor | None = None
@@ -285,16 +285,20 @@ class Decoder(nn.Module):
         if self.box_nms < 1:
             overlap = torch.maximum(overlap, box_overlap(boxes) / max(self.box_nms, 1e-6))
         if self.oks_nms < 1:
-            overlap = torch.maximum(overlap, pose_overlap(joints, area, self.sigmas) / max(self.oks_nms, 1e-6))
+            overlap = torch.maximum(overlap, pose_overlap(joints, area, self.oks_sigmas) / max(self.oks_nms, 1e-6))
         return suppress(overlap if among is None else overlap * among, score, 1.0)
 
-    def to_instances(self, people: People, image_sizes: list[tuple[int, int]], output_sizes: list[tuple[int, int]]):
+    def to_instances(
+        self, people: People, image_sizes: Sequence[tuple[int, int]], output_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
         """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).
 
         Who lies outside of the image, so that nothing is left of the box, is left out.
 
         Args:
-            image_sizes: (height, width) of each input without padding. output_sizes: as asked for by the dataset dicts.
+            people: of B images.
+            image_sizes: (height, width) of each input without padding.
+            output_sizes: (height, width) of each output, as the dataset dicts ask for them.
         """
         sizes = people.boxes.new_tensor([image_sizes, output_sizes]).flip(-1)  # (2, B, 2) width, height
         scales, limit = sizes[1] / sizes[0], sizes[1].repeat(1, 2)[:, None]

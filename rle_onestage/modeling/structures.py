@@ -12,7 +12,7 @@ from torch import Tensor
 class DenseOutputs(NamedTuple):
     """What the head says at every location."""
 
-    person: Tensor  # (B, R) logits
+    score: Tensor  # (B, R) logits of whether a person is there
     quality: Tensor  # (B, R) logits, or an empty tensor without the branch
     box: Tensor  # (B, R, 4) left, top, right, bottom distances in strides, positive
     embedding: Tensor  # (B, R, C)
@@ -29,8 +29,60 @@ class Poses(NamedTuple):
     """Poses at candidates, in pixels of the network's input."""
 
     mu: Tensor  # (P, K, 2)
-    sigma: Tensor  # (P, K, 2), spread of the preset, positive
+    scale: Tensor  # (P, K, 2), spread of the preset, positive
     presence: Tensor  # (P, K) logits
+
+    def rows(self, index: Tensor) -> "Poses":
+        """The poses at ``index`` (n,) int64, or where it is true (P,)."""
+        return Poses(*(field[index] for field in self))
+
+
+class CandidatePredictions(NamedTuple):
+    """What the network says at P candidates. Boxes are decoded once, and go with the poses from then on."""
+
+    indices: Candidates
+    boxes: Tensor  # (P, 4) x0, y0, x1, y1 in pixels of the network's input, with gradient
+    score: Tensor  # (P,) logits
+    quality: Tensor | None  # (P,) logits; None without the branch
+    embedding: Tensor  # (P, C) float32
+    poses: Poses
+
+    def rows(self, index: Tensor) -> "CandidatePredictions":
+        """The candidates at ``index`` (n,) int64."""
+        return CandidatePredictions(
+            indices=Candidates(*(field[index] for field in self.indices)),
+            boxes=self.boxes[index],
+            score=self.score[index],
+            quality=None if self.quality is None else self.quality[index],
+            embedding=self.embedding[index],
+            poses=self.poses.rows(index),
+        )
+
+
+class Stage(NamedTuple):
+    """Poses of one stage of the refinement in training, and which candidate each belongs to."""
+
+    poses: Poses  # of n rows
+    candidate: Tensor  # (n,) int64, which of the P
+
+
+class Refined(NamedTuple):
+    """What the refinement says in training."""
+
+    stages: list[Stage]  # one for each pass
+    denoised: Stage | None  # the pass from noisy true joints
+    heat: Tensor | None  # (B, K, H, W) logits of the auxiliary heatmaps
+
+
+NOT_REFINED = Refined([], None, None)
+
+
+class Predictions(NamedTuple):
+    """All that the network says about a batch in training."""
+
+    dense: DenseOutputs
+    candidates: CandidatePredictions
+    refined: Refined
 
 
 class Targets(NamedTuple):

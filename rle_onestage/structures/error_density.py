@@ -11,12 +11,14 @@ REACH = 40.0  # standard deviations that the table covers to each side
 
 
 def density_axis(mean: Tensor, std: Tensor, size: int) -> Tensor:
-    """Positions of a table's rows in units of the spread: dense about the mean, 0 among them.
+    """Positions of a table's rows in units of the scale: dense about the mean, 0 among them.
 
     The Laplace preset has a kink at 0, which linear interpolation meets exactly if 0 is a row.
 
     Args:
-        mean: (..., 2), std: (..., 2) of the density in units of the spread. size: odd number of positions.
+        mean: (..., 2) of the density in units of the scale.
+        std: (..., 2) of the density in units of the scale.
+        size: odd number of positions.
 
     Returns:
         (..., 2, size), ascending.
@@ -31,8 +33,10 @@ class ErrorDensity:
     """Density of the label about the reported point, in units of the reported standard deviation.
 
     Args:
-        axis: (G, 2, S) positions of the table's rows and columns, in units of the spread. log_q: (G, S, S) log of the
-            density there, x first. mean, std: (G, 2) of the density, in units of the spread.
+        axis: (G, 2, S) positions of the table's rows and columns, in units of the scale.
+        log_q: (G, S, S) log of the density there, x first.
+        mean: (G, 2) of the density, in units of the scale.
+        std: (G, 2) of the density, in units of the scale.
         group: (K,) int64, which of the G densities is each joint's.
         intervals: (K, L) half-widths in standard deviations at ``LEVELS``, fitted on data; None, and zeros for a joint,
             take the density's.
@@ -63,7 +67,8 @@ class ErrorDensity:
         """Log-likelihood (..., K) in nats, per square pixel.
 
         Args:
-            residual: (..., K, 2) label minus reported point, pixels. sigma: (..., K, 2) reported standard deviations.
+            residual: (..., K, 2) label minus reported point, in pixels.
+            sigma: (..., K, 2) reported standard deviations, in pixels.
         """
         return self.log_q(residual / sigma) - torch.log(sigma).sum(-1)
 

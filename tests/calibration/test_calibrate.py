@@ -11,6 +11,7 @@ import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from ground_truth_outputs import make_decoder
+from modeling_toys import candidate_predictions
 from torch import nn
 
 import rle_onestage.calibration.fit as subject
@@ -21,8 +22,7 @@ from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import build_evaluator
-from rle_onestage.modeling.locations import Locations
-from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses
+from rle_onestage.modeling.structures import Poses
 
 TOOL = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "calibrate.py")
 NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
@@ -63,14 +63,8 @@ class NoisyLabels(nn.Module):
 
     def decoded(self, boxes, mu, sigma, person, item):
         """The real decoder's answer."""
-        count = len(boxes)
-        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-        distances = torch.cat([centre - boxes[:, :2], boxes[:, 2:] - centre], 1)
-        dense = DenseOutputs(person[None], torch.zeros(0), distances[None], torch.zeros(1, count, 0))
-        locations = Locations(centre, torch.ones(count), torch.zeros(count, dtype=torch.int64), [(1, count)])
-        order = Candidates(torch.zeros(count, dtype=torch.int64), torch.arange(count))
-        poses = Poses(mu, sigma, torch.full(mu.shape[:2], 3.0))
-        people = self.decoder(dense, poses, order, torch.sigmoid(person)[None], locations)
+        said = candidate_predictions(Poses(mu, sigma, torch.full(mu.shape[:2], 3.0)), boxes=boxes, score=person)
+        people = self.decoder(said, torch.sigmoid(person)[None])
         size = (item["height"], item["width"])
         return self.decoder.to_instances(people, [size], [size])[0]
 
@@ -148,7 +142,7 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert scores["expected OKS"]["pearson"] > scores["person"]["pearson"] + 0.2
     assert scores["person"]["difference"] == 0 and "person and quality" not in scores
     text = subject.format_report(report)
-    assert "PERSON_POWER" in text and "hidden" in text and "nan" not in text
+    assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text
 
 
 def test_files(calibrated):

@@ -177,7 +177,7 @@ def test_one_size_for_both_needs_no_word(caplog):
 
 
 REFINE, CENTERNET = "MODEL.RLE_ONESTAGE.REFINE.", ["MODEL.RLE_ONESTAGE.STYLE", "centernet"]
-CENTERNET += ["MODEL.RLE_ONESTAGE.ASSIGN.NAME", "peak", "MODEL.RLE_ONESTAGE.IN_FEATURES", "['p2']"]
+CENTERNET += ["MODEL.RLE_ONESTAGE.IN_FEATURES", "['p2']"]
 
 
 @pytest.mark.parametrize(

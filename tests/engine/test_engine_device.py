@@ -194,9 +194,9 @@ def test_a_model_needs_no_float64_where_there_is_none(monkeypatch, style):
     """A training step and a prediction, as on Apple's GPUs."""
     from detectron2.modeling import build_model
 
-    from rle_onestage.modeling.refinement import refiner as refine
+    from rle_onestage.modeling.refinement import noise
 
-    monkeypatch.setattr(refine, "widest_float", lambda device: torch.float32)
+    monkeypatch.setattr(noise, "widest_float", lambda device: torch.float32)
     torch.manual_seed(0)
     model = build_model(tiny_config(style=style))
     assert not [name for name, value in model.state_dict().items() if value.dtype == torch.float64]

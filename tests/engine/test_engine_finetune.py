@@ -35,9 +35,16 @@ def warnings(monkeypatch):
     return said
 
 
+def of_old_run(model):
+    """The state of a model as earlier versions wrote it, after a long run."""
+    state = model.state_dict()
+    for name in ("decoder.area_ratio", "criterion.area_sums"):
+        del state[name]
+    return {**state, **OLD_RUN}
+
+
 def ratio(weights):
-    sums = weights["decoder.area_sums"]
-    return (sums[0] / sums[1]).item()
+    return weights["decoder.area_ratio"].item()
 
 
 def iterations_seen(model):
@@ -52,11 +59,11 @@ def start(config, *options):
 
 def test_fine_tuning_counts_anew(config, tmp_path):
     """Steps from 0, so that a flow is warmed up; areas from the first new people on, also in the averaged weights."""
-    torch.save({"model": {**start(config).model.state_dict(), **OLD_RUN}}, tmp_path / "old.pth")
+    torch.save({"model": of_old_run(start(config).model)}, tmp_path / "old.pth")
     trainer = start(config, "MODEL.WEIGHTS", str(tmp_path / "old.pth"), "SOLVER.MAX_ITER", "3")
     trainer.resume_or_load(resume=False)
     # Inference needs the ratio, also before anybody has been seen.
-    assert ratio(trainer.model.state_dict()) == pytest.approx(0.2) and trainer.model.decoder.area_sums[1] == 1
+    assert ratio(trainer.model.state_dict()) == pytest.approx(0.2) and trainer.model.criterion.area_sums[1] == 1
     seen = iterations_seen(trainer.model)
     trainer.train()
     assert seen == [0, 1, 2]
@@ -89,11 +96,12 @@ def test_a_file_of_earlier_versions_resumes_exactly(config, tmp_path, warnings):
 def test_files_of_earlier_versions_are_read_for_inference(tmp_path, warnings):
     cfg = tiny_config()
     path = str(tmp_path / "old.pth")
-    torch.save({"model": {**build_model(cfg).state_dict(), **OLD_RUN}}, path)
+    torch.save({"model": of_old_run(build_model(cfg))}, path)
     for load in (lambda m: load_weights(m, path, strict=True), lambda m: DetectionCheckpointer(m).load(path)):
         model = build_model(cfg)
         load(model)
-        assert torch.equal(model.decoder.area_sums, OLD_RUN["decoder.area_sums"].float())
+        assert torch.equal(model.criterion.area_sums, OLD_RUN["decoder.area_sums"].float())
+        assert model.decoder.area_ratio == pytest.approx(0.2)
     build_model(cfg).load_state_dict(read_checkpoint(path)["model"], strict=True)
     assert not warnings
 
@@ -114,4 +122,4 @@ def test_stock_trainers_count_anew_and_warm_up():
     assert learned == [False, False, True]
     assert ratio(model.state_dict()) == pytest.approx(0.5, abs=1e-3)  # of the toy's people
     trainer.train(3, 4)  # going on keeps what was counted
-    assert model.decoder.area_sums[1] == pytest.approx(4 * 44 * 56 + 1)
+    assert model.criterion.area_sums[1] == pytest.approx(4 * 44 * 56 + 1)

@@ -162,10 +162,14 @@ def people_model(joints, *options):
     torch.manual_seed(0)
     model = build_model(config(joints, *options))
     with torch.no_grad():
-        for part in (model.head.offset, model.head.sigma, model.head.presence, model.refinement.heat):
+        for part in (model.head.offset, model.head.scale, model.head.presence, model.refiner.refinement.heat):
             part.weight.normal_(std=0.3)
             part.bias.normal_(std=0.3)
-        for tensor in (model.refinement.joint, model.refinement.output, model.refinement.output_bias):
+        for tensor in (
+            model.refiner.refinement.joint,
+            model.refiner.refinement.output,
+            model.refiner.refinement.output_bias,
+        ):
             tensor.normal_(std=0.3)
     model.prepare_for_inference()  # a correction belongs to the weights that say sigma
     count, levels = model.decoder.intervals.shape

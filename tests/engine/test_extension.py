@@ -69,6 +69,36 @@ class Widest(DatasetEvaluator):
         return {{"{evaluator}": {{"width": self.scale * max(self.widths), "images": len(self.widths)}}}}
 '''
 
+MODEL_PARTS = '''
+import torch
+
+from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY, DynamicAssigner
+from rle_onestage.modeling.density import DENSITY_REGISTRY, Density
+
+
+@DENSITY_REGISTRY.register(name="logistic_{name}")
+class Logistic(Density):
+    """The logistic distribution of unit variance, about a place that it learns."""
+
+    def __init__(self, *, preset):
+        super().__init__(preset=preset)
+        self.place = torch.nn.Parameter(torch.zeros(2))
+
+    def log_q(self, e, joint=None):
+        s = 3**0.5 / torch.pi
+        z = (e - self.place) / s
+        return (-z - 2 * torch.nn.functional.softplus(-z)).sum(-1) - 2 * torch.tensor(s).log()
+
+
+@ASSIGNER_REGISTRY.register(name="two_{name}")
+class TwoEach(DynamicAssigner):
+    """No more than two candidates a person."""
+
+    @classmethod
+    def from_config(cls, cfg, oks_sigmas):
+        return {{**super().from_config(cfg, oks_sigmas), "topk": 2}}
+'''
+
 
 def write_module(folder, name):
     """A user's package with a module; returns the module's name. Each test has one of its own: a process keeps it."""
@@ -107,6 +137,24 @@ def test_an_evaluator_and_a_hook_by_config_alone(tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["widest_alone"] == results["widest_alone"]
     assert read_checkpoint(str(tmp_path / "out" / "model_final.pth"))["hooks"] == {"Counter": {"steps": 8}}
+
+
+def test_a_density_and_an_assigner_by_config_alone(tmp_path, monkeypatch):
+    """They are trained, evaluated, and found again by the config that the training has saved."""
+    monkeypatch.syspath_prepend(tmp_path)
+    module = write_module(tmp_path, "model")
+    (tmp_path / "pkg_model" / "model_parts.py").write_text(MODEL_PARTS.format(name="model"))
+    config = write_config(tmp_path, "model", module)
+    prefix = "MODEL.RLE_ONESTAGE."
+    options = ["IMPORTS", f"['{module}', 'pkg_model.model_parts']", prefix + "DENSITY", "logistic_model"]
+    options += [prefix + "ASSIGN.NAME", "two_model", prefix + "TEST.SCORE_THRESH", "0.0"]
+    line = ["--config-file", config, *engine_toy.REAL, *options]
+    trainer = Trainer(setup(argument_parser().parse_args(line)))
+    results = trainer.train()
+    assert type(trainer.model.criterion.density).__name__ == "Logistic" and trainer.model.assigner.topk == 2
+    assert bool((trainer.model.criterion.density.place != 0).all())
+    saved = load_config(str(tmp_path / "out" / "config.yaml"))
+    assert evaluate_only(saved, resume=True)["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"])
 
 
 def test_a_hook_goes_on_where_it_was(tmp_path, monkeypatch):

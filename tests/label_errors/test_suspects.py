@@ -15,7 +15,7 @@ from torch import nn
 from rle_onestage.evaluation import GroundTruth
 from rle_onestage.label_errors import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
 from rle_onestage.structures.skeleton import COCO, Skeleton
@@ -37,8 +37,8 @@ def density() -> ErrorDensity:
 
 def decoder():
     out = Decoder(
-        sigmas=list(COCO.sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0, oks_nms=1.0,
-        use_peaks=False, person_power=1.0, quality_power=0.0, oks_power=1.0,
+        oks_sigmas=list(COCO.sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0,
+        oks_nms=1.0, use_peaks=False, score_power=1.0, quality_power=0.0, oks_power=1.0,
     )  # fmt: skip
     out.set_density(build_density("laplace"))
     return out

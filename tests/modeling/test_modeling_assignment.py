@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from modeling_toys import candidate_predictions
 
 from rle_onestage.modeling.assignment import CenterAssigner, DynamicAssigner, PeakAssigner
 from rle_onestage.modeling.locations import make_locations
@@ -10,7 +11,7 @@ from rle_onestage.modeling.structures import Poses, Targets
 K = 2
 LEVELS = make_locations([(8, 8), (4, 4)], [8, 16], torch.device("cpu"))
 ONE_LEVEL = make_locations([(16, 16)], [4], torch.device("cpu"))
-DYNAMIC = {"radius": 2.5, "oks_widen": 3.0, "sigmas": [0.1] * K}
+DYNAMIC = {"radius": 2.5, "oks_widen": 3.0, "oks_sigmas": [0.1] * K}
 
 
 def make_case(people, crowds=()):
@@ -47,7 +48,8 @@ def assign(assigner, locations, targets, *, person=None, boxes=None, mu=None):
     boxes = targets.boxes[image, 0] if boxes is None else boxes
     mu = targets.joints[image, 0] if mu is None else mu
     poses = Poses(mu, torch.ones(count, K, 2), torch.zeros(count, K))
-    return pairs, assigner(pairs, locations, targets, torch.zeros(count) if person is None else person, boxes, poses)
+    said = candidate_predictions(poses, indices=pairs.candidates, boxes=boxes, score=person)
+    return pairs, assigner(pairs, locations, targets, said)
 
 
 def of_person(pairs, assignment, number):

@@ -8,10 +8,10 @@ from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 from torch.nn import functional as F
 
-from rle_onestage.modeling.codec import SigmaCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
+from rle_onestage.modeling.codec import ScaleCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.nms import box_overlap, peaks, pose_overlap, suppress
-from rle_onestage.modeling.refinement.refiner import sample_bilinear
+from rle_onestage.modeling.refinement.sampling import sample_bilinear
 from rle_onestage.structures.skeleton import COCO
 
 FORMS = ["softplus", "sigmoid", "box"]
@@ -45,7 +45,7 @@ def test_decoding_is_in_float32():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_sigma_round_trip_and_start(form):
-    codec = SigmaCodec(form=form, floor=0.02, init=0.5)
+    codec = ScaleCodec(form=form, floor=0.02, init=0.5)
     unit = codec.unit(torch.tensor([8.0, 16.0]), torch.tensor([[0, 0, 160.0, 40.0], [0, 0, 64.0, 64.0]]))
     assert unit.tolist() == pytest.approx([5.0, 4.0] if form == "box" else [8.0, 16.0])
     start = codec.decode(torch.zeros(2, 1, 2), unit)
@@ -56,7 +56,7 @@ def test_sigma_round_trip_and_start(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_sigma_has_a_floor_and_a_gradient(form):
-    codec = SigmaCodec(form=form, floor=0.02, init=2.0)
+    codec = ScaleCodec(form=form, floor=0.02, init=2.0)
     raw = torch.tensor([[[-1000.0, 50.0]]], requires_grad=True)
     sigma = codec.decode(raw, torch.tensor([10.0]))
     assert sigma[0, 0, 0].item() == pytest.approx(0.2)
@@ -68,7 +68,7 @@ def test_sigma_has_a_floor_and_a_gradient(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_one_sigma_of_a_joint(form):
     """The same for its coordinates, two or three, with the mean of their gradients; alike raw numbers mean the same."""
-    each, joint = (SigmaCodec(form=form, floor=0.02, init=0.5, per=per) for per in ("coordinate", "joint"))
+    each, joint = (ScaleCodec(form=form, floor=0.02, init=0.5, per=per) for per in ("coordinate", "joint"))
     unit = torch.tensor([8.0, 16.0])
     raw = torch.randn(2, 5, 3, requires_grad=True)
     sigma = joint.decode(raw, unit)
@@ -81,11 +81,11 @@ def test_one_sigma_of_a_joint(form):
 
 
 def test_a_model_with_one_sigma_of_a_joint():
-    options = ["MODEL.RLE_ONESTAGE.SIGMA.PER", "joint", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
+    options = ["MODEL.RLE_ONESTAGE.SCALE.PER", "joint", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
     torch.manual_seed(0)
     model = build_model(tiny_config(*options)).train()
     sum(model([make_input(0, [(6, 4, 50, 60, 17)])]).values()).backward()
-    assert model.refinement.output.grad.isfinite().all() and model.head.sigma.weight.grad.abs().sum() > 0
+    assert model.refiner.refinement.output.grad.isfinite().all() and model.head.scale.weight.grad.abs().sum() > 0
     sigmas = model.eval()([make_input(1, [])])[0]["instances"].pred_keypoint_sigmas
     assert len(sigmas) and torch.allclose(sigmas[..., 0], sigmas[..., 1], rtol=1e-2)
 

@@ -7,7 +7,9 @@ import torch
 from modeling_toys import grid_integral, skewed, trained_density
 from scipy.special import log_ndtr, logsumexp
 
-from rle_onestage.modeling.density.densities import build_density, log_gaussian, log_laplace
+from rle_onestage.errors import ConfigError
+from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.density.densities import log_gaussian, log_laplace
 from rle_onestage.modeling.postprocessing import Decoder
 
 NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2"]
@@ -142,8 +144,8 @@ def test_reported_mean_and_spread_are_those_of_samples(trained):
     chosen = torch.multinomial(mass, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
     samples = nodes[chosen]
     decoder = Decoder(
-        sigmas=[0.05], group=[0], topk=1, score_thresh=0, max_people=1, box_nms=1, oks_nms=1, use_peaks=False,
-        person_power=1, quality_power=0, oks_power=1,
+        oks_sigmas=[0.05], group=[0], topk=1, score_thresh=0, max_people=1, box_nms=1, oks_nms=1, use_peaks=False,
+        score_power=1, quality_power=0, oks_power=1,
     )  # fmt: skip
     decoder.set_density(trained)
     assert torch.allclose(decoder.mean[0].double(), samples.mean(0), atol=0.01)
@@ -239,5 +241,5 @@ def test_presets_by_scipy():
 
 
 def test_unknown_name():
-    with pytest.raises(KeyError):
+    with pytest.raises(ConfigError, match="'rlee'; choose one of .*rle, "):
         build_density("rlee")

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import laplace, norm, qmc
 from test_modeling_density import closed_log_z
 
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 
 NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2"]
 

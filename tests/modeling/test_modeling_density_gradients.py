@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from rle_onestage.modeling.codec import SigmaCodec
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.codec import ScaleCodec
+from rle_onestage.modeling.density import build_density
 
 FLOOR = 0.02
 RESIDUALS = torch.tensor([0.1, 1.0, 10.0, 1e2, 1e3, 1e4])
@@ -27,7 +27,7 @@ SLOPES = {
 @pytest.mark.parametrize("name", SLOPES)
 def test_gradients_of_the_network_s_numbers(name, sigma, dtype):
     """By mu ``-slope / sigma``, by the raw number ``(c - slope e) sigma' / sigma``; log sigma enters c times."""
-    density, codec = build_density(name, hidden=8), SigmaCodec(form="softplus", floor=FLOOR, init=1.0)
+    density, codec = build_density(name, hidden=8), ScaleCodec(form="softplus", floor=FLOOR, init=1.0)
     label = (sigma * RESIDUALS)[:, None, None].expand(-1, 1, 2)
     raw = codec.encode(torch.full_like(label, sigma), torch.ones(len(label))).requires_grad_()
     mu = torch.zeros_like(label, requires_grad=True)

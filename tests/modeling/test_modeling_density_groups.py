@@ -6,7 +6,7 @@ from detectron2.modeling import build_model
 from modeling_toys import grid_integral, make_input, tiny_config
 
 from rle_onestage.errors import ConfigError
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.meta_arch.build import flow_groups
 
 GROUPS = [0, 2, 1, 1, 0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from modeling_toys import grid_integral
 
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.density.flow import RealNVP
 
 

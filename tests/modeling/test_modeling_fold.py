@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 from torch import nn
 
-from rle_onestage.modeling.backbone.fusion import fold_batch_norm
+from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 
 RESNET = [
     "MODEL.BACKBONE.NAME", "build_retinanet_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH", 18,
@@ -44,7 +44,7 @@ def model(request):
 
 def test_all_norms_go_and_people_stay(model):
     state = copy.deepcopy(model.state_dict())
-    folded = fold_batch_norm(model)
+    folded = fuse_batch_norms(model)
     assert norms(model) and norms(folded) == []
     inputs = [make_input(0, [(6, 4, 50, 60, 17)])]
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_a_convolution_that_feeds_something_else_is_left_alone(caplog):
     model = build_model(tiny_config())
     model.backbone.lateral[0] = Branching(model.backbone.lateral[0])
     trained(model)
-    assert fold_batch_norm(model) is model
+    assert fuse_batch_norms(model) is model
     assert "cannot be folded" in caplog.text
 
 
@@ -82,5 +82,5 @@ def test_a_norm_without_a_convolution_before_it_stays():
     model = build_model(tiny_config())
     model.backbone.lateral[0] = nn.Sequential(nn.BatchNorm2d(model.backbone.lateral[0][0].in_channels),
                                               *model.backbone.lateral[0])  # fmt: skip
-    folded = fold_batch_norm(trained(model))
+    folded = fuse_batch_norms(trained(model))
     assert folded is not model and len(norms(folded)) == 1

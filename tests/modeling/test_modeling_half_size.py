@@ -18,7 +18,7 @@ def tiny_model(limit=0.0, style="fcos"):
     torch.manual_seed(0)
     model = build_model(tiny_config(*LIMIT, limit, style=style)).eval()
     # Scores that differ from place to place, so that the best candidates are the same in every run.
-    torch.nn.init.normal_(model.head.person.weight, std=1.0)
+    torch.nn.init.normal_(model.head.score.weight, std=1.0)
     return model
 
 
@@ -64,11 +64,11 @@ def test_a_look_takes_people_of_its_sizes_first():
     sides = torch.tensor([4.0, 8.0, 16.0, 32.0])  # of square boxes, in pixels
     stride = torch.full((4,), 4.0)
     dense = DenseOutputs(
-        person=torch.tensor([[3.0, 2.0, 1.0, 0.0]]), quality=torch.zeros(0),
+        score=torch.tensor([[3.0, 2.0, 1.0, 0.0]]), quality=torch.zeros(0),
         box=(sides / 2 / stride)[None, :, None].expand(1, 4, 4), embedding=torch.zeros(1, 4, 1),
     )  # fmt: skip
     locations = Locations(torch.zeros(4, 2), stride, torch.zeros(4, dtype=torch.int64), [(2, 2)])
-    ratio = (decoder.area_sums[0] / decoder.area_sums[1]).sqrt().item()  # of a person's size to the side of the box
+    ratio = decoder.area_ratio.sqrt().item()  # of a person's size to the side of the box
     candidates, score = decoder.select(dense, locations, Look(7.9 * ratio, 16.1 * ratio, 1.0))
     assert candidates.location.tolist() == [1, 2]
     torch.testing.assert_close(score[0], torch.sigmoid(torch.tensor([2.0, 1.0])))

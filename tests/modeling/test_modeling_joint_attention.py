@@ -67,7 +67,7 @@ def test_no_people_and_far_joints(layer):
 def test_in_the_model_it_trains_and_its_heads_must_fit():
     torch.manual_seed(0)
     model = build_model(tiny_config("MODEL.RLE_ONESTAGE.REFINE.ATTENTION", 4)).train()
-    attention = model.refinement.attention
+    attention = model.refiner.refinement.attention
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     batch = [make_input(0, [(6, 4, 50, 60, 17)])]
     for _ in range(2):  # the first step leaves the zeros of the identity

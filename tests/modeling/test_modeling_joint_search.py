@@ -74,5 +74,5 @@ def test_in_the_model_every_part_of_it_learns():
     torch.manual_seed(0)
     model = build_model(tiny_config("MODEL.RLE_ONESTAGE.REFINE.SEARCH", True)).train()
     sum(model([make_input(0, [(6, 4, 50, 60, 17)])]).values()).backward()
-    parts = [*model.refinement.search.parameters(), *model.refinement.found.parameters()]
+    parts = [*model.refiner.refinement.search.parameters(), *model.refiner.refinement.found.parameters()]
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in parts)

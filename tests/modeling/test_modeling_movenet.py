@@ -16,7 +16,7 @@ from rle_onestage.engine import Trainer
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import build_optimizer
 from rle_onestage.errors import CheckpointError, ConfigError
-from rle_onestage.modeling.backbone.fusion import fold_batch_norm
+from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.backbone.movenet import MoveNet, MoveNetPyramid, enlarge, pool_people, to_unit
 from rle_onestage.modeling.backbone.timm_fpn import SameConv2d, SameDepthwiseConv2d
 
@@ -313,7 +313,7 @@ def test_inference_needs_neither_the_file_nor_what_was_frozen(weights, tmp_path)
 
 def test_only_the_norm_of_what_is_sampled_is_left_after_folding(weights):
     model = settle(build_model(tiny_config(*OPTIONS, PRETRAINED, weights)))
-    folded = fold_batch_norm(model).eval()  # as the predictor has it
+    folded = fuse_batch_norms(model).eval()  # as the predictor has it
     assert [name for name, m in folded.named_modules() if isinstance(m, nn.BatchNorm2d)] == ["backbone.norm"]
     with torch.no_grad():
         expected, features = (m.backbone(image()) for m in (model, folded))

@@ -7,15 +7,17 @@ that is labelled in part, counts half and does not have joint 1. One person stan
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances, Keypoints
+from modeling_toys import candidate_predictions
 
 from rle_onestage.modeling.assignment import Assignment, Pairs
-from rle_onestage.modeling.criterion import Criterion, Predictions
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.codec import decode_boxes
+from rle_onestage.modeling.criterion import Criterion
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.losses import varifocal_loss
 from rle_onestage.modeling.regions import PartialLabels, background_weight
-from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses
+from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses, Predictions, Refined
 from rle_onestage.modeling.targets import make_targets
 
 K, STRIDE = 2, 8
@@ -51,7 +53,7 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
     for leaf in leaves.values():
         leaf.requires_grad_()
     dense = DenseOutputs(
-        person=person, quality=torch.zeros(1, 64), box=torch.full((1, 64, 4), 1.0), embedding=torch.zeros(1, 64, 1)
+        score=person, quality=torch.zeros(1, 64), box=torch.full((1, 64, 4), 1.0), embedding=torch.zeros(1, 64, 1)
     )
     candidates = Candidates(torch.tensor([0, 0]), torch.tensor([LEFT, RIGHT]))
     pairs = Pairs(candidates, torch.eye(2, dtype=torch.bool), torch.ones(1, 64))
@@ -59,13 +61,17 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
     poses = Poses(mu, torch.full((2, K, 2), 2.0), presence)
     criterion = Criterion(
         density=build_density("laplace"),
-        sigmas=[0.1] * K,
+        oks_sigmas=[0.1] * K,
         flow_warmup=0,
         heat_stride=STRIDE,
         partial=PARTIAL,
-        weights={name: 1.0 for name in ("person", "box", "quality", "pose", "refine", "presence", "heatmap")},
+        weights={name: 1.0 for name in ("score", "box", "quality", "pose", "refine", "presence", "heatmap")},
     )
-    predictions = Predictions(dense, poses, [], None, heat)
+    boxes = decode_boxes(
+        dense.box[0, candidates.location], LOCATIONS.xy[[LEFT, RIGHT]], LOCATIONS.stride[[LEFT, RIGHT]]
+    )
+    said = candidate_predictions(poses, indices=candidates, boxes=boxes, quality=dense.quality[0, [LEFT, RIGHT]])
+    predictions = Predictions(dense, said, Refined([], None, heat))
     return criterion(predictions, pairs, assignment, LOCATIONS, targets, 0), leaves
 
 
@@ -103,8 +109,8 @@ def test_person_loss(targets):
     away[0, 7] = False
     weight = 1.0 * left + 0.5 * in_box + 0.125 * away
     expected = (each * weight.flatten()).sum() / 1.5  # the two people count 1 and 0.5
-    torch.testing.assert_close(losses["loss_person"], expected)
-    assert gradient(losses["loss_person"], leaves["person"])[0, AWAY] == 0
+    torch.testing.assert_close(losses["loss_score"], expected)
+    assert gradient(losses["loss_score"], leaves["person"])[0, AWAY] == 0
 
 
 def test_pose_box_and_presence_losses(targets):
@@ -190,8 +196,8 @@ def test_areas_that_were_made_from_boxes_stay_out_of_the_ratio():
 
     model = RLEOneStage(tiny_config()).train()
     batch = [make_input(0, [(6, 4, 50, 60, 17), (0, 0, 20, 20, 17)])]
-    before = model.decoder.area_sums.clone()
+    before = model.criterion.area_sums.clone()
     batch[0]["instances"].gt_area_known = torch.tensor([False, True])
     model(batch)
-    added = model.decoder.area_sums - before
+    added = model.criterion.area_sums - before
     assert added.tolist() == [200.0, 400.0]

@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 
-from rle_onestage.modeling.refinement.refiner import joint_noise
+from rle_onestage.modeling.refinement.noise import joint_noise
 
 STEPS, TEST_STEPS = "MODEL.RLE_ONESTAGE.REFINE.STEPS", "MODEL.RLE_ONESTAGE.REFINE.TEST_STEPS"
 BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
@@ -15,7 +15,7 @@ BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1
 
 def count_passes(model, run):
     calls = []
-    handle = model.refinement.register_forward_hook(lambda *_: calls.append(1))
+    handle = model.refiner.refinement.register_forward_hook(lambda *_: calls.append(1))
     try:
         run()
     finally:
@@ -45,7 +45,7 @@ def test_passes_beyond_the_trained_ones_move_the_joints_and_leave_sigma():
 def test_without_refinement_there_is_no_pass_at_inference_either():
     model = build_model(tiny_config(STEPS, 0, TEST_STEPS, 2)).eval()
     with torch.no_grad():
-        assert model.refinement is None and len(model(BATCH)) == 2
+        assert model.refiner is None and len(model(BATCH)) == 2
 
 
 def test_further_passes_at_inference_do_not_change_training():
@@ -64,7 +64,7 @@ def test_a_second_pass_learns_from_the_best_candidate_of_each_person():
     model.criterion.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     losses = model(BATCH)
     predictions, _, assignment = seen[0][:3]
-    first, second = (stage.index for stage in predictions.refined)
+    first, second = (stage.candidate for stage in predictions.refined.stages)
     assert (assignment.rank[second] == 0).all() and set(second.tolist()) <= set(first.tolist())
     assert len(second) == 3 < len(first)  # three people
     assert {"loss_refine1", "loss_refine2", "loss_quality"} <= losses.keys()
@@ -97,10 +97,10 @@ def test_two_people_at_one_place_start_their_passes_apart():
     torch.manual_seed(0)
     model = build_model(tiny_config(STEPS, 1)).train()
     starts = []
-    model.refinement.register_forward_pre_hook(lambda _, inputs: starts.append(inputs[3].mu))
+    model.refiner.refinement.register_forward_pre_hook(lambda _, inputs: starts.append(inputs[1].poses.mu))
     image = make_input(1, [(4, 4, 40, 60, 17), (20, 10, 62, 50, 17)])  # boxes of their own, so that both are taught
     points = image["instances"].gt_keypoints.tensor
     points[1] = points[0]
     model([image])
-    noisy = starts[-1].view(model.refine_draws, 2, 17, 2)
+    noisy = starts[-1].view(model.refiner.noise_draws, 2, 17, 2)
     assert (noisy[:, 0] != noisy[:, 1]).all()

@@ -63,7 +63,7 @@ def test_coarser_maps_are_sampled_at_the_joints():
     """Every map that the refinement is given moves its poses, and learns."""
     model = make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p4']")
     check_step(model, [make_input(0, [(*PERSON, 17)])])
-    assert model.refinement.context[0].weight.grad.abs().sum() > 0
+    assert model.refiner.refinement.context[0].weight.grad.abs().sum() > 0
     with pytest.raises(ConfigError, match="REFINE.CONTEXT_FEATURES names 'p6'"):
         make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p6']")
 
@@ -106,7 +106,7 @@ def test_a_seed_gives_the_network_the_same_start_under_every_density():
 @pytest.mark.parametrize("form", ["sigmoid", "box"])
 @pytest.mark.parametrize("assign", ["dynamic", "center"])
 def test_other_forms_train(form, assign):
-    options = ["MODEL.RLE_ONESTAGE.SIGMA.FORM", form, "MODEL.RLE_ONESTAGE.ASSIGN.NAME", assign]
+    options = ["MODEL.RLE_ONESTAGE.SCALE.FORM", form, "MODEL.RLE_ONESTAGE.ASSIGN.NAME", assign]
     options += ["MODEL.RLE_ONESTAGE.HEAD.QUALITY", "False"]
     options += ["MODEL.RLE_ONESTAGE.REFINE.STEPS", "2" if form == "box" else "0"]
     model = make_model("fcos", *options)
@@ -117,7 +117,7 @@ def test_other_forms_train(form, assign):
 
 @torch.no_grad()
 def test_box_sigmas_grow_with_the_box_after_refinement_too():
-    options = ["MODEL.RLE_ONESTAGE.SIGMA.FORM", "box", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
+    options = ["MODEL.RLE_ONESTAGE.SCALE.FORM", "box", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
     model = make_model("fcos", *options).eval()
     spreads = []
     for bias in (2.0, 6.0):
@@ -319,7 +319,7 @@ def test_strides_of_gradients_move_no_number():
     "key, choices",
     [
         ("STYLE", "centernet"), ("DENSITY", "rle_released"), ("PRESET", "gaussian"), ("ASSIGN.NAME", "dynamic"),
-        ("SIGMA.FORM", "softplus"), ("HEAD.CONV", "separable"),
+        ("SCALE.FORM", "softplus"), ("HEAD.CONV", "separable"),
     ],
 )  # fmt: skip
 def test_misspelt_choices_are_named(key, choices):

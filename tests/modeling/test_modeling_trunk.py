@@ -121,11 +121,11 @@ def test_biases_of_the_model_have_no_decay_but_those_of_single_joints_have(atten
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     none = {name for name, p in model.named_parameters() if not decay[id(p)]}
     biases = {name for name, _ in model.named_parameters() if name.endswith("bias")}
-    of_joints = {"refinement.joint", "refinement.output_bias"}  # matrices, a row for each joint
+    of_joints = {"refiner.refinement.joint", "refiner.refinement.output_bias"}  # matrices, a row for each joint
     assert len(biases) > 20 and biases - of_joints <= none
     assert {"head.offset_scale", "backbone.lateral.0.1.weight"} <= none
     matrices = {name for name, p in model.named_parameters() if name.endswith("weight") and p.ndim > 1}
-    assert not ({"refinement.output", "head.offset.weight", *of_joints, *matrices} & none)
+    assert not ({"refiner.refinement.output", "head.offset.weight", *of_joints, *matrices} & none)
 
 
 # ------------------------------------------------------------------------------------------------ fast convolutions

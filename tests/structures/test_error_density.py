@@ -6,7 +6,7 @@ import pytest
 import torch
 from ground_truth_outputs import make_decoder
 
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.structures.error_density import LEVELS, REACH
 from rle_onestage.structures.oks import expected_gaussian, expected_laplace
 

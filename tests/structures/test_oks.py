@@ -7,7 +7,7 @@ from modeling_toys import grid_integral, skewed, trained_density
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.density.quadrature import fold
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.oks import expected_gaussian, expected_joint_oks, expected_laplace, joint_oks, pairwise_oks

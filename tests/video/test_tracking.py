@@ -8,7 +8,7 @@ from detectron2.structures import Boxes, Instances
 from rle_onestage.errors import DataError
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.video.tracking import PoseTracker, Tracker, TrackerOptions
-from rle_onestage.video.tracking.association import assign, box_overlap, pose_similarity
+from rle_onestage.video.tracking.association import assign, pose_similarity
 from rle_onestage.video.tracking.joints import accelerations_for
 
 RATE = 25.0
@@ -60,11 +60,6 @@ def test_similarity_is_one_at_the_place_and_ignores_what_was_not_measured():
     variance[0, 2] = np.inf
     assert pose_similarity(points, np.zeros((1, 3, 2)), moved, variance, area, tolerance) == pytest.approx(1)
     assert pose_similarity(points[:0], variance[:0], points, variance, area, tolerance).shape == (0, 1)
-
-
-def test_box_overlap_by_hand():
-    a, b = np.array([[0.0, 0, 4, 4]]), np.array([[2.0, 0, 6, 4], [4.0, 0, 8, 4], [0, 0, 4, 4]])
-    assert box_overlap(a, b) == pytest.approx(np.array([[1 / 3, 0, 1]]))
 
 
 def test_assignment_takes_the_best_sum_of_allowed_pairs():

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from rle_onestage.data.coco.json_files import load_json
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import write_json
-from rle_onestage.modeling.codec import SigmaCodec
+from rle_onestage.modeling.codec import ScaleCodec
 from rle_onestage.modeling.criterion import Criterion
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.density import build_density
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Loss:
     """How a loss is trained here.
 
     Attributes:
-        density: arguments of :func:`~rle_onestage.modeling.density.densities.build_density`.
+        density: arguments of :func:`~rle_onestage.modeling.density.build_density`.
         form: of the sigma codec. stride: its unit in pixels.
         clamped: the mean over the batch, with sigma in strides, is clamped at zero.
     """
@@ -114,7 +114,7 @@ class Predictor(nn.Module):
         nn.init.zeros_(self.layers[-1].bias)
         self.how = LOSSES[loss]
         self.density = build_density(**self.how.density)
-        self.codec = SigmaCodec(form=self.how.form, floor=0.02, init=1.0, learned=self.density.learns_sigma)
+        self.codec = ScaleCodec(form=self.how.form, floor=0.02, init=1.0, learned=self.density.learns_scale)
 
     def forward(self, features):
         """(mu, spread), both (n, 2) in pixels."""

@@ -34,16 +34,16 @@ class OneStage:
     @contextlib.contextmanager
     def showing(self, people):
         """Within the block every picture has so many people."""
-        crowd, original = self._benchmark.crowd(people, self._features), self.model._dense
+        crowd, original = self._benchmark.crowd(people, self._features), self.model.dense
 
         def dense(features):
             return crowd, original(features)[1]
 
-        self.model._dense = dense
+        self.model.dense = dense
         try:
             yield
         finally:
-            del self.model._dense
+            del self.model.dense
 
     def own_parameters(self):
         """All that inference uses but the backbone's."""

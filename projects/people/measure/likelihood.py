@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from rle_onestage.errors import DataError
-from rle_onestage.evaluation.per_joint import MATCH_IOU, box_iou, greedy_match
+from rle_onestage.evaluation.per_joint import MATCH_IOU, greedy_match
 from rle_onestage.evaluation.results import boxes_array, by_image, write_json
+from rle_onestage.structures.boxes import iou_matrix
 
 from .bootstrap import draw_images, row
 from .joints import matched_people
@@ -27,7 +28,7 @@ def pairs_by_box(labelled: LabelledSet, results: list[dict], *, max_people: int 
     groups, people, pairs = by_image(results), labelled.truth.people(), []
     for image_id, annotations in labelled.truth.by_image().items():
         group = groups.get(image_id, [])[:max_people]
-        for i, j in greedy_match(box_iou(boxes_array(group), people[image_id].boxes), MATCH_IOU):
+        for i, j in greedy_match(iou_matrix(boxes_array(group), people[image_id].boxes), MATCH_IOU):
             pairs.append((place[id(group[i])], annotations[j]["id"]))
     return np.array(pairs, dtype=int).reshape(-1, 2)
 

@@ -11,8 +11,8 @@ from rle_onestage.engine.benchmark import alternate
 from rle_onestage.engine.device import settle_device
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import write_json
-from rle_onestage.modeling.codec import SigmaCodec
-from rle_onestage.modeling.density.densities import build_density
+from rle_onestage.modeling.codec import ScaleCodec
+from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.density.flow import RealNVP
 
 DENSITIES = ("l1", "l2", "laplace", "gaussian", "flow", "rle", "rle_released")
@@ -160,9 +160,9 @@ def gradients(*, floor=0.02):
     for title, sigma in (("at one stride", 1.0), ("1 % above its floor", 1.01 * floor)):
         rows = report[title] = {}
         for name, density in densities.items():
-            if not density.learns_sigma and sigma != 1:
+            if not density.learns_scale and sigma != 1:
                 continue  # plain regression has the constant sigma that it started with
-            codec = SigmaCodec(form="softplus", floor=floor, init=1.0, learned=density.learns_sigma)
+            codec = ScaleCodec(form="softplus", floor=floor, init=1.0, learned=density.learns_scale)
             rows[name] = _gradient_row(density, codec, sigma)
             mixed = [_gradient_row(density, codec, sigma, dtype=dtype) for dtype in (torch.bfloat16, torch.float16)]
             same = same and all(row == rows[name] for row in mixed)

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError, shown
+from ...structures.boxes import AREA_OF_BOX
 from .arrays import LARGEST_COORDINATE, box_array, crowd_array, keypoint_array, mend_boxes, stated_areas
 from .categories import check_num_joints, keypoint_categories
 from .doubts import find_doubts
-from .json_files import AREA_OF_BOX, Problems, is_id, is_number, is_text, size_from_file, without_garbage_collection
+from .json_files import Problems, is_id, is_number, is_text, size_from_file, without_garbage_collection
 
 
 class KeypointFile(NamedTuple):

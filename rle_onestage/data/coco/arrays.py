@@ -7,7 +7,8 @@ from itertools import chain
 import numpy as np
 
 from ...errors import DataError, shown
-from .json_files import AREA_OF_BOX, Problems, is_number
+from ...structures.boxes import AREA_OF_BOX
+from .json_files import Problems, is_number
 
 # A box made from joints is widened by this share of its sides, as joints lie inside the body.
 JOINT_BOX_MARGIN = 0.12

@@ -15,10 +15,6 @@ from typing import Any
 from ...errors import DataError, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
 
-# COCO's segments cover about this share of their boxes; used where a file has no `area`.
-AREA_OF_BOX = 0.53
-
-
 logger = logging.getLogger(__name__)
 _said = set()  # (source, line)
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from rle_onestage.engine.checkpoint.joints import naming, recorded_joints
 from rle_onestage.errors import CheckpointError, ConfigError, shown
+from rle_onestage.modeling.renamed import rename_weights
 from rle_onestage.utils.pickled_arrays import NumberArray
 from rle_onestage.utils.pretrained import check_dense, check_extent, first_line, unwrapped
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, local_path, read_pkl, read_pth, save_tensors, write_text
@@ -157,11 +158,24 @@ def read_checkpoint(address: str) -> dict[str, Any]:
     if "matching_heuristics=True" in address:
         content["matching_heuristics"] = True
     content["model"] = as_tensors(content["model"], address)
+    _rename(content["model"], address, tell=True)
     check_extent(content["model"].values(), path)
     if isinstance(content.get("raw"), dict):
         content["raw"] = as_tensors(content["raw"], address)
+        _rename(content["raw"], address, tell=False)
         check_extent(content["raw"].values(), path)
     return content
+
+
+def _rename(weights: OrderedDict[str, Tensor], address: str, *, tell: bool) -> None:
+    """Give weights of an earlier version their present names, and say so once."""
+    try:
+        renamed = rename_weights(weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {address}: {error}") from error
+    if renamed and tell:
+        pairs = ", ".join(f"{old.rstrip('.')} is {new.rstrip('.')} now" for old, new in renamed.items())
+        logger.info("Checkpoint %s has names of an earlier version: %s", address, pairs)
 
 
 def _from_zoo(content: Any, path: str) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _model_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterato
     thresholds = are_set(f"{prefix}TEST.BOX_NMS", f"{prefix}TEST.OKS_NMS")
     if thresholds and model.STYLE == "centernet" and not model.TEST.HALF_SIZE_FROM:
         yield f"{', '.join(thresholds)} has no effect, because STYLE centernet has no suppression"
-    if are_set(f"{prefix}PRESET") and model.DENSITY not in ("rle", "rle_released", "flow"):
+    if are_set(f"{prefix}PRESET") and model.DENSITY in ("laplace", "gaussian", "l1", "l2"):
         yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
     if are_set("SOLVER.BASE_LR_END") and cfg.SOLVER.LR_SCHEDULER_NAME != "WarmupCosineLR":
         yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"

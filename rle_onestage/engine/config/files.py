@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode as CN
 
+from rle_onestage.engine.config.renamed import rename_options, rename_values
 from rle_onestage.engine.config.rules import Either
 from rle_onestage.engine.config.schema import rule_for, settle
 from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
@@ -59,6 +60,7 @@ def _read(path: str, chain: tuple[str, ...], done: dict[str, ConfigFile]) -> Con
     loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):
         raise ConfigError(f"config file {path}: expected KEY: VALUE lines, found a {type(loaded).__name__}")
+    rename_values(loaded, lines, f"config file {path}")
     bases = loaded.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) and "\0" not in base for base in bases):
@@ -130,6 +132,7 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
             f"the last one, {shown(options[-1])}, has no partner"
         )
+    options = rename_options(options, source)
     for key, raw in zip(options[0::2], options[1::2]):
         parts, node, prefix = str(key).split("."), cfg, ""
         for part in parts[:-1]:

@@ -32,6 +32,9 @@ from rle_onestage.engine.config.rules import (
 from rle_onestage.engine.registries import HOOK_REGISTRY
 from rle_onestage.errors import ConfigError, shown
 from rle_onestage.evaluation.registry import EVALUATOR_REGISTRY
+from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY
+from rle_onestage.modeling.density import DENSITY_REGISTRY
+from rle_onestage.modeling.head import HEAD_REGISTRY
 
 _CHANNELS = whole(1, 8192)
 _SIDE = whole(0, 32_768)  # of images, pixels
@@ -47,6 +50,7 @@ MODEL_KEYS = {
     "STYLE": choice("fcos", "centernet"),
     "NUM_KEYPOINTS": whole(1, 1000),
     "IN_FEATURES": Items(_NAME, most=20),
+    "HEAD.NAME": Registered(HEAD_REGISTRY),
     "HEAD.CHANNELS": _CHANNELS,
     "HEAD.NUM_CONVS": whole(0, 32),
     "HEAD.CONV": choice("full", "separable"),
@@ -67,11 +71,11 @@ MODEL_KEYS = {
     "MOVENET.CHANNELS": _CHANNELS,
     "MOVENET.OUT_FEATURES": Items(_NAME, least=1, most=20),
     "MOVENET.NORM": _NORM,
-    "SIGMA.FLOOR": real(0, 1e4),
-    "SIGMA.INIT": real(0, 1e4, above=True),
-    "SIGMA.FORM": choice("softplus", "sigmoid", "box"),
-    "SIGMA.PER": choice("coordinate", "joint"),
-    "DENSITY": choice("rle", "rle_released", "laplace", "gaussian", "flow", "l1", "l2"),
+    "SCALE.FLOOR": real(0, 1e4),
+    "SCALE.INIT": real(0, 1e4, above=True),
+    "SCALE.FORM": choice("softplus", "sigmoid", "box"),
+    "SCALE.PER": choice("coordinate", "joint"),
+    "DENSITY": Registered(DENSITY_REGISTRY),
     "PRESET": choice("laplace", "gaussian"),
     "FLOW.COUPLINGS": whole(1, 64),
     "FLOW.HIDDEN": whole(1, 4096),
@@ -86,14 +90,14 @@ MODEL_KEYS = {
     "REFINE.SEARCH": Flag(),
     "REFINE.NOISE": real(0, 1e3),
     "REFINE.NOISE_DRAWS": whole(0, 100),
-    "REFINE.SIGMA_INIT": real(0, 1e4, above=True),
+    "REFINE.SCALE_INIT": real(0, 1e4, above=True),
     "REFINE.PER_PERSON": whole(0, 1000),
-    "ASSIGN.NAME": choice("dynamic", "center", "peak"),
+    "ASSIGN.NAME": Registered(ASSIGNER_REGISTRY, or_empty=True),
     "ASSIGN.TOPK": whole(1, 10_000),
     "ASSIGN.RADIUS": real(0, 1e4, above=True),
     "ASSIGN.LEVEL_SIZES": Items(real(0, 1e6, above=True), most=20, ascending=True),
     "ASSIGN.OKS_WIDEN": real(0, 1e4, above=True),
-    **{f"LOSS.{name}": _FACTOR for name in ("PERSON", "BOX", "QUALITY", "POSE", "REFINE", "PRESENCE", "HEATMAP")},
+    **{f"LOSS.{name}": _FACTOR for name in ("SCORE", "BOX", "QUALITY", "POSE", "REFINE", "PRESENCE", "HEATMAP")},
     "PARTIAL.BACKGROUND": share(),
     "PARTIAL.CONFIDENT": share(),
     "TEST.TOPK": whole(1, 10_000),
@@ -101,7 +105,7 @@ MODEL_KEYS = {
     "TEST.BOX_NMS": share(),
     "TEST.OKS_NMS": share(),
     "TEST.HALF_SIZE_FROM": real(0, 1e6),
-    "TEST.PERSON_POWER": real(0, 100),
+    "TEST.SCORE_POWER": real(0, 100),
     "TEST.QUALITY_POWER": real(0, 100),
     "TEST.OKS_POWER": real(0, 100),
 }

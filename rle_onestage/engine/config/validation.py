@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 
 from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError
-from rle_onestage.modeling.meta_arch.build import flow_groups
+from rle_onestage.modeling.meta_arch.build import assigner_name, flow_groups
 
 # Where the builders of this project find what their network starts from.
 PRETRAINED_KEYS = {
@@ -107,13 +107,9 @@ def _check_style(cfg: CfgNode) -> None:
             f"MODEL.RLE_ONESTAGE.IN_FEATURES is {list(model.IN_FEATURES)}, but STYLE centernet works on one level; "
             "name one, e.g. [p2]"
         )
-    if (model.STYLE == "centernet") != (model.ASSIGN.NAME == "peak"):
-        raise ConfigError(
-            f"MODEL.RLE_ONESTAGE.ASSIGN.NAME {model.ASSIGN.NAME!r} does not go with STYLE {model.STYLE!r}; "
-            "centernet goes with peak, fcos with dynamic or center"
-        )
+    name = assigner_name(cfg)
     sizes, levels = model.ASSIGN.LEVEL_SIZES, len(model.IN_FEATURES)
-    if model.ASSIGN.NAME == "center" and len(sizes) < levels - 1:
+    if name == "center" and len(sizes) < levels - 1:
         raise ConfigError(
             f"MODEL.RLE_ONESTAGE.ASSIGN.LEVEL_SIZES is {list(sizes)}, but IN_FEATURES has {levels} levels; give the "
             "largest box side of each level but the last"

@@ -1,20 +1,25 @@
-"""Batch norm folded into the convolution before it, for inference."""
+"""Batch norms fused into the convolutions before them, for inference."""
 
 import copy
 import logging
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from detectron2.layers import FrozenBatchNorm2d
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+if TYPE_CHECKING:
+    from ..meta_arch.rle_onestage import RLEOneStage
+
 logger = logging.getLogger(__name__)
 
-_SIDE = 128  # of the picture on which the model is followed; any will do
+_SIDE = 128  # of the image on which the model is followed; any will do
 _TOLERANCE = 1e-3  # of the largest value of a map
 
 
-def fold_batch_norm(model: nn.Module) -> nn.Module:
+def fuse_batch_norms(model: "RLEOneStage") -> "RLEOneStage":
     """A copy of the model in which each batch norm is part of the convolution before it.
 
     ``w' = w g / s``, ``b' = (b - m) g / s + h`` with the norm's mean m, standard deviation s, gain g and shift h. Which
@@ -29,38 +34,38 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     """
     # On the CPU, whose float32 is float32: GPUs convolve in TF32, which is too coarse to compare by.
     before = copy.deepcopy(model).cpu()
-    folded = copy.deepcopy(before)
-    for conv, norm in _pairs(folded):
-        scale = norm.running_mean.new_ones(len(norm.running_mean))
-        gain = scale if norm.weight is None else norm.weight
-        shift = torch.zeros_like(scale) if norm.bias is None else norm.bias
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, gain, shift
-        )
-        _remove(folded, norm)
-    for first, second in zip(_maps(before), _maps(folded)):
+    fused = copy.deepcopy(before)
+    for conv, norm in _pairs(fused):
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None  # by _is_norm
+        gain = torch.ones_like(mean) if norm.weight is None else norm.weight
+        shift = torch.zeros_like(mean) if norm.bias is None else norm.bias
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, norm.eps, gain, shift)
+        _remove(fused, norm)
+    for first, second in zip(_maps(before), _maps(fused)):
         if not (first - second).abs().max() <= _TOLERANCE * first.abs().max().clamp(min=1):
-            logger.warning("Batch norms of this backbone cannot be folded into its convolutions; it runs as it is.")
+            logger.warning("Batch norms of this backbone cannot be fused into its convolutions; it runs as it is.")
             return model
-    return folded.to(model.pixel_mean.device)
+    return fused.to(model.device)
 
 
-def _is_norm(module: nn.Module | None) -> bool:
+def _is_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
+    """Whether it is a batch norm with statistics; Detectron2's frozen ones have the same attributes."""
     frozen = isinstance(module, FrozenBatchNorm2d)
     return frozen or (isinstance(module, nn.BatchNorm2d) and module.running_mean is not None)
 
 
-def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, nn.Module]]:
+def _pairs(model: "RLEOneStage") -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions, each with the norm that is fed by it and by nothing else."""
     made: dict[int, nn.Conv2d] = {}
     kept: list[Tensor] = []  # so that no other tensor gets the identity of one that is gone
-    feeds: dict[nn.Module, set] = {}
+    feeds: dict[nn.BatchNorm2d, set[nn.Conv2d | None]] = {}
 
-    def after_conv(conv, _, output):
+    def after_conv(conv: nn.Conv2d, _: object, output: Tensor) -> None:
         made[id(output)] = conv
         kept.append(output)
 
-    def before_norm(norm, inputs):
+    def before_norm(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         feeds.setdefault(norm, set()).add(made.get(id(inputs[0])))
 
     handles = [m.register_forward_hook(after_conv) for m in model.modules() if isinstance(m, nn.Conv2d)]
@@ -72,15 +77,17 @@ def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, nn.Module]]:
             handle.remove()
     # Detectron2's convolutions call a norm of their own, before their output can be seen.
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    own = {conv.norm: conv for conv in convs if _is_norm(getattr(conv, "norm", None))}
-    fed = {norm: next(iter(found)) for norm, found in feeds.items() if len(found) == 1 and None not in found}
+    owned = ((getattr(conv, "norm", None), conv) for conv in convs)
+    own = {norm: conv for norm, conv in owned if _is_norm(norm)}
+    alone = ((norm, next(iter(found))) for norm, found in feeds.items() if len(found) == 1)
+    fed = {norm: conv for norm, conv in alone if conv is not None}
     owners = list(fed.values())
     return [(conv, norm) for norm, conv in {**fed, **own}.items() if owners.count(conv) <= 1]
 
 
 def _remove(model: nn.Module, norm: nn.Module) -> None:
     """Put in the norm's place what it did besides: timm's norms hold an activation."""
-    rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
+    rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
     for module in model.modules():
         for name, child in module.named_children():
             if child is norm:
@@ -88,11 +95,11 @@ def _remove(model: nn.Module, norm: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _maps(model: nn.Module) -> list[Tensor]:
-    """All maps between pixels and candidates, for a picture of noise."""
+def _maps(model: "RLEOneStage") -> list[Tensor]:
+    """All maps between pixels and candidates, for a image of noise."""
     generator = torch.Generator().manual_seed(0)
     with torch.autocast("cpu", enabled=False):
         features = model.backbone(torch.randn(1, 3, _SIDE, _SIDE, generator=generator))
         dense = model.head.dense([features[name] for name in model.in_features])
-        sampled = () if model.refinement is None else model.refinement.features(features[model.refine_features[0]])[:2]
+        sampled = () if model.refiner is None else model.refiner.maps(features)[:2]
     return [*features.values(), *(x for x in dense if x.numel()), *sampled]

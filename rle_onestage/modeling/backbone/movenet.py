@@ -1,8 +1,10 @@
 """MoveNet MultiPose's trunk, pyramid and joint heads as a Detectron2 backbone that trains, or stays as it is."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
@@ -24,8 +26,8 @@ def _conv(
     inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
 ) -> nn.Conv2d:
     if stride > 1:
-        kind = SameConv2d if groups == 1 else SameDepthwiseConv2d
-        return kind(inputs, outputs, kernel, stride, groups=groups, bias=bias)
+        same = SameConv2d if groups == 1 else SameDepthwiseConv2d
+        return same(inputs, outputs, kernel, stride, groups=groups, bias=bias)
     kind = nn.Conv2d if groups == 1 else DepthwiseConv2d
     return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
 
@@ -38,8 +40,10 @@ def _conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
     fused = not isinstance(norm, nn.BatchNorm2d)  # into the convolution already, for inference
     if fused or norm.training or norm.weight.requires_grad or conv.weight.requires_grad:
         return norm(conv(x))
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return conv._conv_forward(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None  # those of this network count
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return conv._conv_forward(x, conv.weight * scale[:, None, None, None], norm.bias - mean * scale)
 
 
 class SeparableBlock(nn.Module):
@@ -77,12 +81,13 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """The trunk; convolutions of stride 2 pad right and below, as TensorFlow does. Names as in timm."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv_stem, self.bn1 = _conv(3, _STEM, 3, 2), nn.BatchNorm2d(_STEM)
-        stages, inputs = [], _STEM
+        stages: list[nn.Module] = []
+        inputs = _STEM
         for outputs, count, stride in _STAGES:
-            blocks = []
+            blocks: list[nn.Module] = []
             for _ in range(count):
                 first = not stages
                 block = SeparableBlock(inputs, outputs) if first else InvertedResidual(inputs, outputs, stride)
@@ -104,7 +109,7 @@ class MobileNetV2(nn.Module):
 class Pyramid(nn.Module):
     """Top-down additions from stride 32 to stride 4."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.expand = _conv(480, 1280, bias=True)
         self.lateral5 = _conv(1280, 64, bias=True)
@@ -165,7 +170,9 @@ def pool_people(logits: Tensor, hidden: Tensor, side: int) -> Tensor:
     of the points.
 
     Args:
-        logits: (B, 1, H, W) of the centre's heatmap. hidden: (B, C, H, W). side: of a cell, in points.
+        logits: (B, 1, H, W) of the centre's heatmap.
+        hidden: (B, C, H, W) of the heads.
+        side: of a cell, in points.
 
     Returns:
         (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in cells from its middle),
@@ -228,11 +235,11 @@ class MoveNet(nn.Module):
         maps[5] = [sums[5], stages[6]]
         maps = {level: maps[level] for level in levels}
         if self.heads:
-            heads = self.heads
             if 2 in maps:
-                maps[2] += [to_unit(heads["heatmap"](quarter)), heads["offset"](quarter)]
-            center = heads["center"].hidden(quarter)
-            logits, hidden = heads["center"].output(center), torch.cat([center, heads["regress"].hidden(quarter)], 1)
+                maps[2] += [to_unit(self.heads["heatmap"](quarter)), self.heads["offset"](quarter)]
+            middle, regress = (cast(Head, self.heads[name]) for name in ("center", "regress"))
+            center = middle.hidden(quarter)
+            logits, hidden = middle.output(center), torch.cat([center, regress.hidden(quarter)], 1)
             for level in set(levels) - {2}:
                 maps[level].append(pool_people(logits, hidden, 2 ** (level - 2)))
         return maps
@@ -263,7 +270,8 @@ class MoveNetPyramid(TrunkBackbone):
         trunk: what is pretrained.
         out_features: names among ``p2`` to ``p7``; the digit is the logarithm of the stride. Those beyond ``p5`` are
             made from the one below by a convolution of stride 2: their cells see more of the image than MoveNet's.
-        channels: of every output but ``p2``. norm: of the adaptors, "BN" or "GN".
+        channels: of every output but ``p2``.
+        norm: of the adaptors, "BN" or "GN".
 
     Raises:
         ConfigError: an output that there is not.
@@ -334,7 +342,7 @@ def load_movenet(trunk: MoveNet, path: str) -> None:
 
 
 @BACKBONE_REGISTRY.register()
-def build_movenet_backbone(cfg, input_shape: ShapeSpec) -> MoveNetPyramid:
+def build_movenet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MoveNetPyramid:
     """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.MOVENET`` and ``TRUNK``."""
     options, trunk = cfg.MODEL.RLE_ONESTAGE.MOVENET, MoveNet(heads=cfg.MODEL.RLE_ONESTAGE.MOVENET.HEADS)
     if options.PRETRAINED:

@@ -1,8 +1,10 @@
 """Any timm network with a light feature pyramid, as a Detectron2 backbone."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from timm.layers import Conv2dSame
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 
 from ...errors import CheckpointError, ConfigError
 from ...utils.pretrained import find_weights, misfits, read_tensors
-from .trunk import TrunkBackbone, timm_stages
+from .trunk import TrunkBackbone, feature_info, timm_stages
 
 _PRETRAINED = "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED"
 _COUNTER = "num_batches_tracked"
@@ -82,7 +84,7 @@ def with_fast_depthwise(module: nn.Module) -> nn.Module:
     """
     kinds = {nn.Conv2d: (nn.Conv2d, DepthwiseConv2d), Conv2dSame: (SameConv2d, SameDepthwiseConv2d)}
     for part in module.modules():
-        if type(part) in kinds:
+        if isinstance(part, nn.Conv2d) and type(part) in kinds:
             part.__class__ = kinds[type(part)][part.groups == part.in_channels > 1]
     return module
 
@@ -118,14 +120,15 @@ class TimmPyramid(TrunkBackbone):
     def __init__(self, *, network: nn.Module, out_features: Sequence[str], channels: int, norm: str):
         super().__init__()
         self.network = with_fast_depthwise(network)
-        reductions = {r.bit_length() - 1: i for i, r in enumerate(network.feature_info.reduction())}
-        widths = network.feature_info.channels()
+        info = feature_info(network)
+        reductions = {r.bit_length() - 1: i for i, r in enumerate(info.reduction())}
+        widths = info.channels()
         wanted = sorted(int(name[1:]) for name in out_features)
         inner = [n for n in sorted(reductions) if n >= wanted[0]]
         if not inner or inner[0] != wanted[0]:
             raise ConfigError(
                 f"MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES wants p{wanted[0]}, but this network's features have "
-                f"the strides {sorted(network.feature_info.reduction())}."
+                f"the strides {sorted(info.reduction())}."
             )
         self._sources = [reductions[n] for n in inner]
         self.lateral = nn.ModuleList(
@@ -174,9 +177,11 @@ def build_timm_network(
     """A timm network that returns features.
 
     Args:
-        name: timm's. pretrained: True for the weights of timm's hub; or a file, or an installed package, see
+        name: timm's.
+        pretrained: True for the weights of timm's hub; or a file, or an installed package, see
             :func:`~rle_onestage.utils.pretrained.find_weights`.
-        drop_path: probability of leaving out a block in training. indices: of the features; None for all.
+        drop_path: probability of leaving out a block in training.
+        indices: of the features; None for all.
 
     Raises:
         ConfigError: timm does not know the name.
@@ -184,7 +189,7 @@ def build_timm_network(
     """
     import timm
 
-    options = {"drop_path_rate": drop_path} if drop_path else {}
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     from_hub = pretrained is True
     try:
         network = timm.create_model(name, features_only=True, pretrained=from_hub, out_indices=indices, **options)
@@ -200,7 +205,7 @@ def build_timm_network(
             f"The pretrained weights of timm's '{name}' cannot be reached ({type(error).__name__}); set {_PRETRAINED} "
             "to a file or an installed package that has them, or to False to start from scratch."
         ) from error
-    if pretrained and not from_hub:
+    if isinstance(pretrained, str) and pretrained:
         path = find_weights(pretrained, _PRETRAINED)
         load_timm_weights(network, name, read_tensors(path, _PRETRAINED), path)
     return network
@@ -251,7 +256,7 @@ def _in_order(name: str, given: Mapping[str, Tensor], path: str) -> dict[str, Te
 
 
 @BACKBONE_REGISTRY.register()
-def build_timm_fpn_backbone(cfg, input_shape: ShapeSpec) -> TimmPyramid:
+def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmPyramid:
     """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.TIMM`` and ``TRUNK``."""
     options, trunk = cfg.MODEL.RLE_ONESTAGE.TIMM, cfg.MODEL.RLE_ONESTAGE.TRUNK
     network = build_timm_network(options.NAME, pretrained=options.PRETRAINED, drop_path=options.DROP_PATH)

@@ -1,8 +1,10 @@
 """Backbones whose trunk may start from pretrained weights: what of it stays as it is, and which part lies how deep."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from detectron2.modeling import Backbone
+from timm.models import FeatureInfo
 from torch import nn
 
 from ...errors import ConfigError
@@ -32,7 +34,7 @@ class TrunkBackbone(Backbone):
         norms = [each for _, modules in stages for module in modules for each in batch_norms(module)]
         for each in norms if momentum else ():
             each.momentum = momentum
-        self._frozen = parts + (norms if norm == "frozen" else [])
+        self._frozen = [*parts, *(norms if norm == "frozen" else [])]
         for module in self._frozen:
             module.requires_grad_(False)
             module.eval()
@@ -45,9 +47,14 @@ class TrunkBackbone(Backbone):
         return self
 
 
-def batch_norms(module: nn.Module) -> Iterable[nn.Module]:
+def batch_norms(module: nn.Module) -> Iterable[nn.modules.batchnorm._BatchNorm]:
     """The batch norms in a module, itself included."""
     return (each for each in module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
+
+
+def feature_info(network: nn.Module) -> FeatureInfo:
+    """What a timm network with ``features_only`` says of its feature maps."""
+    return cast(FeatureInfo, network.feature_info)
 
 
 def timm_stages(network: nn.Module) -> list[tuple[int, list[nn.Module]]]:
@@ -56,9 +63,10 @@ def timm_stages(network: nn.Module) -> list[tuple[int, list[nn.Module]]]:
     Raises:
         ConfigError: the network does not say which of its modules gives which features.
     """
-    ends = [name.replace(".", "_") for name in network.feature_info.module_name()]
-    levels = [stride.bit_length() - 1 for stride in network.feature_info.reduction()]
-    inside = {name.split(".")[0] for name in network.feature_info.module_name() if "." in name}
+    info = feature_info(network)
+    ends = [name.replace(".", "_") for name in info.module_name()]
+    levels = [stride.bit_length() - 1 for stride in info.reduction()]
+    inside = {name.split(".")[0] for name in info.module_name() if "." in name}
     steps: list[tuple[str, nn.Module]] = []
     for name, child in network.named_children():
         nested = name in inside and isinstance(child, nn.Sequential | nn.ModuleList)

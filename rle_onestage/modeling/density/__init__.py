@@ -1,6 +1,18 @@
 """Densities of the standardised error: presets, the flow, their product, and the quadrature of each."""
 
-from .densities import Density, FlowDensity, GroupedDensity, ReleasedDensity, build_density
+from .build import build_density, density_from_config
+from .densities import Density, FlowDensity, ReleasedDensity
 from .flow import RealNVP
+from .groups import GroupedDensity
+from .registry import DENSITY_REGISTRY
 
-__all__ = ["Density", "FlowDensity", "GroupedDensity", "RealNVP", "ReleasedDensity", "build_density"]
+__all__ = [
+    "DENSITY_REGISTRY",
+    "Density",
+    "FlowDensity",
+    "GroupedDensity",
+    "RealNVP",
+    "ReleasedDensity",
+    "build_density",
+    "density_from_config",
+]

@@ -7,6 +7,7 @@ mask), and scale and shift are two outputs of the same network.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +22,11 @@ class Coupling(nn.Module):
     def __init__(self, *, active: int, hidden: int, dims: int):
         super().__init__()
         self.active = active
-        self.layers = nn.Sequential(
-            nn.Linear(dims - 1, hidden),
-            nn.LeakyReLU(inplace=True),
-            nn.Linear(hidden, hidden),
-            nn.LeakyReLU(inplace=True),
-            nn.Linear(hidden, 2),
-        )
+        first, middle, last = nn.Linear(dims - 1, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 2)
+        self.layers = nn.Sequential(first, nn.LeakyReLU(inplace=True), middle, nn.LeakyReLU(inplace=True), last)
         # Starts as the identity, so that the first likelihood is the preset's times a standard normal.
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def _scale_shift(self, coordinates: list[Tensor]) -> tuple[Tensor, Tensor]:
         condition = torch.stack([x for axis, x in enumerate(coordinates) if axis != self.active], 1)
@@ -55,7 +51,8 @@ class RealNVP(nn.Module):
 
     Args:
         couplings: number of affine couplings; they change the coordinates in turn.
-        hidden: width of the two hidden layers of each. dims: D, 2 or 3.
+        hidden: width of the two hidden layers of each.
+        dims: D, 2 or 3.
     """
 
     def __init__(self, *, couplings: int = 6, hidden: int = 64, dims: int = 2):
@@ -71,7 +68,7 @@ class RealNVP(nn.Module):
         """Base to data. ``z``: (..., D). Returns ``e`` (..., D) and the log-determinant (...) of de/dz."""
         return self._run(z, "to_data", reversed(self.couplings))
 
-    def _run(self, x: Tensor, direction: str, couplings) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, direction: str, couplings: Iterable[nn.Module]) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):
             coordinates = list(x.float().reshape(-1, self.dims).unbind(1))
             log_det = torch.zeros_like(coordinates[0])
@@ -86,7 +83,7 @@ class RealNVP(nn.Module):
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``count`` points (count, D), without gradient."""
-        weight = self.couplings[0].layers[0].weight
+        device = next(self.parameters()).device
         with torch.no_grad():
-            z = torch.randn(count, self.dims, generator=generator, device=weight.device)
+            z = torch.randn(count, self.dims, generator=generator, device=device)
             return self(z)[0]

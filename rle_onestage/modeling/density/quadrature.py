@@ -40,8 +40,13 @@ class Cubature(nn.Module):
     The cells are buffers: a resumed run integrates on the same nodes as an uninterrupted one.
 
     Args:
-        dims: D, 2 or 3. capacity: largest number of cells.
+        dims: D, 2 or 3.
+        capacity: largest number of cells.
     """
+
+    cells: Tensor
+    grid: Tensor
+    grid_weight: Tensor
 
     def __init__(self, *, dims: int = 2, capacity: int | None = None):
         super().__init__()
@@ -94,7 +99,7 @@ class Cubature(nn.Module):
             # the integrand is hundreds of e-folds below what it will find.
             shift = torch.maximum(parts.max(), value.max())
             error = (torch.exp(value - shift) - torch.exp(parts - shift)).abs()
-            if probes is not None:
+            if probes is not None and at_probes is not None:
                 error += self._missed(cells, parts, probes, at_probes, shift)
             total = torch.exp(parts - shift).sum().clamp(min=1e-30)
             room = (capacity - len(cells)) // (2**self.dims - 1)
@@ -148,7 +153,11 @@ def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -
     The bins are finer near the mean, where the expected OKS of an imprecise joint is decided.
 
     Args:
-        e: (Q, D) nodes. weight: (Q,) with the sum 1. mean, std: (D,) of the nodes. count: even number of bins per axis.
+        e: (Q, D) nodes.
+        weight: (Q,) with the sum 1.
+        mean: (D,) of the nodes.
+        std: (D,) of the nodes.
+        count: even number of bins per axis.
 
     Returns:
         Nodes (q, D) and weights (q,), empty bins left out.
@@ -177,7 +186,10 @@ def fold(nodes: Tensor, weight: Tensor, std: Tensor, count: int) -> tuple[Tensor
     In each bin the mass and the mean squares stay.
 
     Args:
-        nodes: (Q, D) about the mean. weight: (Q,) with the sum 1. std: (D,) of the nodes. count: bins per axis.
+        nodes: (Q, D) about the mean.
+        weight: (Q,) with the sum 1.
+        std: (D,) of the nodes.
+        count: bins per axis.
 
     Returns:
         Nodes (count to the power D, D), none negative, and their weights, 0 in empty bins.

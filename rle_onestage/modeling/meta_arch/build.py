@@ -1,23 +1,30 @@
 """From the config to the parts of the architecture: the only reader of ``cfg`` among the model's files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torch import nn
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
 
 from ...errors import ConfigError
 from ...structures.skeleton import COCO
-from ..assignment import CenterAssigner, DynamicAssigner, PeakAssigner
-from ..codec import SigmaCodec
+from ..assignment import ASSIGNER_REGISTRY, Assigner
+from ..codec import ScaleCodec
 from ..criterion import Criterion
-from ..density.densities import build_density
-from ..head import PoseHead
+from ..density import Density, GroupedDensity, density_from_config
+from ..head import HEAD_REGISTRY
 from ..postprocessing import Decoder
-from ..refinement.refiner import JointRefinement
+from ..refinement.joint_refinement import JointRefinement
+from ..refinement.refiner import PoseRefiner
 from ..regions import PartialLabels
 
+# Where ``ASSIGN.NAME`` is empty.
+STYLE_ASSIGNERS = {"fcos": "dynamic", "centernet": "peak"}
 
-def oks_sigmas(cfg) -> list[float]:
-    """COCO's OKS sigmas of the config's joints.
+
+def configured_oks_sigmas(cfg: CfgNode) -> list[float]:
+    """COCO's OKS constants of the config's joints.
 
     ``TEST.KEYPOINT_OKS_SIGMAS``, or COCO's where there are 17 joints, or a stand-in of COCO's mean.
 
@@ -37,7 +44,7 @@ def oks_sigmas(cfg) -> list[float]:
     return given
 
 
-def flow_groups(cfg) -> list[int] | None:
+def flow_groups(cfg: CfgNode) -> list[int] | None:
     """Index of each joint's group from ``MODEL.RLE_ONESTAGE.FLOW.GROUPS``; None where all joints share one density.
 
     Raises:
@@ -57,19 +64,38 @@ def flow_groups(cfg) -> list[int] | None:
     return [number[joint] for joint in range(joints)]
 
 
-def build_assigner(cfg, sigmas: Sequence[float]):
-    """The assigner of the config; ``centernet`` has one only."""
+def build_assigner(cfg: CfgNode, oks_sigmas: Sequence[float]) -> Assigner:
+    """The assigner that ``MODEL.RLE_ONESTAGE.ASSIGN.NAME`` names, or that of the style.
+
+    Args:
+        cfg: the config.
+        oks_sigmas: (K,) COCO's OKS constants.
+
+    Raises:
+        ConfigError: there is no assigner of the name, or it is for another style.
+    """
+    cls = ASSIGNER_REGISTRY.get(assigner_name(cfg))
+    return cls(**cls.from_config(cfg, oks_sigmas))
+
+
+def assigner_name(cfg: CfgNode) -> str:
+    """The name of the config's assigner.
+
+    Raises:
+        ConfigError: it is for another style.
+    """
     options = cfg.MODEL.RLE_ONESTAGE
-    if options.STYLE == "centernet":
-        return PeakAssigner()
-    if options.ASSIGN.NAME == "center":
-        return CenterAssigner(radius=options.ASSIGN.RADIUS, level_sizes=options.ASSIGN.LEVEL_SIZES)
-    return DynamicAssigner(
-        topk=options.ASSIGN.TOPK, radius=options.ASSIGN.RADIUS, oks_widen=options.ASSIGN.OKS_WIDEN, sigmas=sigmas
-    )
+    name = options.ASSIGN.NAME or STYLE_ASSIGNERS[options.STYLE]
+    if getattr(ASSIGNER_REGISTRY.get(name), "style", "") not in ("", options.STYLE):
+        fitting = [n for n, cls in ASSIGNER_REGISTRY if getattr(cls, "style", "") in ("", options.STYLE)]
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.ASSIGN.NAME {name!r} does not go with STYLE {options.STYLE!r}; choose one of "
+            f'{", ".join(fitting)}, or ""'
+        )
+    return name
 
 
-def _check_features(cfg, backbone: nn.Module) -> None:
+def _check_features(cfg: CfgNode, backbone: Backbone) -> None:
     options = cfg.MODEL.RLE_ONESTAGE
     wanted = {"IN_FEATURES": options.IN_FEATURES}
     if options.REFINE.STEPS:
@@ -86,49 +112,34 @@ def _check_features(cfg, backbone: nn.Module) -> None:
         raise ConfigError("MODEL.RLE_ONESTAGE.STYLE centernet works on one level; give one name in IN_FEATURES.")
 
 
-def build_parts(cfg, backbone: nn.Module) -> dict:
+def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
     """Keyword arguments of :class:`RLEOneStage`.
 
     Raises:
         ConfigError: for values that do not fit one another.
     """
     _check_features(cfg, backbone)
-    options, shapes, sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), oks_sigmas(cfg)
-    codec = {
-        "form": options.SIGMA.FORM, "floor": options.SIGMA.FLOOR, "per": options.SIGMA.PER,
-        "learned": options.DENSITY not in ("l1", "l2"),
-    }  # fmt: skip
-    head = _build_head(options, shapes, codec)
-    refinement = _build_refinement(options, shapes, codec)
+    options, shapes, oks_sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), configured_oks_sigmas(cfg)
+    head_class = HEAD_REGISTRY.get(options.HEAD.NAME)
+    head = head_class(**head_class.from_config(cfg, shapes))
+    refiner = _build_refiner(cfg, shapes)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
-    density = build_density(
-        options.DENSITY,
-        preset=options.PRESET,
-        couplings=options.FLOW.COUPLINGS,
-        hidden=options.FLOW.HIDDEN,
-        groups=flow_groups(cfg),
-    )
+    density = density_from_config(cfg, flow_groups(cfg))
     return {
         "backbone": backbone,
         "in_features": options.IN_FEATURES,
         "head": head,
-        "assigner": build_assigner(cfg, sigmas),
+        "assigner": build_assigner(cfg, oks_sigmas),
         "criterion": Criterion(
             density=density,
-            sigmas=sigmas,
+            oks_sigmas=oks_sigmas,
             flow_warmup=options.FLOW.WARMUP_ITERS,
             weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
-        "decoder": _build_decoder(cfg, sigmas, density),
-        "refinement": refinement,
-        "refine_features": [options.REFINE.IN_FEATURE, *options.REFINE.CONTEXT_FEATURES],
-        "refine_steps": options.REFINE.STEPS,
-        "refine_test_steps": max(options.REFINE.STEPS, options.REFINE.TEST_STEPS) if options.REFINE.STEPS else 0,
-        "refine_per_person": options.REFINE.PER_PERSON,
-        "refine_noise": options.REFINE.NOISE,
-        "refine_draws": options.REFINE.NOISE_DRAWS,
+        "decoder": _build_decoder(cfg, oks_sigmas, density),
+        "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -136,43 +147,40 @@ def build_parts(cfg, backbone: nn.Module) -> dict:
     }
 
 
-def _build_head(options, shapes: dict, codec: dict) -> PoseHead:
-    head = options.HEAD
-    return PoseHead(
-        in_channels=shapes[options.IN_FEATURES[0]].channels,
-        num_levels=len(options.IN_FEATURES),
-        num_joints=options.NUM_KEYPOINTS,
-        channels=head.CHANNELS,
-        num_convs=head.NUM_CONVS,
-        conv=head.CONV,
-        norm=head.NORM,
-        embedding=head.EMBEDDING,
-        prior_prob=head.PRIOR_PROB,
-        quality=head.QUALITY,
-        sigma_codec=SigmaCodec(init=options.SIGMA.INIT, **codec),
-    )
-
-
-def _build_decoder(cfg, sigmas: Sequence[float], density: nn.Module) -> Decoder:
+def _build_decoder(cfg: CfgNode, oks_sigmas: Sequence[float], density: Density | GroupedDensity) -> Decoder:
     options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
     return Decoder(
-        sigmas=sigmas,
-        group=density.joint_groups(len(sigmas)),
+        oks_sigmas=oks_sigmas,
+        group=density.joint_groups(len(oks_sigmas)),
         topk=test.TOPK,
         score_thresh=test.SCORE_THRESH,
         max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
         box_nms=test.BOX_NMS,
         oks_nms=test.OKS_NMS,
         use_peaks=options.STYLE == "centernet",
-        person_power=test.PERSON_POWER,
+        score_power=test.SCORE_POWER,
         quality_power=test.QUALITY_POWER,
         oks_power=test.OKS_POWER,
     )
 
 
-def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | None:
-    if not options.REFINE.STEPS:
+def _build_refiner(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> PoseRefiner | None:
+    refine = cfg.MODEL.RLE_ONESTAGE.REFINE
+    if not refine.STEPS:
         return None
+    return PoseRefiner(
+        refinement=_build_refinement(cfg, shapes),
+        in_features=[refine.IN_FEATURE, *refine.CONTEXT_FEATURES],
+        steps=refine.STEPS,
+        test_steps=max(refine.STEPS, refine.TEST_STEPS),
+        per_person=refine.PER_PERSON,
+        noise=refine.NOISE,
+        noise_draws=refine.NOISE_DRAWS,
+    )
+
+
+def _build_refinement(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> JointRefinement:
+    options = cfg.MODEL.RLE_ONESTAGE
     shape = shapes[options.REFINE.IN_FEATURE]
     return JointRefinement(
         in_channels=shape.channels,
@@ -184,5 +192,5 @@ def _build_refinement(options, shapes: dict, codec: dict) -> JointRefinement | N
         norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION,
         search=options.REFINE.SEARCH,
-        sigma_codec=SigmaCodec(init=options.REFINE.SIGMA_INIT, **codec),
+        scale_codec=ScaleCodec.from_config(cfg, init=options.REFINE.SCALE_INIT),
     )

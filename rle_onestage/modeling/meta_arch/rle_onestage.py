@@ -1,23 +1,28 @@
 """The meta-architecture: wiring and ``from_config``, nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from detectron2.config import configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
-from detectron2.structures import ImageList
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _IncompatibleKeys
 
 from ...compat import training_iteration
-from ..assignment import Assigner, Assignment, Pairs
-from ..criterion import Criterion, Predictions, Stage
+from ...errors import PoseError
+from ..assignment import Assigner
+from ..criterion import Criterion
+from ..density import Density, GroupedDensity
 from ..head import PoseHead
 from ..layout import use_strides_of_gradients
 from ..locations import Locations, make_locations
 from ..postprocessing import EVERYBODY, Decoder, Look, People
-from ..refinement.refiner import JointRefinement, SampledMaps, joint_noise
-from ..structures import DenseOutputs, Poses, Targets
+from ..refinement.refiner import PoseRefiner
+from ..renamed import rename_weights
+from ..structures import NOT_REFINED, DenseOutputs, Predictions, Targets
 from ..targets import make_targets
 from .build import build_parts
 from .watch import Watch
@@ -30,50 +35,45 @@ class RLEOneStage(nn.Module):
     Args:
         backbone: a Detectron2 backbone.
         in_features: names of the maps for the dense head, in order of stride.
-        head, assigner, criterion, decoder: see their modules.
-        refinement: or None.
-        refine_features: the maps that it samples, the finest first.
-        refine_steps: its passes in training.
-        refine_test_steps: its passes at inference.
-        refine_per_person: best candidates of a person that are refined in training.
-        refine_noise: standard deviation of the noise on true joints, in strides of the sampled map; 0 turns it off.
-        refine_draws: of that noise for each joint.
+        head: what is said at every location, and at candidates.
+        assigner: which candidate answers for which person, in training.
+        criterion: the losses; owns the density.
+        decoder: from candidates to people.
+        refiner: from candidates to candidates, or None.
         half_size_from: size of person, in pixels of the network's input, from which people are looked for in the image
             at half size; 0 turns that look off.
-        pixel_mean, pixel_std: per channel. input_format: of the images, "BGR" or "RGB".
+        pixel_mean: of each channel.
+        pixel_std: of each channel.
+        input_format: of the images, "BGR" or "RGB".
     """
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
     OBSOLETE_KEYS = ("iteration",)
+    criterion: Criterion | None
+    assigner: Assigner | None
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     @configurable
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: Backbone,
         in_features: Sequence[str],
         head: PoseHead,
         assigner: Assigner,
         criterion: Criterion,
         decoder: Decoder,
-        refinement: JointRefinement | None,
-        refine_features: Sequence[str],
-        refine_steps: int,
-        refine_test_steps: int,
-        refine_per_person: int,
-        refine_noise: float,
-        refine_draws: int,
+        refiner: PoseRefiner | None,
         half_size_from: float,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         input_format: str,
     ):
         super().__init__()
-        self.backbone, self.head, self.refinement = backbone, head, refinement
+        self.backbone, self.head, self.refiner = backbone, head, refiner
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
-        self.in_features, self.refine_features, self.refine_steps = list(in_features), refine_features, refine_steps
-        self.refine_test_steps = refine_test_steps
-        self.refine_per_person, self.refine_noise, self.refine_draws = refine_per_person, refine_noise, refine_draws
+        self.in_features = list(in_features)
         self.half_size_from, self.input_format = half_size_from, input_format
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
@@ -84,7 +84,7 @@ class RLEOneStage(nn.Module):
         self.prepare_for_inference()
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """The parts that ``cfg`` describes; see :func:`rle_onestage.modeling.meta_arch.build.build_parts`."""
         return build_parts(cfg, build_backbone(cfg))
 
@@ -94,7 +94,7 @@ class RLEOneStage(nn.Module):
         return self.pixel_mean.device
 
     def prepare_for_inference(self) -> None:
-        """Renew the decoder's tables of the density from the present weights, whether they have changed or not.
+        """Renew what the decoder has of the training: tables of the density, and the area ratio.
 
         The model itself does so where they have, see :meth:`renew_if_trained`. Without the training's parts the tables
         are those of the checkpoint.
@@ -102,24 +102,26 @@ class RLEOneStage(nn.Module):
         if self.criterion is not None:
             self.criterion.density.refresh()
             self.decoder.set_density(self.criterion.density)
+            self.decoder.area_ratio.copy_(self.criterion.area_ratio())
             self._remember_weights()
 
     def renew_if_trained(self) -> None:
         """Renew the tables if the density's weights are others than those that they were made of, or came with.
 
         Tables and correction that came with a file stay until then: a file without the density's weights has no other
-        source of them. A correction belongs to what the network says of sigma too, and goes when that has changed.
+        source of them. A correction belongs to what the network says of the scale too, and goes when that has changed.
         Called on the way to evaluation mode and before the state is saved, so that every tool finds them fresh.
         """
         if self.criterion is None:
             return
-        if not self._density_then.same(self._density_weights()):
+        self.decoder.area_ratio.copy_(self.criterion.area_ratio())
+        if not self._density_then.same(_density_weights(self.criterion.density)):
             self.prepare_for_inference()
-        elif not self._sigma_then.same(self._sigma_weights()):
+        elif not self._scale_then.same(self._scale_weights()):
             self.decoder.reset_correction()
             self._remember_weights()
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> "RLEOneStage":
         """As in every module; on the way to evaluation see :meth:`renew_if_trained`."""
         super().train(mode)
         if not mode:
@@ -129,33 +131,30 @@ class RLEOneStage(nn.Module):
     def _remember_weights(self) -> None:
         """The tables are right for the present weights."""
         if self.criterion is not None:
-            self._density_then, self._sigma_then = Watch(self._density_weights()), Watch(self._sigma_weights())
+            self._density_then = Watch(_density_weights(self.criterion.density))
+            self._scale_then = Watch(self._scale_weights())
 
-    def _density_weights(self) -> list[Tensor]:
-        density = self.criterion.density
-        fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
-        return [*density.parameters(), *fitted]
-
-    def _sigma_weights(self) -> list[Tensor]:
-        """Of the layers that say sigma."""
-        refined = [] if self.refinement is None else [self.refinement.output, self.refinement.output_bias]
-        return [*self.head.sigma.parameters(), *refined]
+    def _scale_weights(self) -> list[Tensor]:
+        """Of the layers that say the scale."""
+        refined = [] if self.refiner is None else self.refiner.scale_weights()
+        return [*self.head.scale.parameters(), *refined]
 
     def start_training_anew(self) -> None:
         """Forget the run that the weights come from, where another training starts with them."""
-        self.decoder.restart_areas()
+        if self.criterion is not None:
+            self.criterion.restart_areas(self.criterion.area_ratio())
 
     def drop_training_parts(self) -> None:
         """Forget the criterion with its flow, and the assigner: inference needs neither."""
         self.criterion = self.assigner = None
 
-    def preprocess_image(self, inputs: Sequence[dict]) -> ImageList:
+    def preprocess_image(self, inputs: Sequence[dict[str, Any]]) -> ImageList:
         """Normalise and pad to one tensor."""
         images = [x["image"].to(self.device, non_blocking=True).float() for x in inputs]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
-    def forward(self, inputs: list[dict]):
+    def forward(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Detectron2's contract: dict of losses in training, ``[{"instances": Instances}]`` otherwise.
 
         Args:
@@ -171,9 +170,10 @@ class RLEOneStage(nn.Module):
         instances = self.decoder.to_instances(people, images.image_sizes, sizes)
         return [{"instances": each} for each in instances]
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for key in self.OBSOLETE_KEYS:
             state_dict.pop(prefix + key, None)
+        rename_weights(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
@@ -198,27 +198,33 @@ class RLEOneStage(nn.Module):
         side = max(self.backbone.size_divisibility, 1)
         return F.pad(half, (0, -half.shape[3] % side, 0, -half.shape[2] % side))
 
-    def _dense(self, features: dict[str, Tensor]) -> tuple[DenseOutputs, Locations]:
+    def dense(self, features: Mapping[str, Tensor]) -> tuple[DenseOutputs, Locations]:
+        """What the head says at all R locations of the backbone's maps, and where they are."""
         maps = [features[name] for name in self.in_features]
-        return self.head.dense(maps), make_locations([m.shape[-2:] for m in maps], self.strides, maps[0].device)
+        return self.head.dense(maps), make_locations(
+            [(m.shape[2], m.shape[3]) for m in maps], self.strides, maps[0].device
+        )
 
-    def _sampled(self, features: dict[str, Tensor]) -> SampledMaps:
-        finest, *context = (features[name] for name in self.refine_features)
-        return self.refinement.features(finest, context)
-
-    def decode(self, features: dict[str, Tensor], look: Look = EVERYBODY) -> People:
+    def decode(self, features: Mapping[str, Tensor], look: Look = EVERYBODY) -> People:
         """Features to the people whom a look is for."""
-        dense, locations = self._dense(features)
-        candidates, score = self.decoder.select(dense, locations, look)
-        poses, embedding = self.head.project(dense, candidates, locations)
-        if self.refinement is not None:
-            sampled = self._sampled(features)
-            boxes = self.head.boxes(dense, candidates, locations)
-            for number in range(self.refine_test_steps):
-                seen = self.refinement(sampled, candidates.image, embedding, poses, boxes)
-                # Passes beyond those that were trained move the points; their sigma would be a little too small.
-                poses = seen if number < self.refine_steps else seen._replace(sigma=poses.sigma)
-        return self.decoder(dense, poses, candidates, score, locations, look)
+        return self.decode_dense(*self.dense(features), features, look)
+
+    def decode_dense(
+        self, dense: DenseOutputs, locations: Locations, features: Mapping[str, Tensor], look: Look = EVERYBODY
+    ) -> People:
+        """From the dense outputs on: choose candidates, project, refine, decode.
+
+        Args:
+            dense: of all R locations.
+            locations: all of them.
+            features: maps of the backbone by name, which the refinement samples.
+            look: for whom.
+        """
+        indices, score = self.decoder.select(dense, locations, look)
+        candidates = self.head.project(dense, indices, locations)
+        if self.refiner is not None:
+            candidates = self.refiner(features, candidates)
+        return self.decoder(candidates, score, look)
 
     def _begin_step(self) -> int:
         """The iteration of the training under way, as Detectron2 counts it: a new training warms up anew, whichever
@@ -228,76 +234,49 @@ class RLEOneStage(nn.Module):
             self.start_training_anew()
         return iteration or 0
 
-    def _losses(self, features: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+    def _losses(self, features: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        if self.criterion is None or self.assigner is None:
+            raise PoseError("this model is for inference, without what training needs; build it anew to train it")
         iteration = self._begin_step()
-        dense, locations = self._dense(features)
+        dense, locations = self.dense(features)
         pairs = self.assigner.candidates(locations, targets)
-        coarse, embedding = self.head.project(dense, pairs.candidates, locations)
-        boxes = self.head.boxes(dense, pairs.candidates, locations)
-        person = dense.person[pairs.candidates.image, pairs.candidates.location]
-        assignment = self.assigner(pairs, locations, targets, person, boxes, coarse)
-        sampled = None if self.refinement is None else self._sampled(features)
-        refined, denoised = self._refine(sampled, coarse, embedding, boxes, pairs, assignment, targets, iteration)
-        measured = targets.valid & targets.area_known
-        self.decoder.count_areas(targets.area[measured], targets.boxes[measured])
-        heat = None if sampled is None else sampled.heat
-        predictions = Predictions(dense, coarse, refined, denoised, heat)
+        candidates = self.head.project(dense, pairs.candidates, locations)
+        assignment = self.assigner(pairs, locations, targets, candidates)
+        refined = NOT_REFINED
+        if self.refiner is not None:
+            refined = self.refiner.training_passes(features, candidates, assignment, targets, iteration)
+        predictions = Predictions(dense, candidates, refined)
         losses = self.criterion(predictions, pairs, assignment, locations, targets, iteration)
         return self._touch(losses, features)
 
-    def _refine(
-        self,
-        sampled: SampledMaps | None,
-        coarse: Poses,
-        embedding: Tensor,
-        boxes: Tensor,
-        pairs: Pairs,
-        assignment: Assignment,
-        targets: Targets,
-        iteration: int,
-    ) -> tuple[list[Stage], Stage | None]:
-        """The refined stages, the first of each person's best candidates, further ones of the very best, and the pass
-        from noisy true joints."""
-        if self.refinement is None:
-            return [], None
-        image = pairs.candidates.image
-        matched = assignment.person >= 0
-        index = (matched & (assignment.rank < self.refine_per_person)).nonzero()[:, 0]
-        poses, stages = Poses(*(field[index] for field in coarse)), []
-        for number in range(self.refine_steps):
-            if number == 1:  # what a further pass has to learn, the best candidates teach
-                best = assignment.rank[index] == 0
-                index, poses = index[best], Poses(*(field[best] for field in poses))
-            poses = self.refinement(sampled, image[index], embedding[index], poses, boxes[index])
-            stages.append(Stage(poses, index))
-        if not self.refine_noise:
-            return stages, None
-        index = (matched & (assignment.rank == 0)).nonzero()[:, 0]
-        person = assignment.person[index]
-        truth = targets.joints[image[index], person]
-        noise = joint_noise(truth, person, iteration, self.refine_noise * self.refinement.stride, self.refine_draws)
-        index = index.repeat(self.refine_draws)
-        start = Poses((truth + noise).flatten(0, 1), coarse.sigma[index], coarse.presence[index])
-        return stages, Stage(self.refinement(sampled, image[index], embedding[index], start, boxes[index]), index)
-
-    def _touch(self, losses: dict[str, Tensor], features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _touch(self, losses: dict[str, Tensor], features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give every parameter a gradient, 0 where this batch or phase has no use for it: DDP and clipping want one.
 
         The maps that are in use have theirs; the plain layout of a sum's gradient would slow those before it.
         """
-        parts = [part for part in (self.backbone, self.head, self.refinement, self.criterion) if part is not None]
-        used = {*self.in_features, *([] if self.refinement is None else self.refine_features)}
+        parts = [part for part in (self.backbone, self.head, self.refiner, self.criterion) if part is not None]
+        used = {*self.in_features, *([] if self.refiner is None else self.refiner.in_features)}
         idle = [x for name, x in features.items() if name not in used]
         idle += [p for part in parts for p in part.parameters() if p.requires_grad]
         zero = 0.0 * sum(x.float().sum() for x in idle)
-        return {**losses, "loss_person": losses["loss_person"] + zero}
+        return {**losses, "loss_score": losses["loss_score"] + zero}
 
 
-def _renew_before_saving(model: RLEOneStage, *_) -> None:
+def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
+    """What the tables are made of."""
+    fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
+    return [*density.parameters(), *fitted]
+
+
+def _renew_before_saving(model: RLEOneStage, *_: object) -> None:
     model.renew_if_trained()
 
 
-def _trust_what_was_loaded(model: RLEOneStage, incompatible) -> None:
+def _trust_what_was_loaded(model: RLEOneStage, incompatible: _IncompatibleKeys) -> None:
     """Whole tables that came in a file are right for the weights that it leaves in the model."""
-    if not any("decoder." in key for key in incompatible.missing_keys):
+    missing = incompatible.missing_keys
+    if not any("decoder." in key for key in missing):
         model._remember_weights()
+    sums, ratio = (any(name in key for key in missing) for name in ("criterion.area_sums", "decoder.area_ratio"))
+    if model.criterion is not None and sums and not ratio:  # a file for inference has the ratio alone
+        model.criterion.restart_areas(model.decoder.area_ratio)

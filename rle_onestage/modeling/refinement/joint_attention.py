@@ -9,7 +9,8 @@ class JointAttention(nn.Module):
     added to what comes in. It starts as the identity.
 
     Args:
-        channels: C, of a joint's features. heads: of the attention; a divisor of C.
+        channels: C, of a joint's features.
+        heads: of the attention; a divisor of C.
     """
 
     def __init__(self, *, channels: int, heads: int):
@@ -25,7 +26,16 @@ class JointAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, joints: Tensor, points: Tensor, boxes: Tensor) -> Tensor:
-        """``joints``: (P, K, C) features; ``points``: (P, K, 2) and ``boxes``: (P, 4) in pixels. Returns (P, K, C)."""
+        """The joints' features after each has looked at the person's others.
+
+        Args:
+            joints: (P, K, C) features.
+            points: (P, K, 2) where the joints are, in pixels.
+            boxes: (P, 4) of the people, in pixels.
+
+        Returns:
+            (P, K, C).
+        """
         low, high = boxes[:, None, :2], boxes[:, None, 2:]
         size = (high - low).clamp(min=1).prod(-1, keepdim=True).sqrt()
         # A joint that is far off shall not drown the others.

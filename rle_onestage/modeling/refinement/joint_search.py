@@ -14,8 +14,11 @@ class JointSearch(nn.Module):
     :meth:`pooled` heat a point stands for its neighbourhood of 3 x 3 cells, so that no peak falls between two points.
 
     Args:
-        channels: C, of the features. stride: of the heatmap, in pixels.
+        channels: C, of the features.
+        stride: of the heatmap, in pixels.
     """
+
+    grid: Tensor
 
     def __init__(self, *, channels: int, stride: int):
         super().__init__()
@@ -38,9 +41,11 @@ class JointSearch(nn.Module):
         """Where the joints are after the look, and how far apart the places are that they may be at.
 
         Args:
-            heat: (B, K, H, W) logits, pooled. image: (P,) int64. points: (P, K, 2) in pixels.
+            heat: (B, K, H, W) logits, pooled.
+            image: (P,) int64, of each candidate.
+            points: (P, K, 2) in pixels.
             reach: (P, K, 1) distance of two points of the grid, in pixels; up to three strides, or peaks are missed.
-            features: (P, K, C).
+            features: (P, K, C) of the joints.
 
         Returns:
             Points (P, K, 2), and standard deviations (P, K, 1) of the weighted grid about them, in pixels.
@@ -57,7 +62,10 @@ def sample_nearest(heat: Tensor, image: Tensor, points: Tensor, stride: int) -> 
     """Each joint's own map in the cell of each point; points outside take the border's.
 
     Args:
-        heat: (B, K, H, W). image: (P,) int64. points: (P, K, W, 2) in pixels. stride: of the map.
+        heat: (B, K, H, W) maps.
+        image: (P,) int64, of each candidate.
+        points: (P, K, W, 2) in pixels.
+        stride: of the map, in pixels.
 
     Returns:
         (P, K, W).

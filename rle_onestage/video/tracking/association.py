@@ -35,19 +35,6 @@ def pose_similarity(tracked, tracked_variance, measured, variance, area, toleran
     return value / np.maximum(best, 1e-12)
 
 
-def box_overlap(a, b):
-    """Intersection over union (T, N) of boxes (T, 4) and (N, 4), corners in pixels."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(-1)
-    union = _area(a)[:, None] + _area(b)[None] - common
-    return common / np.maximum(union, 1e-12)
-
-
-def _area(boxes):
-    return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
-
-
 def assign(similarity, allowed):
     """Pairs of the assignment with the largest sum of similarities, among allowed ones.
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...structures.boxes import iou_matrix
 from . import motion
-from .association import assign, box_overlap, pose_similarity
+from .association import assign, pose_similarity
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class Tracker:
             state.position[:, :joints], state.pp[:, :joints], detections.points[:, :joints],
             detections.variance[:, :joints], detections.area, self.tolerance,
         )  # fmt: skip
-        boxes = box_overlap(boxes_of(state.position), boxes_of(detections.points))
+        boxes = iou_matrix(boxes_of(state.position), boxes_of(detections.points))
         return (1 - self.options.overlap) * pose + self.options.overlap * boxes
 
     def _match(self, similarity, scores):

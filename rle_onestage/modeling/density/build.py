@@ -1,0 +1,51 @@
+"""Densities by the name that a config gives them."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from .densities import Density
+from .groups import GroupedDensity
+from .registry import DENSITY_REGISTRY
+
+
+def build_density(name: str, *, groups: Sequence[int] | None = None, **options: Any) -> Density | GroupedDensity:
+    """Build a density by its name in the config.
+
+    Args:
+        name: in ``DENSITY_REGISTRY``: "rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2", or a user's.
+        groups: (K,) index of the group of each joint, 0 to G - 1, when groups shall have densities of their own.
+        options: of the constructor, such as ``preset``, ``couplings`` and ``hidden``; each class takes those that it
+            has.
+
+    Raises:
+        ConfigError: for another name.
+    """
+    cls = DENSITY_REGISTRY.get(name)
+    known = inspect.signature(cls).parameters
+    return _grouped(lambda: cls(**{key: value for key, value in options.items() if key in known}), groups)
+
+
+def density_from_config(cfg: CfgNode, groups: Sequence[int] | None = None) -> Density | GroupedDensity:
+    """The density that ``MODEL.RLE_ONESTAGE.DENSITY`` names, with the options that its class takes from ``cfg``.
+
+    Args:
+        cfg: the config.
+        groups: (K,) index of the group of each joint; None for one density for all.
+
+    Raises:
+        ConfigError: there is no density of the name.
+    """
+    cls = DENSITY_REGISTRY.get(cfg.MODEL.RLE_ONESTAGE.DENSITY)
+    return _grouped(lambda: cls(**cls.from_config(cfg)), groups)
+
+
+def _grouped(make: Callable[[], Density], groups: Sequence[int] | None) -> Density | GroupedDensity:
+    """One density, or one for each group, with their nodes placed."""
+    count = 1 if groups is None else max(groups) + 1
+    members = [make() for _ in range(count)]
+    density = members[0] if groups is None or count == 1 else GroupedDensity(members=members, group=list(groups))
+    density.refresh()
+    return density
