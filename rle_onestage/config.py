@@ -1,34 +1,42 @@
 """Every option of the project, with its default and the reason for it."""
 
+from collections.abc import Callable
+
 from detectron2.config import CfgNode as CN
 
 
-def add_rle_onestage_config(cfg):
+def add_rle_onestage_config(cfg: CN) -> None:
     """Add the keys of this project to a Detectron2 config.
 
     Args:
         cfg: the ``CfgNode`` from ``detectron2.config.get_cfg()``; changed in place.
     """
+    # Python modules that are imported before the rest of the config is looked at, by name, never by path: they register
+    # hooks, evaluators and parts of the model of the user's own. A saved config.yaml names them again.
+    cfg.IMPORTS = []
     _add_model_keys(cfg)
     _add_data_keys(cfg)
     _add_solver_keys(cfg)
     _add_test_keys(cfg)
 
 
-def register_config_keys():
-    """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is
-    imported.
+def register_config_keys(add: Callable[[CN], None] = add_rle_onestage_config) -> None:
+    """Let Detectron2's ``get_cfg()`` know keys beside its own, so that its scripts and ours read configs with them.
 
-    Only keys that Detectron2 lacks are added; its defaults stay as they are.
+    This package calls it for its keys, a user's module for those of the module. Only keys that are missing are added;
+    defaults stay as they are.
+
+    Args:
+        add: adds the keys to the config that it is given.
     """
     from detectron2.config.defaults import _C
 
-    with_ours = _C.clone()
-    add_rle_onestage_config(with_ours)
-    _add_missing(_C, with_ours)
+    more = _C.clone()
+    add(more)
+    _add_missing(_C, more)
 
 
-def _add_missing(cfg, other):
+def _add_missing(cfg: CN, other: CN) -> None:
     for key, value in other.items():
         if key not in cfg:
             cfg[key] = value
@@ -36,7 +44,7 @@ def _add_missing(cfg, other):
             _add_missing(cfg[key], value)
 
 
-def _add_model_keys(cfg):
+def _add_model_keys(cfg: CN) -> None:
     m = cfg.MODEL.RLE_ONESTAGE = CN()
     # "fcos": pyramid levels from stride 8, suppression after it. "centernet": one level at stride 4, peaks.
     m.STYLE = "fcos"
@@ -73,7 +81,7 @@ def _add_model_keys(cfg):
     _add_trunk_keys(m)
 
 
-def _add_trunk_keys(m):
+def _add_trunk_keys(m: CN) -> None:
     # The trunk is what of a backbone may be pretrained: the timm network, or MoveNet with its pyramid and heads.
     # MODEL.BACKBONE.FREEZE_AT n keeps what makes its features up to the stride 2 ** n as it is, with its batch norms in
     # evaluation mode; 0: all of it learns; -1: none. Detectron2's default is 2: configs with such a trunk set the key.
@@ -96,7 +104,7 @@ def _add_trunk_keys(m):
     m.MOVENET.NORM = "BN"
 
 
-def _add_pose_keys(m):
+def _add_pose_keys(m: CN) -> None:
     m.SIGMA = CN()
     # Spread in strides: floor + softplus(raw), started at INIT. The floor bounds the likelihood.
     m.SIGMA.FLOOR = 0.02
@@ -140,7 +148,7 @@ def _add_pose_keys(m):
     m.REFINE.PER_PERSON = 4
 
 
-def _add_training_keys(m):
+def _add_training_keys(m: CN) -> None:
     m.ASSIGN = CN()
     # "dynamic" (knows the pose), "center" (FCOS: in the box, near its centre) or "peak" (centernet style's only one).
     m.ASSIGN.NAME = "dynamic"
@@ -169,7 +177,7 @@ def _add_training_keys(m):
     m.PARTIAL.CONFIDENT = 0.3
 
 
-def _add_decoding_keys(m):
+def _add_decoding_keys(m: CN) -> None:
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
@@ -185,7 +193,7 @@ def _add_decoding_keys(m):
     m.TEST.OKS_POWER = 1.0
 
 
-def _add_data_keys(cfg):
+def _add_data_keys(cfg: CN) -> None:
     d = cfg.DATASETS
     # COCO-format keypoint files by config alone: [[name, json, image folder], ...]; relative paths are looked up
     # under $DETECTRON2_DATASETS. A fourth entry says how a set was labelled, e.g. {partial: True, unlabelled: unknown};
@@ -229,8 +237,11 @@ def _add_data_keys(cfg):
     a.CACHE_MB = 0
 
 
-def _add_solver_keys(cfg):
+def _add_solver_keys(cfg: CN) -> None:
     s = cfg.SOLVER
+    # Hooks of the training beside its own, each a name that a module of IMPORTS registers in HOOK_REGISTRY, or a class
+    # by module and name; with options as [name, {option: value}], e.g. [["my_package.hooks.Stopwatch", {period: 10}]].
+    s.HOOKS = []
     s.OPTIMIZER = "SGD"  # or "AdamW"
     s.BACKBONE_MULTIPLIER = 1.0
     # Further factor of the trunk's learning rate (see MODEL.RLE_ONESTAGE.TRUNK), and one for each of its stages, the
@@ -251,7 +262,10 @@ def _add_solver_keys(cfg):
     s.BASE_LR_END = 0.0
 
 
-def _add_test_keys(cfg):
+def _add_test_keys(cfg: CN) -> None:
+    # What evaluates each test set, as in SOLVER.HOOKS by its name (in EVALUATOR_REGISTRY) or by module and name, e.g.
+    # ["PoseEvaluator", ["detectron2.evaluation.COCOEvaluator", {use_fast_impl: False}]].
+    cfg.TEST.EVALUATORS = ["PoseEvaluator"]
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True
     # People an image that count in keypoint AP, best first (COCO: 20). With more labelled people than that AP cannot

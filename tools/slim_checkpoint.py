@@ -9,7 +9,7 @@ import argparse
 import os
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
-from rle_onestage.engine.joints import KEY, parse_joints
+from rle_onestage.engine.checkpoint.joints import KEY, parse_joints
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.safe_files import local_path, save_tensors
 

@@ -14,8 +14,8 @@ from tabulate import tabulate
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..engine.checkpoint import read_checkpoint
+from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.inference import build_for_inference, run_on_loader
-from ..engine.joints import naming, recorded_joints
 from ..errors import ConfigError, DataError
 from ..evaluation import GroundTruth, instances_to_coco, match_people, write_json
 from ..evaluation.calibration import (

@@ -21,6 +21,7 @@ from .calibration import calibration_table, format_calibration
 from .ground_truth import GroundTruth
 from .metrics import FIGURES, coco_figures
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
+from .registry import EVALUATOR_REGISTRY
 from .results import instances_to_coco, write_json
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 RESULTS_FILE = "coco_instances_results.json"
 
 
+@EVALUATOR_REGISTRY.register()
 class PoseEvaluator(DatasetEvaluator):
     """Average precision of boxes and keypoints over all images of a set, and the error of each joint.
 
@@ -88,9 +90,12 @@ class PoseEvaluator(DatasetEvaluator):
     def from_config(cls, cfg, dataset_name, **options):
         """An evaluator with the data set's joints, and sigmas by ``TEST.KEYPOINT_OKS_SIGMAS`` if that is set.
 
+        It writes to :func:`results_folder`, and ``TEST.MAX_PEOPLE`` count in each image, unless the options say else.
+
         Raises:
             DataError: the data set has another number of joints than the config.
         """
+        options = {"output_dir": results_folder(cfg, dataset_name), "max_people": cfg.TEST.MAX_PEOPLE, **options}
         return cls(dataset_name, skeleton=get_skeleton(cfg, dataset_name), **options)
 
     def reset(self):
@@ -235,12 +240,6 @@ def results_folder(cfg, dataset_name):
     """Where the results of a data set go: ``OUTPUT_DIR/inference`` (and its name, where there are several sets)."""
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
     return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder
-
-
-def build_evaluator(cfg, dataset_name):
-    """The evaluator of a data set, writing to :func:`results_folder`; ``TEST.MAX_PEOPLE`` count in each image."""
-    folder = results_folder(cfg, dataset_name)
-    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=folder, max_people=cfg.TEST.MAX_PEOPLE)
 
 
 def _flat(table):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from rle_onestage.engine import attempts
+from rle_onestage.engine.processes import attempts
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_disk_that_fills_before_the_name_of_the_last_one_is_written(tmp_path, 
         raise ConfigError(f"{path} cannot be written (No space left on device); check OUTPUT_DIR")
 
     save_checkpoint(tmp_path, "model_0000004.pth", {"model": Net().state_dict()})
-    monkeypatch.setattr("rle_onestage.engine.checkpoint.write_text", full)
+    monkeypatch.setattr("rle_onestage.engine.checkpoint.files.write_text", full)
     with pytest.raises(CheckpointError, match="last_checkpoint cannot be written .* model_0000005.pth is there"):
         save_checkpoint(tmp_path, "model_0000005.pth", {"model": Net().state_dict()})
     assert last_checkpoint(tmp_path) == str(tmp_path / "model_0000004.pth")

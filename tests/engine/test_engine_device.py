@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 
 import engine_toy
 import pytest
@@ -12,12 +11,13 @@ from modeling_toys import make_input, tiny_config
 from test_engine_launch import ROOT, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rle_onestage.engine import launch, load_config, meeting
+from rle_onestage.engine import launch, load_config
 from rle_onestage.engine.device import claim_device, settle_device, usable_processes
+from rle_onestage.engine.processes import launch as starting
+from rle_onestage.engine.processes import meeting
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.errors import ConfigError
 
-starting = sys.modules["rle_onestage.engine.launch"]  # the function hides its module
 HERE = ("127.0.0.1", 29500)
 
 

@@ -11,8 +11,9 @@ import torch.distributed as dist
 from detectron2.utils import comm
 from engine_kills import Forked
 
-from rle_onestage.engine import first_machine, launch, processes
-from rle_onestage.engine.first_machine import wait_for_store
+from rle_onestage.engine import launch
+from rle_onestage.engine.processes import children, first_machine
+from rle_onestage.engine.processes.first_machine import wait_for_store
 from rle_onestage.errors import ConfigError
 
 NOWHERE = "tcp://nosuchhost.invalid:29511"
@@ -99,7 +100,7 @@ def meet(folder):
 
 def on_machine(rank, folder, port):
     """Start ``meet`` on one of two machines, by fork, which has all that is imported."""
-    processes.mp = SimpleNamespace(get_context=lambda _: get_context("fork"))
+    children.mp = SimpleNamespace(get_context=lambda _: get_context("fork"))
     url = f"tcp://localhost:{port}"
     launch(meet, 1, num_machines=2, machine_rank=rank, dist_url=url, device="cpu", args=(folder,))
 
@@ -121,7 +122,7 @@ def test_a_first_machine_that_waits_for_the_others_ends_by_a_signal(tmp_path, li
     listener.close()
 
     def wait():
-        from rle_onestage.engine import meeting
+        from rle_onestage.engine.processes import meeting
 
         inner = meeting._meet
         meeting._meet = lambda *given: (tmp_path / "there").touch() or inner(*given)

@@ -13,8 +13,8 @@ import torch
 from engine_toy import REAL
 
 from rle_onestage.engine import Trainer, argument_parser, launch, load_config
-from rle_onestage.engine.launch import _guarded, _run_worker
-from rle_onestage.engine.meeting import open_store
+from rle_onestage.engine.processes.launch import _guarded, _run_worker
+from rle_onestage.engine.processes.meeting import open_store
 from rle_onestage.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]

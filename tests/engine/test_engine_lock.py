@@ -10,7 +10,8 @@ import engine_toy
 import pytest
 from engine_kills import Forked, started, wait_for
 
-from rle_onestage.engine import Trainer, load_config, lock
+from rle_onestage.engine import Trainer, load_config
+from rle_onestage.engine.processes import lock
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils import signals
 

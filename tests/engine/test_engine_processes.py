@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 from engine_kills import Forked, wait_for
 
-from rle_onestage.engine import processes
-from rle_onestage.engine.processes import run_processes
+from rle_onestage.engine.processes import children
+from rle_onestage.engine.processes.children import run_processes
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils import signals
 
@@ -22,7 +22,7 @@ from rle_onestage.utils import signals
 def forked(monkeypatch):
     """Processes are forked, which takes no time."""
     fork = get_context("fork")
-    monkeypatch.setattr(processes, "mp", SimpleNamespace(get_context=lambda _: fork))
+    monkeypatch.setattr(children, "mp", SimpleNamespace(get_context=lambda _: fork))
     return fork
 
 
@@ -33,7 +33,7 @@ def leave_threads(index, folder):
 
 @pytest.mark.parametrize("given, told", [(None, "3"), ("5", "5")])
 def test_each_gets_its_share_of_the_cores_and_this_process_keeps_its_own(tmp_path, monkeypatch, forked, given, told):
-    monkeypatch.setattr(processes, "usable_cores", lambda: 7)
+    monkeypatch.setattr(children, "usable_cores", lambda: 7)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
@@ -74,7 +74,7 @@ def deaf(index, folder):
 
 
 def test_who_does_not_end_after_a_signal_is_killed_in_the_end(tmp_path, monkeypatch, forked):
-    monkeypatch.setattr(processes, "STOP_SECONDS", 1)
+    monkeypatch.setattr(children, "STOP_SECONDS", 1)
 
     def run():
         raise SystemExit(run_processes(deaf, (str(tmp_path),), 1))

@@ -8,9 +8,9 @@ import engine_toy
 import pytest
 import torch
 
-from rle_onestage.engine import Trainer, last_checkpoint, load_config, resume
-from rle_onestage.engine.checkpoint import forget_last_checkpoint, read_checkpoint
-from rle_onestage.engine.hooks import keep_before
+from rle_onestage.engine import Trainer, last_checkpoint, load_config
+from rle_onestage.engine.checkpoint import forget_last_checkpoint, read_checkpoint, resume
+from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.setup import settle_seed
 from rle_onestage.errors import CheckpointError
 
@@ -151,8 +151,10 @@ def test_the_config_decides_the_rates_and_all_other_options(trained, tmp_path):
 
     trainer = resumed(trained, tmp_path, change)
     own = Trainer(trainer.cfg).optimizer.param_groups
+    rates = [group.pop("lr") for group in trainer.optimizer.param_groups]
+    assert rates == [group["initial_lr"] * rates[0] / own[0]["initial_lr"] for group in own]  # as the schedule says
     for group, wanted in zip(trainer.optimizer.param_groups, own):
-        assert {**group, "params": None} == {**wanted, "params": None}
+        assert {**group, "params": None, "lr": None} == {**wanted, "params": None, "lr": None}
 
 
 def test_the_scale_of_mixed_precision_is_a_number():

@@ -11,7 +11,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from rle_onestage.engine import Trainer, load_config
-from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints
+from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints
 from rle_onestage.errors import ConfigError
 
 NAN = float("nan")

@@ -9,8 +9,8 @@ import pytest
 import torch.distributed as dist
 
 from rle_onestage.data import workers
-from rle_onestage.engine.meeting import fresh_view
-from rle_onestage.engine.watch import EvaluationStopped, EvaluationWatch
+from rle_onestage.engine.processes.meeting import fresh_view
+from rle_onestage.engine.processes.watch import EvaluationStopped, EvaluationWatch
 from rle_onestage.utils import signals
 from rle_onestage.utils.signals import Interrupted, StopRequest
 
@@ -131,7 +131,7 @@ class Stop:
 def watches(connect, monkeypatch, stops):
     """Watches of as many processes as there are stops."""
     made = []
-    monkeypatch.setattr("rle_onestage.engine.watch.comm.get_world_size", lambda: len(stops))
+    monkeypatch.setattr("rle_onestage.engine.processes.watch.comm.get_world_size", lambda: len(stops))
     for stop in stops:
         monkeypatch.setattr(EvaluationWatch, "_made", iter([7]))
         store = connect()

@@ -8,7 +8,7 @@ import ast
 import difflib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode as CN
@@ -44,7 +44,7 @@ def read_yaml(path: str) -> ConfigFile:
     return _read(path, (), {})
 
 
-def _read(path, chain, done):
+def _read(path: str, chain: tuple[str, ...], done: dict[str, ConfigFile]) -> ConfigFile:
     path = os.path.abspath(os.path.expanduser(path))
     if path in done:
         return done[path]
@@ -74,7 +74,7 @@ def _read(path, chain, done):
     return merged
 
 
-def _overlay(below, above):
+def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
     """Groups are copied: a base that is named twice is read once."""
     for key, value in above.items():
         if isinstance(value, dict):
@@ -150,11 +150,11 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
         node[parts[-1]] = settle(str(key), _decode(raw, current, str(key)), current, source)
 
 
-def _example_key(node, parts, key):
+def _example_key(node: CN, parts: Sequence[str], key: Any) -> str:
     return f"{key}.{next(iter(node[parts[-1]]), '...')}"
 
 
-def _decode(raw, current, name):
+def _decode(raw: Any, current: Any, name: str) -> Any:
     """Text that stands for a Python literal, where the key takes other than text."""
     if not isinstance(raw, str) or (isinstance(current, str) and not isinstance(rule_for(name, current), Either)):
         return raw
@@ -166,14 +166,14 @@ def _decode(raw, current, name):
         return raw
 
 
-def _all_keys(cfg, prefix=""):
+def _all_keys(cfg: CN, prefix: str = "") -> Iterator[str]:
     for key, value in cfg.items():
         yield f"{prefix}{key}"
         if isinstance(value, CN):
             yield from _all_keys(value, f"{prefix}{key}.")
 
 
-def _unknown_key(cfg, key, prefix, source):
+def _unknown_key(cfg: CN, key: str, prefix: str, source: str) -> ConfigError:
     names, key = [f"{prefix}{name}" for name in _all_keys(cfg)], cut(str(key), MOST_OF_A_KEY)
     near = difflib.get_close_matches(f"{prefix}{key}", names, n=1, cutoff=0.5)
     if not near:

@@ -4,6 +4,7 @@ A rule has ``words`` ("a whole number of at least 1"), ``kinds`` (types by name)
 gives the value in the type of the default or raises :class:`Misfit`.
 """
 
+import keyword
 import math
 import re
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rle_onestage.data.labels import SetOptions
-from rle_onestage.errors import percent_hint, shown
+from rle_onestage.errors import ConfigError, percent_hint, shown
+from rle_onestage.utils.registry import Registry, parse_entry
 
 # Far beyond any use, and what int64 holds.
 HUGE = 2**62
@@ -220,6 +222,77 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """A name in a registry, to which modules of ``IMPORTS`` may add."""
+
+    registry: Registry
+    kinds = "str"
+
+    @property
+    def choices(self) -> tuple:
+        """The names that there are."""
+        return tuple(self.registry.names())
+
+    @property
+    def words(self) -> str:
+        """What may stand there."""
+        return f"one of {', '.join(map(repr, self.choices))}, or a name that a module of IMPORTS registers"
+
+    def settle(self, value: Any, default: Any = None) -> str:
+        """As it is."""
+        name = Text(some=True).settle(value)
+        try:
+            self.registry.get(name)
+        except ConfigError as error:
+            raise Misfit(str(error)) from error
+        return name
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A list of what a registry has, each a name or ``[name, {option: value}]``."""
+
+    registry: Registry
+    kinds = "list"
+
+    @property
+    def words(self) -> str:
+        """What may stand there."""
+        names = ", ".join(self.registry.names()) or "what a module of IMPORTS registers"
+        return f"a list of names, or of [name, {{option: value}}]: {names}"
+
+    def settle(self, value: Any, default: Any = ()) -> list:
+        """As it is."""
+        if not isinstance(value, (list, tuple)):
+            raise Misfit
+        for entry in value:
+            try:
+                name, options = parse_entry(entry)
+                Registered(self.registry).settle(name)
+                for option in options.values():
+                    _Plain().settle(option)
+            except ConfigError as error:
+                raise Misfit(str(error)) from error
+        return list(value)
+
+
+@dataclass(frozen=True)
+class ModuleName:
+    """The name of a Python module, never a path or an expression."""
+
+    kinds = "str"
+    words = "the name of a Python module, such as my_package.my_module"
+
+    def settle(self, value: Any, default: Any = None) -> str:
+        """As it is."""
+        parts = Text(some=True).settle(value).split(".")
+        names = (part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+        if len(value) > 200 or parts[-1] == "py" or not all(names):
+            raise Misfit(f"it must be {self.words}, not a path")
+        return value
+
+
+@dataclass(frozen=True)
 class Like:
     """Anything of the type of a default: of keys of Detectron2 that this project does not read."""
 
@@ -256,7 +329,7 @@ class _Plain:
         return Text().settle(value) if isinstance(value, str) else value
 
 
-def _rule_like(default):
+def _rule_like(default: Any) -> Any:
     kinds = {bool: Flag(), int: Number(-HUGE, HUGE, whole=True), float: Number(), str: Text()}
     if type(default) in kinds:
         return kinds[type(default)]

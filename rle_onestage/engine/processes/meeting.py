@@ -4,6 +4,7 @@ import contextlib
 import json
 import secrets
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -11,14 +12,14 @@ from torch.distributed.rendezvous import rendezvous
 
 from rle_onestage.compat import create_local_process_group
 from rle_onestage.engine.device import claim_device
-from rle_onestage.engine.first_machine import parse_address, wait_for_store
+from rle_onestage.engine.processes.first_machine import parse_address, wait_for_store
 from rle_onestage.errors import ConfigError
 
 TIMEOUT = timedelta(minutes=30)
 _POLL_SECONDS = 0.02
 
 
-def open_store(dist_url, world_size, machine_rank):
+def open_store(dist_url: str, world_size: int, machine_rank: int) -> tuple[dist.TCPStore | None, tuple[str, int]]:
     """The key-value store at which the processes meet, and its (host, port).
 
     It lives in the parent of the first machine's processes, so that it outlives each of them and the others can
@@ -49,7 +50,9 @@ def fresh_view(store: dist.Store, rank: int, world_size: int) -> dist.Store:
     by a new word, and lists who has answered to that; who is not on the list has read the word of an earlier attempt.
 
     Args:
-        store: that all processes reach. rank, world_size: of this process.
+        store: that all processes reach.
+        rank: of this process.
+        world_size: of all of them.
 
     Raises:
         RuntimeError: the others do not come in time.
@@ -90,11 +93,23 @@ def _await(store: dist.Store, keys: list[str], deadline: float) -> None:
 
 
 @contextlib.contextmanager
-def process_group(*, device, rank, world_size, local_rank, local_size, address=None):
+def process_group(
+    *,
+    device: Callable[[], str],
+    rank: int,
+    world_size: int,
+    local_rank: int,
+    local_size: int,
+    address: tuple[str, int] | None = None,
+) -> Iterator[None]:
     """Join the processes' group for the block, with Detectron2's notion of a machine.
 
     Args:
         device: gives the settled name of the device.
+        rank: of this process.
+        world_size: processes of all machines.
+        local_rank: of this process on its machine.
+        local_size: processes of this machine.
         address: (host, port) of the store that :func:`open_store` made; None: what torchrun describes.
     """
     backend = claim_device(device(), local_rank, local_size)
@@ -103,7 +118,8 @@ def process_group(*, device, rank, world_size, local_rank, local_size, address=N
             store, _, _ = next(rendezvous("env://", rank, world_size, timeout=TIMEOUT))
             store = fresh_view(store, rank, world_size)
         else:
-            store = dist.TCPStore(address[0], address[1], is_master=False, wait_for_workers=False, timeout=TIMEOUT)
+            host, port = address
+            store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=TIMEOUT)
             _meet(store, rank, world_size)
         dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, store=store)
     except (RuntimeError, ValueError, OSError) as error:
@@ -119,7 +135,7 @@ def process_group(*, device, rank, world_size, local_rank, local_size, address=N
             dist.destroy_process_group()
 
 
-def is_lost_partner(error):
+def is_lost_partner(error: BaseException) -> bool:
     """Whether a collective failed because a process at the other end is gone."""
     text = str(error).lower()
     signs = ("connection closed", "connection reset", "broken pipe", "socket error", "connection was likely closed")

@@ -1,6 +1,9 @@
 """Starting one or several processes: by ``--num-gpus`` or under torchrun, on CUDA (NCCL) or CPU (gloo).
 
 The config's device decides which: a CPU training on a machine with GPUs leaves these alone.
+
+torch's ``elastic_launch`` does not stand behind ``--num-gpus``: it ends a signalled training after 30 seconds, and with
+a traceback of its own. Here each process gets the signal once and saves, and one of them says one sentence.
 """
 
 import contextlib
@@ -8,15 +11,17 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import torch.distributed as dist
 
 from rle_onestage.compat import local_rank_from_environment
-from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.device import settle_device, usable_processes
-from rle_onestage.engine.meeting import is_lost_partner, open_store, process_group
-from rle_onestage.engine.processes import run_processes
+from rle_onestage.engine.processes import lock
+from rle_onestage.engine.processes.children import run_processes
+from rle_onestage.engine.processes.meeting import is_lost_partner, open_store, process_group
 from rle_onestage.engine.setup import configured_device
 from rle_onestage.errors import EXIT_CODE, CheckpointError, ConfigError, PoseError
 from rle_onestage.utils import signals
@@ -30,7 +35,16 @@ LOST_PARTNER = (
 )
 
 
-def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto", device=None, args=()):
+def launch(
+    main: Callable,
+    num_gpus: int = 1,
+    *,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+    device: str | None = None,
+    args: Sequence[Any] = (),
+) -> None:
     """Run ``main(*args)`` in as many processes as asked for, and turn errors into one sentence and an exit code.
 
     Under torchrun (``RANK`` and ``WORLD_SIZE`` in the environment) each process joins the group that torchrun
@@ -39,7 +53,8 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
     Args:
         main: a function at module level.
         num_gpus: processes on this machine; on CUDA not more than it has GPUs.
-        num_machines, machine_rank: as in Detectron2.
+        num_machines: that train together.
+        machine_rank: number of this machine, from 0.
         dist_url: where the processes meet, e.g. ``tcp://host:port``; "auto" finds a free port of this machine.
         device: what they compute on, as ``MODEL.DEVICE``. None: that of the config which ``args`` names (parsed
             arguments with ``config_file`` and ``opts``) or has, and the CPU without one.
@@ -78,19 +93,20 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
     del store  # it lives in this process as long as the others do
 
 
-def _settled(device, args):
+def _settled(device: str | None, args: Sequence[Any]) -> str:
     """The device of :func:`launch`'s arguments."""
     if device is not None:
         return settle_device(device, quiet=True)
     for argument in args:
         if hasattr(argument, "config_file"):
-            return configured_device(argument.config_file, getattr(argument, "opts", None) or [])
+            options = getattr(argument, "opts", None) or []
+            return configured_device(argument.config_file, options, getattr(argument, "imports", ()))
         if hasattr(argument, "MODEL"):
             return settle_device(argument.MODEL.DEVICE, quiet=True)
     return "cpu"
 
 
-def _check_machines(num_machines, machine_rank, dist_url):
+def _check_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
     problem = None
     if num_machines < 1:
         problem = f"--num-machines is {num_machines}; give at least 1"
@@ -102,33 +118,49 @@ def _check_machines(num_machines, machine_rank, dist_url):
         raise ConfigError(problem)
 
 
-def _run_under_torchrun(main, args, device):
+def _run_under_torchrun(main: Callable, args: Sequence[Any], device: str | None) -> None:
     local_rank, local_size = local_rank_from_environment()
     signals.end_with_launcher()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if world_size == 1:
         _guarded(main, args)
         return
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    group = process_group(device=functools.partial(_settled, device, args), **options)
+    group = process_group(
+        device=functools.partial(_settled, device, args), rank=rank, world_size=world_size, local_rank=local_rank,
+        local_size=local_size,
+    )  # fmt: skip
     _guarded(main, args, group=group, local_rank=local_rank)
 
 
-def _run_worker(local_rank, main, args, device, local_size, num_machines, machine_rank, address):
+def _run_worker(
+    local_rank: int,
+    main: Callable,
+    args: Sequence[Any],
+    device: str,
+    local_size: int,
+    num_machines: int,
+    machine_rank: int,
+    address: tuple[str, int],
+) -> None:
     """One of the processes that :func:`launch` starts."""
     rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=process_group(device=lambda: device, address=address, **options), local_rank=local_rank)
+    group = process_group(
+        device=lambda: device, rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size,
+        address=address,
+    )  # fmt: skip
+    _guarded(main, args, group=group, local_rank=local_rank)
 
 
 # -------------------------------------------------------------------- errors
 
 
-def _complain(message):
+def _complain(message: object) -> None:
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
-def _guarded(main, args, group=None, local_rank=0):
+def _guarded(
+    main: Callable, args: Sequence[Any], group: contextlib.AbstractContextManager | None = None, local_rank: int = 0
+) -> None:
     """Run ``main``; an error becomes one sentence on stderr, whichever of the processes had it first.
 
     Before they have met, the first process of each machine tells. A process that only lost its partner stays silent.
@@ -159,7 +191,7 @@ def _guarded(main, args, group=None, local_rank=0):
         sys.exit(EXIT_CODE)
 
 
-def _fail_among_others(error, store):
+def _fail_among_others(error: Exception, store: dist.Store | None) -> NoReturn:
     """End with an error, at once, and say it unless another process has said what is wrong."""
     first = _is_first_to_fail(store)
     if isinstance(error, PoseError) or is_lost_partner(error):
@@ -184,7 +216,7 @@ def _where_to_go_on() -> list[str]:
     return []
 
 
-def _exit(code, store):
+def _exit(code: int, store: dist.Store | None) -> NoReturn:
     """End this process; at once where there are partners, who may be waiting in a collective and never answer."""
     if store is None:
         sys.exit(code)
@@ -194,7 +226,7 @@ def _exit(code, store):
     os._exit(code)
 
 
-def _is_first_to_fail(store):
+def _is_first_to_fail(store: dist.Store | None) -> bool:
     if store is None:
         return True
     try:

@@ -5,18 +5,22 @@ The system drops it with the process, however that ends, so a lock that nobody h
 
 import contextlib
 import errno
+import importlib
 import json
 import logging
 import os
 import socket
 import sys
 import time
+from types import ModuleType
+from typing import Any
 
 from rle_onestage.errors import ConfigError, cut
 from rle_onestage.utils.signals import ORPHAN_SECONDS
 
+fcntl: ModuleType | None
 try:
-    import fcntl
+    fcntl = importlib.import_module("fcntl")
 except ImportError:  # Windows
     fcntl = None
 
@@ -53,7 +57,7 @@ def claim(folder: str, patience: float | None = None) -> None:
     path, said = os.path.join(folder, NAME), False
     while True:
         try:
-            descriptor, taken = _try(path)
+            descriptor, taken = _try(path, fcntl)
         except OSError as error:
             raise ConfigError(
                 f"OUTPUT_DIR {folder} cannot be locked ({path}: {error.strerror}); choose another folder or change its "
@@ -100,7 +104,7 @@ def used() -> list[str]:
     return _used[::-1]
 
 
-def _try(path):
+def _try(path: str, fcntl: ModuleType) -> tuple[int | None, bool]:
     """(descriptor of the locked file, or None where it cannot be locked; whether another process has it)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -128,19 +132,19 @@ def _try(path):
         raise
 
 
-def _is_still(path, descriptor):
+def _is_still(path: str, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _me():
+def _me() -> dict[str, Any]:
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     return {"process": os.getpid(), "host": socket.gethostname(), "since": started, "command": " ".join(sys.argv)}
 
 
-def _holder(path):
+def _holder(path: str) -> str:
     """Who holds a lock, in words."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -151,7 +155,7 @@ def _holder(path):
         return "a process that did not say its number"
 
 
-def _forget():
+def _forget() -> None:
     """A forked process shares the lock and would keep it when this one is killed; it gives up its part."""
     for descriptor in _held.values():
         with contextlib.suppress(OSError):

@@ -5,11 +5,16 @@ import logging
 import math
 import os
 import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from detectron2.utils import comm
 
-from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.engine.checkpoint.files import read_checkpoint
 from rle_onestage.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from rle_onestage.engine.trainer import Trainer
 
 logger = logging.getLogger("rle_onestage")
 
@@ -17,7 +22,7 @@ BEST = "model_best.pth"
 _PERIODIC = re.compile(r"model_(\d{7,})\.pth")
 
 
-def periodic_name(iteration):
+def periodic_name(iteration: int) -> str:
     """File name of the checkpoint after an iteration."""
     return f"model_{iteration:07d}.pth"
 
@@ -30,12 +35,13 @@ class RecentCheckpoints:
     earlier training in the folder.
 
     Args:
-        folder: of the checkpoints. keep: how many periodic ones stay; 0 for all.
+        folder: of the checkpoints.
+        keep: how many periodic ones stay; 0 for all.
     """
 
-    def __init__(self, folder, keep):
+    def __init__(self, folder: str, keep: int):
         self.folder, self.keep = folder, keep
-        self._names = []
+        self._names: list[str] = []
 
     def resume(self, names: object, start_iter: int) -> None:
         """Go on with the files of a training.
@@ -69,20 +75,20 @@ class RecentCheckpoints:
 
 
 class BestCheckpoint:
-    """Keeps the checkpoint with the best figure so far as ``model_best.pth``.
+    """Keeps the checkpoint with the best metric so far as ``model_best.pth``.
 
     Its entry ``best`` has the ``metric``, its ``value`` and the ``iteration``. The file counts only for the training
     whose ``run`` it has.
 
     Args:
         folder: of the checkpoints.
-        metric: path of a figure in what an evaluation gives, e.g. "keypoints/AP", with several test sets
+        metric: path of one in what an evaluation gives, e.g. "keypoints/AP", with several test sets
             "NAME/keypoints/AP"; the larger the better. "" keeps none.
     """
 
-    def __init__(self, folder, metric):
+    def __init__(self, folder: str, metric: str):
         self.path, self.metric = os.path.join(folder, BEST), metric
-        self.value = None  # of the best so far; NaN if the metric is known and never was a number
+        self.value: float | None = None  # of the best so far; NaN if the metric is known and never was a number
 
     def resume(self, run: str | None) -> None:
         """Go on from the best that an interrupted training has kept. Main process only.
@@ -105,15 +111,15 @@ class BestCheckpoint:
             self.value = best["value"]
             logger.info("Best %s so far: %.4g at iteration %s", self.metric, self.value, best.get("iteration"))
 
-    def after_evaluation(self, trainer):
-        """Save if the figures of the trainer's evaluation are better. Collective with several processes.
+    def after_evaluation(self, trainer: "Trainer") -> None:
+        """Save if the metrics of the trainer's evaluation are better. Collective with several processes.
 
         Raises:
-            ConfigError: the first evaluation has no such figure; everything is saved before that.
+            ConfigError: the first evaluation has no such metric; everything is saved before that.
         """
         if not self.metric:
             return
-        # The first process has the figures, and read the best so far; all take part in saving.
+        # The first process has the metrics, and read the best so far; all take part in saving.
         value, names, self.value = comm.all_gather((*self._look(trainer.results), self.value))[0]
         if value is None:
             self._missing(trainer, names)
@@ -125,27 +131,27 @@ class BestCheckpoint:
         elif self.value is None:
             self.value = value
 
-    def _look(self, results):
-        """(the figure or None, the names of all)."""
-        figures = dict(_figures(results))
-        return figures.get(self.metric), [name for name in figures if "-" not in name]
+    def _look(self, results: Mapping[str, Any]) -> tuple[float | None, list[str]]:
+        """(the metric or None, the names of all)."""
+        metrics = dict(_metrics(results))
+        return metrics.get(self.metric), [name for name in metrics if "-" not in name]
 
-    def _missing(self, trainer, names):
+    def _missing(self, trainer: "Trainer", names: list[str]) -> None:
         if self.value is not None:
-            logger.warning("this evaluation has no figure %s, so it is not compared with the best", self.metric)
+            logger.warning("this evaluation has no metric %s, so it is not compared with the best", self.metric)
             return
         if trainer.saved_iter != trainer.iter:
             trainer.save(periodic_name(trainer.iter))
         raise ConfigError(
-            f"TEST.BEST_METRIC {self.metric!r} is no figure of the evaluation; go on with --resume (all is saved) and "
+            f"TEST.BEST_METRIC {self.metric!r} is no metric of the evaluation; go on with --resume (all is saved) and "
             f"one of {', '.join(names)}"
         )
 
 
-def _figures(results, prefix=""):
+def _metrics(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """(name, value) of every number, NaN where it could not be computed."""
     for key, value in results.items():
         if isinstance(value, dict):
-            yield from _figures(value, f"{prefix}{key}/")
+            yield from _metrics(value, f"{prefix}{key}/")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{prefix}{key}", float(value)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 import torch.multiprocessing as mp
 
@@ -42,13 +43,13 @@ def run_processes(target: Callable, shared: tuple, count: int) -> int:
     pressed = []  # when SIGINT came
     signalled = []  # when any came, and its number
 
-    def hand_on(signum, frame):
+    def hand_on(signum: int, frame: FrameType | None) -> None:
         signalled.append((time.monotonic(), signum))
         if signum == signal.SIGINT:
             pressed.append(time.monotonic())
         again = len(pressed) > 1 and pressed[-1] - pressed[0] >= signals.ECHO_SECONDS
         for process in started:
-            if process.is_alive():
+            if process.pid is not None and process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL if again and signum == signal.SIGINT else signum)
 
@@ -70,7 +71,7 @@ def run_processes(target: Callable, shared: tuple, count: int) -> int:
     return code
 
 
-def _begin(target, index, shared):
+def _begin(target: Callable, index: int, shared: tuple) -> None:
     signals.end_with_launcher()
     target(index, *shared)
 

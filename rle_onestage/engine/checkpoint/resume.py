@@ -5,26 +5,34 @@ that is not theirs.
 """
 
 import numbers
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from detectron2.engine import TrainerBase
+from detectron2.solver.lr_scheduler import LRMultiplier
+from torch import Tensor
 
+from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.errors import CheckpointError, shown
 from rle_onestage.utils.whole_numbers import is_whole
 
 # What each kind of optimizer keeps for a parameter; STEP is a count, the others are momenta.
 STEP = "step"
-KEPT = {"SGD": {"momentum_buffer"}, "AdamW": {STEP, "exp_avg", "exp_avg_sq"}}
+_ADAM = {STEP, "exp_avg", "exp_avg_sq"}
+KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
 NEVER_NEGATIVE = (STEP, "exp_avg_sq")
 OTHER_SOLVER = "resume with the SOLVER it was trained with"
 DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
 
 
-def next_iteration(content, path):
+def next_iteration(content: Mapping[str, Any], path: str) -> int:
     """The iteration after the one that a checkpoint was made in.
 
     Args:
-        content: what :func:`rle_onestage.engine.checkpoint.read_checkpoint` gave. path: for messages.
+        content: what :func:`rle_onestage.engine.checkpoint.read_checkpoint` gave.
+        path: for messages.
 
     Raises:
         CheckpointError: it holds weights only, or ``iteration`` is no whole number.
@@ -40,7 +48,7 @@ def next_iteration(content, path):
     return iteration + 1
 
 
-def recorded_seed(content, path):
+def recorded_seed(content: Mapping[str, Any], path: str) -> int | None:
     """The seed of the training that a checkpoint is of, or None where it says nothing.
 
     Raises:
@@ -52,11 +60,13 @@ def recorded_seed(content, path):
     raise CheckpointError(f"checkpoint {path}: seed is {shown(seed)}, not a number from 0; {DAMAGED}")
 
 
-def restore_averages(ema, content, path):
+def restore_averages(ema: ModelEMA, content: Mapping[str, Any], path: str) -> None:
     """Take the averaged weights of a checkpoint.
 
     Args:
-        ema: a :class:`rle_onestage.engine.ema.ModelEMA`. content, path: as above.
+        ema: of the training.
+        content: of the checkpoint.
+        path: for messages.
 
     Raises:
         CheckpointError: one is missing or has another shape.
@@ -73,11 +83,13 @@ def restore_averages(ema, content, path):
     ema.load_state_dict(given)
 
 
-def restore_optimizer(optimizer, content, path):
+def restore_optimizer(optimizer: torch.optim.Optimizer, content: Mapping[str, Any], path: str) -> None:
     """Take the momenta of a checkpoint; rates and all other options stay the config's.
 
     Args:
-        optimizer: over the model's parameters. content, path: as above.
+        optimizer: over the model's parameters.
+        content: of the checkpoint.
+        path: for messages.
 
     Raises:
         CheckpointError: they are of another optimizer or other parameters, or no tensors that could be momenta.
@@ -117,7 +129,7 @@ def parameters_without_state(optimizer: torch.optim.Optimizer) -> list[int]:
     return [index for group in state["param_groups"] for index in group["params"] if not state["state"].get(index)]
 
 
-def _allowed_to_miss(optimizer: torch.optim.Optimizer, content: dict[str, Any], path: str) -> list[int]:
+def _allowed_to_miss(optimizer: torch.optim.Optimizer, content: Mapping[str, Any], path: str) -> list[int]:
     named = content.get("without_state")
     if named is None:  # of an earlier version: all have a gradient, and SGD without momentum keeps nothing
         groups = optimizer.state_dict()["param_groups"]
@@ -132,10 +144,11 @@ def _numbers(value: object) -> list[int] | None:
     return value if isinstance(value, list) and all(map(is_whole, value)) else None
 
 
-def _entries(entries, parameter, kind, index, path):
+def _entries(entries: Mapping, parameter: Tensor, kind: str, index: int, path: str) -> dict[str, Any]:
     """What an optimizer keeps for one parameter, laid out as that is."""
-    wanted = KEPT.get(kind, set(entries))
-    if set(entries) != wanted:
+    if kind not in KEPT:  # of the user's own: it knows itself what it takes
+        return dict(entries)
+    if set(entries) != KEPT[kind]:
         names = ", ".join(sorted(map(str, entries)))[:100]
         raise CheckpointError(
             f"checkpoint {path} is of another optimizer than {kind} (it kept {names}); {OTHER_SOLVER}"
@@ -144,7 +157,7 @@ def _entries(entries, parameter, kind, index, path):
             for name, value in entries.items()}  # fmt: skip
 
 
-def _entry(value, parameter, name, what):
+def _entry(value: Any, parameter: Tensor, name: str, what: str) -> Tensor | None:
     if value is None and name == "momentum_buffer":
         return None
     if name == STEP and isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -166,7 +179,67 @@ def _entry(value, parameter, name, what):
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value).detach()
 
 
-def restore_scaler(scaler, content, path):
+def kept_of_schedule(scheduler: Any) -> dict[str, Any]:
+    """What a checkpoint keeps of a schedule: nothing of Detectron2's, which follows from iteration and config."""
+    return {} if isinstance(scheduler, LRMultiplier) else {"scheduler": scheduler.state_dict()}
+
+
+def restore_schedule(scheduler: Any, start: int, content: Mapping[str, Any], path: str) -> None:
+    """Bring a schedule to the iteration at which a training goes on.
+
+    Args:
+        scheduler: of torch or Detectron2, over the optimizer after :func:`restore_optimizer`.
+        start: the iteration.
+        content: of the checkpoint. One without the state of such a schedule has it step as often as the training did.
+        path: for messages.
+
+    Raises:
+        CheckpointError: the state is of another schedule.
+    """
+    state = content.get("scheduler")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wants a step of the optimizer first, which an earlier process has made
+        if isinstance(scheduler, LRMultiplier):
+            scheduler.last_epoch = start - 1
+            scheduler.step()
+        elif isinstance(state, dict):
+            if set(state) != set(scheduler.state_dict()):
+                raise CheckpointError(
+                    f"checkpoint {path} is of another schedule than {type(scheduler).__name__}; {OTHER_SOLVER}"
+                )
+            scheduler.load_state_dict(state)
+            for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr()):
+                group["lr"] = rate
+        else:
+            for _ in range(start):
+                scheduler.step()
+
+
+def kept_of_hooks(trainer: TrainerBase) -> dict[str, Any]:
+    """What a checkpoint keeps of hooks: the state of those that have one, by Detectron2's names."""
+    state = TrainerBase.state_dict(trainer).get("hooks")
+    return {"hooks": state} if state else {}
+
+
+def restore_hooks(trainer: TrainerBase, content: Mapping[str, Any], path: str) -> None:
+    """Give hooks the state that :func:`kept_of_hooks` has kept.
+
+    Raises:
+        CheckpointError: a hook does not take it.
+    """
+    state = content.get("hooks")
+    if not isinstance(state, dict):
+        return
+    try:
+        TrainerBase.load_state_dict(trainer, {"iteration": content["iteration"], "hooks": state})
+    except Exception as error:  # whatever a hook of the user's own makes of it
+        raise CheckpointError(
+            f"checkpoint {path}: a hook does not take the state that it has of it ({type(error).__name__}: {error}); "
+            "resume with the SOLVER.HOOKS it was trained with"
+        ) from error
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, content: Mapping[str, Any], path: str) -> None:
     """Take the scale of mixed precision, where the training has one.
 
     Raises:
@@ -178,11 +251,11 @@ def restore_scaler(scaler, content, path):
     own = scaler.state_dict()
     for name in own:
         value = saved.get(name) if isinstance(saved, dict) else None
-        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
             raise CheckpointError(f"checkpoint {path}: {name} of the scaler is {shown(value)}; {DAMAGED}")
     scaler.load_state_dict({name: saved[name] for name in own})
 
 
-def _is_plain(value):
+def _is_plain(value: Tensor) -> bool:
     """Whether a tensor has floating-point numbers in memory of its own kind, nothing sparse, quantized or absent."""
     return value.layout == torch.strided and not value.is_meta and value.is_floating_point()
