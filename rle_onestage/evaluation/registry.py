@@ -7,10 +7,10 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
 
-from ..utils.registry import Registry
+from ..utils.registry import NamedRegistry
 
 # A class is made by from_config(cfg, dataset_name, **options) where it has that, else from (dataset_name, **options).
-EVALUATOR_REGISTRY = Registry("evaluator", DatasetEvaluator)
+EVALUATOR_REGISTRY = NamedRegistry("EVALUATOR", "TEST.EVALUATORS", DatasetEvaluator)
 
 
 class Evaluators(DatasetEvaluator):

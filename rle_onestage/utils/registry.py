@@ -1,4 +1,4 @@
-"""Registries of what a config may name: one decorator makes a class known to configs, messages and ``--help``."""
+"""Classes by the name that a config gives them: one decorator makes one known to configs, messages and ``--help``."""
 
 import difflib
 import inspect
@@ -6,80 +6,78 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fvcore.common.registry import Registry as FvcoreRegistry
+from fvcore.common.registry import Registry
 
-from rle_onestage.errors import ConfigError, shown
+from ..errors import ConfigError, shown
 
-# An entry of a config that names a part: its name, or [name, {option: value}].
+# An entry of a config that names a class: its name, or [name, {option: value}].
 Entry = str | Sequence[Any]
 
 
-class Registry(FvcoreRegistry):
-    """fvcore's registry, with names of one's own choice, and with sentences for what is not in it.
+class NamedRegistry(Registry):
+    """fvcore's registry, with names for the config, and a sentence for a name that is not there.
 
-    Example::
-
-        @HOOK_REGISTRY.register()
-        class Stopwatch(HookBase): ...
-
-        @DENSITY_REGISTRY.register(name="student")
-        class StudentDensity(Density): ...
+        >>> @DENSITY_REGISTRY.register()  # or register(name="student_t")
+        ... class StudentT(Density): ...
 
     Args:
-        name: what is in it, in the singular, for messages.
-        base: class of all that is in it; classes derived from it can also be named by module and name, such as
+        name: of the registry.
+        key: the config key whose value is the name of a class, for messages.
+        base: classes derived from it can be named by module and name too, such as
             ``detectron2.evaluation.COCOEvaluator``. None: only what is registered can be named.
     """
 
-    def __init__(self, name: str, base: type | None = None):
+    def __init__(self, name: str, key: str, base: type | None = None):
         super().__init__(name)
-        self.base = base
+        self.key, self.base = key, base
 
     def register(self, obj: Any = None, *, name: str | None = None) -> Any:
-        """Make a class or function known; a decorator where it is called without one.
+        """Make a class known, as a decorator or by a call.
 
         Args:
-            obj: what to register.
-            name: what configs call it; None takes its own name.
+            obj: the class; None makes a decorator.
+            name: in the config; None for the class's own name.
 
         Raises:
             ConfigError: another one has that name.
         """
-        if obj is None:
-            return lambda made: self.register(made, name=name)
-        key = name or obj.__name__
-        if key in self:
-            raise ConfigError(f"there are two of the {self._name} name {key!r}; register one under another name")
-        self._do_register(key, obj)
-        return obj
 
-    def names(self) -> list[str]:
-        """All names, in the order in which they were registered."""
-        return [name for name, _ in self]
+        def known(obj: Any) -> Any:
+            called = name or obj.__name__
+            if called in self:
+                raise ConfigError(f"{self.key} has a {called!r} already; register yours under another name")
+            self._do_register(called, obj)
+            return obj
+
+        decorator: Callable[[Any], Any] = known
+        return decorator if obj is None else known(obj)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are known now."""
+        return tuple(name for name, _ in self)
 
     def get(self, name: str) -> Any:
-        """What is registered under a name, or what a dotted name means, see ``base``.
+        """The class of a name, or of a dotted name, see ``base``.
 
         A dotted name imports nothing: its module must have been imported, by this package or because ``IMPORTS`` of the
         config names it.
 
         Raises:
-            ConfigError: there is none; names those that there are.
+            ConfigError: there is none; the known names are told.
         """
         if name in self:
             return super().get(name)
         module, _, attribute = name.rpartition(".")
         if self.base is None or not module:
-            near = difflib.get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names()) or 'none'}"
-            raise ConfigError(
-                f"no {self._name} of the name {shown(name)} is registered; {hint} (IMPORTS names the modules that "
-                "register more)"
-            )
+            near = difflib.get_close_matches(name, self.names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(self.names)}"
+            hint = hint if self.names else "none is registered"
+            raise ConfigError(f"{self.key} is {shown(name)}; {hint}, or register a class in a module of IMPORTS")
         found = getattr(sys.modules.get(module), attribute, None)
         if not (inspect.isclass(found) and issubclass(found, self.base)):
             why = f"is no class derived from {self.base.__name__}" if module in sys.modules else "was not imported"
-            raise ConfigError(f"{shown(name)} names no {self._name}: it {why}; name its module by IMPORTS")
+            raise ConfigError(f"{self.key} is {shown(name)}, which {why}; name its module by IMPORTS")
         return found
 
     def build(self, entry: Entry, from_config: Sequence[Any], positional: Sequence[Any] = ()) -> Any:
@@ -101,7 +99,7 @@ class Registry(FvcoreRegistry):
         try:
             inspect.signature(made).bind(*arguments, **options)
         except TypeError as error:
-            raise ConfigError(f"the {self._name} {name} does not take {shown(options)} ({error})") from error
+            raise ConfigError(f"{self.key}: {name} does not take the options {shown(options)} ({error})") from error
         return made(*arguments, **options)
 
 

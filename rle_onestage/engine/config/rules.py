@@ -13,7 +13,7 @@ from typing import Any
 
 from rle_onestage.data.labels import SetOptions
 from rle_onestage.errors import ConfigError, percent_hint, shown
-from rle_onestage.utils.registry import Registry, parse_entry
+from rle_onestage.utils.registry import NamedRegistry, parse_entry
 
 # Far beyond any use, and what int64 holds.
 HUGE = 2**62
@@ -140,6 +140,57 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """The name of a class in a registry, as it is when asked: users add their own. ``or_empty``: or no name."""
+
+    registry: NamedRegistry
+    or_empty: bool = False
+    kinds = "str"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names that are known now."""
+        return self.registry.names + (("",) if self.or_empty else ())
+
+    @property
+    def words(self) -> str:
+        """What may stand there."""
+        return Choice(self.choices).words
+
+    def settle(self, value: Any, default: Any = None) -> Any:
+        """As it is."""
+        return Choice(self.choices).settle(value, default)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A list of what a registry has, each a name or ``[name, {option: value}]``."""
+
+    registry: NamedRegistry
+    kinds = "list"
+
+    @property
+    def words(self) -> str:
+        """What may stand there."""
+        names = ", ".join(self.registry.names) or "what a module of IMPORTS registers"
+        return f"a list of names, or of [name, {{option: value}}]: {names}"
+
+    def settle(self, value: Any, default: Any = ()) -> list:
+        """As it is."""
+        if not isinstance(value, (list, tuple)):
+            raise Misfit
+        for entry in value:
+            try:
+                name, options = parse_entry(entry)
+                self.registry.get(Text().settle(name))
+            except ConfigError as error:
+                raise Misfit(str(error).removeprefix(f"{self.registry.key} is ")) from error
+            for option in options.values():
+                _Plain().settle(option)
+        return list(value)
+
+
+@dataclass(frozen=True)
 class Items:
     """A list (or tuple, as the default is) of values of one kind: ``exactly`` so many, or ``least`` to ``most``."""
 
@@ -219,61 +270,6 @@ class Checked:
     def settle(self, value: Any, default: Any = None) -> Any:
         """As the function says."""
         return self.check(value)
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A name in a registry, to which modules of ``IMPORTS`` may add."""
-
-    registry: Registry
-    kinds = "str"
-
-    @property
-    def choices(self) -> tuple:
-        """The names that there are."""
-        return tuple(self.registry.names())
-
-    @property
-    def words(self) -> str:
-        """What may stand there."""
-        return f"one of {', '.join(map(repr, self.choices))}, or a name that a module of IMPORTS registers"
-
-    def settle(self, value: Any, default: Any = None) -> str:
-        """As it is."""
-        name = Text(some=True).settle(value)
-        try:
-            self.registry.get(name)
-        except ConfigError as error:
-            raise Misfit(str(error)) from error
-        return name
-
-
-@dataclass(frozen=True)
-class Entries:
-    """A list of what a registry has, each a name or ``[name, {option: value}]``."""
-
-    registry: Registry
-    kinds = "list"
-
-    @property
-    def words(self) -> str:
-        """What may stand there."""
-        names = ", ".join(self.registry.names()) or "what a module of IMPORTS registers"
-        return f"a list of names, or of [name, {{option: value}}]: {names}"
-
-    def settle(self, value: Any, default: Any = ()) -> list:
-        """As it is."""
-        if not isinstance(value, (list, tuple)):
-            raise Misfit
-        for entry in value:
-            try:
-                name, options = parse_entry(entry)
-                Registered(self.registry).settle(name)
-                for option in options.values():
-                    _Plain().settle(option)
-            except ConfigError as error:
-                raise Misfit(str(error)) from error
-        return list(value)
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ SCHEMA: dict[str, Any] = {
 def registered_names() -> dict[str, list[str]]:
     """The names that a config may choose from by each key that a registry stands behind, for ``--help``."""
     rules = ((name, rule) for name, rule in SCHEMA.items() if isinstance(rule, (Registered, Entries)))
-    return {name: rule.registry.names() for name, rule in rules}
+    return {name: list(rule.registry.names) for name, rule in rules}
 
 
 def _expected(value: Any) -> list:
