@@ -28,7 +28,7 @@ from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
-from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
+from rle_onestage.modeling.backbone.fusion import fold_batch_norm
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -185,7 +185,10 @@ def run_on_loader(
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
-        _tell_density(evaluator, model)  # here, where its tables are those of the weights
+        decoder: Any = getattr(model, "decoder", None)
+        for one in members(evaluator):
+            if hasattr(one, "density") and decoder is not None:
+                one.density = decoder.error_density()  # here, where its tables are those of the weights
         for inputs in _watched(_with_progress(loader, name), watch):
             before = time.perf_counter()
             outputs = model(inputs)
@@ -284,13 +287,6 @@ def evaluate(
     if unwritten:
         raise MetricsUnwritten(unwritten[0], results)
     return results
-
-
-def _tell_density(evaluator: DatasetEvaluator, model: Any) -> None:
-    """Give evaluators that want it what only the model knows."""
-    for one in members(evaluator):
-        if hasattr(one, "density") and hasattr(model, "decoder"):
-            one.density = model.decoder.error_density()
 
 
 def _show(by_set: Mapping[str, Mapping[str, Any]]) -> None:

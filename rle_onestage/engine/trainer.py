@@ -35,13 +35,8 @@ from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheck
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.engine.expected import check_expected_values
-from rle_onestage.engine.inference import (
-    MetricsUnwritten,
-    flat_metrics,
-    prepare,
-    share_buffers,
-)
+from rle_onestage.engine.expected import check_expected_names, check_expected_values
+from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper
 from rle_onestage.engine.processes import attempts, lock
@@ -154,7 +149,7 @@ class Trainer(TrainerBuilders):
             SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved; with 1 after the
                 training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
-        self.check_expected_names(self.cfg)
+        check_expected_names(self.cfg, self.evaluators_are_ours(self.cfg))
         if self.device.type == "cpu":
             keep_freed_memory()
         if comm.is_main_process():

@@ -150,6 +150,25 @@ def test_an_interruption_before_any_training_says_nothing_of_one(capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def interrupt_training(config):
+    """Twice Ctrl-C in iteration 4, which ends at once."""
+
+    class Impatient(Trainer):
+        def run_step(self):
+            if self.iter == 4:
+                raise KeyboardInterrupt
+            super().run_step()
+
+    Impatient(load_config(str(config))).train()
+
+
+def test_an_interrupted_training_names_its_last_checkpoint(config, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        launch(interrupt_training, args=(config,))
+    last = tmp_path / "out" / "model_0000002.pth"
+    assert f"interrupted; go on from {last} with the same command and --resume" in capsys.readouterr().err
+
+
 def test_errors_become_a_sentence_and_an_exit_code(capsys):
     with pytest.raises(SystemExit) as caught:
         launch(fail)

@@ -118,7 +118,8 @@ def process_group(
             store, _, _ = next(rendezvous("env://", rank, world_size, timeout=TIMEOUT))
             store = fresh_view(store, rank, world_size)
         else:
-            store = dist.TCPStore(address[0], address[1], is_master=False, wait_for_workers=False, timeout=TIMEOUT)
+            host, port = address
+            store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=TIMEOUT)
             _meet(store, rank, world_size)
         dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=TIMEOUT, store=store)
     except (RuntimeError, ValueError, OSError) as error:
