@@ -219,7 +219,7 @@ def _add_data_keys(cfg: CN) -> None:
     a.ROTATE = 0.0
     a.TRANSLATE = 0.0
     a.FLIP_PROB = 0.5
-    # How often a sample is a mosaic of four pictures, and the share of the iterations at the end without any.
+    # How often a sample is a mosaic of four images, and the share of the iterations at the end without any.
     a.MOSAIC_PROB = 0.0
     a.MOSAIC_OFF = 0.2
     # How often one to COPY_PASTE_MOST people, cut out along their segments, are pasted onto a sample, and how often
@@ -227,7 +227,7 @@ def _add_data_keys(cfg: CN) -> None:
     a.COPY_PASTE_PROB = 0.0
     a.COPY_PASTE_MOST = 3
     a.ERASE_PROB = 0.0
-    # How often a sample becomes a worse photograph in each of these ways.
+    # How often a sample becomes a worse image in each of these ways.
     a.DEGRADE = CN({"GREY": 0.0, "LOW_RESOLUTION": 0.0, "BLUR": 0.0, "NOISE": 0.0, "JPEG": 0.0})
     # Strengths of brightness, contrast, saturation (factors) and hue (degrees); 0 turns colour off.
     a.BRIGHTNESS = 0.0
@@ -274,6 +274,6 @@ def _add_test_keys(cfg: CN) -> None:
     # People an image that count in keypoint AP, best first (COCO: 20). With more labelled people than that AP cannot
     # reach 100, which gets a warning; TEST.DETECTIONS_PER_IMAGE are returned at most.
     cfg.TEST.MAX_PEOPLE = 20
-    # Figure of the evaluations (every TEST.EVAL_PERIOD) by which the best checkpoint is kept as model_best.pth, e.g.
+    # Metric of the evaluations (every TEST.EVAL_PERIOD) by which the best checkpoint is kept as model_best.pth, e.g.
     # "keypoints/AP", with several test sets "NAME/keypoints/AP"; the larger the better. "" keeps none.
     cfg.TEST.BEST_METRIC = ""

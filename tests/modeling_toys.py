@@ -7,6 +7,7 @@ from detectron2.structures import Boxes, Instances, Keypoints
 
 from rle_onestage.engine.setup import load_config
 from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.renamed import RENAMED_WEIGHTS
 from rle_onestage.modeling.structures import CandidatePredictions, Candidates
 
 # A model of some ten thousand parameters.
@@ -45,6 +46,20 @@ def candidate_predictions(poses, *, indices=None, boxes=None, score=None, qualit
         embedding=torch.zeros(count, 1),
         poses=poses,
     )
+
+
+def with_earlier_names(state):
+    """A state as versions before 0.2 wrote it."""
+    old = {}
+    for name, value in state.items():
+        for before, now in RENAMED_WEIGHTS.items():
+            if name.startswith(now):
+                name = before + name.removeprefix(now)
+        old[name] = value
+    sums = old.pop("criterion.area_sums")
+    old["decoder.area_sums"] = sums
+    del old["decoder.area_ratio"]
+    return old
 
 
 def trained_density(sampler, *, steps=150, hidden=16, preset="laplace", name="rle"):

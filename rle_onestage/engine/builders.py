@@ -113,19 +113,6 @@ class TrainerBuilders(TrainerBase):
 
         return evaluate(cfg, model, build_evaluator=build, build_loader=cls.build_test_loader)
 
-    @classmethod
-    def check_expected_names(cls, cfg: CfgNode) -> None:
-        """Look early for names in ``TEST.EXPECTED_RESULTS`` that our evaluator never gives; others have their own.
-
-        Raises:
-            ConfigError: there is one.
-        """
-        replaced = any(
-            inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in ("build_evaluator", "test")
-        )
-        if not replaced and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]:
-            check_expected_names(cfg)
-
     def build_writers(self) -> list[EventWriter]:
         """What the numbers of training are written with, on the first process: Detectron2's ``EventWriter``s."""
         return default_writers(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.LOG_PERIOD)

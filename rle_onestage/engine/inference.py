@@ -28,7 +28,7 @@ from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
-from rle_onestage.modeling.backbone.fusion import fold_batch_norm
+from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text

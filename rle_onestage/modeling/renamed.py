@@ -49,7 +49,8 @@ def rename_weights(weights: MutableMapping[str, Any], prefix: str = "") -> dict[
         del renamed[prefix + _OLD_SUMS]
         sums = sums.float()  # as the buffer was; the first files have float64
         renamed[prefix + _RATIO] = sums[0] / sums[1]
-        renamed[prefix + _SUMS] = sums
+        if any(name.startswith(f"{prefix}criterion.") for name in renamed):  # not a file for inference
+            renamed[prefix + _SUMS] = sums
     if told:
         weights.clear()
         weights.update(renamed)

@@ -71,9 +71,9 @@ class NamedRegistry(Registry):
         module, _, attribute = name.rpartition(".")
         if self.base is None or not module:
             near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(self.names)}"
-            hint = hint if self.names else "none is registered"
-            raise ConfigError(f"{self.key} is {shown(name)}; {hint}, or register a class in a module of IMPORTS")
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            known = f"choose one of {', '.join(self.names)}{hint}" if self.names else "none is registered"
+            raise ConfigError(f"{self.key} is {shown(name)}; {known}, or register a class in a module of IMPORTS")
         found = getattr(sys.modules.get(module), attribute, None)
         if not (inspect.isclass(found) and issubclass(found, self.base)):
             why = f"is no class derived from {self.base.__name__}" if module in sys.modules else "was not imported"

@@ -9,11 +9,11 @@ import pytest
 from data_toys import person, toy_config, toy_content, write_set
 
 from rle_onestage.data import load_coco_keypoints, load_training_records
-from rle_onestage.data.coco.json_files import AREA_OF_BOX
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation import GroundTruth, coco_figures, ground_truth_as_predictions
 from rle_onestage.evaluation.metrics import FIGURES, for_coco
 from rle_onestage.evaluation.ranking import Ranking
+from rle_onestage.structures.boxes import AREA_OF_BOX
 from rle_onestage.structures.skeleton import COCO
 
 

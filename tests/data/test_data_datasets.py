@@ -11,8 +11,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import rle_onestage  # noqa: F401
 from rle_onestage.data import get_skeleton, load_coco_keypoints, load_dataset, register_from_config
-from rle_onestage.data.coco.json_files import AREA_OF_BOX, read_json
+from rle_onestage.data.coco.json_files import read_json
 from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.structures.boxes import AREA_OF_BOX
 from rle_onestage.structures.skeleton import COCO
 
 LSPET = os.path.join(os.environ.get("DETECTRON2_DATASETS", "datasets"), "lspet")

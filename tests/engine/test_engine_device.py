@@ -94,6 +94,7 @@ def test_each_process_has_its_own_gpu_and_a_backend(gpus, monkeypatch, there, de
     present, joined = gpus(there), []
     monkeypatch.setattr(meeting.dist, "init_process_group", lambda backend, **_: joined.append(backend))
     monkeypatch.setattr(meeting.dist, "TCPStore", lambda *_, **__: None)
+    monkeypatch.setattr(meeting, "_meet", lambda *_: None)
     monkeypatch.setattr(meeting, "create_local_process_group", lambda size: None)
     place = dict(rank=rank, world_size=2, local_rank=rank, local_size=size, address=HERE)
     with meeting.process_group(device=lambda: device, **place):

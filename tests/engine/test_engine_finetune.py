@@ -8,7 +8,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import SimpleTrainer
 from detectron2.modeling import build_model
-from modeling_toys import make_input, tiny_config
+from modeling_toys import make_input, tiny_config, with_earlier_names
 
 from rle_onestage.engine import Trainer, load_config, load_weights
 from rle_onestage.engine.checkpoint import read_checkpoint
@@ -73,13 +73,13 @@ def test_fine_tuning_counts_anew(config, tmp_path):
 
 
 def test_a_file_of_earlier_versions_resumes_exactly(config, tmp_path, warnings):
-    """Their own count of the steps is not missed, nor is there a word about it."""
+    """With their names of weights; their own count of the steps is not missed, nor is there a word about it."""
     start(config).train()
     other = tmp_path / "b"
     other.mkdir()
     content = torch.load(tmp_path / "out" / "model_0000002.pth", weights_only=True)
     for part in ("model", "raw"):
-        content[part]["iteration"] = torch.tensor(3)
+        content[part] = {**with_earlier_names(content[part]), "iteration": torch.tensor(3)}
     torch.save(content, other / "model_0000002.pth")
     (other / "last_checkpoint").write_text("model_0000002.pth")
     trainer = start(config, "OUTPUT_DIR", str(other))

@@ -21,6 +21,9 @@ from rle_onestage.engine import (
     setup,
 )
 from rle_onestage.errors import ConfigError
+from rle_onestage.evaluation import EVALUATOR_REGISTRY
+from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY
+from rle_onestage.modeling.density import DENSITY_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = '''
@@ -98,6 +101,17 @@ class TwoEach(DynamicAssigner):
     def from_config(cls, cfg, oks_sigmas):
         return {{**super().from_config(cfg, oks_sigmas), "topk": 2}}
 '''
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """What a test registers is forgotten after it."""
+    registries = (HOOK_REGISTRY, EVALUATOR_REGISTRY, DENSITY_REGISTRY, ASSIGNER_REGISTRY)
+    before = [dict(registry._obj_map) for registry in registries]
+    yield
+    for registry, known in zip(registries, before):
+        registry._obj_map.clear()
+        registry._obj_map.update(known)
 
 
 def write_module(folder, name):

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from rle_onestage.engine.checkpoint.joints import naming, recorded_joints
 from rle_onestage.errors import CheckpointError, ConfigError, shown
+from rle_onestage.modeling.renamed import rename_weights
 from rle_onestage.utils.pickled_arrays import NumberArray
 from rle_onestage.utils.pretrained import check_dense, check_extent, first_line, unwrapped
 from rle_onestage.utils.safe_files import (

@@ -1,4 +1,4 @@
-"""Batch norms folded into convolutions: the same outputs, and nothing where that cannot be."""
+"""Batch norms fused into convolutions: the same outputs, and nothing where that cannot be."""
 
 import copy
 
@@ -44,11 +44,11 @@ def model(request):
 
 def test_all_norms_go_and_people_stay(model):
     state = copy.deepcopy(model.state_dict())
-    folded = fuse_batch_norms(model)
-    assert norms(model) and norms(folded) == []
+    fused = fuse_batch_norms(model)
+    assert norms(model) and norms(fused) == []
     inputs = [make_input(0, [(6, 4, 50, 60, 17)])]
     with torch.no_grad():
-        expected, people = (m(inputs)[0]["instances"] for m in (model, folded))
+        expected, people = (m(inputs)[0]["instances"] for m in (model, fused))
     assert len(people) == len(expected) > 0
     for field in ("scores", "pred_keypoints", "pred_keypoint_sigmas"):
         torch.testing.assert_close(people.get(field), expected.get(field), rtol=1e-3, atol=1e-3)
@@ -74,7 +74,7 @@ def test_a_convolution_that_feeds_something_else_is_left_alone(caplog):
     model.backbone.lateral[0] = Branching(model.backbone.lateral[0])
     trained(model)
     assert fuse_batch_norms(model) is model
-    assert "cannot be folded" in caplog.text
+    assert "cannot be fused" in caplog.text
 
 
 def test_a_norm_without_a_convolution_before_it_stays():
@@ -82,5 +82,5 @@ def test_a_norm_without_a_convolution_before_it_stays():
     model = build_model(tiny_config())
     model.backbone.lateral[0] = nn.Sequential(nn.BatchNorm2d(model.backbone.lateral[0][0].in_channels),
                                               *model.backbone.lateral[0])  # fmt: skip
-    folded = fuse_batch_norms(trained(model))
-    assert folded is not model and len(norms(folded)) == 1
+    fused = fuse_batch_norms(trained(model))
+    assert fused is not model and len(norms(fused)) == 1
