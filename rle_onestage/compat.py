@@ -7,6 +7,10 @@ bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, it
 import importlib.util
 import inspect
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # torch takes a second, which who asks whether all is installed need not wait for
+    from torch import nn
 
 HOW_TO_INSTALL = (
     "rle_onestage needs Detectron2 0.5 or later: run 'rle-onestage install-detectron2', or 'make install' in a "
@@ -20,7 +24,7 @@ HOW_TO_INSTALL_OPENCV = (
 _CAME_WITH_05 = "detectron2.config.lazy"
 
 
-def check_requirements():
+def check_requirements() -> None:
     """Raise ImportError, in one line with the remedy, unless Detectron2 >= 0.5 and OpenCV can be imported."""
     try:
         usable = importlib.util.find_spec(_CAME_WITH_05) is not None
@@ -34,7 +38,7 @@ def check_requirements():
         raise ImportError(HOW_TO_INSTALL_OPENCV)
 
 
-def training_iteration():
+def training_iteration() -> int | None:
     """Detectron2's count of the training step under way, or None outside of a training.
 
     Main can be asked whether there is an ``EventStorage``; 0.5 only says so by an error.
@@ -47,7 +51,7 @@ def training_iteration():
         return None
 
 
-def create_local_process_group(processes_per_machine):
+def create_local_process_group(processes_per_machine: int) -> None:
     """Tell Detectron2 which processes share this machine; call it in all, after ``init_process_group``.
 
     Main has the function; 0.5 sets the group inside of ``launch()``, which assumes CUDA. A second call does nothing.
@@ -69,13 +73,15 @@ def create_local_process_group(processes_per_machine):
             comm._LOCAL_PROCESS_GROUP = group
 
 
-def create_ddp_model(model, *, broadcast_buffers=True, **kwargs):
+def create_ddp_model(model: "nn.Module", *, broadcast_buffers: bool = True, **kwargs: Any) -> "nn.Module":
     """Wrap ``model`` in DistributedDataParallel if there is more than one process, on CPU as well as on CUDA.
 
     Detectron2's own passes ``device_ids=[local rank]``, which DDP refuses for a model on the CPU.
 
     Args:
-        model: the bare one. broadcast_buffers: whether buffers are shared in every step. kwargs: of DDP.
+        model: the bare one.
+        broadcast_buffers: whether buffers are shared in every step.
+        kwargs: of DDP.
     """
     from detectron2.utils import comm
     from torch.nn.parallel import DistributedDataParallel
@@ -90,6 +96,6 @@ def create_ddp_model(model, *, broadcast_buffers=True, **kwargs):
     return DistributedDataParallel(model, **kwargs)
 
 
-def local_rank_from_environment():
+def local_rank_from_environment() -> tuple[int, int]:
     """(local rank, processes on this machine) as torchrun sets them, or (0, 1)."""
     return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -1,5 +1,7 @@
 """Every option of the project, with its default and the reason for it."""
 
+from collections.abc import Callable
+
 from detectron2.config import CfgNode as CN
 
 
@@ -9,23 +11,29 @@ def add_rle_onestage_config(cfg: CN) -> None:
     Args:
         cfg: the ``CfgNode`` from ``detectron2.config.get_cfg()``; changed in place.
     """
+    # Python modules that are imported before the rest of the config is looked at, by name, never by path: they register
+    # hooks, evaluators and parts of the model of the user's own. A saved config.yaml names them again.
+    cfg.IMPORTS = []
     _add_model_keys(cfg)
     _add_data_keys(cfg)
     _add_solver_keys(cfg)
     _add_test_keys(cfg)
 
 
-def register_config_keys() -> None:
-    """Let Detectron2's ``get_cfg()`` know our keys, so that its own scripts read our configs once this package is
-    imported.
+def register_config_keys(add: Callable[[CN], None] = add_rle_onestage_config) -> None:
+    """Let Detectron2's ``get_cfg()`` know keys beside its own, so that its scripts and ours read configs with them.
 
-    Only keys that Detectron2 lacks are added; its defaults stay as they are.
+    This package calls it for its keys, a user's module for those of the module. Only keys that are missing are added;
+    defaults stay as they are.
+
+    Args:
+        add: adds the keys to the config that it is given.
     """
     from detectron2.config.defaults import _C
 
-    with_ours = _C.clone()
-    add_rle_onestage_config(with_ours)
-    _add_missing(_C, with_ours)
+    more = _C.clone()
+    add(more)
+    _add_missing(_C, more)
 
 
 def _add_missing(cfg: CN, other: CN) -> None:
@@ -217,7 +225,7 @@ def _add_data_keys(cfg: CN) -> None:
     a.ROTATE = 0.0
     a.TRANSLATE = 0.0
     a.FLIP_PROB = 0.5
-    # How often a sample is a mosaic of four pictures, and the share of the iterations at the end without any.
+    # How often a sample is a mosaic of four images, and the share of the iterations at the end without any.
     a.MOSAIC_PROB = 0.0
     a.MOSAIC_OFF = 0.2
     # How often one to COPY_PASTE_MOST people, cut out along their segments, are pasted onto a sample, and how often
@@ -225,7 +233,7 @@ def _add_data_keys(cfg: CN) -> None:
     a.COPY_PASTE_PROB = 0.0
     a.COPY_PASTE_MOST = 3
     a.ERASE_PROB = 0.0
-    # How often a sample becomes a worse photograph in each of these ways.
+    # How often a sample becomes a worse image in each of these ways.
     a.DEGRADE = CN({"GREY": 0.0, "LOW_RESOLUTION": 0.0, "BLUR": 0.0, "NOISE": 0.0, "JPEG": 0.0})
     # Strengths of brightness, contrast, saturation (factors) and hue (degrees); 0 turns colour off.
     a.BRIGHTNESS = 0.0
@@ -240,6 +248,9 @@ def _add_data_keys(cfg: CN) -> None:
 
 def _add_solver_keys(cfg: CN) -> None:
     s = cfg.SOLVER
+    # Hooks of the training beside its own, each a name that a module of IMPORTS registers in HOOK_REGISTRY, or a class
+    # by module and name; with options as [name, {option: value}], e.g. [["my_package.hooks.Stopwatch", {period: 10}]].
+    s.HOOKS = []
     s.OPTIMIZER = "SGD"  # or "AdamW"
     s.BACKBONE_MULTIPLIER = 1.0
     # Further factor of the trunk's learning rate (see MODEL.RLE_ONESTAGE.TRUNK), and one for each of its stages, the
@@ -261,11 +272,14 @@ def _add_solver_keys(cfg: CN) -> None:
 
 
 def _add_test_keys(cfg: CN) -> None:
+    # What evaluates each test set, as in SOLVER.HOOKS by its name (in EVALUATOR_REGISTRY) or by module and name, e.g.
+    # ["PoseEvaluator", ["detectron2.evaluation.COCOEvaluator", {use_fast_impl: False}]].
+    cfg.TEST.EVALUATORS = ["PoseEvaluator"]
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True
     # People an image that count in keypoint AP, best first (COCO: 20). With more labelled people than that AP cannot
     # reach 100, which gets a warning; TEST.DETECTIONS_PER_IMAGE are returned at most.
     cfg.TEST.MAX_PEOPLE = 20
-    # Figure of the evaluations (every TEST.EVAL_PERIOD) by which the best checkpoint is kept as model_best.pth, e.g.
+    # Metric of the evaluations (every TEST.EVAL_PERIOD) by which the best checkpoint is kept as model_best.pth, e.g.
     # "keypoints/AP", with several test sets "NAME/keypoints/AP"; the larger the better. "" keeps none.
     cfg.TEST.BEST_METRIC = ""

@@ -54,8 +54,17 @@ def check_score(value: float, name: str) -> None:
         ConfigError: it is outside, or no number.
     """
     if not 0 <= value <= 1:
-        percent = f" ({value / 100:g} for {value:g} percent)" if 1 < value <= 100 else ""
-        raise ConfigError(f"{name} is {value:g}; give a number from 0 to 1, as scores are{percent}")
+        raise ConfigError(f"{name} is {value:g}; give a number from 0 to 1, as scores are{percent_hint(value)}")
+
+
+def percent_hint(value: float) -> str:
+    """What a message adds where a number from 0 to 1 is wanted and a percentage may be meant; "" elsewhere."""
+    return f" ({value / 100:g} for {value:g} percent)" if 1 < value <= 100 else ""
+
+
+def cut(text: str, length: int) -> str:
+    """A text for a message; long ones end in three dots."""
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def shown(value: Any, length: int = 60) -> str:
@@ -66,23 +75,25 @@ def shown(value: Any, length: int = 60) -> str:
         length: most characters that are shown.
 
     Returns:
-        Text in quotes, other values as Python writes them; long ones are cut.
+        Text in quotes, arrays and tensors by their type alone, other values as Python writes them; long ones are cut.
     """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"a {type(value).__name__}"
     try:
-        text = _cut.repr(value)
+        text = _reader.repr(value)
     except ValueError:  # an integer of more digits than Python writes
         text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
-    return text if len(text) <= length else f"{text[:length]}..."
+    return cut(text, length)
 
 
-def _cutter() -> reprlib.Repr:
+def _short_reader() -> reprlib.Repr:
     """``repr`` that neither follows deep nests nor writes out long lists."""
-    cut = reprlib.Repr()
-    cut.maxlevel, cut.maxlist, cut.maxdict, cut.maxstring, cut.maxlong, cut.maxother = 4, 12, 12, 300, 300, 300
-    return cut
+    made = reprlib.Repr()
+    made.maxlevel, made.maxlist, made.maxdict, made.maxstring, made.maxlong, made.maxother = 4, 12, 12, 300, 300, 300
+    return made
 
 
-_cut = _cutter()
+_reader = _short_reader()
 
 
 def exits_with_sentence(main: Callable[P, T]) -> Callable[P, T]:

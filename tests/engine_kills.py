@@ -15,7 +15,8 @@ from pathlib import Path
 import engine_toy
 import torch
 
-from rle_onestage.engine import Trainer, argument_parser, launch, processes
+from rle_onestage.engine import Trainer, argument_parser, launch
+from rle_onestage.engine.processes import children
 from rle_onestage.utils import output_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
@@ -122,7 +123,7 @@ def train(config, *options, processes_count=1, workers="fork", phase=None, marke
     if phase is not None:
         hold(phase, marker)
     # The processes of --num-gpus are copies of this one, with what hold() changed.
-    processes.mp = multiprocessing_by_fork = type("Fork", (), {})()
+    children.mp = multiprocessing_by_fork = type("Fork", (), {})()
     multiprocessing_by_fork.get_context = lambda _: multiprocessing.get_context("fork")
     line = ["--config-file", str(config), *["--resume"] * resume, "--num-gpus", str(processes_count), *options]
     arguments = argument_parser().parse_args(line)

@@ -127,7 +127,7 @@ def run(cfg, name, style, **options):
         The figures of :class:`PoseEvaluator`, and the number of labelled people without an assigned location.
     """
     records = load_dataset(cfg, name)
-    evaluator = PoseEvaluator.from_config(cfg, name)
+    evaluator = PoseEvaluator.from_config(cfg, name, output_dir=None)
     sigmas = evaluator.oks_sigmas.tolist()
     decoder = make_decoder(style, sigmas, **options)
     missed = 0

@@ -15,8 +15,8 @@ from detectron2.evaluation import DatasetEvaluator
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..engine.checkpoint import read_checkpoint
+from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.inference import build_for_inference, run_on_loader
-from ..engine.joints import naming, recorded_joints
 from ..errors import ConfigError, DataError
 from ..evaluation import GroundTruth, instances_to_coco, match_people, write_json
 from ..evaluation.calibration import (

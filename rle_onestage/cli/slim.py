@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     start(log=False)
     from rle_onestage.engine.checkpoint import read_checkpoint, slim
-    from rle_onestage.engine.joints import KEY, parse_joints
+    from rle_onestage.engine.checkpoint.joints import KEY, parse_joints
     from rle_onestage.utils.safe_files import local_path, save_tensors
 
     content = read_checkpoint(args.checkpoint)

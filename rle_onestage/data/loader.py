@@ -184,6 +184,10 @@ class TrainLoader:
             self._batches = Batches(self._loader)
         return self._checked(next(self._batches))
 
+    def start_at(self, iteration: int) -> None:
+        """Let the first batch be that of an iteration, for a run that goes on. Call it before the first batch."""
+        self._sampler.start_iter = iteration
+
     def make(self, iteration: int) -> list[dict]:
         """The batch of an iteration, made in this process: the same as that of the data-loading processes."""
         return self._checked([self._dataset[draw] for draw in self._sampler.draws(iteration)])

@@ -4,24 +4,26 @@ Cases that are compared run in turn, round after round, so that other work on th
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+from typing import Any, cast
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances, Keypoints
 from detectron2.utils.events import EventStorage
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine.checkpoint import load_weights, slim
+from rle_onestage.engine.device import amp_dtype
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
-from rle_onestage.engine.precision import amp_dtype
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
@@ -30,19 +32,28 @@ from rle_onestage.modeling.structures import DenseOutputs
 from rle_onestage.utils.safe_files import save_tensors
 
 
-def alternate(cases, rounds, *, device="cpu", warmup=3):
+def alternate(
+    cases: Mapping[Any, Callable[[], Any]], rounds: int, *, device: str | torch.device = "cpu", warmup: int = 3
+) -> dict[Any, float]:
     """Median seconds of each case.
 
     Args:
-        cases: dict name -> function without arguments. rounds: calls of each, in turn.
-        device: whose queue is waited for. warmup: rounds that do not count.
+        cases: functions without arguments by name.
+        rounds: calls of each, in turn.
+        device: whose queue is waited for.
+        warmup: rounds that do not count.
 
     Returns:
-        dict name -> seconds.
+        Seconds by name.
     """
-    device = torch.device(device)
-    wait = (lambda: None) if device.type == "cpu" else lambda: torch.get_device_module(device).synchronize()
-    times = {name: [] for name in cases}
+
+    queue = None if torch.device(device).type == "cpu" else torch.get_device_module(torch.device(device))
+
+    def wait() -> None:
+        if queue is not None:
+            queue.synchronize()
+
+    times: dict[Any, list[float]] = {name: [] for name in cases}
     for number in range(rounds + warmup):
         for name, function in cases.items():
             wait()
@@ -59,13 +70,15 @@ class Benchmark:
 
     Args:
         cfg: the frozen config; ``MODEL.WEIGHTS`` is loaded where given.
-        size: (height, width) of the network's input. batch: images at inference. rounds: of each measurement.
+        size: (height, width) of the network's input.
+        batch: images at inference.
+        rounds: of each measurement.
     """
 
-    def __init__(self, cfg, *, size, batch=1, rounds=50):
+    def __init__(self, cfg: CfgNode, *, size: Sequence[int], batch: int = 1, rounds: int = 50):
         self.cfg, self.batch, self.rounds = cfg, batch, rounds
         seed_everything(0)
-        self.model = Trainer.build_model(cfg)
+        self.model = cast(Any, Trainer.build_model(cfg))  # an RLEOneStage, whose parts are measured
         if cfg.MODEL.WEIGHTS:
             load_weights(self.model, cfg.MODEL.WEIGHTS, strict=False)
         self.model.eval()
@@ -74,34 +87,34 @@ class Benchmark:
         self.size = tuple(-(-side // multiple) * multiple for side in size)
         self.image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
 
-    def time(self, cases, rounds=None):
+    def time(self, cases: Mapping[Any, Callable[[], Any]], rounds: int | None = None) -> dict[Any, float]:
         """:func:`alternate` on this device, in milliseconds."""
         measured = alternate(cases, rounds or self.rounds, device=self.device)
         return {name: 1e3 * seconds for name, seconds in measured.items()}
 
-    def parameters(self):
+    def parameters(self) -> dict[str, float]:
         """Millions of parameters: all, and those that inference uses."""
         every = sum(p.numel() for p in self.model.parameters())
         criterion = sum(p.numel() for p in self.model.criterion.parameters())
         return {"all": every / 1e6, "inference": (every - criterion) / 1e6}
 
-    def flops(self):
+    def flops(self) -> dict[str, float]:
         """GFLOPs (2 for a multiply-add) of one image from pixels to people: convolutions and matrix products."""
         return {"total": self._gflops(self.model)}
 
     @torch.no_grad()
-    def _gflops(self, model):
+    def _gflops(self, model: Any) -> float:
         with FlopCounterMode(display=False) as counter:
             model.find(torch.zeros(1, 3, *self.size, device=self.device))
         return counter.get_total_flops() / 1e9
 
     @torch.no_grad()
-    def without_flow(self):
+    def without_flow(self) -> dict[str, Any]:
         """This model beside one that knows no flow: built without it, from a file that has none.
 
         Returns:
             dict with "parameters_M", "gflops" and "ms" (of one image, in turn), each with a value for "with" and
-            "without"; and "equal": whether every number about every candidate of a picture is the same.
+            "without"; and "equal": whether every number about every candidate of an image is the same.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "slim.pth")
@@ -118,7 +131,7 @@ class Benchmark:
         }
 
     @torch.no_grad()
-    def inference(self):
+    def inference(self) -> dict[str, float]:
         """Milliseconds of backbone, dense head, decode (candidates to people) and the complete way, for the batch.
 
         The complete way has the look at half size too, where there is one; it is measured as "half".
@@ -141,17 +154,17 @@ class Benchmark:
             cases["half"] = lambda: model.decode(model.features(model.at_half_size(images)), look)
         return self.time({**cases, "complete": lambda: model(inputs)})
 
-    def _decode(self, dense, features):
+    def _decode(self, dense: DenseOutputs, features: Mapping[str, Tensor]) -> list[Instances]:
         """Dense outputs to Instances, as the architecture does it; also for outputs that were made up."""
         model = self.model
-        shapes = [features[name].shape[-2:] for name in model.in_features]
+        shapes = [(features[name].shape[-2], features[name].shape[-1]) for name in model.in_features]
         locations = make_locations(shapes, model.strides, self.device)
         people = model.decode_dense(dense, locations, features)
         sizes = [self.size] * len(dense.score)
         return model.decoder.to_instances(people, sizes, sizes)
 
     @torch.no_grad()
-    def people(self, numbers, rounds=200):
+    def people(self, numbers: Sequence[int], rounds: int = 200) -> dict[str, Any]:
         """Milliseconds for one image with so many confident people, alternating.
 
         Returns:
@@ -165,20 +178,19 @@ class Benchmark:
         features = self.model.backbone(image)
         made = {number: self.crowd(number, features) for number in numbers}
         found = {number: len(self._decode(dense, features)[0]) for number, dense in made.items()}
-        cases = {number: (lambda dense=dense: self._decode(dense, features)) for number, dense in made.items()}
-        ms = self.time(cases, rounds)
-        complete = self.time({n: (lambda dense=dense: self._with_network(dense, image)) for n, dense in made.items()})
+        ms = self.time({n: functools.partial(self._decode, dense, features) for n, dense in made.items()}, rounds)
+        complete = self.time({n: functools.partial(self._with_network, dense, image) for n, dense in made.items()})
         first, last = numbers[0], numbers[-1]
         return {"ms": ms, "complete_ms": complete, "found": found, "ratio": ms[last] / ms[first],
                 "complete_ratio": complete[last] / complete[first]}  # fmt: skip
 
-    def _with_network(self, dense, image):
+    def _with_network(self, dense: DenseOutputs, image: Tensor) -> list[Instances]:
         """The network's work, and then decode of dense outputs that were made up."""
         features = self.model.backbone(image)
         self.model.head.dense([features[name] for name in self.model.in_features])
         return self._decode(dense, features)
 
-    def crowd(self, number, features):
+    def crowd(self, number: int, features: Mapping[str, Tensor]) -> DenseOutputs:
         """Dense outputs with ``number`` small people side by side on the finest level, and nothing else."""
         shapes = [features[name].shape[-2:] for name in self.model.in_features]
         count = sum(h * w for h, w in shapes)
@@ -200,7 +212,7 @@ class Benchmark:
             embedding=torch.randn(1, count, self.model.head.offset.in_features, device=self.device),
         )
 
-    def loader(self, batches=10):
+    def loader(self, batches: int = 10) -> float | None:
         """Milliseconds of the training loader for a batch, after its start; None where the data set is not there."""
         with contextlib.suppress(DataError, ConfigError):
             stream = iter(build_train_loader(self.cfg))
@@ -210,24 +222,24 @@ class Benchmark:
         return None
 
     @torch.no_grad()
-    def evaluation(self, images=50):
+    def evaluation(self, images: int = 50) -> float | None:
         """Milliseconds for an image of the first test set: reading, network, people; None where it is not there."""
         if not self.cfg.DATASETS.TEST:
             return None
         with contextlib.suppress(DataError, ConfigError):
             loader = build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])
-            count, start = 0, None
+            count, start = 0, 0.0
             for inputs in loader:
                 self.model(inputs)
                 count += len(inputs)
-                if start is None:  # the first batch also starts the workers
+                if not start:  # the first batch also starts the workers
                     start, count = time.perf_counter(), 0
                 if count >= images:
                     break
             return 1e3 * (time.perf_counter() - start) / count if count else None
         return None
 
-    def training(self, rounds=10):
+    def training(self, rounds: int = 10) -> dict[str, Any]:
         """Milliseconds of a training step after the flow's warm-up, and the shares of its parts.
 
         "density" is flow, likelihood and normaliser, forward and backward, measured by themselves on the step's
@@ -240,7 +252,7 @@ class Benchmark:
 class TrainingStep:
     """A training step in parts; the data is the config's where it is there, else random people."""
 
-    def __init__(self, benchmark):
+    def __init__(self, benchmark: Benchmark):
         self.cfg, self.model = benchmark.cfg, benchmark.model
         self.benchmark = benchmark
         self.optimizer = build_optimizer(self.cfg, self.model)
@@ -248,41 +260,42 @@ class TrainingStep:
         self.dtype = amp_dtype(self.cfg, benchmark.device)
         self.source, self.batch = self._batch()
 
-    def _batch(self):
+    def _batch(self) -> tuple[str, list[dict]]:
         with contextlib.suppress(DataError, ConfigError):
             return "data set", next(iter(build_train_loader(self.cfg)))
         side = self.cfg.INPUT.POSE.SIZE or min(self.benchmark.size)
         joints, images = self.model.head.num_joints, self.cfg.SOLVER.IMS_PER_BATCH
         return "random people", [random_sample(i, side, joints) for i in range(images)]
 
-    def forward(self, *, flow):
+    def forward(self, *, flow: bool) -> Tensor:
         """The total loss, with the flow on or not yet."""
         iteration = 10**9 + 1 if flow else 0  # not one at which the nodes are placed anew
         kind, enabled = self.benchmark.device.type, self.dtype is not None
         with EventStorage(iteration), torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
-            return sum(self.model(self.batch).values())
+            return torch.stack(list(self.model(self.batch).values())).sum()
 
-    def bare(self):
-        """Forward and backward of backbone and pyramid alone, on the same pictures."""
+    def bare(self) -> None:
+        """Forward and backward of backbone and pyramid alone, on the same images."""
         kind, enabled = self.benchmark.device.type, self.dtype is not None
         images = self.model.preprocess_image(self.batch).tensor.contiguous(memory_format=torch.channels_last)
         with torch.autocast(kind, dtype=self.dtype or torch.bfloat16, enabled=enabled):
             features = self.model.backbone(images)
         sum(feature.float().sum() for feature in features.values()).backward()
 
-    def step(self, *, flow=True):
+    def step(self, *, flow: bool = True) -> None:
         """Forward, backward, clipping and update."""
         self.optimizer.zero_grad(set_to_none=True)
         self.forward(flow=flow).backward()
         self.clip()
         self.optimizer.step()
 
-    def residuals(self):
+    def residuals(self) -> list[tuple[Tensor, Tensor, dict[str, Any]]]:
         """The arguments of every call of the likelihood in one step: (residuals, sigma, its options)."""
-        density, calls = self.model.criterion.density, []
+        density = self.model.criterion.density
+        calls: list[tuple[Tensor, Tensor, dict[str, Any]]] = []
         original = density.nll
 
-        def record(e, sigma, *, joint=None, preset_only=False):
+        def record(e: Tensor, sigma: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
             calls.append((e.detach(), sigma.detach(), {"joint": joint, "preset_only": preset_only}))
             return original(e, sigma, joint=joint, preset_only=preset_only)
 
@@ -293,7 +306,7 @@ class TrainingStep:
             del density.nll
         return calls
 
-    def measure(self, rounds):
+    def measure(self, rounds: int) -> dict[str, Any]:
         """See :meth:`Benchmark.training`."""
         model, density = self.model, self.model.criterion.density
         model.train()
@@ -304,7 +317,7 @@ class TrainingStep:
         nodes = density.node_count()
         calls = [(e.requires_grad_(), sigma.requires_grad_(), options) for e, sigma, options in self.residuals()]
 
-        def likelihood():
+        def likelihood() -> None:
             loss = sum(density.nll(e, sigma, **options).sum() for e, sigma, options in calls)
             if loss.requires_grad:
                 loss.backward()
@@ -326,7 +339,7 @@ class TrainingStep:
             model.eval()
         return self._report(parts, calls, nodes)
 
-    def _report(self, parts, calls, nodes):
+    def _report(self, parts: dict[str, float], calls: list[tuple], nodes: int) -> dict[str, Any]:
         step, every = parts["step"], self.model.criterion.REFRESH_EVERY
         own = parts["likelihood"] + parts["refresh"] / every
         shares = {
@@ -347,7 +360,7 @@ class TrainingStep:
         }
 
 
-def random_sample(number, side, num_joints, people=3):
+def random_sample(number: int, side: int, num_joints: int, people: int = 3) -> dict[str, Any]:
     """A training sample of noise with people anywhere."""
     generator = torch.Generator().manual_seed(number)
     corner = torch.rand(people, 2, generator=generator) * side * 0.5
@@ -363,27 +376,3 @@ def random_sample(number, side, num_joints, people=3):
         "image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}",
         "image_id": number,
     }  # fmt: skip
-
-
-class PeakMemory(TorchDispatchMode):
-    """Within it, ``peak`` is the most bytes that the tensors made by operators take at a time.
-
-    Args:
-        model: its weights do not count.
-    """
-
-    def __init__(self, model):
-        super().__init__()
-        self._weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-        self._alive, self.peak = {}, 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                if storage.data_ptr() not in self._weights:
-                    self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        self._alive = {key: pair for key, pair in self._alive.items() if not pair[0].expired()}
-        self.peak = max(self.peak, sum(count for _, count in self._alive.values()))
-        return result

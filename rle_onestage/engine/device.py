@@ -1,8 +1,10 @@
-"""The device of ``MODEL.DEVICE``, the communication backend, and the GPU of each process."""
+"""The device of ``MODEL.DEVICE``, what it computes in, the communication backend, and the GPU of each process."""
 
+import contextlib
 import logging
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from rle_onestage.errors import ConfigError
@@ -63,7 +65,9 @@ def usable_processes(name: str, asked: int, *, num_machines: int = 1) -> int:
     The batch of the config is that of all processes together, so that fewer only take longer.
 
     Args:
-        name: of the device, settled. asked: ``--num-gpus``. num_machines: that train together.
+        name: of the device, settled.
+        asked: ``--num-gpus``.
+        num_machines: that train together.
 
     Raises:
         ConfigError: several processes cannot share the device, or the machines would not agree on their number.
@@ -93,7 +97,9 @@ def claim_device(name: str, local_rank: int, local_size: int) -> str:
     """Make a process's own device the present one, and say by what the processes talk.
 
     Args:
-        name: of the device, settled. local_rank: of the process on its machine. local_size: processes there.
+        name: of the device, settled.
+        local_rank: of the process on its machine.
+        local_size: processes there.
 
     Returns:
         The backend of ``torch.distributed``.
@@ -126,3 +132,27 @@ def seed_devices(state: int) -> None:
             module.manual_seed_all(state)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(state)
+
+
+def amp_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
+    """The type of automatic mixed precision that this device can do, or None when it is off.
+
+    Args:
+        cfg: reads ``SOLVER.AMP``.
+        device: of the training.
+    """
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    dtype = getattr(torch, cfg.SOLVER.AMP.DTYPE)
+    if dtype == torch.float16 and device.type != "cuda":
+        logger.warning("SOLVER.AMP.DTYPE float16 is for CUDA: using bfloat16 on %s.", device)
+        return torch.bfloat16
+    if dtype == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        logger.warning("This GPU has no bfloat16: using float16 for SOLVER.AMP.DTYPE.")
+        return torch.float16
+    return dtype
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
+    """Mixed precision of a type within the block; None: none."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -1,12 +1,18 @@
-"""Exponential moving average of the weights."""
+"""Exponential moving average of the weights.
+
+An own one, so that a training goes on exactly: torch's ``AveragedModel`` copies the weights at its first update instead
+of averaging, and timm's ``ModelEmaV3`` asks for a ``state_dict`` in every step, which renews the tables of inference.
+"""
 
 import contextlib
 import math
+from collections.abc import Iterator, Mapping
 
 import torch
+from torch import Tensor, nn
 
 
-def ema_decay(decay, warmup, step):
+def ema_decay(decay: float, warmup: int, step: int) -> float:
     """Decay at the ``step``-th update (from 1): ``decay * (1 - exp(-step / warmup))``, or ``decay`` without warm-up.
 
     The ramp lets the average follow the fast changes of the first iterations instead of remembering random weights.
@@ -23,21 +29,21 @@ class ModelEMA:
         warmup: time constant in updates of the ramp, see :func:`ema_decay`.
     """
 
-    def __init__(self, model, *, decay, warmup):
+    def __init__(self, model: nn.Module, *, decay: float, warmup: int):
         self.decay = decay
         self.warmup = warmup
         self._slots = _persistent_slots(model)
         self._averages = {name: store[key].detach().clone() for name, store, key in self._slots}
 
     @torch.no_grad()
-    def update(self, step):
+    def update(self, step: int) -> None:
         """Take the model's present values into the average.
 
         Args:
             step: number of this update, from 1; a function of the iteration, so that a resumed run continues alike.
         """
         weight = 1.0 - ema_decay(self.decay, self.warmup, step)
-        by_type = {}
+        by_type: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = {}
         for name, store, key in self._slots:
             average, value = self._averages[name], store[key].detach()
             if average.is_floating_point():
@@ -50,7 +56,7 @@ class ModelEMA:
             torch._foreach_lerp_(averages, values, weight)
 
     @contextlib.contextmanager
-    def swapped_in(self):
+    def swapped_in(self) -> Iterator[None]:
         """Within the block the model has the averages; afterwards its own values again.
 
         What the block changes in the averaged model (tables made for inference) stays in the average.
@@ -62,18 +68,18 @@ class ModelEMA:
             self._swap()
 
     @torch.no_grad()
-    def _swap(self):
+    def _swap(self) -> None:
         for name, store, key in self._slots:
             kept = self._averages[name].clone()
             self._averages[name].copy_(store[key])
             store[key].copy_(kept)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Tensor]:
         """The averages by the names of the model's ``state_dict``; live tensors, not copies."""
         return dict(self._averages)
 
     @torch.no_grad()
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over averages that :meth:`state_dict` gave.
 
         Raises:
@@ -83,11 +89,14 @@ class ModelEMA:
             average.copy_(state[name])
 
 
-def _persistent_slots(model):
+def _persistent_slots(model: nn.Module) -> list[tuple[str, dict, str]]:
     """(name, dict, key) of each weight and buffer in the ``state_dict``; no tensors, as buffers may get replaced."""
-    names, slots, seen = set(model.state_dict().keys()), [], set()
+    names = set(model.state_dict().keys())
+    slots: list[tuple[str, dict, str]] = []
+    seen: set[int] = set()
     for prefix, module in model.named_modules():
-        for store in (module._parameters, module._buffers):
+        stores: tuple[dict, dict] = (module._parameters, module._buffers)
+        for store in stores:
             for key, value in store.items():
                 name = f"{prefix}.{key}" if prefix else key
                 if value is not None and name in names and id(value) not in seen:

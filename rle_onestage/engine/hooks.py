@@ -2,30 +2,29 @@
 
 import contextlib
 import datetime
-import importlib.util
-import json
 import logging
-import os
 import statistics
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from detectron2.engine import HookBase
+from detectron2.utils.events import EventStorage, EventWriter
 
 from rle_onestage.engine import logs
-from rle_onestage.engine.retention import periodic_name
-from rle_onestage.errors import ConfigError
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.engine.checkpoint.retention import periodic_name
+
+if TYPE_CHECKING:
+    from rle_onestage.engine.trainer import Trainer
 
 logger = logging.getLogger("rle_onestage")
-
-TRAINING_LOG = "training.jsonl"
 
 
 class EMAUpdate(HookBase):
     """Takes the weights into their average after each step."""
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Update the average."""
         self.trainer.ema.update(self.trainer.iter + 1)
 
@@ -37,10 +36,10 @@ class PeriodicCheckpoint(HookBase):
         period: iterations between two checkpoints.
     """
 
-    def __init__(self, period):
+    def __init__(self, period: int):
         self.period = period
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Save if it is time."""
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter:
@@ -56,10 +55,10 @@ class PeriodicEvaluation(HookBase):
         period: iterations; 0 evaluates at the end only.
     """
 
-    def __init__(self, period):
+    def __init__(self, period: int):
         self.period = period
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Evaluate if it is time."""
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
@@ -69,61 +68,46 @@ class PeriodicEvaluation(HookBase):
 class StepTimer(HookBase):
     """Puts the seconds of each step (data, network, optimizer; nothing else) as ``time``. Register it first."""
 
-    def before_step(self):
+    def before_step(self) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Note the seconds."""
         self.trainer.storage.put_scalar("time", time.perf_counter() - self._start)
 
 
 class Writers(HookBase):
-    """Writes ``training.jsonl`` and TensorBoard's events every ``period`` iterations. Main process only.
+    """Has writers write every ``period`` iterations. Main process only.
 
-    What cannot be written is left out, with one warning, see :mod:`rle_onestage.engine.logs`.
+    Detectron2's ``PeriodicWriter`` would write before the numbers of the step have come in, and hides no thread's
+    traceback of a disk that is full.
 
     Args:
-        folder: where to.
+        writers: of Detectron2; those that have ``start_at`` are told the first iteration before the training begins.
         period: iterations.
     """
 
-    def __init__(self, folder, period):
-        self.folder = folder
+    def __init__(self, writers: Sequence[EventWriter], period: int):
+        self.writers = list(writers)
         self.period = period
-        self.writers = []
         self._quiet = contextlib.ExitStack()  # here, because a hook that fails to start ends those after it too
 
-    def before_train(self):
-        """Drop the lines of iterations that will be done again after a resume. Files are opened when they are due."""
-        path = os.path.join(self.folder, TRAINING_LOG)
+    def before_train(self) -> None:
+        """Prepare the writers."""
         self._quiet.enter_context(logs.quiet_event_threads())
-        try:
-            keep_before(path, self.trainer.start_iter)
-            self.writers = [logs.Patient(path, lambda: logs.LinesWriter(path, self.period), again=True)]
-        except ConfigError as error:
-            # Without that each iteration would stand in the file twice.
-            logger.warning("%s; going on without it", error)
-        if importlib.util.find_spec("tensorboard") is None:
-            logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
-        else:
-            events = os.path.join(self.folder, "events.*")
-            # Where TensorFlow is installed, its errors are of types of its own.
-            self.writers.append(logs.Patient(events, self._events, again=False, errors=Exception))
+        for writer in self.writers:
+            if hasattr(writer, "start_at"):
+                writer.start_at(self.trainer.start_iter)
 
-    def _events(self):
-        from detectron2.utils.events import TensorboardXWriter
-
-        return TensorboardXWriter(self.folder, window_size=self.period)
-
-    def after_step(self):
+    def after_step(self) -> None:
         """Write if it is time."""
         if is_due(self.trainer, self.period):
             self.trainer.flush_metrics()
             for writer in self.writers:
                 writer.write()
 
-    def after_train(self):
+    def after_train(self) -> None:
         """Close the files."""
         for writer in self.writers:
             writer.close()
@@ -137,13 +121,13 @@ class Progress(HookBase):
         period: iterations between two updates.
     """
 
-    def __init__(self, period):
+    def __init__(self, period: int):
         self.period = period
-        self.bar = None
+        self.bar: Any = None
+        self._lines_off = contextlib.ExitStack()
 
-    def before_train(self):
+    def before_train(self) -> None:
         """Open the bar, on a terminal."""
-        self._lines_off = None
         if sys.stderr.isatty():
             from tqdm import tqdm
             from tqdm.contrib.logging import logging_redirect_tqdm
@@ -152,10 +136,9 @@ class Progress(HookBase):
             self.bar = tqdm(total=total, initial=start, unit="it", desc="training", dynamic_ncols=True, mininterval=0.5)
             # Lines of the loggers go above the bar instead of through it.
             names = ("rle_onestage", "detectron2", "fvcore")
-            self._lines_off = logging_redirect_tqdm([logging.getLogger(name) for name in names])
-            self._lines_off.__enter__()
+            self._lines_off.enter_context(logging_redirect_tqdm([logging.getLogger(name) for name in names]))
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Move the bar, or log a line if it is time."""
         if self.bar is not None:
             self.bar.update()
@@ -167,20 +150,20 @@ class Progress(HookBase):
         else:
             logger.info("%s", self._line(text))
 
-    def after_train(self):
+    def after_train(self) -> None:
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
-            self._lines_off.__exit__(None, None, None)
+            self._lines_off.close()
 
-    def _losses(self):
+    def _losses(self) -> str:
         """The total first, then its parts, each the median of the last period."""
         histories = self.trainer.storage.histories()
         names = sorted((name for name in histories if name.startswith("loss") or name == "total_loss"), reverse=True)
         parts = [f"{name.removeprefix('loss_')} {histories[name].median(self.period):.4g}" for name in names]
         return "  ".join(parts)
 
-    def _line(self, losses):
+    def _line(self, losses: str) -> str:
         storage = self.trainer.storage
         seconds = _recent(storage, "time", 10 * self.period)
         left = datetime.timedelta(seconds=int(seconds * (self.trainer.max_iter - self.trainer.iter - 1)))
@@ -192,47 +175,12 @@ class Progress(HookBase):
         )
 
 
-def is_due(trainer, period):
+def is_due(trainer: "Trainer", period: int) -> bool:
     """Whether this iteration ends a period, or the training."""
     done = trainer.iter + 1
     return done % period == 0 or done >= trainer.max_iter
 
 
-def _recent(storage, name, window):
+def _recent(storage: EventStorage, name: str, window: int) -> float:
     values = [value for value, _ in storage.history(name).values()[-window:]]
     return statistics.median(values)
-
-
-def keep_before(path, start_iter):
-    """Drop from a JSON-lines log what is about to be done again, so that each iteration stands in it once.
-
-    Lines that nobody can read, as a crash or a power loss leaves them, are dropped too; a warning counts those within
-    the log.
-
-    Args:
-        path: the log; it may be missing.
-        start_iter: lines with ``iteration`` below this stay.
-    """
-    if not os.path.exists(path):
-        return
-    kept, damaged = [], 0
-    with open(path, "rb") as file:
-        for line in file:
-            iteration = _iteration_of(line)
-            if iteration is None:
-                damaged += line.endswith(b"\n")  # the last line may have been cut short
-            elif iteration < start_iter:
-                kept.append(line if line.endswith(b"\n") else line + b"\n")
-    if damaged:
-        logger.warning("%s: %d damaged line(s) dropped", path, damaged)
-    write_text(path, b"".join(kept).decode("utf-8"))
-
-
-def _iteration_of(line):
-    """The iteration of a line of the log, 0 where it has none, None where the line is damaged."""
-    try:
-        content = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    iteration = content.get("iteration", 0) if isinstance(content, dict) else None
-    return iteration if isinstance(iteration, (int, float)) and not isinstance(iteration, bool) else None

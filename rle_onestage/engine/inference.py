@@ -1,4 +1,4 @@
-"""Evaluation: run a model over each image of a data set once, and keep the figures."""
+"""Inference: models as configs and checkpoints describe them, run over each image of a data set once; metrics."""
 
 import contextlib
 import difflib
@@ -9,25 +9,29 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
-from detectron2.evaluation import print_csv_format, verify_results
+from detectron2.config import CfgNode
+from detectron2.evaluation import DatasetEvaluator, print_csv_format
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
+from torch import nn
 
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
-from rle_onestage.engine.checkpoint import last_checkpoint, load_weights
+from rle_onestage.engine.checkpoint import load_weights
+from rle_onestage.engine.checkpoint.joints import recorded_joints
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
-from rle_onestage.engine.joints import recorded_joints
-from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
-from rle_onestage.evaluation.coco import build_evaluator
+from rle_onestage.engine.processes.watch import EvaluationWatch
+from rle_onestage.errors import ConfigError, MediaError, PoseError, shown
+from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -39,36 +43,36 @@ _OF_BUILDERS = (
 )  # fmt: skip
 
 
-class FiguresUnwritten(MediaError):
+class MetricsUnwritten(MediaError):
     """An evaluation was made, but not all of its files can be written.
 
     Attributes:
-        results: the figures.
+        results: the metrics.
     """
 
-    def __init__(self, error, results):
+    def __init__(self, error: Exception, results: Mapping[str, Any]):
         super().__init__(str(error))
         self.results = results
 
 
-def bare(model):
+def bare(model: nn.Module) -> nn.Module:
     """The architecture without the wrapper for several processes."""
     return model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
 
 
-def prepare(model):
+def prepare(model: nn.Module) -> None:
     """Let the model refresh what it derives from its weights, where other weights were put in their place.
 
     What is trained or loaded needs no call: :class:`~.rle_onestage.RLEOneStage` looks itself, on the way to evaluation
     mode and before it is saved.
     """
-    refresh = getattr(bare(model), "prepare_for_inference", None)
+    refresh: Callable[[], None] | None = getattr(bare(model), "prepare_for_inference", None)
     if refresh is not None:
         refresh()
 
 
 @contextlib.contextmanager
-def evaluation_mode(model):
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Within the block the model is in evaluation mode, afterwards in the one of before."""
     was_training = model.training
     model.eval()
@@ -78,15 +82,23 @@ def evaluation_mode(model):
         model.train(was_training)
 
 
-def build_for_inference(cfg, weights, *, use_ema=True):
+def build_for_inference(
+    cfg: CfgNode,
+    weights: str,
+    *,
+    use_ema: bool = True,
+    build_model: Callable[[CfgNode], nn.Module] | None = None,
+) -> nn.Module:
     """The config's architecture with the weights of a checkpoint, without what only training needs.
 
     Its attribute ``joint_names`` has the names of its joints, by the config's data sets or else by the checkpoint, or
     None.
 
     Args:
-        cfg: the config. weights: see :func:`rle_onestage.engine.checkpoint.read_checkpoint`.
+        cfg: the config.
+        weights: see :func:`rle_onestage.engine.checkpoint.read_checkpoint`.
         use_ema: take the averaged weights where the checkpoint has both.
+        build_model: gives the architecture of a config; None: :func:`build_architecture`.
 
     Raises:
         ConfigError: ``MODEL.META_ARCHITECTURE`` is not registered.
@@ -98,7 +110,7 @@ def build_for_inference(cfg, weights, *, use_ema=True):
     cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
     cfg.MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED = ""
     cfg.MODEL.BACKBONE.FREEZE_AT = 0
-    model = build_architecture(cfg)
+    model: Any = (build_model or build_architecture)(cfg)  # what it has beside a module depends on the architecture
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()
     joints = known_joints(cfg)
@@ -107,7 +119,7 @@ def build_for_inference(cfg, weights, *, use_ema=True):
     return model.eval()
 
 
-def as_run(model):
+def as_run(model: nn.Module) -> nn.Module:
     """The model as the predictor runs it: batch norms folded where it is ours, weights laid out channels last.
 
     Args:
@@ -118,7 +130,7 @@ def as_run(model):
     return model.to(memory_format=torch.channels_last)
 
 
-def build_architecture(cfg):
+def build_architecture(cfg: CfgNode) -> nn.Module:
     """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
 
     Raises:
@@ -147,15 +159,22 @@ def build_architecture(cfg):
     return model
 
 
-def run_on_loader(model, loader, evaluator, *, name="", watch=None):
+def run_on_loader(
+    model: nn.Module,
+    loader: Iterable[list[dict]],
+    evaluator: DatasetEvaluator,
+    *,
+    name: str = "",
+    watch: EvaluationWatch | None = None,
+) -> Mapping[str, Any]:
     """Feed every batch to the model and its outputs to the evaluator.
 
     Args:
         model: called with ``list[dict]``, gives as many dicts; set to evaluation mode, and back afterwards.
         loader: has a length; holds this process's share of the images.
-        evaluator: a Detectron2 ``DatasetEvaluator``.
+        evaluator: a Detectron2 ``DatasetEvaluator``; where it has a ``density``, that is set to the model's.
         name: of the data set, for the messages.
-        watch: an :class:`rle_onestage.engine.watch.EvaluationWatch` that may end it early, or None.
+        watch: may end it early; None: nothing does.
 
     Returns:
         What ``evaluator.evaluate()`` gives; {} on other processes than the first.
@@ -166,6 +185,10 @@ def run_on_loader(model, loader, evaluator, *, name="", watch=None):
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
+        decoder: Any = getattr(model, "decoder", None)
+        for one in members(evaluator):
+            if hasattr(one, "density") and decoder is not None:
+                one.density = decoder.error_density()  # here, where its tables are those of the weights
         for inputs in _watched(_with_progress(loader, name), watch):
             before = time.perf_counter()
             outputs = model(inputs)
@@ -183,7 +206,7 @@ def run_on_loader(model, loader, evaluator, *, name="", watch=None):
     return evaluator.evaluate() or {}
 
 
-def _watched(batches, watch):
+def _watched(batches: Iterable[list[dict]], watch: EvaluationWatch | None) -> Iterator[list[dict]]:
     """The batches until ``watch`` ends it; the signal that does may come to the data-loading processes too."""
     try:
         for batch in batches:
@@ -196,7 +219,7 @@ def _watched(batches, watch):
         raise
 
 
-def _with_progress(loader, name):
+def _with_progress(loader: Any, name: str) -> Iterator[list[dict]]:
     """A bar on the first process's terminal, a line every 20 seconds elsewhere."""
     if comm.is_main_process() and sys.stderr.isatty():
         from tqdm import tqdm
@@ -212,21 +235,29 @@ def _with_progress(loader, name):
             logger.info("Evaluating %s: batch %d of %d, %d s left", name, index + 1, len(loader), left)
 
 
-def evaluate(cfg, model, *, build_evaluator, build_watch=None):
-    """Evaluate on all of ``cfg.DATASETS.TEST``, show the figures, and write ``OUTPUT_DIR/metrics.json``.
+def evaluate(
+    cfg: CfgNode,
+    model: nn.Module,
+    *,
+    build_evaluator: Callable[[CfgNode, str], DatasetEvaluator] = build_evaluator,
+    build_loader: Callable[[CfgNode, str], Iterable[list[dict]]] = build_test_loader,
+) -> Mapping[str, Any]:
+    """Evaluate on all of ``cfg.DATASETS.TEST``, show the metrics, and write ``OUTPUT_DIR/metrics.json``.
+
+    Within :func:`~.watch.interruptible` a signal ends it early.
 
     Args:
         cfg: the config.
         model: with the weights to evaluate; in evaluation mode meanwhile.
         build_evaluator: ``(cfg, dataset_name) -> DatasetEvaluator``.
-        build_watch: gives the ``watch`` of :func:`run_on_loader` for each data set; None: nothing ends it early.
+        build_loader: ``(cfg, dataset_name)`` to this process's share of the images.
 
     Returns:
         ``{"bbox": {"AP": ...}, "keypoints": {...}}`` in percent; with several data sets, that for each by its name.
         {} on other processes than the first. The file has the sizes of the images beside them, as ``input``.
 
     Raises:
-        FiguresUnwritten: on the first process, when all is done: a file cannot be written (a full disk).
+        MetricsUnwritten: on the first process, when all is done: a file cannot be written (a full disk).
     """
     if not cfg.DATASETS.TEST:
         raise ConfigError("DATASETS.TEST is empty; name the data set to evaluate on, e.g. ('rle_coco_2017_val',)")
@@ -236,47 +267,40 @@ def evaluate(cfg, model, *, build_evaluator, build_watch=None):
         "Testing at %s (INPUT.MIN_SIZE_TEST, MAX_SIZE_TEST); the config trains at %s",
         describe_size(sizes["test"]), describe_size(sizes["train"]),
     )  # fmt: skip
-    results, unwritten = OrderedDict(), []
+    by_set: dict[str, Any] = OrderedDict()
+    unwritten: list[PoseError] = []
     for name in cfg.DATASETS.TEST:
-        loader = build_test_loader(cfg, name)
-        evaluator = build_evaluator(cfg, name)
-        watch = build_watch() if build_watch is not None else None
-        evaluator.on_unwritable = unwritten.append
-        with evaluation_mode(bare(model)):
-            if hasattr(bare(model), "decoder"):
-                evaluator.density = bare(model).decoder.error_density()
-            results[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=watch)
+        loader, evaluator = build_loader(cfg, name), build_evaluator(cfg, name)
+        for one in members(evaluator):
+            if hasattr(one, "on_unwritable"):
+                one.on_unwritable = unwritten.append
+        by_set[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=EvaluationWatch.present())
     if not comm.is_main_process():
         return {}
-    for name, tasks in results.items():
-        logger.info("Figures of %s in percent, for copying:", name)
-        print_csv_format(OrderedDict((task, tasks[task]) for task in ("bbox", "keypoints") if task in tasks))
-    if len(results) == 1:
-        results = next(iter(results.values()))
+    _show(by_set)
+    results = next(iter(by_set.values())) if len(by_set) == 1 else by_set
     try:
         text = json.dumps({**_plain(results), "input": sizes}, indent=1) + "\n"
-        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text)
+        write_text(os.path.join(cfg.OUTPUT_DIR, METRICS), text, remedy=CHECK_OUTPUT_DIR)
     except PoseError as error:
         unwritten.append(error)
-    if cfg.TEST.EXPECTED_RESULTS:
-        _check_expected(cfg.TEST.EXPECTED_RESULTS, results)
-        verify_results(cfg, results)
     if unwritten:
-        raise FiguresUnwritten(unwritten[0], results)
+        raise MetricsUnwritten(unwritten[0], results)
     return results
 
 
-def evaluate_in_training(cfg, model, **options):
-    """As :func:`evaluate`, but a file that cannot be written is a warning: a full disk must not end the training."""
-    try:
-        return evaluate(cfg, model, **options)
-    except FiguresUnwritten as error:
-        logger.warning("%s; going on without that file", error)
-        return error.results
+def _show(by_set: Mapping[str, Mapping[str, Any]]) -> None:
+    """Log the metrics of each data set in Detectron2's lines for copying: AP, and what other evaluators say."""
+    ours = ("per_joint", "calibration", "best_match")  # have tables of their own
+    for name, tasks in by_set.items():
+        logger.info("Metrics of %s in percent, for copying:", name)
+        print_csv_format(
+            OrderedDict((task, values) for task, values in tasks.items() if task not in ours and numeric(values))
+        )
 
 
 @torch.no_grad()
-def share_buffers(model):
+def share_buffers(model: nn.Module) -> None:
     """Give every process the first one's buffers (statistics of batch norm), so that all evaluate the same model.
 
     When they are used, instead of in every step.
@@ -287,48 +311,19 @@ def share_buffers(model):
         torch.distributed.broadcast(buffer, 0)
 
 
-def evaluate_only(cfg, resume=False):
-    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or the last checkpoint with ``resume``), evaluate.
-
-    Returns:
-        The figures, see :func:`rle_onestage.engine.inference.evaluate`.
-
-    Raises:
-        CheckpointError: no weights are named, or they do not fit exactly.
-    """
-    path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
-    if not path:
-        raise CheckpointError(
-            "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
-            f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
-        )
-    logger.info("Evaluating the weights of %s", path)
-    return evaluate(cfg, build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA), build_evaluator=build_evaluator)
-
-
-def _check_expected(expected, results):
-    for task, metric, *_ in expected:
-        if not isinstance(results.get(task), Mapping) or metric not in results[task]:
-            there = [f"{name}/{key}" for name, keys in results.items() if isinstance(keys, Mapping) for key in keys]
-            raise ConfigError(
-                f"TEST.EXPECTED_RESULTS names {task}/{metric}, which is none of the figures: {', '.join(there[:20])} "
-                "(with several test sets there is none by that name)"
-            )
-
-
-def flat_figures(results, prefix=""):
-    """The finite figures as ``{"keypoints/AP": 45.2, ...}``, for the logs; without those of single joints ("-")."""
-    flat = {}
+def flat_metrics(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The finite metrics as ``{"keypoints/AP": 45.2, ...}``, for the logs; without those of single joints ("-")."""
+    flat: dict[str, float] = {}
     for key, value in results.items():
         if isinstance(value, dict):
-            flat.update(flat_figures(value, f"{prefix}{key}/"))
+            flat.update(flat_metrics(value, f"{prefix}{key}/"))
         elif isinstance(value, (int, float)) and math.isfinite(value) and "-" not in key:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def _plain(value):
-    """JSON has no NaN: null stands for a figure that could not be computed."""
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: null stands for a metric that could not be computed."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -5,19 +5,25 @@ Each log says once that it cannot be written. ``log.txt`` and ``training.jsonl``
 """
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from detectron2.utils.events import EventWriter, get_event_storage
+
+from rle_onestage.errors import ConfigError
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
 FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"  # as Detectron2's
 DATES = "%m/%d %H:%M:%S"
+TRAINING_LOG = "training.jsonl"
 
 
 def warn_unwritten(path: str, error: Exception) -> None:
@@ -61,11 +67,12 @@ class LogFile(logging.FileHandler):
         with contextlib.suppress(OSError):
             super().close()
 
-    def _drop(self):
+    def _drop(self) -> None:
         """Forget the file and what it could not take, which closing it would try again to write."""
         stream, self.stream = self.stream, None
-        with contextlib.suppress(OSError, AttributeError):
-            stream.close()
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
 
 
 class LinesWriter(EventWriter):
@@ -88,7 +95,7 @@ class LinesWriter(EventWriter):
         Raises:
             OSError: it cannot be written; the lines of this time are left out.
         """
-        lines = defaultdict(dict)
+        lines: defaultdict[int, dict[str, float]] = defaultdict(dict)
         for name, (value, iteration) in get_event_storage().latest_with_smoothing_hint(self._window).items():
             if iteration > self._last:
                 lines[iteration][name] = value
@@ -131,9 +138,10 @@ class Patient(EventWriter):
         errors: what a failure may be.
     """
 
-    def __init__(self, name: str, make: Callable[[], EventWriter], *, again: bool, errors: type = OSError):
+    def __init__(self, name: str, make: Callable[[], EventWriter], *, again: bool, errors: type[Exception] = OSError):
         self._name, self._make, self._again, self._errors = name, make, again, errors
-        self._writer, self._told = None, False
+        self._writer: EventWriter | None = None
+        self._told = False
 
     def write(self) -> None:
         """Write if that is possible."""
@@ -157,10 +165,56 @@ class Patient(EventWriter):
         except self._errors as error:
             self._tell(error)
 
-    def _tell(self, error):
+    def _tell(self, error: Exception) -> None:
         if not self._told:
             self._told = True
             warn_unwritten(self._name, error)
+
+
+class TrainingLog(Patient):
+    """Writes ``training.jsonl``, each iteration once, also over a resume.
+
+    Args:
+        path: of the file.
+        window: iterations over which what fluctuates is smoothed.
+    """
+
+    def __init__(self, path: str, window: int):
+        super().__init__(path, lambda: LinesWriter(path, window), again=True)
+
+    def start_at(self, iteration: int) -> None:
+        """Drop the lines of iterations that will be done again; where that fails, nothing is written at all."""
+        try:
+            keep_before(self._name, iteration)
+        except (ConfigError, OSError) as error:  # OSError: it cannot be read, or is no file
+            # Without that each iteration would stand in the file twice.
+            self._told, self._again = True, False
+            problem = f"{self._name} cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+            logger.warning("%s; going on without it", problem)
+
+
+def default_writers(folder: str, window: int) -> list[EventWriter]:
+    """What a training writes its numbers with: ``training.jsonl``, and TensorBoard's events where that is installed.
+
+    Files are opened when they are due. What cannot be written is left out, with one warning.
+
+    Args:
+        folder: where to.
+        window: iterations over which what fluctuates is smoothed.
+    """
+
+    def events() -> EventWriter:
+        from detectron2.utils.events import TensorboardXWriter
+
+        return TensorboardXWriter(folder, window_size=window)
+
+    writers: list[EventWriter] = [TrainingLog(os.path.join(folder, TRAINING_LOG), window)]
+    if importlib.util.find_spec("tensorboard") is None:
+        logger.info("TensorBoard is not installed: no events files (pip install tensorboard adds them)")
+    else:
+        # Where TensorFlow is installed, its errors are of types of its own.
+        writers.append(Patient(os.path.join(folder, "events.*"), events, again=False, errors=Exception))
+    return writers
 
 
 @contextlib.contextmanager
@@ -168,7 +222,7 @@ def quiet_event_threads() -> Iterator[None]:
     """TensorBoard writes in a thread, whose failure it also gives to the writer: no traceback of the thread beside."""
     before = threading.excepthook
 
-    def hook(args):
+    def hook(args: threading.ExceptHookArgs) -> None:
         if type(args.thread).__name__ != "_AsyncWriterThread":
             before(args)
 
@@ -177,3 +231,39 @@ def quiet_event_threads() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+def keep_before(path: str, start_iter: int) -> None:
+    """Drop from a JSON-lines log what is about to be done again, so that each iteration stands in it once.
+
+    Lines that nobody can read, as a crash or a power loss leaves them, are dropped too; a warning counts those within
+    the log.
+
+    Args:
+        path: the log; it may be missing.
+        start_iter: lines with ``iteration`` below this stay.
+    """
+    if not os.path.exists(path):
+        return
+    kept: list[bytes] = []
+    damaged = 0
+    with open(path, "rb") as file:
+        for line in file:
+            iteration = _iteration_of(line)
+            if iteration is None:
+                damaged += line.endswith(b"\n")  # the last line may have been cut short
+            elif iteration < start_iter:
+                kept.append(line if line.endswith(b"\n") else line + b"\n")
+    if damaged:
+        logger.warning("%s: %d damaged line(s) dropped", path, damaged)
+    write_text(path, b"".join(kept).decode("utf-8"), remedy=CHECK_OUTPUT_DIR)
+
+
+def _iteration_of(line: bytes) -> float | None:
+    """The iteration of a line of the log, 0 where it has none, None where the line is damaged."""
+    try:
+        content: Any = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    iteration = content.get("iteration", 0) if isinstance(content, dict) else None
+    return iteration if isinstance(iteration, (int, float)) and not isinstance(iteration, bool) else None

@@ -1,15 +1,19 @@
 """Optimizer, learning-rate schedule and gradient clipping, from Detectron2's own config keys."""
 
 import bisect
-import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from detectron2.config import CfgNode
+from detectron2.solver.lr_scheduler import LRMultiplier, WarmupParamScheduler
+from fvcore.common.param_scheduler import CosineParamScheduler, MultiStepParamScheduler
+from torch import Tensor, nn
 
 from rle_onestage.errors import ConfigError
 
 
-def build_optimizer(cfg, model):
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SGD or AdamW over :func:`parameter_groups`.
 
     Args:
@@ -17,7 +21,7 @@ def build_optimizer(cfg, model):
         model: the bare module.
 
     Returns:
-        A ``torch.optim.Optimizer``; each group has its ``initial_lr``, which :class:`Schedule` scales.
+        The optimizer; each group has its ``initial_lr``, which the schedule multiplies.
     """
     solver = cfg.SOLVER
     groups = parameter_groups(
@@ -37,7 +41,7 @@ def build_optimizer(cfg, model):
     return _fastest(torch.optim.SGD, groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
 
 
-def _fastest(optimizer_class, groups, **options):
+def _fastest(optimizer_class: type, groups: list[dict[str, Any]], **options: Any) -> torch.optim.Optimizer:
     """One kernel for all parameters where this torch has it; the loop over hundreds of small tensors costs more."""
     try:
         return optimizer_class(groups, fused=True, **options)
@@ -46,19 +50,21 @@ def _fastest(optimizer_class, groups, **options):
 
 
 def parameter_groups(
-    model,
+    model: nn.Module,
     *,
-    lr,
-    weight_decay,
-    weight_decay_norm=0.0,
-    weight_decay_bias=0.0,
-    bias_lr_factor=1.0,
-    backbone_multiplier=1.0,
-    flow_multiplier=1.0,
-    trunk_multiplier=1.0,
-    layer_decay=1.0,
-):
+    lr: float,
+    weight_decay: float,
+    weight_decay_norm: float | None = 0.0,
+    weight_decay_bias: float | None = 0.0,
+    bias_lr_factor: float = 1.0,
+    backbone_multiplier: float = 1.0,
+    flow_multiplier: float = 1.0,
+    trunk_multiplier: float = 1.0,
+    layer_decay: float = 1.0,
+) -> list[dict[str, Any]]:
     """Groups of parameters with the same learning rate and weight decay.
+
+    Detectron2's ``get_default_optimizer_params`` makes a group of each parameter and knows no trunk.
 
     Biases (named ``bias``, as in Detectron2) have ``weight_decay_bias``; parameters of normalisations, every other
     scalar or vector (learned scales), and ``nn.Embedding`` have ``weight_decay_norm``; a decay of None means
@@ -73,7 +79,8 @@ def parameter_groups(
         ConfigError: the model has nothing to train; or its backbone has no trunk that the factors could be for.
     """
     trunk = _trunk_factors(model, trunk_multiplier, layer_decay)
-    groups, seen = {}, set()
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    seen: set[nn.Parameter] = set()
     for module_name, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or parameter in seen:
@@ -82,7 +89,7 @@ def parameter_groups(
             name = f"{module_name}.{key}" if module_name else key
             rate = lr * (backbone_multiplier if name.startswith("backbone.") else 1.0) * trunk.get(parameter, 1.0)
             rate *= flow_multiplier if "flow" in name else 1.0
-            decay = weight_decay
+            decay: float | None = weight_decay
             if key == "bias":
                 rate *= bias_lr_factor
                 decay = weight_decay_bias
@@ -98,83 +105,51 @@ def parameter_groups(
     ]
 
 
-def _trunk_factors(model, multiplier, layer_decay):
+def _trunk_factors(model: nn.Module, multiplier: float, layer_decay: float) -> dict[nn.Parameter, float]:
     """Factor of each parameter of the backbone's trunk; that of the topmost stage has one ``layer_decay``."""
     if multiplier == 1.0 and layer_decay == 1.0:
         return {}
-    backbone = getattr(model, "backbone", None)
+    backbone: Any = getattr(model, "backbone", None)
     if not hasattr(backbone, "stages"):
         raise ConfigError(
             f"SOLVER.TRUNK_MULTIPLIER is {multiplier} and SOLVER.LAYER_DECAY {layer_decay}, but this backbone has no "
             "stages that they could be for; set both to 1.0, or MODEL.BACKBONE.NAME to build_timm_fpn_backbone or "
             "build_movenet_backbone"
         )
-    factors = {}
+    factors: dict[nn.Parameter, float] = {}
     for depth, (_, modules) in enumerate(reversed(backbone.stages()), start=1):
         for module in modules:
             factors.update((parameter, multiplier * layer_decay**depth) for parameter in module.parameters())
     return factors
 
 
-def _is_norm(module):
+def _is_norm(module: nn.Module) -> bool:
     known = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
     return isinstance(module, known) or type(module).__name__.endswith("Norm")
 
 
-class Schedule:
-    """The learning rate as a pure function of the iteration, so that nothing of it needs to be saved.
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
+    """Detectron2's schedule of ``SOLVER.LR_SCHEDULER_NAME``: a function of the iteration alone.
 
-    ``WarmupMultiStepLR`` multiplies by ``gamma`` at each of ``steps``; ``WarmupCosineLR`` goes from 1 to ``end`` along
-    half a cosine. Over the first ``warmup_iters`` iterations a linear (or constant) warm-up starts at ``warmup_factor``
-    and meets the curve where it ends. Same values as Detectron2's ``build_lr_scheduler``.
+    ``WarmupMultiStepLR`` multiplies by ``GAMMA`` at each of ``STEPS``; ``WarmupCosineLR`` goes along half a cosine from
+    1 to ``BASE_LR_END / BASE_LR`` (which Detectron2 0.5's own builder does not know). Over the first ``WARMUP_ITERS``
+    iterations a linear (or constant) warm-up starts at ``WARMUP_FACTOR`` and meets the curve where it ends.
+
+    Args:
+        cfg: reads ``SOLVER``.
+        optimizer: whose rates are multiplied.
     """
-
-    def __init__(self, *, name, max_iter, steps, gamma, end, warmup_iters, warmup_factor, warmup_method):
-        self.name = name
-        self.max_iter = max_iter
-        self.steps = [step for step in steps if step <= max_iter]
-        self.gamma = gamma
-        self.end = end
-        self.warmup_iters = min(warmup_iters, max_iter)
-        self.warmup_factor = warmup_factor
-        self.warmup_method = warmup_method
-
-    @classmethod
-    def from_config(cls, cfg):
-        """Read ``SOLVER.LR_SCHEDULER_NAME, MAX_ITER, STEPS, GAMMA, BASE_LR_END, WARMUP_*``."""
-        solver = cfg.SOLVER
-        return cls(
-            name=solver.LR_SCHEDULER_NAME,
-            max_iter=solver.MAX_ITER,
-            steps=solver.STEPS,
-            gamma=solver.GAMMA,
-            end=solver.BASE_LR_END / solver.BASE_LR,
-            warmup_iters=solver.WARMUP_ITERS,
-            warmup_factor=solver.WARMUP_FACTOR,
-            warmup_method=solver.WARMUP_METHOD,
-        )
-
-    def factor(self, iteration):
-        """What the initial learning rates are multiplied by at an iteration (from 0)."""
-        if iteration >= self.warmup_iters:
-            return self._curve(iteration)
-        start = self.warmup_factor * self._curve(0)
-        if self.warmup_method == "constant":
-            return start
-        share = iteration / self.warmup_iters
-        return start + (self._curve(self.warmup_iters) - start) * share
-
-    def _curve(self, iteration):
-        if self.name == "WarmupCosineLR":
-            return self.end + 0.5 * (1.0 - self.end) * (1.0 + math.cos(math.pi * iteration / self.max_iter))
-        return self.gamma ** bisect.bisect_right(self.steps, iteration)
-
-    def apply(self, optimizer, iteration):
-        """Set the learning rates of an iteration; returns that of the first group."""
-        factor = self.factor(iteration)
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        return optimizer.param_groups[0]["lr"]
+    solver = cfg.SOLVER
+    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
+        curve = CosineParamScheduler(1.0, solver.BASE_LR_END / solver.BASE_LR)
+    else:
+        # fvcore wants steps within the training, each once; GAMMA counts as often as the config names one.
+        steps = sorted({step for step in solver.STEPS if 0 < step < solver.MAX_ITER})
+        values = [solver.GAMMA ** bisect.bisect_right(solver.STEPS, start) for start in (0, *steps)]
+        curve = MultiStepParamScheduler(values, milestones=steps, num_updates=solver.MAX_ITER)
+    warmup = min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0)
+    curve = WarmupParamScheduler(curve, solver.WARMUP_FACTOR, warmup, solver.WARMUP_METHOD)
+    return LRMultiplier(optimizer, curve, max_iter=solver.MAX_ITER)
 
 
 class GradientClipper:
@@ -183,7 +158,15 @@ class GradientClipper:
     Detectron2 0.5's ``norm`` clips parameter by parameter, which changes the direction of the step; this one keeps it.
     """
 
-    def __init__(self, parameters, *, enabled, clip_type="norm", clip_value=1.0, norm_type=2.0):
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        enabled: bool,
+        clip_type: str = "norm",
+        clip_value: float = 1.0,
+        norm_type: float = 2.0,
+    ):
         self.parameters = list(parameters)
         self.enabled = enabled
         self.clip_type = clip_type
@@ -191,7 +174,7 @@ class GradientClipper:
         self.norm_type = norm_type
 
     @classmethod
-    def from_config(cls, cfg, model):
+    def from_config(cls, cfg: CfgNode, model: nn.Module) -> "GradientClipper":
         """Read ``SOLVER.CLIP_GRADIENTS``."""
         clip = cfg.SOLVER.CLIP_GRADIENTS
         return cls(
@@ -202,7 +185,7 @@ class GradientClipper:
             norm_type=clip.NORM_TYPE,
         )
 
-    def __call__(self):
+    def __call__(self) -> Tensor | None:
         """Clip in place; returns the norm before clipping as a tensor, or None where none was computed."""
         if not self.enabled:
             return None

@@ -6,43 +6,53 @@ import os
 import random
 import secrets
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.engine import lock
+from rle_onestage.compat import local_rank_from_environment
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
+from rle_onestage.engine.checkpoint.resume import recorded_seed
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
-from rle_onestage.engine.config.files import merge_dict, merge_options, read_yaml
-from rle_onestage.engine.config.schema import known_defaults
+from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml
+from rle_onestage.engine.config.imports import KEY as IMPORTS
+from rle_onestage.engine.config.imports import import_modules, where
+from rle_onestage.engine.config.schema import known_defaults, registered_names, settle
 from rle_onestage.engine.config.validation import validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
-from rle_onestage.engine.resume import recorded_seed
-from rle_onestage.errors import ConfigError
+from rle_onestage.engine.processes import attempts, lock
+from rle_onestage.errors import EXIT_CODE, ConfigError
 from rle_onestage.utils.arguments import natural_int, positive_int
-from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
 
-def load_config(config_file="", opts=()):
+def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, imports: Sequence[str] = ()) -> CfgNode:
     """The one way to make a config: defaults, then the file and its bases, then ``KEY VALUE`` options.
+
+    The modules that its ``IMPORTS`` names are imported first, so that the names that they register are known.
 
     Args:
         config_file: a YAML file, or "" for the defaults alone.
         opts: ``[KEY, VALUE, ...]``.
+        imports: modules beside those of ``IMPORTS``, which has them all afterwards.
 
     Returns:
         A frozen ``CfgNode``; ``MODEL.DEVICE`` is "cpu" where CUDA was asked for and there is none (with a warning).
         Keys that have no effect because of others get a warning, see :mod:`rle_onestage.engine.config.conflicts`.
 
     Raises:
-        ConfigError: a file, key, type or value is wrong.
+        ConfigError: a file, key, type or value is wrong, or a module cannot be imported.
     """
-    cfg = _merged(config_file, opts)
+    cfg = _merged(config_file, opts, imports)
     try:
         cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
         settle_test_size(cfg, opts)
@@ -55,36 +65,42 @@ def load_config(config_file="", opts=()):
     return cfg
 
 
-def configured_device(config_file, opts):
+def configured_device(config_file: str, opts: Sequence[Any], imports: Sequence[str] = ()) -> str:
     """The device of a config, settled, before the rest of it is looked at: what starts processes has to know.
 
     Raises:
         ConfigError: the file cannot be read, or the device cannot be used.
     """
-    return settle_device(_merged(config_file, opts).MODEL.DEVICE, quiet=True)
+    return settle_device(_merged(config_file, opts, imports).MODEL.DEVICE, quiet=True)
 
 
-def _merged(config_file, opts):
-    cfg = known_defaults()
-    if config_file:
-        merge_dict(cfg, *_with_source(config_file))
+def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]) -> CfgNode:
+    """The config before its keys are checked against one another."""
+    values, places = read_yaml(config_file) if config_file else ConfigFile({}, {})
+    source = f"config file {config_file}"
+    named = CfgNode({IMPORTS: []})
+    merge_dict(named, {key: value for key, value in values.items() if key == IMPORTS}, source, places)
+    opts = list(opts or ())
+    pairs = zip(opts[0::2], opts[1::2])
+    merge_options(named, [part for key, value in pairs if key == IMPORTS for part in (key, value)])
+    modules = list(dict.fromkeys([*named[IMPORTS], *imports]))
+    import_modules(modules)
+    cfg = known_defaults()  # now, as the modules may have added keys
+    merge_dict(cfg, values, source, places)
     merge_options(cfg, opts)
+    cfg[IMPORTS] = modules
     return cfg
 
 
-def _with_source(config_file):
-    values, places = read_yaml(config_file)
-    return values, f"config file {config_file}", places
-
-
-def setup(args):
+def setup(args: argparse.Namespace) -> CfgNode:
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
-    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``.
+    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``. Turns on ``args.resume`` where torchrun
+    restarts a training that it began itself.
 
     Args:
-        args: namespace of :func:`detectron2.engine.default_argument_parser`.
+        args: what :func:`argument_parser` gave.
 
     Returns:
         The frozen config.
@@ -92,9 +108,7 @@ def setup(args):
     Raises:
         ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written, or a training is at work in it.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and not args.eval_only:
-        args.resume = True  # torchrun restarts a training that it began itself
-    cfg = load_config(args.config_file, args.opts)
+    cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()))
     world_size = comm.get_world_size()
     if not args.eval_only and cfg.SOLVER.IMS_PER_BATCH % world_size:
         raise ConfigError(
@@ -105,7 +119,8 @@ def setup(args):
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
-        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume)
+        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())
+        args.resume = args.resume or _goes_on_after_restart(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR)
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -116,11 +131,11 @@ def setup(args):
     _log_environment(args, cfg, world_size)
     config_path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     if comm.is_main_process() and not (args.eval_only and os.path.exists(config_path)):
-        write_text(config_path, cfg.dump())
+        write_text(config_path, cfg.dump(), remedy=CHECK_OUTPUT_DIR)
     return cfg
 
 
-def _make_output_dir(path):
+def _make_output_dir(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
         writable = os.access(path, os.W_OK)
@@ -130,8 +145,8 @@ def _make_output_dir(path):
         raise ConfigError(f"OUTPUT_DIR {path} cannot be written; choose another folder or change its permissions")
 
 
-def claim_output(path, *, goes_on):
-    """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.lock`. Collective.
+def claim_output(path: str, *, goes_on: bool) -> None:
+    """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.processes.lock`. Collective.
 
     Args:
         path: an existing folder.
@@ -149,10 +164,19 @@ def claim_output(path, *, goes_on):
     problem = comm.all_gather(problem)[0]
     if problem is not None:
         raise ConfigError(problem)
-    lock.note(path)
 
 
-def settle_seed(cfg, *, resume=False):
+def _goes_on_after_restart(path: str) -> bool:
+    """Whether this is a restart by torchrun of a training that has begun in a folder. Collective."""
+    goes_on = False
+    if comm.is_main_process():
+        goes_on = attempts.is_restart() and attempts.has_begun(path)
+        if not goes_on:
+            attempts.forget(path)
+    return comm.all_gather(goes_on)[0]
+
+
+def settle_seed(cfg: CfgNode, *, resume: bool = False) -> CfgNode:
     """The config with a seed: its own; or that of the run to resume; or a new one, the same on every process.
 
     Args:
@@ -176,7 +200,7 @@ def settle_seed(cfg, *, resume=False):
     return cfg
 
 
-def seed_everything(*entropy):
+def seed_everything(*entropy: int) -> None:
     """Seed Python, numpy and torch (CPU, and other devices in use) from integers, e.g. ``(seed, rank, iteration)``."""
     state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(state)
@@ -186,7 +210,7 @@ def seed_everything(*entropy):
     seed_devices(state)
 
 
-def start_logging(output_dir):
+def start_logging(output_dir: str) -> None:
     """Log to the console (first process) and to ``output_dir/log.txt``, in Detectron2's format."""
     rank = comm.get_rank()
     os.makedirs(output_dir, exist_ok=True)
@@ -205,7 +229,7 @@ def start_logging(output_dir):
     logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
 
 
-def _log_environment(args, cfg, world_size):
+def _log_environment(args: argparse.Namespace, cfg: CfgNode, world_size: int) -> None:
     import detectron2
 
     logger.info(
@@ -215,17 +239,55 @@ def _log_environment(args, cfg, world_size):
     )  # fmt: skip
     sizes = {use: describe_size(size) for use, size in input_sizes(cfg).items()}
     logger.info("Images: %s in training, %s at test", sizes["train"], sizes["test"])
+    for name in cfg[IMPORTS]:
+        logger.info("Of the user's own: the module %s (%s), by %s", name, where(name), IMPORTS)
     logger.info("Config %s %s -> %s", args.config_file or "(defaults)", " ".join(args.opts or []), cfg.OUTPUT_DIR)
 
 
-def argument_parser():
-    """Detectron2's argument parser: ``--config-file --resume --eval-only --num-gpus ... [KEY VALUE ...]``."""
-    from detectron2.engine import default_argument_parser
-
-    parser = default_argument_parser()
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def argument_parser() -> argparse.ArgumentParser:
+    """Detectron2's parser: ``--config-file --resume --eval-only --num-gpus ... [KEY VALUE ...]``, and ``--import``."""
+    base = default_argument_parser()
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(parents=[base], add_help=False, epilog=base.epilog, formatter_class=layout)
+    add_import_flag(parser)
     # Detectron2 takes --num-gpus 0 for one process.
     kinds = {"num_gpus": natural_int, "num_machines": positive_int, "machine_rank": natural_int}
     for action in parser._actions:
         action.type = kinds.get(action.dest, action.type)
     return parser
+
+
+def add_import_flag(parser: argparse.ArgumentParser) -> None:
+    """Let a command take ``--import MODULE``, for modules of the user's own beside those of the config's ``IMPORTS``.
+
+    A module is imported when the flag is read. Processes that are started later have to hand ``args.imports`` to
+    :func:`load_config`.
+    """
+    parser.add_argument(
+        "--import", dest="imports", action=_Import, default=[], metavar="MODULE",
+        help="import a Python module that registers parts of your own, by its name; may be given several times",
+    )  # fmt: skip
+
+
+class _Import(argparse.Action):
+    """Imports the module of a flag."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        try:
+            settle(IMPORTS, [values], [], str(option))
+            import_modules([values])
+        except ConfigError as error:
+            first = local_rank_from_environment()[0] == 0  # of those that torchrun started
+            parser.exit(EXIT_CODE, f"error: {' '.join(str(error).split())}\n" if first else None)
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its help ends with the names that the config may choose from, also those that ``--import`` has added."""
+
+    def format_help(self) -> str:
+        """The help."""
+        lines = [f"  {key}: {', '.join(names) or '(none)'}" for key, names in registered_names().items()]
+        return "\n".join([super().format_help(), "registered names, by the config key that takes them:", *lines, ""])

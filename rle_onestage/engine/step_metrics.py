@@ -1,10 +1,13 @@
 """The losses of each step, averaged over processes and checked, without waiting for the device in every step."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
+from torch import Tensor
 
 from rle_onestage.errors import DivergenceError
 
@@ -25,17 +28,25 @@ class StepMetrics:
         immediate: resolve a step at once. Only for one process on the CPU, where nothing is waited for.
     """
 
-    def __init__(self, *, immediate):
+    def __init__(self, *, immediate: bool):
         self.immediate = immediate
         self.world_size = comm.get_world_size()
         self.stop_agreed = False
-        self._pending = None
+        self._pending: _Pending | None = None
 
-    def put(self, losses, *, iteration, file_names, gradient_norm, wants_stop):
+    def put(
+        self,
+        losses: Mapping[str, Tensor],
+        *,
+        iteration: int,
+        file_names: Sequence[str],
+        gradient_norm: Tensor | None,
+        wants_stop: bool,
+    ) -> dict[str, float] | None:
         """Note one step.
 
         Args:
-            losses: dict of scalar tensors.
+            losses: scalar tensors by name.
             iteration: its number.
             file_names: the images of this process.
             gradient_norm: scalar tensor, or None.
@@ -55,7 +66,7 @@ class StepMetrics:
         self._pending = _Pending(names, vector, iteration, file_names, self.world_size)
         return self.flush() if self.immediate else before
 
-    def flush(self):
+    def flush(self) -> dict[str, float] | None:
         """Numbers of the step that is under way: dict of floats (means over processes), or None when there is none.
 
         Raises:
@@ -75,13 +86,14 @@ class StepMetrics:
 class _Pending:
     """One vector on its way: to the other processes, and from the device to the host."""
 
-    def __init__(self, names, vector, iteration, file_names, world_size):
+    def __init__(self, names: list[str], vector: Tensor, iteration: int, file_names: Sequence[str], world_size: int):
         self.names = names
         self.iteration = iteration
         self.file_names = file_names
         self.own = vector.clone() if world_size > 1 else vector
         self.vector = vector
-        self.work = self.event = None
+        self.work: dist.Work | None = None
+        self.event: torch.cuda.Event | None = None
         if world_size > 1:
             self.work = dist.all_reduce(vector, async_op=True)
         if vector.is_cuda:
@@ -93,7 +105,7 @@ class _Pending:
             self.event = torch.cuda.Event()
             self.event.record(torch.cuda.current_stream(vector.device))  # which need not be the present device
 
-    def numbers(self):
+    def numbers(self) -> list[float]:
         """The sums over processes, as floats."""
         if self.event is not None:
             self.event.synchronize()
@@ -102,7 +114,7 @@ class _Pending:
         return self.vector.tolist()
 
 
-def _raise_divergence(pending, metrics):
+def _raise_divergence(pending: _Pending, metrics: Mapping[str, float]) -> NoReturn:
     """Collective: name the images of the processes whose losses are not finite (of all, if only the gradient is)."""
     losses = [index for index, name in enumerate(pending.names) if name != GRADIENT_NORM]
     own_bad = not bool(torch.isfinite(pending.own[losses]).all())

@@ -4,20 +4,23 @@ import contextlib
 import itertools
 import logging
 import os
+import secrets
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
 
 import torch
-from detectron2.engine import DefaultTrainer, TrainerBase
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.batches import LostWorkers
-from rle_onestage.data.loader import build_train_loader
 from rle_onestage.data.lookup import known_joints
-from rle_onestage.engine import hooks, lock
-from rle_onestage.engine import resume as resuming
+from rle_onestage.engine import hooks
+from rle_onestage.engine.builders import TrainerBuilders
 from rle_onestage.engine.checkpoint import (
     apply_weights,
     forget_last_checkpoint,
@@ -26,34 +29,29 @@ from rle_onestage.engine.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from rle_onestage.engine.checkpoint import resume as resuming
+from rle_onestage.engine.checkpoint.joints import naming
+from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.config.validation import validate_training
+from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.engine.inference import (
-    build_architecture,
-    evaluate,
-    evaluate_in_training,
-    flat_figures,
-    prepare,
-    share_buffers,
-)
-from rle_onestage.engine.joints import naming
-from rle_onestage.engine.meeting import is_lost_partner
+from rle_onestage.engine.expected import check_expected_names, check_expected_values
+from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
 from rle_onestage.engine.memory import keep_freed_memory
-from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
-from rle_onestage.engine.precision import amp_dtype
-from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints, periodic_name
+from rle_onestage.engine.optimizer import GradientClipper
+from rle_onestage.engine.processes import attempts, lock
+from rle_onestage.engine.processes.meeting import is_lost_partner
+from rle_onestage.engine.processes.watch import EvaluationStopped, interruptible
 from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.step_metrics import StepMetrics
-from rle_onestage.engine.watch import EvaluationStopped, EvaluationWatch
 from rle_onestage.errors import DataError, DivergenceError
-from rle_onestage.evaluation.coco import build_evaluator
 from rle_onestage.utils.safe_files import remove_unfinished
 from rle_onestage.utils.signals import StopRequest
 
 logger = logging.getLogger("rle_onestage")
 
 
-class Trainer(TrainerBase):
+class Trainer(TrainerBuilders):
     """Trains the config's model; used like Detectron2's ``DefaultTrainer``::
 
         trainer = Trainer(cfg)
@@ -67,7 +65,7 @@ class Trainer(TrainerBase):
         cfg: the frozen config; ``SEED`` settled (see :func:`rle_onestage.engine.setup.setup`).
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode):
         super().__init__()
         cfg = settle_seed(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         self.cfg = cfg
@@ -76,53 +74,31 @@ class Trainer(TrainerBase):
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.device = torch.device(cfg.MODEL.DEVICE)
-        module = self.build_model(cfg)
-        module.train()
-        self.optimizer = build_optimizer(cfg, module)
-        self.schedule = Schedule.from_config(cfg)
-        self.clip_gradients = GradientClipper.from_config(cfg, module)
+        self.model: Any = self.build_model(cfg)  # what it has beside a module depends on the architecture
+        self.model.train()
+        self.optimizer = self.build_optimizer(cfg, self.model)
+        self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
+        self.clip_gradients = GradientClipper.from_config(cfg, self.model)
         self.amp_dtype = amp_dtype(cfg, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype == torch.float16)
         self.ema = None
         if cfg.SOLVER.EMA.ENABLED:
-            self.ema = ModelEMA(module, decay=cfg.SOLVER.EMA.DECAY, warmup=cfg.SOLVER.EMA.WARMUP)
-        self.model = module
-        self.results = {}
-        self.saved_iter = None
+            self.ema = ModelEMA(self.model, decay=cfg.SOLVER.EMA.DECAY, warmup=cfg.SOLVER.EMA.WARMUP)
+        self.results: Mapping[str, Any] = {}
+        self.saved_iter: int | None = None
+        # Tells this training's files from another's in the folder; that of the first process counts.
+        self.run: str | None = secrets.token_hex(16)
         self.best = BestCheckpoint(cfg.OUTPUT_DIR, cfg.TEST.BEST_METRIC)
         self.recent = RecentCheckpoints(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_KEEP)
-        self._data = None
+        self._data: Iterator[list[dict]] = iter(())
         self._stop = StopRequest()
         single_cpu = comm.get_world_size() == 1 and self.device.type == "cpu"
         self._metrics = StepMetrics(immediate=single_cpu)
         self.register_hooks(self.build_hooks())
 
-    @classmethod
-    def build_model(cls, cfg):
-        """See :func:`rle_onestage.engine.inference.build_architecture`."""
-        return build_architecture(cfg)
-
-    @classmethod
-    def build_evaluator(cls, cfg, dataset_name):
-        """The evaluator of a data set."""
-        return build_evaluator(cfg, dataset_name)
-
-    def build_hooks(self):
-        """Timer, EMA, checkpoint, evaluation, and on the first process the writers and the progress."""
-        cfg = self.cfg
-        return [
-            hooks.StepTimer(),
-            hooks.EMAUpdate() if self.ema is not None else None,
-            hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
-            hooks.Progress(cfg.SOLVER.LOG_PERIOD) if comm.is_main_process() else None,
-            hooks.PeriodicEvaluation(cfg.TEST.EVAL_PERIOD) if cfg.DATASETS.TEST else None,
-            # Last, so that the figures of an evaluation are written with the iteration they belong to.
-            hooks.Writers(cfg.OUTPUT_DIR, cfg.SOLVER.LOG_PERIOD) if comm.is_main_process() else None,
-        ]
-
     # ---------------------------------------------------------------- start
 
-    def resume_or_load(self, resume=True):
+    def resume_or_load(self, resume: bool = True) -> None:
         """Go on from ``OUTPUT_DIR``'s last checkpoint, if ``resume`` and there is one; else take ``MODEL.WEIGHTS``.
 
         Raises:
@@ -142,56 +118,68 @@ class Trainer(TrainerBase):
             if self.ema is not None:
                 self.ema.load_state_dict(self.model.state_dict())
 
-    def _resume(self, path):
+    def _resume(self, path: str) -> None:
         content = read_checkpoint(path)
         start = resuming.next_iteration(content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints)
         if self.ema is not None:
             resuming.restore_averages(self.ema, content, path)
         resuming.restore_optimizer(self.optimizer, content, path)
+        resuming.restore_schedule(self.scheduler, min(start, self.max_iter), content, path)
         resuming.restore_scaler(self.scaler, content, path)
+        resuming.restore_hooks(self, content, path)
         self.start_iter = start
         if comm.is_main_process():
-            self.best.resume()
-            self.recent.resume(self.start_iter)
+            self.run = content["run"] if isinstance(content.get("run"), str) else None
+            self.best.resume(self.run)
+            self.recent.resume(content.get("periodic"), self.start_iter)
         logger.info("Resuming from %s at iteration %d of %d", path, self.start_iter, self.max_iter)
 
     # ---------------------------------------------------------------- loop
 
-    def train(self):
+    def train(self) -> Mapping[str, Any]:
         """Train to ``SOLVER.MAX_ITER``, then evaluate.
 
         Returns:
-            The last evaluation's figures, {} without one or on other processes than the first.
+            The last evaluation's metrics, {} without one or on other processes than the first.
 
         Raises:
             DivergenceError: a loss became non-finite.
-            ConfigError: another training is at work in ``OUTPUT_DIR``.
-            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved.
+            ConfigError: another training is at work in ``OUTPUT_DIR``; or ``TEST.EXPECTED_RESULTS`` names no metric.
+            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved; with 1 after the
+                training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
+        check_expected_names(self.cfg, self.evaluators_are_ours(self.cfg))
         if self.device.type == "cpu":
             keep_freed_memory()
         if comm.is_main_process():
             os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
         claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
         try:
-            return self._train()
+            results = self._train()
         finally:
             lock.release(self.cfg.OUTPUT_DIR)
+        check_expected_values(self.cfg, results)
+        return results
 
-    def _train(self):
+    def _train(self) -> Mapping[str, Any]:
         if comm.is_main_process():
             remove_unfinished(self.cfg.OUTPUT_DIR)
             if self.start_iter == 0:
                 forget_last_checkpoint(self.cfg.OUTPUT_DIR)
+                attempts.note_begun(self.cfg.OUTPUT_DIR)
+        comm.synchronize()
+        lock.note(self.cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
-            loader = None
+            loader: Iterable[list[dict]] = ()
             self.iter = self.start_iter
             try:
                 if self.start_iter < self.max_iter:
-                    loader = build_train_loader(self.cfg, self.start_iter)
+                    loader = self.build_train_loader(self.cfg)
+                    if hasattr(loader, "start_at"):
+                        loader.start_at(self.start_iter)
                     self._data = iter(loader)
                 try:
                     self.before_train()
@@ -199,11 +187,11 @@ class Trainer(TrainerBase):
                 finally:  # not where the data fail: hooks that were not started have nothing to end
                     self.after_train()
             finally:
-                self._data = None
+                self._data = iter(())
             self._report_data(loader)
         return self.results
 
-    def _loop(self):
+    def _loop(self) -> None:
         if signum := max(comm.all_gather(self._stop.signum)):
             self._leave(signum, "before the first iteration")
         if self.start_iter >= self.max_iter:
@@ -229,19 +217,24 @@ class Trainer(TrainerBase):
                 raise
             self._leave(self._stop.signum, f"in iteration {self.iter}, as was another process")
 
-    def _next_batch(self):
+    def _next_batch(self) -> list[dict]:
         # A signal may have come to the data-loading processes too. The batch is the same where it is made here.
-        if self._stop.signum:
+        if self._stop.signum and hasattr(self._data, "make"):
             return self._data.make(self.iter)
         try:
             return next(self._data)
+        except StopIteration:
+            raise DataError(
+                f"the loader of build_train_loader() ended at iteration {self.iter}; give one that is endless, such as "
+                "Detectron2's build_detection_train_loader"
+            ) from None
         except LostWorkers:
-            if self._stop.signum:
+            if self._stop.signum and hasattr(self._data, "make"):
                 return self._data.make(self.iter)
             self.iter -= 1  # the last one that was finished
             raise
 
-    def _lost_worker(self, error):
+    def _lost_worker(self, error: LostWorkers) -> NoReturn:
         """Data-loading processes, of training or of evaluation, cannot go on. That is told between two steps."""
         if self.iter < self.start_iter:
             raise error
@@ -255,16 +248,15 @@ class Trainer(TrainerBase):
             sys.exit(self._stop.exit_code)
         raise DataError(f"{error}; then go on {where} with --resume") from error
 
-    def run_step(self):
+    def run_step(self) -> None:
         """One iteration: data, forward, backward, clipping, update."""
         start = time.perf_counter()
         batch = self._next_batch()
         waited = time.perf_counter() - start
         # After the data, because starting a loader draws from torch's generator.
         seed_everything(self.seed, comm.get_rank(), self.iter)
-        rate = self.schedule.apply(self.optimizer, self.iter)
         self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
+        with autocast(self.device, self.amp_dtype):
             losses = self._run_model(batch)
         total = sum(losses.values())
         self.scaler.scale(total).backward()
@@ -284,18 +276,14 @@ class Trainer(TrainerBase):
         self.scaler.update()
         self._note(metrics)
         self.storage.put_scalar("data_time", waited)
-        self.storage.put_scalar("lr", rate, smoothing_hint=False)
+        self.storage.put_scalar("lr", self.optimizer.param_groups[0]["lr"], smoothing_hint=False)
+        self.scheduler.step()
 
-    def _autocast(self):
-        if self.amp_dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.amp_dtype)
-
-    def _note(self, metrics):
+    def _note(self, metrics: Mapping[str, float] | None) -> None:
         for name, value in (metrics or {}).items():
             self.storage.put_scalar(name, value)
 
-    def flush_metrics(self):
+    def flush_metrics(self) -> None:
         """Bring in the numbers of the step under way. Collective with several processes.
 
         Raises:
@@ -303,13 +291,13 @@ class Trainer(TrainerBase):
         """
         self._note(self._metrics.flush())
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Run the hooks, after the numbers they need have come in."""
         if hooks.is_due(self, self.cfg.SOLVER.LOG_PERIOD):
             self.flush_metrics()  # here, because all processes must take part, and only the first one writes
         super().after_step()
 
-    def _stop_early(self):
+    def _stop_early(self) -> NoReturn:
         signum = max(comm.all_gather(self._stop.signum))
         if self.saved_iter != self.iter:
             self.save(periodic_name(self.iter))
@@ -318,7 +306,7 @@ class Trainer(TrainerBase):
         logger.info(text, self.iter, self.cfg.OUTPUT_DIR)
         sys.exit(128 + signum)
 
-    def _leave(self, signum, when):
+    def _leave(self, signum: int, when: str) -> NoReturn:
         """End where there is nothing new to save."""
         last = last_checkpoint(self.cfg.OUTPUT_DIR) if comm.is_main_process() else None
         text = f"go on from {last} with the same command and --resume" if last else "nothing was saved yet"
@@ -328,7 +316,7 @@ class Trainer(TrainerBase):
     # ---------------------------------------------------------------- evaluation, saving
 
     @contextlib.contextmanager
-    def averaged_weights(self):
+    def averaged_weights(self) -> Iterator[None]:
         """Within the block the model has the averaged weights, if ``SOLVER.EMA`` is on.
 
         What the model derives from its weights is made anew for them, and afterwards for those under training. That
@@ -337,32 +325,39 @@ class Trainer(TrainerBase):
         if self.ema is None:
             yield
             return
-        with self.ema.swapped_in():
-            prepare(self.model)  # its tables are averages too now, which are those of no density
-            yield
-        prepare(self.model)
+        try:
+            with self.ema.swapped_in():
+                prepare(self.model)  # its tables are averages too now, which are those of no density
+                yield
+        finally:  # also where the evaluation is stopped, after which the weights are saved
+            prepare(self.model)
 
-    def evaluate(self):
-        """Evaluate the present weights (averaged with ``TEST.USE_EMA``) and keep the figures in ``self.results``."""
+    def evaluate(self) -> None:
+        """Evaluate the present weights (averaged with ``TEST.USE_EMA``) by :meth:`test`; ``results`` has the metrics.
+
+        A file of metrics that cannot be written is a warning here: a full disk must not end the training.
+        """
         self.flush_metrics()
         share_buffers(self.model)
         with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
             share_buffers(self.model)
-            self.results = evaluate_in_training(
-                self.cfg,
-                self.model,
-                build_evaluator=self.build_evaluator,
-                build_watch=lambda: EvaluationWatch(self._stop),
-            )
-        for name, value in flat_figures(self.results).items():
+            try:
+                with interruptible(self._stop):
+                    self.results = self.test(self.cfg, self.model) or {}
+            except MetricsUnwritten as error:
+                logger.warning("%s; going on without that file", error)
+                self.results = error.results
+        for name, value in flat_metrics(self.results).items():
             self.storage.put_scalar(name, value, smoothing_hint=False)
         self.best.after_evaluation(self)
 
-    def save(self, name, *, latest=True, **more):
+    def save(self, name: str, *, latest: bool = True, **more: Any) -> None:
         """Save everything that ``--resume`` needs as ``OUTPUT_DIR/name``. Collective with several processes.
 
         Args:
-            name: of the file. latest: whether ``--resume`` shall go on from it. more: entries beside ours.
+            name: of the file.
+            latest: whether ``--resume`` shall go on from it.
+            more: entries beside ours.
 
         Raises:
             DivergenceError: the last loss or a weight is not finite; nothing is written.
@@ -375,25 +370,23 @@ class Trainer(TrainerBase):
                 f"a weight became non-finite by iteration {self.iter}; lower SOLVER.BASE_LR or turn on "
                 "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
             )
-        content = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
+        content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
+        content["without_state"] = resuming.parameters_without_state(self.optimizer)
         content |= naming(self.joints)
+        content |= resuming.kept_of_schedule(self.scheduler) | resuming.kept_of_hooks(self)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():
             content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}
         if self.ema is not None:
             content["raw"] = self.model.state_dict()
         if comm.is_main_process():
+            content |= {"run": self.run, "periodic": self.recent.names_with(name)}
             save_checkpoint(self.cfg.OUTPUT_DIR, name, {**content, **more}, latest=latest)
             self.recent.saved(name)
         self.saved_iter = self.iter if latest else self.saved_iter
 
-    def _report_data(self, loader):
+    def _report_data(self, loader: Iterable[list[dict]]) -> None:
         """Say at the end what of the data could not be used, in any process."""
-        lines = comm.gather(loader.report_lines() if loader is not None else [])
+        lines = comm.gather(loader.report_lines() if hasattr(loader, "report_lines") else [])
         for line in dict.fromkeys(line for process in lines for line in process):
             logger.warning("Data: %s", line)
-
-    @classmethod
-    def test(cls, cfg, model):
-        """Evaluate a model that has its weights; see :func:`rle_onestage.engine.inference.evaluate`."""
-        return evaluate(cfg, model, build_evaluator=cls.build_evaluator)

@@ -24,6 +24,7 @@ from .calibration import calibration_table, format_calibration
 from .ground_truth import GroundTruth
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
+from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 RESULTS_FILE = "coco_instances_results.json"
 
 
+@EVALUATOR_REGISTRY.register()
 class PoseEvaluator(DatasetEvaluator):
     """Average precision of boxes and keypoints over all images of a set, and the error of each joint.
 
@@ -95,9 +97,12 @@ class PoseEvaluator(DatasetEvaluator):
             dataset_name: a data set of the config or a registered one.
             options: of the class.
 
+        It writes to :func:`results_folder`, and ``TEST.MAX_PEOPLE`` count in each image, unless the options say else.
+
         Raises:
             DataError: the data set has another number of joints than the config.
         """
+        options = {"output_dir": results_folder(cfg, dataset_name), "max_people": cfg.TEST.MAX_PEOPLE, **options}
         return cls(dataset_name, skeleton=get_skeleton(cfg, dataset_name), **options)
 
     def reset(self) -> None:
@@ -251,17 +256,6 @@ def results_folder(cfg: CfgNode, dataset_name: str) -> str:
     """
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
     return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder
-
-
-def build_evaluator(cfg: CfgNode, dataset_name: str) -> PoseEvaluator:
-    """The evaluator of a data set, writing to :func:`results_folder`; ``TEST.MAX_PEOPLE`` count in each image.
-
-    Args:
-        cfg: the config.
-        dataset_name: of the data set.
-    """
-    folder = results_folder(cfg, dataset_name)
-    return PoseEvaluator.from_config(cfg, dataset_name, output_dir=folder, max_people=cfg.TEST.MAX_PEOPLE)
 
 
 def _flat(table: Mapping[str, Mapping[str, float]]) -> OrderedDict[str, float]:

@@ -21,9 +21,12 @@ from detectron2.structures import Instances
 from ..data.coco.json_files import is_number
 from ..errors import DataError, MediaError
 from ..utils.output_files import OutputFile, check_target
+from ..utils.whole_numbers import is_whole
 from .results import Result, boxes_array, instances_to_coco, without_nan
 
 logger = logging.getLogger(__name__)
+
+_EXACT = 2**53  # whole numbers below it are exact as JSON has them
 
 _TRACKED = {"ID": "track_id", "predicted": "predicted"}  # fields of Instances and keys
 _OLD_KEYS = {"carried": "predicted"}  # of earlier versions
@@ -186,7 +189,7 @@ def read_tracks(path: str | os.PathLike[str]) -> Tracks:
             header = item
         elif isinstance(item, dict) and item.get("type") == "end":
             frames = item.get("frames")
-            if frames is not None and not _is_whole(frames):
+            if frames is not None and not is_whole(frames, -_EXACT, _EXACT):
                 raise DataError(f"{path}, line {number} has no usable 'frames'; give what --json wrote of a video")
         else:
             item = _by_new_keys(item)
@@ -213,7 +216,7 @@ def _check(item: Any, joints: int | None, where: str) -> int:
         if length is not None and length != (len(value) if isinstance(value, list) else 0):
             raise DataError(f"{where} has a {key!r} of the wrong length; give what --json wrote of a video")
     for key in ("track_id", "frame"):
-        if not _is_whole(item.get(key, -1)):
+        if not is_whole(item.get(key, -1), -_EXACT, _EXACT):
             raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
     if not isinstance(item.get("predicted", False), bool):
         raise DataError(f"{where} has a 'predicted' that is neither true nor false; give what --json wrote of a video")
@@ -229,11 +232,6 @@ def _check(item: Any, joints: int | None, where: str) -> int:
 def _is_number(value: Any) -> bool:
     """Whether something is a number, or what stands for one that JSON lacks."""
     return value is None or isinstance(value, float) or is_number(value)
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether something is a whole number that a float can hold."""
-    return type(value) is int and abs(value) < 2**53
 
 
 def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None, joints: int | None) -> Tracks:

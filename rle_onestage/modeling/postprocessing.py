@@ -271,11 +271,11 @@ class Decoder(nn.Module):
             apart = first[:, None] != first
         return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart))
 
-    def _expected_oks(self, spread: Tensor, area: Tensor) -> Tensor:
+    def _expected_oks(self, scale: Tensor, area: Tensor) -> Tensor:
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]
         if len(self.folded_nodes) > 1:
             nodes, weights = self.folded_nodes[self.group], self.folded_weights[self.group]
-        return expected_joint_oks(spread, area, self.oks_sigmas, nodes, weights)
+        return expected_joint_oks(scale, area, self.oks_sigmas, nodes, weights)
 
     def _unique(
         self, boxes: Tensor, joints: Tensor, area: Tensor, score: Tensor, among: Tensor | None = None

@@ -235,12 +235,13 @@ def _is_running(process: int) -> bool:
     return state not in (b"Z", b"X")  # killed, and nobody has asked for its exit code, as in many containers
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, remedy: str = "check that folder and the space left") -> None:
     """Write a text file atomically, in UTF-8.
 
     Args:
         path: of the file.
         text: what to write.
+        remedy: what the message says to do where it cannot be written.
 
     Raises:
         ConfigError: it cannot be written.
@@ -249,9 +250,7 @@ def write_text(path: Path, text: str) -> None:
         with replaced_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left"
-        ) from error
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); {remedy}") from error
 
 
 def _descriptor(path: Path) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, cut
 from .pickled_arrays import STAND_INS
 
 _NUMBERS = (
@@ -21,6 +21,8 @@ _DIRECTORY = 0x10  # among the attributes of a file in an archive
 # Times the size of its file that a checkpoint may take in memory, or SMALL bytes: torch itself never packs.
 MOST_UNPACKED = 10
 SMALL = 64_000_000
+# Under what name trainings keep the weights: Detectron2's first, then timm's and others'.
+WRAPPERS = ("model", "state_dict", "model_state")
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -83,8 +85,7 @@ def first_line(error: BaseException | str, length: int = 200) -> str:
         error: the error, or its message.
         length: most characters; longer lines are cut.
     """
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= length else f"{line[:length]}..."
+    return cut((str(error).strip().splitlines() or [type(error).__name__])[0], length)
 
 
 def check_extent(tensors: Iterable[Tensor], path: str) -> None:
@@ -148,6 +149,16 @@ def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         )
 
 
+def unwrapped(content: Mapping) -> Mapping:
+    """The named weights of a file, whatever trainings wrapped round them, also one in the other."""
+    for _ in range(len(WRAPPERS)):  # a file may hold itself
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    return content
+
+
 def find_weights(source: str, key: str) -> str:
     """The file that ``source`` names.
 
@@ -195,9 +206,7 @@ def read_tensors(path: str, key: str) -> dict[str, Tensor]:
         CheckpointError: it is damaged, or holds no tensor by name.
     """
     content = _read_safetensors(path) if path.endswith(".safetensors") else read_pth(path)
-    for inner in ("model", "state_dict", "model_state"):
-        if isinstance(content, Mapping) and isinstance(content.get(inner), Mapping):
-            content = content[inner]
+    content = unwrapped(content) if isinstance(content, Mapping) else content
     named = content.items() if isinstance(content, Mapping) else ()
     tensors = {str(name): value for name, value in named if isinstance(value, Tensor)}
     if not tensors:

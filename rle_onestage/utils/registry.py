@@ -1,11 +1,17 @@
-"""Classes by the name that a config gives them."""
+"""Classes by the name that a config gives them: one decorator makes one known to configs, messages and ``--help``."""
 
-from collections.abc import Callable
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fvcore.common.registry import Registry
 
-from ..errors import ConfigError
+from ..errors import ConfigError, shown
+
+# An entry of a config that names a class: its name, or [name, {option: value}].
+Entry = str | Sequence[Any]
 
 
 class NamedRegistry(Registry):
@@ -17,11 +23,13 @@ class NamedRegistry(Registry):
     Args:
         name: of the registry.
         key: the config key whose value is the name of a class, for messages.
+        base: classes derived from it can be named by module and name too, such as
+            ``detectron2.evaluation.COCOEvaluator``. None: only what is registered can be named.
     """
 
-    def __init__(self, name: str, key: str):
+    def __init__(self, name: str, key: str, base: type | None = None):
         super().__init__(name)
-        self.key = key
+        self.key, self.base = key, base
 
     def register(self, obj: Any = None, *, name: str | None = None) -> Any:
         """Make a class known, as a decorator or by a call.
@@ -29,10 +37,16 @@ class NamedRegistry(Registry):
         Args:
             obj: the class; None makes a decorator.
             name: in the config; None for the class's own name.
+
+        Raises:
+            ConfigError: another one has that name.
         """
 
         def known(obj: Any) -> Any:
-            self._do_register(name or obj.__name__, obj)
+            called = name or obj.__name__
+            if called in self:
+                raise ConfigError(f"{self.key} has a {called!r} already; register yours under another name")
+            self._do_register(called, obj)
             return obj
 
         decorator: Callable[[Any], Any] = known
@@ -44,11 +58,61 @@ class NamedRegistry(Registry):
         return tuple(name for name, _ in self)
 
     def get(self, name: str) -> Any:
-        """The class of a name.
+        """The class of a name, or of a dotted name, see ``base``.
+
+        A dotted name imports nothing: its module must have been imported, by this package or because ``IMPORTS`` of the
+        config names it.
 
         Raises:
             ConfigError: there is none; the known names are told.
         """
-        if name not in self:
-            raise ConfigError(f"{self.key} is {name!r}; choose one of {', '.join(self.names)}, or register a class")
-        return super().get(name)
+        if name in self:
+            return super().get(name)
+        module, _, attribute = name.rpartition(".")
+        if self.base is None or not module:
+            near = difflib.get_close_matches(name, self.names, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            known = f"choose one of {', '.join(self.names)}{hint}" if self.names else "none is registered"
+            raise ConfigError(f"{self.key} is {shown(name)}; {known}, or register a class in a module of IMPORTS")
+        found = getattr(sys.modules.get(module), attribute, None)
+        if not (inspect.isclass(found) and issubclass(found, self.base)):
+            why = f"is no class derived from {self.base.__name__}" if module in sys.modules else "was not imported"
+            raise ConfigError(f"{self.key} is {shown(name)}, which {why}; name its module by IMPORTS")
+        return found
+
+    def build(self, entry: Entry, from_config: Sequence[Any], positional: Sequence[Any] = ()) -> Any:
+        """Make what an entry of a config names.
+
+        Args:
+            entry: a name, or ``[name, {option: value}]``.
+            from_config: arguments of the class method ``from_config`` of a class that has one.
+            positional: arguments of a class without it. The options follow as keywords in both cases.
+
+        Raises:
+            ConfigError: the name is not known, or it does not take these options.
+        """
+        name, options = parse_entry(entry)
+        made: Callable[..., Any] = self.get(name)
+        arguments = positional
+        if hasattr(made, "from_config"):
+            made, arguments = made.from_config, from_config
+        try:
+            inspect.signature(made).bind(*arguments, **options)
+        except TypeError as error:
+            raise ConfigError(f"{self.key}: {name} does not take the options {shown(options)} ({error})") from error
+        return made(*arguments, **options)
+
+
+def parse_entry(entry: Entry) -> tuple[str, Mapping[str, Any]]:
+    """(name, options) of an entry of a config.
+
+    Raises:
+        ConfigError: it is neither a name nor ``[name, {option: value}]``.
+    """
+    if isinstance(entry, str) and entry:
+        return entry, {}
+    if isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[0], str) and entry[0]:
+        options = entry[1]
+        if isinstance(options, Mapping) and all(isinstance(key, str) and key.isidentifier() for key in options):
+            return entry[0], options
+    raise ConfigError(f"an entry is {shown(entry)}; give a name, or [name, {{option: value}}]")

@@ -18,9 +18,12 @@ from rle_onestage.utils.pickled_arrays import STAND_INS, NumberArray, NumberType
 from rle_onestage.utils.pretrained import first_line, read_pth
 
 __all__ = [
-    "local_path", "read_pkl", "read_pth", "remove_unfinished", "replaced_when_done", "save_tensors", "write_text",
+    "CHECK_OUTPUT_DIR", "local_path", "read_pkl", "read_pth", "remove_unfinished", "replaced_when_done", "save_tensors",
+    "write_text",
 ]  # fmt: skip
 
+# The remedy for files of a training, whose folder is a config key.
+CHECK_OUTPUT_DIR = "check OUTPUT_DIR and the space left"
 DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer
 
 
@@ -38,8 +41,9 @@ def save_tensors(path: str, content: Any) -> None:
         with replaced_when_done(path) as temporary, open(temporary, "wb") as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise CheckpointError(
-            f"checkpoint {path} cannot be written ({error}); check the space left on the disk"
+            f"checkpoint {path} cannot be written ({reason}); check that folder and the space left on the disk"
         ) from error
 
 

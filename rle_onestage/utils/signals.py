@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 1.0
 # How long a training whose launcher is gone may take to save and end.
 ORPHAN_SECONDS = 60.0
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class Interrupted(KeyboardInterrupt):
@@ -125,7 +125,7 @@ def end_with_launcher() -> None:
 
     def watch() -> None:
         while os.getppid() == launcher:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(ORPHAN_SECONDS)
         os._exit(128 + signal.SIGTERM)
@@ -165,10 +165,11 @@ class StopRequest:
                 os.kill(os.getpid(), signum)
             return
         now = time.monotonic()
-        again = self._pressed is None or now - self._pressed >= ECHO_SECONDS
         if signum == signal.SIGINT:
+            # Only after another SIGINT: after SIGTERM the checkpoint is still being saved.
+            again = self._pressed is not None and now - self._pressed >= ECHO_SECONDS
             self._pressed = now if self._pressed is None else self._pressed
-            if self.signum and again and not self._patient:
+            if again and not self._patient:
                 raise KeyboardInterrupt
         if not self.signum:
             self.signum, self.since = signum, now

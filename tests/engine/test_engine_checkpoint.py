@@ -12,7 +12,7 @@ from torch import nn
 
 from rle_onestage.engine import last_checkpoint, load_weights, read_checkpoint
 from rle_onestage.engine.checkpoint import save_checkpoint
-from rle_onestage.errors import CheckpointError
+from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.utils.output_files import UNFINISHED, remove_unfinished, replaced_when_done
 
 
@@ -47,6 +47,19 @@ def test_saved_whole_and_found_again(tmp_path):
     assert load_weights(other, path, strict=True)["iteration"] == 4
     assert same(other, model.state_dict())
     assert sorted(os.listdir(tmp_path)) == ["last_checkpoint", "model_0000004.pth"]
+
+
+def test_a_disk_that_fills_before_the_name_of_the_last_one_is_written(tmp_path, monkeypatch):
+    """The error is the one that the docstring says, and names what is there."""
+
+    def full(path, text, **_):
+        raise ConfigError(f"{path} cannot be written (No space left on device); check OUTPUT_DIR")
+
+    save_checkpoint(tmp_path, "model_0000004.pth", {"model": Net().state_dict()})
+    monkeypatch.setattr("rle_onestage.engine.checkpoint.files.write_text", full)
+    with pytest.raises(CheckpointError, match="last_checkpoint cannot be written .* model_0000005.pth is there"):
+        save_checkpoint(tmp_path, "model_0000005.pth", {"model": Net().state_dict()})
+    assert last_checkpoint(tmp_path) == str(tmp_path / "model_0000004.pth")
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):

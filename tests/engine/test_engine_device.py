@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 
 import engine_toy
 import pytest
@@ -12,12 +11,13 @@ from modeling_toys import make_input, tiny_config
 from test_engine_launch import ROOT, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rle_onestage.engine import launch, load_config, meeting
+from rle_onestage.engine import launch, load_config
 from rle_onestage.engine.device import claim_device, settle_device, usable_processes
+from rle_onestage.engine.processes import launch as starting
+from rle_onestage.engine.processes import meeting
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.errors import ConfigError
 
-starting = sys.modules["rle_onestage.engine.launch"]  # the function hides its module
 HERE = ("127.0.0.1", 29500)
 
 
@@ -94,6 +94,7 @@ def test_each_process_has_its_own_gpu_and_a_backend(gpus, monkeypatch, there, de
     present, joined = gpus(there), []
     monkeypatch.setattr(meeting.dist, "init_process_group", lambda backend, **_: joined.append(backend))
     monkeypatch.setattr(meeting.dist, "TCPStore", lambda *_, **__: None)
+    monkeypatch.setattr(meeting, "_meet", lambda *_: None)
     monkeypatch.setattr(meeting, "create_local_process_group", lambda size: None)
     place = dict(rank=rank, world_size=2, local_rank=rank, local_size=size, address=HERE)
     with meeting.process_group(device=lambda: device, **place):

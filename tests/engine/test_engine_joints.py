@@ -14,7 +14,7 @@ from torch import nn
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine import Trainer, evaluate_only, load_config, load_weights, read_checkpoint
 from rle_onestage.engine.checkpoint import slim
-from rle_onestage.engine.joints import parse_joints, recorded_joints
+from rle_onestage.engine.checkpoint.joints import parse_joints, recorded_joints
 from rle_onestage.errors import CheckpointError, DataError
 from rle_onestage.predictor import Predictor
 from rle_onestage.structures.skeleton import COCO, CROWDPOSE, map_joints
@@ -54,7 +54,7 @@ def abc():
 @pytest.fixture
 def said(caplog):
     caplog.set_level("INFO", "rle_onestage")
-    return lambda: [record.getMessage() for record in caplog.records if record.name.endswith("engine.joints")]
+    return lambda: [record.getMessage() for record in caplog.records if record.name.endswith("checkpoint.joints")]
 
 
 def test_rows_by_hand(tmp_path, said):

@@ -64,6 +64,19 @@ def test_a_training_that_is_ended_goes_on_exactly(tmp_path, references, count, p
     kill_and_resume(tmp_path, references, phase=phase, signum=SIGNALS[name], count=count)
 
 
+def test_the_set_up_in_a_used_folder_names_no_checkpoint_to_go_on_from(tmp_path):
+    """They are another training's, which --resume would go on with."""
+    engine_toy.write_config(tmp_path)
+    train_another(tmp_path)
+    process = started(tmp_path, *EVALUATED, phase="set-up")
+    wait_for(process.marker, process)
+    process.send(signal.SIGTERM, group=True)
+    assert process.wait() == 128 + signal.SIGTERM
+    said = process.log.read_text()
+    assert said.splitlines()[-1] == "interrupted" and "--resume" not in said
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("workers", ["fork", "spawn", "forkserver"])
@@ -117,8 +130,10 @@ def under_torchrun(config, *options, phase=None, marker=None, restarts=2):
     elastic_launch(given, work)()
 
 
-def killed_and_restarted(folder, phase):
+def killed_and_restarted(folder, phase, used=False):
     engine_toy.write_config(folder)
+    if used:
+        train_another(folder)
     marker, options = str(folder / "marker"), ["DATALOADER.NUM_WORKERS", "0", *EVALUATED]
     process = Forked(lambda: under_torchrun(folder / "toy.yaml", *options, phase=phase, marker=marker), folder / "log")
     os.kill(int(wait_for(marker, process)), signal.SIGKILL)
@@ -133,9 +148,36 @@ def test_torchrun_goes_on_by_itself(tmp_path, references):
     assert differences(weights(tmp_path / "out" / "model_final.pth"), references(2)) == []
 
 
+def train_another(folder):
+    """Leave another training's checkpoints in the folder, as an ``OUTPUT_DIR`` that is used again has them."""
+    other = started(folder, "SEED", 7, *EVALUATED, log="other")
+    assert other.wait() == 0, other.log.read_text()
+
+
+def test_torchrun_never_goes_on_with_a_training_of_somebody_else(tmp_path, references):
+    """Its processes were killed before the training had begun, in a folder that had been used."""
+    said = killed_and_restarted(tmp_path, "set-up", used=True)
+    assert "Resuming from" not in said
+    assert differences(weights(tmp_path / "out" / "model_final.pth"), references(2)) == []
+
+
+def test_an_error_before_the_training_stays_one_after_torchruns_restart(tmp_path):
+    engine_toy.write_config(tmp_path)
+    train_another(tmp_path)
+    before = (tmp_path / "out" / "last_checkpoint").read_text()
+    options = [*EVALUATED, "MODEL.WEIGHTS", "missing.pth"]
+    process = Forked(lambda: under_torchrun(tmp_path / "toy.yaml", *options, restarts=1), tmp_path / "log")
+    assert process.wait(120) != 0
+    said = process.log.read_text()
+    assert said.count("error: checkpoint missing.pth does not exist") == 2 and "Resuming from" not in said
+    # Nothing was begun, so whoever goes on with --resume finds the earlier training still.
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(10))
 def test_torchrun_goes_on_every_time(tmp_path, references, trial):
-    said = killed_and_restarted(tmp_path, PHASES[trial % len(PHASES)])
+    """In a folder that is new, or has another training's checkpoints."""
+    said = killed_and_restarted(tmp_path, PHASES[trial % len(PHASES)], used=trial % 2 == 1 or trial >= 8)
     assert ("Resuming from" in said) == (PHASES[trial % len(PHASES)] != "set-up")
     assert differences(weights(tmp_path / "out" / "model_final.pth"), references(2)) == []

@@ -13,8 +13,8 @@ import torch
 from engine_toy import REAL
 
 from rle_onestage.engine import Trainer, argument_parser, launch, load_config
-from rle_onestage.engine.launch import _guarded
-from rle_onestage.engine.meeting import open_store
+from rle_onestage.engine.processes.launch import _guarded, _run_worker
+from rle_onestage.engine.processes.meeting import open_store
 from rle_onestage.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +130,45 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def group_that_cannot_be_joined(**options):
+    raise ConfigError("the processes cannot meet")
+    yield
+
+
+def test_before_the_processes_have_met_the_first_of_each_machine_tells(capsys, monkeypatch):
+    monkeypatch.setitem(_run_worker.__globals__, "process_group", group_that_cannot_be_joined)
+    for local_rank, said in ((0, "error: the processes cannot meet\n"), (1, "")):
+        with pytest.raises(SystemExit) as caught:
+            _run_worker(local_rank, fail, (), "cpu", 2, 2, 1, ("host", 1))  # of the second machine
+        assert caught.value.code == 2 and capsys.readouterr().err == said
+
+
+def test_an_interruption_before_any_training_says_nothing_of_one(capsys):
+    with pytest.raises(SystemExit):
+        launch(interrupt)
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def interrupt_training(config):
+    """Twice Ctrl-C in iteration 4, which ends at once."""
+
+    class Impatient(Trainer):
+        def run_step(self):
+            if self.iter == 4:
+                raise KeyboardInterrupt
+            super().run_step()
+
+    Impatient(load_config(str(config))).train()
+
+
+def test_an_interrupted_training_names_its_last_checkpoint(config, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        launch(interrupt_training, args=(config,))
+    last = tmp_path / "out" / "model_0000002.pth"
+    assert f"interrupted; go on from {last} with the same command and --resume" in capsys.readouterr().err
+
+
 def test_errors_become_a_sentence_and_an_exit_code(capsys):
     with pytest.raises(SystemExit) as caught:
         launch(fail)
@@ -167,8 +206,13 @@ def test_only_the_first_process_to_fail_tells(capsys, monkeypatch):
     "options, words",
     [
         ({"num_machines": 2, "machine_rank": 2}, "--machine-rank"),
+        ({"num_machines": 0}, "--num-machines is 0"),
         ({"num_machines": 2, "dist_url": "tcp://127.0.0.1:1"}, "--dist-url"),
         ({"dist_url": "somewhere"}, "--dist-url"),
+        ({"dist_url": "tcp://127.0.0.1:99999"}, "--dist-url is 'tcp://127.0.0.1:99999'"),
+        ({"dist_url": "tcp://127.0.0.1:abc"}, "--dist-url is"),
+        ({"dist_url": "tcp://127.0.0.1:0"}, "--dist-url is"),
+        ({"dist_url": "tcp://[::1"}, "--dist-url is"),
     ],
 )
 def test_arguments_that_do_not_fit(capsys, monkeypatch, options, words):

@@ -10,8 +10,10 @@ import engine_toy
 import pytest
 from engine_kills import Forked, started, wait_for
 
-from rle_onestage.engine import Trainer, load_config, lock
+from rle_onestage.engine import Trainer, load_config
+from rle_onestage.engine.processes import lock
 from rle_onestage.errors import ConfigError
+from rle_onestage.utils import signals
 
 
 def holder(folder, tmp_path, then=lambda: time.sleep(60)):
@@ -59,11 +61,16 @@ def test_children_of_a_killed_process_do_not_keep_its_lock(tmp_path):
         os.kill(child, signal.SIGKILL)
 
 
-def test_a_training_that_is_ending_is_waited_for(tmp_path):
+def test_a_training_that_is_ending_is_waited_for(tmp_path, caplog):
     first = holder(tmp_path, tmp_path, lambda: time.sleep(1))
     lock.claim(tmp_path)
     lock.release(tmp_path)
     assert first.wait() == 0
+    assert [f"still belongs to process {first.pid} on" in line for line in caplog.messages] == [True]
+
+
+def test_it_is_waited_for_as_long_as_processes_without_their_launcher_may_take():
+    assert lock.PATIENCE_SECONDS > signals.ORPHAN_SECONDS + signals.POLL_SECONDS
 
 
 def test_an_old_lock_file_does_not_count_whatever_stands_in_it(tmp_path):

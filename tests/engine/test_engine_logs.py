@@ -131,6 +131,13 @@ class Fails:
         raise self.error
 
 
+def test_a_log_that_cannot_be_read_costs_the_log_alone(config, tmp_path, warnings):
+    (tmp_path / "out" / "training.jsonl").mkdir(parents=True)
+    Trainer(load_config(str(config), ["DATASETS.TEST", "()"])).train()
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
+    assert sum("training.jsonl cannot be read (Is a directory); going on" in text for text in warnings()) == 1
+
+
 @pytest.mark.parametrize(("again", "written"), [(True, 3), (False, 0)])
 def test_a_writer_that_fails_is_named_once(warnings, again, written):
     inner = Fails(2)

@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from detectron2.solver import build_lr_scheduler
+from detectron2.solver import build_lr_scheduler as build_stock_scheduler
 from torch import nn
 
 from rle_onestage.engine import load_config
 from rle_onestage.engine.ema import ModelEMA, ema_decay
-from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer, parameter_groups
+from rle_onestage.engine.optimizer import GradientClipper, build_lr_scheduler, build_optimizer, parameter_groups
 from rle_onestage.errors import ConfigError
 
 
@@ -75,12 +75,29 @@ def test_optimizer_by_name_takes_a_step(name, kind):
 )
 def test_schedule_has_the_values_of_detectron2(options):
     cfg = load_config("", ["SOLVER.MAX_ITER", "40", "SOLVER.BASE_LR", "0.5", *options])
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
-    theirs, schedule = build_lr_scheduler(cfg, optimizer), Schedule.from_config(cfg)
-    for iteration in range(40):
-        assert schedule.factor(iteration) * 0.5 == pytest.approx(theirs.get_last_lr()[0], rel=1e-6, abs=1e-12)
+    rates = []
+    for build in (build_lr_scheduler, build_stock_scheduler):
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+        rates.append(rates_of(build(cfg, optimizer), optimizer, 40))
+    assert rates[0] == rates[1]
+
+
+def rates_of(scheduler, optimizer, iterations):
+    """The learning rate of each iteration."""
+    rates = []
+    for _ in range(iterations):
+        rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        theirs.step()
+        scheduler.step()
+    return rates
+
+
+def test_steps_that_fvcore_refuses_count_as_they_stand():
+    """At 0, twice the same, and beyond the end: configs that trained before go on."""
+    cfg = load_config("", ["SOLVER.MAX_ITER", "8", "SOLVER.STEPS", "(0,3,3,8,20)", "SOLVER.WARMUP_ITERS", "0"])
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    rates = rates_of(build_lr_scheduler(cfg, optimizer), optimizer, 8)
+    assert rates == pytest.approx([0.1] * 3 + [1e-3] * 5)
 
 
 def test_cosine_ends_where_the_config_says():
@@ -94,8 +111,10 @@ def test_cosine_ends_where_the_config_says():
         "SOLVER.WARMUP_ITERS",
         "0",
     ]
-    schedule = Schedule.from_config(load_config("", [*options, "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"]))
-    assert schedule.factor(0) == 1.0 and schedule.factor(10) == pytest.approx(0.1)
+    cfg = load_config("", [*options, "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"])
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    rates = rates_of(build_lr_scheduler(cfg, optimizer), optimizer, 11)
+    assert rates[0] == 1.0 and rates[10] == pytest.approx(0.1)
 
 
 def test_clipping_keeps_the_direction_over_the_whole_model():

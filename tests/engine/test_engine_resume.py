@@ -8,9 +8,9 @@ import engine_toy
 import pytest
 import torch
 
-from rle_onestage.engine import Trainer, last_checkpoint, load_config, resume
-from rle_onestage.engine.checkpoint import read_checkpoint
-from rle_onestage.engine.hooks import keep_before
+from rle_onestage.engine import Trainer, last_checkpoint, load_config
+from rle_onestage.engine.checkpoint import forget_last_checkpoint, read_checkpoint, resume
+from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.setup import settle_seed
 from rle_onestage.errors import CheckpointError
 
@@ -56,12 +56,23 @@ DAMAGE = {
     ],
     "optimizer": [
         (lambda c: c.update(optimizer=None), "optimizer is None"),
-        (lambda c: c.update(optimizer=[1]), "optimizer is a list"),
+        (lambda c: c.update(optimizer=[1]), r"optimizer is \[1\], not"),
         (lambda c: c["optimizer"].update(state=[]), "not the state of one"),
         (lambda c: c["optimizer"].update(param_groups=None), "not the state of one"),
         (lambda c: c["optimizer"]["param_groups"].pop(), "other groups of parameters"),
         (lambda c: c["optimizer"]["param_groups"][0].update(params=None), "other groups of parameters"),
         (lambda c: c["optimizer"].update(param_groups=[1]), "other groups of parameters"),
+        (lambda c: c["optimizer"]["param_groups"][0].update(params=torch.arange(3)), "other groups of parameters"),
+        (
+            lambda c: c["optimizer"]["param_groups"][0].update(params=[torch.arange(2), torch.arange(2)]),
+            "other groups of parameters",
+        ),
+        (lambda c: c.update(optimizer=torch.zeros(2)), "optimizer is a Tensor"),
+        (lambda c: c["optimizer"].update(state={}), "nothing for [0-9]+ of [0-9]+ parameters .first: 0"),
+        (lambda c: c["optimizer"]["state"].pop(1), "nothing for 1 of [0-9]+ parameters .first: 1"),
+        (lambda c: (c["optimizer"]["state"].pop(1), c.pop("without_state")), "nothing for 1 of"),
+        (lambda c: c.update(without_state=torch.arange(3)), "without_state is a Tensor"),
+        (entry("exp_avg_sq", lambda old: -old - 1), "exp_avg_sq of parameter 0 is not finite, or negative"),
         (lambda c: c["optimizer"]["state"].update({99: {}}), "an entry 99"),
         (lambda c: c["optimizer"]["state"].update({"a": {}}), "an entry 'a'"),
         (lambda c: c["optimizer"]["state"].update({0: None}), "an entry 0"),
@@ -113,6 +124,20 @@ def test_momenta_of_another_layout_are_copied_into_the_parameters_own(trained, t
     assert torch.equal(momentum, trained["AdamW"][1]["optimizer"]["state"][convolution]["exp_avg"])
 
 
+def test_what_never_had_a_gradient_has_no_momenta(tmp_path):
+    """It goes on as it was, as SGD without momentum does, also from checkpoints of earlier versions."""
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    for optimizer in (torch.optim.AdamW([used, unused]), torch.optim.SGD([used, unused], momentum=0.0)):
+        used.grad = torch.ones(2)
+        optimizer.step()
+        missing = resume.parameters_without_state(optimizer)
+        content = {"optimizer": optimizer.state_dict(), "without_state": missing}
+        assert missing == ([1] if isinstance(optimizer, torch.optim.AdamW) else [0, 1])
+        resume.restore_optimizer(optimizer, content, "a.pth")
+    del content["without_state"]
+    resume.restore_optimizer(optimizer, content, "a.pth")
+
+
 @pytest.mark.parametrize("name, other", [("SGD", "AdamW"), ("AdamW", "SGD")])
 def test_another_optimizer_does_not_begin_anew_without_a_word(trained, tmp_path, name, other):
     with pytest.raises(CheckpointError, match=f"another optimizer than {other}"):
@@ -126,8 +151,10 @@ def test_the_config_decides_the_rates_and_all_other_options(trained, tmp_path):
 
     trainer = resumed(trained, tmp_path, change)
     own = Trainer(trainer.cfg).optimizer.param_groups
+    rates = [group.pop("lr") for group in trainer.optimizer.param_groups]
+    assert rates == [group["initial_lr"] * rates[0] / own[0]["initial_lr"] for group in own]  # as the schedule says
     for group, wanted in zip(trainer.optimizer.param_groups, own):
-        assert {**group, "params": None} == {**wanted, "params": None}
+        assert {**group, "params": None, "lr": None} == {**wanted, "params": None, "lr": None}
 
 
 def test_the_scale_of_mixed_precision_is_a_number():
@@ -144,7 +171,7 @@ def test_a_seed_that_is_none_is_refused(trained, tmp_path):
     cfg = trainer.cfg.clone()
     cfg.defrost()
     cfg.SEED = -1
-    with pytest.raises(CheckpointError, match="seed is a list"):
+    with pytest.raises(CheckpointError, match=r"seed is \[3\], not"):
         settle_seed(cfg, resume=True)
 
 
@@ -165,6 +192,8 @@ def test_a_pointer_that_is_a_folder_is_one_sentence(tmp_path):
     (tmp_path / "last_checkpoint").mkdir()
     with pytest.raises(CheckpointError, match="last_checkpoint cannot be read"):
         last_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="last_checkpoint cannot be deleted"):
+        forget_last_checkpoint(tmp_path)
 
 
 def test_a_training_that_begins_anew_hides_the_earlier_one_from_resume(tmp_path):

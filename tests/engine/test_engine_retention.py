@@ -11,7 +11,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from rle_onestage.engine import Trainer, load_config
-from rle_onestage.engine.retention import BestCheckpoint, RecentCheckpoints
+from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints
 from rle_onestage.errors import ConfigError
 
 NAN = float("nan")
@@ -173,6 +173,43 @@ def test_the_last_periodic_ones_stay(config, tmp_path, monkeypatch):
     assert {"model_best.pth", "model_final.pth"} <= set(os.listdir(out)) and best_of(out)[1]["iteration"] == 1
 
 
+def test_a_resumed_training_deletes_nothing_of_an_earlier_one(config, tmp_path, monkeypatch):
+    """Whose files may be of any iteration, also of one that this training has behind it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    earlier = ["model_0000000.pth", "model_0000002.pth", "model_0000050.pth"]
+    for name in earlier:
+        (out / name).write_bytes(b"of another training")
+    options = ["SOLVER.CHECKPOINT_PERIOD", "2", "SOLVER.CHECKPOINT_KEEP", "1"]
+    monkeypatch.setenv("TOY_SIGNAL_AT", "4:15")
+    train(config, [10.0, 5.0], *options)
+    assert periodic(out) == sorted([*earlier, "model_0000004.pth"])
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    train(config, [5.0, 5.0], *options, resume=True)
+    assert periodic(out) == sorted([*earlier, "model_0000005.pth"])
+    assert all((out / name).read_bytes() == b"of another training" for name in earlier)
+
+
+@pytest.mark.parametrize("names", [None, "model_0000001.pth", {"model_0000001.pth": 1}, [None, 3, "../model_1.pth"]])
+def test_without_a_list_nothing_of_before_is_deleted(tmp_path, names):
+    (tmp_path / "model_0000001.pth").write_bytes(b"")
+    recent = RecentCheckpoints(str(tmp_path), 1)
+    recent.resume(names, 3)
+    recent.saved("model_0000003.pth")
+    assert os.listdir(tmp_path) == ["model_0000001.pth"]
+
+
+def test_the_best_of_an_earlier_training_is_no_bar(config, tmp_path, monkeypatch):
+    """Also where the new one is interrupted before its first evaluation: the file is still the earlier one's then."""
+    train(config, [90.0] * 4)
+    monkeypatch.setenv("TOY_SIGNAL_AT", "0:15")
+    train(config, [])
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    assert best_of(tmp_path / "out")[1]["value"] == 90.0
+    train(config, [10.0, 20.0, 15.0, 5.0], resume=True)
+    assert best_of(tmp_path / "out")[1] == {"metric": "keypoints/AP", "value": 20.0, "iteration": 3}
+
+
 def test_all_stay_unless_told_otherwise(config, tmp_path):
     train(config, [1.0] * 4, "SOLVER.CHECKPOINT_PERIOD", "1")
     assert len(periodic(tmp_path / "out")) == 7
@@ -183,7 +220,7 @@ def test_only_periodic_files_are_ever_deleted(tmp_path):
     for name in names:
         (tmp_path / name).write_bytes(b"")
     recent = RecentCheckpoints(str(tmp_path), 1)
-    recent.resume(3)
+    recent.resume(names[:2] + ["model_best.pth", "mine.pth", "model_0000009.pth", 5], 3)
     recent.saved("model_best.pth")
     recent.saved("model_final.pth")
     assert sorted(os.listdir(tmp_path)) == sorted(names)

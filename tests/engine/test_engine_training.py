@@ -14,7 +14,8 @@ import torch
 
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.engine import Trainer, evaluate_only, load_config
-from rle_onestage.engine.hooks import Progress, keep_before
+from rle_onestage.engine.hooks import Progress
+from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from rle_onestage.utils.signals import StopRequest
@@ -128,6 +129,26 @@ def test_a_signal_during_evaluation_saves_and_ends(config, tmp_path):
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000001.pth"
     assert not (tmp_path / "out" / "metrics.json").exists()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_weights_under_training_have_their_own_tables_again_after_an_error(config):
+    trainer = Trainer(load_config(str(config), []))
+    average = float(trainer.ema.state_dict()["head.weight"].sum())
+    trainer.model.head.weight.data += 1.0
+    with pytest.raises(MemoryError), trainer.averaged_weights():
+        assert float(trainer.model.table) == average
+        raise MemoryError
+    assert float(trainer.model.table) == float(trainer.model.head.weight.detach().sum())
+
+
+def test_a_model_enters_evaluation_mode_once_for_an_evaluation(config, monkeypatch):
+    """Which may cost it the making of its tables."""
+    entered = []
+    trainer = Trainer(load_config(str(config), []))
+    inner = trainer.model.train
+    monkeypatch.setattr(trainer.model, "train", lambda mode=True: entered.append(mode) or inner(mode))
+    Trainer.test(trainer.cfg, trainer.model)
+    assert entered == [False, True]
 
 
 def test_a_forked_process_outlives_ctrl_c_and_can_be_ended():

@@ -12,8 +12,8 @@ from rle_onestage.demo import run_images, run_video
 from rle_onestage.engine.config.conflicts import conflicts
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, check_score
-from rle_onestage.evaluation import coco_metrics, score_results
-from rle_onestage.evaluation.coco import PoseEvaluator, build_evaluator
+from rle_onestage.evaluation import PoseEvaluator, build_evaluator, coco_metrics, score_results
+from rle_onestage.structures.skeleton import COCO
 
 SIGMAS = [0.05, 0.05]
 
@@ -67,9 +67,10 @@ def test_boxes_of_more_than_100_people_count_too(backend):
 
 
 def test_the_key_reaches_the_evaluator_and_is_checked(monkeypatch):
-    monkeypatch.setattr(PoseEvaluator, "from_config", classmethod(lambda cls, cfg, name, **given: given))
+    monkeypatch.setattr("rle_onestage.evaluation.coco.get_skeleton", lambda cfg, name: COCO)
     cfg = load_config("", ["TEST.MAX_PEOPLE", "70"])
-    assert build_evaluator(cfg, "a set")["max_people"] == 70
+    evaluator = build_evaluator(cfg, "a set")
+    assert isinstance(evaluator, PoseEvaluator) and evaluator.max_people == 70
     assert not any("MAX_PEOPLE" in sentence for sentence in conflicts(cfg))
     with pytest.raises(ConfigError, match="TEST.MAX_PEOPLE is 0"):
         load_config("", ["TEST.MAX_PEOPLE", "0"])

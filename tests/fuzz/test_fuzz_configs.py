@@ -22,7 +22,7 @@ from rle_onestage.data.mapper import PoseMapper
 from rle_onestage.engine import load_config
 from rle_onestage.engine.config.schema import SCHEMA, known_defaults, leaves
 from rle_onestage.engine.inference import build_architecture
-from rle_onestage.engine.optimizer import GradientClipper, Schedule, build_optimizer
+from rle_onestage.engine.optimizer import GradientClipper, build_lr_scheduler, build_optimizer
 from rle_onestage.errors import PoseError
 from rle_onestage.structures.skeleton import Skeleton
 
@@ -84,7 +84,7 @@ def try_out(cfg):
     torch.manual_seed(0)
     model = build_architecture(cfg).train()
     optimizer = build_optimizer(cfg, model)
-    Schedule.from_config(cfg).apply(optimizer, 0)
+    build_lr_scheduler(cfg, optimizer)
     batch = [make_input(0, [(8, 8, 48, 56, joints)], num_joints=joints)]
     with EventStorage():
         sum(model(batch).values()).backward()

@@ -77,6 +77,17 @@ def test_weights_and_texts_never_replace_a_device(null, tmp_path):
     assert stat.S_ISCHR(os.stat(null).st_mode) and not any("tmp" in name for name in os.listdir(tmp_path))
 
 
+def test_the_remedy_is_that_of_who_writes(tmp_path):
+    """A tool has --output, and knows of no OUTPUT_DIR."""
+    for given, remedy in (
+        ({}, "check that folder and the space left"),
+        ({"remedy": "choose another"}, "choose another"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            write_text(str(tmp_path / "nowhere" / "a.md"), "a", **given)
+        assert str(caught.value).endswith(f"; {remedy}") and "OUTPUT_DIR" not in str(caught.value)
+
+
 def link(path, target):
     path.symlink_to(target)
     return path

@@ -10,6 +10,7 @@ from detectron2.modeling import build_model
 from modeling_toys import tiny_config
 from safetensors.torch import save_file
 
+from rle_onestage.engine.checkpoint import read_checkpoint
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.modeling.backbone.timm_fpn import build_timm_network
@@ -83,6 +84,27 @@ def test_what_a_training_wrapped_round_tensors_is_taken_off(tmp_path, wrapped):
     path = str(tmp_path / "w.pth")
     torch.save({wrapped: tensors, "iteration": 7} if wrapped else tensors, path)
     assert read_tensors(path, KEY).keys() == {"a", "b"}
+
+
+def test_both_readers_take_the_same_weights_of_a_file(tmp_path):
+    """Whatever it has beside them, also where one wrapper is in the other, or a file holds itself."""
+    one, two, loop = {"a": torch.ones(1)}, {"a": torch.zeros(1)}, {}
+    loop["model"] = loop
+    cases = [
+        ({"model": one, "state_dict": two}, one),
+        ({"model_state": two, "state_dict": one}, one),
+        ({"model": {"state_dict": one, "epoch": 3}}, one),
+        ({"state_dict": {"model": one}}, one),
+        ({"model": "resnet", "state_dict": one}, one),
+    ]
+    path = str(tmp_path / "w.pth")
+    for content, expected in cases:
+        torch.save(content, path)
+        assert read_tensors(path, KEY) == expected and read_checkpoint(path)["model"] == expected
+    torch.save(loop, path)
+    for read in (lambda: read_tensors(path, KEY), lambda: read_checkpoint(path)):
+        with pytest.raises(CheckpointError, match="no tensor by name"):
+            read()
 
 
 def test_safetensors_are_read(tmp_path):

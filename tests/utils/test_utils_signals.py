@@ -9,8 +9,8 @@ import pytest
 import torch.distributed as dist
 
 from rle_onestage.data import workers
-from rle_onestage.engine.meeting import fresh_view
-from rle_onestage.engine.watch import EvaluationStopped, EvaluationWatch
+from rle_onestage.engine.processes.meeting import fresh_view
+from rle_onestage.engine.processes.watch import EvaluationStopped, EvaluationWatch
 from rle_onestage.utils import signals
 from rle_onestage.utils.signals import Interrupted, StopRequest
 
@@ -25,6 +25,18 @@ def test_the_echo_of_a_press_is_no_second_one(monkeypatch):
         press()  # as a wrapper hands it on
         assert stop.signum == signal.SIGINT
         monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            press()
+
+
+def test_the_first_press_after_a_sigterm_loses_nothing(monkeypatch):
+    with StopRequest() as stop:
+        press(signal.SIGTERM)
+        press()
+        press()  # its echo
+        assert stop.signum == signal.SIGTERM
+        monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
+        press(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             press()
 
@@ -120,7 +132,7 @@ class Stop:
 def watches(connect, monkeypatch, stops):
     """Watches of as many processes as there are stops."""
     made = []
-    monkeypatch.setattr("rle_onestage.engine.watch.comm.get_world_size", lambda: len(stops))
+    monkeypatch.setattr("rle_onestage.engine.processes.watch.comm.get_world_size", lambda: len(stops))
     for stop in stops:
         monkeypatch.setattr(EvaluationWatch, "_made", iter([7]))
         store = connect()

@@ -8,8 +8,8 @@ import yaml
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.schema import SCHEMA
-from rle_onestage.engine.hooks import TRAINING_LOG
 from rle_onestage.engine.inference import METRICS
+from rle_onestage.engine.logs import TRAINING_LOG
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.coco import RESULTS_FILE, results_folder

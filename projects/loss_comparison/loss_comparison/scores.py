@@ -7,8 +7,8 @@ from statistics import median
 import numpy as np
 
 from rle_onestage.data.datasets import get_skeleton
-from rle_onestage.engine.hooks import TRAINING_LOG
 from rle_onestage.engine.inference import METRICS
+from rle_onestage.engine.logs import TRAINING_LOG
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation import GroundTruth, match_people, read_results, write_json
 from rle_onestage.evaluation.calibration import person_oks

@@ -1,8 +1,10 @@
 """Keys that decide over other keys: what a config says in vain is said, and the size at test is settled."""
 
 import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
 from detectron2.utils import comm
 
 from rle_onestage.config import add_rle_onestage_config
@@ -13,7 +15,7 @@ logger = logging.getLogger("rle_onestage")
 TEST_KEYS = ("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
 
 
-def input_sizes(cfg):
+def input_sizes(cfg: CfgNode) -> dict[str, dict[str, Any]]:
     """The sizes of the images in training and at test, in pixels, for ``metrics.json``.
 
     Returns:
@@ -29,7 +31,7 @@ def input_sizes(cfg):
     return {"train": train, "test": {"shortest": inputs.MIN_SIZE_TEST, "longest": inputs.MAX_SIZE_TEST}}
 
 
-def describe_size(size):
+def describe_size(size: Mapping[str, Any]) -> str:
     """One of :func:`input_sizes` in words."""
     if "canvas" in size:
         return f"a canvas of {size['canvas']} px"
@@ -44,10 +46,10 @@ def describe_size(size):
     return f"a shortest side of {shortest} px and a longest of at most {longest} px"
 
 
-def settle_test_size(cfg, opts=()):
+def settle_test_size(cfg: CfgNode, opts: Sequence[Any] | None = ()) -> None:
     """Let a config that trains on a canvas and leaves the size at test open be tested at the canvas's size.
 
-    That is what such configs meant while ``INPUT.POSE.SIZE`` decided at test too: their runs keep their figures. The
+    That is what such configs meant while ``INPUT.POSE.SIZE`` decided at test too: their runs keep their metrics. The
     size is written into the keys that Detectron2 knows, so that its own tools use it as well.
 
     Args:
@@ -62,7 +64,7 @@ def settle_test_size(cfg, opts=()):
     _warn(f"{' and '.join(TEST_KEYS)} are Detectron2's defaults: images are tested at INPUT.POSE.SIZE, {side}")
 
 
-def warn_of_conflicts(cfg):
+def warn_of_conflicts(cfg: CfgNode) -> None:
     """Warn of every key that has no effect because another one decides; say where the two sizes differ."""
     sizes, side = input_sizes(cfg), cfg.INPUT.POSE.SIZE
     if side and not cfg.INPUT.MIN_SIZE_TEST == cfg.INPUT.MAX_SIZE_TEST == side and comm.is_main_process():
@@ -74,18 +76,18 @@ def warn_of_conflicts(cfg):
         _warn(sentence)
 
 
-def conflicts(cfg):
-    """A sentence for each key that was set and has no effect because another one decides: list of str."""
+def conflicts(cfg: CfgNode) -> list[str]:
+    """A sentence for each key that was set and has no effect because another one decides."""
     defaults = get_cfg()
     add_rle_onestage_config(defaults)
 
-    def are_set(*keys):
+    def are_set(*keys: str) -> list[str]:
         return [key for key in keys if get(cfg, key) != get(defaults, key)]
 
     return [*_size_conflicts(cfg, are_set), *_model_conflicts(cfg, are_set), *_test_conflicts(cfg)]
 
 
-def _size_conflicts(cfg, are_set):
+def _size_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterator[str]:
     inputs = cfg.INPUT
     side, shortest, longest = inputs.POSE.SIZE, inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST
     if shortest > longest:
@@ -105,7 +107,7 @@ def _size_conflicts(cfg, are_set):
         yield "DATALOADER.SAMPLER_TRAIN has no effect here: every image comes once in a round"
 
 
-def _model_conflicts(cfg, are_set):
+def _model_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterator[str]:
     if cfg.MODEL.META_ARCHITECTURE != "RLEOneStage":
         return
     model, prefix = cfg.MODEL.RLE_ONESTAGE, "MODEL.RLE_ONESTAGE."
@@ -126,7 +128,7 @@ def _model_conflicts(cfg, are_set):
         yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"
 
 
-def _test_conflicts(cfg):
+def _test_conflicts(cfg: CfgNode) -> Iterator[str]:
     if cfg.TEST.MAX_PEOPLE > max(cfg.TEST.DETECTIONS_PER_IMAGE, 20):
         yield (
             f"TEST.MAX_PEOPLE {cfg.TEST.MAX_PEOPLE} has no effect beyond TEST.DETECTIONS_PER_IMAGE, "
@@ -138,6 +140,6 @@ def _test_conflicts(cfg):
         yield "TEST.BEST_METRIC has no effect but at the end, because TEST.EVAL_PERIOD is 0"
 
 
-def _warn(sentence):
+def _warn(sentence: str) -> None:
     if comm.is_main_process():
         logger.warning("%s.", sentence[0].upper() + sentence[1:])

@@ -8,7 +8,7 @@ import ast
 import difflib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode as CN
@@ -17,12 +17,13 @@ from rle_onestage.engine.config.renamed import rename_options, rename_values
 from rle_onestage.engine.config.rules import Either
 from rle_onestage.engine.config.schema import rule_for, settle
 from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
-from rle_onestage.errors import ConfigError, shown
+from rle_onestage.errors import ConfigError, cut, shown
 from rle_onestage.utils.packaged_files import config_names, find_config, near_names
 
 BASE_KEY = "_BASE_"
 MAX_FILES = 50  # that a config is made of
 COMMAND_LINE = "command line"
+MOST_OF_A_KEY = 120  # characters of it that a message has
 
 
 class ConfigFile(NamedTuple):
@@ -66,7 +67,7 @@ def _missing(name: str) -> str:
     )
 
 
-def _read(name, folder, chain, done):
+def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, ConfigFile]) -> ConfigFile:
     path = _located(name, folder)
     if path in done:
         return done[path]
@@ -98,7 +99,7 @@ def _read(name, folder, chain, done):
     return merged
 
 
-def _overlay(below, above):
+def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
     """Groups are copied: a base that is named twice is read once."""
     for key, value in above.items():
         if isinstance(value, dict):
@@ -147,7 +148,8 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     options = list(options or [])
     flags = [item for item in options if str(item).startswith("--")]
     if flags:
-        raise ConfigError(f"{source}: {_cut(flags[0])} stands among the KEY VALUE options; put all flags before them")
+        flag = cut(str(flags[0]), MOST_OF_A_KEY)
+        raise ConfigError(f"{source}: {flag} stands among the KEY VALUE options; put all flags before them")
     if len(options) % 2:
         raise ConfigError(
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
@@ -161,7 +163,9 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
                 raise _unknown_key(cfg, str(key), "", source)
             node, prefix = node[part], f"{prefix}{part}."
             if not isinstance(node, CN):
-                raise ConfigError(f"{source}: {_cut(key)} is not a key, because {prefix[:-1]} is a value")
+                raise ConfigError(
+                    f"{source}: {cut(str(key), MOST_OF_A_KEY)} is not a key, because {prefix[:-1]} is a value"
+                )
         if parts[-1] not in node:
             raise _unknown_key(cfg, str(key), "", source)
         if isinstance(node[parts[-1]], CN):
@@ -172,16 +176,11 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
         node[parts[-1]] = settle(str(key), _decode(raw, current, str(key)), current, source)
 
 
-def _example_key(node, parts, key):
+def _example_key(node: CN, parts: Sequence[str], key: Any) -> str:
     return f"{key}.{next(iter(node[parts[-1]]), '...')}"
 
 
-def _cut(text, length=120):
-    text = str(text)
-    return text if len(text) <= length else f"{text[:length]}..."
-
-
-def _decode(raw, current, name):
+def _decode(raw: Any, current: Any, name: str) -> Any:
     """Text that stands for a Python literal, where the key takes other than text."""
     if not isinstance(raw, str) or (isinstance(current, str) and not isinstance(rule_for(name, current), Either)):
         return raw
@@ -193,15 +192,15 @@ def _decode(raw, current, name):
         return raw
 
 
-def _all_keys(cfg, prefix=""):
+def _all_keys(cfg: CN, prefix: str = "") -> Iterator[str]:
     for key, value in cfg.items():
         yield f"{prefix}{key}"
         if isinstance(value, CN):
             yield from _all_keys(value, f"{prefix}{key}.")
 
 
-def _unknown_key(cfg, key, prefix, source):
-    names, key = [f"{prefix}{name}" for name in _all_keys(cfg)], _cut(key)
+def _unknown_key(cfg: CN, key: str, prefix: str, source: str) -> ConfigError:
+    names, key = [f"{prefix}{name}" for name in _all_keys(cfg)], cut(str(key), MOST_OF_A_KEY)
     near = difflib.get_close_matches(f"{prefix}{key}", names, n=1, cutoff=0.5)
     if not near:
         # The right leaf in the wrong group: compare the last parts alone.

@@ -4,6 +4,7 @@ A rule has ``words`` ("a whole number of at least 1"), ``kinds`` (types by name)
 gives the value in the type of the default or raises :class:`Misfit`.
 """
 
+import keyword
 import math
 import re
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rle_onestage.data.labels import SetOptions
-from rle_onestage.errors import shown
-from rle_onestage.utils.registry import NamedRegistry
+from rle_onestage.errors import ConfigError, percent_hint, shown
+from rle_onestage.utils.registry import NamedRegistry, parse_entry
 
 # Far beyond any use, and what int64 holds.
 HUGE = 2**62
@@ -67,8 +68,7 @@ class Number:
         too_low = value <= self.low if self.above else value < self.low
         too_high = value >= self.high if self.below else value > self.high
         if too_low or too_high:
-            share = (self.low, self.high) == (0, 1) and 1 < value <= 100
-            hint = f" ({value / 100:g} for {value:g} percent)" if share else ""
+            hint = percent_hint(value) if (self.low, self.high) == (0, 1) else ""
             sign = "it must be positive; " if self.above else "it must not be negative; " if value < 0 else ""
             raise Misfit(f"{sign if self.low == 0 and too_low else ''}give {self.words}{hint}")
         return value
@@ -163,6 +163,34 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Entries:
+    """A list of what a registry has, each a name or ``[name, {option: value}]``."""
+
+    registry: NamedRegistry
+    kinds = "list"
+
+    @property
+    def words(self) -> str:
+        """What may stand there."""
+        names = ", ".join(self.registry.names) or "what a module of IMPORTS registers"
+        return f"a list of names, or of [name, {{option: value}}]: {names}"
+
+    def settle(self, value: Any, default: Any = ()) -> list:
+        """As it is."""
+        if not isinstance(value, (list, tuple)):
+            raise Misfit
+        for entry in value:
+            try:
+                name, options = parse_entry(entry)
+                self.registry.get(Text().settle(name))
+            except ConfigError as error:
+                raise Misfit(str(error).removeprefix(f"{self.registry.key} is ")) from error
+            for option in options.values():
+                _Plain().settle(option)
+        return list(value)
+
+
+@dataclass(frozen=True)
 class Items:
     """A list (or tuple, as the default is) of values of one kind: ``exactly`` so many, or ``least`` to ``most``."""
 
@@ -245,6 +273,22 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class ModuleName:
+    """The name of a Python module, never a path or an expression."""
+
+    kinds = "str"
+    words = "the name of a Python module, such as my_package.my_module"
+
+    def settle(self, value: Any, default: Any = None) -> str:
+        """As it is."""
+        parts = Text(some=True).settle(value).split(".")
+        names = (part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+        if len(value) > 200 or parts[-1] == "py" or not all(names):
+            raise Misfit(f"it must be {self.words}, not a path")
+        return value
+
+
+@dataclass(frozen=True)
 class Like:
     """Anything of the type of a default: of keys of Detectron2 that this project does not read."""
 
@@ -281,7 +325,7 @@ class _Plain:
         return Text().settle(value) if isinstance(value, str) else value
 
 
-def _rule_like(default):
+def _rule_like(default: Any) -> Any:
     kinds = {bool: Flag(), int: Number(-HUGE, HUGE, whole=True), float: Number(), str: Text()}
     if type(default) in kinds:
         return kinds[type(default)]

@@ -15,10 +15,12 @@ from rle_onestage.engine.config.rules import (
     Checked,
     Choice,
     Either,
+    Entries,
     Flag,
     Items,
     Like,
     Misfit,
+    ModuleName,
     Number,
     Registered,
     Text,
@@ -28,7 +30,9 @@ from rle_onestage.engine.config.rules import (
     share,
     whole,
 )
+from rle_onestage.engine.registries import HOOK_REGISTRY
 from rle_onestage.errors import ConfigError, shown
+from rle_onestage.evaluation.registry import EVALUATOR_REGISTRY
 from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY
 from rle_onestage.modeling.density import DENSITY_REGISTRY
 from rle_onestage.modeling.head import HEAD_REGISTRY
@@ -40,7 +44,7 @@ _FACTOR = real(0, 1e6)
 _NAME, _NAMES = Text(some=True), Items(Text(some=True), most=1000)
 _NORM = choice("GN", "BN")
 _D2_NORM = choice("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "LN")
-_RESULT = (_NAME, _NAME, Number(), real())  # of TEST.EXPECTED_RESULTS
+_RESULT: tuple[Text | Number, ...] = (_NAME, _NAME, Number(), real())  # of TEST.EXPECTED_RESULTS
 _LEVELS = Items(choice(*(f"p{n}" for n in range(1, 8))), least=1, most=7)
 
 MODEL_KEYS = {
@@ -171,6 +175,7 @@ SOLVER_KEYS = {
     "EMA.WARMUP": whole(0, 10**9),
     "AMP.ENABLED": Flag(),
     "AMP.DTYPE": choice("bfloat16", "float16"),
+    "HOOKS": Entries(HOOK_REGISTRY),
     "LOG_PERIOD": _COUNT,
     "CHECKPOINT_PERIOD": _COUNT,
     "CHECKPOINT_KEEP": whole(0, 10**9),
@@ -190,6 +195,7 @@ SOLVER_KEYS = {
 }
 OTHER_KEYS = {
     "VERSION": choice(2),
+    "IMPORTS": Items(ModuleName(), most=100),
     "OUTPUT_DIR": _NAME,
     "SEED": whole(-(2**63), 2**63 - 1),
     "CUDNN_BENCHMARK": Flag(),
@@ -217,6 +223,7 @@ OTHER_KEYS = {
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": share(),
     "MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE": whole(0, 1000),
     "TEST.USE_EMA": Flag(),
+    "TEST.EVALUATORS": Entries(EVALUATOR_REGISTRY),
     "TEST.MAX_PEOPLE": whole(1, 100_000),
     "TEST.BEST_METRIC": Text(),
     "TEST.EVAL_PERIOD": whole(0, 10**9),
@@ -226,7 +233,7 @@ OTHER_KEYS = {
     **{f"{name}.ENABLED": Choice((False,)) for name in ("TEST.PRECISE_BN", "TEST.AUG")},
     "MODEL.LOAD_PROPOSALS": Choice((False,)),
 }
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     **{f"MODEL.RLE_ONESTAGE.{name}": rule for name, rule in MODEL_KEYS.items()},
     **DATA_KEYS,
     **{f"SOLVER.{name}": rule for name, rule in SOLVER_KEYS.items()},
@@ -234,7 +241,13 @@ SCHEMA = {
 }
 
 
-def _expected(value):
+def registered_names() -> dict[str, list[str]]:
+    """The names that a config may choose from by each key that a registry stands behind, for ``--help``."""
+    rules = ((name, rule) for name, rule in SCHEMA.items() if isinstance(rule, (Registered, Entries)))
+    return {name: list(rule.registry.names) for name, rule in rules}
+
+
+def _expected(value: Any) -> list:
     if not isinstance(value, (list, tuple)):
         raise Misfit
     for entry in value:
@@ -259,7 +272,9 @@ def settle(name: str, value: Any, default: Any, source: str = "") -> Any:
     """A value of the config in the type that its key has.
 
     Args:
-        name: of the key, dotted. value: as it was given. default: the key's, whose type counts.
+        name: of the key, dotted.
+        value: as it was given.
+        default: the key's, whose type counts.
         source: where it was given, for messages, e.g. ``config file a.yaml, line 3``.
 
     Raises:

@@ -1,5 +1,9 @@
 """Does a config make sense? Values and how they fit together, before anything expensive starts."""
 
+from typing import Any
+
+from detectron2.config import CfgNode
+
 from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.meta_arch.build import assigner_name, flow_groups
@@ -11,15 +15,15 @@ PRETRAINED_KEYS = {
 }
 
 
-def get(cfg, name):
+def get(cfg: CfgNode, name: str) -> Any:
     """The value of a dotted key."""
     for part in name.split("."):
         cfg = cfg[part]
     return cfg
 
 
-def validate(cfg):
-    """Check every value by itself (:mod:`.config.schema`), and how they fit together.
+def validate(cfg: CfgNode) -> None:
+    """Check every value by itself (:mod:`.schema`), and how they fit together.
 
     Raises:
         ConfigError: names the key, its value and what it may be.
@@ -32,7 +36,7 @@ def validate(cfg):
     _check_images(cfg)
 
 
-def validate_training(cfg):
+def validate_training(cfg: CfgNode) -> None:
     """Check what matters only where weights are trained.
 
     Raises:
@@ -48,7 +52,7 @@ def validate_training(cfg):
         )
 
 
-def _check_trunk(cfg):
+def _check_trunk(cfg: CfgNode) -> None:
     name, at, movenet = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.MOVENET
     if at == -1 and name not in PRETRAINED_KEYS:
         raise ConfigError(
@@ -63,7 +67,7 @@ def _check_trunk(cfg):
             )
 
 
-def _check_solver(cfg):
+def _check_solver(cfg: CfgNode) -> None:
     solver = cfg.SOLVER
     if solver.CLIP_GRADIENTS.ENABLED and not solver.CLIP_GRADIENTS.CLIP_VALUE > 0:
         raise ConfigError(
@@ -79,7 +83,7 @@ def _check_solver(cfg):
         )
 
 
-def _check_keypoints(cfg):
+def _check_keypoints(cfg: CfgNode) -> None:
     flow_groups(cfg)
     joints, sigmas = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
     if len(sigmas) not in (0, joints):
@@ -89,7 +93,7 @@ def _check_keypoints(cfg):
         )
 
 
-def _check_style(cfg):
+def _check_style(cfg: CfgNode) -> None:
     model = cfg.MODEL.RLE_ONESTAGE
     if not model.IN_FEATURES:
         raise ConfigError("MODEL.RLE_ONESTAGE.IN_FEATURES is empty; name the backbone's levels, e.g. [p3, p4, p5]")
@@ -112,7 +116,7 @@ def _check_style(cfg):
         )
 
 
-def _check_images(cfg):
+def _check_images(cfg: CfgNode) -> None:
     inputs = cfg.INPUT
     if inputs.MIN_SIZE_TRAIN_SAMPLING == "range":
         low, high = inputs.MIN_SIZE_TRAIN[0], inputs.MIN_SIZE_TRAIN[-1]

@@ -5,7 +5,7 @@ numbers in any way. Here every mistake becomes one :class:`~rle_onestage.errors.
 """
 
 import os
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -61,7 +61,7 @@ def parse_yaml(path: str) -> Parsed:
         loader.dispose()
 
 
-def _read(path):
+def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -84,7 +84,7 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def __init__(self, text, path):
+    def __init__(self, text: str, path: str):
         self.path, self.count, self.depth = path, 0, 0
         try:
             yaml.reader.Reader.__init__(self, text)
@@ -95,10 +95,10 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
                       yaml.constructor.SafeConstructor, yaml.resolver.Resolver):  # fmt: skip
             stage.__init__(self)
 
-    def fail(self, node, what):
+    def fail(self, node: Any, what: str) -> NoReturn:
         raise ConfigError(f"config file {self.path}, line {node.start_mark.line + 1}: {what}")
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         """As PyYAML's, but no deeper and no more than a config can be."""
         self.depth += 1
         self._count(self.peek_event())
@@ -108,17 +108,17 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         self.depth -= 1
         return node
 
-    def _count(self, at):
+    def _count(self, at: Any) -> None:
         self.count += 1
         if self.count > MAX_VALUES:
             self.fail(at, f"more than {MAX_VALUES} values, those behind aliases (*name) included; write fewer")
 
-    def value_of(self, root):
+    def value_of(self, root: yaml.Node) -> Any:
         """The plain value of a node. Aliases are written out, and counted as if they stood there."""
         self.count = 0
         return self._value(root, ())
 
-    def _value(self, node, above):
+    def _value(self, node: Any, above: tuple) -> Any:
         self._count(node)
         if node in above:
             self.fail(node, "an alias (*name) stands inside of what it names; write the value out")
@@ -140,8 +140,9 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
                 "value plainly, or in quotes for text"
             ) from error
 
-    def _mapping(self, node, above):
-        result, merged = {}, {}
+    def _mapping(self, node: yaml.MappingNode, above: tuple) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        merged: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _TAG + "merge":
                 self._merge(merged, self._value(value_node, above), value_node)
@@ -156,7 +157,7 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
             result[key] = self._value(value_node, above)
         return {**merged, **result}
 
-    def _merge(self, merged, value, node):
+    def _merge(self, merged: dict[Any, Any], value: Any, node: yaml.Node) -> None:
         for mapping in value if isinstance(value, list) else [value]:
             if not isinstance(mapping, dict):
                 self.fail(node, "<< takes groups of keys")
@@ -164,9 +165,10 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
                 merged.setdefault(key, inner)
 
 
-def _lines(root):
+def _lines(root: yaml.Node | None) -> dict[str, int]:
     """The line of each key by its dotted name; keys from aliases have the line of the alias's own text."""
-    found, todo = {}, [("", root)]
+    found: dict[str, int] = {}
+    todo: list[tuple[str, Any]] = [("", root)]
     while todo:
         prefix, node = todo.pop()
         for key_node, value_node in node.value if isinstance(node, yaml.MappingNode) else ():

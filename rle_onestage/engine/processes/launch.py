@@ -1,6 +1,9 @@
 """Starting one or several processes: by ``--num-gpus`` or under torchrun, on CUDA (NCCL) or CPU (gloo).
 
 The config's device decides which: a CPU training on a machine with GPUs leaves these alone.
+
+torch's ``elastic_launch`` does not stand behind ``--num-gpus``: it ends a signalled training after 30 seconds, and with
+a traceback of its own. Here each process gets the signal once and saves, and one of them says one sentence.
 """
 
 import contextlib
@@ -8,15 +11,17 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import torch.distributed as dist
 
 from rle_onestage.compat import local_rank_from_environment
-from rle_onestage.engine import lock
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.device import settle_device, usable_processes
-from rle_onestage.engine.meeting import is_lost_partner, open_store, process_group
-from rle_onestage.engine.processes import run_processes
+from rle_onestage.engine.processes import lock
+from rle_onestage.engine.processes.children import run_processes
+from rle_onestage.engine.processes.meeting import is_lost_partner, open_store, process_group
 from rle_onestage.engine.setup import configured_device
 from rle_onestage.errors import EXIT_CODE, CheckpointError, ConfigError, PoseError
 from rle_onestage.utils import signals
@@ -30,7 +35,16 @@ LOST_PARTNER = (
 )
 
 
-def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto", device=None, args=()):
+def launch(
+    main: Callable,
+    num_gpus: int = 1,
+    *,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+    device: str | None = None,
+    args: Sequence[Any] = (),
+) -> None:
     """Run ``main(*args)`` in as many processes as asked for, and turn errors into one sentence and an exit code.
 
     Under torchrun (``RANK`` and ``WORLD_SIZE`` in the environment) each process joins the group that torchrun
@@ -39,7 +53,8 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
     Args:
         main: a function at module level.
         num_gpus: processes on this machine; on CUDA not more than it has GPUs.
-        num_machines, machine_rank: as in Detectron2.
+        num_machines: that train together.
+        machine_rank: number of this machine, from 0.
         dist_url: where the processes meet, e.g. ``tcp://host:port``; "auto" finds a free port of this machine.
         device: what they compute on, as ``MODEL.DEVICE``. None: that of the config which ``args`` names (parsed
             arguments with ``config_file`` and ``opts``) or has, and the CPU without one.
@@ -52,7 +67,7 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
         _run_under_torchrun(main, args, device)
         return
     num_gpus = max(num_gpus, 1)
-    if num_machines * num_gpus == 1:
+    if num_machines == num_gpus == 1:
         _guarded(main, args)
         return
     try:
@@ -68,26 +83,34 @@ def launch(main, num_gpus=1, *, num_machines=1, machine_rank=0, dist_url="auto",
         _guarded(main, args)
         return
     shared = (main, args, device, num_gpus, num_machines, machine_rank, address)
-    if code := run_processes(_run_worker, shared, num_gpus):
+    try:
+        code = run_processes(_run_worker, shared, num_gpus)
+    except ConfigError as error:
+        _complain(error)
+        code = EXIT_CODE
+    if code:
         sys.exit(code)
     del store  # it lives in this process as long as the others do
 
 
-def _settled(device, args):
+def _settled(device: str | None, args: Sequence[Any]) -> str:
     """The device of :func:`launch`'s arguments."""
     if device is not None:
         return settle_device(device, quiet=True)
     for argument in args:
         if hasattr(argument, "config_file"):
-            return configured_device(argument.config_file, getattr(argument, "opts", None) or [])
+            options = getattr(argument, "opts", None) or []
+            return configured_device(argument.config_file, options, getattr(argument, "imports", ()))
         if hasattr(argument, "MODEL"):
             return settle_device(argument.MODEL.DEVICE, quiet=True)
     return "cpu"
 
 
-def _check_machines(num_machines, machine_rank, dist_url):
+def _check_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
     problem = None
-    if not 0 <= machine_rank < num_machines:
+    if num_machines < 1:
+        problem = f"--num-machines is {num_machines}; give at least 1"
+    elif not 0 <= machine_rank < num_machines:
         problem = f"--machine-rank is {machine_rank}; it must be from 0 to {num_machines - 1} (--num-machines less one)"
     elif num_machines > 1 and (dist_url == "auto" or "127.0.0.1" in dist_url):
         problem = "--dist-url must name the first machine when there are several, e.g. tcp://host:29500"
@@ -95,38 +118,56 @@ def _check_machines(num_machines, machine_rank, dist_url):
         raise ConfigError(problem)
 
 
-def _run_under_torchrun(main, args, device):
+def _run_under_torchrun(main: Callable, args: Sequence[Any], device: str | None) -> None:
     local_rank, local_size = local_rank_from_environment()
     signals.end_with_launcher()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if world_size == 1:
         _guarded(main, args)
         return
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    group = process_group(device=functools.partial(_settled, device, args), **options)
-    _guarded(main, args, group=group, rank=rank)
+    group = process_group(
+        device=functools.partial(_settled, device, args), rank=rank, world_size=world_size, local_rank=local_rank,
+        local_size=local_size,
+    )  # fmt: skip
+    _guarded(main, args, group=group, local_rank=local_rank)
 
 
-def _run_worker(local_rank, main, args, device, local_size, num_machines, machine_rank, address):
+def _run_worker(
+    local_rank: int,
+    main: Callable,
+    args: Sequence[Any],
+    device: str,
+    local_size: int,
+    num_machines: int,
+    machine_rank: int,
+    address: tuple[str, int],
+) -> None:
     """One of the processes that :func:`launch` starts."""
     rank, world_size = machine_rank * local_size + local_rank, num_machines * local_size
-    options = dict(rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size)
-    _guarded(main, args, group=process_group(device=lambda: device, address=address, **options), rank=rank)
+    group = process_group(
+        device=lambda: device, rank=rank, world_size=world_size, local_rank=local_rank, local_size=local_size,
+        address=address,
+    )  # fmt: skip
+    _guarded(main, args, group=group, local_rank=local_rank)
 
 
 # -------------------------------------------------------------------- errors
 
 
-def _complain(message):
+def _complain(message: object) -> None:
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
-def _guarded(main, args, group=None, rank=0):
+def _guarded(
+    main: Callable, args: Sequence[Any], group: contextlib.AbstractContextManager | None = None, local_rank: int = 0
+) -> None:
     """Run ``main``; an error becomes one sentence on stderr, whichever of the processes had it first.
 
-    A process that only lost its partner stays silent. Errors that are not ours keep their traceback.
+    Before they have met, the first process of each machine tells. A process that only lost its partner stays silent.
+    Errors that are not ours keep their traceback.
     """
     store = None
+    lock.forget_notes()
     try:
         # The group must not be left before the sentence is told: leaving it would wake the others too early.
         with signals.raising(), contextlib.ExitStack() as stack:
@@ -137,20 +178,20 @@ def _guarded(main, args, group=None, rank=0):
                     store = dist.distributed_c10d._get_default_store()
                 main(*args)
             except KeyboardInterrupt as error:
-                if _is_first_to_fail(store) and (store is not None or rank == 0):
-                    print(f"interrupted; {_where_to_go_on()}", file=sys.stderr, flush=True)
+                if _is_first_to_fail(store) and (store is not None or local_rank == 0):
+                    print("; ".join(["interrupted", *_where_to_go_on()]), file=sys.stderr, flush=True)
                 _exit(signals.exit_code(error), store)
             except Exception as error:
                 if store is None:  # also from joining the group
                     raise
                 _fail_among_others(error, store)
     except PoseError as error:
-        if rank == 0:
+        if local_rank == 0:
             _complain(error)
         sys.exit(EXIT_CODE)
 
 
-def _fail_among_others(error, store):
+def _fail_among_others(error: Exception, store: dist.Store | None) -> NoReturn:
     """End with an error, at once, and say it unless another process has said what is wrong."""
     first = _is_first_to_fail(store)
     if isinstance(error, PoseError) or is_lost_partner(error):
@@ -162,20 +203,20 @@ def _fail_among_others(error, store):
     _exit(1, store)
 
 
-def _where_to_go_on():
-    """What an interrupted training says of its last checkpoint."""
+def _where_to_go_on() -> list[str]:
+    """What an interrupted training that has begun says of its last checkpoint; nothing where none has begun."""
     for folder in lock.used():
         try:
             path = last_checkpoint(folder)
         except CheckpointError as error:
-            return str(error)
+            return [str(error)]
         if path:
-            return f"go on from {path} with the same command and --resume"
-        return f"nothing was saved in {folder}"
-    return "nothing was begun"
+            return [f"go on from {path} with the same command and --resume"]
+        return [f"nothing was saved in {folder}"]
+    return []
 
 
-def _exit(code, store):
+def _exit(code: int, store: dist.Store | None) -> NoReturn:
     """End this process; at once where there are partners, who may be waiting in a collective and never answer."""
     if store is None:
         sys.exit(code)
@@ -185,7 +226,7 @@ def _exit(code, store):
     os._exit(code)
 
 
-def _is_first_to_fail(store):
+def _is_first_to_fail(store: dist.Store | None) -> bool:
     if store is None:
         return True
     try:

@@ -5,25 +5,30 @@ The system drops it with the process, however that ends, so a lock that nobody h
 
 import contextlib
 import errno
+import importlib
 import json
 import logging
 import os
 import socket
 import sys
 import time
+from types import ModuleType
+from typing import Any
 
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import ConfigError, cut
+from rle_onestage.utils.signals import ORPHAN_SECONDS
 
+fcntl: ModuleType | None
 try:
-    import fcntl
+    fcntl = importlib.import_module("fcntl")
 except ImportError:  # Windows
     fcntl = None
 
 logger = logging.getLogger("rle_onestage")
 
 NAME = ".training.lock"
-# A training whose processes were killed, or are restarted, may still be ending.
-PATIENCE_SECONDS = 10.0
+# A training whose processes were killed, or are restarted, may still be ending: so long, and a little for the system.
+PATIENCE_SECONDS = ORPHAN_SECONDS + 10.0
 _POLL_SECONDS = 0.2
 _SAID_LENGTH = 200
 _held: dict[str, int] = {}  # resolved folder -> descriptor
@@ -49,10 +54,10 @@ def claim(folder: str, patience: float | None = None) -> None:
         logger.info("This system has no flock: nothing keeps a second training out of %s", folder)
         return
     deadline = time.monotonic() + (PATIENCE_SECONDS if patience is None else patience)
-    path = os.path.join(folder, NAME)
+    path, said = os.path.join(folder, NAME), False
     while True:
         try:
-            descriptor, taken = _try(path)
+            descriptor, taken = _try(path, fcntl)
         except OSError as error:
             raise ConfigError(
                 f"OUTPUT_DIR {folder} cannot be locked ({path}: {error.strerror}); choose another folder or change its "
@@ -65,6 +70,12 @@ def claim(folder: str, patience: float | None = None) -> None:
                 f"OUTPUT_DIR {folder} belongs to a training that is running ({_holder(path)}); end that one first, or "
                 "choose another OUTPUT_DIR"
             )
+        if not said:
+            said = True
+            logger.warning(
+                "OUTPUT_DIR %s still belongs to %s; waiting up to %.0f s for its end",
+                folder, _holder(path), deadline - time.monotonic(),
+            )  # fmt: skip
         time.sleep(_POLL_SECONDS)
     if descriptor is not None:
         _held[folder] = descriptor
@@ -78,9 +89,14 @@ def release(folder: str) -> None:
 
 
 def note(folder: str) -> None:
-    """Remember that this process, or the first of its group, trains in a folder."""
+    """Remember that the training of this process, or of its group, has begun in a folder."""
     if folder not in _used:
         _used.append(folder)
+
+
+def forget_notes() -> None:
+    """Forget what :func:`note` was told, as other work begins in this process."""
+    _used.clear()
 
 
 def used() -> list[str]:
@@ -88,7 +104,7 @@ def used() -> list[str]:
     return _used[::-1]
 
 
-def _try(path):
+def _try(path: str, fcntl: ModuleType) -> tuple[int | None, bool]:
     """(descriptor of the locked file, or None where it cannot be locked; whether another process has it)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -116,31 +132,30 @@ def _try(path):
         raise
 
 
-def _is_still(path, descriptor):
+def _is_still(path: str, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _me():
+def _me() -> dict[str, Any]:
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     return {"process": os.getpid(), "host": socket.gethostname(), "since": started, "command": " ".join(sys.argv)}
 
 
-def _holder(path):
+def _holder(path: str) -> str:
     """Who holds a lock, in words."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             told = json.loads(file.read(1 << 16))
-        command = str(told["command"])
-        command = command[:_SAID_LENGTH] + "..." * (len(command) > _SAID_LENGTH)
+        command = cut(str(told["command"]), _SAID_LENGTH)
         return f"process {told['process']} on {told['host']} since {told['since']}: {command}"
     except (OSError, ValueError, KeyError, TypeError):
         return "a process that did not say its number"
 
 
-def _forget():
+def _forget() -> None:
     """A forked process shares the lock and would keep it when this one is killed; it gives up its part."""
     for descriptor in _held.values():
         with contextlib.suppress(OSError):

@@ -19,10 +19,10 @@ def recorded_joints(content: Mapping) -> list[str] | None:
     """The names of the joints that a checkpoint belongs to; None where it does not say."""
     names = content.get(KEY)
     sound = isinstance(names, (list, tuple)) and 0 < len(names) <= MOST and all(map(_is_name, names))
-    return list(names) if sound else None
+    return list(names) if sound and names else None
 
 
-def _is_name(name):
+def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
 
 
@@ -59,8 +59,10 @@ def by_joint_name(
     joint has; and ``group_tensors``: beginnings of the names of tensors that belong to groups of joints.
 
     Args:
-        model: takes the weights. own: its present ones, from which joints start that the file does not have.
-        content: of the checkpoint, for its names. weights: of it, by the model's names.
+        model: takes the weights.
+        own: its present ones, from which joints start that the file does not have.
+        content: of the checkpoint, for its names.
+        weights: of the checkpoint, by the model's names.
         joints: names of the model's K joints.
         address: of the checkpoint, for messages.
         strict: True raises where the joints are others or in another order.
@@ -97,7 +99,7 @@ def by_joint_name(
     return _mapped(model, own, weights, source, len(given))
 
 
-def _joint_rows(model):
+def _joint_rows(model: nn.Module) -> dict[str, int]:
     """{full name: rows of each joint}."""
     return {
         f"{prefix}.{name}" if prefix else name: rows
@@ -106,7 +108,7 @@ def _joint_rows(model):
     }
 
 
-def _group_tensors(model):
+def _group_tensors(model: nn.Module) -> tuple[str, ...]:
     """Beginnings of the full names."""
     return tuple(
         f"{prefix}.{name}" if prefix else name
@@ -115,7 +117,9 @@ def _group_tensors(model):
     )
 
 
-def _names_of(content, weights, count, joints, address):
+def _names_of(
+    content: Mapping, weights: Mapping[str, Tensor], count: int | None, joints: Sequence[str], address: str
+) -> list[str] | None:
     """The file's joints: as it says, else as their number says, which is told; None if nobody knows."""
     given = recorded_joints(content)
     if given is not None or count is None:
@@ -133,7 +137,7 @@ def _names_of(content, weights, count, joints, address):
     return None
 
 
-def _refusal(given, joints, source, address):
+def _refusal(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> str:
     absent = [name for name, place in zip(joints, source) if place < 0]
     if len(given) == len(joints) and not absent:
         at = next(i for i, place in enumerate(source) if place != i)
@@ -146,7 +150,7 @@ def _refusal(given, joints, source, address):
     )
 
 
-def _tell(given, joints, source, address):
+def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> None:
     over = [name for name, place in zip(joints, source) if place >= 0]
     anew = [name for name, place in zip(joints, source) if place < 0]
     unused = [name for place, name in enumerate(given) if place not in source]
@@ -157,7 +161,9 @@ def _tell(given, joints, source, address):
     )  # fmt: skip
 
 
-def _mapped(model, own, weights, source, count):
+def _mapped(
+    model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: Sequence[int], count: int
+) -> dict[str, Tensor]:
     grouped = _group_tensors(model)
     result = {key: value for key, value in weights.items() if not (grouped and key.startswith(grouped))}
     if len(result) < len(weights):

@@ -1,0 +1,169 @@
+"""What a training is made of: the class methods of Detectron2's ``DefaultTrainer``."""
+
+import inspect
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase, TrainerBase
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+from torch import nn
+
+from rle_onestage.data.loader import build_test_loader, build_train_loader
+from rle_onestage.engine import hooks, optimizer
+from rle_onestage.engine.checkpoint import last_checkpoint
+from rle_onestage.engine.expected import check_expected_names, check_expected_values
+from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
+from rle_onestage.engine.logs import default_writers
+from rle_onestage.engine.registries import HOOK_REGISTRY
+from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.evaluation.registry import build_evaluator
+
+logger = logging.getLogger("rle_onestage")
+
+
+class TrainerBuilders(TrainerBase):
+    """Builds the parts of a :class:`~rle_onestage.engine.trainer.Trainer`. A subclass may replace any method.
+
+    Training, ``--resume`` and ``--eval-only`` ask these methods, and nothing else, for their parts.
+
+    Attributes:
+        cfg: the frozen config.
+        ema: the averages of the weights, or None.
+    """
+
+    cfg: CfgNode
+    ema: Any
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The architecture, see :func:`rle_onestage.engine.inference.build_architecture`."""
+        return build_architecture(cfg)
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of a bare model, see :func:`rle_onestage.engine.optimizer.build_optimizer`."""
+        return optimizer.build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optim: torch.optim.Optimizer) -> Any:
+        """The schedule, see :func:`rle_onestage.engine.optimizer.build_lr_scheduler`; it steps with each iteration.
+
+        Any of torch's or Detectron2's does. Those that are no function of the iteration alone keep their state in the
+        checkpoint.
+        """
+        return optimizer.build_lr_scheduler(cfg, optim)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
+        """Endless batches of this process, see :func:`rle_onestage.data.loader.build_train_loader`.
+
+        A run that goes on tells a loader with a method ``start_at`` the iteration of its first batch. Another loader
+        begins anew then, as in Detectron2.
+        """
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
+        """This process's share of a data set, see :func:`rle_onestage.data.loader.build_test_loader`; has a length."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """What evaluates a data set: the evaluators that ``TEST.EVALUATORS`` names."""
+        return build_evaluator(cfg, dataset_name)
+
+    @classmethod
+    def evaluators_are_ours(cls, cfg: CfgNode) -> bool:
+        """Whether the project's own evaluator alone is at work, so that the names of its metrics are known."""
+        build = inspect.getattr_static(cls, "build_evaluator")
+        return build is vars(TrainerBuilders)["build_evaluator"] and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
+
+    @classmethod
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None = None
+    ) -> Mapping[str, Any]:
+        """Evaluate a model that has its weights; see :func:`rle_onestage.engine.inference.evaluate`.
+
+        Args:
+            cfg: the config.
+            model: in evaluation mode meanwhile.
+            evaluators: one for each of ``DATASETS.TEST``; None: those of :meth:`build_evaluator`.
+
+        Raises:
+            ConfigError: there are more or fewer evaluators than data sets.
+        """
+        build = cls.build_evaluator
+        if evaluators is not None:
+            given = [evaluators] if isinstance(evaluators, DatasetEvaluator) else list(evaluators)
+            if len(given) != len(cfg.DATASETS.TEST):
+                raise ConfigError(
+                    f"test() got {len(given)} evaluators for the {len(cfg.DATASETS.TEST)} sets of DATASETS.TEST; give "
+                    "one for each"
+                )
+            by_name = dict(zip(cfg.DATASETS.TEST, given))
+
+            def build(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+                return by_name[dataset_name]
+
+        return evaluate(cfg, model, build_evaluator=build, build_loader=cls.build_test_loader)
+
+    def build_writers(self) -> list[EventWriter]:
+        """What the numbers of training are written with, on the first process: Detectron2's ``EventWriter``s."""
+        return default_writers(self.cfg.OUTPUT_DIR, self.cfg.SOLVER.LOG_PERIOD)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Timer, EMA, those of ``SOLVER.HOOKS``, checkpoint, evaluation; on the first process progress and writers."""
+        cfg, first = self.cfg, comm.is_main_process()
+        return [
+            hooks.StepTimer(),
+            hooks.EMAUpdate() if self.ema is not None else None,
+            # Before the checkpoint, so that it has their state after the same iteration.
+            *(HOOK_REGISTRY.build(entry, (cfg,)) for entry in cfg.SOLVER.HOOKS),
+            hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
+            hooks.Progress(cfg.SOLVER.LOG_PERIOD) if first else None,
+            hooks.PeriodicEvaluation(cfg.TEST.EVAL_PERIOD) if cfg.DATASETS.TEST else None,
+            # Last, so that the metrics of an evaluation are written with the iteration they belong to.
+            hooks.Writers(self.build_writers(), cfg.SOLVER.LOG_PERIOD) if first else None,
+        ]
+
+
+def evaluate_only(
+    cfg: CfgNode, resume: bool = False, trainer: type[TrainerBuilders] = TrainerBuilders
+) -> Mapping[str, Any]:
+    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or the last checkpoint with ``resume``), evaluate.
+
+    Args:
+        cfg: the config.
+        resume: look for a checkpoint in ``OUTPUT_DIR`` first.
+        trainer: whose ``build_model`` and ``test`` are used.
+
+    Returns:
+        The metrics, see :func:`rle_onestage.engine.inference.evaluate`.
+
+    Raises:
+        CheckpointError: no weights are named, or they do not fit exactly.
+        ConfigError: ``TEST.EXPECTED_RESULTS`` names no metric.
+        SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
+    """
+    check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
+    path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
+    if not path:
+        raise CheckpointError(
+            "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
+            f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
+        )
+    logger.info("Evaluating the weights of %s", path)
+    model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)
+    try:
+        results = trainer.test(cfg, model)
+    except MetricsUnwritten as error:
+        check_expected_values(cfg, error.results)
+        raise
+    check_expected_values(cfg, results)
+    return results

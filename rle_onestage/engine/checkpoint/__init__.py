@@ -1,0 +1,22 @@
+"""Checkpoints: their files, the weights in them, joints by name, going on from one, and which of them stay."""
+
+from rle_onestage.engine.checkpoint.files import (
+    SMALL,
+    forget_last_checkpoint,
+    last_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    slim,
+)
+from rle_onestage.engine.checkpoint.weights import apply_weights, load_weights
+
+__all__ = [
+    "SMALL",
+    "apply_weights",
+    "forget_last_checkpoint",
+    "last_checkpoint",
+    "load_weights",
+    "read_checkpoint",
+    "save_checkpoint",
+    "slim",
+]

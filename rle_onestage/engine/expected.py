@@ -1,0 +1,61 @@
+"""``TEST.EXPECTED_RESULTS``: its names are checked before the work, its values after it, as Detectron2 does.
+
+An evaluation within a training is of a model that is not finished, so it is compared with nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+
+from rle_onestage.errors import ConfigError, shown
+from rle_onestage.evaluation.metrics import METRICS
+
+KEY = "TEST.EXPECTED_RESULTS"
+# What else our evaluator gives; the names in there depend on the joints and on what the model predicts.
+OTHER_TASKS = ("per_joint", "calibration", "best_match")
+
+
+def check_expected_names(cfg: CfgNode, ours: bool = True) -> None:
+    """Look for what the evaluation will never give.
+
+    Args:
+        cfg: the config.
+        ours: whether :class:`~rle_onestage.evaluation.coco.PoseEvaluator` alone evaluates, whose names are known.
+
+    Raises:
+        ConfigError: a name is unknown, or there is not one test set.
+    """
+    expected, sets = cfg.TEST.EXPECTED_RESULTS, cfg.DATASETS.TEST
+    if expected and len(sets) != 1:
+        raise ConfigError(f"{KEY} needs one test set, but DATASETS.TEST names {len(sets)}; name one, or set it to []")
+    known = {task: [row[0] for row in rows] for task, rows in METRICS.items()}
+    for task, metric, *_ in expected if ours else ():
+        if task not in known and task not in OTHER_TASKS:
+            raise ConfigError(f"{KEY} names the task {shown(task)}; choose one of {', '.join((*known, *OTHER_TASKS))}")
+        if metric not in known.get(task, [metric]):
+            raise ConfigError(
+                f"{KEY} names {task}/{shown(metric)}, which is none of the metrics; choose one of "
+                f"{', '.join(known[task])}"
+            )
+
+
+def check_expected_values(cfg: CfgNode, results: Mapping[str, Any]) -> None:
+    """Compare the metrics of a finished model; only on the first process, and nothing where none are expected.
+
+    Raises:
+        ConfigError: one of the names is not there.
+        SystemExit: with 1, because a value is not as expected.
+    """
+    if not cfg.TEST.EXPECTED_RESULTS or not comm.is_main_process():
+        return
+    for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
+        if not isinstance(results.get(task), Mapping) or metric not in results[task]:
+            there = [f"{name}/{key}" for name, keys in results.items() if isinstance(keys, Mapping) for key in keys]
+            raise ConfigError(
+                f"{KEY} names {task}/{metric}, which is none of the metrics: {', '.join(there[:20])} "
+                "(with several test sets there is none by that name)"
+            )
+    verify_results(cfg, results)
