@@ -2,8 +2,12 @@
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Instances
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,6 +17,11 @@ from rle_onestage.engine.inference import build_architecture
 from rle_onestage.engine.setup import load_config, seed_everything
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import write_json
+
+if TYPE_CHECKING:
+    from rle_onestage.modeling.locations import Locations
+    from rle_onestage.modeling.structures import DenseOutputs
+
 
 ONE_STAGE, TWO_STAGE = "one-stage", "two-stage"
 
@@ -24,18 +33,18 @@ class OneStage:
         cfg: the config; ``MODEL.WEIGHTS`` is loaded where given. size: (height, width) of the image.
     """
 
-    def __init__(self, cfg, size):
+    def __init__(self, cfg: CfgNode, size: tuple[int, int]):
         self._benchmark = Benchmark(cfg, size=size)
         self.model, self.image = self._benchmark.model, self._benchmark.image
         with torch.no_grad():
             self._features = self.model.backbone(torch.zeros(1, 3, *self._benchmark.size, device=self.model.device))
 
     @contextlib.contextmanager
-    def showing(self, people):
+    def showing(self, people: int) -> Iterator[None]:
         """Within the block every image has so many people."""
         crowd, original = self._benchmark.crowd(people, self._features), self.model._dense
 
-        def dense(features):
+        def dense(features: dict[str, torch.Tensor]) -> "tuple[DenseOutputs, Locations]":
             return crowd, original(features)[1]
 
         self.model._dense = dense
@@ -59,7 +68,7 @@ class TwoStage:
         ConfigError: the config describes another architecture.
     """
 
-    def __init__(self, cfg, size):
+    def __init__(self, cfg: CfgNode, size: tuple[int, int]):
         if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN" or not cfg.MODEL.KEYPOINT_ON:
             raise ConfigError(
                 f"MODEL.META_ARCHITECTURE of --two-stage is {cfg.MODEL.META_ARCHITECTURE}; give a config of "
@@ -72,7 +81,7 @@ class TwoStage:
         self.image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
 
     @contextlib.contextmanager
-    def showing(self, people):
+    def showing(self, people: int) -> Iterator[None]:
         """Within the block so many boxes are kept."""
         predictor = self.model.roi_heads.box_predictor
         wanted = {"test_score_thresh": -1.0, "test_nms_thresh": 1.0, "test_topk_per_image": people}
@@ -89,14 +98,24 @@ class TwoStage:
 
 
 @torch.no_grad()
-def infer(side, people):
+def infer(side: "OneStage | TwoStage", people: int) -> Instances | None:
     """One image with so many people through the whole model; returns the ``Instances``."""
     height, width = side.image.shape[1:]
     with side.showing(people):
         return side.model([{"image": side.image, "height": height, "width": width}])[0]["instances"]
 
 
-def measure(one_config, two_config, *, size, people, threads, rounds=30, one_options=(), two_options=()):
+def measure(
+    one_config: str,
+    two_config: str,
+    *,
+    size: int,
+    people: list[int],
+    threads: list[int],
+    rounds: int = 30,
+    one_options: Sequence[str] = (),
+    two_options: Sequence[str] = (),
+):
     """Parameters, FLOPs, memory and time of both.
 
     Args:
@@ -132,7 +151,7 @@ def measure(one_config, two_config, *, size, people, threads, rounds=30, one_opt
 
 
 @torch.no_grad()
-def _static(side, size):
+def _static(side: "OneStage | TwoStage", size: int) -> dict[str, float]:
     """What does not depend on the people."""
     own = sum(p.numel() for p in side.own_parameters())
     backbone = sum(p.numel() for p in side.model.backbone.parameters())
@@ -145,7 +164,7 @@ def _static(side, size):
     }
 
 
-def _for_people(side, number, name):
+def _for_people(side: "OneStage | TwoStage", number: int, name: str) -> dict[str, float] | None:
     found = len(infer(side, number))
     if found != number:
         raise ConfigError(
@@ -159,13 +178,13 @@ def _for_people(side, number, name):
     return {"found": found, "gflops": own / 1e9, "peak_mb": memory.peak / 1e6}
 
 
-def _backbone_flops(counter):
+def _backbone_flops(counter) -> int:
     counts = counter.get_flop_counts()
     inside = [operations for name, operations in counts.items() if name.endswith(".backbone")]
     return sum(inside[0].values()) if inside else 0
 
 
-def format_costs(report):
+def format_costs(report) -> str:
     """What :func:`measure` gives, as text."""
     people = list(report[ONE_STAGE]["people"])
     threads = list(report[ONE_STAGE]["people"][people[0]]["ms"])
@@ -190,7 +209,7 @@ def format_costs(report):
     return "\n\n".join([about, table, *lines])
 
 
-def _plural(threads):
+def _plural(threads: int) -> str:
     return f"{threads} thread" + ("s" if threads > 1 else "")
 
 

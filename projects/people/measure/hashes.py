@@ -102,7 +102,7 @@ def find_pairs(images: Images, *, bits: int = BITS, within: bool = False) -> lis
     return sorted(pairs, key=lambda pair: -pair.correlation)
 
 
-def _different(first, second):
+def _different(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     bits = np.unpackbits((first ^ second)[..., None].view(np.uint8), axis=-1)
     return bits.sum(-1, dtype=np.uint8)
 

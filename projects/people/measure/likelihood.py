@@ -6,6 +6,7 @@ find different people; a difference is taken over those whom both found.
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from rle_onestage.evaluation.results import boxes_array, by_image, write_json
 from .bootstrap import draw_images, row
 from .joints import matched_people
 from .labels import LabelledSet
+
+if TYPE_CHECKING:
+    from rle_onestage.structures.error_density import ErrorDensity
+
 
 ENDING = ".likelihood.json"
 
@@ -32,7 +37,7 @@ def pairs_by_box(labelled: LabelledSet, results: list[dict], *, max_people: int 
     return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
-def people_nats(labelled: LabelledSet, results: list[dict], density) -> list[dict]:
+def people_nats(labelled: LabelledSet, results: list[dict], density: "ErrorDensity") -> list[dict]:
     """Negative log-likelihood of each matched person.
 
     Args:
@@ -78,7 +83,9 @@ def read_nats(results_file: str) -> list[dict] | None:
         raise DataError(f"{path} cannot be read ({error}); measure the model again") from error
 
 
-def compare_nats(people: dict[str, list[dict]], baseline: str, image_ids: list, *, resamples=1000, seed=0) -> dict:
+def compare_nats(
+    people: dict[str, list[dict]], baseline: str, image_ids: list, *, resamples: int = 1000, seed: int = 0
+) -> dict:
     """Nats a joint of several models, and differences from one of them over the people whom both found.
 
     Args:
@@ -110,5 +117,5 @@ def compare_nats(people: dict[str, list[dict]], baseline: str, image_ids: list, 
     return table
 
 
-def _ratio(nats, joints):
+def _ratio(nats: float | np.ndarray, joints: float | np.ndarray) -> np.ndarray:
     return np.where(joints > 0, nats / np.maximum(joints, 1), np.nan)

@@ -52,7 +52,9 @@ def mistakes(labelled: LabelledSet, results: list[dict], matching: Matching, thr
     return sorted(rows, key=lambda row: (row.quality, -row.missed - row.wrong, row.file_name))
 
 
-def draw_worst(labelled: LabelledSet, results: list[dict], rows: list[ImageMistakes], threshold: float, output: str):
+def draw_worst(
+    labelled: LabelledSet, results: list[dict], rows: list[ImageMistakes], threshold: float, output: str
+) -> None:
     """A page with predictions beside labels.
 
     Args:
@@ -75,6 +77,6 @@ def draw_worst(labelled: LabelledSet, results: list[dict], rows: list[ImageMista
     write_image(output, contact_sheet(tiles, 2, captions=captions, tile=(900, 330)))
 
 
-def _caption(row):
+def _caption(row: "ImageMistakes") -> str:
     found = f", OKS {100 * row.oks:.0f}" if row.missed < row.people else ""
     return f"{row.file_name}  {row.people} people, {row.missed} missed, {row.wrong} too many{found}"

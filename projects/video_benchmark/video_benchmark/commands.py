@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,11 @@ from .smoothness import smoothness_metrics
 from .tune import MOTION, TRACKING, identity_score, smoothness_score, tune
 from .variants import Variant
 
+if TYPE_CHECKING:
+    from rle_onestage.structures.skeleton import Skeleton
+    from video_benchmark.report import Result
+
+
 FILTERS = {"no filter": ("none", {}), "moving average of 3": ("moving_average", {"seconds": 0.12})}
 
 
@@ -40,7 +46,17 @@ def detect_clips(config_file, options, clips, output):
         print(f"{name}: {people:.1f} detections a frame", flush=True)
 
 
-def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal, equal_options=()):
+def report_clips(
+    clips: str,
+    detections: str,
+    output: str,
+    skeleton: "Skeleton",
+    *,
+    peers: dict[str, str],
+    one_euro: list[tuple[float, float]],
+    equal: float,
+    equal_options: tuple = (),
+) -> None:
     """Measure and write ``report.md`` and ``report.json``.
 
     Args:
@@ -71,7 +87,7 @@ def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal,
     print(f"{len(cases)} clips\n\n{text}")
 
 
-def tracker_options(assignments):
+def tracker_options(assignments: list[str] | tuple) -> "TrackerOptions | None":
     """The tracker's options with some of them, ``NAME=VALUE``, changed. See :func:`report_clips`."""
     try:
         return TrackerOptions(**{name: float(value) for name, value in (one.split("=") for one in assignments)})
@@ -80,7 +96,7 @@ def tracker_options(assignments):
         raise ConfigError(f"{given!r} names no options of the tracker ({error}); give NAME=VALUE") from error
 
 
-def _differences(results, peers):
+def _differences(results: "dict[str, Result]", peers: dict[str, str]) -> str:
     """Table of ours minus the peers, and minus ours without sigmas."""
     ours, lines = results["ours"], []
     for other in (*peers, "ours, all sigmas equal"):
@@ -138,7 +154,7 @@ def time_frames(number, frames, skeleton):
     print(tabulate(lines, ["", "ms a frame, median", "95 %"], tablefmt="pipe", disable_numparse=True))
 
 
-def time_demo(config_file, options, video, output, *, rounds, lag):
+def time_demo(config_file: str, options: list, video: str, output: str, *, rounds: int, lag: int) -> None:
     """Print the frames per second of the model alone and of the whole demo, in turns, and their ratio.
 
     The demo follows, smooths, draws, and writes a video and JSON lines; its log has the share of each stage.

@@ -35,7 +35,7 @@ class Found(NamedTuple):
     areas: np.ndarray
     size: np.ndarray
 
-    def people(self, frame):
+    def people(self, frame: int) -> Instances:
         """The ``Instances`` of one frame."""
         first, last = np.searchsorted(self.frame, (frame, frame + 1))
         out = Instances(tuple(self.size.tolist()))

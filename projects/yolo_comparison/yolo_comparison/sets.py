@@ -16,12 +16,22 @@ SPLITS = {"val": "general", "val_crowded": "crowded"}
 _PRESETS = {"general": "quickstart", "crowded": "crowded"}
 
 
-def annotations_file(root, split):
+def annotations_file(root: str, split: str) -> str:
     """The COCO-format file of a split."""
     return os.path.join(root, "annotations", f"person_keypoints_{split}.json")
 
 
-def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, force=False):
+def make_sets(
+    root: str,
+    *,
+    train: int,
+    val: int,
+    size: int,
+    crowded_share: float,
+    seed: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+) -> None:
     """Make ``root`` with the splits train (both kinds, general first), val and val_crowded.
 
     Args:
@@ -46,7 +56,7 @@ def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, fo
         merge([(kind, made[kind], "val", val)], root, split)
 
 
-def merge(parts, root, split):
+def merge(parts: list[tuple[str, str, str, int]], root: str, split: str) -> None:
     """Put the first images of several COCO-format sets, with their labels, into one split.
 
     Args:
@@ -76,7 +86,7 @@ def merge(parts, root, split):
             os.remove(os.path.join(root, split, name))
 
 
-def _link(source, target):
+def _link(source: str, target: str) -> None:
     """A second name of the same file where the file system can, else a copy; what was there goes."""
     with contextlib.suppress(FileNotFoundError):
         os.remove(target)
