@@ -43,7 +43,8 @@ class Clip:
     Args:
         size: (width, height), or the longest side.
         layout: a :class:`~.scene.Layout`; of it ``people`` and ``share`` (a standing person's height at the front).
-        frames, rate: number, and frames a second.
+        frames: their number.
+        rate: frames a second.
     """
 
     def __init__(self, *, seed: int, number: int, size: tuple[int, int], layout: "Layout", frames: int, rate: int):

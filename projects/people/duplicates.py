@@ -47,7 +47,10 @@ def find(
     """Look for copies.
 
     Args:
-        train, test: set -> folder. bits, within: see :func:`~measure.hashes.find_pairs`.
+        train: training set -> folder.
+        test: test set -> folder.
+        bits: see :func:`~measure.hashes.find_pairs`.
+        within: see :func:`~measure.hashes.find_pairs`.
         same: correlation from which a pair is a copy.
 
     Returns:

@@ -45,8 +45,12 @@ def measure(
     """Both at each side.
 
     Args:
-        ours: side -> model with ``ask(image)``. peer: with ``ask(image, side)``. image: path. sides: pixels.
-        rounds, calls: see :func:`~measure.latency.in_turn`.
+        ours: side -> model with ``ask(image)``.
+        peer: with ``ask(image, side)``.
+        image: path.
+        sides: pixels.
+        rounds: see :func:`~measure.latency.in_turn`.
+        calls: see :func:`~measure.latency.in_turn`.
 
     Returns:
         dict side -> dict of ``ours``, ``movenet`` and ``ratio`` (ours to MoveNet's).

@@ -78,8 +78,14 @@ def run(
     """Write what is missing.
 
     Args:
-        config_file, weights, options, threads: see :class:`~measure.runs.Ours`. name: of the model.
-        sides: pixels. sets: list of :class:`~measure.labels.LabelledSet`. folder: for the files.
+        config_file: see :class:`~measure.runs.Ours`.
+        weights: see :class:`~measure.runs.Ours`.
+        options: see :class:`~measure.runs.Ours`.
+        threads: see :class:`~measure.runs.Ours`.
+        name: of the model.
+        sides: pixels.
+        sets: list of :class:`~measure.labels.LabelledSet`.
+        folder: for the files.
     """
     check_model(folder, name, config_file, weights, options)
     for side in sides:

@@ -80,8 +80,12 @@ def measure(
     """One model.
 
     Args:
-        sets: name -> :class:`~measure.labels.LabelledSet`. results: set -> COCO results.
-        held_out, backgrounds: names. threshold: instead of the best. resamples: of the images.
+        sets: name -> :class:`~measure.labels.LabelledSet`.
+        results: set -> COCO results.
+        held_out: names of the sets that the threshold is chosen on.
+        backgrounds: names of the sets without people.
+        threshold: instead of the best.
+        resamples: of the images.
 
     Returns:
         dict of ``held_out`` (the row of the threshold), ``sets`` (set -> row there and ``own_best``) and

@@ -19,8 +19,11 @@ def compare_losses(
     """Train and evaluate what is not done yet, and compare what is done, also after a signal.
 
     Args:
-        config_file: of the losses' runs. output: folder for runs and comparison.
-        script: path of ``train_net.py``. jobs: see :func:`~.jobs.work_off`. train: False compares only.
+        config_file: of the losses' runs.
+        output: folder for runs and comparison.
+        script: path of ``train_net.py``.
+        jobs: see :func:`~.jobs.work_off`.
+        train: False compares only.
         planned: ``losses``, ``seeds``, ``baselines``, ``baseline_weights`` and ``options`` of :func:`~.runs.plan`.
 
     Returns:

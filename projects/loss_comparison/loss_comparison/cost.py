@@ -30,7 +30,8 @@ class OneStage:
     """This project's model. Its dense head runs as ever; then stand-ins for its outputs show so many people.
 
     Args:
-        cfg: the config; ``MODEL.WEIGHTS`` is loaded where given. size: (height, width) of the image.
+        cfg: the config; ``MODEL.WEIGHTS`` is loaded where given.
+        size: (height, width) of the image.
     """
 
     def __init__(self, cfg: CfgNode, size: tuple[int, int]):
@@ -62,7 +63,8 @@ class TwoStage:
     """Detectron2's ``GeneralizedRCNN``. All stages run; of its boxes the best so many are kept, none suppressed.
 
     Args:
-        cfg, size: as for :class:`OneStage`.
+        cfg: as for :class:`OneStage`.
+        size: as for :class:`OneStage`.
 
     Raises:
         ConfigError: the config describes another architecture.
@@ -119,8 +121,13 @@ def measure(
     """Parameters, FLOPs, memory and time of both.
 
     Args:
-        one_config, two_config: config files. one_options, two_options: ``[KEY, VALUE, ...]`` for each.
-        size: side of the square image, in pixels. people: numbers of people. threads: numbers of torch's threads.
+        one_config: config file of the one-stage model.
+        two_config: config file of the two-stage model.
+        one_options: ``[KEY, VALUE, ...]`` of the one-stage model.
+        two_options: ``[KEY, VALUE, ...]`` of the two-stage model.
+        size: side of the square image, in pixels.
+        people: numbers of people.
+        threads: numbers of torch's threads.
         rounds: images of each case, in turn, of which the median time counts.
 
     Returns:

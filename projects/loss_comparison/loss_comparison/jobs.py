@@ -78,7 +78,9 @@ def work_off(runs, *, script: str, output: str, jobs: int = 1, start: type = _Ac
     A signal (Ctrl-C, SIGTERM) is handed on to the processes, which save and end; the same call goes on from there.
 
     Args:
-        runs: see :func:`~.runs.plan`. script: path of ``train_net.py``. output: folder of all.
+        runs: see :func:`~.runs.plan`.
+        script: path of ``train_net.py``.
+        output: folder of all.
         jobs: processes at a time. With more than one, each has its share of the cores as threads, unless
             ``OMP_NUM_THREADS`` is set.
 

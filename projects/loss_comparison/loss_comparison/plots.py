@@ -21,7 +21,8 @@ def draw_comparison(comparison: dict, path: str) -> None:
     """Write the plot: a panel for each data set.
 
     Args:
-        comparison: see :func:`~.report.compare`. path: image file, by its ending.
+        comparison: see :func:`~.report.compare`.
+        path: image file, by its ending.
 
     Raises:
         MediaError: the file cannot be written.

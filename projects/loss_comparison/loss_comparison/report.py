@@ -38,7 +38,8 @@ def compare(runs: "list[Run]", failures: Mapping[str, str] | Sequence[tuple[str,
     """The comparison of the runs that are done.
 
     Args:
-        runs: see :func:`~.runs.plan`. failures: dict label -> reason, of runs that failed.
+        runs: see :func:`~.runs.plan`.
+        failures: dict label -> reason, of runs that failed.
 
     Returns:
         dict of ``sets``: data set -> dict of ``rows``: name -> dict of ``seeds`` (seed -> metrics of

@@ -65,9 +65,13 @@ class Run:
     """One training and its evaluations.
 
     Attributes:
-        name: of the loss or baseline. seed: of the training. folder: for all that it writes.
-        config_file, options: the config, ``options`` with ``OUTPUT_DIR`` and ``SEED``.
-        iterations: of the training. has_factors: whether its score has a part besides the class's.
+        name: of the loss or baseline.
+        seed: of the training.
+        folder: for all that it writes.
+        config_file: the config.
+        options: ``[KEY, VALUE, ...]``, with ``OUTPUT_DIR`` and ``SEED``.
+        iterations: of the training.
+        has_factors: whether its score has a part besides the class's.
     """
 
     name: str
@@ -168,8 +172,10 @@ def plan(
     """All runs, seed by seed, so that an early stop still leaves whole rows.
 
     Args:
-        config_file: of the losses' runs. output: folder for all.
-        losses: names in :data:`LOSSES`. seeds: numbers.
+        config_file: of the losses' runs.
+        output: folder for all.
+        losses: names in :data:`LOSSES`.
+        seeds: numbers.
         baselines: configs of other models, each a run for each seed; called by the file's name.
         baseline_weights: ``MODEL.WEIGHTS`` of each baseline; none: as for the losses.
         options: ``[KEY, VALUE, ...]`` for all.
@@ -206,8 +212,10 @@ def differences(before: CfgNode, now: CfgNode, ignored: tuple[str, ...], keep: t
     """Keys in which two configs differ: list of (key, before, now).
 
     Args:
-        before, now: configs.
-        ignored: keys, or beginnings of keys ending in a dot, that may differ. keep: but not these.
+        before: the config of the files that are there.
+        now: the config of this run.
+        ignored: keys, or beginnings of keys ending in a dot, that may differ.
+        keep: but not these.
     """
     first, second = (dict(_flat(yaml.safe_load(cfg.dump()))) for cfg in (before, now))
     found = []

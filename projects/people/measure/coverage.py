@@ -35,7 +35,9 @@ def coverage_table(
     """The package's table of calibration, with our classes of size in place of its thirds, also for hidden joints.
 
     Args:
-        matches: people matched at a box IoU of 0.5. sigmas: OKS sigmas (K,). names: joint names (K).
+        matches: people matched at a box IoU of 0.5.
+        sigmas: OKS sigmas (K,).
+        names: joint names (K).
         density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`.
 
     Returns:
@@ -63,8 +65,10 @@ def coverage(model: Ours, labelled: LabelledSet, powers: tuple, *, resamples: in
     """Run a model on a set as it is and without its correction, which is then gone.
 
     Args:
-        model: with a decoder. labelled: the set, with its folder.
-        powers: (3,) of person, quality and expected OKS in its score. resamples: of the images, for intervals of AP.
+        model: with a decoder.
+        labelled: the set, with its folder.
+        powers: (3,) of person, quality and expected OKS in its score.
+        resamples: of the images, for intervals of AP.
 
     Returns:
         dict of ``corrected`` (whether there was a correction), ``before`` (without it) and ``after``: tables, ``after``

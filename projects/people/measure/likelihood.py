@@ -41,7 +41,8 @@ def people_nats(labelled: LabelledSet, results: list[dict], density: "ErrorDensi
     """Negative log-likelihood of each matched person.
 
     Args:
-        labelled: the set. results: COCO results with ``bbox`` and ``keypoint_sigmas``.
+        labelled: the set.
+        results: COCO results with ``bbox`` and ``keypoint_sigmas``.
         density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`, on the CPU.
 
     Returns:
@@ -89,8 +90,11 @@ def compare_nats(
     """Nats a joint of several models, and differences from one of them over the people whom both found.
 
     Args:
-        people: model -> from :func:`people_nats`, on the same set. baseline: one of the models.
-        image_ids: (I,) of the set, in the order of the draws. resamples, seed: see :func:`~.bootstrap.compare`.
+        people: model -> from :func:`people_nats`, on the same set.
+        baseline: one of the models.
+        image_ids: (I,) of the set, in the order of the draws.
+        resamples: see :func:`~.bootstrap.compare`.
+        seed: see :func:`~.bootstrap.compare`.
 
     Returns:
         dict model -> dict of ``value`` (of all whom it found), ``joints``, ``both`` (joints of people whom both found),

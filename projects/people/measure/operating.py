@@ -93,7 +93,9 @@ def images_with_people(results: list[dict], image_ids: dict[int, dict[str, Any]]
     """How many images have a detection of at least that score; to be asked of images without people.
 
     Args:
-        results: COCO results. image_ids: of all images. threshold: lowest score.
+        results: COCO results.
+        image_ids: of all images.
+        threshold: lowest score.
 
     Returns:
         dict of ``images``, ``with_people``, ``share`` in percent, and ``highest``, the ids and scores of the ten

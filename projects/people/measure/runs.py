@@ -39,8 +39,10 @@ class Ours:
     """A model of this project at one side, as the predictor runs it: float32, batch norms fused.
 
     Args:
-        config_file: its config. side: longer side of the input, pixels.
-        weights: a checkpoint; None takes the config's. options: ``[KEY, VALUE, ...]``.
+        config_file: its config.
+        side: longer side of the input, pixels.
+        weights: a checkpoint; None takes the config's.
+        options: ``[KEY, VALUE, ...]``.
         threads: of torch and OpenCV; None leaves them.
     """
 
@@ -89,7 +91,9 @@ class MoveNet:
     """The peer, by its script and in its own environment.
 
     Args:
-        python: the interpreter of that environment. script: ``movenet.py``. models: the folder of its weights.
+        python: the interpreter of that environment.
+        script: ``movenet.py``.
+        models: the folder of its weights.
         threads: of its process.
     """
 

@@ -46,7 +46,8 @@ def make_report(
 
     Args:
         sets: each by itself; several are also measured together.
-        runs: files of results. baseline: model that the others are compared with; None: the first.
+        runs: files of results.
+        baseline: model that the others are compared with; None: the first.
         resamples: of the images, for the intervals.
 
     Returns:

@@ -32,7 +32,10 @@ def mistakes(labelled: LabelledSet, results: list[dict], matching: Matching, thr
     """All images, worst first; of equals the one with more mistakes.
 
     Args:
-        labelled: the set. results: COCO results. matching: of both. threshold: lowest score that counts.
+        labelled: the set.
+        results: COCO results.
+        matching: of both.
+        threshold: lowest score that counts.
     """
     found = [pair for pair in matching.pairs if results[pair[0]]["score"] >= threshold]
     matches, oks = matched_people(labelled, results, found), defaultdict(list)
@@ -58,8 +61,11 @@ def draw_worst(
     """A page with predictions beside labels.
 
     Args:
-        labelled: the set, with its folder of images. results: COCO results. rows: images to draw.
-        threshold: lowest score drawn. output: image file to write.
+        labelled: the set, with its folder of images.
+        results: COCO results.
+        rows: images to draw.
+        threshold: lowest score drawn.
+        output: image file to write.
 
     Raises:
         DataError: the set has no folder, or an image cannot be read. MediaError: the page cannot be written.

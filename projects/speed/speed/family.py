@@ -20,7 +20,9 @@ def measure(
     """Cost of each config's model; weights do not matter and are random.
 
     Args:
-        config_files: paths. size: side of the image and of the input. rounds: of the time, the models in turn.
+        config_files: paths.
+        size: side of the image and of the input.
+        rounds: of the time, the models in turn.
         training_images: batch of a training step whose memory is measured; 0: not measured.
         options: ``[KEY, VALUE, ...]`` for all.
 

@@ -105,8 +105,9 @@ def speed(points: list[int], threads: list[int], *, rounds: int, device: str = "
     """Milliseconds of the log-density of a batch, forward and backward, of our flow and of :class:`MaskedFlow`.
 
     Args:
-        points: numbers of residuals. threads: numbers of torch's threads. rounds: of which the medians are taken; the
-            two layouts take turns in each.
+        points: numbers of residuals.
+        threads: numbers of torch's threads.
+        rounds: of which the medians are taken; the two layouts take turns in each.
 
     Returns:
         dict with "rows": dicts of threads, points, ours_ms, masked_ms and their ratio.

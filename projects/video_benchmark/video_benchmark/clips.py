@@ -80,7 +80,9 @@ def similarities(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) ->
     """OKS of labels and tracks, frame by frame.
 
     Args:
-        clip: :class:`Clip` with M people in a frame. tracked: :class:`Tracked` with N. sigmas: (K,) COCO's.
+        clip: :class:`Clip` with M people in a frame.
+        tracked: :class:`Tracked` with N.
+        sigmas: (K,) COCO's.
 
     Returns:
         list of (slice of the clip's rows, slice of the tracks' rows, (M, N) OKS), one a frame.

@@ -60,9 +60,14 @@ def report_clips(
     """Measure and write ``report.md`` and ``report.json``.
 
     Args:
-        clips, detections, output: folders. skeleton: of the joints. peers: dict name -> folder of tracks. one_euro:
-            list of (smallest cut-off, beta). equal: share of the person's size that stands for all sigmas.
-            equal_options: ``NAME=VALUE`` of the tracker, tuned for equal sigmas.
+        clips: folder of the clips.
+        detections: folder of the detections.
+        output: folder for the tables.
+        skeleton: of the joints.
+        peers: dict name -> folder of tracks.
+        one_euro: list of (smallest cut-off, beta).
+        equal: share of the person's size that stands for all sigmas.
+        equal_options: ``NAME=VALUE`` of the tracker, tuned for equal sigmas.
 
     Raises:
         ConfigError: an option is unknown or no number.
@@ -160,7 +165,12 @@ def time_demo(config_file: str, options: list, video: str, output: str, *, round
     The demo follows, smooths, draws, and writes a video and JSON lines; its log has the share of each stage.
 
     Args:
-        config_file, options: of the model. video: file. output: of the demo. rounds: how many times. lag: frames.
+        config_file: of the model.
+        options: ``[KEY, VALUE, ...]`` of the model.
+        video: file.
+        output: of the demo.
+        rounds: how many times.
+        lag: frames.
     """
     predictor = Predictor(load_config(config_file, options))
     with VideoReader(video) as frames:

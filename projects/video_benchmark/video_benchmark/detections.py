@@ -68,7 +68,9 @@ def detect(predictor, folder, output):
     """Run a predictor over all clips; those that are done already are left as they are.
 
     Args:
-        predictor: image -> ``Instances``. folder: of the clips. output: folder of the files, one a clip.
+        predictor: image -> ``Instances``.
+        folder: of the clips.
+        output: folder of the files, one a clip.
 
     Yields:
         name of each clip and the mean number of people in a frame, when it is done.

@@ -15,8 +15,12 @@ def one_euro(
     """One-Euro filter (Casiez, Roussel and Vogel, CHI 2012, equations 1 to 6): a low pass that opens with speed.
 
     Args:
-        points: (T, K, 2) in pixels. times: (T,) seconds. sizes: (T,) of the person, pixels. min_cutoff: Hz at rest.
-            beta: Hz for each person size a second. derivative_cutoff: Hz.
+        points: (T, K, 2) in pixels.
+        times: (T,) seconds.
+        sizes: (T,) of the person, pixels.
+        min_cutoff: Hz at rest.
+        beta: Hz for each person size a second.
+        derivative_cutoff: Hz.
 
     Returns:
         (T, K, 2).

@@ -29,7 +29,9 @@ def fit_accelerations(
     The innovation (measurement minus prediction) is taken as Laplace with the filter's variance: long tails.
 
     Args:
-        cases: of :func:`~.detections.load_all`. skeleton: of the joints. options: of the tracker.
+        cases: of :func:`~.detections.load_all`.
+        skeleton: of the joints.
+        options: of the tracker.
 
     Returns:
         dict kind of joint -> acceleration.

@@ -34,7 +34,9 @@ def identity_results(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]
     """TrackEval's results of one clip, to be given to :func:`identity_metrics`.
 
     Args:
-        clip: :class:`~.clips.Clip`. tracked: :class:`~.clips.Tracked`. sigmas: (K,) COCO's.
+        clip: :class:`~.clips.Clip`.
+        tracked: :class:`~.clips.Tracked`.
+        sigmas: (K,) COCO's.
 
     Raises:
         ConfigError: TrackEval is not installed.

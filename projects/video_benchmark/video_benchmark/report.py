@@ -37,7 +37,8 @@ def variants(equal: float, equal_options: "TrackerOptions") -> "dict[str, Varian
     """The rows of ours: dict name -> :class:`~.variants.Variant`.
 
     Args:
-        equal: what stands for all sigmas, person sizes. equal_options: of the tracker then.
+        equal: what stands for all sigmas, person sizes.
+        equal_options: of the tracker then.
     """
     own = Variant(TrackerOptions())
     return {
@@ -55,7 +56,10 @@ def measure_ours(
     """Results of our variants: dict name -> :class:`Result`.
 
     Args:
-        cases: of :func:`~.detections.load_all`. skeleton: of the joints. equal, equal_options: see :func:`variants`.
+        cases: of :func:`~.detections.load_all`.
+        skeleton: of the joints.
+        equal: see :func:`variants`.
+        equal_options: see :func:`variants`.
     """
     out = {}
     for name, variant in variants(equal, equal_options).items():
@@ -70,7 +74,9 @@ def measure_filters(
     """Results of other filters on the tracks of ours: dict name -> :class:`Result`.
 
     Args:
-        cases, skeleton: see :func:`measure_ours`. filters: dict name -> (kind, parameters) of
+        cases: see :func:`measure_ours`.
+        skeleton: see :func:`measure_ours`.
+        filters: dict name -> (kind, parameters) of
         :func:`~.variants.filtered`.
     """
     out = {name: [] for name in filters}
@@ -123,7 +129,10 @@ def difference(first: list, second: list, of: Callable, name: str) -> tuple[floa
     """A metric of one row minus another's, with its 95 % interval (bootstrap over clips, paired).
 
     Args:
-        first, second: lists of results, one a clip. of: ``identity_metrics`` or ``smoothness_metrics``. name: the
+        first: list of results, one a clip.
+        second: list of results of the same clips.
+        of: ``identity_metrics`` or ``smoothness_metrics``.
+        name: the
         figure.
 
     Returns:

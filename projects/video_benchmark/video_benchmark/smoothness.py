@@ -39,7 +39,9 @@ def match(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) -> "Pairs
     """Who is who, frame by frame: the assignment with the largest sum of OKS, of at least 0.5.
 
     Args:
-        clip: :class:`~.clips.Clip`. tracked: :class:`~.clips.Tracked`, people as found. sigmas: (K,) COCO's.
+        clip: :class:`~.clips.Clip`.
+        tracked: :class:`~.clips.Tracked`, people as found.
+        sigmas: (K,) COCO's.
 
     Returns:
         :class:`Pairs`.
@@ -64,8 +66,10 @@ def smoothness(clip: "Clip", pairs: "Pairs", keypoints: np.ndarray, sigmas: np.n
     """The metrics of a clip.
 
     Args:
-        clip: :class:`~.clips.Clip`. pairs: :func:`match` of the people as found. keypoints, sigmas: (N, K, 2) of
-            the same people, smoothed or not.
+        clip: :class:`~.clips.Clip`.
+        pairs: :func:`match` of the people as found.
+        keypoints: (N, K, 2) of the same people, smoothed or not.
+        sigmas: (N, K, 2) standard deviations of the same people.
 
     Returns:
         dict of ``NAMES`` -> (sum, weight), to be added up over clips by :func:`smoothness_metrics`.

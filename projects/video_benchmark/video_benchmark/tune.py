@@ -54,8 +54,12 @@ def tune(
     """Search.
 
     Args:
-        variant: to start from. cases: of :func:`~.detections.load_all`. skeleton: of the joints. ranges: ``TRACKING``
-            or ``MOTION``. score: function of (variant, cases, skeleton), larger is better. trials: number of steps.
+        variant: to start from.
+        cases: of :func:`~.detections.load_all`.
+        skeleton: of the joints.
+        ranges: ``TRACKING`` or ``MOTION``.
+        score: function of (variant, cases, skeleton), larger is better.
+        trials: number of steps.
 
     Yields:
         (number of the trial, best variant so far, its score) at the start and after each gain.

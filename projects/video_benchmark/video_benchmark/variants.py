@@ -49,8 +49,10 @@ def run(variant: "Variant", clip: "Clip", detections: "Found", skeleton: "Skelet
     """Follow the people of a clip.
 
     Args:
-        variant: :class:`Variant`. clip: :class:`~.clips.Clip`. detections: :class:`~.detections.Found`.
-            skeleton: of the joints.
+        variant: :class:`Variant`.
+        clip: :class:`~.clips.Clip`.
+        detections: :class:`~.detections.Found`.
+        skeleton: of the joints.
 
     Returns:
         :class:`Run`.

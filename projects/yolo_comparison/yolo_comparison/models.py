@@ -38,8 +38,11 @@ class Ours:
     """A model of this project.
 
     Args:
-        name: for the table. config_file: its config. weights: a checkpoint; "" for random ones, to time only.
-        size: of the input. options: ``[KEY, VALUE, ...]``.
+        name: for the table.
+        config_file: its config.
+        weights: a checkpoint; "" for random ones, to time only.
+        size: of the input.
+        options: ``[KEY, VALUE, ...]``.
     """
 
     def __init__(self, name: str, config_file: str, weights: str, *, size: int, options: Sequence = ()):
@@ -81,8 +84,11 @@ class Peer:
     """An Ultralytics model, by ``projects/yolo_comparison/ultralytics_peer.py``.
 
     Args:
-        name: for the table. python: the interpreter of the peer's environment. weights: a ``.pt`` file, or a ``.yaml``
-            for random weights. size: of the input. threads: of its process.
+        name: for the table.
+        python: the interpreter of the peer's environment.
+        weights: a ``.pt`` file, or a ``.yaml`` for random weights.
+        size: of the input.
+        threads: of its process.
 
     Raises:
         ConfigError: the process does not start; the message has its last words.

@@ -37,8 +37,11 @@ def build_models(
     """Both models, ready to answer, one after the other.
 
     Args:
-        ours: list of (name, config file, weights). peers: list of (name, weights).
-        peer_python: the interpreter of the peers' environment. size: of the input. threads: of each model.
+        ours: list of (name, config file, weights).
+        peers: list of (name, weights).
+        peer_python: the interpreter of the peers' environment.
+        size: of the input.
+        threads: of each model.
         options: ``[KEY, VALUE, ...]`` for ours.
     """
     torch.set_num_threads(threads)
@@ -73,7 +76,10 @@ def latencies(models, image: str, *, rounds: int = 5, calls: int = 10) -> dict[s
     """Milliseconds from a decoded image to people, the models in turn.
 
     Args:
-        models: to ask. image: path. rounds: alternations. calls: of each model in a round.
+        models: to ask.
+        image: path.
+        rounds: alternations.
+        calls: of each model in a round.
 
     Returns:
         dict model -> {"ms": median of the rounds' medians, "rounds": [median of each round], "people": found}.

@@ -36,8 +36,12 @@ def make_sets(
 
     Args:
         root: folder; images of the same settings that are there already are kept.
-        train: images to train on. val: of each validation set.
-        size: longest side in pixels. crowded_share: of the training images. seed, workers: of the generator.
+        train: images to train on.
+        val: of each validation set.
+        size: longest side in pixels.
+        crowded_share: of the training images.
+        seed: of the generator.
+        workers: processes of the generator.
         force: replace a set of other settings.
 
     Raises:
@@ -61,7 +65,8 @@ def merge(parts: list[tuple[str, str, str, int]], root: str, split: str) -> None
 
     Args:
         parts: list of (prefix of the file names, folder, split, number of images).
-        root: folder of the result. split: its split.
+        root: folder of the result.
+        split: its split.
     """
     os.makedirs(os.path.join(root, "annotations"), exist_ok=True)
     os.makedirs(os.path.join(root, split), exist_ok=True)

@@ -40,8 +40,12 @@ def rates(
     """Images a second of each model, the models in turn.
 
     Args:
-        ours: list of (name, config file). peers: list of (name, weights or ``.yaml``). root: of the data set.
-        peer_python: the interpreter of the peers' environment. size: of the input. rounds: alternations.
+        ours: list of (name, config file).
+        peers: list of (name, weights or ``.yaml``).
+        root: of the data set.
+        peer_python: the interpreter of the peers' environment.
+        size: of the input.
+        rounds: alternations.
         processes: that ours trains with, of a thread each; the peer has one process with as many threads.
 
     Returns:
