@@ -173,7 +173,7 @@ def make_settings(preset: str, people: list[int] | tuple[int, int] | None = None
     return replace(settings, size=int(size[0]) if len(size) == 1 else tuple(int(s) for s in size))
 
 
-def usable_cores():
+def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -329,7 +329,7 @@ def _prepare_worker(parent):
     """One thread for OpenCV, and an end when the parent has ended, however that came about."""
     cv2.setNumThreads(1)
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)

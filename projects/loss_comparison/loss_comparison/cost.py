@@ -54,7 +54,7 @@ class OneStage:
         finally:
             del self.model._dense
 
-    def own_parameters(self):
+    def own_parameters(self) -> list[torch.nn.Parameter]:
         """All that inference uses but the backbone's."""
         return [p for name, p in self.model.named_parameters() if not name.startswith(("backbone.", "criterion."))]
 
@@ -94,7 +94,7 @@ class TwoStage:
         finally:
             vars(predictor).update(before)
 
-    def own_parameters(self):
+    def own_parameters(self) -> list[torch.nn.Parameter]:
         """All but the backbone's."""
         return [p for name, p in self.model.named_parameters() if not name.startswith("backbone.")]
 
@@ -191,7 +191,7 @@ def _backbone_flops(counter) -> int:
     return sum(inside[0].values()) if inside else 0
 
 
-def format_costs(report) -> str:
+def format_costs(report: dict) -> str:
     """What :func:`measure` gives, as text."""
     people = list(report[ONE_STAGE]["people"])
     threads = list(report[ONE_STAGE]["people"][people[0]]["ms"])
@@ -220,6 +220,6 @@ def _plural(threads: int) -> str:
     return f"{threads} thread" + ("s" if threads > 1 else "")
 
 
-def write_costs(report, path):
+def write_costs(report: dict, path: str) -> None:
     """Write the report as JSON."""
     write_json(report, path)

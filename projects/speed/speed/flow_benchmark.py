@@ -19,9 +19,7 @@ from rle_onestage.modeling.density.densities import build_density
 from rle_onestage.modeling.density.flow import RealNVP
 
 if TYPE_CHECKING:
-    from types import SimpleNamespace
-
-    from rle_onestage.modeling.density.densities import Density, FlowDensity, ReleasedDensity
+    from rle_onestage.modeling.density.densities import Density, FlowDensity
 
 
 DENSITIES = ("l1", "l2", "laplace", "gaussian", "flow", "rle", "rle_released")
@@ -60,7 +58,7 @@ class MaskedFlow(nn.Module):
         return log_det - 0.5 * z.square().sum(1) - math.log(2 * math.pi)
 
 
-def run(args: "argparse.Namespace | SimpleNamespace") -> dict[str, Any] | None:
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Measure, print, and write.
 
     Args:
@@ -188,9 +186,7 @@ def _random_flow() -> "FlowDensity":
     return density
 
 
-def _gradient_row(
-    density: "Density | FlowDensity | ReleasedDensity", codec: "SigmaCodec", sigma: float, *, dtype=None
-) -> dict[str, list[float]]:
+def _gradient_row(density: "Density", codec: "SigmaCodec", sigma: float, *, dtype=None) -> dict[str, list[float]]:
     unit = torch.ones(len(RESIDUALS))
     spread = torch.full((len(RESIDUALS), 1, 2), sigma)
     raw = codec.encode(spread, unit).requires_grad_()

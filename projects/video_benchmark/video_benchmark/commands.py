@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from rle_onestage.engine import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import write_json
 from rle_onestage.predictor import Predictor
+from rle_onestage.structures.skeleton import Skeleton
 from rle_onestage.video.io import VideoReader
 from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 from rle_onestage.video.tracking.tracker import DEFAULTS
@@ -34,12 +36,12 @@ if TYPE_CHECKING:
 FILTERS = {"no filter": ("none", {}), "moving average of 3": ("moving_average", {"seconds": 0.12})}
 
 
-def size_options(size):
+def size_options(size: int | None) -> list:
     """Config keys and values for images with this longest side; none for None."""
     return [] if size is None else ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
 
 
-def detect_clips(config_file, options, clips, output):
+def detect_clips(config_file: str, options: Sequence, clips: str, output: str) -> None:
     """Run a config's model over clips. See :func:`~.detections.detect`."""
     predictor = Predictor(load_config(config_file, options))
     for name, people in detect(predictor, clips, output):
@@ -115,7 +117,7 @@ def _differences(results: "dict[str, Result]", peers: dict[str, str]) -> str:
     return tabulate(lines, ["", "difference", "95 % from", "to"], tablefmt="pipe", disable_numparse=True)
 
 
-def choose_peer(clips, detections, folder, skeleton):
+def choose_peer(clips: str, detections: str, folder: str, skeleton: Skeleton) -> None:
     """Print the best of a peer's combinations and its metrics."""
     cases = load_all(clips, detections)
     best, number = report.best_peer(cases, folder, skeleton)
@@ -133,13 +135,13 @@ def tune_options(clips, detections, what, trials, seed, equal, skeleton):
         print(f"{trial}: {value:.2f}  {chosen}", flush=True)
 
 
-def fit_joints(clips, detections, skeleton):
+def fit_joints(clips: str, detections: str, skeleton: Skeleton) -> None:
     """Print the accelerations that fit best."""
     for kind, value in fit_accelerations(load_all(clips, detections), skeleton, DEFAULTS).items():
         print(f"{kind}: {value:g}")
 
 
-def time_frames(number, frames, skeleton):
+def time_frames(number: int, frames: int, skeleton: Skeleton) -> None:
     """Print the time of tracker and smoother for ``number`` people that walk about, in milliseconds a frame."""
     rng = np.random.default_rng(0)
     place, speed = rng.uniform(0, 1000, (number, 1, 2)), rng.normal(0, 60, (number, 1, 2))
