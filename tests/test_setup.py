@@ -272,7 +272,7 @@ def test_import_is_silent_and_leaves_no_filter_of_warnings():
 
 
 def test_requirements_are_what_the_package_imports():
-    """Both ways; Detectron2, OpenCV and TrackEval have their own rules, faster-coco-eval and pillow-heif are extras."""
+    """Both ways; Detectron2 (which brings fvcore), OpenCV and TrackEval have their own rules, others are extras."""
     imported = set()
     for path in (ROOT / "rle_onestage").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -280,14 +280,11 @@ def test_requirements_are_what_the_package_imports():
                 imported.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
-    own_rules = {"rle_onestage", "detectron2", "cv2", "faster_coco_eval", "pillow_heif", "trackeval"}
+    own_rules = {"rle_onestage", "detectron2", "fvcore", "cv2", "faster_coco_eval", "pillow_heif", "trackeval"}
     needed = {DISTRIBUTIONS.get(name, name) for name in imported - set(sys.stdlib_module_names) - own_rules}
     source = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     listed = source[source.index("\ndependencies = [") : source.index("[project.optional-dependencies]")]
-    # torchvision is what torch must match, and what Detectron2 imports.
-    assert needed == {re.match(r"[\w-]+", name).group() for name in re.findall(r'^ +"([^"]+)",', listed, re.M)} - {
-        "torchvision"
-    }
+    assert needed == {re.match(r"[\w-]+", name).group() for name in re.findall(r'^ +"([^"]+)",', listed, re.M)}
 
 
 def test_setup_names_no_detectron2_and_the_version_is_one():

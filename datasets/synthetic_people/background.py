@@ -1,22 +1,30 @@
 """The world behind the people: textured ground and a far wall or skyline, both defined in world space so that a
 camera may move."""
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from .outfit import muted_colour, random_colour
 
+if TYPE_CHECKING:
+    from synthetic_people.camera import Camera
+
+
 KINDS = ("room", "street", "field", "hall", "clutter")
 
 
-def smooth_noise(rng, height, width, cells, channels=1):
+def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int, channels: int = 1) -> np.ndarray:
     """(height, width, channels) float32, about -1 to 1, features of size / cells."""
     small = rng.standard_normal((max(cells * height // width, 2), cells, channels), dtype=np.float32)
     out = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     return out.reshape(height, width, channels)
 
 
-def mottled(rng, height, width, low, high, grain=0.05):
+def mottled(
+    rng: np.random.Generator, height: int, width: int, low: np.ndarray, high: np.ndarray, grain: float = 0.05
+) -> np.ndarray:
     """A surface between two colours with coarse and fine variation, (height, width, 3)."""
     amount = (
         0.5
@@ -27,7 +35,9 @@ def mottled(rng, height, width, low, high, grain=0.05):
     return np.asarray(low, np.float32) + amount * np.asarray(high - low, np.float32) + grain * fine
 
 
-def _grid_lines(image, step_x, step_y, colour, thickness, stagger):
+def _grid_lines(
+    image: np.ndarray, step_x: int, step_y: int, colour: list[float], thickness: int, stagger: bool
+) -> None:
     height, width = image.shape[:2]
     for row, y in enumerate(range(0, height, step_y)):
         cv2.line(image, (0, y), (width, y), colour, thickness)
@@ -36,7 +46,7 @@ def _grid_lines(image, step_x, step_y, colour, thickness, stagger):
             cv2.line(image, (x, y), (x, y + step_y), colour, thickness)
 
 
-def ground_texture(rng, kind, size=256):
+def ground_texture(rng: np.random.Generator, kind: str, size: int = 256) -> tuple[np.ndarray, float]:
     """A tile of ground that is repeated, (size, size, 3) float32, and its side in metres."""
     if kind == "field":
         green = np.array([rng.uniform(0.1, 0.3), rng.uniform(0.35, 0.6), rng.uniform(0.2, 0.5)])
@@ -73,7 +83,7 @@ def ground_texture(rng, kind, size=256):
     return np.clip(image, 0, 1.2).astype(np.float32), float(side)
 
 
-def wall_texture(rng, kind, height=192, width=512):
+def wall_texture(rng: np.random.Generator, kind: str, height: int = 192, width: int = 512) -> np.ndarray:
     """What stands at the end of the ground, (height, width, 3) float32; bottom row at the ground."""
     if kind in ("room", "hall"):
         return _interior(rng, kind, height, width)
@@ -98,7 +108,9 @@ def wall_texture(rng, kind, height=192, width=512):
     return np.clip(image, 0, 1.1)
 
 
-def _rectangles(rng, image, count, widths, heights):
+def _rectangles(
+    rng: np.random.Generator, image: np.ndarray, count: int, widths: tuple[int, int], heights: tuple[int, int]
+) -> None:
     height, width = image.shape[:2]
     for _ in range(count):
         w, h = rng.integers(*widths), rng.integers(*heights)
@@ -109,7 +121,7 @@ def _rectangles(rng, image, count, widths, heights):
             cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), (colour * 0.5).tolist(), 2)
 
 
-def _strokes(rng, image, count):
+def _strokes(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
     """Slanted strokes and curves: things as thin as limbs that are not limbs."""
     height, width = image.shape[:2]
     for _ in range(count):
@@ -119,7 +131,7 @@ def _strokes(rng, image, count):
         cv2.polylines(image, [points], False, random_colour(rng).tolist(), int(rng.integers(2, 9)), cv2.LINE_AA)
 
 
-def _interior(rng, kind, height, width):
+def _interior(rng: np.random.Generator, kind: str, height: int, width: int) -> np.ndarray:
     tone = muted_colour(rng)
     image = mottled(rng, height, width, tone * 0.9, tone * 1.04, 0.02)
     if rng.random() < 0.3:
@@ -149,7 +161,7 @@ def _interior(rng, kind, height, width):
     return np.clip(image, 0, 1.1)
 
 
-def _buildings(rng, image):
+def _buildings(rng: np.random.Generator, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     x = -10
     while x < width:
@@ -170,7 +182,7 @@ def _buildings(rng, image):
     image += 0.03 * smooth_noise(rng, height, width, 64)
 
 
-def _hills(rng, image):
+def _hills(rng: np.random.Generator, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     for level in range(int(rng.integers(1, 4))):
         line = height * (0.72 + 0.09 * level) + 12 * smooth_noise(rng, 2, width, 6)[0, :, 0]
@@ -178,7 +190,7 @@ def _hills(rng, image):
         image[np.arange(height)[:, None] > line[None]] = tone
 
 
-def _trees(rng, image, count):
+def _trees(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
     height, width = image.shape[:2]
     for _ in range(count):
         x, size = int(rng.integers(0, width)), rng.uniform(12, 44)
@@ -194,7 +206,7 @@ def _trees(rng, image, count):
 class Background:
     """Ground plane y = 0 and a wall at ``distance`` metres; :meth:`render` gives what a camera sees of them."""
 
-    def __init__(self, rng, distance_room, kind=None):
+    def __init__(self, rng: np.random.Generator, distance_room: float, kind=None):
         self.kind = kind or str(rng.choice(KINDS, p=[0.26, 0.22, 0.2, 0.16, 0.16]))
         inside = self.kind in ("room", "hall", "clutter")
         self.distance = distance_room * rng.uniform(1.05, 1.6) if inside else distance_room * rng.uniform(2.0, 4.0)
@@ -209,7 +221,7 @@ class Background:
         self.shift = rng.uniform(0, 1, 2)
         self.fade = rng.uniform(0.0, 0.35)
 
-    def render(self, camera):
+    def render(self, camera: "Camera") -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) float32 BGR, and where it is the ground, (H, W) bool."""
         x, y = (axis.astype(np.float32) for axis in camera.grid())
         r = camera.rotation.astype(np.float32)
@@ -232,7 +244,7 @@ class Background:
             np.copyto(image[part], floor, where=on_ground[part, :, None])
         return image, on_ground
 
-    def _wall(self, x, y):
+    def _wall(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         rows, columns = self.wall.shape[:2]
         scale = rows / self.wall_height
         u = np.mod(x * np.float32(scale) + np.float32(self.shift[0] * columns), np.float32(columns))
@@ -240,7 +252,7 @@ class Background:
         v = np.clip(np.float32(rows - 1) - y * np.float32(scale), top, rows - 1)
         return cv2.remap(self.wall, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
-    def _floor(self, x, z, distance):
+    def _floor(self, x: np.ndarray, z: np.ndarray, distance: np.ndarray) -> np.ndarray:
         size = len(self.ground)
         c, s = np.cos(self.turn) * size / self.side, np.sin(self.turn) * size / self.side
         u = np.mod(np.float32(c) * x + np.float32(s) * z + np.float32(1000 * self.shift[0]), np.float32(size))

@@ -34,12 +34,12 @@ MIRROR_SIGN = np.array(
 )
 
 
-def mirrored(pose):
+def mirrored(pose: np.ndarray) -> np.ndarray:
     """The same pose with left and right exchanged, (..., D)."""
     return pose[..., MIRROR] * MIRROR_SIGN
 
 
-def within_limits(pose):
+def within_limits(pose: np.ndarray) -> np.ndarray:
     """The pose moved into the joint limits, (..., D)."""
     return np.clip(pose, LIMITS[:, 0], LIMITS[:, 1])
 
@@ -62,7 +62,7 @@ class BodyShape:
     muscle: float
 
     @classmethod
-    def sample(cls, rng):
+    def sample(cls, rng: np.random.Generator) -> "BodyShape":
         """A person at random: about one in nine is a child."""
         woman = float(np.clip(rng.normal(0.12 if rng.random() < 0.5 else 0.88, 0.12), 0, 1))
         child = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.11 else 0.0
@@ -81,25 +81,25 @@ class BodyShape:
         )  # fmt: skip
 
 
-def rot_x(angle):
+def rot_x(angle: float) -> np.ndarray:
     """Rotation about x, radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 
 
-def rot_y(angle):
+def rot_y(angle: float) -> np.ndarray:
     """Rotation about y, radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
-def rot_z(angle):
+def rot_z(angle: float) -> np.ndarray:
     """Rotation about z, radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
-def rotation_vector(v):
+def rotation_vector(v: np.ndarray) -> np.ndarray:
     """Rodrigues' formula: the rotation by ``|v|`` radians about ``v``."""
     angle = np.sqrt(v @ v)
     if angle < 1e-9:
@@ -109,7 +109,7 @@ def rotation_vector(v):
     return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
 
 
-def bend(flex, side, twist):
+def bend(flex: float, side: float, twist: float) -> np.ndarray:
     """Rotation of a piece of the spine: twist, then flexion, then bending to the side."""
     return rot_y(twist) @ rot_x(flex) @ rot_z(side)
 
@@ -124,7 +124,7 @@ class Posed:
     joints: np.ndarray
 
 
-def head_points(shape):
+def head_points(shape: "BodyShape") -> np.ndarray:
     """Nose, eyes, ears in the head's frame (metres), origin in the middle of the head."""
     unit = 0.064 * shape.height * shape.head
     face = np.array([
@@ -133,7 +133,9 @@ def head_points(shape):
     return face * unit
 
 
-def forward_kinematics(shape, pose, yaw=0.0, position=(0.0, 0.0, 0.0)):
+def forward_kinematics(
+    shape: "BodyShape", pose: np.ndarray, yaw: float = 0.0, position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> "Posed":
     """The posed body; ``position`` is the middle of the hips in the world, ``pose`` (D,) in degrees, ``yaw`` in
     radians."""
     h = shape.height
@@ -163,7 +165,14 @@ def forward_kinematics(shape, pose, yaw=0.0, position=(0.0, 0.0, 0.0)):
     return Posed(shape, points, frames, joints)
 
 
-def _arm(points, frames, shape, q, s, side):
+def _arm(
+    points: dict[str, np.ndarray],
+    frames: dict[str, np.ndarray],
+    shape: "BodyShape",
+    q: dict[str, float],
+    s: int,
+    side: str,
+) -> None:
     h, arm = shape.height, shape.height * shape.arm
     flex, abd = q[f"{side}_shoulder_flex"], q[f"{side}_shoulder_abd"]
     raised = min(np.hypot(flex, abd) / np.pi, 1.0)  # the collar bone lifts with the arm
@@ -183,7 +192,14 @@ def _arm(points, frames, shape, q, s, side):
     points[f"{side}_fingers"] = points[f"{side}_wrist"] - hand[:, 1] * 0.095 * arm
 
 
-def _leg(points, frames, shape, q, s, side):
+def _leg(
+    points: dict[str, np.ndarray],
+    frames: dict[str, np.ndarray],
+    shape: "BodyShape",
+    q: dict[str, float],
+    s: int,
+    side: str,
+) -> None:
     h, leg = shape.height, shape.height * shape.leg
     points[f"{side}_hip"] = points["pelvis"] + frames["pelvis"] @ (s * shape.hip * h, 0, 0)
     swing = rotation_vector(np.array([-q[f"{side}_hip_flex"], 0.0, s * q[f"{side}_hip_abd"]]))
@@ -197,7 +213,7 @@ def _leg(points, frames, shape, q, s, side):
     points[f"{side}_toe"] = points[f"{side}_ankle"] + foot @ (0, -0.028 * h, 0.105 * h)
 
 
-def lowest_point(posed):
+def lowest_point(posed: "Posed") -> float:
     """Height of the lowest part of the body, metres: soles, and whatever else may touch the ground."""
     h, p = posed.shape.height, posed.points
     low = [

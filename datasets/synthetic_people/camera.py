@@ -1,6 +1,7 @@
 """A pinhole camera. World: metres, y up, ground at y = 0. Camera: x right, y down, z along the view (the depth)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,17 @@ class Camera:
     height: int
 
     @classmethod
-    def looking(cls, *, position, yaw, pitch, roll, fov, width, height):
+    def looking(
+        cls,
+        *,
+        position: np.ndarray | tuple[float, float, float],
+        yaw: float,
+        pitch: float,
+        roll: float,
+        fov: float,
+        width: int,
+        height: int,
+    ) -> "Camera":
         """From angles in radians; yaw 0 looks along world +z, positive pitch looks down; ``fov`` is vertical."""
         forward = np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
         right = np.cross(forward, (0.0, 1.0, 0.0))
@@ -31,11 +42,11 @@ class Camera:
         focal = height / (2 * np.tan(fov / 2))
         return cls(rotation, np.asarray(position, float), float(focal), int(width), int(height))
 
-    def to_camera(self, points):
+    def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (..., 3) to camera points (..., 3)."""
         return (np.asarray(points) - self.position) @ self.rotation.T
 
-    def project(self, points):
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World points (..., 3) to pixels (..., 2) and depth (...)."""
         local = self.to_camera(points)
         depth = local[..., 2]
@@ -49,13 +60,13 @@ class Camera:
         local = np.array([(x - self.width / 2) / self.focal, (y - self.height / 2) / self.focal, 1.0]) * depth
         return local @ self.rotation + self.position
 
-    def grid(self, scale=1):
+    def grid(self, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Normalised image coordinates of the sample centres: x (W * scale,) and y (H * scale,), float64."""
         x = ((np.arange(self.width * scale) + 0.5) / scale - self.width / 2) / self.focal
         y = ((np.arange(self.height * scale) + 0.5) / scale - self.height / 2) / self.focal
         return x, y
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """For the annotation file: intrinsics and pose, rounded."""
         return {
             "focal": round(self.focal, 4),

@@ -1,6 +1,8 @@
 """Clips on which trackers of several people can be judged: who, in which clothes, among what, seen by which camera."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +19,17 @@ from .scene import Person, Scene, image_size, sample_camera
 from .seeds import stream
 from .shading import Light
 
+if TYPE_CHECKING:
+    from synthetic_people.body import BodyShape
+    from synthetic_people.scene import Layout
+
+
 CAMERAS = ("still", "glide", "hand", "glide and hand")
 GOLDEN = 0.6180339887
 INSIDE = 8  # joints in the image from which on somebody without an annotation is hidden, not outside
 
 
-def people_of(seed, number, people):
+def people_of(seed: int, number: int, people: tuple[int, int]) -> int:
     """How many people a clip has; over the numbers of the clips it is spread evenly from the least to the most."""
     low, high = people
     start = stream(seed, "videos", 0, "layout", 2000).random()
@@ -36,10 +43,11 @@ class Clip:
     Args:
         size: (width, height), or the longest side.
         layout: a :class:`~.scene.Layout`; of it ``people`` and ``share`` (a standing person's height at the front).
-        frames, rate: number, and frames a second.
+        frames: their number.
+        rate: frames a second.
     """
 
-    def __init__(self, *, seed, number, size, layout, frames, rate):
+    def __init__(self, *, seed: int, number: int, size: tuple[int, int], layout: "Layout", frames: int, rate: int):
         self.key, self.frames, self.rate = (seed, "videos", number), frames, rate
         rng = stream(*self.key, "layout", 1)
         width, height = image_size(rng, size)
@@ -58,7 +66,7 @@ class Clip:
             for k, (shape, path) in enumerate(zip(shapes, crowd.walk(frames, rate)))
         ]
 
-    def _clothes(self, shapes):
+    def _clothes(self, shapes: "list[BodyShape]") -> "tuple[list[Outfit], float]":
         """(an outfit for each, share of people who wear the first one's clothes): none, some, or nearly all."""
         rng = stream(*self.key, "outfit", 2000)
         outfits = [Outfit.sample(stream(*self.key, "outfit", k), shape) for k, shape in enumerate(shapes)]
@@ -70,7 +78,7 @@ class Clip:
                 outfits[k] = replace(outfits[k], skirt=0.0, **{name: getattr(outfits[0], name) for name in names})
         return outfits, share
 
-    def _around(self, camera, outfits, share):
+    def _around(self, camera: "Camera", outfits: "list[Outfit]", share: float) -> "Scene":
         """The scene without people; of them only the clothes."""
         self.outfits, self.similar_clothes = outfits, share
         materials = Materials()
@@ -82,7 +90,7 @@ class Clip:
         effects.update(motion=0.0, defocus=min(effects["defocus"], 0.35))
         return Scene(camera, Light.sample(stream(*self.key, "layout", 2)), [], objects, materials, background, effects)
 
-    def _hiding_places(self, rng):
+    def _hiding_places(self, rng: np.random.Generator) -> list[tuple[float, float, float]]:
         """Put pillars, pieces of wall and signs in front of and among the walkers; (n, 3) x, z, radius."""
         ground, out = self.ground, []
         slots = rng.permutation(3)[: int(rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15]))]
@@ -97,11 +105,11 @@ class Clip:
             out.append((*at, half))
         return out
 
-    def about(self):
+    def about(self) -> dict[str, Any]:
         """What the annotation file says of the clip."""
         return {"camera_motion": self.camera_motion, "similar_clothes": self.similar_clothes}
 
-    def render(self, supersampling=2):
+    def render(self, supersampling: int = 2) -> Iterator[tuple]:
         """Yield (image, annotation or None by person, camera, more about the frame) for each frame: ``time`` in
         seconds, and ``hidden``, the tracks that are in the image and have no annotation."""
         outfits = len(self.scene.materials.rows)
@@ -117,13 +125,13 @@ class Clip:
             yield image, people, camera, {"time": round(frame / self.rate, 4), "hidden": hidden}
 
 
-def in_image(joints, camera):
+def in_image(joints: np.ndarray, camera: "Camera") -> bool:
     """Whether at least ``INSIDE`` of the joints (17, 3) are within the image, hidden or not."""
     pixels, depth = camera.project(joints)
     return int(((pixels >= 0) & (pixels < (camera.width, camera.height)) & (depth[:, None] > 0)).all(1).sum()) >= INSIDE
 
 
-def moving_camera(rng, camera, kind, frames, rate):
+def moving_camera(rng: np.random.Generator, camera: "Camera", kind: str, frames: int, rate: int) -> "list[Camera]":
     """A camera for each frame, of a kind in ``CAMERAS``: it turns to and fro and glides, shakes in a hand, or both."""
     time = np.arange(frames) / rate
     yaw, pitch, roll, place = np.zeros(frames), np.zeros(frames), np.zeros(frames), np.zeros((frames, 3))
@@ -150,7 +158,7 @@ def moving_camera(rng, camera, kind, frames, rate):
     ]  # fmt: skip
 
 
-def _shake(rng, frames, sigma):
+def _shake(rng: np.random.Generator, frames: int, sigma: float) -> np.ndarray:
     """(F,) smooth noise of standard deviation 1 whose features last about ``sigma`` frames."""
     spare = int(4 * sigma) + 1
     noise = soften(rng.normal(0, 1, frames + 2 * spare), sigma)

@@ -1,11 +1,13 @@
 """What a camera does to an image: exposure, colour cast, defocus, motion blur, noise, vignette, a second JPEG
 compression."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
 
-def sample_effects(rng):
+def sample_effects(rng: np.random.Generator) -> dict[str, Any]:
     """The settings of one image (or of one video): a dict of plain numbers."""
     kind = rng.random()
     return {
@@ -22,7 +24,7 @@ def sample_effects(rng):
     }
 
 
-def apply_effects(image, settings, rng):
+def apply_effects(image: np.ndarray, settings: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
     """(H, W, 3) float32, 0 to about 1, to uint8; the strength of blur grows with the size of the image."""
     scale = max(image.shape[:2]) / 256
     if settings["defocus"]:
@@ -46,7 +48,7 @@ def apply_effects(image, settings, rng):
     return image
 
 
-def _motion_kernel(length, angle):
+def _motion_kernel(length: float, angle: float) -> np.ndarray:
     size = int(np.ceil(length)) | 1
     kernel = np.zeros((size, size), np.float32)
     middle = size // 2

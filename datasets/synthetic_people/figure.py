@@ -1,15 +1,21 @@
 """From a posed body and an outfit to the quadrics that are drawn."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .outfit import solid
 from .primitives import NO_CUT, Quadrics
 
+if TYPE_CHECKING:
+    from synthetic_people.body import Posed
+    from synthetic_people.outfit import Materials, Outfit
+
 
 class Figure:
     """Builds one person's quadrics; sizes are fractions of the height unless a name says metres."""
 
-    def __init__(self, posed, outfit, materials, owner, rng):
+    def __init__(self, posed: "Posed", outfit: "Outfit", materials: "Materials", owner: int, rng: np.random.Generator):
         self.posed, self.outfit, self.owner = posed, outfit, owner
         self.shape, self.h = posed.shape, posed.shape.height
         self.quadrics = Quadrics()
@@ -26,7 +32,7 @@ class Figure:
         self.arm = build * (0.92 + 0.16 * self.shape.muscle - 0.04 * self.shape.woman) * (1 + 0.05 * self.shape.child)
         self.leg = build * (0.96 + 0.08 * self.shape.muscle + 0.03 * self.shape.woman) * (1 + 0.04 * self.shape.child)
 
-    def build(self):
+    def build(self) -> "Quadrics":
         """All quadrics of the person."""
         self._trunk()
         for sign, side in ((1, "left"), (-1, "right")):
@@ -40,16 +46,32 @@ class Figure:
             self._bag()
         return self.quadrics
 
-    def _ball(self, point, radii, axes, material, **options):
+    def _ball(
+        self,
+        point: np.ndarray,
+        radii: np.ndarray | tuple[float, float, float],
+        axes: np.ndarray,
+        material: int | tuple[int, int, float, float],
+        **options: Any,
+    ) -> None:
         self.quadrics.ellipsoid(point, axes, np.asarray(radii, float) * self.h, material, self.owner, **options)
 
-    def _cone(self, start, end, r0, r1, side, material, **options):
+    def _cone(
+        self,
+        start: np.ndarray,
+        end: np.ndarray,
+        r0: float,
+        r1: float,
+        side: np.ndarray,
+        material: int | tuple[int, int, float, float],
+        **options: Any,
+    ) -> None:
         self.quadrics.cone(start, end, r0 * self.h, r1 * self.h, side, material, self.owner, **options)
 
-    def _at(self, name, offset, frame):
+    def _at(self, name: str, offset: tuple, frame: str) -> np.ndarray:
         return self.posed.points[name] + self.posed.frames[frame] @ (np.asarray(offset, float) * self.h)
 
-    def _trunk(self):
+    def _trunk(self) -> None:
         s, g, f, o = self.shape, self.shape.girth, self.posed.frames, self.outfit
         turn = np.array([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]])  # shading frame: across, front, up
         low = (self.posed.points["pelvis"], f["pelvis"] @ turn)
@@ -103,7 +125,7 @@ class Figure:
             )
         self._neck(collar, high)
 
-    def _neck(self, collar, frame):
+    def _neck(self, collar: tuple[int, int, float, float], frame: tuple[np.ndarray, np.ndarray]) -> None:
         f, s = self.posed.frames, self.shape
         thick = 0.031 * (1 + 0.12 * s.muscle - 0.10 * s.woman) * s.girth**0.4 * (1 + 0.1 * s.child)
         base = self._at("neck", (0, -0.012, -0.004), "chest")
@@ -125,7 +147,7 @@ class Figure:
             chest = self._at("chest", (sign * 0.045, 0.035, 0), "chest")
             self._cone(chest, shoulder, 0.054, 0.030 * self.arm, f["chest"][:, 2], collar, frame=frame)
 
-    def _arm(self, sign, side):
+    def _arm(self, sign: int, side: str) -> None:
         f, p, o = self.posed.frames, self.posed.points, self.outfit
         shoulder, elbow, wrist = p[f"{side}_shoulder"], p[f"{side}_elbow"], p[f"{side}_wrist"]
         upper, lower = f[f"{side}_upper_arm"], f[f"{side}_forearm"]
@@ -170,7 +192,7 @@ class Figure:
         thumb = wrist + hand @ (np.array([-sign * 0.006, -0.045, 0.022]) * self.h)
         self._ball(thumb, (0.0085, 0.026, 0.0095), hand @ _tilt(0.45), self.skin)
 
-    def _leg(self, sign, side):
+    def _leg(self, sign: int, side: str) -> None:
         f, p, o = self.posed.frames, self.posed.points, self.outfit
         hip, knee, ankle = p[f"{side}_hip"], p[f"{side}_knee"], p[f"{side}_ankle"]
         thigh, shank, foot = f[f"{side}_thigh"], f[f"{side}_shank"], f[f"{side}_foot"]
@@ -216,7 +238,7 @@ class Figure:
         self._ball(toe + foot[:, 1] * 0.004 * self.h, (0.0245, 0.017, 0.03), foot, self.shoes)
         self._ball((heel + toe) / 2 - foot[:, 1] * 0.009 * self.h, (0.025, 0.008, 0.075), foot, self.sole)
 
-    def _skirt(self):
+    def _skirt(self) -> None:
         p, s, o = self.posed.points, self.shape, self.outfit
         ends = [p[f"{n}_hip"] + (p[f"{n}_knee"] - p[f"{n}_hip"]) * o.skirt for n in ("left", "right")]
         spread = np.linalg.norm(ends[0] - ends[1]) / self.h / 2
@@ -241,7 +263,7 @@ class Figure:
             rounded=False,
         )
 
-    def _head(self):
+    def _head(self) -> None:
         f, s = self.posed.frames["head"], self.shape
         unit = 0.064 * s.head
         centre = self.posed.points["head"]
@@ -249,7 +271,7 @@ class Figure:
         frame = (centre, f @ turn / (unit * self.h))
         jaw = 0.62 + 0.05 * s.muscle - 0.04 * s.woman
 
-        def part(at, radii, material=self.face):
+        def part(at: tuple, radii: tuple[float, float, float], material: int = self.face) -> None:
             self._ball(centre + f @ (np.array(at) * unit * self.h), np.array(radii) * unit, f, material, frame=frame)
 
         part((0, 0.20, -0.08), (0.74, 0.84, 0.90))
@@ -259,13 +281,18 @@ class Figure:
         for sign in (1, -1):
             part((sign * 0.74, -0.04, -0.05), (0.09, 0.24, 0.15), self.skin)
 
-    def _hair(self):
+    def _hair(self) -> None:
         f, s, style = self.posed.frames["head"], self.shape, self.outfit.hair_style
         unit = 0.064 * s.head
         size = unit * self.h
         centre = self.posed.points["head"]
 
-        def part(at, radii, plane=None, material=self.hair):
+        def part(
+            at: tuple,
+            radii: tuple[float, float, float],
+            plane: tuple[float, float, float, float] | None = None,
+            material: int = self.hair,
+        ) -> None:
             clip = (0.0, 0.0, 0.0, 0.0)
             if plane is not None:  # keep what lies above: plane . x + offset > 0 in head units, scaled far below 1
                 at_, r = np.array(at), np.array(radii)
@@ -301,7 +328,7 @@ class Figure:
         elif style == "bun":
             part((0, 0.72, -0.85), (0.38, 0.36, 0.36))
 
-    def _bag(self):
+    def _bag(self) -> None:
         f = self.posed.frames["chest"]
         self._ball(self._at("chest", (0, 0.005, -0.105), "chest"), (0.085, 0.13, 0.05), f, self.extra)
         for sign in (1, -1):
@@ -309,7 +336,7 @@ class Figure:
             self._ball(strap, (0.016, 0.085, 0.088), f, self.extra)
 
 
-def _tilt(angle):
+def _tilt(angle: float) -> np.ndarray:
     """Rotation about x."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])

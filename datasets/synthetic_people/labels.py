@@ -6,10 +6,18 @@ otherwise. ``TOLERANCE`` is that thickness from the joint to the skin in fractio
 lie on the surface, hips deep below it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from . import body
+
+if TYPE_CHECKING:
+    from synthetic_people.body import Posed
+    from synthetic_people.camera import Camera
+    from synthetic_people.raster import Cover, Frame
+
 
 VISIBLE, HIDDEN, OUTSIDE = 2, 1, 0
 MIN_VISIBLE_SHARE = 0.05
@@ -38,7 +46,16 @@ TOLERANCE = _EXTRA + np.array(
 )
 
 
-def joint_visibility(depth, owner, pixels, joint_depth, person, width, height, tolerance):
+def joint_visibility(
+    depth: np.ndarray,
+    owner: np.ndarray,
+    pixels: np.ndarray,
+    joint_depth: np.ndarray,
+    person: int,
+    width: int,
+    height: int,
+    tolerance: np.ndarray,
+) -> np.ndarray:
     """COCO visibility (K,) of one person's joints.
 
     ``depth`` (K,) and ``owner`` (K,) are of the surface at the joints' ``pixels`` (K, 2), ``joint_depth`` (K,) and
@@ -52,7 +69,7 @@ def joint_visibility(depth, owner, pixels, joint_depth, person, width, height, t
     return np.where(inside, np.where(hidden, HIDDEN, VISIBLE), OUTSIDE)
 
 
-def visible_mask(frame, cover, width, height):
+def visible_mask(frame: "Frame", cover: "Cover", width: int, height: int) -> tuple[np.ndarray, int, int]:
     """(mask (H, W) uint8 of the image, visible samples, samples if nothing else were there)."""
     scale = frame.scale
     x0, y0 = cover.box[0] // scale, cover.box[1] // scale
@@ -66,7 +83,9 @@ def visible_mask(frame, cover, width, height):
     return mask, np.count_nonzero(seen), np.count_nonzero(cover.mask[rows, columns])
 
 
-def person_annotation(*, frame, camera, posed, person, cover):
+def person_annotation(
+    *, frame: "Frame", camera: "Camera", posed: "Posed", person: int, cover: "Cover"
+) -> dict[str, Any] | None:
     """One annotation (without ids) or None, if less than ``MIN_VISIBLE_SHARE`` of what lies in the image can be seen,
     less than ``MIN_VISIBLE_PIXELS`` of the image, or no joint is in the image."""
     width, height = camera.width, camera.height
@@ -99,7 +118,7 @@ def person_annotation(*, frame, camera, posed, person, cover):
     }
 
 
-def category():
+def category() -> dict[str, Any]:
     """COCO's person category."""
     return {
         "supercategory": "person", "id": 1, "name": "person", "keypoints": list(body.JOINTS),

@@ -3,6 +3,7 @@
 The ground is (x, z) in metres, a heading is the angle from +z to +x, ``u`` runs across the image from 0 to 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,26 +24,26 @@ class Field:
     near: float
     far: float
 
-    def axes(self):
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Unit vectors on the ground along the view and to the right of the image."""
         forward = self.camera.rotation[2, [0, 2]]
         forward = forward / np.hypot(*forward)
         return forward, np.array([-forward[1], forward[0]])
 
-    def point(self, u, depth):
+    def point(self, u: float, depth: float) -> np.ndarray:
         """Ground point (2,) that is seen at ``u`` of the width."""
         forward, across = self.axes()
         middle = self.camera.position[[0, 2]] + forward * depth
         return middle + across * (u - 0.5) * self.camera.width / self.camera.focal * depth
 
-    def seen(self, point):
+    def seen(self, point: np.ndarray) -> tuple[float, float]:
         """(u, depth) of a ground point."""
         forward, across = self.axes()
         offset = point - self.camera.position[[0, 2]]
         depth = max(float(offset @ forward), 0.1)
         return float(offset @ across) / depth * self.camera.focal / self.camera.width + 0.5, depth
 
-    def width(self, depth):
+    def width(self, depth: float) -> float:
         """Metres across the image at a depth."""
         return self.camera.width / self.camera.focal * depth
 
@@ -76,9 +77,9 @@ class Walker:
     speed: float = 0.0
     acceleration: float = 0.0
     turning: float = 0.0
-    face: float = None
+    face: float | None = None
 
-    def heading(self):
+    def heading(self) -> np.ndarray:
         """Unit vector (2,)."""
         return np.array([np.sin(self.yaw), np.cos(self.yaw)])
 
@@ -105,7 +106,14 @@ class Crowd:
         obstacles: (n, 3) x, z, radius of what cannot be walked through.
     """
 
-    def __init__(self, *, rng, ground, count, obstacles=()):
+    def __init__(
+        self,
+        *,
+        rng: np.random.Generator,
+        ground: "Field",
+        count: int,
+        obstacles: Sequence[tuple[float, float, float]] = (),
+    ):
         self.rng, self.ground = rng, ground
         self.obstacles = np.asarray(obstacles, float).reshape(-1, 3)
         self.walkers = []
@@ -113,7 +121,7 @@ class Crowd:
             self.walkers.append(Walker(self._free_point(), rng.uniform(-np.pi, np.pi), self._manner()))
         self._cast(count)
 
-    def walk(self, frames, rate):
+    def walk(self, frames: int, rate: int) -> "list[Path]":
         """A :class:`Path` for each person."""
         before = int(PREROLL * rate)
         rows = np.zeros((frames + before, len(self.walkers), 7))
@@ -127,24 +135,24 @@ class Crowd:
         rows = rows[before:].transpose(1, 2, 0)
         return [Path(r[:2].T, *r[2:5], r[5] > 0, r[6] > 0) for r in rows]
 
-    def _manner(self):
+    def _manner(self) -> str:
         return str(self.rng.choice(["stroll", "walk", "run"], p=[0.25, 0.57, 0.18]))
 
-    def _speed(self, walker):
+    def _speed(self, walker: "Walker") -> float:
         manner = self._manner() if self.rng.random() < 0.12 else walker.manner
         return self.rng.uniform(*SPEEDS[manner])
 
-    def _depth(self):
+    def _depth(self) -> float:
         return self.rng.uniform(self.ground.near, self.ground.far)
 
-    def _free_point(self, tries=30):
+    def _free_point(self, tries: int = 30) -> np.ndarray:
         for _ in range(tries):
             point = self.ground.point(self.rng.uniform(0.06, 0.94), self._depth())
             if all(np.hypot(*(point - w.point)) > 0.9 for w in self.walkers) and self._clear(point):
                 break
         return point
 
-    def _clear(self, point):
+    def _clear(self, point: np.ndarray) -> bool:
         """Whether somebody may stay there: neither inside an obstacle nor behind it for the camera."""
         u, depth = self.ground.seen(point)
         for x, z, radius in self.obstacles:
@@ -154,7 +162,7 @@ class Crowd:
                 return False
         return True
 
-    def _cast(self, count):
+    def _cast(self, count: int) -> None:
         """Give out the parts: people who stay, pairs who meet, companions, people who leave and come back."""
         rng = self.rng
         first, *free = rng.permutation(count)
@@ -179,7 +187,7 @@ class Crowd:
         for k in free[: count // 4]:
             self._leave(self.walkers[k])
 
-    def _meeting(self, a, b):
+    def _meeting(self, a: int, b: int) -> None:
         """Two people meet, stand close, and part; half of them go on the way that the other one came."""
         rng, ground = self.rng, self.ground
         depth = rng.uniform(ground.near, 0.6 * ground.far + 0.4 * ground.near)
@@ -202,7 +210,7 @@ class Crowd:
                 Task("go", point=away, speed=self._speed(walker)),
             ]  # fmt: skip
 
-    def _leave(self, walker):
+    def _leave(self, walker: "Walker") -> None:
         """Start not far from a side, leave over it, come back."""
         side = int(self.rng.integers(2))
         walker.point = self.ground.point((0.25, 0.75)[side] + self.rng.uniform(-0.15, 0.15), self._depth())
@@ -211,7 +219,7 @@ class Crowd:
         if walker.manner == "stroll":
             walker.manner = "walk"
 
-    def _out_and_in(self, point, side):
+    def _out_and_in(self, point: np.ndarray, side: int) -> "list[Task]":
         ground, rng = self.ground, self.rng
         depth = np.clip(ground.seen(point)[1] + rng.normal(0, 0.4), ground.near, ground.far)
         margin = rng.uniform(0.75, 1.3) / ground.width(depth)
@@ -219,7 +227,7 @@ class Crowd:
         back = ground.point(rng.uniform(0.25, 0.6) if side == 0 else rng.uniform(0.4, 0.75), self._depth())
         return [Task("go", point=p, speed=rng.uniform(1.2, 1.9)) for p in (out, back)]
 
-    def _next(self, k):
+    def _next(self, k: int) -> "Task":
         """The next task of somebody who wanders."""
         walker, rng, ground = self.walkers[k], self.rng, self.ground
         if walker.script:
@@ -241,7 +249,7 @@ class Crowd:
         u = rng.uniform(0.72, 0.97) if u < 0.5 else rng.uniform(0.03, 0.28)
         return Task("go", point=ground.point(u, self._depth()), speed=speed)
 
-    def _beyond(self, u, other):
+    def _beyond(self, u: float, other: "Walker") -> np.ndarray:
         """A point at the other side of somebody, as the camera sees it, and at another depth."""
         rng, ground = self.rng, self.ground
         at, depth = ground.seen(other.point + other.heading() * other.speed)
@@ -249,7 +257,7 @@ class Crowd:
         choices = [d for d in (self._depth() for _ in range(6)) if abs(d - depth) > 0.7] or [self._depth()]
         return ground.point(float(np.clip(end, -0.04, 1.04)), choices[0])
 
-    def _wanted(self, k, step):
+    def _wanted(self, k: int, step: float) -> tuple[np.ndarray, bool]:
         """(velocity (2,) that the person wants, whether it stands), and the end of tasks that are done."""
         walker = self.walkers[k]
         if walker.task is None:
@@ -274,7 +282,7 @@ class Crowd:
         speed = min(task.speed, np.sqrt(2.4 * max(distance - 0.1, 0)) + 0.1) if stops else task.speed
         return gap / max(distance, 1e-6) * speed + self._make_way(k, speed), False
 
-    def _meet(self, k, task, gap, distance, step):
+    def _meet(self, k: int, task: "Task", gap: np.ndarray, distance: float, step: float) -> tuple[np.ndarray, bool]:
         walker = self.walkers[k]
         other = self.walkers[task.other]
         with_me = other.task is not None and other.task.kind == "meet"
@@ -301,7 +309,7 @@ class Crowd:
         self.walkers[k].face = None
         return velocity + 0.6 * self._make_way(k, leader.speed, task.other), False
 
-    def _make_way(self, k, speed, friend=-1):
+    def _make_way(self, k: int, speed: float, friend: int = -1) -> np.ndarray:
         """Velocity (2,) past whoever and whatever is in the way."""
         walker, push = self.walkers[k], np.zeros(2)
         around = [(w.point, w.heading() * w.speed, 0.3) for j, w in enumerate(self.walkers) if j not in (k, friend)]
@@ -310,7 +318,7 @@ class Crowd:
         length = np.hypot(*push)
         return push * min(1.0, 1.3 * (0.6 + speed) / max(length, 1e-6))
 
-    def _step_aside(self, rate):
+    def _step_aside(self, rate: int) -> None:
         """Who stands closer than shoulders allow steps aside, smoothly, whatever else is planned."""
         points = np.array([w.point for w in self.walkers])
         gaps = points[:, None] - points
@@ -321,7 +329,7 @@ class Crowd:
             walker.point = walker.point + velocity / rate
 
 
-def _past(walker, point, pace, radius):
+def _past(walker: "Walker", point: np.ndarray, pace: np.ndarray, radius: float) -> np.ndarray:
     """Push (2,), about 0 to 1, past something at ``point`` that moves at ``pace``: at right angles to the own heading
     if the two would come too close within ``FORESIGHT`` seconds, and away from what is too close already."""
     gap = walker.point - point
@@ -340,11 +348,11 @@ def _past(walker, point, pace, radius):
     return push + side * need**0.5 * (1 - time / FORESIGHT)
 
 
-def _angle(vector):
+def _angle(vector: np.ndarray) -> float:
     return float(np.arctan2(vector[0], vector[1]))
 
 
-def _steer(walker, velocity, step):
+def _steer(walker: "Walker", velocity: np.ndarray, step: float) -> None:
     """One step of a person with inertia: turns towards the wanted velocity, slower while it looks elsewhere."""
     wanted = np.hypot(*velocity)
     aim = _angle(velocity) if wanted > 0.05 else walker.face if walker.face is not None else walker.yaw

@@ -2,8 +2,13 @@
 
 import colorsys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from synthetic_people.body import BodyShape
+
 
 # Columns of a material: colour, second colour, pattern frequencies along u and v (1/m), weights of sin(u), sin(v),
 # sin(u) sin(v), threshold of the pattern, gloss, wrinkles, and the face it belongs to (-1: none).
@@ -35,12 +40,12 @@ _HAIR = np.array(
 _HAIR_WEIGHT = np.array([0.30, 0.26, 0.18, 0.09, 0.06, 0.05, 0.06])
 
 
-def solid(colour, *, gloss=0.05, wrinkle=0.0, face=-1):
+def solid(colour: np.ndarray, *, gloss: float = 0.05, wrinkle: float = 0.0, face: int = -1) -> list[float]:
     """A material of one colour."""
     return [*colour, *colour, 0, 0, 0, 0, 0, NO_PATTERN, gloss, wrinkle, face]
 
 
-def random_colour(rng, *, dark=0.2, bright=0.95):
+def random_colour(rng: np.random.Generator, *, dark: float = 0.2, bright: float = 0.95) -> np.ndarray:
     """BGR: greys and muted tones are as frequent as bright ones."""
     kind = rng.random()
     value = rng.uniform(dark, bright)
@@ -50,14 +55,14 @@ def random_colour(rng, *, dark=0.2, bright=0.95):
     return np.array(colorsys.hsv_to_rgb(rng.random(), saturation, value)[::-1])
 
 
-def muted_colour(rng):
+def muted_colour(rng: np.random.Generator) -> np.ndarray:
     """BGR of walls and floors: mostly pale or grey, a strong colour now and then."""
     saturation = rng.uniform(0.0, 0.28) if rng.random() < 0.85 else rng.uniform(0.28, 0.75)
     hue = rng.normal(0.1, 0.06) % 1 if rng.random() < 0.5 else rng.random()
     return np.array(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.42, 0.98))[::-1])
 
 
-def skin_colour(rng):
+def skin_colour(rng: np.random.Generator) -> np.ndarray:
     """BGR somewhere on a path from pale to dark."""
     at = rng.uniform(0, len(_SKIN) - 1.001)
     low = int(at)
@@ -65,7 +70,7 @@ def skin_colour(rng):
     return np.clip(tone * (1 + rng.normal(0, 0.03, 3)), 0.05, 1)
 
 
-def cloth(rng, *, patterned=0.5, dark=0.15, bright=0.95):
+def cloth(rng: np.random.Generator, *, patterned: float = 0.5, dark: float = 0.15, bright: float = 0.95) -> list[float]:
     """A cloth: plain, striped, checked, dotted or blotched."""
     first, second = random_colour(rng, dark=dark, bright=bright), random_colour(rng, dark=0.1, bright=1.0)
     row = [*first, *second, 0, 0, 0, 0, 0, NO_PATTERN, rng.uniform(0, 0.06), rng.uniform(0.03, 0.14), -1]
@@ -86,7 +91,7 @@ def cloth(rng, *, patterned=0.5, dark=0.15, bright=0.95):
     return row
 
 
-def _sleeve(rng):
+def _sleeve(rng: np.random.Generator) -> float:
     """Short, long, none, or rolled up."""
     kind = rng.random()
     if kind < 0.47:
@@ -121,7 +126,7 @@ class Outfit:
     jacket: bool
 
     @classmethod
-    def sample(cls, rng, shape):
+    def sample(cls, rng: np.random.Generator, shape: "BodyShape") -> "Outfit":
         """An outfit that suits the body at random."""
         woman = shape.woman > 0.5
         hair = _HAIR[rng.choice(len(_HAIR), p=_HAIR_WEIGHT)] * rng.uniform(0.8, 1.2)
@@ -151,7 +156,7 @@ class Outfit:
             jacket=bool(rng.random() < 0.18),
         )  # fmt: skip
 
-    def face_row(self, rng):
+    def face_row(self, rng: np.random.Generator) -> list[float]:
         """Row of the face table: skin, hair, lips, iris (BGR each), beard, glasses, brow lift."""
         lips = np.clip(self.skin * (0.72, 0.66, 0.95), 0, 1)
         iris = np.array([[0.10, 0.16, 0.22], [0.45, 0.35, 0.22], [0.2, 0.35, 0.25]])[
@@ -167,16 +172,16 @@ class Materials:
         self.rows = []
         self.faces = []
 
-    def add(self, row):
+    def add(self, row: list[float]) -> int:
         """Number of the new material."""
         self.rows.append(row)
         return len(self.rows) - 1
 
-    def add_face(self, row):
+    def add_face(self, row: list[float]) -> int:
         """Number of the new face."""
         self.faces.append(row)
         return len(self.faces) - 1
 
-    def table(self):
+    def table(self) -> np.ndarray:
         """(n, MATERIAL_COLUMNS) float32."""
         return np.array(self.rows, np.float32).reshape(-1, MATERIAL_COLUMNS)

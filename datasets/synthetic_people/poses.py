@@ -1,6 +1,8 @@
 """Families of natural poses, walking and running cycles, and smooth paths between poses. Angles in degrees, order of
 ``body.DOF``."""
 
+from typing import Any
+
 import numpy as np
 
 from . import body
@@ -48,7 +50,7 @@ ARM_WEIGHT = {
 }
 
 
-def blank(**values):
+def blank(**values: Any) -> np.ndarray:
     """A pose (D,) from the resting one; a key without a side sets both."""
     pose = np.zeros(len(body.DOF))
     for name, value in {**REST, **values}.items():
@@ -57,13 +59,13 @@ def blank(**values):
     return pose
 
 
-def set_arm(pose, side, entry):
+def set_arm(pose: np.ndarray, side: str, entry: tuple) -> None:
     """Write one entry of ``ARMS`` into a pose, in place."""
     for name, value in zip(("shoulder_flex", "shoulder_abd", "shoulder_rot", "elbow"), entry):
         pose[body.INDEX[f"{side}_{name}"]] = value
 
 
-def random_arms(pose, rng):
+def random_arms(pose: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Arms at random, often the same on both sides."""
     names = list(ARMS)
     weight = np.array([ARM_WEIGHT.get(n, 0.5) for n in names])
@@ -75,7 +77,7 @@ def random_arms(pose, rng):
     return pose
 
 
-def gait(phase, stride=1.0, run=0.0):
+def gait(phase: float | np.ndarray, stride: float | np.ndarray = 1.0, run: float | np.ndarray = 0.0) -> np.ndarray:
     """One instant of a walk (``run`` 0) or run (1); ``phase`` in turns, any shape (...) gives (..., D).
 
     A few harmonics fitted by eye to textbook curves of hip, knee and ankle over the cycle; 0 is the left heel's strike.
@@ -83,7 +85,7 @@ def gait(phase, stride=1.0, run=0.0):
     phase = np.asarray(phase, float)
     pose = np.broadcast_to(blank(), (*phase.shape, len(body.DOF))).copy()
 
-    def put(name, value):
+    def put(name: str, value: float) -> None:
         pose[..., body.INDEX[name]] = value
 
     for side, shift in (("left", 0.0), ("right", 0.5)):
@@ -110,7 +112,7 @@ def gait(phase, stride=1.0, run=0.0):
     return pose
 
 
-def _standing(rng):
+def _standing(rng: np.random.Generator) -> np.ndarray:
     shift = rng.uniform(0, 1) ** 2
     pose = blank(
         left_hip_flex=8 * shift, left_knee=6 + 22 * shift, right_knee=2, hip_abd=rng.uniform(1, 12), roll=-4 * shift
@@ -118,16 +120,16 @@ def _standing(rng):
     return random_arms(pose, rng)
 
 
-def _walking(rng):
+def _walking(rng: np.random.Generator) -> np.ndarray:
     pose = gait(rng.random(), rng.uniform(0.6, 1.25))
     return random_arms(pose, rng) if rng.random() < 0.25 else pose
 
 
-def _running(rng):
+def _running(rng: np.random.Generator) -> np.ndarray:
     return gait(rng.random(), rng.uniform(0.8, 1.25), 1.0)
 
 
-def _sitting(rng):
+def _sitting(rng: np.random.Generator) -> np.ndarray:
     flex = rng.uniform(72, 98)
     pose = blank(
         lean=rng.uniform(-12, 8),
@@ -144,7 +146,7 @@ def _sitting(rng):
     return pose
 
 
-def _arms_up(rng):
+def _arms_up(rng: np.random.Generator) -> np.ndarray:
     pose = _standing(rng)
     both = rng.choice(["raise", "overhead", "wave", "side", "head"])
     set_arm(pose, "left", ARMS[both])
@@ -153,7 +155,7 @@ def _arms_up(rng):
     return pose
 
 
-def _squatting(rng):
+def _squatting(rng: np.random.Generator) -> np.ndarray:
     depth = rng.uniform(0.35, 1.0)
     pose = blank(
         lean=30 * depth, hip_flex=105 * depth, knee=130 * depth, ankle=26 * depth, hip_abd=rng.uniform(6, 28),
@@ -165,7 +167,7 @@ def _squatting(rng):
     return pose
 
 
-def _bending(rng):
+def _bending(rng: np.random.Generator) -> np.ndarray:
     amount = rng.uniform(0.3, 1.0)
     pose = blank(
         lean=48 * amount,
@@ -180,7 +182,7 @@ def _bending(rng):
     return pose
 
 
-def _kicking(rng):
+def _kicking(rng: np.random.Generator) -> np.ndarray:
     pose = blank(
         lean=rng.uniform(-15, 8), left_hip_flex=rng.uniform(30, 95), left_knee=rng.uniform(0, 60), left_ankle=-25,
         right_hip_flex=-4,
@@ -191,7 +193,7 @@ def _kicking(rng):
     return pose
 
 
-def _throwing(rng):
+def _throwing(rng: np.random.Generator) -> np.ndarray:
     pose = blank(
         left_hip_flex=rng.uniform(15, 45),
         left_knee=rng.uniform(10, 50),
@@ -205,7 +207,7 @@ def _throwing(rng):
     return pose
 
 
-def _racket(rng):
+def _racket(rng: np.random.Generator) -> np.ndarray:
     pose = blank(
         lean=15,
         hip_flex=rng.uniform(25, 55),
@@ -220,7 +222,7 @@ def _racket(rng):
     return pose
 
 
-def _lunging(rng):
+def _lunging(rng: np.random.Generator) -> np.ndarray:
     pose = blank(
         left_hip_flex=rng.uniform(60, 95),
         left_knee=rng.uniform(70, 105),
@@ -232,7 +234,7 @@ def _lunging(rng):
     return random_arms(pose, rng)
 
 
-def _jumping(rng):
+def _jumping(rng: np.random.Generator) -> np.ndarray:
     pose = blank(
         hip_flex=rng.uniform(0, 60),
         knee=rng.uniform(10, 95),
@@ -245,7 +247,7 @@ def _jumping(rng):
     return pose
 
 
-def _dancing(rng):
+def _dancing(rng: np.random.Generator) -> np.ndarray:
     pose = blank(
         roll=rng.uniform(-10, 10), spine_side=rng.uniform(-20, 20), spine_twist=rng.uniform(-25, 25),
         left_hip_flex=rng.uniform(0, 70),
@@ -267,7 +269,7 @@ FAMILIES = {
 IN_THE_AIR = ("jumping", "running")
 
 
-def sample_pose(rng, family=None):
+def sample_pose(rng: np.random.Generator, family: str | None = None) -> tuple[str, np.ndarray]:
     """(name of the family, pose (D,) within the limits): family, variation, noise, mirror; planted feet are
     levelled."""
     names = list(FAMILIES)
@@ -282,7 +284,7 @@ def sample_pose(rng, family=None):
     return family, body.within_limits(pose)
 
 
-def level_feet(pose):
+def level_feet(pose: np.ndarray) -> np.ndarray:
     """Turn the ankles so that the soles are parallel to the ground, as far as they can, (..., D)."""
     pose = pose.copy()
     for side in ("left", "right"):
@@ -291,7 +293,13 @@ def level_feet(pose):
     return body.within_limits(pose)
 
 
-def smooth_path(rng, frames, rate, families=None, hold=(0.7, 1.5)):
+def smooth_path(
+    rng: np.random.Generator,
+    frames: int,
+    rate: int,
+    families: tuple | None = None,
+    hold: tuple[float, float] = (0.7, 1.5),
+) -> np.ndarray:
     """(frames, D): natural cubic path through poses of a few families, ``hold`` seconds apart, within the joint limits.
 
     The cosine easing between two keys has no overshoot, so limits that hold at the keys hold everywhere.

@@ -1,6 +1,7 @@
 """A page of images with their labels drawn on some of them."""
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -9,10 +10,14 @@ from rle_onestage.errors import MediaError
 
 from . import body
 
+if TYPE_CHECKING:
+    from synthetic_people.writer import Settings
+
+
 _LEFT, _RIGHT, _MIDDLE = (90, 220, 90), (60, 150, 255), (240, 200, 80)
 
 
-def draw_labels(image, annotations, zoom=2):
+def draw_labels(image: np.ndarray, annotations: list[dict[str, Any]], zoom: int = 2) -> np.ndarray:
     """Skeletons over an enlarged copy: left limbs green, right orange; hidden joints hollow."""
     image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     for annotation in annotations:
@@ -29,7 +34,7 @@ def draw_labels(image, annotations, zoom=2):
     return image
 
 
-def contact_sheet(pairs, columns=6, width=240):
+def contact_sheet(pairs: list[tuple[np.ndarray, list]], columns: int = 6, width: int = 240) -> np.ndarray:
     """Images in rows, each fitted into a cell of this width; every second one with its labels; pairs of (image,
     annotations)."""
     rows = -(-len(pairs) // columns)
@@ -46,7 +51,7 @@ def contact_sheet(pairs, columns=6, width=240):
     return sheet
 
 
-def write_contact_sheet(path, settings, count=24):
+def write_contact_sheet(path: str, settings: "Settings", count: int = 24) -> None:
     """Make the first images of the validation split again and write them as one page."""
     from .writer import make_image
 

@@ -30,7 +30,17 @@ class Quadrics:
     materials: list = field(default_factory=list)  # (below the cut, beyond the cut, cut, slope)
     owner: list = field(default_factory=list)
 
-    def _add(self, centre, basis, form, ends, clip, frame, materials, owner):
+    def _add(
+        self,
+        centre: np.ndarray,
+        basis: np.ndarray,
+        form: tuple[float, float, float, float],
+        ends: tuple[float, float, float],
+        clip: tuple[float, float, float, float],
+        frame: tuple[np.ndarray, np.ndarray],
+        materials: tuple[int, int, float, float],
+        owner: int,
+    ) -> None:
         self.centre.append(centre)
         self.basis.append(basis)
         self.form.append(form)
@@ -41,14 +51,37 @@ class Quadrics:
         self.materials.append(materials)
         self.owner.append(owner)
 
-    def ellipsoid(self, centre, axes, radii, material, owner, *, frame=None, clip=(0.0, 0.0, 0.0, 0.0)):
+    def ellipsoid(
+        self,
+        centre: np.ndarray,
+        axes: np.ndarray,
+        radii: np.ndarray,
+        material: int | tuple[int, int, float, float],
+        owner: int,
+        *,
+        frame: tuple[np.ndarray, np.ndarray] | None = None,
+        clip: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    ) -> None:
         """Half-axes ``radii`` (3,) along the columns of ``axes`` (3, 3); ``clip`` keeps ``|clip . (x, 1)| < 1``."""
         material = material if isinstance(material, tuple) else (material, material, NO_CUT, 0.0)
         self._add(
             centre, axes * radii, (1.0, 1.0, 0.0, -1.0), (1.0, 0.0, 1.0), clip, frame or (centre, axes), material, owner
         )
 
-    def cone(self, start, end, r0, r1, side, material, owner, *, flat=1.0, rounded=True, frame=None):
+    def cone(
+        self,
+        start: np.ndarray,
+        end: np.ndarray,
+        r0: float,
+        r1: float,
+        side: np.ndarray,
+        material: int | tuple[int, int, float, float],
+        owner: int,
+        *,
+        flat: float = 1.0,
+        rounded: bool = True,
+        frame: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         """The side of a tapered capsule from ``start`` to ``end``; ``side`` is the direction of its wide axis.
 
         Its thickness across ``side`` is ``flat`` times that along it. ``rounded`` makes the side tangent to the
@@ -77,7 +110,7 @@ class Quadrics:
         basis = axes * (1.0, flat, 1.0)
         self._add(start, basis, form, (r0, length, r1), clip, frame or (start, axes), material, owner)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.centre)
 
 
@@ -91,7 +124,7 @@ class Polygons:
     materials: list = field(default_factory=list)
     owner: list = field(default_factory=list)
 
-    def polygon(self, corners, material, owner):
+    def polygon(self, corners: np.ndarray, material: int, owner: int) -> None:
         """Corners (n, 3) in order; u runs along the first edge, v across it."""
         u = corners[1] - corners[0]
         u = u / np.sqrt(u @ u)
@@ -103,7 +136,7 @@ class Polygons:
         self.materials.append((material, material, NO_CUT, 0.0))
         self.owner.append(owner)
 
-    def box(self, centre, half, yaw, material, owner):
+    def box(self, centre: np.ndarray, half: np.ndarray, yaw: float, material: int, owner: int) -> None:
         """The five visible sides of a box that stands upright, turned by ``yaw``; half extents (3,)."""
         c, s = np.cos(yaw), np.sin(yaw)
         turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
@@ -114,5 +147,5 @@ class Polygons:
             corners[:, [k for k in range(3) if k != axis]] = signs
             self.polygon((corners * half) @ turn.T + centre, material, owner)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.corners)

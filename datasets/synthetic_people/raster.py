@@ -7,9 +7,15 @@ a grid.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from synthetic_people.camera import Camera
+    from synthetic_people.primitives import Polygons, Quadrics
+
 
 NEAR = 0.15
 
@@ -30,18 +36,18 @@ class Frame:
     scale: int
 
     @classmethod
-    def empty(cls, camera, scale):
+    def empty(cls, camera: "Camera", scale: int) -> "Frame":
         """Nothing in view yet."""
         x, y = camera.grid(scale)
         shape = (len(y), len(x))
         return cls(np.full(shape, np.inf, np.float32), np.full(shape, -1, np.int32), x, y, [], [], [], scale)
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of primitives so far."""
         return sum(len(rows) for rows in self.table)
 
-    def owner_of(self, index):
+    def owner_of(self, index: np.ndarray) -> np.ndarray:
         """Owner of primitives by their number, -1 for the background; any shape."""
         owner = np.concatenate([*(np.asarray(o, np.int32) for o in self.owner), [-1]]).astype(np.int32)
         return owner[index]
@@ -57,7 +63,7 @@ class Cover:
     numbers: tuple = (0, 0)
 
 
-def camera_forms(camera, quadrics):
+def camera_forms(camera: "Camera", quadrics: "Quadrics") -> tuple[np.ndarray, ...]:
     """Quadrics in camera space: A (n, 3, 3), b (n, 3), c (n,), clip direction and offset, bounds (n, 4) in X and Y,
     nearest depth."""
     centre = camera.to_camera(np.array(quadrics.centre))
@@ -80,7 +86,7 @@ def camera_forms(camera, quadrics):
     return (*forms, clip_direction, clip_offset, *bounds(centre, basis, ends))
 
 
-def bounds(centre, basis, ends):
+def bounds(centre: np.ndarray, basis: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bounding boxes (x0, y0, x1, y1) of the perspective images of ellipsoids and of pairs of end ellipsoids, by the
     dual conic."""
     r0, length, r1 = ends.T
@@ -110,7 +116,7 @@ def bounds(centre, basis, ends):
     return box, np.minimum(nearest[:n], nearest[n:])
 
 
-def draw_quadrics(frame, camera, quadrics, cover=None):
+def draw_quadrics(frame: "Frame", camera: "Camera", quadrics: "Quadrics", cover: "Cover | None" = None) -> None:
     """Draw all quadrics; a :class:`Cover` is filled in wherever one of them would be seen if nothing else were
     there."""
     if not len(quadrics):
@@ -139,7 +145,17 @@ def draw_quadrics(frame, camera, quadrics, cover=None):
         _draw_one(frame, first + i, columns[i], rows[i], g[i], b[i], c[i], clip, mask)
 
 
-def _draw_one(frame, number, columns, rows, g, b, c, clip, cover):
+def _draw_one(
+    frame: "Frame",
+    number: int,
+    columns: np.ndarray,
+    rows: np.ndarray,
+    g: np.ndarray,
+    b: np.ndarray,
+    c: float,
+    clip: tuple[np.ndarray, float] | None,
+    cover: np.ndarray,
+) -> None:
     """One quadric into the buffers; the grid is centred on its box so that float32 is enough."""
     (x0, x1), (y0, y1) = columns, rows
     xc, yc = 0.5 * (frame.x[x0] + frame.x[x1 - 1]), 0.5 * (frame.y[y0] + frame.y[y1 - 1])
@@ -176,7 +192,7 @@ def _draw_one(frame, number, columns, rows, g, b, c, clip, cover):
     np.copyto(frame.index[y0:y1, x0:x1], number, where=hit)
 
 
-def shading_rows(camera, a, b, axes, origin):
+def shading_rows(camera: "Camera", a: np.ndarray, b: np.ndarray, axes: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """(n, 24) float32: gradient of the surface, 9 + 3, and camera point to shading frame, 9 + 3."""
     local = np.swapaxes(camera.rotation @ axes, 1, 2)
     offset = -(local @ camera.to_camera(origin)[:, :, None])[:, :, 0]
@@ -184,7 +200,7 @@ def shading_rows(camera, a, b, axes, origin):
     return np.concatenate([a.reshape(n, 9), b, local.reshape(n, 9), offset], 1).astype(np.float32)
 
 
-def draw_polygons(frame, camera, polygons):
+def draw_polygons(frame: "Frame", camera: "Camera", polygons: "Polygons") -> None:
     """Draw flat polygons; those that reach behind the camera are left out."""
     if not len(polygons):
         return

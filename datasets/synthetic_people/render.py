@@ -1,5 +1,7 @@
 """From a scene to an image and its labels."""
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
@@ -11,10 +13,15 @@ from .raster import Cover, Frame, draw_polygons, draw_quadrics
 from .seeds import stream
 from .shading import shade
 
+if TYPE_CHECKING:
+    from synthetic_people.camera import Camera
+    from synthetic_people.scene import Scene
+
+
 _BONES = np.array([(a, b) for a, b in body.LIMBS if a >= 5 and b >= 5])
 
 
-def render(scene, noise_rng, supersampling=2):
+def render(scene: "Scene", noise_rng: np.random.Generator, supersampling: int = 2) -> tuple:
     """(image (H, W, 3) uint8 BGR, list with an annotation or None for each person)."""
     camera = scene.camera
     frame = Frame.empty(camera, supersampling)
@@ -35,7 +42,7 @@ def render(scene, noise_rng, supersampling=2):
     return apply_effects(image, scene.effects, noise_rng), annotations
 
 
-def compose(scene, frame):
+def compose(scene: "Scene", frame: "Frame") -> np.ndarray:
     """Shaded people and objects over the background with their shadows, (H, W, 3) float32."""
     camera = scene.camera
     colours, flat = shade(frame, camera, scene.light, scene.materials)
@@ -55,7 +62,7 @@ def compose(scene, frame):
     return image
 
 
-def cast_shadow(scene):
+def cast_shadow(scene: "Scene") -> np.ndarray:
     """How much light the people take from the ground, (H, W) float32: bones projected along the light, and feet's
     contact."""
     camera, light = scene.camera, scene.light
@@ -83,7 +90,9 @@ def cast_shadow(scene):
     return cv2.GaussianBlur(shadow, (0, 0), max(camera.height / 150, 0.8))
 
 
-def _draw_strokes(shadow, camera, ends, radii, weights):
+def _draw_strokes(
+    shadow: np.ndarray, camera: "Camera", ends: np.ndarray, radii: list[float], weights: list[float]
+) -> None:
     """Thick lines between pairs of points of the ground, ends (n, 2, 3)."""
     pixels, depth = camera.project(ends)
     drawable = (depth.min(1) > 0.3) & (np.abs(pixels).max((1, 2)) < 4000)

@@ -1,6 +1,7 @@
 """One image's content: camera, light, people with their poses and places, objects, background."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from .objects import Objects
 from .outfit import Materials, Outfit
 from .seeds import stream
 from .shading import Light
+
+if TYPE_CHECKING:
+    from synthetic_people.body import BodyShape, Posed
+
 
 ASPECTS = ((4, 3), (1, 1), (3, 4), (5, 4), (3, 2))
 ASPECT_WEIGHTS = (0.38, 0.22, 0.18, 0.12, 0.10)
@@ -28,7 +33,7 @@ class Layout:
     close_up: float = 0.06
     share: tuple = (0.58, 0.86)  # height of a standing person in the image
 
-    def count(self, rng):
+    def count(self, rng: np.random.Generator) -> int:
         """Number of people of one image; a number beyond the weights is as likely as the last of them."""
         low, high = self.people
         weight = np.array([self.weights[min(k, len(self.weights)) - 1] for k in range(low, high + 1)])
@@ -58,7 +63,7 @@ class Scene:
     effects: dict
 
 
-def image_size(rng, size):
+def image_size(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple[int, int]:
     """(width, height): ``size`` as given if it is a pair, else a varied aspect with that longest side, multiples of
     8."""
     if not np.isscalar(size):
@@ -68,7 +73,9 @@ def image_size(rng, size):
     return int(round(size * a / longest / 8)) * 8, int(round(size * b / longest / 8)) * 8
 
 
-def sample_camera(rng, layout, count, width, height):
+def sample_camera(
+    rng: np.random.Generator, layout: "Layout", count: int, width: int, height: int
+) -> "tuple[Camera, float]":
     """A camera that sees a standing person at ``share`` of its height, and the depth of that person."""
     fov = np.deg2rad(rng.uniform(32, 68))
     share = rng.uniform(*layout.share) * (1.0 if count < 4 else 0.9)
@@ -85,7 +92,7 @@ def sample_camera(rng, layout, count, width, height):
     ), depth
 
 
-def clear_of_trunk(posed):
+def clear_of_trunk(posed: "Posed") -> bool:
     """Whether no elbow, wrist or hand is inside the trunk."""
     p, h = posed.points, posed.shape.height
     start, axis = p["pelvis"], p["neck"] - p["pelvis"]
@@ -101,7 +108,9 @@ def clear_of_trunk(posed):
     return True
 
 
-def sample_posed(rng, shape, yaw, tries=6):
+def sample_posed(
+    rng: np.random.Generator, shape: "BodyShape", yaw: float, tries: int = 6
+) -> "tuple[str, np.ndarray, Posed]":
     """(family, pose, posed at the origin): draws again while an arm is inside the trunk."""
     for _ in range(tries):
         family, pose = poses.sample_pose(rng)
@@ -111,14 +120,14 @@ def sample_posed(rng, shape, yaw, tries=6):
     return family, pose, posed
 
 
-def sample_yaw(rng):
+def sample_yaw(rng: np.random.Generator) -> float:
     """Facing the camera more often than not; every direction happens."""
     if rng.random() < 0.66:
         return np.pi + rng.normal(0, 0.7)
     return rng.uniform(-np.pi, np.pi)
 
 
-def _box(camera, foot, height):
+def _box(camera: "Camera", foot: np.ndarray, height: float) -> tuple[float, float, float, float]:
     """A rough box in the image of a person who stands at ``foot`` (x, z)."""
     ends, _ = camera.project(np.array([[foot[0], 0.0, foot[1]], [foot[0], height, foot[1]]]))
     tall = abs(ends[0, 1] - ends[1, 1])
@@ -126,7 +135,7 @@ def _box(camera, foot, height):
     return x - 0.17 * tall, ends[1, 1], x + 0.17 * tall, ends[0, 1]
 
 
-def _covered(a, b):
+def _covered(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
     """Intersection over the smaller box."""
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])
@@ -134,7 +143,15 @@ def _covered(a, b):
     return max(w, 0) * max(h, 0) / max(smaller, 1e-6)
 
 
-def place(rng, camera, depth, layout, taken, height, tries=24):
+def place(
+    rng: np.random.Generator,
+    camera: "Camera",
+    depth: float,
+    layout: "Layout",
+    taken: list[tuple[np.ndarray, tuple]],
+    height: float,
+    tries: int = 24,
+) -> tuple[np.ndarray, tuple[float, float, float, float]] | None:
     """Ground point (x, z) for one more person, or None when there is no room; ``taken`` holds (foot, box) of the
     others."""
     forward = camera.rotation[2, [0, 2]] / np.hypot(*camera.rotation[2, [0, 2]])
@@ -154,7 +171,7 @@ def place(rng, camera, depth, layout, taken, height, tries=24):
     return None
 
 
-def stand(posed, foot, family, rng):
+def stand(posed: "Posed", foot: np.ndarray, family: str, rng: np.random.Generator) -> "Posed":
     """The same body moved to a place on the ground; in the air for a jump or the flight of a run."""
     lift = 0.0
     if family in poses.IN_THE_AIR:
@@ -162,13 +179,13 @@ def stand(posed, foot, family, rng):
     return moved(posed, np.array([foot[0], lift - body.lowest_point(posed), foot[1]]))
 
 
-def moved(posed, offset):
+def moved(posed: "Posed", offset: np.ndarray) -> "Posed":
     """The same posed body at another place."""
     points = {name: p + offset for name, p in posed.points.items()}
     return body.Posed(posed.shape, points, posed.frames, posed.joints + offset)
 
 
-def sample_scene(seed, split, image, size, layout):
+def sample_scene(seed: int, split: str, image: int, size: int | tuple[int, int], layout: "Layout") -> "Scene":
     """Everything about one image, a pure function of its arguments."""
     rng = stream(seed, split, image, "layout")
     width, height = image_size(rng, size)

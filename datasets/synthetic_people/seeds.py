@@ -13,11 +13,11 @@ PURPOSES = {
 }  # fmt: skip
 
 
-def seed_key(seed, split, image, purpose, person=0):
+def seed_key(seed: int, split: str, image: int, purpose: str, person: int = 0) -> tuple[int, ...]:
     """The tuple of integers that names one random stream."""
     return (int(seed), SPLITS[split], int(image), PURPOSES[purpose], int(person))
 
 
-def stream(seed, split, image, purpose, person=0):
+def stream(seed: int, split: str, image: int, purpose: str, person: int = 0) -> np.random.Generator:
     """A ``numpy.random.Generator`` for one purpose of one image (of one person in it)."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed_key(seed, split, image, purpose, person))))

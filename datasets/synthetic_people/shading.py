@@ -1,8 +1,15 @@
 """Deferred shading: colours of all covered samples at once, from the primitive's gradient, frame, material and face."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from synthetic_people.camera import Camera
+    from synthetic_people.outfit import Materials
+    from synthetic_people.raster import Frame
+
 
 COARSE = np.float32(0.9)
 
@@ -17,7 +24,7 @@ class Light:
     ground: np.ndarray
 
     @classmethod
-    def sample(cls, rng):
+    def sample(cls, rng: np.random.Generator) -> "Light":
         """From overcast to harsh, warm or cool; mostly from above and from the side of the camera (-z)."""
         azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.25, 1.3)
         if rng.random() < 0.75:
@@ -29,7 +36,9 @@ class Light:
         return cls(direction, strength * tint, ambient * (2 - tint), ambient * 0.65 * np.array([0.95, 1, 1.02]))
 
 
-def shade(frame, camera, light, materials, phase=0.0):
+def shade(
+    frame: "Frame", camera: "Camera", light: "Light", materials: "Materials", phase: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Colours (n, 3) float32 BGR of the covered samples, and their flat positions (n,) in the frame."""
     flat = np.flatnonzero(frame.index.ravel() >= 0)
     if not len(flat):
@@ -42,7 +51,7 @@ def shade(frame, camera, light, materials, phase=0.0):
     table = np.ascontiguousarray(np.concatenate(frame.table).T)
     number = number.astype(np.intp)
 
-    def affine(first):
+    def affine(first: int) -> list[np.ndarray]:
         """Three affine forms of the camera point, rows ``first`` to ``first + 11`` of the table."""
         out = []
         for k in range(3):
@@ -66,7 +75,13 @@ def shade(frame, camera, light, materials, phase=0.0):
     return _lit(colour, gloss, (nx, ny, nz), camera, light), flat
 
 
-def _lit(colour, gloss, normal, camera, light):
+def _lit(
+    colour: np.ndarray,
+    gloss: np.ndarray,
+    normal: tuple[np.ndarray, np.ndarray, np.ndarray],
+    camera: "Camera",
+    light: "Light",
+) -> np.ndarray:
     """Wrapped diffuse light, light from sky and ground, a little gloss; colour (n, 3) is changed in place."""
     nx, ny, nz = normal
     to_light = (camera.rotation @ light.direction).astype(np.float32)
@@ -87,7 +102,9 @@ def _lit(colour, gloss, normal, camera, light):
     return colour
 
 
-def _albedo(frame, number, local, materials):
+def _albedo(
+    frame: "Frame", number: np.ndarray, local: list[np.ndarray], materials: "Materials"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour (n, 3) before lighting, gloss (n,), strength of wrinkles (n,) or None."""
     u, w, v = local
     choice = np.concatenate(frame.materials).astype(np.float32)
@@ -113,7 +130,7 @@ def _albedo(frame, number, local, materials):
     return colour, columns[12].take(material), columns[13].take(material)
 
 
-def _face(colour, face, x, y, z):
+def _face(colour: np.ndarray, face: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Eyes, brows, lips, beard, glasses painted on the head; x to the left, y up, z to the front, in head units."""
     front = z > 0.25
     side = np.abs(x)

@@ -1,11 +1,13 @@
 """How hard a set is, from its annotations alone."""
 
+from typing import Any
+
 import numpy as np
 
 from .body import JOINTS
 
 
-def largest_overlaps(boxes):
+def largest_overlaps(boxes: np.ndarray) -> np.ndarray:
     """IoU of each box with the one that overlaps it most; 0 for a box alone.
 
     Args:
@@ -26,7 +28,7 @@ def largest_overlaps(boxes):
 CLOSE = 0.5  # share of the smaller box from which two people count as crossing
 
 
-def clip_figures(data):
+def clip_figures(data: dict) -> dict[str, float]:
     """A dict of figures of one clip's labels; its images name in ``hidden`` the tracks that are in the image and have
     no annotation.
 
@@ -70,7 +72,7 @@ def clip_figures(data):
     }
 
 
-def covered_shares(boxes):
+def covered_shares(boxes: np.ndarray) -> np.ndarray:
     """Which share of the smaller box of each two is covered by the other: (M, 4) x, y, width, height to (M, M)."""
     low, size = boxes[:, :2], boxes[:, 2:]
     shared = np.minimum(low[:, None] + size[:, None], low + size) - np.maximum(low[:, None], low)
@@ -78,7 +80,7 @@ def covered_shares(boxes):
     return shared.clip(min=0).prod(-1) / np.maximum(np.minimum(area[:, None], area), 1e-9)
 
 
-def clips_summary(clips):
+def clips_summary(clips: list[dict[str, float]]) -> dict:
     """Totals and means over the figures of clips, and these themselves in ``clips``."""
     total = {name: sum(clip[name] for clip in clips)
              for name in ("frames", "full_occlusions", "exits_with_reentry", "crossings")}  # fmt: skip
@@ -88,7 +90,7 @@ def clips_summary(clips):
             "box_overlap_mean": overlap, "clips": clips}  # fmt: skip
 
 
-def clips_sentence(name, figures):
+def clips_sentence(name: str, figures: dict) -> str:
     """One readable line on :func:`clips_summary`."""
     return (
         f"{name}: {len(figures['clips'])} clips of {figures['people_min']} to {figures['people_max']} people "
@@ -98,7 +100,7 @@ def clips_sentence(name, figures):
     )
 
 
-def difficulty(data):
+def difficulty(data: dict[str, Any]) -> dict[str, float]:
     """A dict of figures of one COCO-format file: people an image, hidden joints, truncated people, sizes, crowding.
 
     ``box_overlap_mean`` is the mean over people of the largest IoU with another person's box.
@@ -128,7 +130,7 @@ def difficulty(data):
     }
 
 
-def sentence(name, figures):
+def sentence(name: str, figures: dict[str, float]) -> str:
     """One readable line."""
     return (
         f"{name}: {figures['images']} images, {figures['people']} people "

@@ -1,40 +1,48 @@
 """Walking and running with planted feet: the legs by inverse kinematics from the distance walked, the arms from
 ``poses.gait``."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import body, poses
+
+if TYPE_CHECKING:
+    from synthetic_people.body import BodyShape
+
 
 THIGH, SHANK = 0.245, 0.240  # of the leg's length, as in body.forward_kinematics
 TOE, HEEL = (0.105, 0.028), (0.022, 0.024)  # of the height: along the foot and below the ankle
 
 
-def smoothstep(x):
+def smoothstep(x: np.ndarray) -> np.ndarray:
     """0 below 0, 1 above 1, with a level start and end."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
 
-def run_share(speed):
+def run_share(speed: np.ndarray) -> np.ndarray:
     """0 for a walk, 1 for a run; people change at about 2 m/s. Any shape, metres per second."""
     return smoothstep((np.asarray(speed, float) - 1.8) / 0.7)
 
 
-def cycle_length(speed, height):
+def cycle_length(speed: np.ndarray, height: float) -> np.ndarray:
     """Metres of a cycle (two steps): step length and frequency grow alike, with the root of the speed."""
     return 0.8 * height * np.sqrt(np.maximum(speed, 0) / 1.35 + 4e-4)
 
 
-def phases(speed, height, rate, start=0.0):
+def phases(speed: np.ndarray, height: float, rate: int, start: float = 0.0) -> np.ndarray:
     """Phase of the gait (F,) in turns, which advances with the distance walked; ``speed`` (F,) in metres per second."""
     return start + np.cumsum(speed / cycle_length(speed, height)) / rate
 
 
-def _bump(turns, sharp):
+def _bump(turns: np.ndarray, sharp: int) -> np.ndarray:
     return np.exp(sharp * (np.cos(2 * np.pi * turns) - 1))
 
 
-def legs(shape, phase, length, run):
+def legs(
+    shape: "BodyShape", phase: np.ndarray, length: np.ndarray, run: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angles of one leg in degrees while its foot is planted, then swung.
 
     Args:
@@ -75,7 +83,7 @@ def legs(shape, phase, length, run):
     return np.rad2deg(thigh), np.rad2deg(thigh - knee), np.rad2deg(pitch)
 
 
-def stride_pose(shape, phase, length, run):
+def stride_pose(shape: "BodyShape", phase: np.ndarray, length: np.ndarray, run: np.ndarray) -> np.ndarray:
     """Poses (F, D) of a walk or run; arguments as for :func:`legs`. At length 0 the person stands."""
     phase, length, run = np.broadcast_arrays(np.asarray(phase, float), length, run)
     amount = np.clip(length / (0.8 * shape.height), 0, 1.25)
@@ -92,6 +100,6 @@ def stride_pose(shape, phase, length, run):
     return body.within_limits(pose)
 
 
-def flight(phase, run, height):
+def flight(phase: np.ndarray, run: np.ndarray, height: float) -> np.ndarray:
     """Metres (F,) by which a runner leaves the ground between two steps."""
     return 0.035 * height * run * np.maximum(np.sin(4 * np.pi * (phase - 0.36)), 0) ** 2

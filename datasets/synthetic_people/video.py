@@ -3,7 +3,9 @@ and a camera that may drift. The videos for judging trackers are in ``clips``.""
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,13 +20,19 @@ from .scene import Person, moved, sample_scene
 from .seeds import stream
 from .statistics import clip_figures
 
+if TYPE_CHECKING:
+    from synthetic_people.body import Posed
+    from synthetic_people.scene import Layout
+    from synthetic_people.writer import Job
+
+
 RATE = 25
 
 
 class Motion:
     """The movement of one person: pose, heading and place at every frame, smooth in time."""
 
-    def __init__(self, rng, person, frames, rate):
+    def __init__(self, rng: np.random.Generator, person: "Person", frames: int, rate: int):
         shape = person.posed.shape
         pelvis = person.posed.points["pelvis"]
         middle = pelvis[[0, 2]]
@@ -50,14 +58,14 @@ class Motion:
         path = np.cumsum(heading * speed / rate, 0)
         self.place = middle + path - path[int(frames * rng.uniform(0.3, 0.7))]
 
-    def at(self, frame):
+    def at(self, frame: int) -> "Posed":
         """The posed body of one frame, feet on the ground."""
         posed = body.forward_kinematics(self.shape, self.pose[frame], self.yaw[frame])
         place = self.place[frame]
         return moved(posed, np.array([place[0], -body.lowest_point(posed), place[1]]))
 
 
-def moving_camera(rng, camera, frames):
+def moving_camera(rng: np.random.Generator, camera: "Camera", frames: int) -> "list[Camera]":
     """A camera for each frame: still, or slowly turning and gliding."""
     if rng.random() < 0.5:
         return [camera] * frames
@@ -80,7 +88,9 @@ def moving_camera(rng, camera, frames):
     ]
 
 
-def video_frames(seed, number, size, layout, frames, rate=RATE):
+def video_frames(
+    seed: int, number: int, size: tuple[int, int], layout: "Layout", frames: int, rate: int = RATE
+) -> "Iterator[tuple[np.ndarray, list[dict], Camera]]":
     """Yield (image, annotations by person or None, camera) for each frame of one video."""
     scene = sample_scene(seed, "videos", number, size, layout)
     scene.objects.quadrics, scene.objects.polygons = type(scene.objects.quadrics)(), type(scene.objects.polygons)()
@@ -100,7 +110,7 @@ def video_frames(seed, number, size, layout, frames, rate=RATE):
         yield (*render(scene, stream(seed, "videos", number, "effects", 1 + frame)), scene.camera)
 
 
-def _frames_of(job, size):
+def _frames_of(job: "Job", size: tuple[int, int]) -> tuple:
     """(more about the video, iterator of (image, people, camera, more about the frame)) in the job's style."""
     if job.video_style == "tracking":
         clip = Clip(seed=job.seed, number=job.number, size=size, layout=job.layout, frames=job.frames, rate=RATE)
@@ -110,7 +120,7 @@ def _frames_of(job, size):
     return {}, ((*each, {}) for each in frames)
 
 
-def write_video(job):
+def write_video(job: "Job") -> dict[str, float] | None:
     """Write one video and its labels; the labels are COCO's with ``track_id`` and ``frame_index``. Returns
     figures of a clip for tracking (:func:`.statistics.clip_figures`), else None."""
     name = f"{job.number + 1:06d}"

@@ -11,8 +11,11 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from rle_onestage.errors import DataError
@@ -24,6 +27,10 @@ from .scene import Layout, sample_scene
 from .seeds import stream
 from .statistics import clips_sentence, clips_summary, difficulty, sentence
 from .video import write_video
+
+if TYPE_CHECKING:
+    from synthetic_people.camera import Camera
+
 
 VERSION = 1
 JPEG_QUALITY = 92
@@ -89,8 +96,16 @@ class Job:
 
 
 def make_dataset(
-    output, *, preset="quickstart", workers=None, force=False, quiet=False, noise=None, noise_scale=1.0, **changes
-):
+    output: Path | str,
+    *,
+    preset: str = "quickstart",
+    workers: int | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    noise: str | None = None,
+    noise_scale: float = 1.0,
+    **changes: Any,
+) -> dict | None:
     """Make the synthetic set in ``output``, or find that it is there already.
 
     Args:
@@ -132,7 +147,7 @@ def make_dataset(
     return found
 
 
-def make_settings(preset, people=None, **changes):
+def make_settings(preset: str, people: list[int] | tuple[int, int] | None = None, **changes: Any) -> "Settings | None":
     """Settings of a preset with changes; DataError names what is out of range."""
     if preset not in PRESETS:
         raise DataError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
@@ -158,12 +173,12 @@ def make_settings(preset, people=None, **changes):
     return replace(settings, size=int(size[0]) if len(size) == 1 else tuple(int(s) for s in size))
 
 
-def usable_cores():
+def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def as_json(settings):
+def as_json(settings: "Settings") -> dict:
     """Settings as they come back from a JSON file; without what is in ``ADDED`` and at its default, so that older sets
     stay complete and their files the same."""
     default = {f.name: f.default for f in fields(settings)}
@@ -171,7 +186,7 @@ def as_json(settings):
     return json.loads(json.dumps({"generator_version": VERSION, **kept}))
 
 
-def find_existing(output, settings, force):
+def find_existing(output: str, settings: "Settings", force: bool) -> dict[str, dict[str, float]] | None:
     """Statistics of a complete set of the same settings, or None when ``output`` may be written.
 
     Raises:
@@ -196,7 +211,7 @@ def find_existing(output, settings, force):
     )
 
 
-def _is_complete(output, settings):
+def _is_complete(output: str, settings: "Settings") -> bool:
     for split in ("train", "val"):
         folder = os.path.join(output, split)
         if not os.path.isfile(_json_path(output, split)) or len(os.listdir(folder)) != getattr(settings, split):
@@ -204,17 +219,17 @@ def _is_complete(output, settings):
     return len(os.listdir(os.path.join(output, "videos"))) == settings.videos
 
 
-def _json_path(folder, split):
+def _json_path(folder: str, split: str) -> str:
     return os.path.join(folder, "annotations", f"person_keypoints_{split}.json")
 
 
-def read_statistics(output):
+def read_statistics(output: str) -> dict:
     """The figures that were stored when the set was made."""
     with open(os.path.join(output, "statistics.json")) as file:
         return json.load(file)
 
 
-def generate(output, settings, workers, quiet=True):
+def generate(output: str, settings: "Settings", workers: int, quiet: bool = True) -> None:
     """Make everything in a temporary folder beside ``output`` and rename it; whatever goes wrong, ``output`` stays as
     it was."""
     partial = f"{output}.partial-{os.getpid()}"
@@ -244,7 +259,7 @@ def generate(output, settings, workers, quiet=True):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _fill(folder, settings, workers, quiet):
+def _fill(folder: str, settings: "Settings", workers: int, quiet: bool) -> None:
     info = {
         "description": "Synthetic people of rle-onestage",
         "version": str(VERSION),
@@ -274,7 +289,7 @@ def _fill(folder, settings, workers, quiet):
             json.dump(content, file, indent=1)
 
 
-def _collect(parts, info):
+def _collect(parts: list[tuple[dict, list]], info: dict) -> dict[str, Any]:
     images, annotations = [], []
     for image, people in parts:
         images.append(image)
@@ -283,7 +298,7 @@ def _collect(parts, info):
     return {"info": info, "images": images, "annotations": annotations, "categories": [category()], "licenses": []}
 
 
-def _run(jobs, workers, total, quiet):
+def _run(jobs: "list[Job]", workers: int, total: int, quiet: bool) -> list | None:
     """Results in the order of the jobs."""
     results = [None] * len(jobs)
     progress = Progress(total, quiet)
@@ -314,7 +329,7 @@ def _prepare_worker(parent):
     """One thread for OpenCV, and an end when the parent has ended, however that came about."""
     cv2.setNumThreads(1)
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
@@ -322,21 +337,23 @@ def _prepare_worker(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def work(job):
+def work(job: "Job") -> dict[str, float] | list[tuple[dict, list]] | None:
     """Do one job: [(image entry, annotations)] of images, or :func:`~.video.write_video`'s figures."""
     if job.split == "videos":
         return write_video(job)
     return [write_image(job, number) for number in range(job.number, job.number + job.count)]
 
 
-def make_image(seed, split, number, size, layout, supersampling=2):
+def make_image(
+    seed: int, split: str, number: int, size: int, layout: "Layout", supersampling: int = 2
+) -> "tuple[np.ndarray, list[dict], Camera]":
     """(image (H, W, 3) uint8 BGR, annotations without ids, camera): a pure function of the arguments."""
     scene = sample_scene(seed, split, number, size, layout)
     image, people = render(scene, stream(seed, split, number, "effects", 1), supersampling)
     return image, [person for person in people if person is not None], scene.camera
 
 
-def write_image(job, number):
+def write_image(job: "Job", number: int) -> tuple[dict[str, Any], list[dict]]:
     """Write one JPEG; (image entry, annotations)."""
     image, people, camera = make_image(job.seed, job.split, number, job.size, job.layout, job.supersampling)
     name = f"{number + 1:012d}.jpg"
@@ -350,11 +367,11 @@ def write_image(job, number):
 class Progress:
     """A bar on a terminal, a plain line every tenth elsewhere."""
 
-    def __init__(self, total, quiet):
+    def __init__(self, total: int, quiet: bool):
         self.total, self.done, self.quiet, self.start = max(total, 1), 0, quiet, time.time()
         self.bar = tqdm(total=total, unit="img", desc="synthetic people") if not quiet and sys.stderr.isatty() else None
 
-    def advance(self, count):
+    def advance(self, count: int) -> None:
         """``count`` more images are done."""
         before, self.done = self.done, self.done + count
         if self.bar is not None:
@@ -367,7 +384,7 @@ class Progress:
                 flush=True,
             )
 
-    def close(self):
+    def close(self) -> None:
         """Finish the bar."""
         if self.bar is not None:
             self.bar.close()

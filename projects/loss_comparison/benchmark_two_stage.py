@@ -9,6 +9,7 @@ Time does not depend on the weights, so that random ones do.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from loss_comparison.cost import format_costs, measure, write_costs
@@ -18,7 +19,7 @@ from rle_onestage.errors import ConfigError, exits_with_sentence
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one-stage", default=str(CONFIGS / "synthetic.yaml"), metavar="FILE")
@@ -34,7 +35,7 @@ def parse(arguments):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     if min(args.size, args.rounds, *args.people, *args.threads) < 1:

@@ -13,6 +13,7 @@ What is finished is not done again, so the same command goes on after a Ctrl-C.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
@@ -21,7 +22,7 @@ from loss_comparison import LOSSES, compare_losses, format_comparison
 from rle_onestage.errors import EXIT_CODE, ConfigError, exits_with_sentence
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
@@ -43,7 +44,7 @@ def parse(arguments):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     setup_logger(name="rle_onestage", abbrev_name="rle")

@@ -11,6 +11,7 @@ and latency.py where an image is given.
 
 import argparse
 import os
+from typing import TYPE_CHECKING, Any
 
 from latency import format_latency
 from latency import measure as measure_latency
@@ -24,10 +25,14 @@ from rle_onestage.evaluation import write_json
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
+if TYPE_CHECKING:
+    from measure.labels import LabelledSet
+
+
 OURS, PEER = "ours", "movenet"
 
 
-def parse(arguments):
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
@@ -45,7 +50,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def run_peer(peer, sides, sets, folder):
+def run_peer(peer: "MoveNet", sides: list[int], sets: "list[LabelledSet]", folder: str) -> None:
     """Write what is missing of MoveNet's results."""
     for side in sides:
         for labelled in sets:
@@ -55,7 +60,7 @@ def run_peer(peer, sides, sets, folder):
                 print(path)
 
 
-def time_both(args, peer):
+def time_both(args: argparse.Namespace, peer: "MoveNet") -> dict[int, dict[str, Any]]:
     """See :func:`latency.measure`."""
     options = {"weights": args.weights, "options": args.opts, "threads": args.threads}
     models = {side: Ours(args.config_file, side, **options) for side in args.side}
@@ -66,7 +71,7 @@ def time_both(args, peer):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     sets = list(sets_from(args).values())

@@ -9,6 +9,7 @@ Writes duplicates.md, duplicates.json, pairs.jpg (every pair, to look at) and ex
 
 import argparse
 import os
+from typing import TYPE_CHECKING, Any
 
 from measure.hashes import BITS, SAME, find_pairs, read_images, same_names
 from measure.tables import table
@@ -20,10 +21,14 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder, write_image
 from rle_onestage.visualization import contact_sheet
 
+if TYPE_CHECKING:
+    from measure.hashes import Images
+
+
 DRAWN = 120  # pairs on the page, most alike first
 
 
-def parse(arguments):
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "FOLDER")}
@@ -36,11 +41,16 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def find(train, test, *, bits=BITS, same=SAME, within=False):
+def find(
+    train: dict[str, str], test: dict[str, str], *, bits: int = BITS, same: float = SAME, within: bool = False
+) -> "tuple[dict[str, Any], Images] | None":
     """Look for copies.
 
     Args:
-        train, test: set -> folder. bits, within: see :func:`~measure.hashes.find_pairs`.
+        train: training set -> folder.
+        test: test set -> folder.
+        bits: see :func:`~measure.hashes.find_pairs`.
+        within: see :func:`~measure.hashes.find_pairs`.
         same: correlation from which a pair is a copy.
 
     Returns:
@@ -64,7 +74,7 @@ def find(train, test, *, bits=BITS, same=SAME, within=False):
     return {**report, "exclude": sorted(exclude), "same_names": same_names(folders)}, images
 
 
-def format_found(report):
+def format_found(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     counts = ", ".join(f"{name} {count}" for name, count in report["images"].items())
     copies = [row for row in report["pairs"] if row["copy"]]
@@ -86,7 +96,7 @@ def format_found(report):
     return "\n\n".join(parts) + "\n"
 
 
-def draw_pairs(report, images, output):
+def draw_pairs(report: dict[str, Any], images: "Images", output: str) -> None:
     """Every pair side by side, most alike first."""
     place = {f"{s}/{os.path.basename(p)}": p for s, p in zip(images.sets, images.paths)}
     tiles, captions = [], []
@@ -98,7 +108,7 @@ def draw_pairs(report, images, output):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     train, test = dict(args.train), dict(args.test)

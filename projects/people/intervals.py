@@ -22,7 +22,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments):
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
@@ -36,7 +36,7 @@ def parse(arguments):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     sets = sets_from(args)

@@ -10,6 +10,8 @@ by TensorFlow. Leave the machine alone meanwhile. Writes latency.md and latency.
 
 import argparse
 import os
+from collections.abc import Callable
+from typing import Any
 
 from measure.latency import in_turn, ratios
 from measure.runs import MoveNet, Ours, add_movenet_flags
@@ -21,7 +23,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments):
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
@@ -37,12 +39,18 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def measure(ours, peer, image, sides, *, rounds, calls):
+def measure(
+    ours: Callable, peer: "MoveNet", image: str, sides: list[int], *, rounds: int, calls: int
+) -> dict[int, dict[str, Any]]:
     """Both at each side.
 
     Args:
-        ours: side -> model with ``ask(image)``. peer: with ``ask(image, side)``. image: path. sides: pixels.
-        rounds, calls: see :func:`~measure.latency.in_turn`.
+        ours: side -> model with ``ask(image)``.
+        peer: with ``ask(image, side)``.
+        image: path.
+        sides: pixels.
+        rounds: see :func:`~measure.latency.in_turn`.
+        calls: see :func:`~measure.latency.in_turn`.
 
     Returns:
         dict side -> dict of ``ours``, ``movenet`` and ``ratio`` (ours to MoveNet's).
@@ -55,7 +63,7 @@ def measure(ours, peer, image, sides, *, rounds, calls):
     return report
 
 
-def format_latency(report, threads):
+def format_latency(report: dict[int, dict[str, Any]], threads: int) -> str:
     """Markdown."""
     rows = [
         (side, f"{own['ours']['ms']:.1f}", f"{own['movenet']['ms']:.1f}", f"{own['ratio']:.2f}")
@@ -66,7 +74,7 @@ def format_latency(report, threads):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     make_folder(args.output)

@@ -21,7 +21,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments):
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_set_flags(parser)
@@ -32,7 +32,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def as_runs(given):
+def as_runs(given: list[list[str]]) -> "list[Run] | None":
     """The files of results that the command line names.
 
     Raises:
@@ -45,7 +45,7 @@ def as_runs(given):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     sets = list(sets_from(args).values())

@@ -11,6 +11,8 @@ again; a folder that has results of another model under that name is refused.
 import argparse
 import hashlib
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from measure.labels import add_set_flags, sets_from
 from measure.runs import Ours, config_at
@@ -19,8 +21,11 @@ from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.safe_files import local_path, write_text
 from rle_onestage.video.io import make_folder
 
+if TYPE_CHECKING:
+    from measure.labels import LabelledSet
 
-def parse(arguments):
+
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
@@ -34,12 +39,12 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def results_file(folder, model, set_name, side):
+def results_file(folder: str, model: str, set_name: str, side: int) -> str:
     """Where the results of a model lie."""
     return os.path.join(folder, f"{model}_{set_name}_{side}.json")
 
 
-def check_model(folder, name, config_file, weights, options):
+def check_model(folder: str, name: str, config_file: str, weights, options: list[str]) -> None:
     """Keep in the folder which model ``name`` is.
 
     Raises:
@@ -59,12 +64,28 @@ def check_model(folder, name, config_file, weights, options):
             )
 
 
-def run(config_file, weights, name, sides, sets, folder, *, options=(), threads=None):
+def run(
+    config_file: str,
+    weights,
+    name: str,
+    sides: list[int],
+    sets: "list[LabelledSet]",
+    folder: str,
+    *,
+    options: Sequence[str] = (),
+    threads: int | None = None,
+) -> None:
     """Write what is missing.
 
     Args:
-        config_file, weights, options, threads: see :class:`~measure.runs.Ours`. name: of the model.
-        sides: pixels. sets: list of :class:`~measure.labels.LabelledSet`. folder: for the files.
+        config_file: see :class:`~measure.runs.Ours`.
+        weights: see :class:`~measure.runs.Ours`.
+        options: see :class:`~measure.runs.Ours`.
+        threads: see :class:`~measure.runs.Ours`.
+        name: of the model.
+        sides: pixels.
+        sets: list of :class:`~measure.labels.LabelledSet`.
+        folder: for the files.
     """
     check_model(folder, name, config_file, weights, options)
     for side in sides:
@@ -76,7 +97,7 @@ def run(config_file, weights, name, sides, sets, folder, *, options=(), threads=
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     make_folder(args.output)

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from measure.labels import add_set_flags, sets_from, together
@@ -27,7 +28,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
@@ -80,7 +81,7 @@ def measure(model, sets, settings):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     sets = sets_from(args)

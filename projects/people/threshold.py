@@ -15,6 +15,8 @@ threshold.md, threshold.json, and a page with the worst images of each set of --
 import argparse
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from measure.bootstrap import draw_images, interval
@@ -29,10 +31,15 @@ from rle_onestage.evaluation import write_json
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
+if TYPE_CHECKING:
+    from measure.labels import LabelledSet
+    from measure.matching import Matching
+
+
 _SHARES = ("precision", "recall", "f1")
 
 
-def parse(arguments):
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_set_flags(parser)
@@ -47,7 +54,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def read_all(sets, given):
+def read_all(sets: "dict[str, LabelledSet]", given: list[list[str]]) -> dict | None:
     """The files of results: model -> set -> list.
 
     Raises:
@@ -61,12 +68,24 @@ def read_all(sets, given):
     return found
 
 
-def measure(sets, results, held_out, *, backgrounds=(), threshold=None, resamples=1000):
+def measure(
+    sets: "dict[str, LabelledSet]",
+    results: dict[str, list[dict]],
+    held_out: list[str],
+    *,
+    backgrounds: Sequence[str] = (),
+    threshold: float | None = None,
+    resamples: int = 1000,
+) -> dict | None:
     """One model.
 
     Args:
-        sets: name -> :class:`~measure.labels.LabelledSet`. results: set -> COCO results.
-        held_out, backgrounds: names. threshold: instead of the best. resamples: of the images.
+        sets: name -> :class:`~measure.labels.LabelledSet`.
+        results: set -> COCO results.
+        held_out: names of the sets that the threshold is chosen on.
+        backgrounds: names of the sets without people.
+        threshold: instead of the best.
+        resamples: of the images.
 
     Returns:
         dict of ``held_out`` (the row of the threshold), ``sets`` (set -> row there and ``own_best``) and
@@ -90,7 +109,7 @@ def measure(sets, results, held_out, *, backgrounds=(), threshold=None, resample
     return report
 
 
-def _row(matching, threshold, resamples):
+def _row(matching: "Matching", threshold: float, resamples: int) -> dict[str, Any]:
     row = at_threshold(curve(matching), threshold)
     draws = draw_images(len(matching.image_ids), resamples)
     drawn = [at_threshold(curve(matching, weights), threshold) for weights in draws]
@@ -98,7 +117,7 @@ def _row(matching, threshold, resamples):
     return {**row, "own_best": best_threshold(curve(matching))}
 
 
-def format_thresholds(report):
+def format_thresholds(report: dict[str, dict[str, Any]]) -> str:
     """Markdown."""
     rows = []
     for model, own in report.items():
@@ -118,7 +137,14 @@ def format_thresholds(report):
     return "\n\n".join(parts) + "\n"
 
 
-def draw_pages(sets, results, report, worst, number, folder):
+def draw_pages(
+    sets: "dict[str, LabelledSet]",
+    results: dict,
+    report: dict[str, dict[str, Any]],
+    worst: list[str],
+    number: int,
+    folder: str,
+) -> None:
     """The worst images of each model and set; also told in the report."""
     for model, own in results.items():
         for name in (n for n in worst if n in own):
@@ -129,7 +155,7 @@ def draw_pages(sets, results, report, worst, number, folder):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     sets = sets_from(args)

@@ -14,7 +14,7 @@ from rle_onestage.errors import exits_with_sentence
 
 
 @exits_with_sentence
-def main():
+def main() -> None:
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")

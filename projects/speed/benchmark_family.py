@@ -8,6 +8,7 @@ most that activations take at a time (in a training step with gradients and the 
 """
 
 import argparse
+from collections.abc import Sequence
 
 import cv2
 import torch
@@ -18,7 +19,7 @@ from rle_onestage.evaluation import write_json
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-files", nargs="+", required=True, metavar="FILE")

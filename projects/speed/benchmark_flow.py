@@ -15,7 +15,7 @@ from rle_onestage.errors import exits_with_sentence
 
 
 @exits_with_sentence
-def main():
+def main() -> None:
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", default="8704,69632", help="numbers of residuals")

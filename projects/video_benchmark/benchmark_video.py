@@ -17,6 +17,7 @@ python projects/video_benchmark/benchmark_video.py demo --video clip.mp4 --outpu
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
@@ -28,7 +29,7 @@ from rle_onestage.structures.skeleton import COCO
 SYNTHETIC_CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "demo_synthetic.yaml")
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     jobs = parser.add_subparsers(dest="command", required=True)
@@ -70,7 +71,7 @@ def parse(arguments):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     if args.command == "detect":

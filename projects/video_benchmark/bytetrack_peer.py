@@ -15,6 +15,7 @@ import glob
 import itertools
 import os
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,7 +29,7 @@ OPTIONS = {
 }
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detections", required=True, metavar="DIR", help="of benchmark_video.py detect")
@@ -65,7 +66,7 @@ def follow(path, lowest, rate, options):
     return np.concatenate([whole, *rows]), np.concatenate([whole, *ids])
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run every combination."""
     args = parse(arguments)
     files = sorted(glob.glob(os.path.join(args.detections, "*.npz")))

@@ -19,6 +19,7 @@ image to people, the models in turn; "" stands for random weights. "training" gi
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # The generator of synthetic people.
@@ -33,7 +34,7 @@ from rle_onestage.evaluation import write_json
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
@@ -76,7 +77,7 @@ def _name_peers(sub):
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     if args.command == "data":

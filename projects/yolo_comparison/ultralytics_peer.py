@@ -22,18 +22,19 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("YOLO_OFFLINE", "true")
 
 
-def flip_index(names):
+def flip_index(names: list[str]) -> list[int]:
     """Which joint each becomes in a mirror, by left and right in the names."""
     swap = {"left": "right", "right": "left"}
     return [names.index("_".join(swap.get(part, part) for part in name.split("_"))) for name in names]
 
 
-def label_lines(annotations, width, height):
+def label_lines(annotations: list[dict], width: int, height: int) -> list[str]:
     """The annotations of one image as Ultralytics' label lines; crowds have none."""
     lines = []
     for annotation in annotations:
@@ -49,7 +50,7 @@ def label_lines(annotations, width, height):
     return lines
 
 
-def write_yolo(root, work):
+def write_yolo(root: Path, work: Path) -> Path:
     """Copy images and write label files and ``data.yaml`` for ``root`` in ``work``; returns the yaml's path."""
     for split in ("train", "val"):
         data = json.loads((root / "annotations" / f"person_keypoints_{split}.json").read_text())
@@ -73,7 +74,7 @@ def write_yolo(root, work):
     return file
 
 
-def train(args):
+def train(args: argparse.Namespace) -> None:
     """Train from scratch; writes ``OUTPUT/weights/last.pt`` and ``OUTPUT/training.json`` (the time if in one go)."""
     from ultralytics import YOLO
 
@@ -112,7 +113,7 @@ def people_of(result, image_id):
     return rows
 
 
-def predict(args):
+def predict(args: argparse.Namespace) -> None:
     """Write COCO keypoint results of a split."""
     from ultralytics import YOLO
 
@@ -129,7 +130,7 @@ def predict(args):
     print(f"{len(rows)} people in {len(data['images'])} images")
 
 
-def serve(args):
+def serve(args: argparse.Namespace) -> None:
     """Answer paths of images on standard input, one line of JSON each."""
     import cv2
     import torch
@@ -154,7 +155,7 @@ def serve(args):
         print(json.dumps({"ms": 1e3 * seconds, "people": len(result.boxes)}), flush=True)
 
 
-def parse(arguments=None):
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)

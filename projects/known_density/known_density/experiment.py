@@ -34,7 +34,8 @@ class Loss:
 
     Attributes:
         density: arguments of :func:`~rle_onestage.modeling.density.build_density`.
-        form: of the sigma codec. stride: its unit in pixels.
+        form: of the sigma codec.
+        stride: its unit in pixels.
         clamped: the mean over the batch, with sigma in strides, is clamped at zero.
     """
 

@@ -3,6 +3,8 @@
 Importing it registers ``Float32ROIHeads``, which the two-stage baseline needs, with Detectron2.
 """
 
+from typing import Any
+
 from .jobs import work_off
 from .report import compare, format_comparison, write_comparison
 from .roi_heads import Float32ROIHeads
@@ -11,12 +13,17 @@ from .runs import LOSSES, plan
 __all__ = ["LOSSES", "Float32ROIHeads", "compare_losses", "format_comparison"]
 
 
-def compare_losses(config_file, output, *, script, jobs=1, train=True, **planned):
+def compare_losses(
+    config_file: str, output: str, *, script: str, jobs: int = 1, train: bool = True, **planned: Any
+) -> tuple[dict[str, Any], list[str], int]:
     """Train and evaluate what is not done yet, and compare what is done, also after a signal.
 
     Args:
-        config_file: of the losses' runs. output: folder for runs and comparison.
-        script: path of ``train_net.py``. jobs: see :func:`~.jobs.work_off`. train: False compares only.
+        config_file: of the losses' runs.
+        output: folder for runs and comparison.
+        script: path of ``train_net.py``.
+        jobs: see :func:`~.jobs.work_off`.
+        train: False compares only.
         planned: ``losses``, ``seeds``, ``baselines``, ``baseline_weights`` and ``options`` of :func:`~.runs.plan`.
 
     Returns:

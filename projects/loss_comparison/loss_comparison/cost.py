@@ -2,8 +2,12 @@
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Instances
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,6 +19,11 @@ from rle_onestage.engine.setup import load_config, seed_everything
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import write_json
 
+if TYPE_CHECKING:
+    from rle_onestage.modeling.locations import Locations
+    from rle_onestage.modeling.structures import DenseOutputs
+
+
 ONE_STAGE, TWO_STAGE = "one-stage", "two-stage"
 
 
@@ -22,21 +31,22 @@ class OneStage:
     """This project's model. Its dense head runs as ever; then stand-ins for its outputs show so many people.
 
     Args:
-        cfg: the config; ``MODEL.WEIGHTS`` is loaded where given. size: (height, width) of the image.
+        cfg: the config; ``MODEL.WEIGHTS`` is loaded where given.
+        size: (height, width) of the image.
     """
 
-    def __init__(self, cfg, size):
+    def __init__(self, cfg: CfgNode, size: tuple[int, int]):
         self._benchmark = Benchmark(cfg, size=size)
         self.model, self.image = self._benchmark.model, self._benchmark.image
         with torch.no_grad():
             self._features = self.model.backbone(torch.zeros(1, 3, *self._benchmark.size, device=self.model.device))
 
     @contextlib.contextmanager
-    def showing(self, people):
+    def showing(self, people: int) -> Iterator[None]:
         """Within the block every image has so many people."""
         crowd, original = self._benchmark.crowd(people, self._features), self.model.dense
 
-        def dense(features):
+        def dense(features: dict[str, torch.Tensor]) -> "tuple[DenseOutputs, Locations]":
             return crowd, original(features)[1]
 
         self.model.dense = dense
@@ -45,7 +55,7 @@ class OneStage:
         finally:
             del self.model.dense
 
-    def own_parameters(self):
+    def own_parameters(self) -> list[torch.nn.Parameter]:
         """All that inference uses but the backbone's."""
         return [p for name, p in self.model.named_parameters() if not name.startswith(("backbone.", "criterion."))]
 
@@ -54,13 +64,14 @@ class TwoStage:
     """Detectron2's ``GeneralizedRCNN``. All stages run; of its boxes the best so many are kept, none suppressed.
 
     Args:
-        cfg, size: as for :class:`OneStage`.
+        cfg: as for :class:`OneStage`.
+        size: as for :class:`OneStage`.
 
     Raises:
         ConfigError: the config describes another architecture.
     """
 
-    def __init__(self, cfg, size):
+    def __init__(self, cfg: CfgNode, size: tuple[int, int]):
         if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN" or not cfg.MODEL.KEYPOINT_ON:
             raise ConfigError(
                 f"MODEL.META_ARCHITECTURE of --two-stage is {cfg.MODEL.META_ARCHITECTURE}; give a config of "
@@ -73,7 +84,7 @@ class TwoStage:
         self.image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
 
     @contextlib.contextmanager
-    def showing(self, people):
+    def showing(self, people: int) -> Iterator[None]:
         """Within the block so many boxes are kept."""
         predictor = self.model.roi_heads.box_predictor
         wanted = {"test_score_thresh": -1.0, "test_nms_thresh": 1.0, "test_topk_per_image": people}
@@ -84,25 +95,40 @@ class TwoStage:
         finally:
             vars(predictor).update(before)
 
-    def own_parameters(self):
+    def own_parameters(self) -> list[torch.nn.Parameter]:
         """All but the backbone's."""
         return [p for name, p in self.model.named_parameters() if not name.startswith("backbone.")]
 
 
 @torch.no_grad()
-def infer(side, people):
+def infer(side: "OneStage | TwoStage", people: int) -> Instances | None:
     """One image with so many people through the whole model; returns the ``Instances``."""
     height, width = side.image.shape[1:]
     with side.showing(people):
         return side.model([{"image": side.image, "height": height, "width": width}])[0]["instances"]
 
 
-def measure(one_config, two_config, *, size, people, threads, rounds=30, one_options=(), two_options=()):
+def measure(
+    one_config: str,
+    two_config: str,
+    *,
+    size: int,
+    people: list[int],
+    threads: list[int],
+    rounds: int = 30,
+    one_options: Sequence[str] = (),
+    two_options: Sequence[str] = (),
+):
     """Parameters, FLOPs, memory and time of both.
 
     Args:
-        one_config, two_config: config files. one_options, two_options: ``[KEY, VALUE, ...]`` for each.
-        size: side of the square image, in pixels. people: numbers of people. threads: numbers of torch's threads.
+        one_config: config file of the one-stage model.
+        two_config: config file of the two-stage model.
+        one_options: ``[KEY, VALUE, ...]`` of the one-stage model.
+        two_options: ``[KEY, VALUE, ...]`` of the two-stage model.
+        size: side of the square image, in pixels.
+        people: numbers of people.
+        threads: numbers of torch's threads.
         rounds: images of each case, in turn, of which the median time counts.
 
     Returns:
@@ -133,7 +159,7 @@ def measure(one_config, two_config, *, size, people, threads, rounds=30, one_opt
 
 
 @torch.no_grad()
-def _static(side, size):
+def _static(side: "OneStage | TwoStage", size: int) -> dict[str, float]:
     """What does not depend on the people."""
     own = sum(p.numel() for p in side.own_parameters())
     backbone = sum(p.numel() for p in side.model.backbone.parameters())
@@ -146,7 +172,7 @@ def _static(side, size):
     }
 
 
-def _for_people(side, number, name):
+def _for_people(side: "OneStage | TwoStage", number: int, name: str) -> dict[str, float] | None:
     found = len(infer(side, number))
     if found != number:
         raise ConfigError(
@@ -160,13 +186,13 @@ def _for_people(side, number, name):
     return {"found": found, "gflops": own / 1e9, "peak_mb": memory.peak / 1e6}
 
 
-def _backbone_flops(counter):
+def _backbone_flops(counter) -> int:
     counts = counter.get_flop_counts()
     inside = [operations for name, operations in counts.items() if name.endswith(".backbone")]
     return sum(inside[0].values()) if inside else 0
 
 
-def format_costs(report):
+def format_costs(report: dict) -> str:
     """What :func:`measure` gives, as text."""
     people = list(report[ONE_STAGE]["people"])
     threads = list(report[ONE_STAGE]["people"][people[0]]["ms"])
@@ -191,10 +217,10 @@ def format_costs(report):
     return "\n\n".join([about, table, *lines])
 
 
-def _plural(threads):
+def _plural(threads: int) -> str:
     return f"{threads} thread" + ("s" if threads > 1 else "")
 
 
-def write_costs(report, path):
+def write_costs(report: dict, path: str) -> None:
     """Write the report as JSON."""
     write_json(report, path)

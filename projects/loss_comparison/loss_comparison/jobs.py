@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils.signals import StopRequest
@@ -25,12 +27,12 @@ class Failure(Exception):
 class _Active:
     """A run under way: its steps one after the other, each a process of its own."""
 
-    def __init__(self, run, script, environment, lock):
+    def __init__(self, run, script: str, environment: dict[str, str], lock: int):
         self.run, self.script, self.environment, self.lock = run, script, environment, lock
         self.what, self.process, self.start = None, None, time.monotonic()
         self._done = set()
 
-    def advance(self):
+    def advance(self) -> bool | None:
         """Start the next step if none is under way; False when the run is complete.
 
         Raises:
@@ -56,27 +58,29 @@ class _Active:
             )  # fmt: skip
         return True
 
-    def _ended(self, code):
+    def _ended(self, code: int) -> None:
         self.process = None
         if code:
             raise Failure(f"{self.what} ended with code {code}: {_last_words(self.run.folder)}")
         self._done.add(self.what)
 
     @property
-    def state(self):
+    def state(self) -> str:
         """For the bar."""
         if self.what == "training":
             return f"{self.run.label} {self.run.iterations_done()}/{self.run.iterations}"
         return f"{self.run.label} {self.what}"
 
 
-def work_off(runs, *, script, output, jobs=1, start=_Active):
+def work_off(runs, *, script: str, output: str, jobs: int = 1, start: type = _Active) -> tuple | None:
     """Train and evaluate what is not done yet.
 
     A signal (Ctrl-C, SIGTERM) is handed on to the processes, which save and end; the same call goes on from there.
 
     Args:
-        runs: see :func:`~.runs.plan`. script: path of ``train_net.py``. output: folder of all.
+        runs: see :func:`~.runs.plan`.
+        script: path of ``train_net.py``.
+        output: folder of all.
         jobs: processes at a time. With more than one, each has its share of the cores as threads, unless
             ``OMP_NUM_THREADS`` is set.
 
@@ -106,7 +110,7 @@ def work_off(runs, *, script, output, jobs=1, start=_Active):
         return stop.signum, failures
 
 
-def _goes_on(one, failures, progress):
+def _goes_on(one: "_Active", failures: dict[str, str], progress: "_Progress") -> bool:
     try:
         if one.advance():
             return True
@@ -117,14 +121,14 @@ def _goes_on(one, failures, progress):
     return False
 
 
-def _beginning(run):
+def _beginning(run) -> str:
     done = run.iterations_done()
     if run.is_trained():
         return "is trained, evaluating"
     return f"going on after about {done} of {run.iterations} iterations" if done else f"{run.iterations} iterations"
 
 
-def _end(active):
+def _end(active: "list[_Active]") -> None:
     """Ask the processes to save and end, and wait; kill them when we are interrupted again."""
     alive = [one.process for one in active if one.process is not None]
     try:
@@ -139,7 +143,7 @@ def _end(active):
 
 
 @contextlib.contextmanager
-def _locked(folder):
+def _locked(folder: str) -> Iterator[int]:
     """Hold ``folder`` for us and for the processes that we start, should they outlive us."""
     path = os.path.join(folder, ".lock")
     try:
@@ -155,7 +159,7 @@ def _locked(folder):
         yield file.fileno()
 
 
-def _last_words(folder):
+def _last_words(folder: str) -> str:
     """The last line that a process wrote; an ``error:`` line before all others."""
     with open(os.path.join(folder, CONSOLE), "rb") as file:
         file.seek(max(0, os.path.getsize(file.name) - 4096))
@@ -171,7 +175,7 @@ class _Progress:
         self.runs, self.total = runs, sum(run.iterations for run in runs)
         self.bar, self._stack = None, contextlib.ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> "_Progress":
         self.first = self.count = self._count(self.runs)
         self.start = self.told = time.monotonic()
         if sys.stderr.isatty():
@@ -184,18 +188,18 @@ class _Progress:
             )
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self._stack.close()
 
     @staticmethod
-    def _count(runs):
+    def _count(runs) -> int:
         return sum(run.iterations_done() for run in runs)
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """A line of its own."""
         logger.info("%s", text)
 
-    def show(self, active):
+    def show(self, active: "list[_Active]") -> None:
         """Move the bar, or write the line if it is time."""
         states = ", ".join(one.state for one in active)
         if self.bar is not None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,11 +17,12 @@ OWN, CLASS, GREY = "#0072B2", "#E69F00", "#BBBBBB"
 _SERIES = (("AP", OWN, "own score", -0.14), ("class_AP", CLASS, "class score alone", 0.14))
 
 
-def draw_comparison(comparison, path):
+def draw_comparison(comparison: dict, path: str) -> None:
     """Write the plot: a panel for each data set.
 
     Args:
-        comparison: see :func:`~.report.compare`. path: image file, by its ending.
+        comparison: see :func:`~.report.compare`.
+        path: image file, by its ending.
 
     Raises:
         MediaError: the file cannot be written.
@@ -29,7 +31,7 @@ def draw_comparison(comparison, path):
         _draw(comparison["sets"], path)
 
 
-def _draw(sets, path):
+def _draw(sets: dict[str, dict[str, Any]], path: str) -> None:
     columns = max(len(found["rows"]) for found in sets.values())
     figure = Figure(figsize=(max(4.5, 1.5 * columns + 1.0) * len(sets), 4.2), layout="constrained")
     for axis, (dataset, found) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets.items()):
@@ -46,7 +48,7 @@ def _draw(sets, path):
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 
 
-def _panel(axis, dataset, rows):
+def _panel(axis, dataset: str, rows: dict) -> None:
     seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
     places = {name: place for place, name in enumerate(rows)}
     for key, colour, _, shift in _SERIES:
@@ -74,5 +76,5 @@ def _panel(axis, dataset, rows):
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _has(row, seed, key):
+def _has(row: dict[str, dict], seed: int, key: str) -> bool:
     return row["seeds"].get(seed, {}).get(key) is not None

@@ -2,7 +2,9 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
 
 from scipy.stats import t as student
 from tabulate import tabulate
@@ -12,6 +14,10 @@ from rle_onestage.utils.safe_files import write_text
 
 from .plots import draw_comparison
 from .scores import run_scores
+
+if TYPE_CHECKING:
+    from loss_comparison.runs import Run
+
 
 NAME = "comparison"
 # Best first, by the paper's AP: 70.5, 70.0, 67.4, 62.7, 60.2, 58.1, 36.6 (Li et al., ICCV 2021, tables 1 and 2); the
@@ -28,11 +34,12 @@ _SECOND = "OKS"
 COMPARED = ("AP", "class_AP", "AP75", "OKS")
 
 
-def compare(runs, failures=()):
+def compare(runs: "list[Run]", failures: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """The comparison of the runs that are done.
 
     Args:
-        runs: see :func:`~.runs.plan`. failures: dict label -> reason, of runs that failed.
+        runs: see :func:`~.runs.plan`.
+        failures: dict label -> reason, of runs that failed.
 
     Returns:
         dict of ``sets``: data set -> dict of ``rows``: name -> dict of ``seeds`` (seed -> metrics of
@@ -49,7 +56,7 @@ def compare(runs, failures=()):
     return {"runs": len(runs), "done": len(done), "failures": dict(failures), "sets": sets}
 
 
-def _compared(rows):
+def _compared(rows: dict | dict[str, dict[int, dict]]) -> dict:
     losses = [name for name in rows if name in PAPER_ORDER]
     pairs = list(zip(losses, losses[1:])) + [(losses[0], name) for name in rows if losses and name not in losses]
     differences = [difference(rows, *pair, metric) for metric in COMPARED for pair in pairs]
@@ -61,13 +68,13 @@ def _compared(rows):
     }
 
 
-def _spread(seeds):
+def _spread(seeds: dict[int, dict[str, float]]) -> dict[str, dict[str, float]]:
     values = {key: [f[key] for f in seeds.values() if f.get(key) is not None] for key in COLUMNS}
     means = {key: mean(found) for key, found in values.items() if found}
     return {"mean": means, "sd": {key: stdev(found) for key, found in values.items() if len(found) > 1}}
 
 
-def difference(rows, first, second, metric):
+def difference(rows: dict[str, dict[int, dict]], first: str, second: str, metric: str) -> dict | None:
     """``first`` less ``second``, seed by seed: both have that seed's first weights and order of images.
 
     Returns:
@@ -86,7 +93,7 @@ def difference(rows, first, second, metric):
     return found
 
 
-def paper_order(rows, losses, metric):
+def paper_order(rows: dict | dict[str, dict[int, dict]], losses: list[str], metric: str) -> dict[str, Any] | None:
     """In how many seeds that all losses have the metric falls from each loss to the next in the paper's order.
 
     Returns:
@@ -104,7 +111,7 @@ def paper_order(rows, losses, metric):
 # -------------------------------------------------------------------- text
 
 
-def format_comparison(comparison):
+def format_comparison(comparison: dict) -> str:
     """The comparison as a page of Markdown."""
     parts = [f"{comparison['done']} of {comparison['runs']} runs are done."]
     parts += [f"{label} failed: {reason}" for label, reason in comparison["failures"].items()]
@@ -116,18 +123,18 @@ def format_comparison(comparison):
     return "\n\n".join(parts) + "\n"
 
 
-def _tables(rows):
+def _tables(rows: dict | dict[str, dict[str, dict]]) -> list[str]:
     keys, cut = list(COLUMNS), list(COLUMNS).index(_SECOND)
     return [_table(rows, part) for part in (keys[:cut], keys[cut:])]
 
 
-def _table(rows, keys):
+def _table(rows: dict | dict[str, dict[str, dict]], keys: list[str]) -> str:
     keys = [key for key in keys if any(key in row["mean"] for row in rows.values())]
     body = [[name, len(row["seeds"]), *(_with_spread(row, key) for key in keys)] for name, row in rows.items()]
     return _pipe(body, ["", "seeds", *(COLUMNS[key] for key in keys)])
 
 
-def _with_spread(row, key):
+def _with_spread(row: dict[str, dict], key: str) -> str:
     if key not in row["mean"]:
         return "-"
     digits = 0 if key == "minutes" else 3 if key in ("nll", "person_pearson") else 2
@@ -135,7 +142,7 @@ def _with_spread(row, key):
     return f"{text} ± {row['sd'][key]:.{digits}f}" if key in row["sd"] else text
 
 
-def _differences(found):
+def _differences(found: dict[str, Any]) -> str:
     body = []
     for d in found["differences"]:
         low, high = d.get("interval", (None, None))
@@ -146,11 +153,11 @@ def _differences(found):
     return _pipe(body, ["metric", "difference", "mean", "each seed", "sd", "95 %"])
 
 
-def _pipe(body, header):
+def _pipe(body: list, header: list[str]) -> str:
     return tabulate(body, header, "pipe", disable_numparse=True, colalign=["left"] * 2 + ["right"] * (len(header) - 2))
 
 
-def _order_lines(order):
+def _order_lines(order: dict) -> list[str]:
     told = {metric: found for metric, found in order.items() if found and found["seeds"]}
     if not told:
         return []
@@ -159,7 +166,7 @@ def _order_lines(order):
     return [f"Seeds in which the paper's order {chain} holds: {'; '.join(parts)}."]
 
 
-def write_comparison(comparison, output):
+def write_comparison(comparison: dict[str, Any], output: str) -> list[str]:
     """Write ``comparison.json``, ``.md`` and ``.png`` into ``output``; returns their paths.
 
     Raises:

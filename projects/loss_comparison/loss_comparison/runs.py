@@ -2,9 +2,11 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import yaml
+from detectron2.config import CfgNode
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.schema import SCHEMA
@@ -37,11 +39,11 @@ class Evaluation:
     options: tuple  # of the config, with OUTPUT_DIR and MODEL.WEIGHTS
     weights: str
 
-    def config(self):
+    def config(self) -> CfgNode:
         """The config."""
         return load_config(self.config_file, self.options)
 
-    def is_done(self):
+    def is_done(self) -> bool:
         """Whether the metrics and results of all test sets are there, newer than the weights and of this config."""
         metrics, stored = (os.path.join(self.folder, name) for name in (METRICS, "config.yaml"))
         if not (os.path.exists(metrics) and os.path.exists(stored)) or _older(metrics, self.weights):
@@ -50,7 +52,7 @@ class Evaluation:
         results = [os.path.join(results_folder(cfg, name), RESULTS_FILE) for name in cfg.DATASETS.TEST]
         return all(map(os.path.exists, results)) and not differences(load_config(stored), cfg, _PLACE)
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Forget an earlier evaluation of another config."""
         for name in (METRICS, "config.yaml"):
             path = os.path.join(self.folder, name)
@@ -63,9 +65,13 @@ class Run:
     """One training and its evaluations.
 
     Attributes:
-        name: of the loss or baseline. seed: of the training. folder: for all that it writes.
-        config_file, options: the config, ``options`` with ``OUTPUT_DIR`` and ``SEED``.
-        iterations: of the training. has_factors: whether its score has a part besides the class's.
+        name: of the loss or baseline.
+        seed: of the training.
+        folder: for all that it writes.
+        config_file: the config.
+        options: ``[KEY, VALUE, ...]``, with ``OUTPUT_DIR`` and ``SEED``.
+        iterations: of the training.
+        has_factors: whether its score has a part besides the class's.
     """
 
     name: str
@@ -77,28 +83,28 @@ class Run:
     has_factors: bool = True
 
     @property
-    def label(self):
+    def label(self) -> str:
         """For messages."""
         return f"{self.name} seed {self.seed}"
 
     @property
-    def weights(self):
+    def weights(self) -> str:
         """The trained model's file."""
         return os.path.join(self.folder, FINAL)
 
-    def config(self):
+    def config(self) -> CfgNode | None:
         """The config of the training."""
         return load_config(self.config_file, self.options)
 
-    def is_trained(self):
+    def is_trained(self) -> bool:
         """Whether the training has come to its end."""
         return os.path.exists(self.weights)
 
-    def iterations_done(self):
+    def iterations_done(self) -> int:
         """Iterations of the training so far, as its log says."""
         return self.iterations if self.is_trained() else min(_last_iteration(self.folder), self.iterations)
 
-    def evaluations(self):
+    def evaluations(self) -> "list[Evaluation]":
         """With the score of the config (where the training made it itself, there), and with the class's alone."""
         own = self._evaluation("own", self.folder)
         if not own.is_done():
@@ -107,15 +113,15 @@ class Run:
             return [own]
         return [own, self._evaluation("class", os.path.join(self.folder, "class_score"), CLASS_SCORE)]
 
-    def _evaluation(self, name, folder, options=()):
+    def _evaluation(self, name: str, folder: str, options: list[str] | tuple = ()) -> "Evaluation":
         options = (*self.options, *options, "OUTPUT_DIR", folder, "MODEL.WEIGHTS", self.weights)
         return Evaluation(name, folder, self.config_file, options, self.weights)
 
-    def is_done(self):
+    def is_done(self) -> bool:
         """Whether it is trained and evaluated."""
         return self.is_trained() and all(e.is_done() for e in self.evaluations())
 
-    def next_step(self, script):
+    def next_step(self, script: str) -> tuple[str, list[str]] | None:
         """What to do next: (what, command), or None when all is done.
 
         Args:
@@ -130,7 +136,7 @@ class Run:
                 return f"evaluating ({evaluation.name} score)", command
         return None
 
-    def check(self):
+    def check(self) -> None:
         """The config is sound, and what lies in the folder was trained with it.
 
         Raises:
@@ -153,12 +159,23 @@ class Run:
             )
 
 
-def plan(config_file, output, *, losses, seeds, baselines=(), baseline_weights=(), options=()):
+def plan(
+    config_file: str,
+    output: str,
+    *,
+    losses: list[str],
+    seeds: list[int],
+    baselines: list[str] | tuple = (),
+    baseline_weights: list[str] | tuple = (),
+    options: list[str] | tuple = (),
+) -> "list[Run] | None":
     """All runs, seed by seed, so that an early stop still leaves whole rows.
 
     Args:
-        config_file: of the losses' runs. output: folder for all.
-        losses: names in :data:`LOSSES`. seeds: numbers.
+        config_file: of the losses' runs.
+        output: folder for all.
+        losses: names in :data:`LOSSES`.
+        seeds: numbers.
         baselines: configs of other models, each a run for each seed; called by the file's name.
         baseline_weights: ``MODEL.WEIGHTS`` of each baseline; none: as for the losses.
         options: ``[KEY, VALUE, ...]`` for all.
@@ -191,12 +208,14 @@ def plan(config_file, output, *, losses, seeds, baselines=(), baseline_weights=(
     return runs
 
 
-def differences(before, now, ignored, keep=()):
+def differences(before: CfgNode, now: CfgNode, ignored: tuple[str, ...], keep: tuple = ()) -> list:
     """Keys in which two configs differ: list of (key, before, now).
 
     Args:
-        before, now: configs.
-        ignored: keys, or beginnings of keys ending in a dot, that may differ. keep: but not these.
+        before: the config of the files that are there.
+        now: the config of this run.
+        ignored: keys, or beginnings of keys ending in a dot, that may differ.
+        keep: but not these.
     """
     first, second = (dict(_flat(yaml.safe_load(cfg.dump()))) for cfg in (before, now))
     found = []
@@ -207,7 +226,7 @@ def differences(before, now, ignored, keep=()):
     return found
 
 
-def _flat(values, prefix=""):
+def _flat(values: dict, prefix: str = "") -> Iterator[tuple]:
     for key, value in values.items():
         if isinstance(value, (dict, CN)) and value:
             yield from _flat(value, f"{prefix}{key}.")
@@ -215,11 +234,11 @@ def _flat(values, prefix=""):
             yield f"{prefix}{key}", value
 
 
-def _older(path, other):
+def _older(path: str, other: str) -> bool:
     return os.path.exists(other) and os.path.getmtime(path) < os.path.getmtime(other)
 
 
-def _last_iteration(folder):
+def _last_iteration(folder: str) -> int:
     """Iterations of the last whole line of a training's log; 0 without one."""
     try:
         with open(os.path.join(folder, TRAINING_LOG), "rb") as file:

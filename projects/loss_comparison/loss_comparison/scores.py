@@ -3,8 +3,10 @@
 import json
 import os
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
+from detectron2.config import CfgNode
 
 from rle_onestage.data.datasets import get_skeleton
 from rle_onestage.engine.inference import METRICS
@@ -15,11 +17,15 @@ from rle_onestage.evaluation.calibration import person_oks
 from rle_onestage.evaluation.coco import RESULTS_FILE, results_folder
 from rle_onestage.evaluation.ranking import Ranking, powered
 
+if TYPE_CHECKING:
+    from loss_comparison.runs import Run
+
+
 SCORES = "scores.json"
 _CALIBRATION = ("nll", "coverage_50", "coverage_80", "coverage_90", "coverage_95", "ece", "person_pearson")
 
 
-def run_scores(run):
+def run_scores(run: "Run") -> dict[str, dict[str, float]]:
     """The metrics of a run that is done, by data set; kept in ``scores.json`` of its folder.
 
     Returns:
@@ -57,7 +63,7 @@ def run_scores(run):
     return sets
 
 
-def _from_metrics(metrics):
+def _from_metrics(metrics: dict[str, dict[str, dict]]) -> dict[str, float]:
     row = {}
     for score, prefix in (("own", ""), ("class", "class_")):
         for key in ("AP", "AP50", "AP75"):
@@ -68,7 +74,7 @@ def _from_metrics(metrics):
     return row | {key: calibration[key] for key in _CALIBRATION if calibration.get(key) is not None}
 
 
-def _from_results(cfg, dataset_name):
+def _from_results(cfg: CfgNode, dataset_name: str) -> dict[str, float]:
     skeleton = get_skeleton(cfg, dataset_name)
     sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
@@ -87,13 +93,13 @@ def _from_results(cfg, dataset_name):
     return row
 
 
-def _minutes(run):
+def _minutes(run: "Run") -> float:
     with open(os.path.join(run.folder, TRAINING_LOG), encoding="utf-8") as file:
         seconds = [json.loads(line).get("time") for line in file if line.strip()]
     return run.iterations * median(s for s in seconds if s is not None) / 60
 
 
-def _read(path):
+def _read(path: str) -> dict[str, dict]:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)

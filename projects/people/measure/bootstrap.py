@@ -20,7 +20,9 @@ def draw_images(images: int, resamples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
-def compare(matchings: dict[str, Matching], baseline: str, *, resamples: int = 1000, seed: int = 0, areas=("all",)):
+def compare(
+    matchings: dict[str, Matching], baseline: str, *, resamples: int = 1000, seed: int = 0, areas: tuple = ("all",)
+) -> dict[str, dict[str, dict]] | None:
     """Metrics of several models on the same images, and their differences from one of them.
 
     Args:
@@ -53,7 +55,7 @@ def compare(matchings: dict[str, Matching], baseline: str, *, resamples: int = 1
     }
 
 
-def _drawn(matching, draws, areas):
+def _drawn(matching: "Matching", draws: np.ndarray, areas: tuple) -> dict[str, np.ndarray]:
     rows = [metrics(matching, weights, areas) for weights in draws]
     return {name: np.array([each[name] for each in rows]) for name in rows[0]}
 

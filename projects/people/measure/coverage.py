@@ -1,6 +1,7 @@
 """Coverage of a model's intervals by joint, size of the person and visibility, with its correction and without."""
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,17 +16,28 @@ from .matching import SIZES
 from .runs import Ours
 from .tables import shown, table
 
+if TYPE_CHECKING:
+    from rle_onestage.modeling.postprocessing import Decoder
+    from rle_onestage.structures.error_density import ErrorDensity
+
 
 def chosen(matches: Matches, mask: np.ndarray) -> Matches:
     """The people (S,) that a mask picks."""
     return Matches(*(part[mask] for part in matches))
 
 
-def coverage_table(matches: Matches, sigmas, names, density) -> OrderedDict:
+def coverage_table(
+    matches: Matches,
+    sigmas: list[float] | tuple[float, ...],
+    names: list[str] | tuple[str, ...],
+    density: "ErrorDensity",
+) -> OrderedDict:
     """The package's table of calibration, with our classes of size in place of its thirds, also for hidden joints.
 
     Args:
-        matches: people matched at a box IoU of 0.5. sigmas: OKS sigmas (K,). names: joint names (K).
+        matches: people matched at a box IoU of 0.5.
+        sigmas: OKS sigmas (K,).
+        names: joint names (K).
         density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`.
 
     Returns:
@@ -43,18 +55,20 @@ def coverage_table(matches: Matches, sigmas, names, density) -> OrderedDict:
     return rows | {name: whole[name] for name in names}
 
 
-def is_corrected(decoder) -> bool:
+def is_corrected(decoder: "Decoder") -> bool:
     """Whether a model came with a correction of its sigmas."""
     identity = decoder.correction.new_tensor([0.0, 1.0])
     return bool(decoder.intervals.any()) or not bool((decoder.correction == identity).all())
 
 
-def coverage(model: Ours, labelled: LabelledSet, powers, *, resamples: int = 1000) -> dict:
+def coverage(model: Ours, labelled: LabelledSet, powers: tuple, *, resamples: int = 1000) -> dict:
     """Run a model on a set as it is and without its correction, which is then gone.
 
     Args:
-        model: with a decoder. labelled: the set, with its folder.
-        powers: (3,) of person, quality and expected OKS in its score. resamples: of the images, for intervals of AP.
+        model: with a decoder.
+        labelled: the set, with its folder.
+        powers: (3,) of person, quality and expected OKS in its score.
+        resamples: of the images, for intervals of AP.
 
     Returns:
         dict of ``corrected`` (whether there was a correction), ``before`` (without it) and ``after``: tables, ``after``
@@ -80,7 +94,7 @@ def coverage(model: Ours, labelled: LabelledSet, powers, *, resamples: int = 100
     return {"set": labelled.name, "corrected": corrected, **tables, "scores": scores}
 
 
-def score_table(labelled: LabelledSet, results: list[dict], powers, *, resamples: int = 1000) -> dict:
+def score_table(labelled: LabelledSet, results: list[dict], powers: tuple, *, resamples: int = 1000) -> dict:
     """AP of the same detections under several scores, see :func:`~rle_onestage.evaluation.ranking.compare_scores`."""
     factors = np.array([r["score_factors"] for r in results], dtype=float).reshape(-1, 3)
     scores = {"person": powered(factors, (1, 0, 0))}
@@ -116,7 +130,7 @@ def format_coverage(report: dict) -> str:
     return "\n\n".join([*parts, table(("score", "AP", "difference"), rows)]) + "\n"
 
 
-def _beside(before, after, key):
+def _beside(before: dict, after: dict, key: str) -> str:
     """A metric without the correction and with it."""
     digits = 2 if key == "nll" else 1
     one = shown(before[key], digits)

@@ -82,7 +82,9 @@ def find_pairs(images: Images, *, bits: int = BITS, within: bool = False) -> lis
     """All pairs of images that differ in few bits, most alike first.
 
     Args:
-        images: from :func:`read_images`. bits: that may differ, at most. within: also pairs of the same set.
+        images: from :func:`read_images`.
+        bits: that may differ, at most.
+        within: also pairs of the same set.
     """
     _, group = np.unique(images.sets, return_inverse=True)
     pairs = []
@@ -102,7 +104,7 @@ def find_pairs(images: Images, *, bits: int = BITS, within: bool = False) -> lis
     return sorted(pairs, key=lambda pair: -pair.correlation)
 
 
-def _different(first, second):
+def _different(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     bits = np.unpackbits((first ^ second)[..., None].view(np.uint8), axis=-1)
     return bits.sum(-1, dtype=np.uint8)
 

@@ -19,7 +19,9 @@ def matched_people(labelled: LabelledSet, results: list[dict], pairs: np.ndarray
     """Results and the people they are matched with.
 
     Args:
-        labelled: the set. results: COCO results. pairs: (P, 2) place in ``results`` and annotation id.
+        labelled: the set.
+        results: COCO results.
+        pairs: (P, 2) place in ``results`` and annotation id.
 
     Returns:
         :class:`~rle_onestage.evaluation.per_joint.Matches` of P people; what results lack is NaN.

@@ -1,7 +1,9 @@
 """Labelled sets and the results of models on them, one by one or several as one."""
 
+import argparse
 import os
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rle_onestage.data.coco.categories import keypoint_category
@@ -47,7 +49,7 @@ def read_set(name: str, annotations: str, folder: str | None = None, *, list_fil
     return LabelledSet(name, truth, skeleton, folder)
 
 
-def _listed(truth, list_file):
+def _listed(truth: "GroundTruth", list_file: str) -> Iterable | None:
     """Ids of the images that a file names."""
     try:
         with open(list_file, encoding="utf-8") as file:
@@ -125,7 +127,7 @@ def together(sets: list[LabelledSet]) -> Together:
     return Together(LabelledSet(TOGETHER, truth, first.skeleton), image_ids, annotation_ids)
 
 
-def add_set_flags(parser) -> None:
+def add_set_flags(parser: argparse.ArgumentParser) -> None:
     """``--set NAME ANNOTATIONS [FOLDER]`` and ``--list NAME FILE``, see :func:`sets_from`."""
     parser.add_argument(
         "--set", nargs="+", action="append", required=True, metavar=("NAME", "FILE"), dest="sets",
@@ -137,7 +139,7 @@ def add_set_flags(parser) -> None:
     )  # fmt: skip
 
 
-def sets_from(args) -> dict[str, LabelledSet]:
+def sets_from(args: argparse.Namespace) -> dict[str, LabelledSet]:
     """The sets that the command line names, by name.
 
     Raises:

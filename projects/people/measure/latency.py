@@ -12,7 +12,8 @@ def in_turn(models: dict, *, rounds: int, calls: int, pause: float = PAUSE) -> d
 
     Args:
         models: name -> function without arguments that gives milliseconds.
-        rounds: turns of each. calls: of each in a turn, after one that does not count.
+        rounds: turns of each.
+        calls: of each in a turn, after one that does not count.
         pause: seconds before each turn.
 
     Returns:

@@ -6,6 +6,7 @@ find different people; a difference is taken over those whom both found.
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from rle_onestage.structures.boxes import iou_matrix
 from .bootstrap import draw_images, row
 from .joints import matched_people
 from .labels import LabelledSet
+
+if TYPE_CHECKING:
+    from rle_onestage.structures.error_density import ErrorDensity
+
 
 ENDING = ".likelihood.json"
 
@@ -33,11 +38,12 @@ def pairs_by_box(labelled: LabelledSet, results: list[dict], *, max_people: int 
     return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
-def people_nats(labelled: LabelledSet, results: list[dict], density) -> list[dict]:
+def people_nats(labelled: LabelledSet, results: list[dict], density: "ErrorDensity") -> list[dict]:
     """Negative log-likelihood of each matched person.
 
     Args:
-        labelled: the set. results: COCO results with ``bbox`` and ``keypoint_sigmas``.
+        labelled: the set.
+        results: COCO results with ``bbox`` and ``keypoint_sigmas``.
         density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`, on the CPU.
 
     Returns:
@@ -79,12 +85,17 @@ def read_nats(results_file: str) -> list[dict] | None:
         raise DataError(f"{path} cannot be read ({error}); measure the model again") from error
 
 
-def compare_nats(people: dict[str, list[dict]], baseline: str, image_ids: list, *, resamples=1000, seed=0) -> dict:
+def compare_nats(
+    people: dict[str, list[dict]], baseline: str, image_ids: list, *, resamples: int = 1000, seed: int = 0
+) -> dict:
     """Nats a joint of several models, and differences from one of them over the people whom both found.
 
     Args:
-        people: model -> from :func:`people_nats`, on the same set. baseline: one of the models.
-        image_ids: (I,) of the set, in the order of the draws. resamples, seed: see :func:`~.bootstrap.compare`.
+        people: model -> from :func:`people_nats`, on the same set.
+        baseline: one of the models.
+        image_ids: (I,) of the set, in the order of the draws.
+        resamples: see :func:`~.bootstrap.compare`.
+        seed: see :func:`~.bootstrap.compare`.
 
     Returns:
         dict model -> dict of ``value`` (of all whom it found), ``joints``, ``both`` (joints of people whom both found),
@@ -111,5 +122,5 @@ def compare_nats(people: dict[str, list[dict]], baseline: str, image_ids: list, 
     return table
 
 
-def _ratio(nats, joints):
+def _ratio(nats: float | np.ndarray, joints: float | np.ndarray) -> np.ndarray:
     return np.where(joints > 0, nats / np.maximum(joints, 1), np.nan)

@@ -76,7 +76,7 @@ def match(labelled: LabelledSet, results: list[dict], *, max_people: int = 20) -
     return Matching(image_ids, areas, _pairs(found[0]))
 
 
-def _of_area(images):
+def _of_area(images: list) -> "AreaMatches":
     """Stack COCO's answers for each image; None is an image without people and results."""
     rows = [(i, e) for i, e in enumerate(images) if e is not None]
     people = np.zeros(len(images))
@@ -91,7 +91,7 @@ def _of_area(images):
     return AreaMatches(image[order], score[order], right[:, order], wrong[:, order], people)
 
 
-def _pairs(images):
+def _pairs(images: list) -> np.ndarray:
     pairs = [
         (detection - 1, int(person))  # COCO numbers results from 1
         for e in images
@@ -102,7 +102,7 @@ def _pairs(images):
     return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
-def metrics(matching: Matching, weights: np.ndarray | None = None, areas: tuple[str, ...] = tuple(AREAS)):
+def metrics(matching: Matching, weights: np.ndarray | None = None, areas: tuple[str, ...] = tuple(AREAS)) -> dict:
     """COCO's keypoint metrics.
 
     Args:
@@ -122,7 +122,7 @@ def metrics(matching: Matching, weights: np.ndarray | None = None, areas: tuple[
     return out
 
 
-def _curves(matches, weights):
+def _curves(matches: "AreaMatches", weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Precision (T, R) at COCO's recalls, and the highest recall (T,); NaN without people."""
     weights = np.ones(len(matches.people)) if weights is None else np.asarray(weights, dtype=float)
     people = weights @ matches.people
@@ -139,5 +139,5 @@ def _curves(matches, weights):
     return at, recall[:, -1] if recall.shape[1] else np.zeros(len(THRESHOLDS))
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float:
     return 100.0 * float(np.mean(values))

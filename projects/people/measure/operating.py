@@ -4,7 +4,7 @@ COCO matches the detections of an image in the order of their scores. What a det
 above it alone, so one matching holds for every threshold.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -89,11 +89,13 @@ def at_threshold(found: Curve, threshold: float) -> dict:
     }
 
 
-def images_with_people(results: list[dict], image_ids, threshold: float) -> dict:
+def images_with_people(results: list[dict], image_ids: dict[int, dict[str, Any]] | list[int], threshold: float) -> dict:
     """How many images have a detection of at least that score; to be asked of images without people.
 
     Args:
-        results: COCO results. image_ids: of all images. threshold: lowest score.
+        results: COCO results.
+        image_ids: of all images.
+        threshold: lowest score.
 
     Returns:
         dict of ``images``, ``with_people``, ``share`` in percent, and ``highest``, the ids and scores of the ten

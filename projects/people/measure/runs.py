@@ -1,15 +1,18 @@
 """Models that are asked: ours in this process, MoveNet in an environment of its own."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import torch
+from detectron2.config import CfgNode
 
 from rle_onestage import Predictor, load_config
 from rle_onestage.errors import ConfigError, DataError, MediaError
@@ -22,7 +25,7 @@ from .likelihood import people_nats, write_nats
 SERVER = str(Path(__file__).resolve().parents[1] / "movenet_server.py")
 
 
-def config_at(config_file: str, side: int, options=()):
+def config_at(config_file: str, side: int, options: Sequence = ()) -> CfgNode:
     """A config that runs with the longer side of the input at ``side`` pixels.
 
     Raises:
@@ -36,12 +39,16 @@ class Ours:
     """A model of this project at one side, as the predictor runs it: float32, batch norms fused.
 
     Args:
-        config_file: its config. side: longer side of the input, pixels.
-        weights: a checkpoint; None takes the config's. options: ``[KEY, VALUE, ...]``.
+        config_file: its config.
+        side: longer side of the input, pixels.
+        weights: a checkpoint; None takes the config's.
+        options: ``[KEY, VALUE, ...]``.
         threads: of torch and OpenCV; None leaves them.
     """
 
-    def __init__(self, config_file: str, side: int, *, weights=None, options=(), threads=None):
+    def __init__(
+        self, config_file: str, side: int, *, weights=None, options: Sequence = (), threads: int | None = None
+    ):
         if threads:
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
@@ -84,7 +91,9 @@ class MoveNet:
     """The peer, by its script and in its own environment.
 
     Args:
-        python: the interpreter of that environment. script: ``movenet.py``. models: the folder of its weights.
+        python: the interpreter of that environment.
+        script: ``movenet.py``.
+        models: the folder of its weights.
         threads: of its process.
     """
 
@@ -131,7 +140,7 @@ class MoveNet:
             raise ConfigError(f"MoveNet's process ended: {_last_words(self._words.read())}")
         return json.loads(line)["ms"]
 
-    def _start(self):
+    def _start(self) -> None:
         self._words = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill and stop it
         command = [self.python, SERVER, self.script, self.models, str(self.threads)]
         try:
@@ -152,12 +161,12 @@ class MoveNet:
             self._server = None
 
 
-def _last_words(text):
+def _last_words(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else "without a word"
 
 
-def add_movenet_flags(parser, *, required: bool) -> None:
+def add_movenet_flags(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """``--movenet-python``, ``--movenet-script``, ``--movenet-models``."""
     group = parser.add_argument_group("the peer, MoveNet MultiPose (see the README)")
     group.add_argument("--movenet-python", default=sys.executable, metavar="FILE", help="of its environment")

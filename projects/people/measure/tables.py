@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tabulate import tabulate
 
@@ -13,6 +13,10 @@ from .joints import joint_table
 from .labels import TOGETHER, LabelledSet, read_results_of, together
 from .likelihood import compare_nats, read_nats
 from .matching import COCO_AREAS, match, metrics
+
+if TYPE_CHECKING:
+    from measure.labels import Together
+
 
 _MAIN = ("AP", "AP50", "AP75", "AR", "APm", "APl")
 _COMPARED = ("AP", "AP50", "AP75", "AR")
@@ -35,12 +39,15 @@ class _Measured(NamedTuple):
     matching: object
 
 
-def make_report(sets: list[LabelledSet], runs: list[Run], *, baseline: str | None = None, resamples: int = 1000):
+def make_report(
+    sets: list[LabelledSet], runs: list[Run], *, baseline: str | None = None, resamples: int = 1000
+) -> dict[str, Any] | None:
     """Everything that results and labels say.
 
     Args:
         sets: each by itself; several are also measured together.
-        runs: files of results. baseline: model that the others are compared with; None: the first.
+        runs: files of results.
+        baseline: model that the others are compared with; None: the first.
         resamples: of the images, for the intervals.
 
     Returns:
@@ -68,7 +75,7 @@ def make_report(sets: list[LabelledSet], runs: list[Run], *, baseline: str | Non
     return report
 
 
-def _read(sets, runs):
+def _read(sets: "list[LabelledSet]", runs: "list[Run]") -> dict[str, dict[int, dict]] | None:
     """set -> side -> model -> (results, nats)."""
     by_name, found = {s.name: s for s in sets}, {s.name: {} for s in sets}
     for run in runs:
@@ -84,7 +91,9 @@ def _read(sets, runs):
     return found
 
 
-def _with_together(sets, found):
+def _with_together(
+    sets: "list[LabelledSet]", found: dict[str, dict[int, dict]]
+) -> "tuple[list[LabelledSet], dict[str, dict]]":
     """The sets, and all as one for models that have results on every set; and their matched results."""
     groups = list(sets)
     if len(sets) > 1:
@@ -103,7 +112,7 @@ def _with_together(sets, found):
     }
 
 
-def _merged(whole, parts):
+def _merged(whole: "Together", parts: list[tuple[str, dict]]) -> dict:
     """model -> (results, nats) on all sets, of models that have results on each. parts: (set, models) of one side."""
     merged = OrderedDict()
     for model in parts[0][1]:
@@ -115,7 +124,7 @@ def _merged(whole, parts):
     return merged
 
 
-def _side(labelled, models, baseline, resamples):
+def _side(labelled: "LabelledSet", models: dict, baseline: str, resamples: int) -> dict[str, Any]:
     tables = {
         "metrics": OrderedDict((name, metrics(m.matching)) for name, m in models.items()),
         "joints": OrderedDict((n, joint_table(labelled, m.results, m.matching)) for n, m in models.items()),
@@ -155,14 +164,14 @@ def format_report(report: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _figures_table(sides):
+def _figures_table(sides: dict) -> str:
     names = next(iter(next(iter(sides.values())).values()))
     order = [*_MAIN, *(n for n in names if n not in _MAIN)]
     found = [(side, model, own) for side, models in sides.items() for model, own in models.items()]
     return table(("side", "model", *order), [(s, m, *(shown(own[n]) for n in order)) for s, m, own in found])
 
 
-def _differences_table(sides, baseline):
+def _differences_table(sides: dict, baseline: str) -> str:
     rows = []
     for side, models in sides.items():
         for model, own in models.items():
@@ -171,7 +180,7 @@ def _differences_table(sides, baseline):
     return table(("side", "model", *_COMPARED, "AP ahead in % of resamples"), rows)
 
 
-def _nats_table(sides):
+def _nats_table(sides: dict) -> str:
     rows = [
         (side, model, shown(own["value"], 3), own["joints"], with_interval(own, 3), own["both"])
         for side, models in sides.items()
@@ -180,7 +189,7 @@ def _nats_table(sides):
     return table(("side", "model", "nats", "joints", "difference", "joints of both"), rows)
 
 
-def _joint_tables(sides):
+def _joint_tables(sides: dict) -> list[str]:
     """One table for each side: joints in rows, models in columns."""
     parts = []
     for side, models in sides.items():
@@ -201,7 +210,7 @@ def _joint_tables(sides):
     return parts
 
 
-def table(head, rows) -> str:
+def table(head: list[str] | tuple, rows: list) -> str:
     """A Markdown table of texts and whole numbers."""
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 

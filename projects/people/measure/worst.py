@@ -32,7 +32,10 @@ def mistakes(labelled: LabelledSet, results: list[dict], matching: Matching, thr
     """All images, worst first; of equals the one with more mistakes.
 
     Args:
-        labelled: the set. results: COCO results. matching: of both. threshold: lowest score that counts.
+        labelled: the set.
+        results: COCO results.
+        matching: of both.
+        threshold: lowest score that counts.
     """
     found = [pair for pair in matching.pairs if results[pair[0]]["score"] >= threshold]
     matches, oks = matched_people(labelled, results, found), defaultdict(list)
@@ -52,12 +55,17 @@ def mistakes(labelled: LabelledSet, results: list[dict], matching: Matching, thr
     return sorted(rows, key=lambda row: (row.quality, -row.missed - row.wrong, row.file_name))
 
 
-def draw_worst(labelled: LabelledSet, results: list[dict], rows: list[ImageMistakes], threshold: float, output: str):
+def draw_worst(
+    labelled: LabelledSet, results: list[dict], rows: list[ImageMistakes], threshold: float, output: str
+) -> None:
     """A page with predictions beside labels.
 
     Args:
-        labelled: the set, with its folder of images. results: COCO results. rows: images to draw.
-        threshold: lowest score drawn. output: image file to write.
+        labelled: the set, with its folder of images.
+        results: COCO results.
+        rows: images to draw.
+        threshold: lowest score drawn.
+        output: image file to write.
 
     Raises:
         DataError: the set has no folder, or an image cannot be read. MediaError: the page cannot be written.
@@ -75,6 +83,6 @@ def draw_worst(labelled: LabelledSet, results: list[dict], rows: list[ImageMista
     write_image(output, contact_sheet(tiles, 2, captions=captions, tile=(900, 330)))
 
 
-def _caption(row):
+def _caption(row: "ImageMistakes") -> str:
     found = f", OKS {100 * row.oks:.0f}" if row.missed < row.people else ""
     return f"{row.file_name}  {row.people} people, {row.missed} missed, {row.wrong} too many{found}"

@@ -1,5 +1,6 @@
 """From the arguments of ``projects/speed/benchmark.py`` to a table and a JSON file."""
 
+import argparse
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from rle_onestage.utils.safe_files import write_text
 PARTS = ("inference", "flow", "people", "loader", "training", "evaluation")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> dict:
     """Measure, print, and write.
 
     Args:
@@ -93,7 +94,7 @@ def _write(path, report):
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 
 
-def format_report(report):
+def format_report(report: dict) -> str:
     """A table for people."""
     height, width = report["size"]
     millions = report["parameters_M"]

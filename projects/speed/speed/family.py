@@ -1,8 +1,10 @@
 """Several configs of this project in one table: parameters, FLOPs, time of the complete way, memory."""
 
 import os
+from typing import Any
 
 import numpy as np
+from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from rle_onestage.engine.benchmark import Benchmark, TrainingStep, alternate
@@ -13,11 +15,15 @@ from rle_onestage.errors import ConfigError
 from rle_onestage.predictor import Predictor
 
 
-def measure(config_files, *, size, rounds=20, training_images=0, options=()):
+def measure(
+    config_files: list[str], *, size: int, rounds: int = 20, training_images: int = 0, options: tuple = ()
+) -> dict[str, dict[str, Any]] | None:
     """Cost of each config's model; weights do not matter and are random.
 
     Args:
-        config_files: paths. size: side of the image and of the input. rounds: of the time, the models in turn.
+        config_files: paths.
+        size: side of the image and of the input.
+        rounds: of the time, the models in turn.
         training_images: batch of a training step whose memory is measured; 0: not measured.
         options: ``[KEY, VALUE, ...]`` for all.
 
@@ -50,7 +56,7 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
     return report
 
 
-def _one(cfg, size, training_images):
+def _one(cfg: CfgNode, size: int, training_images: int) -> "tuple[dict[str, Any], Predictor]":
     benchmark = Benchmark(cfg, size=(size, size))
     name = {"build_timm_fpn_backbone": cfg.MODEL.RLE_ONESTAGE.TIMM.NAME, "build_movenet_backbone": "movenet"}
     row = {
@@ -65,7 +71,7 @@ def _one(cfg, size, training_images):
     return row, Predictor(cfg, model=as_run(model))
 
 
-def _training_memory(benchmark):
+def _training_memory(benchmark: "Benchmark") -> float:
     """MB of what a training step makes, gradients and the optimizer's state included; without the weights."""
     benchmark.model.train()
     step = TrainingStep(benchmark)
@@ -74,7 +80,7 @@ def _training_memory(benchmark):
     return memory.peak / 1e6
 
 
-def format_family(report):
+def format_family(report: dict[str, dict[str, Any]]) -> str:
     """A Markdown table."""
     rows = []
     for name, row in report.items():

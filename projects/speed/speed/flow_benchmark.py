@@ -1,7 +1,10 @@
 """What the flow costs beside the usual layout of its networks, and what gradients the densities give."""
 
+import argparse
 import math
 import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tabulate import tabulate
@@ -15,6 +18,10 @@ from rle_onestage.modeling.codec import ScaleCodec
 from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.density.flow import RealNVP
 
+if TYPE_CHECKING:
+    from rle_onestage.modeling.density.densities import Density, FlowDensity
+
+
 DENSITIES = ("l1", "l2", "laplace", "gaussian", "flow", "rle", "rle_released")
 RESIDUALS = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
 
@@ -27,10 +34,10 @@ class MaskedFlow(nn.Module):
     and not a distribution object, which would be slower.
     """
 
-    def __init__(self, *, couplings=6, hidden=64):
+    def __init__(self, *, couplings: int = 6, hidden: int = 64):
         super().__init__()
 
-        def network(*last):
+        def network(*last: Any):
             return nn.Sequential(
                 nn.Linear(2, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, 2),
                 *last,
@@ -40,7 +47,7 @@ class MaskedFlow(nn.Module):
         self.shifts = nn.ModuleList(network() for _ in range(couplings))
         self.register_buffer("masks", torch.tensor([[i % 2, 1 - i % 2] for i in range(couplings)]).float())
 
-    def log_prob(self, e):
+    def log_prob(self, e: torch.Tensor) -> torch.Tensor:
         """Log-density (n,) of ``e`` (n, 2)."""
         z, log_det = e, e.new_zeros(len(e))
         for mask, scale, shift in zip(self.masks, self.scales, self.shifts):
@@ -51,7 +58,7 @@ class MaskedFlow(nn.Module):
         return log_det - 0.5 * z.square().sum(1) - math.log(2 * math.pi)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Measure, print, and write.
 
     Args:
@@ -82,7 +89,7 @@ def run(args):
     return report
 
 
-def _numbers(text, flag):
+def _numbers(text: str, flag: str) -> list[int] | None:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError as error:
@@ -92,12 +99,13 @@ def _numbers(text, flag):
     return numbers
 
 
-def speed(points, threads, *, rounds, device="cpu"):
+def speed(points: list[int], threads: list[int], *, rounds: int, device: str = "cpu") -> dict:
     """Milliseconds of the log-density of a batch, forward and backward, of our flow and of :class:`MaskedFlow`.
 
     Args:
-        points: numbers of residuals. threads: numbers of torch's threads. rounds: of which the medians are taken; the
-            two layouts take turns in each.
+        points: numbers of residuals.
+        threads: numbers of torch's threads.
+        rounds: of which the medians are taken; the two layouts take turns in each.
 
     Returns:
         dict with "rows": dicts of threads, points, ours_ms, masked_ms and their ratio.
@@ -122,15 +130,15 @@ def speed(points, threads, *, rounds, device="cpu"):
     return {"device": device, "torch": torch.__version__, "machine": machine, "rounds": rounds, "rows": rows}
 
 
-def _step(flow, e):
-    def step():
+def _step(flow: "RealNVP | MaskedFlow", e: torch.Tensor) -> Callable:
+    def step() -> None:
         flow.zero_grad(set_to_none=True)
         flow.log_prob(e.clone().requires_grad_()).mean().backward()
 
     return step
 
 
-def format_speed(report):
+def format_speed(report: dict) -> str:
     """A table for people."""
     rows = [(row["threads"], f"{row['points']:,}", f"{row['ours_ms']:.1f}", f"{row['masked_ms']:.1f}",
              f"{row['ratio']:.2f}") for row in report["rows"]]  # fmt: skip
@@ -138,7 +146,7 @@ def format_speed(report):
     return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
 
 
-def gradients(*, floor=0.02):
+def gradients(*, floor: float = 0.02) -> dict[str, Any]:
     """Gradients of a joint's likelihood at residuals of any size.
 
     Both coordinates have the same residual. The flows are at their start, where they are a standard normal; "rle,
@@ -169,7 +177,7 @@ def gradients(*, floor=0.02):
     return {**report, "same_under_autocast": same}
 
 
-def _random_flow():
+def _random_flow() -> "FlowDensity":
     density = build_density("rle")
     with torch.no_grad():
         for parameter in density.parameters():
@@ -178,7 +186,7 @@ def _random_flow():
     return density
 
 
-def _gradient_row(density, codec, sigma, *, dtype=None):
+def _gradient_row(density: "Density", codec: "SigmaCodec", sigma: float, *, dtype=None) -> dict[str, list[float]]:
     unit = torch.ones(len(RESIDUALS))
     spread = torch.full((len(RESIDUALS), 1, 2), sigma)
     raw = codec.encode(spread, unit).requires_grad_()
@@ -192,7 +200,7 @@ def _gradient_row(density, codec, sigma, *, dtype=None):
     return {"mu": (sigma * by_mu).norm(dim=-1)[:, 0].tolist(), "raw": by_raw.norm(dim=-1)[:, 0].tolist()}
 
 
-def format_gradients(report):
+def format_gradients(report: dict[str, Any]) -> str:
     """Two tables for people."""
     headers = ("density", *(f"{residual:g}" for residual in report["residuals"]))
     parts = ["Norm of the gradient of a joint's likelihood by mu, in nats per sigma, and by the raw numbers of sigma;"

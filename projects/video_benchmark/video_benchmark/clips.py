@@ -1,5 +1,6 @@
 """Clips with known identities: their labels, and tracks beside them, as flat NumPy arrays."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Clip(NamedTuple):
     area: np.ndarray
 
 
-def read_clip(path):
+def read_clip(path: Path) -> "Clip | None":
     """Read the labels of a video: COCO's with ``track_id`` and ``frame_index``, as ``make_synthetic.py`` writes.
 
     Raises:
@@ -69,17 +70,19 @@ def read_clip(path):
         ) from error
 
 
-def rows_by_frame(frame, frames):
+def rows_by_frame(frame: np.ndarray, frames: int) -> list[slice]:
     """For each frame the slice of its rows in arrays that are ordered by frame."""
     edges = np.searchsorted(frame, np.arange(frames + 1))
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:])]
 
 
-def similarities(clip, tracked, sigmas):
+def similarities(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) -> list[tuple[slice, slice, np.ndarray]]:
     """OKS of labels and tracks, frame by frame.
 
     Args:
-        clip: :class:`Clip` with M people in a frame. tracked: :class:`Tracked` with N. sigmas: (K,) COCO's.
+        clip: :class:`Clip` with M people in a frame.
+        tracked: :class:`Tracked` with N.
+        sigmas: (K,) COCO's.
 
     Returns:
         list of (slice of the clip's rows, slice of the tracks' rows, (M, N) OKS), one a frame.

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from rle_onestage.engine import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import write_json
 from rle_onestage.predictor import Predictor
+from rle_onestage.structures.skeleton import Skeleton
 from rle_onestage.video.io import VideoReader
 from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 from rle_onestage.video.tracking.tracker import DEFAULTS
@@ -25,28 +28,48 @@ from .smoothness import smoothness_metrics
 from .tune import MOTION, TRACKING, identity_score, smoothness_score, tune
 from .variants import Variant
 
+if TYPE_CHECKING:
+    from rle_onestage.structures.skeleton import Skeleton
+    from video_benchmark.report import Result
+
+
 FILTERS = {"no filter": ("none", {}), "moving average of 3": ("moving_average", {"seconds": 0.12})}
 
 
-def size_options(size):
+def size_options(size: int | None) -> list:
     """Config keys and values for images with this longest side; none for None."""
     return [] if size is None else ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
 
 
-def detect_clips(config_file, options, clips, output):
+def detect_clips(config_file: str, options: Sequence, clips: str, output: str) -> None:
     """Run a config's model over clips. See :func:`~.detections.detect`."""
     predictor = Predictor(load_config(config_file, options))
     for name, people in detect(predictor, clips, output):
         print(f"{name}: {people:.1f} detections a frame", flush=True)
 
 
-def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal, equal_options=()):
+def report_clips(
+    clips: str,
+    detections: str,
+    output: str,
+    skeleton: "Skeleton",
+    *,
+    peers: dict[str, str],
+    one_euro: list[tuple[float, float]],
+    equal: float,
+    equal_options: tuple = (),
+) -> None:
     """Measure and write ``report.md`` and ``report.json``.
 
     Args:
-        clips, detections, output: folders. skeleton: of the joints. peers: dict name -> folder of tracks. one_euro:
-            list of (smallest cut-off, beta). equal: share of the person's size that stands for all sigmas.
-            equal_options: ``NAME=VALUE`` of the tracker, tuned for equal sigmas.
+        clips: folder of the clips.
+        detections: folder of the detections.
+        output: folder for the tables.
+        skeleton: of the joints.
+        peers: dict name -> folder of tracks.
+        one_euro: list of (smallest cut-off, beta).
+        equal: share of the person's size that stands for all sigmas.
+        equal_options: ``NAME=VALUE`` of the tracker, tuned for equal sigmas.
 
     Raises:
         ConfigError: an option is unknown or no number.
@@ -71,7 +94,7 @@ def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal,
     print(f"{len(cases)} clips\n\n{text}")
 
 
-def tracker_options(assignments):
+def tracker_options(assignments: list[str] | tuple) -> "TrackerOptions | None":
     """The tracker's options with some of them, ``NAME=VALUE``, changed. See :func:`report_clips`."""
     try:
         return TrackerOptions(**{name: float(value) for name, value in (one.split("=") for one in assignments)})
@@ -80,7 +103,7 @@ def tracker_options(assignments):
         raise ConfigError(f"{given!r} names no options of the tracker ({error}); give NAME=VALUE") from error
 
 
-def _differences(results, peers):
+def _differences(results: "dict[str, Result]", peers: dict[str, str]) -> str:
     """Table of ours minus the peers, and minus ours without sigmas."""
     ours, lines = results["ours"], []
     for other in (*peers, "ours, all sigmas equal"):
@@ -94,7 +117,7 @@ def _differences(results, peers):
     return tabulate(lines, ["", "difference", "95 % from", "to"], tablefmt="pipe", disable_numparse=True)
 
 
-def choose_peer(clips, detections, folder, skeleton):
+def choose_peer(clips: str, detections: str, folder: str, skeleton: Skeleton) -> None:
     """Print the best of a peer's combinations and its metrics."""
     cases = load_all(clips, detections)
     best, number = report.best_peer(cases, folder, skeleton)
@@ -112,13 +135,13 @@ def tune_options(clips, detections, what, trials, seed, equal, skeleton):
         print(f"{trial}: {value:.2f}  {chosen}", flush=True)
 
 
-def fit_joints(clips, detections, skeleton):
+def fit_joints(clips: str, detections: str, skeleton: Skeleton) -> None:
     """Print the accelerations that fit best."""
     for kind, value in fit_accelerations(load_all(clips, detections), skeleton, DEFAULTS).items():
         print(f"{kind}: {value:g}")
 
 
-def time_frames(number, frames, skeleton):
+def time_frames(number: int, frames: int, skeleton: Skeleton) -> None:
     """Print the time of tracker and smoother for ``number`` people that walk about, in milliseconds a frame."""
     rng = np.random.default_rng(0)
     place, speed = rng.uniform(0, 1000, (number, 1, 2)), rng.normal(0, 60, (number, 1, 2))
@@ -138,13 +161,18 @@ def time_frames(number, frames, skeleton):
     print(tabulate(lines, ["", "ms a frame, median", "95 %"], tablefmt="pipe", disable_numparse=True))
 
 
-def time_demo(config_file, options, video, output, *, rounds, lag):
+def time_demo(config_file: str, options: list, video: str, output: str, *, rounds: int, lag: int) -> None:
     """Print the frames per second of the model alone and of the whole demo, in turns, and their ratio.
 
     The demo follows, smooths, draws, and writes a video and JSON lines; its log has the share of each stage.
 
     Args:
-        config_file, options: of the model. video: file. output: of the demo. rounds: how many times. lag: frames.
+        config_file: of the model.
+        options: ``[KEY, VALUE, ...]`` of the model.
+        video: file.
+        output: of the demo.
+        rounds: how many times.
+        lag: frames.
     """
     predictor = Predictor(load_config(config_file, options))
     with VideoReader(video) as frames:

@@ -35,7 +35,7 @@ class Found(NamedTuple):
     areas: np.ndarray
     size: np.ndarray
 
-    def people(self, frame):
+    def people(self, frame: int) -> Instances:
         """The ``Instances`` of one frame."""
         first, last = np.searchsorted(self.frame, (frame, frame + 1))
         out = Instances(tuple(self.size.tolist()))
@@ -68,7 +68,9 @@ def detect(predictor, folder, output):
     """Run a predictor over all clips; those that are done already are left as they are.
 
     Args:
-        predictor: image -> ``Instances``. folder: of the clips. output: folder of the files, one a clip.
+        predictor: image -> ``Instances``.
+        folder: of the clips.
+        output: folder of the files, one a clip.
 
     Yields:
         name of each clip and the mean number of people in a frame, when it is done.

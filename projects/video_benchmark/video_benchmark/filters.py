@@ -3,12 +3,24 @@
 import numpy as np
 
 
-def one_euro(points, times, sizes, *, min_cutoff, beta, derivative_cutoff=1.0):
+def one_euro(
+    points: np.ndarray,
+    times: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    min_cutoff: float,
+    beta: float,
+    derivative_cutoff: float = 1.0,
+) -> np.ndarray:
     """One-Euro filter (Casiez, Roussel and Vogel, CHI 2012, equations 1 to 6): a low pass that opens with speed.
 
     Args:
-        points: (T, K, 2) in pixels. times: (T,) seconds. sizes: (T,) of the person, pixels. min_cutoff: Hz at rest.
-            beta: Hz for each person size a second. derivative_cutoff: Hz.
+        points: (T, K, 2) in pixels.
+        times: (T,) seconds.
+        sizes: (T,) of the person, pixels.
+        min_cutoff: Hz at rest.
+        beta: Hz for each person size a second.
+        derivative_cutoff: Hz.
 
     Returns:
         (T, K, 2).
@@ -23,12 +35,12 @@ def one_euro(points, times, sizes, *, min_cutoff, beta, derivative_cutoff=1.0):
     return np.stack(out)
 
 
-def _share(cutoff, dt):
+def _share(cutoff: float | np.ndarray, dt: float) -> float | np.ndarray:
     """Weight of the new value in a first-order low pass."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * dt))
 
 
-def moving_average(points, times, seconds):
+def moving_average(points: np.ndarray, times: np.ndarray, seconds: float) -> np.ndarray:
     """Mean (T, K, 2) of the points (T, K, 2) of the last ``seconds``, this one included."""
     first = np.searchsorted(times, times - seconds + 1e-6)
     total = np.concatenate([np.zeros_like(points[:1]), points.cumsum(0)])

@@ -1,5 +1,7 @@
 """Accelerations of joints that make the next measurement most likely."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rle_onestage.structures.skeleton import split_side
@@ -7,18 +9,29 @@ from rle_onestage.video.tracking import motion
 
 from .variants import Variant, run
 
+if TYPE_CHECKING:
+    from rle_onestage.structures.skeleton import Skeleton
+    from rle_onestage.video.tracking.tracker import TrackerOptions
+    from video_benchmark.clips import Clip
+    from video_benchmark.detections import Found
+
+
 # Person sizes per second to the 3/2.
 CANDIDATES = (0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.0, 6.0, 9.0)
 _LONGEST_GAP = 0.25  # seconds; after it a track starts anew
 
 
-def fit_accelerations(cases, skeleton, options):
+def fit_accelerations(
+    cases: "dict[str, tuple[Clip, Found]]", skeleton: "Skeleton", options: "TrackerOptions"
+) -> dict[str, float]:
     """The best of ``CANDIDATES`` for each kind of joint (both sides together), by the likelihood of the innovations.
 
     The innovation (measurement minus prediction) is taken as Laplace with the filter's variance: long tails.
 
     Args:
-        cases: of :func:`~.detections.load_all`. skeleton: of the joints. options: of the tracker.
+        cases: of :func:`~.detections.load_all`.
+        skeleton: of the joints.
+        options: of the tracker.
 
     Returns:
         dict kind of joint -> acceleration.
@@ -34,7 +47,14 @@ def fit_accelerations(cases, skeleton, options):
     return {kind: CANDIDATES[total[:, [k == kind for k in kinds]].sum(1).argmin()] for kind in dict.fromkeys(kinds)}
 
 
-def _surprise(points, sigmas, times, sizes, acceleration, options):
+def _surprise(
+    points: np.ndarray,
+    sigmas: np.ndarray,
+    times: np.ndarray,
+    sizes: np.ndarray,
+    acceleration: float,
+    options: "TrackerOptions",
+) -> np.ndarray:
     """Negative log-likelihood (K,) of a track's measurements (T, K, 2), each given those before it."""
     accelerations = np.full(points.shape[1], acceleration)
     variance = options.noise * np.square(sigmas)

@@ -4,16 +4,24 @@ HOTA: Luiten et al., IJCV 2020; IDF1: Ristani et al., ECCV workshops 2016; MOTA:
 IDF1 and MOTA take a pair for right from an OKS of 0.5 on.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rle_onestage.errors import ConfigError
 
 from .clips import similarities
 
+if TYPE_CHECKING:
+    from trackeval.metrics import CLEAR, HOTA, Identity
+
+    from video_benchmark.clips import Clip, Tracked
+
+
 NAMES = ("IDF1", "HOTA", "DetA", "AssA", "MOTA", "IDSW")
 
 
-def _metrics():
+def _metrics() -> "tuple[HOTA, CLEAR, Identity]":
     try:
         from trackeval.metrics import CLEAR, HOTA, Identity
     except ImportError as error:
@@ -22,11 +30,13 @@ def _metrics():
     return HOTA(), CLEAR(quiet), Identity(quiet)
 
 
-def identity_results(clip, tracked, sigmas):
+def identity_results(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) -> list[dict]:
     """TrackEval's results of one clip, to be given to :func:`identity_metrics`.
 
     Args:
-        clip: :class:`~.clips.Clip`. tracked: :class:`~.clips.Tracked`. sigmas: (K,) COCO's.
+        clip: :class:`~.clips.Clip`.
+        tracked: :class:`~.clips.Tracked`.
+        sigmas: (K,) COCO's.
 
     Raises:
         ConfigError: TrackEval is not installed.
@@ -47,7 +57,7 @@ def identity_results(clip, tracked, sigmas):
     return [metric.eval_sequence(data) for metric in _metrics()]
 
 
-def identity_metrics(results):
+def identity_metrics(results: list[list[dict]]) -> dict[str, float]:
     """Metrics of several clips together.
 
     Args:

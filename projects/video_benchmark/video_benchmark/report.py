@@ -3,7 +3,8 @@
 import glob
 import os
 import zipfile
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -16,6 +17,12 @@ from .identity import identity_metrics, identity_results
 from .smoothness import match, smoothness, smoothness_metrics
 from .variants import Variant, filtered, metrics, run
 
+if TYPE_CHECKING:
+    from rle_onestage.structures.skeleton import Skeleton
+    from video_benchmark.clips import Clip
+    from video_benchmark.detections import Found
+
+
 DRAWS = 2000  # of the bootstrap
 
 
@@ -26,11 +33,12 @@ class Result(NamedTuple):
     smoothness: list | None = None
 
 
-def variants(equal, equal_options):
+def variants(equal: float, equal_options: "TrackerOptions") -> "dict[str, Variant]":
     """The rows of ours: dict name -> :class:`~.variants.Variant`.
 
     Args:
-        equal: what stands for all sigmas, person sizes. equal_options: of the tracker then.
+        equal: what stands for all sigmas, person sizes.
+        equal_options: of the tracker then.
     """
     own = Variant(TrackerOptions())
     return {
@@ -42,11 +50,16 @@ def variants(equal, equal_options):
     }
 
 
-def measure_ours(cases, skeleton, equal, equal_options):
+def measure_ours(
+    cases: "dict[str, tuple[Clip, Found]]", skeleton: "Skeleton", equal: float, equal_options: "TrackerOptions"
+) -> "dict[str, Result]":
     """Results of our variants: dict name -> :class:`Result`.
 
     Args:
-        cases: of :func:`~.detections.load_all`. skeleton: of the joints. equal, equal_options: see :func:`variants`.
+        cases: of :func:`~.detections.load_all`.
+        skeleton: of the joints.
+        equal: see :func:`variants`.
+        equal_options: see :func:`variants`.
     """
     out = {}
     for name, variant in variants(equal, equal_options).items():
@@ -55,11 +68,15 @@ def measure_ours(cases, skeleton, equal, equal_options):
     return out
 
 
-def measure_filters(cases, skeleton, filters):
+def measure_filters(
+    cases: "dict[str, tuple[Clip, Found]]", skeleton: "Skeleton", filters: dict[str, tuple[str, dict]]
+) -> "dict[str, Result]":
     """Results of other filters on the tracks of ours: dict name -> :class:`Result`.
 
     Args:
-        cases, skeleton: see :func:`measure_ours`. filters: dict name -> (kind, parameters) of
+        cases: see :func:`measure_ours`.
+        skeleton: see :func:`measure_ours`.
+        filters: dict name -> (kind, parameters) of
         :func:`~.variants.filtered`.
     """
     out = {name: [] for name in filters}
@@ -71,7 +88,7 @@ def measure_filters(cases, skeleton, filters):
     return {name: Result(None, results) for name, results in out.items()}
 
 
-def measure_peer(cases, folder, skeleton):
+def measure_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: "Skeleton") -> "Result | None":
     """Result of another tracker's files: ``rows`` of the detections, and ``ids``. See ``bytetrack_peer.py``.
 
     Raises:
@@ -108,11 +125,14 @@ def best_peer(cases, folder, skeleton):
     return max(scores, key=scores.get), len(folders)
 
 
-def difference(first, second, of, name):
+def difference(first: list, second: list, of: Callable, name: str) -> tuple[float, float, float]:
     """A metric of one row minus another's, with its 95 % interval (bootstrap over clips, paired).
 
     Args:
-        first, second: lists of results, one a clip. of: ``identity_metrics`` or ``smoothness_metrics``. name: the
+        first: list of results, one a clip.
+        second: list of results of the same clips.
+        of: ``identity_metrics`` or ``smoothness_metrics``.
+        name: the
         figure.
 
     Returns:
@@ -127,7 +147,7 @@ def difference(first, second, of, name):
     return of(first)[name] - of(second)[name], *np.percentile(draws, [2.5, 97.5]).tolist()
 
 
-def table(results, of, part):
+def table(results: "dict[str, Result]", of: Callable, part: str) -> str:
     """A Markdown table of the rows that have a part (``identity`` or ``smoothness``)."""
     rows = {name: of(getattr(result, part)) for name, result in results.items() if getattr(result, part)}
     names = list(next(iter(rows.values())))
@@ -138,7 +158,7 @@ def table(results, of, part):
     return tabulate(lines, ["", *names], tablefmt="pipe", disable_numparse=True)
 
 
-def as_json(results):
+def as_json(results: "dict[str, Result]") -> dict[str, dict[str, Any]]:
     """All metrics of all rows, over all clips and of each clip."""
     out = {}
     for name, result in results.items():

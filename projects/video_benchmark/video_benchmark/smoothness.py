@@ -6,12 +6,16 @@ of ``|e_(t+1) - 2 e_t + e_(t-1)|`` (the error of the acceleration, in a frame), 
 *error/sigma* is the root mean square of the error in reported standard deviations, 1 if they are honest.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .clips import similarities
+
+if TYPE_CHECKING:
+    from video_benchmark.clips import Clip, Tracked
+
 
 NAMES = ("error", "jitter", "lag", "error/sigma")
 # A detection less similar to everybody is nobody's.
@@ -31,11 +35,13 @@ class Pairs(NamedTuple):
     after: np.ndarray
 
 
-def match(clip, tracked, sigmas):
+def match(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) -> "Pairs":
     """Who is who, frame by frame: the assignment with the largest sum of OKS, of at least 0.5.
 
     Args:
-        clip: :class:`~.clips.Clip`. tracked: :class:`~.clips.Tracked`, people as found. sigmas: (K,) COCO's.
+        clip: :class:`~.clips.Clip`.
+        tracked: :class:`~.clips.Tracked`, people as found.
+        sigmas: (K,) COCO's.
 
     Returns:
         :class:`Pairs`.
@@ -56,12 +62,14 @@ def match(clip, tracked, sigmas):
     return Pairs(found, true, before, after)
 
 
-def smoothness(clip, pairs, keypoints, sigmas):
+def smoothness(clip: "Clip", pairs: "Pairs", keypoints: np.ndarray, sigmas: np.ndarray) -> dict[str, tuple]:
     """The metrics of a clip.
 
     Args:
-        clip: :class:`~.clips.Clip`. pairs: :func:`match` of the people as found. keypoints, sigmas: (N, K, 2) of
-            the same people, smoothed or not.
+        clip: :class:`~.clips.Clip`.
+        pairs: :func:`match` of the people as found.
+        keypoints: (N, K, 2) of the same people, smoothed or not.
+        sigmas: (N, K, 2) standard deviations of the same people.
 
     Returns:
         dict of ``NAMES`` -> (sum, weight), to be added up over clips by :func:`smoothness_metrics`.
@@ -85,7 +93,7 @@ def smoothness(clip, pairs, keypoints, sigmas):
     }
 
 
-def smoothness_metrics(results):
+def smoothness_metrics(results: list[dict[str, tuple]]) -> dict[str, float]:
     """Metrics of several clips together: dict of ``NAMES`` -> percent of the person's size, frames, or a ratio."""
     means = {name: sum(r[name][0] for r in results) / max(sum(r[name][1] for r in results), 1e-12) for name in NAMES}
     means["error/sigma"] = np.sqrt(means["error/sigma"])

@@ -1,10 +1,20 @@
 """Choose the tracker's options on clips: random steps from the best so far, kept where the metrics rise."""
 
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .identity import identity_metrics
 from .smoothness import smoothness_metrics
 from .variants import identities, metrics, with_options
+
+if TYPE_CHECKING:
+    from rle_onestage.structures.skeleton import Skeleton
+    from video_benchmark.clips import Clip
+    from video_benchmark.detections import Found
+    from video_benchmark.variants import Variant
+
 
 # Smallest and largest value of what is searched, on a logarithmic scale where the first is above 0.
 TRACKING = {
@@ -18,7 +28,7 @@ MOTION = {
 }  # fmt: skip
 
 
-def identity_score(variant, cases, skeleton):
+def identity_score(variant: "Variant", cases: "dict[str, tuple[Clip, Found]]", skeleton: "Skeleton") -> float:
     """IDF1 + HOTA over all clips."""
     found = identity_metrics([identities(variant, clip, found, skeleton) for clip, found in cases.values()])
     return found["IDF1"] + found["HOTA"]
@@ -31,12 +41,25 @@ def smoothness_score(variant, cases, skeleton):
     return -found["error"] - 0.5 * found["jitter"]
 
 
-def tune(variant, cases, skeleton, *, ranges, score, trials, seed=0):
+def tune(
+    variant: "Variant",
+    cases: "dict[str, tuple[Clip, Found]]",
+    skeleton: "Skeleton",
+    *,
+    ranges: dict[str, tuple[float, float]],
+    score: Callable,
+    trials: int,
+    seed: int = 0,
+) -> "Iterator[tuple[int, Variant, float]]":
     """Search.
 
     Args:
-        variant: to start from. cases: of :func:`~.detections.load_all`. skeleton: of the joints. ranges: ``TRACKING``
-            or ``MOTION``. score: function of (variant, cases, skeleton), larger is better. trials: number of steps.
+        variant: to start from.
+        cases: of :func:`~.detections.load_all`.
+        skeleton: of the joints.
+        ranges: ``TRACKING`` or ``MOTION``.
+        score: function of (variant, cases, skeleton), larger is better.
+        trials: number of steps.
 
     Yields:
         (number of the trial, best variant so far, its score) at the start and after each gain.
@@ -54,7 +77,7 @@ def tune(variant, cases, skeleton, *, ranges, score, trials, seed=0):
             yield trial, variant, best
 
 
-def _step(rng, value, low, high):
+def _step(rng: np.random.Generator, value: float, low: float, high: float) -> float:
     """A value near another one, within limits, of three digits."""
     if low > 0:
         value = np.exp(np.clip(np.log(max(value, low)) + rng.normal(0, 0.3), np.log(low), np.log(high)))

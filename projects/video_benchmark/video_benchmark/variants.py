@@ -1,10 +1,11 @@
 """Trackers and filters run over the detections of a clip."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from detectron2.structures import Instances
 
 from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
@@ -12,6 +13,11 @@ from .clips import Tracked
 from .filters import moving_average, one_euro
 from .identity import identity_results
 from .smoothness import match, smoothness
+
+if TYPE_CHECKING:
+    from rle_onestage.structures.skeleton import Skeleton
+    from video_benchmark.clips import Clip
+    from video_benchmark.detections import Found
 
 
 class Variant(NamedTuple):
@@ -39,12 +45,14 @@ class Run(NamedTuple):
     sizes: np.ndarray
 
 
-def run(variant, clip, detections, skeleton):
+def run(variant: "Variant", clip: "Clip", detections: "Found", skeleton: "Skeleton") -> "Run":
     """Follow the people of a clip.
 
     Args:
-        variant: :class:`Variant`. clip: :class:`~.clips.Clip`. detections: :class:`~.detections.Found`.
-            skeleton: of the joints.
+        variant: :class:`Variant`.
+        clip: :class:`~.clips.Clip`.
+        detections: :class:`~.detections.Found`.
+        skeleton: of the joints.
 
     Returns:
         :class:`Run`.
@@ -54,14 +62,14 @@ def run(variant, clip, detections, skeleton):
     return Run(_tracked(smooth), _tracked(plain), sizes)
 
 
-def _equalised(people, share):
+def _equalised(people: Instances, share) -> Instances:
     if share is not None:
         size = people.pred_areas.clamp(min=1).sqrt()[:, None, None]
         people.pred_keypoint_sigmas = (share * size).expand_as(people.pred_keypoint_sigmas).clone()
     return people
 
 
-def _follow(variant, clip, detections, skeleton):
+def _follow(variant: "Variant", clip: "Clip", detections: "Found", skeleton: "Skeleton") -> list[Instances]:
     tracker = PoseTracker(skeleton, smooth=variant.smooth, lag=variant.lag, options=variant.options)
     out = []
     for number in range(clip.frames):
@@ -69,12 +77,12 @@ def _follow(variant, clip, detections, skeleton):
     return [people[~people.predicted] for people in out + tracker.finish()]
 
 
-def identities(variant, clip, detections, skeleton):
+def identities(variant: "Variant", clip: "Clip", detections: "Found", skeleton: "Skeleton") -> list[dict]:
     """Results of a clip, of :func:`~.identity.identity_results`; see :func:`run`."""
     return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.oks_sigmas)
 
 
-def _tracked(frames):
+def _tracked(frames: list[Instances]) -> "Tracked":
     ids = torch.cat([people.ID for people in frames])
     keypoints = torch.cat([people.pred_keypoints[..., :2] for people in frames])
     number = np.concatenate([np.full(len(people), i) for i, people in enumerate(frames)])
@@ -82,7 +90,9 @@ def _tracked(frames):
     return Tracked(number, ids.numpy(), keypoints.double().numpy(), sigmas.double().numpy())
 
 
-def metrics(variant, clip, detections, skeleton):
+def metrics(
+    variant: "Variant", clip: "Clip", detections: "Found", skeleton: "Skeleton"
+) -> tuple[list[dict], dict[str, tuple]]:
     """Results of a clip, to be combined: (of :func:`~.identity.identity_results`,
     of :func:`~.smoothness.smoothness`)."""
     done = run(variant, clip, detections, skeleton)
@@ -91,7 +101,7 @@ def metrics(variant, clip, detections, skeleton):
     return identity_results(clip, done.found, skeleton.oks_sigmas), smooth
 
 
-def filtered(done, rate, name, **parameters):
+def filtered(done: "Run", rate: float, name: str, **parameters: Any) -> np.ndarray:
     """The joints (N, K, 2) of a run's people by another filter: ``one_euro``, ``moving_average`` or ``none``."""
     out = done.raw.keypoints.copy()
     for track in np.unique(done.raw.track_id) if name != "none" else ():
@@ -104,6 +114,6 @@ def filtered(done, rate, name, **parameters):
     return out
 
 
-def with_options(variant, **changes):
+def with_options(variant: "Variant", **changes: Any) -> "Variant":
     """A variant with other options of the tracker."""
     return variant._replace(options=replace(variant.options, **changes))

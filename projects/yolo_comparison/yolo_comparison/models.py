@@ -6,7 +6,9 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,7 +27,7 @@ logger = logging.getLogger("rle_onestage")
 PEER_SCRIPT = str(Path(__file__).resolve().parents[1] / "ultralytics_peer.py")
 
 
-def check_names(*models):
+def check_names(*models: Any) -> None:
     """Raises ConfigError unless the first elements of all are different: they name results, files and rows."""
     names = [name for name, *_ in models]
     if len(set(names)) < len(names):
@@ -36,11 +38,14 @@ class Ours:
     """A model of this project.
 
     Args:
-        name: for the table. config_file: its config. weights: a checkpoint; "" for random ones, to time only.
-        size: of the input. options: ``[KEY, VALUE, ...]``.
+        name: for the table.
+        config_file: its config.
+        weights: a checkpoint; "" for random ones, to time only.
+        size: of the input.
+        options: ``[KEY, VALUE, ...]``.
     """
 
-    def __init__(self, name, config_file, weights, *, size, options=()):
+    def __init__(self, name: str, config_file: str, weights: str, *, size: int, options: Sequence = ()):
         self.name = name
         sized = ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
         offline = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED", False]
@@ -56,7 +61,7 @@ class Ours:
             self.predictor(np.zeros((size, size, 3), np.uint8))
         self.cost["gflops"] = counter.get_total_flops() / 1e9
 
-    def predict(self, root, split, results_file):
+    def predict(self, root: str, split: str, results_file: str) -> None:
         """Write COCO results of a split."""
         rows = []
         for image in read_json(annotations_file(root, split))["images"]:
@@ -64,14 +69,14 @@ class Ours:
             rows += instances_to_coco(people, image["id"])
         write_json(rows, results_file)
 
-    def ask(self, path):
+    def ask(self, path: str) -> tuple[float, int]:
         """(milliseconds from the decoded image to people, number of people)."""
         image = read_image(path)
         start = time.perf_counter()
         people = self.predictor(image)
         return 1e3 * (time.perf_counter() - start), len(people)
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to end."""
 
 
@@ -79,14 +84,17 @@ class Peer:
     """An Ultralytics model, by ``projects/yolo_comparison/ultralytics_peer.py``.
 
     Args:
-        name: for the table. python: the interpreter of the peer's environment. weights: a ``.pt`` file, or a ``.yaml``
-            for random weights. size: of the input. threads: of its process.
+        name: for the table.
+        python: the interpreter of the peer's environment.
+        weights: a ``.pt`` file, or a ``.yaml`` for random weights.
+        size: of the input.
+        threads: of its process.
 
     Raises:
         ConfigError: the process does not start; the message has its last words.
     """
 
-    def __init__(self, name, python, weights, *, size, threads):
+    def __init__(self, name: str, python: str, weights: str, *, size: int, threads: int):
         self.name, self.python, self.weights, self.size = name, python, weights, size
         self._words = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill and stop the peer
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -100,7 +108,7 @@ class Peer:
             raise ConfigError(f"--peer-python {python} cannot be started ({error.strerror}); see --help") from error
         self.cost = self._answer()
 
-    def _answer(self):
+    def _answer(self) -> dict[str, float] | None:
         for line in self._server.stdout:
             if line.startswith("{"):  # Ultralytics prints to standard output too
                 return json.loads(line)
@@ -109,7 +117,7 @@ class Peer:
         words = self._words.read().strip().splitlines()
         raise ConfigError(f"the peer {self.name} ended: {words[-1] if words else 'without a word'}")
 
-    def predict(self, root, split, results_file):
+    def predict(self, root: str, split: str, results_file: str) -> None:
         """Write COCO results of a split."""
         command = [self.python, PEER_SCRIPT, "predict", "--data", root, "--split", split, "--weights", self.weights,
                    "--imgsz", str(self.size), "--results", results_file]  # fmt: skip
@@ -118,14 +126,14 @@ class Peer:
             words = done.stderr.strip().splitlines()
             raise MediaError(f"the peer {self.name} could not predict {split}: {words[-1] if words else 'no message'}")
 
-    def ask(self, path):
+    def ask(self, path: str) -> tuple[float, int]:
         """(milliseconds from the decoded image to people, number of people)."""
         self._server.stdin.write(f"{os.path.abspath(path)}\n")
         self._server.stdin.flush()
         answer = self._answer()
         return answer["ms"], answer["people"]
 
-    def close(self):
+    def close(self) -> None:
         """End its process."""
         self._server.stdin.close()
         self._server.wait()

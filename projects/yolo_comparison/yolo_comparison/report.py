@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,12 +31,17 @@ _METRICS = ("AP", "AP50", "AP75", "AR")
 WARMUP = 3  # calls of each model that do not count
 
 
-def build_models(ours, peers, *, peer_python, size, threads, options=()):
+def build_models(
+    ours: list[list[str]], peers: list[list[str]], *, peer_python: str, size: int, threads: int, options: Sequence = ()
+) -> "Iterator[Ours | Peer]":
     """Both models, ready to answer, one after the other.
 
     Args:
-        ours: list of (name, config file, weights). peers: list of (name, weights).
-        peer_python: the interpreter of the peers' environment. size: of the input. threads: of each model.
+        ours: list of (name, config file, weights).
+        peers: list of (name, weights).
+        peer_python: the interpreter of the peers' environment.
+        size: of the input.
+        threads: of each model.
         options: ``[KEY, VALUE, ...]`` for ours.
     """
     torch.set_num_threads(threads)
@@ -44,7 +51,9 @@ def build_models(ours, peers, *, peer_python, size, threads, options=()):
     yield from (Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers)
 
 
-def scores(models, root, splits, output, sigmas=(), max_people=20):
+def scores(
+    models: "list[Ours | Peer]", root: str, splits: list[str], output: str, sigmas: tuple = (), max_people: int = 20
+) -> dict[str, dict[str, dict]]:
     """COCO's keypoint metrics of every model on every split; the results stay in ``output``.
 
     Returns:
@@ -63,11 +72,14 @@ def scores(models, root, splits, output, sigmas=(), max_people=20):
     return table
 
 
-def latencies(models, image, *, rounds=5, calls=10):
+def latencies(models, image: str, *, rounds: int = 5, calls: int = 10) -> dict[str, dict[str, Any]]:
     """Milliseconds from a decoded image to people, the models in turn.
 
     Args:
-        models: to ask. image: path. rounds: alternations. calls: of each model in a round.
+        models: to ask.
+        image: path.
+        rounds: alternations.
+        calls: of each model in a round.
 
     Returns:
         dict model -> {"ms": median of the rounds' medians, "rounds": [median of each round], "people": found}.
@@ -83,7 +95,7 @@ def latencies(models, image, *, rounds=5, calls=10):
     return {name: {"ms": median(ms), "rounds": ms, "people": people[name]} for name, ms in measured.items()}
 
 
-def draw_images(models, root, split, output, *, count=6):
+def draw_images(models: "list[Ours | Peer]", root: str, split: str, output: str, *, count: int = 6) -> str:
     """A page of the first images of a split with at least two people: the labels, and each model's best people.
 
     As many as the labels have, since the models' scores mean different things.
@@ -113,7 +125,7 @@ def draw_images(models, root, split, output, *, count=6):
     return path
 
 
-def format_report(report):
+def format_report(report: dict[str, Any]) -> str:
     """Markdown tables."""
     names = list(report["cost"])
     parts = []
@@ -132,13 +144,13 @@ def format_report(report):
     return "\n\n".join(parts)
 
 
-def write_report(report, output):
+def write_report(report: dict[str, Any], output: str) -> None:
     """``head_to_head.json`` and ``head_to_head.md``."""
     write_text(os.path.join(output, "head_to_head.json"), json.dumps(report, indent=1) + "\n")
     write_text(os.path.join(output, "head_to_head.md"), format_report(report) + "\n")
 
 
-def noise_image(path, side):
+def noise_image(path: str, side: int) -> str:
     """An image of noise to time on, where none is given."""
     write_image(path, np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
     return path

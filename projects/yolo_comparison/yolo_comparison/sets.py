@@ -16,18 +16,32 @@ SPLITS = {"val": "general", "val_crowded": "crowded"}
 _PRESETS = {"general": "quickstart", "crowded": "crowded"}
 
 
-def annotations_file(root, split):
+def annotations_file(root: str, split: str) -> str:
     """The COCO-format file of a split."""
     return os.path.join(root, "annotations", f"person_keypoints_{split}.json")
 
 
-def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, force=False):
+def make_sets(
+    root: str,
+    *,
+    train: int,
+    val: int,
+    size: int,
+    crowded_share: float,
+    seed: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+) -> None:
     """Make ``root`` with the splits train (both kinds, general first), val and val_crowded.
 
     Args:
         root: folder; images of the same settings that are there already are kept.
-        train: images to train on. val: of each validation set.
-        size: longest side in pixels. crowded_share: of the training images. seed, workers: of the generator.
+        train: images to train on.
+        val: of each validation set.
+        size: longest side in pixels.
+        crowded_share: of the training images.
+        seed: of the generator.
+        workers: processes of the generator.
         force: replace a set of other settings.
 
     Raises:
@@ -46,12 +60,13 @@ def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, fo
         merge([(kind, made[kind], "val", val)], root, split)
 
 
-def merge(parts, root, split):
+def merge(parts: list[tuple[str, str, str, int]], root: str, split: str) -> None:
     """Put the first images of several COCO-format sets, with their labels, into one split.
 
     Args:
         parts: list of (prefix of the file names, folder, split, number of images).
-        root: folder of the result. split: its split.
+        root: folder of the result.
+        split: its split.
     """
     os.makedirs(os.path.join(root, "annotations"), exist_ok=True)
     os.makedirs(os.path.join(root, split), exist_ok=True)
@@ -76,7 +91,7 @@ def merge(parts, root, split):
             os.remove(os.path.join(root, split, name))
 
 
-def _link(source, target):
+def _link(source: str, target: str) -> None:
     """A second name of the same file where the file system can, else a copy; what was there goes."""
     with contextlib.suppress(FileNotFoundError):
         os.remove(target)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from tabulate import tabulate
 
@@ -26,12 +27,25 @@ _LOG_PERIOD = 5
 SHARE = 0.3  # of the training set that the peer takes in an epoch; the second of three counts
 
 
-def rates(ours, peers, root, *, peer_python, size, processes, rounds):
+def rates(
+    ours: list[list[str]],
+    peers: list[list[str]],
+    root: str,
+    *,
+    peer_python: str,
+    size: int,
+    processes: int,
+    rounds: int,
+) -> dict[str, dict[str, Any]] | None:
     """Images a second of each model, the models in turn.
 
     Args:
-        ours: list of (name, config file). peers: list of (name, weights or ``.yaml``). root: of the data set.
-        peer_python: the interpreter of the peers' environment. size: of the input. rounds: alternations.
+        ours: list of (name, config file).
+        peers: list of (name, weights or ``.yaml``).
+        root: of the data set.
+        peer_python: the interpreter of the peers' environment.
+        size: of the input.
+        rounds: alternations.
         processes: that ours trains with, of a thread each; the peer has one process with as many threads.
 
     Returns:
@@ -51,7 +65,7 @@ def rates(ours, peers, root, *, peer_python, size, processes, rounds):
     return {name: {"images_per_second": median(each), "rounds": each} for name, each in measured.items()}
 
 
-def our_rate(config, root, *, size, processes):
+def our_rate(config: str, root: str, *, size: int, processes: int) -> float:
     """Images a second of a config, by the log of a short training."""
     with tempfile.TemporaryDirectory() as folder:
         options = {
@@ -65,7 +79,7 @@ def our_rate(config, root, *, size, processes):
     return load_config(config).SOLVER.IMS_PER_BATCH / median(seconds)
 
 
-def peer_rate(python, weights, root, *, size, threads):
+def peer_rate(python: str, weights: str, root: str, *, size: int, threads: int) -> float:
     """Images a second of a peer, by the times of its epochs."""
     images = round(SHARE * len(read_json(annotations_file(root, "train"))["images"]))
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +92,7 @@ def peer_rate(python, weights, root, *, size, threads):
     return images / (second - first)
 
 
-def _run(command, **environment):
+def _run(command: list[str], **environment: Any) -> None:
     environment = {name: str(value) for name, value in environment.items()}
     try:
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
@@ -89,7 +103,7 @@ def _run(command, **environment):
         raise ConfigError(f"{' '.join(command[:3])} ended: {words[-1] if words else 'without a word'}")
 
 
-def format_rates(report):
+def format_rates(report: dict[str, dict[str, Any]]) -> str:
     """A Markdown table."""
     best = max(each["images_per_second"] for each in report.values())
     rows = [

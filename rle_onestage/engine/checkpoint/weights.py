@@ -26,7 +26,7 @@ def load_weights(
 
     Args:
         model: the bare architecture (not wrapped for several processes).
-        address: see :func:`read_checkpoint`.
+        address: see :func:`~.files.read_checkpoint`.
         strict: True for evaluation and prediction: every weight must be there and fit. False to start a training:
             what is missing starts anew, a head of another size too (with a warning); a backbone of another size, or
             nothing that fits, is an error.
@@ -38,7 +38,7 @@ def load_weights(
         The checkpoint's content (``iteration``, ...).
 
     Raises:
-        CheckpointError: see :func:`read_checkpoint`; or the weights do not fit: names the first keys, with both shapes;
+        CheckpointError: see :func:`~.files.read_checkpoint`; or the weights do not fit: names the first keys, with both shapes;
             or the joints are others; or a weight is NaN or infinite.
     """
     content = read_checkpoint(address)
@@ -55,7 +55,7 @@ def apply_weights(
     use_ema: bool = True,
     joints: Sequence[str] | None = None,
 ) -> None:
-    """The second half of :func:`load_weights`: ``content`` is what :func:`read_checkpoint` gave for ``address``."""
+    """The second half of :func:`load_weights`: ``content`` is what :func:`~.files.read_checkpoint` gave for ``address``."""
     weights = content["model"]
     if not use_ema and "raw" in content:
         if not isinstance(content["raw"], dict):

@@ -10,7 +10,7 @@ from .densities import Density
 
 
 class GroupedDensity(nn.Module):
-    """One density for each group of joints, with the interface of :class:`Density`.
+    """One density for each group of joints, with the interface of :class:`~.densities.Density`.
 
     Args:
         members: of the G groups.
