@@ -16,6 +16,7 @@ from media_toys import encode, grey, image_file, no_more_than, noise, numbers, o
 from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
 from rle_onestage.evaluation import read_tracks
+from rle_onestage.utils import signals
 from rle_onestage.video import io as media
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
@@ -109,7 +110,7 @@ def test_full_results_leave_the_video_complete(tmp_path):
     assert len(read(tmp_path / "o.mp4")) >= 2 and len(read_tracks(tmp_path / "r").frame) >= 2
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", signals.ENDING)
 def test_interrupted_video_remains_playable(tmp_path, signum):
     source, seen = video(tmp_path / "in.mp4", frames=20), []
 
