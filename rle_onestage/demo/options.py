@@ -3,25 +3,37 @@
 import os
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from ..errors import MediaError, check_score
+from ..errors import ConfigError, MediaError, check_score, shown
 from ..structures.skeleton import Skeleton
 from ..utils.output_files import check_target, kind_of
 from ..video import io as media
+from ..video.io.formats import check_rate
 from ..visualization import draw_people
 
 
-class DemoOptions(NamedTuple):
+@dataclass(frozen=True)
+class DemoOptions:
     """What the user asked for.
 
-    ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
-    score that is drawn, counted and written; a follower decides for itself. ``batch``: frames of a video that the
-    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``reconnect``: tries in a row to
-    connect a live source that breaks off. ``category_id``: of what is found, in the results of images.
-    ``legend``: explain colours and marks in a video. ``draw``: what draws a
-    frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
-    :class:`~..visualization.VideoDrawer`.
+    Attributes:
+        skeleton: of the model.
+        output: file or folder, or None for a window.
+        json: file for the results, or None.
+        threshold: lowest score that is drawn, counted and written; a tracker decides for itself.
+        draw_sigma: draw ellipses of one and two standard deviations.
+        draw_boxes: draw the boxes.
+        batch: frames of a video that the model gets at once.
+        fps: frames per second of a folder of frames; None for 25.
+        reconnect: tries in a row to connect a live source that breaks off; 0: none.
+        legend: explain colours and marks in a video.
+        draw: what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image;
+            None for a :class:`~..visualization.VideoDrawer`.
+        category_id: of what is found, in the results of images.
+
+    Raises:
+        ConfigError: a value is out of its range.
     """
 
     skeleton: Skeleton
@@ -36,6 +48,15 @@ class DemoOptions(NamedTuple):
     legend: bool = False
     draw: Callable | None = None
     category_id: int | str = 1
+
+    def __post_init__(self) -> None:
+        check_score(self.threshold, "the threshold (--confidence-threshold)")
+        for name, least in (("batch", 1), ("reconnect", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigError(f"{name} (--{name}) is {shown(value)}; give {least} or more")
+        if self.fps is not None:
+            check_rate(self.fps, "--fps")
 
 
 def draw(image, people, options):
@@ -59,9 +80,10 @@ def check_outputs(options, folder, files):
 
     Raises:
         MediaError: something cannot be written, or would be overwritten.
-        ConfigError: the threshold is no score.
     """
-    check_score(options.threshold, "the threshold (--confidence-threshold)")
+    for path, option in ((options.output, "--output"), (options.json, "--json")):
+        if path == "":
+            raise MediaError(f"the name after {option} is empty; give a file, or leave {option} out")
     if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
         raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:
@@ -97,7 +119,7 @@ def _stem(source):
     """A file name for what comes from a source."""
     if isinstance(source, int):
         return f"camera{source}"
-    name = os.path.basename(os.path.abspath(source))
+    name = os.path.basename(os.path.abspath(media.without_password(source)))
     if media.is_address(source):
         return re.sub(r"[^A-Za-z0-9_-]+", "_", name.split("?")[0]).strip("_") or "stream"
     return name if os.path.isdir(source) else os.path.splitext(name)[0]

@@ -8,6 +8,7 @@ import time
 from ..evaluation.tracks import TrackWriter
 from ..utils.signals import StopRequest
 from ..video import io as media
+from ..video.io.formats import check_frame_size
 from ..visualization import VideoDrawer, draw_tag
 from . import pipeline
 from .load import Load
@@ -27,7 +28,7 @@ def run_video(predictor, source, options, follower=None):
     """Find people in a video file, a folder of frames, a stream or a camera, and follow them.
 
     Reading, the model, following, and drawing each run in a thread; writing and the window in the caller's. What was
-    written before an interruption (Ctrl-C, SIGTERM) or an error remains playable, and its results complete.
+    written before an interruption (Ctrl-C, SIGTERM, SIGHUP) or an error remains playable, and its results complete.
 
     Args:
         predictor: image -> ``Instances``.
@@ -46,6 +47,8 @@ def run_video(predictor, source, options, follower=None):
         path = video_path(source, options.output) if options.output else None
         files = [file for file in (media.local_path(source), path) if file]
         check_outputs(options, os.path.dirname(path) if path else None, files)
+        if path and options.draw is None:  # before the first frame; who draws may also change the size
+            check_frame_size(path, video.size)
         if path and video.sound_note:
             logger.warning("%s: %s", video.name, video.sound_note)
         load = Load()

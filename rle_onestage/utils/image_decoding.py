@@ -147,9 +147,8 @@ def _check_size(data, kind):
     if max(size) > LONGEST_SIDE:
         raise Undecodable(f"its header declares {size[0]} x {size[1]} pixels, a side of more than {LONGEST_SIDE}")
     if 8 * len(data) < least_bits(data, kind, size):
-        raise Undecodable(
-            f"it is truncated or damaged: {len(data)} bytes are too few for the {size[0]} x {size[1]} pixels of its header"
-        )
+        pixels = f"the {size[0]} x {size[1]} pixels of its header"
+        raise Undecodable(f"it is truncated or damaged: {len(data)} bytes are too few for {pixels}")
 
 
 def _check_complete(data, kind):

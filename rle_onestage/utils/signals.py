@@ -46,7 +46,7 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """Within the block what is in :data:`ENDING` raises :class:`Interrupted` in the main thread, once for each press."""
+    """Within the block the signals of :data:`ENDING` raise :class:`Interrupted` in the main thread, once a press."""
     came = [-ECHO_SECONDS]
 
     def handle(signum, frame):
@@ -61,7 +61,7 @@ def raising() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handled_by(handle: Callable) -> Iterator[None]:
-    """Within the block ``handle(signum, frame)`` is called for what is in :data:`ENDING`; afterwards what was before."""
+    """Within the block ``handle(signum, frame)`` is called for those of :data:`ENDING`; afterwards what was before."""
     before = {}
     try:
         for signum in ENDING:

@@ -147,3 +147,24 @@ def test_permissions_are_the_usual_ones(tmp_path):
     write_bytes(tmp_path / "b", b"x")
     assert os.stat(tmp_path / "a").st_mode == os.stat(tmp_path / "b").st_mode
     assert cv2.imread(image_file(tmp_path / "p.png")) is not None
+
+
+@posix
+def test_results_for_an_output_that_is_closed_are_a_sentence(tmp_path):
+    """Under ``>&-`` the next file that is opened would get its number, and the results."""
+    program = (
+        "from rle_onestage.utils.output_files import OutputFile\n"
+        "try:\n    OutputFile('/dev/stdout')\n"
+        "except OSError as error:\n    open('said', 'w').write(error.strerror)"
+    )
+    subprocess.run(["sh", "-c", f'"{sys.executable}" -c "{program}" >&-'], cwd=tmp_path, timeout=60, check=True)
+    assert (tmp_path / "said").read_text() == "it is closed"
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b", "", "-"])
+def test_what_is_no_name_of_a_file_is_said_early(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match="cannot be written.*with --json"):
+        output_files.check_target(name, "--json")
+    for good in ("new", "none/new", "./-", "/dev/stdout"):
+        output_files.check_target(good, "--json")

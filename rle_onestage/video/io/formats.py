@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import av
 
-from ...errors import MediaError
+from ...errors import ConfigError, MediaError
 
 
 class Format(NamedTuple):
@@ -44,6 +44,13 @@ _OPTIONS = {
     "libvpx-vp9": {"crf": "30", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
     "libvpx": {"crf": "10", "b": "8M", "deadline": "realtime", "cpu-used": "7"},
 }
+# Frames per second that can be told from a mistake: FFmpeg takes a rate outside for none, or ends the process.
+RATES = (0.001, 1000.0)
+# Seconds from one frame to the next. MP4 counts how far frames are out of order, three steps, in 31 bits of its ticks:
+# beyond 2 hours a step, FFmpeg ends the process.
+LONGEST_STEP = 3600.0
+# Longest sides of a frame.
+_LONGEST_SIDES = {"libx264": 16384, "mpeg4": 8190, "libvpx-vp9": 65534, "libvpx": 16382}
 _HYBRID = (61, 7)  # libavformat of FFmpeg 7.1
 
 
@@ -74,6 +81,36 @@ def encoder_for(path):
         problem = "encoder" if ending in FORMATS else "container"
         raise MediaError(f"video {path} cannot be written, no {problem} is there for {ending!r}; end it with {usable}")
     return FORMATS[ending], there[ending]
+
+
+def is_rate(fps):
+    """Whether a number of frames per second can be read and written."""
+    return RATES[0] <= fps <= RATES[1]
+
+
+def check_rate(fps, name):
+    """Raises ConfigError for frames per second that cannot be written.
+
+    Args:
+        fps: the number. name: the flag or argument that it came by.
+    """
+    if not is_rate(fps):
+        raise ConfigError(f"{name} is {fps:g}; give from {RATES[0]:g} to {RATES[1]:g} frames per second")
+
+
+def check_frame_size(path, size):
+    """Raises MediaError where the encoder for a path takes no frames of a size.
+
+    Args:
+        path: of the video. size: width and height of the frames.
+    """
+    _, encoder = encoder_for(path)
+    most = _LONGEST_SIDES[encoder]
+    if max(size) > most:
+        raise MediaError(
+            f"video {path} cannot be written, its frames have {size[0]} x {size[1]} pixels and {encoder} takes sides "
+            f"up to {most}; make the source smaller, or give --json alone"
+        )
 
 
 def muxer_options(muxer):

@@ -57,7 +57,7 @@ def images_in(folder, option):
         MediaError: there is none, or the folder cannot be read.
     """
     try:
-        entries = [e.name for e in os.scandir(folder) if not e.name.startswith(".") and not e.is_dir()]
+        entries = [e.name for e in os.scandir(folder) if not e.name.startswith(".") and not _is_folder(e)]
     except OSError as error:
         raise MediaError(f"folder {folder} cannot be read ({error.strerror}); check {option}") from error
     names = [name for name in entries if name.lower().endswith(READ_TYPES)]
@@ -70,6 +70,14 @@ def images_in(folder, option):
         endings = ", ".join(ending or "no ending" for ending in sorted(others)[:8])
         logger.info("folder %s: %d files are no images by their names (%s)", folder, others.total(), endings)
     return names
+
+
+def _is_folder(entry):
+    """Whether an entry of a folder is one; what cannot be told (a link to itself) is for whoever opens it to say."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def output_paths(inputs, output):
@@ -97,6 +105,7 @@ def output_paths(inputs, output):
     if not is_file and os.path.isfile(output):
         raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
     if is_file:
+        check_target(output, "--output")
         paths = [output]
     else:
         paths = [os.path.join(output, name) for name in _output_names([os.path.basename(path) for path in inputs])]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import MediaError
+from .formats import check_rate
 from .live import RECONNECT, CameraSource, Newest, Reconnecting
 from .sources import DEFAULT_FPS, ContainerSource, FolderSource
 
@@ -35,6 +36,11 @@ def local_path(source):
     return os.path.abspath(os.path.expanduser(os.fspath(source).removeprefix("file://")))
 
 
+def without_password(source):
+    """An address for messages and file names: ``rtsp://user:***@camera/1``; other sources as they are."""
+    return re.sub(r"(://[^/:]*):[^/]*@", r"\1:***@", source) if is_address(source) else source
+
+
 class VideoReader:
     """Frames of a video, each with its time.
 
@@ -57,9 +63,12 @@ class VideoReader:
 
     Raises:
         MediaError: it does not exist, does not open, or has no frame that can be read.
+        ConfigError: ``fps`` is no rate.
     """
 
     def __init__(self, source, *, fps=None, reconnect=RECONNECT):
+        if fps is not None:
+            check_rate(fps, "fps")
         self._lock = threading.Lock()
         self._source = _open(source, fps, reconnect)
         self.live = isinstance(self._source, Newest)
@@ -156,11 +165,14 @@ def _open(source, fps, reconnect):
     if isinstance(source, int):
         return Newest(Reconnecting(lambda: CameraSource(source), reconnect))
     if is_address(source):
-        stream, sent_ahead = ContainerSource(source, live=True), source.lower().startswith(("http:", "https:"))
+
+        def connect():
+            return ContainerSource(source, live=True, name=without_password(source))
+
+        stream, sent_ahead = connect(), source.lower().startswith(("http:", "https:"))
         if sent_ahead and stream.duration:
             return stream
-        again = Reconnecting(lambda: ContainerSource(source, live=True), reconnect, stream)
-        return Newest(again, paced=sent_ahead)
+        return Newest(Reconnecting(connect, reconnect, stream), paced=sent_ahead)
     check_source(source)
     path = local_path(source)
     if os.path.isdir(path):

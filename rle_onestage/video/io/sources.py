@@ -4,8 +4,9 @@ Each source has ``name``, ``fps``, ``frames`` (declared number, 0 if unknown), `
 the source's own clock), ``skipped`` (frames that could not be decoded), ``read()``, ``shortfall()`` and ``close()``.
 """
 
+import contextlib
+import errno
 import logging
-import math
 import os
 
 import av
@@ -16,14 +17,17 @@ from av.video.reformatter import VideoReformatter
 from ...errors import MediaError
 from ...utils.image_headers import KINDS_OF_IMAGES, kind_of_data
 from ...utils.images import UnreadableImage, read_image
+from .formats import LONGEST_STEP, is_rate
 from .images import images_in, natural_key
+from .pipes import readable
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 25.0
 # Seconds to wait for an address to answer, and for its next data.
 _PATIENCE = (15.0, 30.0)
-# A jump of the clock that is longer than this is a cut between recordings, in formats that allow such cuts.
+# A jump of the clock that is longer than this is a cut between recordings, in formats that allow such cuts; in the
+# others it may be a screen that stood still.
 _LONGEST_GAP = 10.0
 # Seconds from one frame to the next where both have the same time.
 _LEAST_STEP = 1e-3
@@ -67,46 +71,56 @@ class ContainerSource:
     Args:
         address: path or address.
         live: it is an address: wait for a limited time.
+        name: for people; the address unless told.
 
     Raises:
         MediaError: it cannot be opened or has no frames.
     """
 
-    def __init__(self, address, live=False):
+    def __init__(self, address, live=False, name=None):
         quiet()
-        self.name, self.skipped, self.start, self.reason = address, 0, 0.0, ""
+        self.name, self.skipped, self.start, self.reason = name or address, 0, 0.0, ""
+        self._open = contextlib.ExitStack()  # the descriptor of a pipe
         try:
-            self._container = av.open(address, timeout=_PATIENCE if live else None)
+            opened = address if live else self._open.enter_context(readable(address))
+            self._container = av.open(opened, timeout=_PATIENCE if live else None)
         except (av.FFmpegError, OSError, ValueError) as error:
+            self._open.close()
+            if getattr(error, "errno", None) == errno.EINTR:  # Ctrl-C while it waits for data
+                raise KeyboardInterrupt from error
             raise self._not_opened(address, live, error) from error
         self._refuse_image(address)
         if not self._container.streams.video or self._container.streams.video[0].codec_context is None:
             self._container.close()
+            self._open.close()
             raise MediaError(
-                f"{address} cannot be opened as a video, it has no frames of a known kind; check --video-input"
+                f"{self.name} cannot be opened as a video, it has no frames of a known kind; check --video-input"
             )
         self._stream = stream = self._container.streams.video[0]
         # Threads by frame would be quicker, but delay frames, and PyAV loses whole ones beside a damaged one.
         stream.thread_type = "SLICE"
-        rate = float(stream.average_rate or stream.guessed_rate or 0)
-        self.fps = rate if math.isfinite(rate) and 0 < rate <= 1000 else DEFAULT_FPS
+        rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+        self.fps = next(filter(is_rate, rates), DEFAULT_FPS)
         self.frames, self.duration = stream.frames, self._declared_seconds()
         self.has_sound = bool(self._container.streams.audio)
         self._joins = "mpegts" in self._container.format.name
         self._reformatter = VideoReformatter()
-        self._packets, self._last, self._offset = 0, None, None
+        self._packets, self._last, self._offset, self._cut = 0, None, None, 0.0
         self._size_said = False
         self._decoded = self._decode()
 
-    @staticmethod
-    def _not_opened(address, live, error):
+    def _not_opened(self, address, live, error):
         reason = reason_of(error)
         if live:
-            return MediaError(f"{address} cannot be opened ({reason}); check the address and the network")
+            return MediaError(f"{self.name} cannot be opened ({reason}); check the address and the network")
         kind = kind_of_data(_head(address))
         if kind in KINDS_OF_IMAGES:
             return MediaError(f"{address} is an image ({kind}), not a video; give it with --input")
         if os.path.isfile(address):
+            if kind.startswith("a video"):
+                return MediaError(
+                    f"{address} cannot be opened: {kind} that is cut off or damaged ({reason}); copy it anew"
+                )
             reason = f"it is {kind}" if kind.startswith("a ") else reason if os.path.getsize(address) else "it is empty"
         return MediaError(f"{address} cannot be opened ({reason}); check that it is a video and is complete")
 
@@ -115,7 +129,8 @@ class ContainerSource:
         kind = self._container.format.name
         if kind in _IMAGES or kind.endswith("_pipe") or is_still(address):
             self._container.close()
-            raise MediaError(f"{address} is an image, not a video; give it with --input")
+            self._open.close()
+            raise MediaError(f"{self.name} is an image, not a video; give it with --input")
 
     def _declared_seconds(self):
         """Seconds that the file says it lasts, 0 if unknown: the shorter of what the stream and the whole say."""
@@ -186,19 +201,29 @@ class ContainerSource:
             return expected
         seconds = time - self._offset
         step = 0.0 if self._last is None else seconds - self._last
-        if step < -0.5 / self.fps or (self._joins and step > _LONGEST_GAP):
+        if step < -0.5 / self.fps or step > (_LONGEST_GAP if self._joins else LONGEST_STEP):
+            self._say_jump(step)
             self._offset, seconds = time - expected, expected
         elif self._last is not None and step <= 0:  # a time that is repeated; those after it stay right
             seconds = self._last + _LEAST_STEP
         self._last = seconds
         return seconds
 
+    def _say_jump(self, step):
+        """Say, once, that the clock jumped forwards by so many seconds; backwards it does where recordings join."""
+        if step > 0:
+            if not self._cut:
+                logger.warning("%s: its clock jumps by %.4g s; times go on without such jumps", self.name, step)
+            self._cut += step - 1 / self.fps
+
     def shortfall(self):
         """A clause about what is missing at the end, or an empty string; to be asked when all was read."""
         step = 1 / self.fps
         seconds = 0.0 if self._last is None else self._last + step
         missing = self.frames - self._packets if self.frames else None
-        late = bool(self.duration) and seconds < self.duration - max(1.5 * step, 0.0 if self.frames else 1.0)
+        late = bool(self.duration) and seconds + self._cut < self.duration - max(
+            1.5 * step, 0.0 if self.frames else 1.0
+        )
         if late and (missing is None or missing > 0):
             return f"it ends early: {seconds:.1f} of {self.duration:.1f} s could be read"
         if not self.duration and missing and missing > 0:
@@ -209,6 +234,7 @@ class ContainerSource:
         """Close the container."""
         self._decoded.close()
         self._container.close()
+        self._open.close()
 
 
 def reason_of(error):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import MediaError
 from ...utils.output_files import check_target, temporary_beside
-from .formats import encoder_for, encoder_options, muxer_options
+from .formats import LONGEST_STEP, check_frame_size, check_rate, encoder_for, encoder_options, muxer_options
 from .images import make_folder
 from .sound import Sound, rehearse
 from .sources import quiet, reason_of
@@ -44,17 +44,21 @@ class VideoWriter:
 
     Raises:
         MediaError: it cannot be written.
+        ConfigError: the frames per second are no rate.
     """
 
     def __init__(self, path, fps, size=None, *, sound_path=None, sound_start=0.0):
         quiet()
+        check_rate(fps, "the rate of a video")
         self._format, self._encoder = encoder_for(path)
+        if size:
+            check_frame_size(path, size)
         make_folder(os.path.dirname(path))
         self.path, self.fps, self.frames, self.resized, self.sound = path, fps, 0, 0, ""
         self._size = tuple(size) if size else None
         self._sound_source, self._sound, self._container = (sound_path, sound_start), None, None
         self._sound_reason = ""
-        self._pts, self._end, self._closed = None, 0.0, False
+        self._pts, self._last, self._end, self._closed = None, 0.0, 0.0, False
         check_target(path, "--output", through=False)  # containers are not written from the front to the end
         self._temporary = temporary_beside(path, os.path.splitext(path)[1])
         try:
@@ -142,10 +146,13 @@ class VideoWriter:
         """
         if self._closed:
             raise MediaError(f"video {self.path} is closed, no frame can be added")
-        self._size = self._size or (frame.shape[1], frame.shape[0])
+        time = self.frames / self.fps if time is None else time
+        self._check_time(time)
+        if self._size is None:
+            check_frame_size(self.path, (frame.shape[1], frame.shape[0]))
+            self._size = (frame.shape[1], frame.shape[0])
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame, self.resized = _fit(frame, self._size), self.resized + 1
-        time = self.frames / self.fps if time is None else time
         try:
             if self._container is None:
                 self._open()
@@ -153,7 +160,15 @@ class VideoWriter:
             self._encode(self._picture(frame, time))
         except _FAILURES as error:
             self._fail(error)
-        self.frames, self._end = self.frames + 1, time + 1 / self.fps
+        self.frames, self._last, self._end = self.frames + 1, time, time + 1 / self.fps
+
+    def _check_time(self, time):
+        """Refuse what no container holds, before FFmpeg sees it."""
+        if not 0 <= time <= self._last + LONGEST_STEP:  # also what is no number
+            raise MediaError(
+                f"video {self.path}: frame {self.frames} is at {time:g} s, and the one before at {self._last:g} s; "
+                f"give times that grow by {LONGEST_STEP:g} s at most"
+            )
 
     def _picture(self, frame, time):
         height, width = frame.shape[:2]
@@ -186,7 +201,8 @@ class VideoWriter:
         """
         if self._closed:
             return
-        if self._container is None:
+        if not self.frames:
+            self._close_quietly()
             self._closed = True
             self._remove()
             return
