@@ -136,6 +136,15 @@ def test_sizes_that_no_image_has_are_said(tmp_path):
         read_image(written(tmp_path, png_of(0, height=7)))
 
 
+def test_whatever_a_decoder_raises_is_said_of_the_image(tmp_path, monkeypatch):
+    def broken(data, colours):
+        raise IndexError("its table")
+
+    monkeypatch.setattr(decode, "_by_opencv", broken)
+    with pytest.raises(UnreadableImage, match="a.jpg cannot be used: it cannot be decoded .IndexError: its table."):
+        read_image(written(tmp_path, saved("JPEG")))
+
+
 def test_a_palette_that_is_missing_is_damage(tmp_path):
     data = saved("PNG", mode="P")
     place = data.index(b"PLTE") - 4
