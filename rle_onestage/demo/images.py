@@ -2,6 +2,11 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.structures import Instances
 
 from ..errors import MediaError
 from ..evaluation.results import instances_to_coco
@@ -9,14 +14,14 @@ from ..utils.images import read_image
 from ..utils.signals import StopRequest
 from ..video import io as media
 from .left_out import is_expected, reason_to_leave_out
-from .options import check_outputs, draw
+from .options import DemoOptions, check_outputs, draw
 from .progress import Tally, progress
 from .results import ImageResults
 
 logger = logging.getLogger(__name__)
 
 
-def run_images(predictor, inputs, options):
+def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[str], options: DemoOptions) -> int:
     """Find people in image files, folders and globs.
 
     An image that cannot be read, looked at, drawn or written is named and counted, and costs that image alone, whatever
@@ -35,10 +40,12 @@ def run_images(predictor, inputs, options):
         MediaError: an input does not exist, no image could be read, none could be written, or not all results could.
     """
     files = media.find_images(inputs)
-    outputs = media.output_paths(files, options.output) if options.output else [None] * len(files)
-    written = outputs if options.output else []
-    check_outputs(options, os.path.dirname(outputs[0]) if options.output else None, [*files, *written])
-    ids, tally, left_out, unwritten = image_ids(files), Tally(), [], []
+    written = media.output_paths(files, options.output) if options.output else []
+    check_outputs(options, os.path.dirname(written[0]) if written else None, [*files, *written])
+    outputs: list[str | None] = [*written] or [None] * len(files)
+    ids, tally = image_ids(files), Tally()
+    left_out: list[Exception] = []
+    unwritten: list[str] = []
     with StopRequest() as stop, ImageResults(options.json) as results:
         for file, output, image_id in progress(list(zip(files, outputs, ids)), len(files), "image", tally):
             try:
@@ -61,7 +68,7 @@ def run_images(predictor, inputs, options):
     return _ended(stop, tally, files, left_out, unwritten)
 
 
-def _ended(stop, tally, files, left_out, unwritten):
+def _ended(stop: StopRequest, tally: Tally, files: list[str], left_out: list[Exception], unwritten: list[str]) -> int:
     """Say what was done; the exit code."""
     if len(left_out) == len(files):
         raise MediaError(
@@ -77,7 +84,7 @@ def _ended(stop, tally, files, left_out, unwritten):
     return stop.exit_code if stop.signum else 1 if unwritten or faults else 0
 
 
-def _show_or_write(image, people, output, options):
+def _show_or_write(image: np.ndarray, people: Instances, output: str | None, options: DemoOptions) -> bool:
     """False when the user closed the window."""
     if output:
         media.write_image(output, draw(image, people, options))
@@ -86,12 +93,16 @@ def _show_or_write(image, people, output, options):
     return True
 
 
-def _results(people, image_id, category_id, file_name):
+def _results(people: Instances, image_id: int, category_id: int | str, file_name: str) -> list[dict[str, Any]]:
     return [{**result, "file_name": file_name} for result in instances_to_coco(people, image_id, category_id)]
 
 
-def image_ids(files):
-    """COCO ids: the number that each file is named with (as in COCO: 000000000139.jpg), else 1, 2, ..."""
+def image_ids(files: Sequence[str]) -> list[int]:
+    """COCO ids: the number that each file is named with (as in COCO: 000000000139.jpg), else 1, 2, ...
+
+    Args:
+        files: paths.
+    """
     stems = [os.path.splitext(os.path.basename(file))[0] for file in files]
     if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
         return [int(stem) for stem in stems]

@@ -2,8 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import numpy as np
+from detectron2.structures import Instances
 
 from ..errors import ConfigError, MediaError, check_score, shown
 from ..structures.skeleton import Skeleton
@@ -11,6 +14,9 @@ from ..utils.output_files import check_target, kind_of
 from ..video import io as media
 from ..video.io.formats import check_rate
 from ..visualization import draw_people
+
+# (image (H, W, 3) BGR uint8, its people, seconds) -> image.
+Drawing = Callable[[np.ndarray, Instances, float], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class DemoOptions:
         fps: frames per second of a folder of frames; None for 25.
         reconnect: tries in a row to connect a live source that breaks off; 0: none.
         legend: explain colours and marks in a video.
-        draw: what draws a frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image;
-            None for a :class:`~..visualization.VideoDrawer`.
+        draw: what draws a frame of a video, a callable (image, people, seconds) -> image; None for a
+            :class:`~..visualization.VideoDrawer`.
         category_id: of what is found, in the results of images.
 
     Raises:
@@ -46,7 +52,7 @@ class DemoOptions:
     fps: float | None = None
     reconnect: int = 5
     legend: bool = False
-    draw: Callable | None = None
+    draw: Drawing | None = None
     category_id: int | str = 1
 
     def __post_init__(self) -> None:
@@ -59,8 +65,17 @@ class DemoOptions:
             check_rate(self.fps, "--fps")
 
 
-def draw(image, people, options):
-    """The people of an image drawn as the options say."""
+def draw(image: np.ndarray, people: Instances, options: DemoOptions) -> np.ndarray:
+    """The people of an image drawn as the options say.
+
+    Args:
+        image: (H, W, 3) BGR uint8.
+        people: in it.
+        options: :class:`DemoOptions`.
+
+    Returns:
+        (H, W, 3) BGR uint8, another array.
+    """
     return draw_people(
         image,
         people,
@@ -71,12 +86,13 @@ def draw(image, people, options):
     )
 
 
-def check_outputs(options, folder, files):
+def check_outputs(options: DemoOptions, folder: str | None, files: Iterable[str]) -> None:
     """Before the first image: fail now rather than after an hour, or find nobody.
 
     Args:
-        options: :class:`DemoOptions`. folder: of the output, or None. files: inputs and outputs, which the results must
-            not replace.
+        options: :class:`DemoOptions`.
+        folder: of the output, or None.
+        files: inputs and outputs, which the results must not replace.
 
     Raises:
         MediaError: something cannot be written, or would be overwritten.
@@ -96,8 +112,12 @@ def check_outputs(options, folder, files):
         media.check_window()
 
 
-def video_path(source, output):
+def video_path(source: media.Source, output: str) -> str:
     """Where the video goes: the output itself where it is named like a video, else a file in that folder.
+
+    Args:
+        source: path, address, or a camera's number.
+        output: what the user gave.
 
     Raises:
         MediaError: it is a file of another kind, or the source itself.
@@ -110,16 +130,17 @@ def video_path(source, output):
         if not os.path.isdir(output):
             check_target(output, "--output, or a folder", through=False)
         path = os.path.join(output, f"{_stem(source)}.mp4")
-    if media.local_path(source) and os.path.realpath(path) == os.path.realpath(media.local_path(source)):
+    local = media.local_path(source)
+    if local and os.path.realpath(path) == os.path.realpath(local):
         raise MediaError(f"{path} is the input and would be overwritten; give another place with --output")
     return path
 
 
-def _stem(source):
+def _stem(source: media.Source) -> str:
     """A file name for what comes from a source."""
     if isinstance(source, int):
         return f"camera{source}"
-    name = os.path.basename(os.path.abspath(media.without_password(source)))
+    name = os.path.basename(os.path.abspath(str(media.without_password(source))))
     if media.is_address(source):
         return re.sub(r"[^A-Za-z0-9_-]+", "_", name.split("?")[0]).strip("_") or "stream"
     return name if os.path.isdir(source) else os.path.splitext(name)[0]
