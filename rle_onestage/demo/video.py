@@ -150,10 +150,10 @@ def _take(
         with load.of("writing"):
             if results is not None:
                 results.write(people, frame.number, frame.time)
-            if writer is not None:
+            if writer is not None and image is not None:
                 writer.write(image, frame.time)
         load.frames, load.people = load.frames + 1, load.people + len(people)
-        if window and not media.show(image, 1):
+        if window and image is not None and not media.show(image, 1):
             return
         del frame, people, image  # not held while the next one is made
 

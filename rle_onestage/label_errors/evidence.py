@@ -20,7 +20,8 @@ class Views(nn.Module):
     Where the two disagree (most of all about left and right), neither is reason to call a label wrong.
 
     Args:
-        model: called with ``list[dict]``. flip_index: (K,) which joint is which in a mirror.
+        model: called with ``list[dict]``.
+        flip_index: (K,) which joint is which in a mirror.
     """
 
     def __init__(self, *, model, flip_index):
@@ -93,8 +94,10 @@ def match_cases(truth, views, *, min_score=0.1, max_people=20):
     """Match predictions to labelled people, at a box IoU of 0.5, greedily by score.
 
     Args:
-        truth: a :class:`~..evaluation.GroundTruth`. views: for each view the COCO results of all images.
-        min_score: lowest score of a prediction. max_people: predictions an image, best first.
+        truth: a :class:`~..evaluation.GroundTruth`.
+        views: for each view the COCO results of all images.
+        min_score: lowest score of a prediction.
+        max_people: predictions an image, best first.
 
     Returns:
         The :class:`Case` of each labelled person, in the file's order.
@@ -147,8 +150,10 @@ def compare(case, density, sigmas, flip_index):
     joint times the square root of the area, over sqrt(2) for each coordinate).
 
     Args:
-        case: a :class:`Case` with at least one view. density: :class:`~..error_density.ErrorDensity`.
-        sigmas: OKS sigmas (K,). flip_index: (K,).
+        case: a :class:`Case` with at least one view.
+        density: :class:`~..error_density.ErrorDensity`.
+        sigmas: OKS sigmas (K,).
+        flip_index: (K,).
 
     Returns:
         :class:`Ratios`.
@@ -176,7 +181,9 @@ def share_of_misses(ratios, labelled, flip_index, *, steps=50):
     model's failing at this joint; so that one contradiction at a joint that the model often misses says little.
 
     Args:
-        ratios: (S, K) of each label as its own joint. labelled: (S, K) bool. flip_index: (K,); mirrored joints share.
+        ratios: (S, K) of each label as its own joint.
+        labelled: (S, K) bool.
+        flip_index: (K,); mirrored joints share.
 
     Returns:
         (K,) in [DOUBT, 1 - DOUBT].

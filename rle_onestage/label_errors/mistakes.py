@@ -56,7 +56,9 @@ def explain(case, evidence, skeleton):
     once the mistakes are mended.
 
     Args:
-        case: :class:`~.evidence.Case`. evidence: of it. skeleton: the joints.
+        case: :class:`~.evidence.Case`.
+        evidence: of it.
+        skeleton: the joints.
 
     Returns:
         :class:`Explanation`.

@@ -23,7 +23,9 @@ class Crop:
     """The part of a picture that shows a person, enlarged to a square.
 
     Args:
-        image: (H, W, 3) BGR uint8. points: (n, 2) that must be seen, in pixel indices. margin: share of their extent.
+        image: (H, W, 3) BGR uint8.
+        points: (n, 2) that must be seen, in pixel indices.
+        margin: share of their extent.
     """
 
     def __init__(self, image, points, *, margin=0.22):
@@ -51,7 +53,10 @@ def picture(image, case, joints, skeleton):
     skeleton. Left sides are blue, right ones orange.
 
     Args:
-        image: (H, W, 3) BGR uint8. case: :class:`~.evidence.Case`. joints: of the suspect labels. skeleton: its joints.
+        image: (H, W, 3) BGR uint8.
+        case: :class:`~.evidence.Case`.
+        joints: of the suspect labels.
+        skeleton: its joints.
 
     Returns:
         (PANEL, 2 PANEL + 4, 3) BGR uint8.
@@ -127,8 +132,10 @@ def write_pages(folder, stem, entries, image_root, skeleton):
     """Write pages of ten suspects each, ``STEM_01.jpg`` and so on.
 
     Args:
-        folder: to write to. stem: of the names.
-        entries: list of (case, joints, file name, lines of text). image_root: folder of the pictures.
+        folder: to write to.
+        stem: of the names.
+        entries: list of (case, joints, file name, lines of text).
+        image_root: folder of the pictures.
 
     Returns:
         Paths of the pages.

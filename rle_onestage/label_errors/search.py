@@ -64,8 +64,10 @@ def rank(cases, density, skeleton, *, views=1):
     """Explain every labelled person, and put first whose labels another explanation fits better by most nats a label.
 
     Args:
-        cases: of :func:`~.evidence.match_cases`. density: the :class:`~..error_density.ErrorDensity` of the model.
-        skeleton: the joints. views: how many must have found a person for the model to have a say.
+        cases: of :func:`~.evidence.match_cases`.
+        density: the :class:`~..error_density.ErrorDensity` of the model.
+        skeleton: the joints.
+        views: how many must have found a person for the model to have a say.
 
     Returns:
         :class:`Findings`.
@@ -98,8 +100,11 @@ def find_suspects(cfg, dataset_name, output, *, number=50, min_score=0.1):
     with ten people each, and ``not_found_01.jpg`` with the largest labelled people whom the model does not find.
 
     Args:
-        cfg: the config, with weights. dataset_name: a registered data set with labels. output: folder.
-        number: how many people. min_score: lowest score of a prediction.
+        cfg: the config, with weights.
+        dataset_name: a registered data set with labels.
+        output: folder.
+        number: how many people.
+        min_score: lowest score of a prediction.
 
     Returns:
         :class:`Findings`, cut to ``number`` suspects.

@@ -13,7 +13,7 @@ from ..demo.left_out import is_expected, reason_to_leave_out
 from ..demo.progress import progress
 from ..errors import ConfigError, MediaError, shown
 from ..evaluation.results import PIXEL_CENTRE, write_json
-from ..predictor import Category
+from ..predictor import Category, Predictor
 from ..structures.skeleton import Skeleton
 from ..utils.images import read_image
 from ..utils.output_files import check_target, kind_of
@@ -45,7 +45,7 @@ class Labeller:
         ConfigError: the model has no density of errors, or a threshold names a part that the joints do not have.
     """
 
-    def __init__(self, predictor, options: LabelOptions | None = None):
+    def __init__(self, predictor: Predictor, options: LabelOptions | None = None) -> None:
         self.options = options or LabelOptions()
         self.skeleton: Skeleton = predictor.skeleton
         self.category: Category = getattr(predictor, "category", PERSON)
@@ -113,7 +113,7 @@ class Counts:
 
 
 def label_images(
-    predictor,
+    predictor: Predictor,
     inputs: list[str],
     output: str,
     *,
@@ -149,7 +149,9 @@ def label_images(
     names = relative_names(files, image_root)
     _check_output(output, files)
     labeller = Labeller(predictor, options)
-    counts, images, annotations = Counts(), [], []
+    counts = Counts()
+    images: list[dict] = []
+    annotations: list[dict] = []
     with StopRequest() as stop:
         for file, name, image_id in progress(list(zip(files, names, image_ids(files))), len(files), "image", counts):
             try:
@@ -193,8 +195,10 @@ def annotations_of(
 
     Args:
         labels: in pixels from the corner of the first pixel; the file has pixel indices.
-        image_id: of the image. first_id: of the first annotation; the others follow.
-        size: height and width of the image. category_id: of what was found.
+        image_id: of the image.
+        first_id: of the first annotation; the others follow.
+        size: height and width of the image.
+        category_id: of what was found.
     """
     return [
         _annotation(label, size, {"id": number, "image_id": image_id, "category_id": category_id, "iscrowd": crowd})
@@ -239,7 +243,8 @@ def relative_names(files: list[str], image_root: str | None) -> list[str]:
     """Names of images relative to a folder, with slashes on every system.
 
     Args:
-        files: paths. image_root: the folder; None takes the innermost one that has all files.
+        files: paths.
+        image_root: the folder; None takes the innermost one that has all files.
 
     Raises:
         MediaError: the folder does not exist, or a file is not below it.

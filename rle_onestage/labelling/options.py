@@ -3,6 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +142,7 @@ class LabelOptions:
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, Limit):
         return {"all": value.value, **dict(value.parts)} if value.parts else value.value
     return list(value) if isinstance(value, tuple) else value

@@ -1,8 +1,9 @@
-"""A comparison of labels as a table, beside figures that were published for others."""
+"""A comparison of labels as a table, beside metrics that were published for others."""
 
 import math
 from typing import NamedTuple
 
+import numpy as np
 from tabulate import tabulate
 
 from ..structures.skeleton import split_side
@@ -10,7 +11,7 @@ from .scoring import Comparison
 
 
 class Published(NamedTuple):
-    """Figures of somebody else's labels, shares from 0 to 1; NaN: not told."""
+    """Metrics of somebody else's labels, shares from 0 to 1; NaN: not told."""
 
     name: str
     precision: float
@@ -39,14 +40,15 @@ def format_comparison(comparison: Comparison, *, teachers: bool = False) -> str:
     """A comparison as text: people, then joints by part of the body.
 
     Args:
-        comparison: the figures.
-        teachers: put the published figures of MoveNet's labels beside them.
+        comparison: of two sets of labels.
+        teachers: put the published metrics of MoveNet's labels beside them.
     """
     published = TEACHERS if teachers else ()
     everything = list(range(comparison.skeleton.num_joints))
     joints = comparison.of_joints(everything)
+    share = comparison.share
     own = Published(
-        "these labels", comparison.precision, tuple(map(comparison.share, ("labelled", "ignored", "inside", "missed"))),
+        "these labels", comparison.precision, (share("labelled"), share("ignored"), share("inside"), share("missed")),
         joints["kept"], joints["oks"], joints["error"], joints["bad"], joints["extra"], _median(comparison.iou),
     )  # fmt: skip
     columns = [_cells(each) for each in (own, *published)]
@@ -77,11 +79,11 @@ ROWS = (
 )
 
 
-def _cells(figures: Published) -> list[str]:
-    shares = " / ".join(_number(100 * v, 0) for v in figures.outcomes) + " %"
+def _cells(metrics: Published) -> list[str]:
+    shares = " / ".join(_number(100 * v, 0) for v in metrics.outcomes) + " %"
     return [
-        _percent(figures.precision), shares, _percent(figures.kept, 0), _number(figures.oks, 3),
-        _number(figures.error, 3), _percent(figures.bad), _percent(figures.extra, 0), _number(figures.iou, 2),
+        _percent(metrics.precision), shares, _percent(metrics.kept, 0), _number(metrics.oks, 3),
+        _number(metrics.error, 3), _percent(metrics.bad), _percent(metrics.extra, 0), _number(metrics.iou, 2),
     ]  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def _part_rows(comparison: Comparison, teachers: bool) -> list[list[str]]:
     return rows
 
 
-def _median(values) -> float:
+def _median(values: np.ndarray) -> float:
     ordered = sorted(values.tolist())
     middle = len(ordered) // 2
     return (ordered[middle] + ordered[~middle]) / 2 if ordered else math.nan

@@ -102,7 +102,7 @@ def test_frames_that_are_too_large_for_the_encoder_are_a_sentence(tmp_path):
 
 def test_what_cannot_even_be_begun_leaves_nothing(tmp_path, monkeypatch):
     """Whatever FFmpeg raises before the first frame, the writer says it and not a fault of its own."""
-    monkeypatch.setattr(VideoWriter, "_add_pictures", lambda self: 1 / 0)
+    monkeypatch.setattr(VideoWriter, "_add_frames", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError), VideoWriter(str(tmp_path / "o.mp4"), 25) as writer:
         writer.write(grey(0))
     assert not os.listdir(tmp_path)

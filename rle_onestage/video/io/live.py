@@ -108,7 +108,7 @@ class Reconnecting:
         self._connect, self._limit, self._source = connect, limit, first or connect()
         self.name, self.fps, self.has_sound = self._source.name, self._source.fps, self._source.has_sound
         self.start, self.frames = 0.0, 0
-        self._tries, self._before, self._gone = 0, 0, ""
+        self._tries, self._before, self._gone, self._lost = 0, 0, "", False
         self._last: float | None = None
         self._base, self._moment, self._since = 0.0, 0.0, time.monotonic()
         self._closing = threading.Event()
@@ -116,7 +116,7 @@ class Reconnecting:
     @property
     def skipped(self) -> int:
         """Frames that could not be decoded, of all connections."""
-        return self._before + self._source.skipped
+        return self._before + (0 if self._lost else self._source.skipped)
 
     def read(self) -> tuple[np.ndarray, float] | None:
         """The next (image (H, W, 3) BGR uint8, seconds since the first), or None when it is gone for good."""
@@ -132,8 +132,7 @@ class Reconnecting:
     def _again(self, last: float) -> bool:
         """Connect anew, as often as it may be tried, and let times go on after the last; whether that worked."""
         reason = self._source.shortfall() or "it gives no more frames"
-        self._before += self._source.skipped
-        self._source.skipped = 0
+        self._before, self._lost = self._before + self._source.skipped, True
         self._source.close()  # first: a camera can be opened once only
         if time.monotonic() - self._since > _GOOD:
             self._tries = 0
@@ -144,7 +143,7 @@ class Reconnecting:
             if self._closing.wait(wait):
                 return False
             try:
-                self._source = self._connect()
+                self._source, self._lost = self._connect(), False
             except MediaError as error:
                 reason = str(error).split(";")[0].removeprefix(f"{self.name} ")
                 continue

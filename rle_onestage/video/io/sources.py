@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import Generator, Iterator
 
 import av
 import cv2
@@ -39,13 +40,17 @@ _HEAD = 4096
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
-def is_still(path):
-    """Whether a file is an image of those that share their boxes with videos."""
+def is_still(path: str) -> bool:
+    """Whether a file is an image of those that share their boxes with videos.
+
+    Args:
+        path: of the file.
+    """
     data = _head(path)
     return kind_of_data(data) in ("AVIF", "HEIC") and data[8:12] not in _SEQUENCES
 
 
-def _head(path):
+def _head(path: str) -> bytes:
     """The first bytes of a file; none of a pipe, which can be opened only once, an address, or what may not be read."""
     if not os.path.isfile(path):
         return b""
@@ -56,13 +61,13 @@ def _head(path):
         return b""
 
 
-def quiet():
+def quiet() -> None:
     """Keep FFmpeg from writing to stderr: what matters is said in a sentence of ours."""
     av.logging.set_level(None)
 
 
 class ContainerSource:
-    """Pictures of a video file or of an address, as FFmpeg decodes them.
+    """Frames of a video file or of an address, as FFmpeg decodes them.
 
     Damaged frames are left out and counted. Pixels that are not square are made so, by enlarging the side that is too
     short, so that people have the proportions that a player shows. Times are the container's own, from 0 at the first
@@ -77,7 +82,7 @@ class ContainerSource:
         MediaError: it cannot be opened or has no frames.
     """
 
-    def __init__(self, address, live=False, name=None):
+    def __init__(self, address: str, live: bool = False, name: str | None = None) -> None:
         quiet()
         self.name, self.skipped, self.start, self.reason = name or address, 0, 0.0, ""
         self._open = contextlib.ExitStack()  # the descriptor of a pipe
@@ -105,11 +110,13 @@ class ContainerSource:
         self.has_sound = bool(self._container.streams.audio)
         self._joins = "mpegts" in self._container.format.name
         self._reformatter = VideoReformatter()
-        self._packets, self._last, self._offset, self._cut = 0, None, None, 0.0
+        self._packets, self._cut = 0, 0.0
+        self._last: float | None = None
+        self._offset: float | None = None
         self._size_said = False
         self._decoded = self._decode()
 
-    def _not_opened(self, address, live, error):
+    def _not_opened(self, address: str, live: bool, error: Exception) -> MediaError:
         reason = reason_of(error)
         if live:
             return MediaError(f"{self.name} cannot be opened ({reason}); check the address and the network")
@@ -124,7 +131,7 @@ class ContainerSource:
             reason = f"it is {kind}" if kind.startswith("a ") else reason if os.path.getsize(address) else "it is empty"
         return MediaError(f"{address} cannot be opened ({reason}); check that it is a video and is complete")
 
-    def _refuse_image(self, address):
+    def _refuse_image(self, address: str) -> None:
         """FFmpeg makes a video of one frame of an image, without its EXIF orientation."""
         kind = self._container.format.name
         if kind in _IMAGES or kind.endswith("_pipe") or is_still(address):
@@ -132,18 +139,18 @@ class ContainerSource:
             self._open.close()
             raise MediaError(f"{self.name} is an image, not a video; give it with --input")
 
-    def _declared_seconds(self):
+    def _declared_seconds(self) -> float:
         """Seconds that the file says it lasts, 0 if unknown: the shorter of what the stream and the whole say."""
         stream, container = self._stream, self._container
-        known = [float(stream.duration * stream.time_base)] if stream.duration else []
+        known = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
         known += [container.duration / av.time_base] if container.duration else []
         return min(known, default=0.0)
 
-    def read(self):
+    def read(self) -> tuple[np.ndarray, float] | None:
         """The next (image (H, W, 3) BGR uint8, seconds), or None at the end."""
         return next(self._decoded, None)
 
-    def _decode(self):
+    def _decode(self) -> Generator[tuple[np.ndarray, float], None, None]:
         try:
             for packet in self._container.demux(self._stream):
                 self._packets += packet.size > 0 and not packet.is_corrupt
@@ -152,7 +159,7 @@ class ContainerSource:
             self.reason = reason_of(error)
             yield from self._frames(None)  # what the decoder still holds
 
-    def _frames(self, packet):
+    def _frames(self, packet: av.Packet | None) -> Iterator[tuple[np.ndarray, float]]:
         try:
             frames = self._stream.decode(packet)
         except av.FFmpegError as error:
@@ -165,13 +172,13 @@ class ContainerSource:
             else:
                 yield self._upright(frame), self._time(frame)
 
-    def _upright(self, frame):
+    def _upright(self, frame: av.VideoFrame) -> np.ndarray:
         width, height = self._shown_size(frame)
         image = self._reformatter.reformat(frame, width, height, format="bgr24").to_ndarray()
         turn = frame.rotation % 360
         return np.ascontiguousarray(cv2.rotate(image, _TURNS[turn]) if turn in _TURNS else image)
 
-    def _shown_size(self, frame):
+    def _shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height of a frame with square pixels, before it is turned."""
         ratio = float(self._stream.sample_aspect_ratio or 1)
         if not 1 / _WIDEST <= ratio <= _WIDEST:
@@ -183,12 +190,12 @@ class ContainerSource:
         self._say_size(f"its pixels are {ratio:.4g} times as wide as high: frames become {size[0]} x {size[1]}")
         return size
 
-    def _say_size(self, sentence):
+    def _say_size(self, sentence: str) -> None:
         if not self._size_said:
             logger.info("%s: %s", self.name, sentence)
         self._size_said = True
 
-    def _time(self, frame):
+    def _time(self, frame: av.VideoFrame) -> float:
         """Seconds since the first frame."""
         # Of what a decoder gives after its source broke off, PyAV knows no unit: it is the stream's.
         base = frame.time_base or self._stream.time_base
@@ -209,14 +216,14 @@ class ContainerSource:
         self._last = seconds
         return seconds
 
-    def _say_jump(self, step):
+    def _say_jump(self, step: float) -> None:
         """Say, once, that the clock jumped forwards by so many seconds; backwards it does where recordings join."""
         if step > 0:
             if not self._cut:
                 logger.warning("%s: its clock jumps by %.4g s; times go on without such jumps", self.name, step)
             self._cut += step - 1 / self.fps
 
-    def shortfall(self):
+    def shortfall(self) -> str:
         """A clause about what is missing at the end, or an empty string; to be asked when all was read."""
         step = 1 / self.fps
         seconds = 0.0 if self._last is None else self._last + step
@@ -230,15 +237,19 @@ class ContainerSource:
             return f"it ends early: {self._packets} of {self.frames} frames could be read"
         return f"reading stopped ({self.reason})" if self.reason else ""
 
-    def close(self):
+    def close(self) -> None:
         """Close the container."""
         self._decoded.close()
         self._container.close()
         self._open.close()
 
 
-def reason_of(error):
-    """What FFmpeg or Python says of an error, without a full stop."""
+def reason_of(error: BaseException) -> str:
+    """What FFmpeg or Python says of an error, without a full stop.
+
+    Args:
+        error: any.
+    """
     return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__
 
 
@@ -253,14 +264,14 @@ class FolderSource:
         MediaError: there is none.
     """
 
-    def __init__(self, folder, fps):
+    def __init__(self, folder: str, fps: float) -> None:
         names = images_in(folder, "--video-input")
         self.name, self.fps, self.frames = folder, fps, len(names)
         self.skipped, self.start, self.has_sound = 0, 0.0, False
         self._paths = iter([os.path.join(folder, name) for name in sorted(names, key=natural_key)])
         self._place = -1
 
-    def read(self):
+    def read(self) -> tuple[np.ndarray, float] | None:
         """The next (image (H, W, 3) BGR uint8, seconds), or None at the end."""
         for path in self._paths:
             self._place += 1
@@ -271,9 +282,9 @@ class FolderSource:
                 self.skipped += 1
         return None
 
-    def shortfall(self):
+    def shortfall(self) -> str:
         """A folder never ends early."""
         return ""
 
-    def close(self):
+    def close(self) -> None:
         """Nothing is open."""
