@@ -12,7 +12,7 @@ from detectron2.utils.logger import setup_logger
 
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.label_errors import find_suspects
+from rle_onestage.label_errors import find_label_errors
 
 
 def parse(arguments):
@@ -21,7 +21,7 @@ def parse(arguments):
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
     parser.add_argument("--number", type=int, default=50, metavar="N", help="how many people are listed (50)")
-    parser.add_argument("--output", metavar="DIR", help="default: OUTPUT_DIR/suspects")
+    parser.add_argument("--output", metavar="DIR", help="default: OUTPUT_DIR/label_errors")
     parser.add_argument(
         "--confidence-threshold", type=float, default=0.1, metavar="S", help="lowest score of a prediction (0.1)"
     )
@@ -39,9 +39,9 @@ def main(arguments=None):
     if not (args.dataset or cfg.DATASETS.TEST):
         raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
     name = args.dataset or cfg.DATASETS.TEST[0]
-    output = args.output or os.path.join(cfg.OUTPUT_DIR, "suspects")
-    found = find_suspects(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
-    print(f"{len(found.suspects)} suspects of {found.people} labelled people are in {output}")
+    output = args.output or os.path.join(cfg.OUTPUT_DIR, "label_errors")
+    found = find_label_errors(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
+    print(f"{len(found.label_errors)} unlikely labels of {found.people} labelled people are in {output}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
         return _mean(self.outcome == OUTCOMES.index(outcome))
 
     def of_joints(self, joints: list[int]) -> dict[str, float]:
-        """Figures of some joints.
+        """Metrics of some joints.
 
         Args:
             joints: their numbers.
