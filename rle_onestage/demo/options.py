@@ -100,14 +100,14 @@ def check_outputs(options: DemoOptions, folder: str | None, files: Iterable[str]
     for path, option in ((options.output, "--output"), (options.json, "--json")):
         if path == "":
             raise MediaError(f"the name after {option} is empty; give a file, or leave {option} out")
+    if options.json:
+        check_target(options.json, "--json")
     if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
         raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:
         media.make_folder(folder)
-    if options.json:
-        check_target(options.json, "--json")
-        if not kind_of(options.json):
-            media.make_folder(os.path.dirname(os.path.abspath(options.json)))
+    if options.json and not kind_of(options.json):
+        media.make_folder(os.path.dirname(os.path.abspath(options.json)))
     if folder is None and not options.json:
         media.check_window()
 

@@ -67,6 +67,9 @@ def check_target(path, option, through=True):
         remedy = "give /dev/stdout for what is printed" if path else "name a file"
         raise MediaError(f"{os.fspath(path)!r} cannot be written, it is no name of a file; {remedy} with {option}")
     check_name(path, option)
+    descriptor = _descriptor(path)
+    if descriptor is not None and _is_closed(descriptor):
+        raise MediaError(f"{path} cannot be written (it is closed); give a file with {option}")
     kind = kind_of(path)
     allowed = ("", "a pipe", "a device", "an open descriptor") if through else ("",)
     if kind not in allowed:
@@ -114,8 +117,7 @@ class OutputFile:
         descriptor, kind = _descriptor(path), kind_of(path)
         self.through = bool(kind)
         if descriptor is not None:
-            # What is opened after a stream was closed gets its number.
-            if descriptor < 3 and (sys.__stdin__, sys.__stdout__, sys.__stderr__)[descriptor] is None:
+            if _is_closed(descriptor):
                 raise OSError(errno.EBADF, "it is closed")
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -182,6 +184,11 @@ def _descriptor(path):
         except (OSError, ValueError):
             return None
     return None
+
+
+def _is_closed(descriptor):
+    """Whether a standard stream was closed by whoever started the process: what is opened then may get its number."""
+    return descriptor < 3 and (sys.__stdin__, sys.__stdout__, sys.__stderr__)[descriptor] is None
 
 
 def _open_waiting(path):

@@ -154,6 +154,8 @@ def test_results_for_an_output_that_is_closed_are_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     output_files.OutputFile("/dev/stdout").discard()
     monkeypatch.setattr(sys, "__stdout__", None)
+    with pytest.raises(MediaError, match="/dev/stdout cannot be written .it is closed.; give a file with --json"):
+        output_files.check_target("/dev/stdout", "--json")
     with pytest.raises(OSError, match="it is closed"):
         output_files.OutputFile("/dev/stdout")
 
