@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
     image: np.ndarray | None
 
 
-class FollowsPeople(Protocol):
+class TracksPeople(Protocol):
     """A tracker: takes the people of each frame, and gives each frame's again, at once or some frames later."""
 
     def push(self, people: Instances, time: float) -> list[Instances]:
@@ -161,14 +161,14 @@ def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
         raise failure
 
 
-def follow(seen: Iterable[Seen], tracker: FollowsPeople, load: Load) -> Iterator[Seen]:
+def track(seen: Iterable[Seen], tracker: TracksPeople, load: Load) -> Iterator[Seen]:
     """Yield :class:`Seen` with the people that a tracker makes of each frame's, who may need frames to come.
 
     When a stage before fails, the frames that the tracker holds are finished first.
 
     Args:
         seen: iterable of :class:`Seen`.
-        tracker: :class:`FollowsPeople`.
+        tracker: :class:`TracksPeople`.
         load: :class:`~.load.Load`.
 
     Raises:

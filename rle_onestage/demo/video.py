@@ -34,7 +34,7 @@ def run_video(
     predictor: Callable[[np.ndarray], Instances],
     source: media.Source,
     options: DemoOptions,
-    tracker: pipeline.FollowsPeople | None = None,
+    tracker: pipeline.TracksPeople | None = None,
 ) -> int:
     """Find people in a video file, a folder of frames, a stream or a camera, and track them.
 
@@ -45,7 +45,7 @@ def run_video(
         predictor: image -> ``Instances``.
         source: path, address, or a camera's number; see :class:`~rle_onestage.video.io.VideoReader`.
         options: :class:`~.options.DemoOptions`.
-        tracker: None, or a :class:`~.pipeline.FollowsPeople`: it gets all people that the model finds, and what it
+        tracker: None, or a :class:`~.pipeline.TracksPeople`: it gets all people that the model finds, and what it
             gives is drawn and written as it is. Without, people below the threshold are left out.
 
     Returns:
@@ -97,7 +97,7 @@ def _run(
     predictor: Callable[[np.ndarray], Instances],
     video: media.VideoReader,
     options: DemoOptions,
-    tracker: pipeline.FollowsPeople | None,
+    tracker: pipeline.TracksPeople | None,
     load: Load,
     stop: StopRequest,
     writer: media.VideoWriter | None,
@@ -125,7 +125,7 @@ def _run(
         found = pipeline.predict(frames, predictor, options, load, stop, everybody=everybody, live=video.live)
         seen = ahead(found, "model")
         if tracker is not None:
-            seen = ahead(pipeline.follow(seen, tracker, load), "tracking")
+            seen = ahead(pipeline.track(seen, tracker, load), "tracking")
         drawing = None
         if window or writer is not None:
             drawing = options.draw or _drawing(options, load, tracker is not None, window)

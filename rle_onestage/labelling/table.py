@@ -24,12 +24,12 @@ class Published(NamedTuple):
     iou: float
 
 
-# MoveNet's labels (MultiPose finds, Thunder looks again) on 300 photographs, measured with the thresholds chosen there.
+# MoveNet's labels (MultiPose finds, Thunder looks again) on 300 images, measured with the thresholds chosen there.
 TEACHERS = (
     Published("MoveNet, train2017", 0.977, (0.60, 0.30, 0.06, 0.05), 0.84, 0.922, 0.032, 0.022, 0.19, 0.89),
     Published("MoveNet, val2017", 0.963, (0.68, 0.18, 0.07, 0.06), 0.82, 0.916, 0.032, 0.027, 0.20, 0.84),
 )
-# Of the same labels by part, both sets of photographs together: share kept, OKS.
+# Of the same labels by part, both sets of images together: share kept, OKS.
 TEACHER_PARTS = {
     "nose": (0.92, 0.89), "eye": (0.90, 0.91), "ear": (0.85, 0.91), "shoulder": (0.93, 0.93), "elbow": (0.79, 0.92),
     "wrist": (0.69, 0.92), "hip": (0.86, 0.92), "knee": (0.73, 0.93), "ankle": (0.72, 0.93),
