@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make the synthetic people: pictures, COCO-format labels, videos. ``--preset quickstart`` takes about two minutes on
+"""Make the synthetic people: images, COCO-format labels, videos. ``--preset quickstart`` takes about two minutes on
 two cores."""
 
 import argparse
@@ -11,13 +11,13 @@ os.environ.setdefault(
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from synthetic_people import PRESETS, make_dataset, make_settings  # noqa: E402
-from synthetic_people.noise import LAWS  # noqa: E402
+from synthetic_people.noise import NOISE_MODELS  # noqa: E402
 from synthetic_people.preview import write_contact_sheet  # noqa: E402
 
 from rle_onestage.errors import DataError, exits_with_sentence  # noqa: E402
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(description=__doc__)
     out.add_argument("--preset", default="quickstart", help=f"one of {', '.join(PRESETS)}")
@@ -34,20 +34,20 @@ def parser():
     out.add_argument("--people", type=int, nargs=2, metavar=("MIN", "MAX"), help="people an image")
     out.add_argument(
         "--noise",
-        metavar="LAW",
-        help="also write annotation files with noisy labels over the same pictures, whether the set is there already "
-        f"or not; one of {', '.join(LAWS)}",
+        metavar="MODEL",
+        help="also write annotation files with noisy labels over the same images, whether the set is there already "
+        f"or not; one of {', '.join(NOISE_MODELS)}",
     )
     out.add_argument("--noise-scale", type=float, default=1.0, metavar="S", help="factor of the noise (default 1)")
     out.add_argument("--force", action="store_true", help="replace an existing different set")
     out.add_argument(
-        "--contact-sheet", metavar="FILE", help="also write a page of validation pictures, half of them with labels"
+        "--contact-sheet", metavar="FILE", help="also write a page of validation images, half of them with labels"
     )
     return out
 
 
 @exits_with_sentence
-def main():
+def main() -> None:
     """Parse, make, draw."""
     args = parser().parse_args()
     if args.workers is not None and args.workers < 1:

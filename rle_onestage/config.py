@@ -197,6 +197,12 @@ def _add_data_keys(cfg):
     # Pairs of joint names that swap in a mirror, [["left_eye", "right_eye"], ...]; empty: found from left/right.
     d.KEYPOINT_FLIP_PAIRS = []
 
+    # What makes the model's input of a data set dictionary, a name in rle_onestage.data.MAPPER_REGISTRY.
+    cfg.INPUT.MAPPER = "PoseMapper"
+    # Augmentations of Detectron2's kind in training, after those below that move people and before those that put
+    # things in front of them: names, or [name, {option: value}], e.g. [[RandomRotation, {angle: [-10, 10]}]], of
+    # detectron2.data.transforms and of rle_onestage.data.AUGMENTATION_REGISTRY. Joints and boxes follow them.
+    cfg.INPUT.AUGMENTATIONS = []
     a = cfg.INPUT.POSE = CN()
     # Side of the square canvas of the affine augmentation in training; 0 keeps Detectron2's shortest-edge resize.
     # At test MIN_SIZE_TEST and MAX_SIZE_TEST decide, as in Detectron2's own tools: both at n is a longest side of n.

@@ -8,9 +8,12 @@ import os
 import reprlib
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from .console import LostOutput, lasting_output
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PoseError(Exception):
@@ -44,7 +47,8 @@ def check_score(value: float, name: str) -> None:
     """Refuse a threshold outside [0, 1]: no score is there, so 30 (percent) would find nobody and say nothing.
 
     Args:
-        value: the threshold. name: the flag, key or argument that it came by.
+        value: the threshold.
+        name: the flag, key or argument that it came by.
 
     Raises:
         ConfigError: it is outside, or no number.
@@ -55,7 +59,15 @@ def check_score(value: float, name: str) -> None:
 
 
 def shown(value: Any, length: int = 60) -> str:
-    """A value of a file, for a message: text in quotes, long ones cut."""
+    """A value of a file, for a message.
+
+    Args:
+        value: anything.
+        length: most characters that are shown.
+
+    Returns:
+        Text in quotes, other values as Python writes them; long ones are cut.
+    """
     try:
         text = _cut.repr(value)
     except ValueError:  # an integer of more digits than Python writes
@@ -73,15 +85,21 @@ def _cutter() -> reprlib.Repr:
 _cut = _cutter()
 
 
-def exits_with_sentence(main: Callable) -> Callable:
+def exits_with_sentence(main: Callable[P, T]) -> Callable[P, T]:
     """Decorate a tool's ``main``: a :class:`PoseError` becomes one line on stderr and exit code 2.
 
     Under torchrun only the first process of each machine prints, all exit non-zero. Ctrl-C exits with 130. A reader of
     the output that leaves (``| head``) does not end the work, see :func:`~.console.lasting_output`.
+
+    Args:
+        main: what the tool does.
+
+    Returns:
+        The same function, for which errors of the user end the process.
     """
 
     @functools.wraps(main)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with lasting_output():
                 return run(*args, **kwargs)
@@ -89,7 +107,7 @@ def exits_with_sentence(main: Callable) -> Callable:
             print(f"error: {error}; write to a disk that has room", file=sys.stderr, flush=True)
             sys.exit(EXIT_CODE)
 
-    def run(*args, **kwargs):
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return main(*args, **kwargs)
         except PoseError as error:

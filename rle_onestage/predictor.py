@@ -3,24 +3,41 @@
 import contextlib
 import functools
 import logging
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Instances
+from torch import nn
 
 from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError
-from .structures.skeleton import COCO, SKELETONS, Skeleton, map_joints, skeleton_from_category, stand_in_sigmas
+from .structures import (
+    COCO,
+    SKELETONS,
+    ErrorDensity,
+    Skeleton,
+    map_joints,
+    skeleton_from_category,
+    stand_in_oks_sigmas,
+)
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Category(NamedTuple):
-    """What a model finds: the ``id`` and ``name`` of the category in COCO's files."""
+    """What a model finds, as COCO's files call it.
+
+    Attributes:
+        id: of the category.
+        name: of the category.
+    """
 
     id: int | str = 1
     name: str = "person"
@@ -37,15 +54,29 @@ class Predictor:
         cfg: a config (see ``rle_onestage.engine.setup.load_config``).
         checkpoint: weights; None takes ``MODEL.WEIGHTS``.
         model: a model that is ready, instead of one built from the config and a checkpoint; it runs as it is. One that
-            is built here runs with its batch norms folded into the convolutions.
+            is built here runs with its batch norms fused into the convolutions.
         precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (poses are decoded in float32).
+
+    Attributes:
+        model: in evaluation mode.
+        device: where it is.
+        precision: of its convolutions.
+        resize: of the images that it is given.
+        image_format: ``BGR`` or ``RGB``, as the model takes them.
 
     Raises:
         ConfigError: no weights, or unknown precision.
         CheckpointError: the weights cannot be read or do not fit.
     """
 
-    def __init__(self, cfg, checkpoint=None, *, model=None, precision="float32"):
+    def __init__(
+        self,
+        cfg: CfgNode,
+        checkpoint: str | None = None,
+        *,
+        model: nn.Module | None = None,
+        precision: str = "float32",
+    ) -> None:
         if precision not in PRECISIONS:
             raise ConfigError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
         if model is None:
@@ -55,22 +86,23 @@ class Predictor:
                     "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
                 )
             model = as_run(build_for_inference(cfg, weights))
-        self.model = model.eval()
+        # Of any type: besides RLEOneStage it may be another architecture of Detectron2, or a stand-in for one.
+        self.model: Any = model.eval()
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.precision = precision
         self.resize = TestResize(cfg)
         self.image_format = cfg.INPUT.FORMAT
         self._cfg = cfg
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> Instances:
         """People of one image.
 
         Args:
             image: (H, W, 3) uint8 BGR, as ``cv2.imread`` gives it.
 
         Returns:
-            ``Instances`` on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``,
-            ``scores``, ``pred_classes``, ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2),
+            N people on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``,
+            ``scores`` (N,), ``pred_classes`` (N,), ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2),
             ``pred_keypoint_presence`` (N, K).
 
         Raises:
@@ -78,8 +110,18 @@ class Predictor:
         """
         return self.batch([image])[0]
 
-    def batch(self, images):
-        """People of several images, which may differ in size: list of ``Instances``. See :meth:`__call__`."""
+    def batch(self, images: Sequence[np.ndarray]) -> list[Instances]:
+        """People of several images.
+
+        Args:
+            images: each (H, W, 3) uint8 BGR; they may differ in size.
+
+        Returns:
+            The people of each, see :meth:`__call__`.
+
+        Raises:
+            DataError: an image has another shape or type.
+        """
         inputs = [self._input(image) for image in images]
         if not inputs:
             return []
@@ -88,13 +130,13 @@ class Predictor:
         return [output["instances"].to(torch.device("cpu")) for output in outputs]
 
     @functools.cached_property
-    def skeleton(self):
-        """The joints, a :class:`~.skeleton.Skeleton`. See :func:`skeleton_for`."""
+    def skeleton(self) -> Skeleton:
+        """The joints, see :func:`skeleton_for`."""
         return skeleton_for(self._cfg, getattr(self.model, "joint_names", None))
 
     @functools.cached_property
-    def category(self):
-        """What is found, a :class:`Category`: that of the config's data sets, as far as these are on this machine."""
+    def category(self) -> Category:
+        """What is found: the category of the config's data sets, as far as these are on this machine."""
         for name in (*self._cfg.DATASETS.TRAIN, *self._cfg.DATASETS.TEST):
             with contextlib.suppress(PoseError, AttributeError):
                 get_skeleton(self._cfg, name)
@@ -103,20 +145,21 @@ class Predictor:
         return Category()
 
     @property
-    def error_density(self):
-        """The density of a joint's error about its point, an :class:`~.error_density.ErrorDensity`.
+    def error_density(self) -> ErrorDensity:
+        """The density of a joint's error about its point, on the CPU.
 
         ``half_width(0.9) * pred_keypoint_sigmas`` to each side of a point is the interval that holds the coordinate
         with a probability of 0.9.
         """
         return self.model.decoder.error_density().to("cpu")  # where the people are
 
-    def _input(self, image):
+    def _input(self, image: np.ndarray) -> dict[str, Any]:
+        """An image as the model takes it."""
         check_image(image)
         tensor = image_to_tensor(self.resize(image), self.image_format)
         return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
 
-    def _autocast(self):
+    def _autocast(self) -> contextlib.AbstractContextManager:
         dtype = PRECISIONS[self.precision]
         return contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
@@ -132,8 +175,15 @@ _REMEDIES = {
 }
 
 
-def check_image(image):
-    """Raises DataError unless the image is a (H, W, 3) uint8 array of at least one pixel."""
+def check_image(image: Any) -> None:
+    """Refuse what is no image.
+
+    Args:
+        image: should be (H, W, 3) uint8 BGR, of at least one pixel.
+
+    Raises:
+        DataError: it is something else; says what to do with it.
+    """
     if image is None:
         raise DataError(
             "the image is None, which cv2.imread gives for a file that is missing or no image: check its path, or use "
@@ -151,14 +201,15 @@ def check_image(image):
         raise DataError(f"an image must be uint8 from 0 to 255, not {image.dtype}; scale and convert it first")
 
 
-def skeleton_for(cfg, joints=None):
+def skeleton_for(cfg: CfgNode, joints: Sequence[str] | None = None) -> Skeleton:
     """The joints that a config's model predicts, also where its data sets are not on this machine.
 
     Looked for in the data sets of the config; else those that the checkpoint names; else COCO's for 17 joints,
     CrowdPose's for 14, MPII's for 16 (with a warning), else joints without names and limbs.
 
     Args:
-        cfg: the config. joints: names that came with the weights, or None.
+        cfg: the config.
+        joints: names that came with the weights, or None.
     """
     reasons = []
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
@@ -181,15 +232,15 @@ def skeleton_for(cfg, joints=None):
             return skeleton
     logger.warning("The %d joints are drawn without names and limbs; set DATASETS.TEST to name them", number)
     names = tuple(f"joint{i}" for i in range(number))
-    return Skeleton("unknown", names, (), (), stand_in_sigmas(names), False)
+    return Skeleton("unknown", names, (), (), stand_in_oks_sigmas(names), False)
 
 
-def _named_skeleton(cfg, joints):
+def _named_skeleton(cfg: CfgNode, joints: Sequence[str]) -> Skeleton:
     """The built-in skeleton of these joints; else one with the limbs of the built-in one that has most of them."""
     for skeleton in SKELETONS.values():
         if list(skeleton.names) == list(joints):
             return skeleton
-    limbs = []
+    limbs: list[tuple[int, int]] = []
     for skeleton in SKELETONS.values():
         place = map_joints(joints, skeleton.names)
         found = [(place[a] + 1, place[b] + 1) for a, b in skeleton.limbs if min(place[a], place[b]) >= 0]

@@ -37,7 +37,7 @@ def drawn_matches(people, *, seed=0, log_scale=0.0, power=1.0, joints=3):
     return Matches(
         predicted=labels - error,
         expected=rng.random((people, joints)),
-        spread=sigma,
+        std=sigma,
         joints=labels,
         visibility=rng.choice([0, 1, 2], (people, joints), p=[0.1, 0.2, 0.7]).astype(float),
         area=size**2,

@@ -68,8 +68,8 @@ def write_set(root, content, images=True):
     os.makedirs(folder, exist_ok=True)
     for i, image in enumerate(content["images"] if images else ()):
         rng = np.random.default_rng(i)
-        picture = rng.integers(0, 255, (image["height"], image["width"], 3), dtype=np.uint8)
-        cv2.imwrite(os.path.join(folder, image["file_name"]), picture)
+        pixels = rng.integers(0, 255, (image["height"], image["width"], 3), dtype=np.uint8)
+        cv2.imwrite(os.path.join(folder, image["file_name"]), pixels)
     path = os.path.join(root, "annotations.json")
     with open(path, "w") as file:
         json.dump(content, file)

@@ -16,7 +16,7 @@ import engine_toy
 import torch
 
 from rle_onestage.engine import Trainer, argument_parser, launch, processes
-from rle_onestage.utils import safe_files
+from rle_onestage.utils import output_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
@@ -105,7 +105,7 @@ def hold(phase, marker):
         around(engine_toy.ToyPose, "misbehave", lambda _, now: now == ITERATION)
     elif phase == "writing":  # the second one is there, but has no name yet
         checkpoints = itertools.count(1)
-        around(safe_files, "_settle", lambda path: is_archive(path) and next(checkpoints) == 2)
+        around(output_files, "_settle", lambda path: is_archive(path) and next(checkpoints) == 2)
     elif phase == "evaluation":
         around(engine_toy.ToyPose, "person")
 

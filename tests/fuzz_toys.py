@@ -2,16 +2,16 @@
 
 import copy
 import json
-import resource
 import time
 from contextlib import contextmanager
 
 import numpy as np
+from fuzz_answers import forget_peak, peak_megabytes
 from hypothesis import strategies as st
 
 from rle_onestage.errors import PoseError
-from rle_onestage.evaluation import coco_figures
-from rle_onestage.evaluation.metrics import FIGURES
+from rle_onestage.evaluation import coco_metrics
+from rle_onestage.evaluation.metrics import METRICS
 
 NAMES = ["nose", "left_paw", "right_paw"]
 SIGMAS = [0.05, 0.06, 0.07]
@@ -129,7 +129,7 @@ def files(draw, make, most=3):
 
 def answer(read):
     """What ``read`` gives, or its error, which must be one short sentence that names the file; in bounded time."""
-    start = time.process_time()
+    start, before = time.process_time(), forget_peak()
     try:
         found = read()
     except PoseError as error:
@@ -137,29 +137,29 @@ def answer(read):
         text = str(error)
         assert ".json" in text and len(text) < 700 and "\n" not in text, text
         text.encode()  # it can be printed and logged
-    assert time.process_time() - start < MOST_SECONDS
+    taken, grown = time.process_time() - start, peak_megabytes() - before
+    assert taken < MOST_SECONDS and grown < MOST_MEGABYTES, f"{taken:.1f} s, {grown:.0f} MB"
     return found
 
 
 @contextmanager
 def fair_campaign():
-    """All that happens inside adds little to what the process ever needed; some is accepted, and some refused.
+    """Of all that is tried inside, some is accepted, and some refused.
 
     Yields:
         A list for whether each example was refused.
     """
-    before, refused = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
+    refused = []
     yield refused
     assert 0.1 < np.mean(refused) < 0.9, f"{np.mean(refused):.0%} of {len(refused)} are refused: one kind is not tried"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEGABYTES * 1024
 
 
 def both_figures(truth, results, sigmas):
     """Figures of both kinds; the two backends must give the same."""
     figures = {}
-    for iou_type in FIGURES:
+    for iou_type in METRICS:
         faster, slow = (
-            coco_figures(truth.dataset, results, iou_type, sigmas, backend=b, max_people=500)
+            coco_metrics(truth.dataset, results, iou_type, sigmas, backend=b, max_people=500)
             for b in ("faster", "pycocotools")
         )
         np.testing.assert_allclose(list(faster.values()), list(slow.values()), atol=1e-9, equal_nan=True)

@@ -124,7 +124,7 @@ def run(cfg, name, style, **options):
     """
     records = load_dataset(cfg, name)
     evaluator = PoseEvaluator.from_config(cfg, name)
-    sigmas = evaluator.sigmas.tolist()
+    sigmas = evaluator.oks_sigmas.tolist()
     decoder = make_decoder(style, sigmas, **options)
     missed = 0
     for record in records:

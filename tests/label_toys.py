@@ -60,7 +60,7 @@ class Knows:
     def __init__(self, people, skeleton=COCO):
         self.people = people if callable(people) else lambda number, size, mirrored: people[number]
         self.skeleton, self.resize, self.seen = skeleton, None, []
-        decoder = make_decoder("fcos", list(skeleton.sigmas))
+        decoder = make_decoder("fcos", list(skeleton.oks_sigmas))
         decoder.set_density(build_density("laplace"))
         self.error_density = decoder.error_density()
 

@@ -1,9 +1,14 @@
-"""Holds the order of the rooms: a file imports only from rooms above its own, and nothing imports the tools."""
+"""Holds the order of the rooms: a file imports only from rooms above its own, and nothing imports the tools.
+
+The package imports no project and not the generator of synthetic people, which may import the package. A project
+imports the package and the generator, never another project.
+"""
 
 import ast
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "rle_onestage"
@@ -19,7 +24,6 @@ ROOMS = (
     "modeling",
     "evaluation",
     "engine",
-    "model_zoo",
     "predictor",
     "video",
     "visualization",
@@ -28,6 +32,10 @@ ROOMS = (
     "demo",
     "label_errors",
     "labelling",
+    # What users call.
+    "model_zoo",
+    "registration",
+    "cli",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
@@ -80,10 +88,58 @@ def test_imports_only_from_rooms_above(path):
     assert not [text for text in complaints if text]
 
 
+def modules_in(*folders):
+    """Names of the modules and packages that lie in folders, as they can be imported from there."""
+    paths = [path for folder in folders for path in folder.iterdir()]
+    files = {path.stem for path in paths if path.suffix == ".py"}
+    return files | {path.name for path in paths if path.is_dir() and any(path.glob("*.py"))}
+
+
+def tops(path):
+    """First parts of the names that a file imports, relative imports left out."""
+    package = ".".join(["self"] * 9)  # deeper than any relative import reaches
+    return {name.split(".")[0] for name in imported_names(path.read_text(encoding="utf-8"), package)} - {"self"}
+
+
+PROJECTS = sorted(path for path in (ROOT / "projects").iterdir() if any(path.rglob("*.py")))
+OUTSIDE = {"projects", "datasets", "tests"} | modules_in(ROOT / "tools", ROOT / "tests", ROOT / "datasets")
+OF_PROJECTS = {path: modules_in(path, path / "tests") - {"conftest", "tests"} for path in PROJECTS}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_package_imports_neither_tools_nor_tests(path):
-    names = imported_names(path.read_text(encoding="utf-8"), PACKAGE)
-    assert not [name for name in names if name.split(".")[0] in ("tools", "tests", "install", "install_detectron2")]
+def test_package_imports_nothing_of_the_repository_beside_it(path):
+    assert not tops(path) & OUTSIDE.union(*OF_PROJECTS.values())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "datasets").rglob("*.py")), ids=lambda path: path.name)
+def test_the_generator_imports_itself_and_the_package_alone(path):
+    allowed = modules_in(ROOT / "datasets")
+    assert not (tops(path) & OUTSIDE.union(*OF_PROJECTS.values())) - allowed
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.name)
+def test_a_project_imports_no_other_project_and_no_config_of_one(project):
+    own = OF_PROJECTS[project]
+    others = set().union(*(names for other, names in OF_PROJECTS.items() if other != project)) - own
+    faults = [str(path) for path in sorted(project.rglob("*.py")) if tops(path) & (others | {"projects", "tools"})]
+    for path in sorted(project.rglob("*.yaml")):
+        bases = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("_BASE_", [])
+        for base in [bases] if isinstance(bases, str) else bases:
+            real = (path.parent / base).resolve()
+            if project not in real.parents and ROOT / "configs" not in real.parents:
+                faults.append(f"{path}: {base}")
+    assert not faults
+
+
+def test_no_two_projects_have_a_module_of_the_same_name():
+    """All of them are on pytest's path at once."""
+    seen = [name for names in OF_PROJECTS.values() for name in names] + sorted(OUTSIDE)
+    assert not {name for name in seen if seen.count(name) > 1} - {"train_net"}  # a script, imported by nobody
+
+
+def test_pytest_finds_every_project():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not [path.name for path in PROJECTS if f'"projects/{path.name}"' not in text]
 
 
 @pytest.mark.parametrize(

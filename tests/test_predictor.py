@@ -51,7 +51,7 @@ def test_people_are_in_the_pixels_of_the_image(predictor):
     assert people.pred_keypoints.shape == (len(people), 17, 3)
     assert people.pred_keypoint_sigmas.shape == (len(people), 17, 2)
     assert people.scores.tolist() == sorted(people.scores.tolist(), reverse=True)
-    # The same picture at twice the size is resized to the same input: everything doubles.
+    # The same image at twice the size is resized to the same input: everything doubles.
     image = photo(32, 64)
     small, large = predictor(image), predictor(image.repeat(2, 0).repeat(2, 1))
     assert len(small) == len(large)

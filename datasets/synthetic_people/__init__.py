@@ -1,5 +1,5 @@
-"""Synthetic people: pictures and videos with exact labels, made from nothing. See :func:`make_dataset`."""
+"""Synthetic people: images and videos with exact labels, made from nothing. See :func:`~.writer.make_dataset`."""
 
-from .writer import PRESETS, Settings, make_dataset, make_picture, make_settings
+from .writer import PRESETS, Settings, make_dataset, make_image, make_settings
 
-__all__ = ["PRESETS", "Settings", "make_dataset", "make_picture", "make_settings"]
+__all__ = ["PRESETS", "Settings", "make_dataset", "make_image", "make_settings"]

@@ -219,18 +219,18 @@ class Background:
         to_ground, to_wall = dy * (-1 / py), dz * np.float32(1 / (self.distance - pz))
         on_ground = to_ground > np.maximum(to_wall, np.float32(1e-4))
         rows = np.flatnonzero(~on_ground.all(1))
-        picture = np.empty((*dx.shape, 3), np.float32)
+        image = np.empty((*dx.shape, 3), np.float32)
         if len(rows):
             part = slice(rows[0], rows[-1] + 1)
             t = 1 / np.maximum(to_wall[part], np.float32(1e-4))
-            picture[part] = self._wall(px + t * dx[part], py + t * dy[part])
+            image[part] = self._wall(px + t * dx[part], py + t * dy[part])
         rows = np.flatnonzero(on_ground.any(1))
         if len(rows):
             part = slice(rows[0], rows[-1] + 1)
             t = 1 / np.maximum(to_ground[part], np.float32(1e-4))
             floor = self._floor(px + t * dx[part], pz + t * dz[part], t)
-            np.copyto(picture[part], floor, where=on_ground[part, :, None])
-        return picture, on_ground
+            np.copyto(image[part], floor, where=on_ground[part, :, None])
+        return image, on_ground
 
     def _wall(self, x, y):
         rows, columns = self.wall.shape[:2]

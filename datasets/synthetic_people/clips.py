@@ -13,13 +13,13 @@ from .motion import Crowd, Field
 from .objects import Objects
 from .outfit import Materials, Outfit
 from .render import render
-from .scene import Person, Scene, picture_size, sample_camera
+from .scene import Person, Scene, image_size, sample_camera
 from .seeds import stream
 from .shading import Light
 
 CAMERAS = ("still", "glide", "hand", "glide and hand")
 GOLDEN = 0.6180339887
-INSIDE = 8  # joints in the picture from which on somebody without an annotation is hidden, not outside
+INSIDE = 8  # joints in the image from which on somebody without an annotation is hidden, not outside
 
 
 def people_of(seed, number, people):
@@ -42,7 +42,7 @@ class Clip:
     def __init__(self, *, seed, number, size, layout, frames, rate):
         self.key, self.frames, self.rate = (seed, "videos", number), frames, rate
         rng = stream(*self.key, "layout", 1)
-        width, height = picture_size(rng, size)
+        width, height = image_size(rng, size)
         count = people_of(seed, number, layout.people)
         share = tuple(s * (1.0 if count < 8 else 0.86) for s in layout.share)
         camera, near = sample_camera(rng, replace(layout, close_up=0.0, share=share), count, width, height)
@@ -90,7 +90,7 @@ class Clip:
             depth = ground.near * (rng.uniform(0.7, 0.92) if rng.random() < 0.6 else rng.uniform(1.1, 1.5))
             at = ground.point(rng.uniform(0.12, 0.34) + 0.26 * slot, depth)
             kind = str(rng.choice(["pillar", "panel", "sign"], p=[0.4, 0.35, 0.25]))
-            # At this width in the picture a walk behind it takes from a few frames to a second and a half.
+            # At this width in the image a walk behind it takes from a few frames to a second and a half.
             half = rng.uniform(0.22, 0.36) if kind == "pillar" else rng.uniform(0.3, 0.48)
             half *= min(depth / ground.near, 1.0) * ground.width(ground.near) / 5.0
             getattr(self.scene.objects, kind)(rng, at, half)
@@ -102,8 +102,8 @@ class Clip:
         return {"camera_motion": self.camera_motion, "similar_clothes": self.similar_clothes}
 
     def render(self, supersampling=2):
-        """Yield (picture, annotation or None by person, camera, more about the frame) for each frame: ``time`` in
-        seconds, and ``hidden``, the tracks that are in the picture and have no annotation."""
+        """Yield (image, annotation or None by person, camera, more about the frame) for each frame: ``time`` in
+        seconds, and ``hidden``, the tracks that are in the image and have no annotation."""
         outfits = len(self.scene.materials.rows)
         for frame in range(self.frames):
             del self.scene.materials.rows[outfits:], self.scene.materials.faces[:]
@@ -112,13 +112,13 @@ class Clip:
                 Person(p, o, "clip", (*self.key, k)) for k, (p, o) in enumerate(zip(posed, self.outfits))
             ]
             self.scene.camera = camera = self.cameras[frame]
-            picture, people = render(self.scene, stream(*self.key, "effects", 1 + frame), supersampling)
-            hidden = [k + 1 for k, p in enumerate(posed) if people[k] is None and in_picture(p.joints, camera)]
-            yield picture, people, camera, {"time": round(frame / self.rate, 4), "hidden": hidden}
+            image, people = render(self.scene, stream(*self.key, "effects", 1 + frame), supersampling)
+            hidden = [k + 1 for k, p in enumerate(posed) if people[k] is None and in_image(p.joints, camera)]
+            yield image, people, camera, {"time": round(frame / self.rate, 4), "hidden": hidden}
 
 
-def in_picture(joints, camera):
-    """Whether at least ``INSIDE`` of the joints (17, 3) are within the picture, hidden or not."""
+def in_image(joints, camera):
+    """Whether at least ``INSIDE`` of the joints (17, 3) are within the image, hidden or not."""
     pixels, depth = camera.project(joints)
     return int(((pixels >= 0) & (pixels < (camera.width, camera.height)) & (depth[:, None] > 0)).all(1).sum()) >= INSIDE
 

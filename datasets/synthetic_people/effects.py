@@ -1,4 +1,4 @@
-"""What a camera does to a picture: exposure, colour cast, defocus, motion blur, noise, vignette, a second JPEG
+"""What a camera does to an image: exposure, colour cast, defocus, motion blur, noise, vignette, a second JPEG
 compression."""
 
 import cv2
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def sample_effects(rng):
-    """The settings of one picture (or of one video): a dict of plain numbers."""
+    """The settings of one image (or of one video): a dict of plain numbers."""
     kind = rng.random()
     return {
         "gain": float(np.exp(rng.normal(0.06, 0.14))),
@@ -23,7 +23,7 @@ def sample_effects(rng):
 
 
 def apply_effects(image, settings, rng):
-    """(H, W, 3) float32, 0 to about 1, to uint8; the strength of blur grows with the size of the picture."""
+    """(H, W, 3) float32, 0 to about 1, to uint8; the strength of blur grows with the size of the image."""
     scale = max(image.shape[:2]) / 256
     if settings["defocus"]:
         image = cv2.GaussianBlur(image, (0, 0), settings["defocus"] * scale)

@@ -1,6 +1,6 @@
 """Labels from the rendering: visibility of joints by the z-buffer, masks, boxes, areas, in COCO's format.
 
-Visibility: 0 where a joint is outside of the picture; 1 (hidden) where the surface at its pixel is nearer than the
+Visibility: 0 where a joint is outside of the image; 1 (hidden) where the surface at its pixel is nearer than the
 joint by more than the body is thick there, or belongs to somebody or something else in front of it; 2 (visible)
 otherwise. ``TOLERANCE`` is that thickness from the joint to the skin in fractions of the height: eyes, ears and nose
 lie on the surface, hips deep below it.
@@ -13,7 +13,7 @@ from . import body
 
 VISIBLE, HIDDEN, OUTSIDE = 2, 1, 0
 MIN_VISIBLE_SHARE = 0.05
-MIN_VISIBLE_PIXELS = 12e-4  # of the picture
+MIN_VISIBLE_PIXELS = 12e-4  # of the image
 _EXTRA = 0.012  # cloth and samples at grazing angles
 TOLERANCE = _EXTRA + np.array(
     [
@@ -53,7 +53,7 @@ def joint_visibility(depth, owner, pixels, joint_depth, person, width, height, t
 
 
 def visible_mask(frame, cover, width, height):
-    """(mask (H, W) uint8 of the picture, visible samples, samples if nothing else were there)."""
+    """(mask (H, W) uint8 of the image, visible samples, samples if nothing else were there)."""
     scale = frame.scale
     x0, y0 = cover.box[0] // scale, cover.box[1] // scale
     x1, y1 = -(-cover.box[2] // scale), -(-cover.box[3] // scale)
@@ -67,8 +67,8 @@ def visible_mask(frame, cover, width, height):
 
 
 def person_annotation(*, frame, camera, posed, person, cover):
-    """One annotation (without ids) or None, if less than ``MIN_VISIBLE_SHARE`` of what lies in the picture can be seen,
-    less than ``MIN_VISIBLE_PIXELS`` of the picture, or no joint is in the picture."""
+    """One annotation (without ids) or None, if less than ``MIN_VISIBLE_SHARE`` of what lies in the image can be seen,
+    less than ``MIN_VISIBLE_PIXELS`` of the image, or no joint is in the image."""
     width, height = camera.width, camera.height
     mask, seen, whole = visible_mask(frame, cover, width, height)
     area = np.count_nonzero(mask)

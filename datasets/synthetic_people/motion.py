@@ -1,6 +1,6 @@
-"""Where people of a clip walk: they cross, meet, turn round, leave the picture and come back. Steered, smooth in time.
+"""Where people of a clip walk: they cross, meet, turn round, leave the image and come back. Steered, smooth in time.
 
-The ground is (x, z) in metres, a heading is the angle from +z to +x, ``u`` runs across the picture from 0 to 1.
+The ground is (x, z) in metres, a heading is the angle from +z to +x, ``u`` runs across the image from 0 to 1.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Field:
     far: float
 
     def axes(self):
-        """Unit vectors on the ground along the view and to the right of the picture."""
+        """Unit vectors on the ground along the view and to the right of the image."""
         forward = self.camera.rotation[2, [0, 2]]
         forward = forward / np.hypot(*forward)
         return forward, np.array([-forward[1], forward[0]])
@@ -43,7 +43,7 @@ class Field:
         return float(offset @ across) / depth * self.camera.focal / self.camera.width + 0.5, depth
 
     def width(self, depth):
-        """Metres across the picture at a depth."""
+        """Metres across the image at a depth."""
         return self.camera.width / self.camera.focal * depth
 
 

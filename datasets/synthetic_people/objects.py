@@ -10,7 +10,7 @@ OBJECT = 1000  # owner number of everything that is not a person
 
 
 class Objects:
-    """All objects of a picture; they are drawn like people, so depth order and hiding are exact."""
+    """All objects of an image; they are drawn like people, so depth order and hiding are exact."""
 
     def __init__(self, materials):
         self.materials = materials

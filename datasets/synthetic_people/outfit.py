@@ -161,7 +161,7 @@ class Outfit:
 
 
 class Materials:
-    """The growing material and face tables of one picture."""
+    """The growing material and face tables of one image."""
 
     def __init__(self):
         self.rows = []

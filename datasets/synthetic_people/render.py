@@ -1,4 +1,4 @@
-"""From a scene to a picture and its labels."""
+"""From a scene to an image and its labels."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ _BONES = np.array([(a, b) for a, b in body.LIMBS if a >= 5 and b >= 5])
 
 
 def render(scene, noise_rng, supersampling=2):
-    """(picture (H, W, 3) uint8 BGR, list with an annotation or None for each person)."""
+    """(image (H, W, 3) uint8 BGR, list with an annotation or None for each person)."""
     camera = scene.camera
     frame = Frame.empty(camera, supersampling)
     covers = []
@@ -27,12 +27,12 @@ def render(scene, noise_rng, supersampling=2):
         covers.append(cover)
     draw_quadrics(frame, camera, scene.objects.quadrics)
     draw_polygons(frame, camera, scene.objects.polygons)
-    picture = compose(scene, frame)
+    image = compose(scene, frame)
     annotations = [
         person_annotation(frame=frame, camera=camera, posed=p.posed, person=k, cover=covers[k])
         for k, p in enumerate(scene.people)
     ]
-    return apply_effects(picture, scene.effects, noise_rng), annotations
+    return apply_effects(image, scene.effects, noise_rng), annotations
 
 
 def compose(scene, frame):
@@ -45,14 +45,14 @@ def compose(scene, frame):
     values[flat, 3] = 1
     if frame.scale > 1:
         layer = cv2.resize(layer, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    picture, ground = scene.background.render(camera)
+    image, ground = scene.background.render(camera)
     brightness = (0.5 * scene.light.colour + scene.light.ambient).astype(np.float32)
-    picture *= np.clip(brightness, 0.6, 1.1)
+    image *= np.clip(brightness, 0.6, 1.1)
     shadow = cast_shadow(scene)
-    picture *= (1 - shadow * np.where(ground, 1.0, 0.0).astype(np.float32))[..., None]
-    picture *= 1 - layer[..., 3:]
-    picture += layer[..., :3]
-    return picture
+    image *= (1 - shadow * np.where(ground, 1.0, 0.0).astype(np.float32))[..., None]
+    image *= 1 - layer[..., 3:]
+    image += layer[..., :3]
+    return image
 
 
 def cast_shadow(scene):

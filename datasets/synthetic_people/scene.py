@@ -1,4 +1,4 @@
-"""One picture's content: camera, light, people with their poses and places, objects, background."""
+"""One image's content: camera, light, people with their poses and places, objects, background."""
 
 from dataclasses import dataclass
 
@@ -19,17 +19,17 @@ ASPECT_WEIGHTS = (0.38, 0.22, 0.18, 0.12, 0.10)
 
 @dataclass(frozen=True)
 class Layout:
-    """How many people, and how they fill the picture. ``crowding`` is the share of a smaller box that another may
+    """How many people, and how they fill the image. ``crowding`` is the share of a smaller box that another may
     cover."""
 
     people: tuple = (1, 6)
     weights: tuple = (0.07, 0.17, 0.34, 0.25, 0.12, 0.05)
     crowding: float = 0.52
     close_up: float = 0.06
-    share: tuple = (0.58, 0.86)  # height of a standing person in the picture
+    share: tuple = (0.58, 0.86)  # height of a standing person in the image
 
     def count(self, rng):
-        """Number of people of one picture; a number beyond the weights is as likely as the last of them."""
+        """Number of people of one image; a number beyond the weights is as likely as the last of them."""
         low, high = self.people
         weight = np.array([self.weights[min(k, len(self.weights)) - 1] for k in range(low, high + 1)])
         return int(rng.choice(np.arange(low, high + 1), p=weight / weight.sum()))
@@ -47,7 +47,7 @@ class Person:
 
 @dataclass
 class Scene:
-    """All that a picture shows."""
+    """All that an image shows."""
 
     camera: Camera
     light: Light
@@ -58,7 +58,7 @@ class Scene:
     effects: dict
 
 
-def picture_size(rng, size):
+def image_size(rng, size):
     """(width, height): ``size`` as given if it is a pair, else a varied aspect with that longest side, multiples of
     8."""
     if not np.isscalar(size):
@@ -119,7 +119,7 @@ def sample_yaw(rng):
 
 
 def _box(camera, foot, height):
-    """A rough box in the picture of a person who stands at ``foot`` (x, z)."""
+    """A rough box in the image of a person who stands at ``foot`` (x, z)."""
     ends, _ = camera.project(np.array([[foot[0], 0.0, foot[1]], [foot[0], height, foot[1]]]))
     tall = abs(ends[0, 1] - ends[1, 1])
     x = ends[:, 0].mean()
@@ -168,24 +168,24 @@ def moved(posed, offset):
     return body.Posed(posed.shape, points, posed.frames, posed.joints + offset)
 
 
-def sample_scene(seed, split, picture, size, layout):
-    """Everything about one picture, a pure function of its arguments."""
-    rng = stream(seed, split, picture, "layout")
-    width, height = picture_size(rng, size)
+def sample_scene(seed, split, image, size, layout):
+    """Everything about one image, a pure function of its arguments."""
+    rng = stream(seed, split, image, "layout")
+    width, height = image_size(rng, size)
     count = layout.count(rng)
     camera, depth = sample_camera(rng, layout, count, width, height)
     light = Light.sample(rng)
     materials = Materials()
     objects = Objects(materials)
-    rng_objects = stream(seed, split, picture, "objects")
+    rng_objects = stream(seed, split, image, "objects")
     people, taken = [], []
     for k in range(count):
-        shape = body.BodyShape.sample(stream(seed, split, picture, "body", k))
+        shape = body.BodyShape.sample(stream(seed, split, image, "body", k))
         spot = place(rng, camera, depth, layout, taken, shape.height)
         if spot is None:
             continue
         taken.append(spot)
-        rng_pose = stream(seed, split, picture, "pose", k)
+        rng_pose = stream(seed, split, image, "pose", k)
         yaw = sample_yaw(rng_pose)
         family, _, posed = sample_posed(rng_pose, shape, yaw)
         posed = stand(posed, spot[0], family, rng_pose)
@@ -194,10 +194,10 @@ def sample_scene(seed, split, picture, size, layout):
             objects.seat(
                 rng_objects, pelvis, max(pelvis[1] - 0.072 * shape.height * shape.girth, 0.03), yaw, 0.11 * shape.height
             )
-        outfit = Outfit.sample(stream(seed, split, picture, "outfit", k), shape)
-        people.append(Person(posed, outfit, family, (seed, split, picture, k)))
+        outfit = Outfit.sample(stream(seed, split, image, "outfit", k), shape)
+        people.append(Person(posed, outfit, family, (seed, split, image, k)))
     farthest = max([float(camera.to_camera(p.posed.points["pelvis"])[2]) for p in people] + [depth])
     objects.scatter(rng_objects, camera, depth * 0.95, farthest * 1.25, [foot for foot, _ in taken])
-    background = Background(stream(seed, split, picture, "background"), farthest + 1.0)
-    effects = sample_effects(stream(seed, split, picture, "effects"))
+    background = Background(stream(seed, split, image, "background"), farthest + 1.0)
+    effects = sample_effects(stream(seed, split, image, "effects"))
     return Scene(camera, light, people, objects, materials, background, effects)

@@ -1,7 +1,7 @@
-"""Independent random streams: every choice is a pure function of (seed, split, picture, purpose, person).
+"""Independent random streams: every choice is a pure function of (seed, split, image, purpose, person).
 
 Because the split is part of the key, no two splits share the seed of a body, an outfit, a pose or a background,
-and because nothing else is, the pictures do not depend on the number of workers or on the order of the work.
+and because nothing else is, the images do not depend on the number of workers or on the order of the work.
 """
 
 import numpy as np
@@ -13,11 +13,11 @@ PURPOSES = {
 }  # fmt: skip
 
 
-def seed_key(seed, split, picture, purpose, person=0):
+def seed_key(seed, split, image, purpose, person=0):
     """The tuple of integers that names one random stream."""
-    return (int(seed), SPLITS[split], int(picture), PURPOSES[purpose], int(person))
+    return (int(seed), SPLITS[split], int(image), PURPOSES[purpose], int(person))
 
 
-def stream(seed, split, picture, purpose, person=0):
-    """A ``numpy.random.Generator`` for one purpose of one picture (of one person in it)."""
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed_key(seed, split, picture, purpose, person))))
+def stream(seed, split, image, purpose, person=0):
+    """A ``numpy.random.Generator`` for one purpose of one image (of one person in it)."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed_key(seed, split, image, purpose, person))))

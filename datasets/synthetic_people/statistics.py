@@ -27,7 +27,7 @@ CLOSE = 0.5  # share of the smaller box from which two people count as crossing
 
 
 def clip_figures(data):
-    """A dict of figures of one clip's labels; its images name in ``hidden`` the tracks that are in the picture and have
+    """A dict of figures of one clip's labels; its images name in ``hidden`` the tracks that are in the image and have
     no annotation.
 
     A full occlusion is a gap of a track all of whose frames are ``hidden``; an exit with re-entry is any other gap. A

@@ -81,7 +81,7 @@ def moving_camera(rng, camera, frames):
 
 
 def video_frames(seed, number, size, layout, frames, rate=RATE):
-    """Yield (picture, annotations by person or None, camera) for each frame of one video."""
+    """Yield (image, annotations by person or None, camera) for each frame of one video."""
     scene = sample_scene(seed, "videos", number, size, layout)
     scene.objects.quadrics, scene.objects.polygons = type(scene.objects.quadrics)(), type(scene.objects.polygons)()
     rng = stream(seed, "videos", number, "objects", 1)
@@ -101,7 +101,7 @@ def video_frames(seed, number, size, layout, frames, rate=RATE):
 
 
 def _frames_of(job, size):
-    """(more about the video, iterator of (picture, people, camera, more about the frame)) in the job's style."""
+    """(more about the video, iterator of (image, people, camera, more about the frame)) in the job's style."""
     if job.video_style == "tracking":
         clip = Clip(seed=job.seed, number=job.number, size=size, layout=job.layout, frames=job.frames, rate=RATE)
         return clip.about(), clip.render(job.supersampling)
@@ -123,16 +123,16 @@ def write_video(job):
         )
     images, annotations = [], []
     about, stream_of_frames = _frames_of(job, size)
-    for frame, (picture, people, camera, more) in enumerate(stream_of_frames):
-        writer.write(picture)
+    for frame, (image, people, camera, more) in enumerate(stream_of_frames):
+        writer.write(image)
         images.append(
             {
                 "id": frame + 1,
                 "frame_index": frame,
                 "video_id": job.number + 1,
                 "file_name": f"{name}.mp4",
-                "width": picture.shape[1],
-                "height": picture.shape[0],
+                "width": image.shape[1],
+                "height": image.shape[0],
                 "camera": camera.as_dict(),
                 **more,
             }

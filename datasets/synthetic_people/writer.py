@@ -1,4 +1,4 @@
-"""Write a data set: pictures, COCO-format labels, videos; in parallel, into a temporary folder that is renamed when
+"""Write a data set: images, COCO-format labels, videos; in parallel, into a temporary folder that is renamed when
 it is complete."""
 
 import json
@@ -72,7 +72,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of work for one process: a few pictures of a split, or one video."""
+    """A piece of work for one process: a few images of a split, or one video."""
 
     folder: str
     split: str
@@ -98,8 +98,8 @@ def make_dataset(
             supersampling) and ``people`` (min, max).
         workers: processes; default one for each core that may be used. The files do not depend on it.
         force: replace an existing different set.
-        noise: a law in :data:`.noise.LAWS`: also write annotation files with noisy labels, over the same pictures, with
-            ``noise_scale`` times the standard deviation of :func:`.noise.noise_std`.
+        noise: one of :data:`.noise.NOISE_MODELS`: also write annotation files with noisy labels, over the same images.
+        noise_scale: factor of the standard deviation of :func:`.noise.noise_std`.
 
     Returns:
         dict of split -> :func:`~.statistics.difficulty`, and "videos" -> :func:`~.statistics.clips_summary` if
@@ -120,13 +120,13 @@ def make_dataset(
         start = time.time()
         generate(output, settings, workers or usable_cores(), quiet)
         found = read_statistics(output)
-        pictures = settings.train + settings.val
-        say(f"made {pictures} images and {settings.videos} videos in {time.time() - start:.1f} s: {output}")
+        images = settings.train + settings.val
+        say(f"made {images} images and {settings.videos} videos in {time.time() - start:.1f} s: {output}")
     for split, figures in found.items():
         if split == "videos" or figures["images"]:
             say(clips_sentence(split, figures) if split == "videos" else sentence(split, figures))
     if noise is not None:
-        say(f"adding annotation files with {noise} noise of the labels; the pictures and clean labels stay as they are")
+        say(f"adding annotation files with {noise} noise of the labels; the images and clean labels stay as they are")
         for path, line in write_noisy_labels(output, noise, noise_scale).items():
             say(f"{os.path.relpath(path, output)}: {line}")
     return found
@@ -323,27 +323,27 @@ def _prepare_worker(parent):
 
 
 def work(job):
-    """Do one job: [(image entry, annotations)] of pictures, or :func:`~.video.write_video`'s figures."""
+    """Do one job: [(image entry, annotations)] of images, or :func:`~.video.write_video`'s figures."""
     if job.split == "videos":
         return write_video(job)
-    return [write_picture(job, number) for number in range(job.number, job.number + job.count)]
+    return [write_image(job, number) for number in range(job.number, job.number + job.count)]
 
 
-def make_picture(seed, split, number, size, layout, supersampling=2):
-    """(picture (H, W, 3) uint8 BGR, annotations without ids, camera): a pure function of the arguments."""
+def make_image(seed, split, number, size, layout, supersampling=2):
+    """(image (H, W, 3) uint8 BGR, annotations without ids, camera): a pure function of the arguments."""
     scene = sample_scene(seed, split, number, size, layout)
-    picture, people = render(scene, stream(seed, split, number, "effects", 1), supersampling)
-    return picture, [person for person in people if person is not None], scene.camera
+    image, people = render(scene, stream(seed, split, number, "effects", 1), supersampling)
+    return image, [person for person in people if person is not None], scene.camera
 
 
-def write_picture(job, number):
+def write_image(job, number):
     """Write one JPEG; (image entry, annotations)."""
-    picture, people, camera = make_picture(job.seed, job.split, number, job.size, job.layout, job.supersampling)
+    image, people, camera = make_image(job.seed, job.split, number, job.size, job.layout, job.supersampling)
     name = f"{number + 1:012d}.jpg"
     path = os.path.join(job.folder, job.split, name)
-    if not cv2.imwrite(path, picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+    if not cv2.imwrite(path, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise DataError(f"{path} cannot be written; is the disk full?")
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     return {"id": number + 1, "file_name": name, "width": width, "height": height, "camera": camera.as_dict()}, people
 
 
@@ -355,7 +355,7 @@ class Progress:
         self.bar = tqdm(total=total, unit="img", desc="synthetic people") if not quiet and sys.stderr.isatty() else None
 
     def advance(self, count):
-        """``count`` more pictures are done."""
+        """``count`` more images are done."""
         before, self.done = self.done, self.done + count
         if self.bar is not None:
             self.bar.update(count)

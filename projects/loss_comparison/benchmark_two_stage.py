@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Measure the one-stage model beside a two-stage one: FLOPs, memory and time with 1, 5 and 20 people in the picture.
+r"""Measure the one-stage model beside a two-stage one: FLOPs, memory and time with 1, 5 and 20 people in the image.
 
 python projects/loss_comparison/benchmark_two_stage.py
 python projects/loss_comparison/benchmark_two_stage.py --one-stage C1 --two-stage C2 \

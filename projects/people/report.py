@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Figures of several models on several labelled sets, side by side, from files of COCO results.
+"""Metrics of several models on several labelled sets, side by side, from files of COCO results.
 
 python projects/people/report.py --set coco_val A.json --set micro B.json --output out/report --baseline movenet \\
     --results ours 640 coco_val R1.json --results ours 640 micro R2.json \\
     --results movenet 640 coco_val R3.json --results movenet 640 micro R4.json
 
-Writes report.md and report.json: COCO's figures by side and size of people, for each set and for all as one, errors of
+Writes report.md and report.json: COCO's metrics by side and size of people, for each set and for all as one, errors of
 joints, and the paired bootstrap over images of every difference from the baseline.
 """
 

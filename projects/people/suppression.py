@@ -15,7 +15,7 @@ from collections import OrderedDict
 
 import torch
 from measure.labels import add_set_flags, sets_from, together
-from measure.matching import figures, match
+from measure.matching import match, metrics
 from measure.runs import Ours
 from measure.tables import shown, table
 
@@ -65,7 +65,7 @@ def people_under(predictor, image, settings):
 
 
 def measure(model, sets, settings):
-    """COCO's figures on all sets as one, for each setting."""
+    """COCO's metrics on all sets as one, for each setting."""
     results = {setting: {} for setting in settings}
     for labelled in sets.values():
         rows = {setting: [] for setting in settings}
@@ -76,7 +76,7 @@ def measure(model, sets, settings):
         for setting in settings:
             results[setting][labelled.name] = rows[setting]
     whole = together(list(sets.values()))
-    return [figures(match(whole.labelled, whole.results(results[setting]))) for setting in settings]
+    return [metrics(match(whole.labelled, whole.results(results[setting]))) for setting in settings]
 
 
 @exits_with_sentence

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-r"""Ours beside Ultralytics' pose models: the same pictures, labels, epochs and input size, scored by pycocotools.
+r"""Ours beside Ultralytics' pose models: the same images, labels, epochs and input size, scored by pycocotools.
 
 python projects/yolo_comparison/head_to_head.py data --root output/h2h/data
 python projects/yolo_comparison/head_to_head.py report --root output/h2h/data --output output/h2h/report --size 256 \\
     --ours n projects/yolo_comparison/configs/synthetic_n.yaml output/h2h/n/model_final.pth \\
     --peer-python PEER/bin/python --peers yolo26n output/h2h/yolo26n/weights/last.pt
-python projects/yolo_comparison/head_to_head.py report --output output/h2h/speed --size 640 --picture photo.jpg \\
+python projects/yolo_comparison/head_to_head.py report --output output/h2h/speed --size 640 --image photo.jpg \\
     --ours n configs/coco/rle_onestage_n_640.yaml "" --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
 python projects/yolo_comparison/head_to_head.py training --root output/h2h/data --size 256 \\
     --ours n projects/yolo_comparison/configs/synthetic_n.yaml \
     --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
 
-Between the first two, train both sides: tools/train_net.py, and ultralytics_peer.py in an environment of its own.
+Between the first two, train both models: rle-onestage train, and ultralytics_peer.py in an environment of its own.
 docs/head_to_head.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded
-picture to people, the sides in turn; "" stands for random weights. "training" gives images per second, in turn too.
+image to people, the models in turn; "" stands for random weights. "training" gives images per second, in turn too.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def parse(arguments):
     data.add_argument("--train", type=int, default=1000, metavar="N")
     data.add_argument("--val", type=int, default=500, metavar="N", help="of the general and of the crowded split")
     data.add_argument("--size", type=int, default=256, metavar="PX", help="longest side")
-    data.add_argument("--crowded-share", type=float, default=0.3, metavar="S", help="of the training pictures")
+    data.add_argument("--crowded-share", type=float, default=0.3, metavar="S", help="of the training images")
     data.add_argument("--force", action="store_true", help="replace a set of other numbers")
     sub = commands.add_parser("report", help="score and time")
     sub.add_argument("--output", required=True, metavar="FOLDER")
@@ -55,7 +55,7 @@ def parse(arguments):
     sub.add_argument("--size", type=int, default=256, metavar="PX", help="of the input")
     sub.add_argument("--threads", type=int, default=2, metavar="N")
     sub.add_argument("--rounds", type=int, default=5, metavar="N", help="of the latency; 0: not measured")
-    sub.add_argument("--picture", metavar="FILE", help="to time on; default: noise")
+    sub.add_argument("--image", "--picture", metavar="FILE", help="to time on; default: noise")
     sub.add_argument("--ours", nargs=3, action="append", default=[], metavar=("NAME", "CONFIG", "WEIGHTS"))
     _name_peers(sub)
     sub.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="of our configs")
@@ -103,22 +103,22 @@ def _time_training(args):
 
 def _report(args):
     make_folder(args.output)
-    sides = []
+    models = []
     try:
-        sides.extend(h2h.build_sides(args.ours, args.peers, peer_python=args.peer_python, size=args.size,
+        models.extend(h2h.build_models(args.ours, args.peers, peer_python=args.peer_python, size=args.size,
                                      threads=args.threads, options=args.opts))  # fmt: skip
         result = {"size": args.size, "threads": args.threads,
-                  "cost": {side.name: side.cost for side in sides}}  # fmt: skip
+                  "cost": {model.name: model.cost for model in models}}  # fmt: skip
         if args.root:
-            result["scores"] = h2h.scores(sides, args.root, args.splits, args.output, args.sigmas, args.max_people)
+            result["scores"] = h2h.scores(models, args.root, args.splits, args.output, args.sigmas, args.max_people)
             for split in args.splits:
-                h2h.pictures(sides, args.root, split, args.output)
+                h2h.draw_images(models, args.root, split, args.output)
         if args.rounds:
-            picture = args.picture or h2h.noise_picture(os.path.join(args.output, "noise.png"), args.size)
-            result["latency"] = h2h.latencies(sides, picture, rounds=args.rounds)
+            image = args.image or h2h.noise_image(os.path.join(args.output, "noise.png"), args.size)
+            result["latency"] = h2h.latencies(models, image, rounds=args.rounds)
     finally:
-        for side in sides:
-            side.close()
+        for model in models:
+            model.close()
     h2h.write_report(result, args.output)
     print(h2h.format_report(result))
 

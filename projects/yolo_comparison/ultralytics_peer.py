@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""The other side of head_to_head.py: train, run and time an Ultralytics pose model on COCO-format data.
+r"""The other model of head_to_head.py: train, run and time an Ultralytics pose model on COCO-format data.
 
 Runs in an environment of its own, without this project: pip install ultralytics
 
@@ -11,8 +11,8 @@ python projects/yolo_comparison/ultralytics_peer.py predict --data ROOT --split 
 python projects/yolo_comparison/ultralytics_peer.py serve --weights yolo26n-pose.yaml --imgsz 640 --threads 2
 
 ROOT holds annotations/person_keypoints_{train,val}.json and the folders train/ and val/. Training is with the peer's
-own defaults, from scratch. "serve" reads paths of pictures from standard input and answers each with a line of JSON:
-the milliseconds from the decoded picture to people, and how many they are.
+own defaults, from scratch. "serve" reads paths of images from standard input and answers each with a line of JSON:
+the milliseconds from the decoded image to people, and how many they are.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def flip_index(names):
 
 
 def label_lines(annotations, width, height):
-    """The annotations of one picture as Ultralytics' label lines; crowds have none."""
+    """The annotations of one image as Ultralytics' label lines; crowds have none."""
     lines = []
     for annotation in annotations:
         if annotation.get("iscrowd"):
@@ -50,19 +50,19 @@ def label_lines(annotations, width, height):
 
 
 def write_yolo(root, work):
-    """Copy pictures and write label files and ``data.yaml`` for ``root`` in ``work``; returns the yaml's path."""
+    """Copy images and write label files and ``data.yaml`` for ``root`` in ``work``; returns the yaml's path."""
     for split in ("train", "val"):
         data = json.loads((root / "annotations" / f"person_keypoints_{split}.json").read_text())
         names = data["categories"][0]["keypoints"]
         by_image = {}
         for annotation in data["annotations"]:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
-        pictures, labels = work / "images" / split, work / "labels" / split
-        for folder in (pictures, labels):
+        images, labels = work / "images" / split, work / "labels" / split
+        for folder in (images, labels):
             folder.mkdir(parents=True, exist_ok=True)
         for image in data["images"]:
             name = image["file_name"]
-            shutil.copyfile(root / split / name, pictures / name)
+            shutil.copyfile(root / split / name, images / name)
             lines = label_lines(by_image.get(image["id"], []), image["width"], image["height"])
             (labels / name).with_suffix(".txt").write_text("\n".join(lines))
     file = work / "data.yaml"
@@ -99,7 +99,7 @@ def train(args):
 
 
 def people_of(result, image_id):
-    """COCO results of one picture."""
+    """COCO results of one image."""
     if result.keypoints is None:
         return []
     rows, boxes = [], result.boxes
@@ -130,7 +130,7 @@ def predict(args):
 
 
 def serve(args):
-    """Answer paths of pictures on standard input, one line of JSON each."""
+    """Answer paths of images on standard input, one line of JSON each."""
     import cv2
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -172,7 +172,7 @@ def parse(arguments=None):
     sub.add_argument("--output", required=True)
     sub.add_argument("--model", default="yolo26n-pose.yaml")
     sub.add_argument("--resume", action="store_true", help="go on after a stop")
-    sub.add_argument("--fraction", type=float, default=1.0, help="of the training pictures, to measure time")
+    sub.add_argument("--fraction", type=float, default=1.0, help="of the training images, to measure time")
     for name, default in (("epochs", 30), ("batch", 16), ("workers", 1), ("seed", 0)):
         sub.add_argument(f"--{name}", type=int, default=default)
     sub = command("predict", predict, weights=True)

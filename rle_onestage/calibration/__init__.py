@@ -1,1 +1,15 @@
 """The correction of sigma: its fit, its report and its plots."""
+
+from .correction import ConstantSigma, Correction, correct_sigma, corrected_results, fit_constant, fit_correction
+from .fit import calibrate, format_report
+
+__all__ = [
+    "ConstantSigma",
+    "Correction",
+    "calibrate",
+    "correct_sigma",
+    "corrected_results",
+    "fit_constant",
+    "fit_correction",
+    "format_report",
+]

@@ -5,6 +5,7 @@ With ``s`` the square root of the person's predicted area, a joint's sigma becom
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..evaluation.calibration import has_sigmas
+from ..evaluation.calibration import has_std
+from ..evaluation.per_joint import Matches
 from ..evaluation.ranking import powered
-from ..structures.error_density import LEVELS
-from ..structures.oks import expected_joint_oks
+from ..evaluation.results import Result
+from ..modeling.postprocessing import Decoder
+from ..structures import LEVELS, ErrorDensity, expected_joint_oks
 
 # Standard deviations of the normal priors on a log-scale and on the log of a power: of what all joints share, about no
-# correction, and of each joint about that. Some hundred labels outweigh the second. On unseen LSPET it gives 0.005 nats
-# a joint more than four times that width (ten splits), on synthetic people it makes no difference.
+# correction, and of each joint about that. Some hundred labels outweigh the second. On held-out LSPET it gives 0.005
+# nats a joint more than four times that width (ten splits), on synthetic people it makes no difference.
 _SHARED, _OWN = (1.0, 0.5), (0.05, 0.05)
 # Share of labels that may lie anywhere on the person, so that an absurd one carries nothing away.
 _ANYWHERE = 1e-4
@@ -32,16 +35,18 @@ _CHUNK = 500
 class Correction(NamedTuple):
     """What the decoder's ``set_correction`` takes."""
 
-    log_scale: Tensor  # (K,)
+    log_scale: Tensor  # (K,) log of the factor
     power: Tensor  # (K,)
     intervals: Tensor  # (K, L) half-widths in corrected standard deviations, at ``error_density.LEVELS``
 
 
-def correct_sigma(sigma, area, correction):
+def correct_sigma(sigma: Tensor, area: Tensor, correction: Correction) -> Tensor:
     """Corrected standard deviations.
 
     Args:
-        sigma: (..., K, 2) in pixels. area: (...) predicted areas in square pixels. correction: a :class:`Correction`.
+        sigma: (..., K, 2) predicted standard deviations, in pixels.
+        area: (...) predicted areas, in square pixels.
+        correction: of the K joints.
 
     Returns:
         (..., K, 2) in pixels.
@@ -50,7 +55,7 @@ def correct_sigma(sigma, area, correction):
     return size * torch.exp(correction.log_scale)[:, None] * (sigma / size) ** correction.power[:, None]
 
 
-def fit_correction(matches, density):
+def fit_correction(matches: Matches, density: ErrorDensity) -> Correction:
     """Fit by maximum likelihood, under the model's own density of the standardised error.
 
     One label in ten thousand may lie anywhere on the person. Few labels pull a joint's scale and power to those that
@@ -59,11 +64,11 @@ def fit_correction(matches, density):
     labels.
 
     Args:
-        matches: :class:`~.per_joint.Matches`, with standard deviations and predicted areas.
-        density: :class:`~rle_onestage.structures.error_density.ErrorDensity` without fitted intervals.
+        matches: with standard deviations and predicted areas.
+        density: of the model's error, without fitted intervals.
 
     Returns:
-        :class:`Correction` in float32.
+        The correction, in float32.
 
     Raises:
         DataError: there is no labelled joint to fit to, or the predictions have no sigmas.
@@ -74,20 +79,22 @@ def fit_correction(matches, density):
             "there is no labelled joint of a person matched at a box IoU of 0.5 to fit a correction to; give a set "
             "with more labelled people, or train the model longer"
         )
-    if not has_sigmas(matches) or not np.isfinite(matches.predicted_area).all():
+    if not has_std(matches) or not np.isfinite(matches.predicted_area).all():
         raise DataError("the predictions have no keypoint_sigmas and person_area, so there is nothing to correct")
     residual = torch.from_numpy(matches.joints - matches.predicted)  # (S, K, 2)
-    sigma, area = torch.from_numpy(matches.spread), torch.from_numpy(matches.predicted_area)
-    log_scale, power = _fit_scales(residual, sigma, area, labelled, density)
+    std, area = torch.from_numpy(matches.std), torch.from_numpy(matches.predicted_area)
+    log_scale, power = _fit_scales(residual, std, area, labelled, density)
     bare = Correction(log_scale, power, torch.zeros(len(power), len(LEVELS), dtype=power.dtype))
-    units = (residual / correct_sigma(sigma, area, bare)).abs()
+    units = (residual / correct_sigma(std, area, bare)).abs()
     return Correction(log_scale.float(), power.float(), _quantiles(units, labelled).float())
 
 
-def _fit_scales(residual, sigma, area, labelled, density):
+def _fit_scales(
+    residual: Tensor, std: Tensor, area: Tensor, labelled: Tensor, density: ErrorDensity
+) -> tuple[Tensor, Tensor]:
     """Log-scale and power (K,) by L-BFGS."""
     log_size = area.clamp(min=1).log()[:, None, None] / 2
-    relative = torch.log(sigma) - log_size  # (S, K, 2)
+    relative = torch.log(std) - log_size  # (S, K, 2)
     # About its centre, scale and power hardly depend on one another.
     centre = relative[labelled].mean()
     count, joints = int(labelled.sum()), labelled.shape[1]
@@ -96,7 +103,7 @@ def _fit_scales(residual, sigma, area, labelled, density):
     anywhere = math.log(_ANYWHERE) - 2 * log_size[..., 0]  # (S, 1) per square pixel
     shared_std, own_std = torch.tensor(_SHARED).double(), torch.tensor(_OWN).double()
 
-    def objective():
+    def objective() -> Tensor:
         log_scale, log_power = (shared + own).unbind(-1)
         log_sigma = log_size + centre + log_scale[:, None] + torch.exp(log_power)[:, None] * (relative - centre)
         # The density's Jacobian keeps sigma from growing without end.
@@ -107,7 +114,7 @@ def _fit_scales(residual, sigma, area, labelled, density):
 
     optimizer = torch.optim.LBFGS([shared, own], max_iter=200, line_search_fn="strong_wolfe")
 
-    def closure():
+    def closure() -> Tensor:
         optimizer.zero_grad()
         loss = objective()
         loss.backward()
@@ -120,7 +127,7 @@ def _fit_scales(residual, sigma, area, labelled, density):
         return centre + log_scale - power * centre, power
 
 
-def _quantiles(units, labelled):
+def _quantiles(units: Tensor, labelled: Tensor) -> Tensor:
     """Half-widths (K, L) from standardised absolute errors (S, K, 2)."""
     levels = torch.tensor(LEVELS, dtype=units.dtype)
     everyone = torch.quantile(units[labelled].flatten(), levels)
@@ -138,28 +145,33 @@ class ConstantSigma(NamedTuple):
     sigma: np.ndarray  # (K,) in pixels, or in units of the square root of the person's predicted area
     relative: bool
 
-    def of(self, matches):
-        """:class:`~.per_joint.Matches` with these in place of the predicted ones."""
+    def of(self, matches: Matches) -> Matches:
+        """Matches with these standard deviations in place of the predicted ones.
+
+        Args:
+            matches: with predicted areas.
+        """
         unit = np.sqrt(np.maximum(matches.predicted_area, 1.0)) if self.relative else np.ones(len(matches.area))
-        return matches._replace(spread=np.broadcast_to(self.sigma[:, None], matches.spread.shape) * unit[:, None, None])
+        return matches._replace(std=np.broadcast_to(self.sigma[:, None], matches.std.shape) * unit[:, None, None])
 
 
-def fit_constant(matches, density, *, relative):
+def fit_constant(matches: Matches, density: ErrorDensity, *, relative: bool) -> ConstantSigma:
     """The most likely constant standard deviation of each joint under the same density.
 
     Args:
-        matches: with at least one labelled joint. density: see :func:`fit_correction`.
+        matches: with at least one labelled joint.
+        density: see :func:`fit_correction`.
         relative: in units of the square root of the person's predicted area, else in pixels.
 
     Returns:
-        :class:`ConstantSigma`; a joint without labels has that of all joints.
+        One for each joint; a joint without labels has that of all joints.
     """
     labelled = torch.from_numpy(matches.visibility > 0)
     unit = np.sqrt(np.maximum(matches.predicted_area, 1.0)) if relative else np.ones(len(matches.area))
     residual = torch.from_numpy((matches.joints - matches.predicted) / unit[:, None, None])
     start = torch.log(residual.square().mean(-1)[labelled].mean().sqrt().clamp(min=1e-6))
 
-    def cost(log_sigma):  # (K,) -> (K,)
+    def cost(log_sigma: Tensor) -> Tensor:  # (K,) -> (K,)
         log_density = density.log_q(residual * torch.exp(-log_sigma)[:, None]).double() - 2 * log_sigma
         return -torch.where(labelled, log_density, 0.0).sum(0)
 
@@ -169,8 +181,8 @@ def fit_constant(matches, density, *, relative):
     return ConstantSigma(torch.exp(torch.where(labelled.any(0), own, shared)).numpy(), relative)
 
 
-def _golden_section(cost, low, high, steps=40):
-    """Where a function of one variable is least, element by element."""
+def _golden_section(cost: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, steps: int = 40) -> Tensor:
+    """Where a function of one variable is least, element by element, which SciPy 1.10 has no function for."""
     share = (math.sqrt(5) - 1) / 2
     for _ in range(steps):
         left, right = high - share * (high - low), low + share * (high - low)
@@ -179,48 +191,53 @@ def _golden_section(cost, low, high, steps=40):
     return (low + high) / 2
 
 
-def corrected_results(results, correction, decoder):
+def corrected_results(results: Sequence[Result], correction: Correction, decoder: Decoder) -> list[Result]:
     """Results as the network would have given them with the correction, but for what suppression changes.
 
     Args:
         results: COCO results with ``keypoint_sigmas``, ``keypoint_presence``, ``score_factors`` and ``person_area``,
             from a model without a correction.
-        correction: a :class:`Correction`.
-        decoder: the model's :class:`~rle_onestage.modeling.postprocessing.Decoder`: the density's nodes and the powers.
+        correction: of the K joints.
+        decoder: the model's: it has the density's nodes and the powers.
 
     Returns:
         New results, with sigmas, expected OKS of joints and people, and scores.
     """
-    corrected, correction = [], Correction(*(part.double() for part in correction))
+    corrected: list[Result] = []
+    correction = Correction(*(part.double() for part in correction))
     for start in range(0, len(results), _CHUNK):
         part = results[start : start + _CHUNK]
-        numbers = _rescored([_stacked(part, key) for key in _NEEDED], correction, decoder)
-        corrected += [_replaced(result, *row) for result, row in zip(part, zip(*numbers))]
+        sigmas, expected, factors, scores = _rescored([_stacked(part, key) for key in _NEEDED], correction, decoder)
+        corrected += map(_replaced, part, sigmas, expected, factors, scores)
     return corrected
 
 
 _NEEDED = ("keypoint_sigmas", "keypoint_presence", "score_factors", "person_area")
 
 
-def _stacked(results, key):
+def _stacked(results: Sequence[Result], key: str) -> Tensor:
+    """A field of N results: (N, ...)."""
     return torch.tensor([result[key] for result in results], dtype=torch.float64)
 
 
-def _rescored(values, correction, decoder):
+def _rescored(
+    values: Sequence[Tensor], correction: Correction, decoder: Decoder
+) -> tuple[list[list[float]], list[list[float]], list[list[float]], list[float]]:
     """Sigmas (N, 2K), expected OKS (N, K), factors (N, 3) and scores (N,) as nested lists."""
-    sigma, presence, factors, area = values
-    sigma = correct_sigma(sigma.view(len(sigma), -1, 2), area, correction)
+    found, presence, factors, area = values
+    sigma = correct_sigma(found.view(len(found), -1, 2), area, correction)
     # The results are on the CPU, wherever the model is.
-    tables = (getattr(decoder, name).cpu().double() for name in ("nodes", "weights", "std"))
+    *tables, oks_sigmas = (getattr(decoder, name).cpu().double() for name in ("nodes", "weights", "std", "sigmas"))
     nodes, weights, std = (table[decoder.group.cpu()] for table in tables)
-    expected = expected_joint_oks(sigma / std, area, decoder.sigmas.cpu().double(), nodes, weights)
+    expected = expected_joint_oks(sigma / std, area, oks_sigmas, nodes, weights)
     person = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
     factors = torch.cat([factors[:, :2], person[:, None]], 1)
     scores = powered(factors.numpy(), (decoder.person_power, decoder.quality_power, decoder.oks_power))
     return sigma.flatten(1).tolist(), expected.tolist(), factors.tolist(), scores.tolist()
 
 
-def _replaced(result, sigmas, expected, factors, score):
+def _replaced(result: Result, sigmas: list[float], expected: list[float], factors: list[float], score: float) -> Result:
+    """A result with other sigmas, expected OKS of the joints, factors and score."""
     keypoints = list(result["keypoints"])
     keypoints[2::3] = expected
     return {**result, "keypoints": keypoints, "keypoint_sigmas": sigmas, "score_factors": factors, "score": score}

@@ -2,43 +2,50 @@
 
 import io
 import os
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError
-from ..evaluation.calibration import REPORTED, has_sigmas, pearson, person_oks
+from ..evaluation.calibration import REPORTED, has_std, pearson
+from ..evaluation.per_joint import Matches, person_oks
+from ..structures import ErrorDensity
 from ..utils.fonts import families_for
 from ..utils.output_files import write_bytes
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BEFORE, AFTER, HIDDEN, GREY = "#E69F00", "#0072B2", "#CC79A7", "#777777"
+BASELINE = "score alone"  # the score that others are compared with, in the report
+Halves = Mapping[str, tuple[Matches, ErrorDensity]]  # ``before`` and ``after`` the correction
 _GROUPS = ("all", "visible", "hidden", "small", "medium", "large")
 _BINS = 10  # of equal counts, of predicted sigma
+_REACH = 4.0  # standard deviations that the plot of the density shows to each side
 _SHARES = (0.95, 0.8, 0.5)  # of the probability within the contours
 
 
-def draw_page(path, report, halves, sigmas):
+def draw_page(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
     """Write the page.
 
     Args:
         path: image file, by its ending.
         report: see :func:`rle_onestage.calibration.fit.calibrate`.
-        halves: ``before`` and ``after`` -> (:class:`~.per_joint.Matches`,
-            :class:`~rle_onestage.structures.error_density.ErrorDensity`), of the same unseen images.
-        sigmas: OKS sigmas (K,).
+        halves: ``before`` and ``after`` the correction, of the same held-out images.
+        oks_sigmas: (K,) COCO's OKS sigmas.
 
     Raises:
         MediaError: the file cannot be written.
     """
     with rc_context({"font.family": families_for([report["dataset"], *report["after"]])}):  # sets and joints
-        _draw(path, report, halves, sigmas)
+        _draw(path, report, halves, oks_sigmas)
 
 
-def _draw(path, report, halves, sigmas):
+def _draw(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
     figure = Figure(figsize=(15, 9.2), layout="constrained")
     axes = figure.subplots(2, 3)
     matches, density = halves["after"]
@@ -46,19 +53,19 @@ def _draw(path, report, halves, sigmas):
     _coverage(axes[0, 1], report)
     _sigma_against_error(axes[0, 2], halves)
     _density(axes[1, 0], matches, density)
-    _score_against_oks(axes[1, 1], matches, sigmas)
+    _score_against_oks(axes[1, 1], matches, oks_sigmas)
     _scores(axes[1, 2], report["scores"])
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
     people, joints = (report["after"]["all"][key] for key in ("people", "joints"))
     figure.suptitle(
-        f"{report['dataset']}: {report['images']['unseen']} images that were not fitted on, {people} people matched, "
+        f"{report['dataset']}: {report['images']['held_out']} held-out images, {people} people matched, "
         f"{joints} labelled joints"
     )
     _write(figure, path)
 
 
-def _write(figure, path):
+def _write(figure: Figure, path: str) -> None:
     try:
         content = io.BytesIO()
         figure.savefig(content, dpi=110, format=os.path.splitext(path)[1][1:] or "png")
@@ -67,7 +74,7 @@ def _write(figure, path):
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 
-def _reliability(axis, report):
+def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
     """Coverage against the interval's level."""
     levels = 100 * np.array([0.0, *report["reliability"]["levels"], 1.0])
     axis.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":")
@@ -81,18 +88,16 @@ def _reliability(axis, report):
     _legend(axis, loc="upper left")
 
 
-def _coverage(axis, report):
+def _coverage(axis: Axes, report: Mapping[str, Any]) -> None:
     """Coverage of the reported intervals in each group; joints in grey below the groups."""
     names = [*_GROUPS, *(name for name in report["after"] if name not in _GROUPS)]
     places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(_GROUPS))
     for level in REPORTED:
         axis.axvline(100 * level, color=GREY, lw=0.8, ls=":")
-        for key, style in (
-            ("before", dict(marker="o", mfc="none", mec=BEFORE, ms=4)),
-            ("after", dict(marker="o", mfc=AFTER, mec=AFTER, ms=4)),
-        ):
+        for key, face, edge in (("before", "none", BEFORE), ("after", AFTER, AFTER)):
             values = [report[key][name][f"coverage_{100 * level:g}"] for name in names]
-            axis.plot(values, places, ls="none", label=key if level == REPORTED[0] else None, **style)
+            label = key if level == REPORTED[0] else None
+            axis.plot(values, places, ls="none", marker="o", ms=4, mfc=face, mec=edge, label=label)
     axis.set_yticks(places, [name.replace("_", " ") for name in names], fontsize=8)
     axis.set_xticks([100 * level for level in REPORTED])
     axis.invert_yaxis()
@@ -100,16 +105,16 @@ def _coverage(axis, report):
     _legend(axis, loc="center", bbox_to_anchor=(0.36, 0.5))
 
 
-def _sigma_against_error(axis, halves):
+def _sigma_against_error(axis: Axes, halves: Halves) -> None:
     """Root mean square error of joints in bins of predicted sigma."""
-    limits = []
+    limits: list[float] = []
     for key, color in (("before", BEFORE), ("after", AFTER)):
         matches = halves[key][0]
-        if not has_sigmas(matches):
+        if not has_std(matches):
             continue
         for flag, name, style in ((2, "visible", "o-"), (1, "hidden", "s--")):
             chosen = matches.visibility == flag
-            binned = _binned(matches.spread[chosen], (matches.joints - matches.predicted)[chosen])
+            binned = _binned(matches.std[chosen], (matches.joints - matches.predicted)[chosen])
             if binned is not None:
                 fill = color if key == "after" else "none"
                 axis.plot(*binned, style, ms=4, lw=1, color=color, mfc=fill, label=f"{name}, {key}")
@@ -126,8 +131,11 @@ def _sigma_against_error(axis, halves):
     _legend(axis, loc="upper left")
 
 
-def _binned(sigma, error):
-    """Root mean squares of sigma and of the error (2, bins), over bins of joints (n, 2) with equal counts."""
+def _binned(sigma: np.ndarray, error: np.ndarray) -> np.ndarray | None:
+    """Root mean squares of sigma and of the error (2, bins), over bins of joints (n, 2) with equal counts.
+
+    None where there are too few joints for a bin.
+    """
     sigma2, error2 = (sigma**2).mean(1), (error**2).mean(1)
     count = min(_BINS, len(sigma2) // 20)
     if not count:
@@ -136,41 +144,45 @@ def _binned(sigma, error):
     return np.sqrt([[v[part].mean() for part in parts] for v in (sigma2, error2)])
 
 
-def _density(axis, matches, density):
+def _density(axis: Axes, matches: Matches, density: ErrorDensity) -> None:
     """Contours and marginals of the learned density, the mean one over joints, beside the standardised errors."""
-    reach = 4.0
-    x = torch.linspace(-reach, reach, 161)
-    grid = torch.cartesian_prod(x, x)[:, None].expand(-1, len(density.group), -1)
+    places = torch.linspace(-_REACH, _REACH, 161)
+    grid = torch.cartesian_prod(places, places)[:, None].expand(-1, len(density.group), -1)
     values = torch.exp(density.log_q(grid)).mean(1).view(161, 161).double().numpy()  # x first
-    x = x.double().numpy()
+    x = places.double().numpy()
     axis.contour(x, x, values.T, levels=_contour_levels(values), colors=[AFTER], linewidths=[0.8, 1.2, 1.8])
     axis.axhline(0, color=GREY, lw=0.5)
     axis.axvline(0, color=GREY, lw=0.5)
-    top, side = axis.inset_axes([0, 1, 1, 0.12], sharex=axis), axis.inset_axes([1, 0, 0.12, 1], sharey=axis)
     z = np.zeros((0, 2))
-    if has_sigmas(matches):
-        z = ((matches.joints - matches.predicted) / matches.spread)[matches.visibility > 0]
-        shown = z[(np.abs(z) < reach).all(1)]
-        axis.scatter(*shown[:: max(1, len(shown) // 3000)].T, s=2, lw=0, color=GREY, alpha=0.35, rasterized=True)
+    if has_std(matches):
+        z = ((matches.joints - matches.predicted) / matches.std)[matches.visibility > 0]
+        shown = z[(np.abs(z) < _REACH).all(1)]
+        some = shown[:: max(1, len(shown) // 3000)]
+        axis.scatter(some[:, 0], some[:, 1], s=2, lw=0, color=GREY, alpha=0.35, rasterized=True)
     step = x[1] - x[0]
-    for small, along, vertical in ((top, 0, False), (side, 1, True)):
-        marginal = values.sum(1 - along) * step
-        small.plot(*((marginal, x) if vertical else (x, marginal)), color=AFTER, lw=1.5)
-        if len(z):
-            weights = np.full(len(z), 1 / (len(z) * 0.2))  # also of what is outside the picture
-            bins = np.arange(-reach, reach + 0.1, 0.2)
-            orientation = "horizontal" if vertical else "vertical"
-            small.hist(z[:, along], bins=bins, weights=weights, color=GREY, alpha=0.5, orientation=orientation)
-        small.axis("off")
-        small.set_in_layout(False)  # else the row above would keep its distance
-    axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    _marginal(axis.inset_axes((0, 1, 1, 0.12), sharex=axis), x, values.sum(1) * step, z[:, 0], "vertical")
+    _marginal(axis.inset_axes((1, 0, 0.12, 1), sharey=axis), x, values.sum(0) * step, z[:, 1], "horizontal")
+    axis.set(xlim=(-_REACH, _REACH), ylim=(-_REACH, _REACH), aspect="equal")
     axis.set(xlabel="error of x / sigma", ylabel="error of y / sigma  (y down)")
     axis.invert_yaxis()
     shares = ", ".join(f"{100 * s:g}" for s in reversed(_SHARES))
     axis.set_title(f"Learned density ({shares} %) and the errors", pad=34)
 
 
-def _contour_levels(values):
+def _marginal(
+    axis: Axes, x: np.ndarray, density: np.ndarray, z: np.ndarray, orientation: Literal["vertical", "horizontal"]
+) -> None:
+    """The density (n,) of one coordinate at ``x`` (n,), over the histogram of the standardised errors ``z``."""
+    axis.plot(*((x, density) if orientation == "vertical" else (density, x)), color=AFTER, lw=1.5)
+    if len(z):
+        weights = np.full(len(z), 1 / (len(z) * 0.2))  # also of what is outside the plot
+        bins = np.arange(-_REACH, _REACH + 0.1, 0.2).tolist()
+        axis.hist(z, bins=bins, weights=weights, color=GREY, alpha=0.5, orientation=orientation)
+    axis.axis("off")
+    axis.set_in_layout(False)  # else the row above would keep its distance
+
+
+def _contour_levels(values: np.ndarray) -> list[float]:
     """Heights above which lie the shares of the probability."""
     ordered = np.sort(values.ravel())[::-1]
     below = np.cumsum(ordered) / ordered.sum()
@@ -178,9 +190,9 @@ def _contour_levels(values):
     return levels or [0.5]
 
 
-def _score_against_oks(axis, matches, sigmas):
+def _score_against_oks(axis: Axes, matches: Matches, oks_sigmas: np.ndarray) -> None:
     """Where people lie by score and OKS."""
-    oks = person_oks(matches, sigmas)
+    oks = person_oks(matches, oks_sigmas.tolist())
     axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
     if len(oks):
         axis.hexbin(
@@ -190,8 +202,8 @@ def _score_against_oks(axis, matches, sigmas):
     axis.set_title(f"Score against OKS, Pearson's r {pearson(matches.score, oks):.2f}")
 
 
-def _scores(axis, table):
-    """How much AP each score gains over that of the person alone."""
+def _scores(axis: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
+    """How much AP each score gains over that of the score branch alone."""
     names = [name for name in table if any(table[name]["difference_interval"])]
     for place, name in enumerate(names):
         row = table[name]
@@ -203,11 +215,12 @@ def _scores(axis, table):
     axis.axvline(0, color=GREY, lw=1, ls=":")
     axis.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set_ylim(len(names) - 0.5, -0.7)
-    person = table["person"]
-    axis.set_title(f"AP by score; person's alone: {person['AP']:.1f}, r {person['pearson']:.2f}")
+    alone = table[BASELINE]
+    axis.set_title(f"AP by score; {BASELINE}: {alone['AP']:.1f}, r {alone['pearson']:.2f}")
     axis.set_xlabel("difference of AP, with 95 % bootstrap interval")
 
 
-def _legend(axis, **options):
+def _legend(axis: Axes, **options: Any) -> None:
+    """A legend, if anything has a label."""
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=9, **options)

@@ -1,25 +1,38 @@
-"""Data sets, the mapper and its augmentation, and the loaders. Importing it registers the built-in data sets."""
+"""Data sets, the mapper and its augmentation, and the loaders. Importing it registers the built-in data sets.
+
+- Data sets: :mod:`.datasets` registers them, :mod:`.coco` reads their files, :mod:`.labels` has how they were labelled,
+  :mod:`.lookup` what is asked of them, :mod:`.training_sets` makes one of several.
+- Samples: :mod:`.mapper` makes the model's input of a record, with :mod:`.people` and :mod:`.transforms`.
+- Loading: :mod:`.loader` draws samples in the order of :mod:`.sampler`, by processes (:mod:`.batches`,
+  :mod:`.workers`, :mod:`.handover`).
+"""
 
 from ..utils.images import UnreadableImage, read_image
-from .coco.json_files import Problems
-from .coco.records import load_coco_keypoints
+from .coco import Problems, load_coco_keypoints
 from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
+from .labels import SetOptions
 from .loader import build_test_loader, build_train_loader, load_training_records
-from .lookup import model_skeleton, own_skeleton
-from .mapper import PoseMapper, TestResize, image_to_tensor
+from .lookup import joint_names, model_skeleton, own_skeleton
+from .mapper import MAPPER_REGISTRY, PoseMapper, build_mapper
+from .transforms import AUGMENTATION_REGISTRY, TestResize, image_to_tensor
 
 register_all()
 
 __all__ = [
+    "AUGMENTATION_REGISTRY",
+    "MAPPER_REGISTRY",
     "PoseMapper",
     "Problems",
+    "SetOptions",
     "TestResize",
     "UnreadableImage",
+    "build_mapper",
     "build_test_loader",
     "build_train_loader",
     "get_metadata",
     "get_skeleton",
     "image_to_tensor",
+    "joint_names",
     "load_coco_keypoints",
     "load_dataset",
     "load_training_records",

@@ -7,7 +7,9 @@ other COCO-format file (:func:`register_from_config`). Paths are resolved under 
 
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
@@ -31,7 +33,7 @@ class Source:
     annotated: bool = True
     options: SetOptions = SetOptions()
 
-    def path(self, relative):
+    def path(self, relative: str) -> str:
         """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""
         root = self.root or os.environ.get("DETECTRON2_DATASETS", "datasets")
         return os.path.join(os.path.expanduser(root), os.path.expanduser(relative))
@@ -64,12 +66,12 @@ _BUILT_IN = (
     ]
     + [
         Source(
-            f"rle_synthetic_{split}_{law}",
-            f"synthetic/annotations/person_keypoints_{split}_{law}.json",
+            f"rle_synthetic_{split}_{noise_model}",
+            f"synthetic/annotations/person_keypoints_{split}_{noise_model}.json",
             f"synthetic/{split}",
             skeleton=COCO,
         )
-        for law in NOISE_MODELS
+        for noise_model in NOISE_MODELS
         for split in ("train", "val")
     ]
 )
@@ -78,8 +80,11 @@ _BUILT_IN = (
 class KeypointMetadata(Metadata):
     """Detectron2's metadata whose paths and joints are found when they are asked for.
 
-    ``skeleton`` raises :class:`DataError` when it must be read from a file that is not there; the names derived from it
-    (``keypoint_names``, ...) are then absent, as Detectron2's visualizer can do without them.
+    ``skeleton`` raises :class:`~.errors.DataError` when it must be read from a file that is missing; the names derived
+    from it (``keypoint_names``, ...) are then absent, as Detectron2's visualizer can do without them.
+
+    Args:
+        source: where the data set lies.
     """
 
     def __init__(self, source: Source):
@@ -90,7 +95,7 @@ class KeypointMetadata(Metadata):
         self.__dict__["_source"] = source
         self.__dict__["_overrides"] = {}
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return (KeypointMetadata, (self._source,), dict(self.__dict__))
 
     @property
@@ -119,12 +124,11 @@ class KeypointMetadata(Metadata):
             ConfigError: the config gives another number of sigmas than there are joints.
         """
         skeleton = self._source.skeleton
-        category = category_of(self.json_file, self.name) if skeleton is None else None
-        joints = len(category["keypoints"]) if skeleton is None else skeleton.num_joints
-        own = self._overrides.get("joints", joints) == joints
-        pairs, sigmas = (self._overrides.get(key) if own else None for key in ("flip_pairs", "sigmas"))
         if skeleton is None:
+            category = category_of(self.json_file, self.name)
+            pairs, sigmas = self._own_pairs_and_sigmas(len(category["keypoints"]))
             return replace(skeleton_from_category(category, pairs, sigmas), name=self.name)
+        pairs, sigmas = self._own_pairs_and_sigmas(skeleton.num_joints)
         if pairs:
             skeleton = replace(skeleton, flip_pairs=named_flip_pairs(skeleton.names, pairs))
         if sigmas:
@@ -133,31 +137,31 @@ class KeypointMetadata(Metadata):
                     f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but data set {self.name!r} has "
                     f"{skeleton.num_joints} joints; give one for each."
                 )
-            skeleton = replace(skeleton, sigmas=tuple(float(s) for s in sigmas), has_sigmas=True)
+            skeleton = replace(skeleton, oks_sigmas=tuple(float(s) for s in sigmas), has_oks_sigmas=True)
         return skeleton
 
     @property
-    def keypoint_names(self):
+    def keypoint_names(self) -> list[str]:
         """Names of the K joints; absent (AttributeError) if the file cannot be read."""
         return list(self._skeleton_or_absent("keypoint_names").names)
 
     @property
-    def keypoint_flip_map(self):
+    def keypoint_flip_map(self) -> list[tuple[str, str]]:
         """Pairs of names that swap in a mirror."""
         return self._skeleton_or_absent("keypoint_flip_map").flip_map
 
     @property
-    def keypoint_connection_rules(self):
+    def keypoint_connection_rules(self) -> list[tuple[str, str, tuple[int, int, int]]]:
         """Limbs as (name, name, RGB colour), which Detectron2's visualizer draws."""
         return self._skeleton_or_absent("keypoint_connection_rules").connection_rules
 
     @property
-    def keypoint_oks_sigmas(self):
+    def keypoint_oks_sigmas(self) -> list[float]:
         """K OKS sigmas in COCO's convention."""
-        return list(self._skeleton_or_absent("keypoint_oks_sigmas").sigmas)
+        return list(self._skeleton_or_absent("keypoint_oks_sigmas").oks_sigmas)
 
     @property
-    def thing_dataset_id_to_contiguous_id(self):
+    def thing_dataset_id_to_contiguous_id(self) -> dict[Any, int]:
         """The file's id of the person category -> 0."""
         if self._source.skeleton is not None and not os.path.isfile(self.json_file):
             return {1: 0}
@@ -167,7 +171,7 @@ class KeypointMetadata(Metadata):
         return {1 if category_id is None else category_id: 0}
 
     @property
-    def thing_classes(self):
+    def thing_classes(self) -> list[str]:
         """The name of the file's category with joints, "person" where there is no file to say it."""
         if not self._source.annotated or not os.path.isfile(self.json_file):
             return ["person"]
@@ -176,25 +180,38 @@ class KeypointMetadata(Metadata):
         except DataError as error:
             raise AttributeError(f"thing_classes of data set {self.name!r} is unknown: {error}") from error
 
-    def _skeleton_or_absent(self, key):
+    def _own_pairs_and_sigmas(self, joints: int) -> tuple[list | None, list | None]:
+        """Flip pairs and sigmas that the config gives for a model of so many joints."""
+        if self._overrides.get("joints", joints) != joints:
+            return None, None
+        return self._overrides.get("flip_pairs"), self._overrides.get("sigmas")
+
+    def _skeleton_or_absent(self, key: str) -> Skeleton:
         try:
             return self.skeleton
         except DataError as error:
             raise AttributeError(f"{key} of data set {self.name!r} is unknown: {error}") from error
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """What is known, as a dictionary; fields that cannot be read are left out."""
         keys = ("json_file", "image_root", "keypoint_names", "keypoint_flip_map", "keypoint_connection_rules")
         own = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         return {**own, **{k: getattr(self, k) for k in keys if hasattr(self, k)}}
 
 
-_categories = {}  # (path, time of change) -> categories entry, as big files take seconds to read
-_problems = {}  # data set name -> Problems of its last load
+_categories: dict[
+    tuple[str, float], dict
+] = {}  # (path, time of change) -> categories entry, as big files take seconds to read
+_problems: dict[str, Problems] = {}  # data set name -> Problems of its last load
 
 
 def category_of(path: str, name: str) -> dict:
-    """The ``categories`` entry with keypoints of a file; read once for each version of it."""
+    """The ``categories`` entry with keypoints of a file; read once for each version of it.
+
+    Args:
+        path: of the file.
+        name: of the data set, for messages.
+    """
     if os.path.isfile(path):
         key = (os.path.abspath(path), os.path.getmtime(path))
         if key not in _categories:
@@ -203,7 +220,7 @@ def category_of(path: str, name: str) -> dict:
     return keypoint_category(read_json(path, name), path)
 
 
-def _load(source: Source):
+def _load(source: Source) -> list[dict]:
     json_file = source.path(source.json_file)
     image_root = source.path(source.image_root)
     data = read_json(json_file, source.name)
@@ -233,7 +250,10 @@ def _load(source: Source):
             f"DATASETS.KEYPOINT_FILES: {source.name!r} names {', '.join(idle)}, but {json_file} has no such "
             "image; correct the pattern"
         )
-    return [record for record in records if in_part(record["file_name"], source.options)]
+    records = [record for record in records if in_part(record["file_name"], source.options)]
+    for record in records:  # tells a mapper behind Detectron2's own loaders how it was labelled
+        record["dataset_name"] = source.name
+    return records
 
 
 def problems_of(name: str) -> Problems:
@@ -241,7 +261,7 @@ def problems_of(name: str) -> Problems:
     return _problems.get(name, Problems())
 
 
-def register(source: Source):
+def register(source: Source) -> None:
     """Register one data set; registering the same name again replaces it.
 
     Raises:
@@ -259,7 +279,7 @@ def register(source: Source):
     MetadataCatalog[source.name] = KeypointMetadata(source)
 
 
-def register_all(root=None):
+def register_all(root: str | None = None) -> None:
     """Register the built-in data sets.
 
     Args:
@@ -269,7 +289,7 @@ def register_all(root=None):
         register(replace(source, root=root))
 
 
-def register_from_config(cfg):
+def register_from_config(cfg: CfgNode) -> None:
     """Register ``cfg.DATASETS.KEYPOINT_FILES`` and apply the config's flip pairs and OKS sigmas.
 
     Flip pairs and sigmas go to the data sets of ours that ``DATASETS.TRAIN`` and ``TEST`` name. Can be called again.
@@ -284,7 +304,10 @@ def register_from_config(cfg):
                 "DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder] or [name, json file, "
                 f"image folder, {{option: value}}], not {entry!r}."
             )
-        register(Source(*entry[:3], options=SetOptions.parse(entry[0], entry[3] if len(entry) == 4 else {})))
+        name, json_file, image_root = entry[:3]
+        register(
+            Source(name, json_file, image_root, options=SetOptions.parse(entry[0], entry[3] if len(entry) == 4 else {}))
+        )
     for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:
         metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
         if isinstance(metadata, KeypointMetadata):
@@ -295,7 +318,7 @@ def register_from_config(cfg):
             )
 
 
-def get_metadata(name: str):
+def get_metadata(name: str) -> Metadata:
     """Metadata of a registered data set.
 
     Raises:
@@ -310,7 +333,7 @@ def get_metadata(name: str):
     return MetadataCatalog.get(name)
 
 
-def get_skeleton(cfg, dataset_name: str) -> Skeleton:
+def get_skeleton(cfg: CfgNode, dataset_name: str) -> Skeleton:
     """The joints of a data set, with the config's flip pairs and sigmas.
 
     Works for our data sets and for Detectron2's ``keypoints_coco_*``.
@@ -347,7 +370,7 @@ def get_skeleton(cfg, dataset_name: str) -> Skeleton:
     return skeleton
 
 
-def load_dataset(cfg, name: str, *, own_joints: bool = False) -> list[dict]:
+def load_dataset(cfg: CfgNode, name: str, *, own_joints: bool = False) -> list[dict]:
     """Load one registered data set, its joints checked against the config.
 
     Args:
@@ -356,7 +379,8 @@ def load_dataset(cfg, name: str, *, own_joints: bool = False) -> list[dict]:
         own_joints: accept any joints, for a training set that is mapped to the model's.
 
     Raises:
-        ConfigError, DataError: see :func:`get_skeleton` and :mod:`.coco_json`.
+        ConfigError: see :func:`get_skeleton`.
+        DataError: see :func:`get_skeleton` and :mod:`.coco.json_files`.
     """
     register_from_config(cfg)
     metadata = get_metadata(name)

@@ -7,18 +7,19 @@ container a ``/dev/shm`` of 64 MB, less than the batches may need. Elsewhere it 
 is noticed in the process where it fails, and handed over as a sentence: torch would lose the batch in a thread.
 """
 
+import contextlib
 import errno
+import io
 import mmap
 import os
 import pickle
 import signal
+from collections.abc import Sequence
 from multiprocessing import reduction
+from typing import Any
 
 import numpy as np
 import torch
-from detectron2.structures import Boxes
-
-from .people import as_instances
 
 # Pieces begin at multiples of this many bytes.
 _ALIGNMENT = 64
@@ -39,8 +40,9 @@ class Parcel:
         sizes = np.array([view.nbytes for view in views], np.int64)
         self._count, places = len(views), _places(sizes)
         self._size = places[-1]
-        views.insert(0, memoryview(sizes).cast("B"))
-        self._file = self._tensor = None
+        views.insert(0, sizes.data.cast("B"))
+        self._file: Any = None  # of multiprocessing: a descriptor that can be sent
+        self._tensor: torch.Tensor | None = None
         descriptor = _anonymous_file()
         if descriptor is None:
             self._tensor = _shared_tensor(views, places)
@@ -59,10 +61,11 @@ class Parcel:
         """The pieces, in the process that got the parcel; once. They can be written to.
 
         Raises:
-            OSError, EOFError: the process that sent it is gone.
+            OSError: the process that sent it is gone.
+            EOFError: the process that sent it is gone.
         """
         if self._tensor is not None:
-            memory = memoryview(self._tensor.numpy())
+            memory = self._tensor.numpy().data
         else:
             descriptor = self._file.detach()
             try:
@@ -73,7 +76,7 @@ class Parcel:
         return [memory[place : place + size] for place, size in zip(_places(sizes)[1:], sizes)]
 
 
-def _places(sizes):
+def _places(sizes: np.ndarray) -> list[int]:
     """Where the table of sizes, and then each piece begins; and where the last one ends."""
     places = [0]
     for size in (8 * len(sizes), *map(int, sizes)):
@@ -81,7 +84,7 @@ def _places(sizes):
     return places
 
 
-def _anonymous_file():
+def _anonymous_file() -> int | None:
     """A descriptor of memory without a name, or None where there is no such thing.
 
     Raises:
@@ -97,7 +100,7 @@ def _anonymous_file():
         return None  # not in this kernel, or not allowed
 
 
-def _shared_tensor(views, places):
+def _shared_tensor(views: Sequence[memoryview], places: Sequence[int]) -> torch.Tensor:
     try:
         tensor = torch.empty(places[-1], dtype=torch.uint8).share_memory_()
     except RuntimeError as error:  # torch has no other type for a full /dev/shm
@@ -108,7 +111,17 @@ def _shared_tensor(views, places):
     return tensor
 
 
-def pack(batch: list[dict]):
+class _Pickler(pickle.Pickler):
+    """Writes tensors, wherever they are in a sample, as arrays, whose memory is handed over without a copy."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is torch.Tensor and obj.device.type == "cpu" and obj.layout == torch.strided:
+            with contextlib.suppress(TypeError, RuntimeError):  # a type that NumPy lacks; a tensor with a gradient
+                return torch.from_numpy, (obj.numpy(),)
+        return NotImplemented
+
+
+def pack(batch: list[dict]) -> Parcel | list[dict]:
     """Make a batch ready to leave a worker.
 
     A tensor on its own costs an open file; the many of each sample would soon reach the usual limit of 1024, and take
@@ -117,10 +130,11 @@ def pack(batch: list[dict]):
     Returns:
         A :class:`Parcel`; where there is no room for it, a batch of one sample that has the ``error`` alone.
     """
-    buffers = []
-    head = pickle.dumps([_as_arrays(sample) for sample in batch], protocol=5, buffer_callback=buffers.append)
+    head = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(batch)
     try:
-        return Parcel([head, *(buffer.raw() for buffer in buffers)])
+        return Parcel([head.getbuffer(), *(buffer.raw() for buffer in buffers)])
     except OSError as error:
         return [{"error": describe_failure(error), "unreadable": []}]
 
@@ -129,12 +143,13 @@ def unpack(packed: list[dict] | Parcel) -> list[dict]:
     """The batch that :func:`pack` was given; a list comes back as it is.
 
     Raises:
-        OSError, EOFError: the process that sent it is gone.
+        OSError: the process that sent it is gone.
+        EOFError: the process that sent it is gone.
     """
     if isinstance(packed, list):
         return packed
     head, *buffers = packed.open()
-    return [_as_tensors(sample) for sample in pickle.loads(head, buffers=buffers)]
+    return pickle.loads(head, buffers=buffers)
 
 
 def describe_failure(error: OSError) -> str:
@@ -169,38 +184,10 @@ _WORKERS = "DATALOADER.NUM_WORKERS (0 loads in this process)"
 _MORE_SHARED_MEMORY = f"give it more (docker run --shm-size=8g, or --ipc=host) or lower {_WORKERS}"
 
 
-def _room():
+def _room() -> str:
     """How large /dev/shm is, as far as that can be said."""
     try:
         status = os.statvfs("/dev/shm")
     except (OSError, AttributeError):
         return ""
     return f" of {status.f_blocks * status.f_frsize / 2**20:.3g} MB"
-
-
-def _as_arrays(sample):
-    """A sample of plain arrays, which can be handed over without a copy of their own."""
-    sample = dict(sample)
-    if "image" in sample:
-        sample["image"] = sample["image"].numpy()
-    if "instances" in sample:
-        fields = sample["instances"].get_fields()
-        sample["ignore_boxes"] = sample["ignore_boxes"].tensor.numpy()
-        arrays = {name: getattr(value, "tensor", value).numpy() for name, value in fields.items()}
-        sample["instances"] = (sample["instances"].image_size, arrays)
-    if "regions" in sample:
-        sample["regions"] = sample["regions"].numpy()
-    return sample
-
-
-def _as_tensors(sample):
-    """The opposite of :func:`_as_arrays`."""
-    if "image" in sample:
-        sample["image"] = torch.from_numpy(sample["image"])
-    if "instances" in sample:
-        size, arrays = sample["instances"]
-        sample["instances"] = as_instances(size, **{name.removeprefix("gt_"): a for name, a in arrays.items()})
-        sample["ignore_boxes"] = Boxes(torch.from_numpy(sample["ignore_boxes"]))
-    if "regions" in sample:
-        sample["regions"] = torch.from_numpy(sample["regions"])
-    return sample

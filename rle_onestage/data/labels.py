@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ _KINDS = {
     "only": _NAMES,
     "without": _NAMES,
 }
-_said = set()
+_said: set[tuple[str, tuple[str, ...]]] = set()
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,12 @@ class SetOptions:
     without: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, name: str, options: dict) -> "SetOptions":
-        """Read the options of the set ``name`` from a config.
+    def parse(cls, name: str, options: dict[str, Any]) -> "SetOptions":
+        """Read options from a config.
+
+        Args:
+            name: of the set, for messages.
+            options: name -> value.
 
         Raises:
             ConfigError: an option or its value is unknown.
@@ -85,7 +89,8 @@ class SetOptions:
                 raise ConfigError(f"{where}: {key} is {value!r}; choose one of {', '.join(_CHOICES[key])}")
             if not _KINDS.get(key, _TEXT)[0](value):
                 raise ConfigError(f"{where}: {key} must be {_KINDS.get(key, _TEXT)[1]}, not {value!r}")
-        return cls(**{key: tuple(value) if key in ("only", "without") else value for key, value in options.items()})
+        settled: dict[str, Any] = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in options.items()}
+        return cls(**settled)
 
 
 class LabelRules(NamedTuple):
@@ -163,7 +168,7 @@ def idle_patterns(file_names: Sequence[str], options: SetOptions) -> list[str]:
     return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
 
-def set_weights(names: Sequence[str], weights: Sequence) -> list[tuple[float, float]]:
+def set_weights(names: Sequence[str], weights: Sequence[Any]) -> list[tuple[float, float]]:
     """Read ``DATASETS.TRAIN_WEIGHTS``.
 
     Args:

@@ -6,9 +6,12 @@ drawn here and named in a warning; the engine draws it before, and keeps it in `
 """
 
 import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList
 from detectron2.utils import comm
 from torch.utils.data import Dataset
@@ -18,9 +21,10 @@ from ..utils.bounded_reading import BlockedImage, UnreadableImage
 from .batches import Batches, make_loader
 from .coco.json_files import Problems
 from .datasets import get_skeleton, load_dataset
-from .mapper import PoseMapper
-from .sampler import BatchOrder, TrainSampler
-from .training_sets import load_training_records, training_cutouts
+from .mapper import Mapper, PoseMapper, build_mapper
+from .randomness import drawn_from
+from .sampler import BatchOrder, Draw, TrainSampler
+from .training_sets import TrainingSets, load_training_records, training_cutouts
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +35,24 @@ MAX_TRIES = 20
 class TrainDataset(Dataset):
     """Maps a :class:`~.sampler.Draw` to a sample.
 
+    Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either
+    what its mapper gives and ``unreadable``, a list of (file name, reason) met on the way, or ``error`` in its place.
+
     Args:
         records: of the data set.
-        mapper: of their images.
+        mapper: of their images. One that is no :class:`~.mapper.PoseMapper` is given the record alone, and what it
+            draws from Python's, NumPy's and torch's generators is a function of the draw too. None stands for "take
+            another image", as in Detectron2.
         order: of the images, which a mosaic draws its others from.
         seed: of all random choices.
         mosaic_prob: how often a sample is a mosaic, before the iteration ``mosaic_end``.
-
-    Exceptions of ours travel to the main process as data, so that they stay one sentence there: a sample has either
-    the keys of :class:`PoseMapper` and ``unreadable``, a list of (file name, reason) met on the way, or ``error`` in
-    their place.
+        mosaic_end: the first iteration without mosaics.
     """
 
     def __init__(
         self,
         records: list[dict],
-        mapper: PoseMapper,
+        mapper: Mapper,
         order: BatchOrder,
         seed: int,
         mosaic_prob: float = 0.0,
@@ -58,16 +64,16 @@ class TrainDataset(Dataset):
         self.seed = seed
         self.mosaic_prob, self.mosaic_end = mosaic_prob, mosaic_end
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, draw):
-        unreadable = {}
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        unreadable: dict[str, str] = {}
         for index, alone in self._attempts(draw):
             # The generator starts anew, so that a sample does not depend on what failed before it.
             rng = np.random.default_rng((self.seed, draw.iteration, draw.slot))
             try:
-                sample = self.mapper(self.records[index], rng, () if alone else self._others(rng))
+                sample = self._map(self.records[index], rng, () if alone else self._others(rng))
             except BlockedImage as error:
                 return {"error": str(error), "unreadable": list(unreadable.items())}
             except UnreadableImage as error:
@@ -75,26 +81,39 @@ class TrainDataset(Dataset):
                 continue
             except PoseError as error:
                 return {"error": str(error), "unreadable": list(unreadable.items())}
-            sample["unreadable"] = list(unreadable.items())
-            return sample
-        name, reason = next(iter(unreadable.items()))
-        return {
-            "error": f"{len(unreadable)} images in a row cannot be used, the first is {name}: {reason}; check the "
-            "image folder.",
-            "unreadable": list(unreadable.items()),
-        }
+            if sample is not None:
+                return {**sample, "unreadable": list(unreadable.items())}
+        return {"error": _nothing_usable(unreadable), "unreadable": list(unreadable.items())}
 
-    def _attempts(self, draw):
+    def _map(self, record: dict[str, Any], rng: np.random.Generator, others: Sequence[dict]) -> dict[str, Any] | None:
+        if isinstance(self.mapper, PoseMapper):
+            return self.mapper(record, rng, others)
+        with drawn_from(rng):
+            return self.mapper(record)
+
+    def _attempts(self, draw: Draw) -> list[tuple[int, bool]]:
         """(index of a record, whether without a mosaic): the draw's own twice, as a mosaic may fail by its others."""
-        indices = [(draw.index + step) % len(self) for step in range(min(MAX_TRIES, len(self)))]
+        indices = [(draw.image + step) % len(self) for step in range(min(MAX_TRIES, len(self)))]
         mosaics = self.mosaic_prob and draw.iteration < self.mosaic_end
         return [(indices[0], False)] * bool(mosaics) + [(index, True) for index in indices]
 
-    def _others(self, rng):
+    def _others(self, rng: np.random.Generator) -> Sequence[dict]:
         """Three more records where this sample is to be a mosaic."""
         if rng.random() >= self.mosaic_prob:
             return ()
         return [self.records[int(index)] for index in self.order.pick(rng, 3)]
+
+
+def _nothing_usable(unreadable: dict[str, str]) -> str:
+    """The sentence for a sample that none of the images gave.
+
+    Args:
+        unreadable: file name -> reason.
+    """
+    if not unreadable:
+        return f"the mapper of INPUT.MAPPER gives None for {MAX_TRIES} images in a row; let it give samples."
+    name, reason = next(iter(unreadable.items()))
+    return f"{len(unreadable)} images in a row cannot be used, the first is {name}: {reason}; check the image folder."
 
 
 class _SharedCount:
@@ -105,11 +124,11 @@ class _SharedCount:
 
     _made = 0
 
-    def __init__(self):
+    def __init__(self) -> None:
         # The same in every process, as all make their loaders in the same order.
         self._prefix = f"rle_onestage/unreadable/{_SharedCount._made}"
         _SharedCount._made += 1
-        self._own = set()
+        self._own: set[str] = set()
 
     def add(self, name: str) -> int:
         """Names so far, with this one."""
@@ -131,24 +150,33 @@ class TrainLoader:
         max_unreadable: share of the data set's images, met by any of the processes, at which an error is raised.
         problems: what was left out when the annotations were read.
 
-    Raises (while iterating):
-        DataError: too many images cannot be used, or one blocks.
-        LostWorkers: a worker was killed, or cannot work.
+    Raises:
+        DataError: while iterating, too many images cannot be used, or one blocks.
+        LostWorkers: while iterating, a worker was killed, or cannot work.
     """
 
-    def __init__(self, dataset, sampler, *, num_workers=0, max_unreadable=0.01, problems=None):
+    def __init__(
+        self,
+        dataset: TrainDataset,
+        sampler: TrainSampler,
+        *,
+        num_workers: int = 0,
+        max_unreadable: float = 0.01,
+        problems: Problems | None = None,
+    ):
         self._dataset, self._sampler = dataset, sampler
         self._max_unreadable = max_unreadable
         self._problems = Problems()
         if problems is not None:
             self._problems.merge(problems)
-        self._unreadable, self._count = {}, _SharedCount()
+        self._unreadable: dict[str, str] = {}
+        self._count = _SharedCount()
         self._loader = make_loader(
             dataset, num_workers=num_workers, batch_sampler=sampler, persistent_workers=num_workers > 0
         )
-        self._batches = None
+        self._batches: Batches | None = None
 
-    def __iter__(self):
+    def __iter__(self) -> "TrainLoader":
         return self
 
     def __next__(self) -> list[dict]:
@@ -160,7 +188,7 @@ class TrainLoader:
         """The batch of an iteration, made in this process: the same as that of the data-loading processes."""
         return self._checked([self._dataset[draw] for draw in self._sampler.draws(iteration)])
 
-    def _checked(self, batch):
+    def _checked(self, batch: list[dict]) -> list[dict]:
         for sample in batch:
             for name, reason in sample.pop("unreadable"):
                 self._count_unreadable(name, reason)
@@ -169,7 +197,7 @@ class TrainLoader:
                 raise DataError(sample["error"])
         return batch
 
-    def _count_unreadable(self, name, reason):
+    def _count_unreadable(self, name: str, reason: str) -> None:
         if name in self._unreadable:
             return
         self._unreadable[name] = reason
@@ -192,19 +220,24 @@ class TrainLoader:
 
 
 class TestDataset(Dataset):
-    """Maps the images of one process in their order."""
+    """Maps the images of one process in their order.
+
+    Args:
+        records: of these images.
+        mapper: of them.
+    """
 
     __test__ = False  # not a test, for pytest
 
-    def __init__(self, records: list[dict], mapper: PoseMapper):
+    def __init__(self, records: list[dict], mapper: Mapper):
         # With more processes than images some have none, which cannot be serialised.
         self.records = DatasetFromList(records, copy=False, serialize=bool(records))
         self.mapper = mapper
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict[str, Any]:
         try:
             return self.mapper(self.records[index])
         except PoseError as error:
@@ -214,22 +247,27 @@ class TestDataset(Dataset):
 class TestLoader:
     """Goes once over the images of this process, as lists of samples; can be iterated again.
 
-    Raises (while iterating):
-        DataError: an image cannot be used; an evaluation must not leave one out.
-        LostWorkers: a worker was killed, or cannot work.
+    Args:
+        dataset: the images.
+        batch_size: images of one batch.
+        num_workers: processes; 0: none.
+
+    Raises:
+        DataError: while iterating, an image cannot be used; an evaluation must not leave one out.
+        LostWorkers: while iterating, a worker was killed, or cannot work.
     """
 
     __test__ = False
 
-    def __init__(self, dataset, *, batch_size=1, num_workers=0):
+    def __init__(self, dataset: TestDataset, *, batch_size: int = 1, num_workers: int = 0):
         self.dataset = dataset
         num_workers = min(num_workers, len(dataset))
         self._loader = make_loader(dataset, num_workers=num_workers, batch_size=batch_size)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._loader)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[dict]]:
         for batch in Batches(self._loader):
             for sample in batch:
                 if "error" in sample:
@@ -237,15 +275,17 @@ class TestLoader:
             yield batch
 
 
-def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
+def build_train_loader(cfg: CfgNode, start_iter: int = 0, *, mapper: Mapper | None = None) -> TrainLoader:
     """The training loader of this process.
 
     Args:
         cfg: reads DATASETS, DATALOADER, INPUT, SEED, and SOLVER.IMS_PER_BATCH (over all processes).
         start_iter: the iteration of the first batch, of a resumed run.
+        mapper: from a data set dictionary to the model's input; None: the one that ``INPUT.MAPPER`` names.
 
     Raises:
-        ConfigError: no data set, or a batch that cannot be split over the processes.
+        ConfigError: no data set, a batch that cannot be split over the processes, an unknown mapper, or one that makes
+            no mosaics where the config asks for them.
         DataError: a data set cannot be used.
     """
     world_size = comm.get_world_size()
@@ -255,27 +295,25 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
             f"({world_size})."
         )
     training = load_training_records(cfg)
-    records = training.records
-    seed = cfg.SEED
-    if seed < 0:
-        seed = comm.shared_random_seed()
-        logger.warning("SEED is negative: this run's data come from seed %d; a resumed run needs SEED %d.", seed, seed)
-    groups = None
-    if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not cfg.INPUT.POSE.SIZE:
-        groups = [record["width"] > record["height"] for record in records]
-    order = BatchOrder(len(records), cfg.SOLVER.IMS_PER_BATCH, seed, groups, training.often)
-    mapper = PoseMapper(
-        cfg, True, skeleton=training.skeleton, rules=training.rules, cutouts=training_cutouts(cfg, training)
+    if mapper is None:
+        cutouts = training_cutouts(cfg, training)
+        mapper = build_mapper(cfg, True, skeleton=training.skeleton, rules=training.rules, cutouts=cutouts)
+    if cfg.INPUT.POSE.MOSAIC_PROB and not isinstance(mapper, PoseMapper):
+        raise ConfigError(
+            f"INPUT.POSE.MOSAIC_PROB is {cfg.INPUT.POSE.MOSAIC_PROB:g}, but the mapper is no PoseMapper and makes no "
+            "mosaics; set it to 0."
+        )
+    order = _batch_order(cfg, training)
+    dataset = TrainDataset(
+        training.records,
+        mapper,
+        order,
+        order.seed,
+        mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
+        mosaic_end=round(cfg.SOLVER.MAX_ITER * (1 - cfg.INPUT.POSE.MOSAIC_OFF)),
     )
     return TrainLoader(
-        TrainDataset(
-            records,
-            mapper,
-            order,
-            seed,
-            mosaic_prob=cfg.INPUT.POSE.MOSAIC_PROB,
-            mosaic_end=round(cfg.SOLVER.MAX_ITER * (1 - cfg.INPUT.POSE.MOSAIC_OFF)),
-        ),
+        dataset,
         TrainSampler(order, start_iter=start_iter, rank=comm.get_rank(), world_size=world_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         max_unreadable=cfg.INPUT.POSE.MAX_UNREADABLE,
@@ -283,7 +321,21 @@ def build_train_loader(cfg, start_iter: int = 0) -> TrainLoader:
     )
 
 
-def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotations: bool = False) -> TestLoader:
+def _batch_order(cfg: CfgNode, training: TrainingSets) -> BatchOrder:
+    """Which images come when, by the config's seed or one that is drawn here."""
+    seed = cfg.SEED
+    if seed < 0:
+        seed = comm.shared_random_seed()
+        logger.warning("SEED is negative: this run's data come from seed %d; a resumed run needs SEED %d.", seed, seed)
+    groups = None
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING and not cfg.INPUT.POSE.SIZE:
+        groups = [record["width"] > record["height"] for record in training.records]
+    return BatchOrder(len(training.records), cfg.SOLVER.IMS_PER_BATCH, seed, groups, training.often)
+
+
+def build_test_loader(
+    cfg: CfgNode, dataset_name: str, *, batch_size: int = 1, annotations: bool = False, mapper: Mapper | None = None
+) -> TestLoader:
     """The evaluation loader of this process: each image of the set comes once, over all processes together.
 
     Args:
@@ -291,12 +343,16 @@ def build_test_loader(cfg, dataset_name: str, *, batch_size: int = 1, annotation
         dataset_name: a registered data set.
         batch_size: images of one batch.
         annotations: samples carry ``instances`` too.
+        mapper: from a data set dictionary to the model's input; None: the one that ``INPUT.MAPPER`` names.
 
     Raises:
-        ConfigError, DataError: as :func:`~.datasets.load_dataset`.
+        ConfigError: as :func:`~.datasets.load_dataset`; or the mapper is unknown.
+        DataError: as :func:`~.datasets.load_dataset`.
     """
     records = load_dataset(cfg, dataset_name)
     rank, world_size = comm.get_rank(), comm.get_world_size()
     share = records[rank * len(records) // world_size : (rank + 1) * len(records) // world_size]
-    mapper = PoseMapper(cfg, False, skeleton=get_skeleton(cfg, dataset_name), annotations=annotations)
+    if mapper is None:
+        skeleton = get_skeleton(cfg, dataset_name)
+        mapper = build_mapper(cfg, False, skeleton=skeleton, annotations=annotations)
     return TestLoader(TestDataset(share, mapper), batch_size=batch_size, num_workers=cfg.DATALOADER.NUM_WORKERS)

@@ -36,7 +36,8 @@ def model_skeleton(cfg: CfgNode) -> Skeleton:
     Where no training set does, the first test set decides; other training sets are mapped to it by name.
 
     Raises:
-        ConfigError, DataError: see :func:`get_skeleton`.
+        ConfigError: see :func:`~.datasets.get_skeleton`.
+        DataError: see :func:`~.datasets.get_skeleton`.
     """
     register_from_config(cfg)
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
@@ -69,7 +70,8 @@ def check_test_joints(cfg: CfgNode) -> None:
     """Check that the test sets on this machine have the same joints in the same order.
 
     Raises:
-        ConfigError, DataError: they do not, or one is not registered or cannot be used.
+        ConfigError: one is not registered.
+        DataError: they do not, or one cannot be used.
     """
     register_from_config(cfg)
     named = [(name, list(joint_names(name))) for name in cfg.DATASETS.TEST if is_there(name)]
@@ -85,7 +87,8 @@ def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:
     """The joints of a data set as its file has them, be they the model's or not.
 
     Raises:
-        ConfigError, DataError: see :func:`get_skeleton`.
+        ConfigError: see :func:`~.datasets.get_skeleton`.
+        DataError: see :func:`~.datasets.get_skeleton`.
     """
     register_from_config(cfg)
     if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:

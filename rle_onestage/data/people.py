@@ -1,16 +1,16 @@
 """The people of one image: from annotations to arrays in the model's joints, onto a canvas, to Detectron2."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 
-from .coco.json_files import AREA_OF_BOX
+from ..structures.area import AREA_OF_BOX
 from .labels import LabelRules
 from .transforms import augmentation as aug
-from .transforms.occlusion import CanvasPeople
+from .transforms.canvas import CanvasPeople, clip_people, swap_sides
 
 
 class LabelledPeople(NamedTuple):
@@ -25,8 +25,14 @@ class LabelledPeople(NamedTuple):
     crowd: np.ndarray  # (M,) bool
     weight: np.ndarray  # (M,)
 
+    @property
+    def centres(self) -> np.ndarray:
+        """Centres x, y of the boxes of all but crowds, (N, 2)."""
+        boxes = self.boxes[~self.crowd]
+        return (boxes[:, :2] + boxes[:, 2:]) / 2
 
-def read_people(record: dict, rules: LabelRules) -> LabelledPeople:
+
+def read_people(record: dict[str, Any], rules: LabelRules) -> LabelledPeople:
     """The annotations of a data set dictionary, in the model's joints."""
     annotations = record.get("annotations") or ()
     number = len(annotations)
@@ -67,21 +73,19 @@ def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index: Se
         transform: from the image's pixels to the canvas's.
         flip_index: K, which joint each becomes in a mirror.
     """
-    boxes = aug.transform_boxes(people.boxes, transform, people.keypoints)
-    boxes, share = aug.clip_boxes(boxes, transform.height, transform.width)
-    area = people.area * transform.area_scale * share
-    sides = boxes[:, 2:] - boxes[:, :2]
-    enough = (share >= aug.MIN_VISIBLE_SHARE) & (sides.min(1) >= aug.MIN_BOX_SIDE) & (area > 0)
-    keep = enough & ~people.crowd
-    known = people.known[keep][:, flip_index] if transform.mirrored else people.known[keep]
-    return CanvasPeople(
-        boxes=boxes[keep],
-        keypoints=aug.transform_keypoints(people.keypoints[keep], transform, flip_index),
-        area=area[keep],
-        classes=people.classes[keep],
-        ignore=boxes[~keep & (sides.min(1) > 0)],
-        extra={"known": known, "area_known": people.area_known[keep], "weight": people.weight[keep]},
+    moved = CanvasPeople(
+        boxes=aug.transform_boxes(people.boxes, transform, people.keypoints),
+        keypoints=aug.transform_keypoints(people.keypoints, transform, flip_index),
+        area=people.area * transform.area_scale,
+        classes=people.classes,
+        ignore=np.zeros((0, 4)),
+        extra={
+            "known": swap_sides(people.known, flip_index, transform.mirrored),
+            "area_known": people.area_known,
+            "weight": people.weight,
+        },
     )
+    return clip_people(moved, transform.height, transform.width, people.crowd)
 
 
 def region_row(rules: LabelRules, x: int, y: int, height: int, width: int) -> list[float]:
@@ -103,12 +107,12 @@ def as_instances(
     """Labels as Detectron2 wants them, with three fields of ours.
 
     Args:
-        size: height and width of the picture.
+        size: height and width of the image.
         boxes: (M, 4) array, ``gt_boxes``.
         classes: (M,) array, ``gt_classes``.
         keypoints: (M, K, 3) array, ``gt_keypoints``.
         area: (M,) array, ``gt_area``: COCO's area, in square pixels.
-        known: (M, K) bool array, ``gt_known``: whether it is known if a joint is in the picture.
+        known: (M, K) bool array, ``gt_known``: whether it is known if a joint is in the image.
         area_known: (M,) bool array, ``gt_area_known``: whether the area was measured, not made from the box.
         weight: (M,) array, ``gt_weight``: how much the person counts in the losses.
     """

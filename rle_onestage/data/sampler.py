@@ -4,9 +4,11 @@ The stream of one process is cut into global batches; process ``r`` of ``n`` tak
 the number of workers nor that of processes changes what an iteration sees, and a resumed run goes on where it stopped.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch.utils.data import Sampler
 
 # Keeps the permutations' random numbers apart from those of the samples, which use (seed, iteration, slot).
@@ -18,7 +20,7 @@ class Draw(NamedTuple):
 
     iteration: int
     slot: int  # place in the global batch
-    index: int  # of the image in the data set
+    image: int  # its index in the data set
 
 
 class BatchOrder:
@@ -36,19 +38,22 @@ class BatchOrder:
             least one image of a number above 0 comes.
     """
 
-    def __init__(self, size: int, batch: int, seed: int, groups=None, often=None):
+    def __init__(
+        self, size: int, batch: int, seed: int, groups: ArrayLike | None = None, often: ArrayLike | None = None
+    ):
         self.often = None if often is None or (np.asarray(often) == 1).all() else np.asarray(often, float)
         self.images, self.size, self.batch, self.seed = size, size, batch, seed
         if self.often is not None:
-            self.size = sum(self._copies(kind, len(members)) for kind, members in self._kinds())
+            self.size = sum(self._copies(kind, len(members)) for kind, members in self._kinds(self.often))
         self.groups = None if groups is None or self.size < 2 * batch else np.asarray(groups)
-        self._epochs = {}
+        self._epochs: dict[int, np.ndarray] = {}
 
-    def _kinds(self):
-        return [(kind, np.flatnonzero(self.often == kind)) for kind in np.unique(self.often)]
+    def _kinds(self, often: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """(how often, the images that come so often) of each number."""
+        return [(float(kind), np.flatnonzero(often == kind)) for kind in np.unique(often)]
 
     @staticmethod
-    def _copies(kind, count):
+    def _copies(kind: float, count: int) -> int:
         whole = int(kind) * count
         return max(whole + int(round((kind - int(kind)) * count)), int(kind > 0 and count > 0))
 
@@ -60,38 +65,38 @@ class BatchOrder:
         return np.minimum(np.searchsorted(ends, rng.random(count) * ends[-1], side="right"), self.images - 1)
 
     def __call__(self, iteration: int) -> np.ndarray:
-        """Returns: (batch,) indices of the images of an iteration."""
+        """The images of an iteration: (batch,) indices."""
         if self.groups is not None:
             batches = self.size // self.batch
             return self._order(iteration // batches)[iteration % batches]
         places = np.arange(iteration * self.batch, (iteration + 1) * self.batch)
         return np.array([self._order(p // self.size)[p % self.size] for p in places.tolist()])
 
-    def _order(self, epoch):
+    def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:
             while len(self._epochs) > 2:  # a batch may touch two epochs
                 self._epochs.pop(min(self._epochs))
             rng = np.random.default_rng((self.seed, _ORDER, epoch))
-            order = rng.permutation(self.size) if self.often is None else self._repeated(rng)
-            self._epochs[epoch] = order if self.groups is None else self._grouped(order, rng)
+            order = rng.permutation(self.size) if self.often is None else self._repeated(rng, self.often)
+            self._epochs[epoch] = order if self.groups is None else self._grouped(order, rng, self.groups)
         return self._epochs[epoch]
 
-    def _repeated(self, rng):
-        parts = []
-        for kind, members in self._kinds():
+    def _repeated(self, rng: np.random.Generator, often: np.ndarray) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        for kind, members in self._kinds(often):
             whole, copies = int(kind), self._copies(kind, len(members))
             parts += [np.tile(members, whole), rng.permutation(members)[: copies - whole * len(members)]]
         return rng.permutation(np.concatenate(parts))
 
-    def _grouped(self, order, rng):
+    def _grouped(self, order: np.ndarray, rng: np.random.Generator, groups: np.ndarray) -> np.ndarray:
         """Batches (size // batch, batch): whole ones of one group, what is left over mixed, in random order."""
-        whole, rest = [], []
-        for group in np.unique(self.groups):
-            members = order[self.groups[order] == group]
+        whole, left = [], []
+        for group in np.unique(groups):
+            members = order[groups[order] == group]
             count = len(members) // self.batch * self.batch
             whole.append(members[:count].reshape(-1, self.batch))
-            rest.append(members[count:])
-        rest = np.concatenate(rest)
+            left.append(members[count:])
+        rest = np.concatenate(left)
         count = len(rest) // self.batch * self.batch
         batches = np.concatenate([*whole, rest[:count].reshape(-1, self.batch)])
         return batches[rng.permutation(len(batches))]
@@ -103,7 +108,8 @@ class TrainSampler(Sampler):
     Args:
         order: the global batches.
         start_iter: first iteration.
-        rank, world_size: of this process; ``order.batch`` must be divisible by ``world_size``.
+        rank: of this process.
+        world_size: number of processes, which must divide ``order.batch``.
     """
 
     def __init__(self, order: BatchOrder, *, start_iter: int = 0, rank: int = 0, world_size: int = 1):
@@ -111,7 +117,7 @@ class TrainSampler(Sampler):
         share = order.batch // world_size
         self.slots = range(rank * share, (rank + 1) * share)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start_iter
         while True:
             yield self.draws(iteration)

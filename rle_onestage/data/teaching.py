@@ -50,11 +50,16 @@ def count_teaching(records: list[dict], rules: LabelRules) -> Teaching:
     people = [(record, a) for record, a in people if not a.get("iscrowd", 0)]
     for start in range(0, len(people), _CHUNK):
         found = _count(people[start : start + _CHUNK], rules)
-        total = Teaching(*(a + b for a, b in zip(total, found)))
+        total = Teaching(
+            total.people + found.people,
+            total.joints + found.joints,
+            total.boxes + found.boxes,
+            total.others + found.others,
+        )
     return total._replace(others=total.others + Counter(crowd=crowds))
 
 
-def _count(people, rules):
+def _count(people: list[tuple[dict, dict]], rules: LabelRules) -> Teaching:
     """Of those who are no crowd."""
     sizes = np.array([(record["width"], record["height"]) for record, _ in people], float)
     boxes = np.array([a["bbox"] for _, a in people], float)

@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 class TrainingSets(NamedTuple):
     """What there is to train on."""
 
-    records: list[dict]  # each with ``set``, its place in ``rules``
+    records: list[dict]  # each with ``dataset_name``, its key in ``rules``
     skeleton: Skeleton  # the model's
-    rules: list[LabelRules]  # of each set
+    rules: dict[str, LabelRules]  # of each set, by its name
     often: np.ndarray  # (number of records,) how often each image comes in an epoch
     problems: Problems
 
@@ -40,32 +40,62 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
     joints.
 
     Raises:
-        ConfigError, DataError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, the
-            weights make no sense, an image is trained on and tested on, or nobody is left to learn from.
+        ConfigError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, or the weights
+            make no sense.
+        DataError: as :func:`~.datasets.load_dataset`; also when an image is trained on and tested on, or nobody is left
+            to learn from.
     """
     names = list(cfg.DATASETS.TRAIN)
     if not names:
         raise ConfigError("DATASETS.TRAIN names no data set.")
     weights = set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)
     skeleton = model_skeleton(cfg)
-    records, problems, rules, often, rows, nobody = [], Problems(), [], [], [], {}
-    for number, (name, (frequency, counts)) in enumerate(zip(names, weights)):
-        rules.append(make_rules(name, joint_names(name), skeleton.names, set_options(name), counts))
+    rules = training_rules(cfg, skeleton)
+    problems = Problems()
+    records: list[dict] = []
+    often: list[float] = []
+    rows: list[_Row] = []
+    nobody: dict[str, str] = {}
+    for name, (frequency, counts) in zip(names, weights):
         found = load_dataset(cfg, name, own_joints=True)
         problems.merge(problems_of(name))
-        kept = [{**record, "set": number} for record in _teaching(cfg, found)] if frequency * counts else []
+        kept = [{**record, "dataset_name": name} for record in _teaching(cfg, found)] if frequency * counts else []
         records += kept
         often += [frequency] * len(kept)
-        teaching = count_teaching(kept, rules[-1])
+        teaching = count_teaching(kept, rules[name])
         rows.append(_Row(name, len(kept), len(found), teaching, frequency, counts))
         if frequency * counts:
             _refuse_what_is_certain(name)
             if not teaching.people:
-                nobody[name] = why_nobody(count_teaching(found, rules[-1]), problems_of(name))
+                nobody[name] = why_nobody(count_teaching(found, rules[name]), problems_of(name))
     _tell(rows)
     _tell_of_nobody(rows, nobody)
     _check_tests(cfg, records, skeleton)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
+
+
+def training_rules(cfg: CfgNode, skeleton: Skeleton) -> dict[str, LabelRules]:
+    """How to read the labels of each set of ``cfg.DATASETS.TRAIN``, by its name.
+
+    Args:
+        cfg: reads DATASETS.
+        skeleton: the joints of the model.
+
+    Raises:
+        ConfigError: a set has none of the model's joints, or comes twice with labels that count differently, or the
+            weights make no sense.
+        DataError: a file cannot be used.
+    """
+    rules: dict[str, LabelRules] = {}
+    names = list(cfg.DATASETS.TRAIN)
+    for name, (_, counts) in zip(names, set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)):
+        if name in rules and rules[name].weight != counts:
+            raise ConfigError(
+                f"DATASETS.TRAIN names {name!r} twice and DATASETS.TRAIN_WEIGHTS says that it counts {counts:g} and "
+                f"{rules[name].weight:g}; name it once."
+            )
+        rules[name] = make_rules(name, joint_names(name), skeleton.names, set_options(name), counts)
+    return rules
 
 
 def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
@@ -78,14 +108,14 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     if not cfg.INPUT.POSE.COPY_PASTE_PROB:
         return []
     joints = training.skeleton.num_joints
-    own = [number for number, rules in enumerate(training.rules) if (rules.joints == np.arange(joints)).all()]
+    own = {name for name, rules in training.rules.items() if (rules.joints == np.arange(joints)).all()}
     legs = [i for i, name in enumerate(training.skeleton.names) if joint_key(name)[0] in ("knee", "ankle")]
 
-    def extra_of(record, annotation):
-        people = read_people({"annotations": [annotation]}, training.rules[record["set"]])
+    def extra_of(record: dict, annotation: dict) -> dict:
+        people = read_people({"annotations": [annotation]}, training.rules[record["dataset_name"]])
         return {"known": people.known[0], "area_known": people.area_known[0], "weight": people.weight[0]}
 
-    records = [record for record in training.records if record["set"] in own]
+    records = [record for record in training.records if record["dataset_name"] in own]
     cutouts = load_cutouts(records, read_image, joints, legs=legs, extra_of=extra_of)
     if not cutouts:
         raise ConfigError(
@@ -96,18 +126,18 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     return cutouts
 
 
-def _teaching(cfg, records):
+def _teaching(cfg: CfgNode, records: list[dict]) -> list[dict]:
     if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         return records
     fewest = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
     return [record for record in records if _has_people(record, fewest)]
 
 
-def _people(record):
+def _people(record: dict) -> list[dict]:
     return [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
 
 
-def _has_people(record, fewest_joints):
+def _has_people(record: dict, fewest_joints: int) -> bool:
     people = _people(record)
     joints = sum(v > 0 for a in people for v in (a.get("keypoints") or ())[2::3]) if fewest_joints else 0
     return bool(people) and joints >= fewest_joints
@@ -124,18 +154,18 @@ class _Row(NamedTuple):
     counts: float
 
 
-def _where(name):
+def _where(name: str) -> str:
     return f"data set {name!r} ({get_metadata(name).get('json_file') or 'not of a file'})"
 
 
-def _refuse_what_is_certain(name):
+def _refuse_what_is_certain(name: str) -> None:
     """Nothing sensible can be learnt from a file whose numbers certainly mean something else."""
     certain = [doubt.sentence for doubt in problems_of(name).doubts if doubt.certain]
     if certain:
         raise DataError(f"{_where(name)} cannot be trained on: {'; '.join(certain)}.")
 
 
-def _tell_of_nobody(rows, nobody):
+def _tell_of_nobody(rows: list[_Row], nobody: dict[str, str]) -> None:
     """An error where no set teaches a joint, a warning for each single one that does not.
 
     Args:
@@ -151,7 +181,7 @@ def _tell_of_nobody(rows, nobody):
         raise DataError(f"there is nobody to learn from in {whole}.")
 
 
-def _tell(rows):
+def _tell(rows: list[_Row]) -> None:
     total = sum(row.kept * row.often for row in rows)
     if len(rows) == 1:
         row, more = rows[0], ""
@@ -171,14 +201,14 @@ def _tell(rows):
     logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
 
 
-def _contents(name):
+def _contents(name: str) -> tuple:
     """What decides which images a data set has, as a key: sets with the same key are one under two names."""
     metadata, options = get_metadata(name), set_options(name)
     paths = [os.path.realpath(metadata.get(key) or name) for key in ("json_file", "image_root")]
     return (*paths, options.part, options.one_in, options.only, options.without)
 
 
-def _check_tests(cfg, records, skeleton):
+def _check_tests(cfg: CfgNode, records: list[dict], skeleton: Skeleton) -> None:
     """Test sets have the model's joints, and no image that is trained on, unless a set is named as both on purpose."""
     both = {_contents(name) for name in cfg.DATASETS.TRAIN}
     trained = {os.path.realpath(record["file_name"]) for record in records}
@@ -190,7 +220,7 @@ def _check_tests(cfg, records, skeleton):
                 f"{', '.join(skeleton.names)}; test on a set with the same joints in the same order"
             )
         if _contents(name) in both:
-            logger.warning("Data set %s is trained on and tested on: its figures say nothing of other images.", name)
+            logger.warning("Data set %s is trained on and tested on: its metrics say nothing of other images.", name)
         elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
             shared = [r["file_name"] for r in load_dataset(cfg, name) if os.path.realpath(r["file_name"]) in trained]
             if shared:

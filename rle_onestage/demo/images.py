@@ -30,7 +30,7 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
     Args:
         predictor: image -> ``Instances``.
         inputs: files, folders and globs.
-        options: :class:`DemoOptions`.
+        options: :class:`~.options.DemoOptions`.
 
     Returns:
         the exit code: 0, also where images that are damaged or too large were left out; 1 where others failed or could

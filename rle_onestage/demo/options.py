@@ -35,7 +35,7 @@ class DemoOptions:
         reconnect: tries in a row to connect a live source that breaks off; 0: none.
         legend: explain colours and marks in a video.
         draw: what draws a frame of a video, a callable (image, people, seconds) -> image; None for a
-            :class:`~..visualization.VideoDrawer`.
+            :class:`~.video.VideoDrawer`.
         category_id: of what is found, in the results of images.
 
     Raises:

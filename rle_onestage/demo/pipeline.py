@@ -76,7 +76,7 @@ def predict(
     When reading fails, what came before it is predicted first.
 
     Args:
-        frames: iterable of :class:`Frame`.
+        frames: iterable of :class:`~.reader.Frame`.
         predictor: image -> ``Instances``; its ``batch`` is used for more than one at once, where it has one.
         options: :class:`~.options.DemoOptions`.
         load: :class:`~.load.Load`.

@@ -59,8 +59,8 @@ def bare(model):
 def prepare(model):
     """Let the model refresh what it derives from its weights, where other weights were put in their place.
 
-    What is trained or loaded needs no call: :class:`RLEOneStage` looks itself, on the way to evaluation mode and before
-    it is saved.
+    What is trained or loaded needs no call: :class:`~.rle_onestage.RLEOneStage` looks itself, on the way to evaluation
+    mode and before it is saved.
     """
     refresh = getattr(bare(model), "prepare_for_inference", None)
     if refresh is not None:

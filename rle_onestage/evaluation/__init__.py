@@ -1,28 +1,38 @@
-"""COCO-style figures of boxes and keypoints, the error of each joint, and the worst images."""
+"""Metrics of boxes, keypoints and sigmas as COCO's, the error of each joint, and the files of results and tracks."""
 
+from .calibration import calibration_table, format_calibration
 from .coco import RESULTS_FILE, PoseEvaluator, build_evaluator
 from .ground_truth import GroundTruth, ground_truth_as_predictions
-from .metrics import coco_figures
+from .metrics import coco_metrics
 from .per_joint import best_match, joint_errors, match_people, worst_images
+from .ranking import Ranking, compare_scores
 from .result_files import read_results
-from .results import instances_to_coco, write_json
+from .results import instances_from_results, instances_to_coco, write_json
+from .scoring import format_scores, score_results
 from .tracks import Tracks, TrackWriter, read_tracks
 
 __all__ = [
     "RESULTS_FILE",
     "GroundTruth",
     "PoseEvaluator",
+    "Ranking",
     "TrackWriter",
     "Tracks",
     "best_match",
     "build_evaluator",
-    "coco_figures",
+    "calibration_table",
+    "coco_metrics",
+    "compare_scores",
+    "format_calibration",
+    "format_scores",
     "ground_truth_as_predictions",
+    "instances_from_results",
     "instances_to_coco",
     "joint_errors",
     "match_people",
     "read_results",
     "read_tracks",
+    "score_results",
     "worst_images",
     "write_json",
 ]

@@ -1,11 +1,18 @@
-"""Can the sigmas be trusted? Coverage, likelihood, sharpness, and whether confidence goes with what was reached."""
+"""Metrics of calibration: can the reported sigmas be trusted, and does confidence go with what was reached?"""
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
+
+from ..structures.error_density import ErrorDensity
+from .per_joint import Matches, joint_oks, person_oks
+from .tables import table_text
+
+Row = OrderedDict[str, float]  # metrics of some joints by name
 
 # Intervals that are reported, and those over which the expected calibration error is a mean.
 REPORTED = (0.5, 0.8, 0.9, 0.95)
@@ -13,36 +20,25 @@ LEVELS = tuple(i / 20 for i in range(1, 20))
 _BY_SIZE = ("small", "medium", "large")
 
 
-def joint_oks(matches, sigmas):
-    """OKS of each joint (S, K), also of unlabelled ones, where it means nothing."""
-    distance2 = ((matches.predicted - matches.joints) ** 2).sum(-1)
-    variance = (2 * np.asarray(sigmas, dtype=float)) ** 2 * np.maximum(matches.area, 1e-9)[:, None]
-    return np.exp(-distance2 / (2 * variance))
-
-
-def person_oks(matches, sigmas):
-    """OKS of each matched person (S,), over its labelled joints."""
-    labelled = matches.visibility > 0
-    return (joint_oks(matches, sigmas) * labelled).sum(1) / np.maximum(labelled.sum(1), 1)
-
-
-def has_sigmas(matches):
+def has_std(matches: Matches) -> bool:
     """Whether all matches come with predicted standard deviations."""
-    return len(matches.spread) > 0 and bool(np.isfinite(matches.spread).all())
+    return len(matches.std) > 0 and bool(np.isfinite(matches.std).all())
 
 
-def calibration_table(matches, sigmas, names, density=None):
-    """Figures of calibration by joint, by visibility flag and by size of the person.
+def calibration_table(
+    matches: Matches, oks_sigmas: Sequence[float], names: Sequence[str], density: ErrorDensity | None = None
+) -> OrderedDict[str, Row]:
+    """Metrics of calibration by joint, by visibility flag and by size of the person.
 
     Args:
-        matches: :class:`~.per_joint.Matches` of people matched at a box IoU of 0.5.
-        sigmas: OKS sigmas (K,).
-        names: joint names (K), or none: no rows of joints.
-        density: the model's :class:`~rle_onestage.structures.ErrorDensity`; None leaves out what needs it.
+        matches: people matched at a box IoU of 0.5.
+        oks_sigmas: (K,) COCO's OKS sigmas.
+        names: K joint names, or none: no rows of joints.
+        density: of the model's error; None leaves out what needs it.
 
     Returns:
-        OrderedDict ``all``, ``visible``, ``hidden``, ``small``, ``medium``, ``large`` (thirds by the square root of the
-        labelled area) and the joints' names -> dict of
+        ``all``, ``visible``, ``hidden``, ``small``, ``medium``, ``large`` (thirds by the square root of the
+        labelled area) and the joints' names -> metrics by name:
 
         - ``joints``, ``people``: how many labelled joints, of how many people;
         - ``coverage_50`` and so on: share of coordinates within that interval, in percent;
@@ -57,7 +53,7 @@ def calibration_table(matches, sigmas, names, density=None):
         What cannot be computed (no labels, no sigmas, no density) is NaN.
     """
     labelled = matches.visibility > 0
-    values = _values(matches, sigmas, density)
+    values = _values(matches, oks_sigmas, density)
     size = np.sqrt(np.maximum(matches.area, 0.0))
     edges = np.quantile(size, [1 / 3, 2 / 3]) if size.size else [0.0, 0.0]
     third = np.searchsorted(edges, size)  # (S,) 0, 1 or 2
@@ -71,48 +67,79 @@ def calibration_table(matches, sigmas, names, density=None):
     return table
 
 
-def reliability(matches, density, levels=LEVELS):
-    """Share of labelled coordinates within the predicted interval of each level: (L,)."""
+def reliability(matches: Matches, density: ErrorDensity, levels: Sequence[float] = LEVELS) -> np.ndarray:
+    """Share of labelled coordinates within the predicted interval of each level.
+
+    Args:
+        matches: with predicted standard deviations.
+        density: of the model's error.
+        levels: L probabilities in (0, 1).
+
+    Returns:
+        (L,) shares in [0, 1].
+    """
     labelled = matches.visibility > 0
     return _covered(matches, density, levels)[:, labelled].mean((1, 2))
 
 
-def log_likelihood(matches, density):
-    """Log-density (S, K) of the labels in nats per joint, per square pixel."""
+def log_likelihood(matches: Matches, density: ErrorDensity) -> np.ndarray:
+    """Log-density of the labels.
+
+    Args:
+        matches: with predicted standard deviations.
+        density: of the model's error.
+
+    Returns:
+        (S, K) in nats per joint, per square pixel.
+    """
     residual = torch.from_numpy(matches.joints - matches.predicted)
-    return density.log_prob(residual, torch.from_numpy(matches.spread)).double().numpy()
+    return density.log_prob(residual, torch.from_numpy(matches.std)).double().numpy()
 
 
-def pearson(x, y):
-    """Pearson's correlation; NaN with fewer than two points, or where one of them never changes."""
-    x, y = (np.asarray(v, dtype=float) - np.mean(v) if len(v) else np.zeros(0) for v in (x, y))
-    norm = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / norm if norm > 0 else math.nan
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation.
+
+    Args:
+        x: (n,) values.
+        y: (n,) values.
+
+    Returns:
+        From -1 to 1; NaN with fewer than two points, or where one of them never changes.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(np.corrcoef(x, y)[0, 1])
 
 
-def spearman(x, y):
-    """Spearman's rank correlation, ties at their mean rank; NaN as :func:`pearson`."""
-    return pearson(_ranks(x), _ranks(y))
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation, ties at their mean rank.
+
+    Args:
+        x: (n,) values.
+        y: (n,) values.
+
+    Returns:
+        As :func:`pearson`.
+    """
+    from scipy.stats import rankdata  # here: its import takes time that every command would pay
+
+    return pearson(rankdata(x), rankdata(y))
 
 
-def _ranks(values):
-    _, inverse, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def _covered(matches, density, levels):
+def _covered(matches: Matches, density: ErrorDensity, levels: Sequence[float]) -> np.ndarray:
     """Whether each coordinate lies within the interval of each level: (L, S, K, 2)."""
-    units = np.abs(matches.joints - matches.predicted) / matches.spread
+    units = np.abs(matches.joints - matches.predicted) / matches.std
     return np.stack([units <= density.half_width(level).double().numpy()[:, None] for level in levels])
 
 
-def _values(matches, sigmas, density):
-    values = {"own": joint_oks(matches, sigmas), "expected": matches.expected}
-    values |= {"score": matches.score, "person_oks": person_oks(matches, sigmas)}
-    if has_sigmas(matches):
-        values["sigma"] = matches.spread
-        values["relative"] = 100 * matches.spread / np.sqrt(np.maximum(matches.area, 1e-9))[:, None, None]
+def _values(matches: Matches, oks_sigmas: Sequence[float], density: ErrorDensity | None) -> dict[str, np.ndarray]:
+    """What the metrics are means of, by name: an array of all joints (S, K, ...) or people (S,) each."""
+    values = {"own": joint_oks(matches, oks_sigmas), "expected": matches.expected}
+    values |= {"score": matches.score, "person_oks": person_oks(matches, oks_sigmas)}
+    if has_std(matches):
+        values["sigma"] = matches.std
+        values["relative"] = 100 * matches.std / np.sqrt(np.maximum(matches.area, 1e-9))[:, None, None]
         if density is not None:
             values["nll"] = -log_likelihood(matches, density)
             values["covered"] = _covered(matches, density, REPORTED)
@@ -120,10 +147,10 @@ def _values(matches, sigmas, density):
     return values
 
 
-def _row(values, mask, *, people=False):
-    """Figures of the joints that ``mask`` (S, K) picks; of their people too where these are whole."""
+def _row(values: Mapping[str, np.ndarray], mask: np.ndarray, *, people: bool = False) -> Row:
+    """Metrics of the joints that ``mask`` (S, K) picks; of their people too where these are whole."""
     count, chosen = int(mask.sum()), mask.any(1)
-    row = OrderedDict(joints=count, people=int(chosen.sum()))
+    row: Row = OrderedDict(joints=count, people=int(chosen.sum()))
     nan = math.nan
     known = count > 0 and "covered" in values
     for number, level in enumerate(REPORTED):
@@ -144,15 +171,20 @@ def _row(values, mask, *, people=False):
     return row
 
 
-def format_calibration(table):
-    """The table as text."""
+def format_calibration(table: Mapping[str, Mapping[str, float]]) -> str:
+    """The table as text.
+
+    Args:
+        table: of :func:`calibration_table`.
+    """
     header = ["", "joints", *(f"{100 * level:g} %" for level in REPORTED), "ECE", "NLL", "sigma px", "sigma %"]
     header += ["joint r", "joint rho", "person r", "person rho"]
     keys = ["joints", *(f"coverage_{100 * level:g}" for level in REPORTED), "ece", "nll", "sigma_px", "sigma_relative"]
     keys += ["joint_pearson", "joint_spearman", "person_pearson", "person_spearman"]
     rows = [[name, *(_shown(row.get(key)) for key in keys)] for name, row in table.items()]
-    return tabulate(rows, headers=header, tablefmt="pipe", floatfmt=".2f", numalign="right")
+    return table_text(rows, header)
 
 
-def _shown(value):
+def _shown(value: Any) -> Any:
+    """A value for a table, None for what there is not."""
     return None if value is None or (isinstance(value, float) and math.isnan(value)) else value

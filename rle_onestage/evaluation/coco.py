@@ -1,27 +1,30 @@
-"""COCO evaluation of boxes and keypoints, with the figures of ``pycocotools``."""
+"""COCO evaluation of boxes and keypoints, with the metrics of ``pycocotools``."""
 
 import itertools
 import logging
 import math
 import os
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
-from tabulate import tabulate
 
 from ..data.coco.json_files import read_json
 from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, MediaError, check_score
+from ..structures import ErrorDensity, Skeleton
 from .calibration import calibration_table, format_calibration
 from .ground_truth import GroundTruth
-from .metrics import FIGURES, coco_figures
-from .per_joint import best_match, format_joint_errors, joint_errors, match_people
-from .results import instances_to_coco, write_json
+from .metrics import METRICS, coco_metrics
+from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
+from .results import Result, instances_to_coco, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -33,46 +36,45 @@ class PoseEvaluator(DatasetEvaluator):
 
     Every image of the annotation file counts, also those without people; an image that was processed twice is an
     error, one that was not processed counts as without predictions (with a warning). Areas and crowds are taken as
-    the file says. The figures are those of ``pycocotools`` on the same results.
+    the file says. The metrics are those of ``pycocotools`` on the same results.
 
     Args:
         dataset_name: a registered data set; its metadata gives ``json_file``.
-        skeleton: a :class:`~rle_onestage.structures.skeleton.Skeleton`; None takes the metadata's.
-        sigmas: OKS sigmas (K,) instead of the skeleton's.
+        skeleton: the joints; None takes the metadata's.
+        oks_sigmas: (K,) OKS sigmas instead of the skeleton's.
         output_dir: folder for ``coco_instances_results.json`` and ``per_joint.json``; None writes nothing.
         distributed: gather the predictions of all processes.
         max_people: predictions per image that count for keypoints (COCO: 20).
         score_threshold: predictions below it do not count for the best match.
-        density: the model's :class:`~rle_onestage.structures.error_density.ErrorDensity`, for coverage and likelihood;
-            without it these are left out. May be set later.
+        density: of the model's error, for coverage and likelihood; without it these are left out. May be set later.
 
     Attributes:
-        on_unwritable: called with the error of a file that cannot be written, so that the figures are had all the
+        on_unwritable: called with the error of a file that cannot be written, so that the metrics are had all the
             same; None raises it.
 
     Raises:
-        ConfigError: there is not one sigma for each joint.
+        ConfigError: there is not one OKS sigma for each joint.
     """
 
     def __init__(
         self,
-        dataset_name,
+        dataset_name: str,
         *,
-        skeleton=None,
-        sigmas=(),
-        output_dir=None,
-        distributed=True,
-        max_people=20,
-        score_threshold=0.1,
-        density=None,
-    ):
+        skeleton: Skeleton | None = None,
+        oks_sigmas: Sequence[float] = (),
+        output_dir: str | None = None,
+        distributed: bool = True,
+        max_people: int = 20,
+        score_threshold: float = 0.1,
+        density: ErrorDensity | None = None,
+    ) -> None:
         self.metadata = MetadataCatalog.get(dataset_name)
         self.dataset_name = dataset_name
-        self.skeleton = skeleton or self.metadata.skeleton
-        self.sigmas = np.asarray(list(sigmas) or self.skeleton.sigmas, dtype=float)
-        if len(self.sigmas) != self.skeleton.num_joints:
+        self.skeleton: Skeleton = skeleton or self.metadata.skeleton
+        self.oks_sigmas = np.asarray(list(oks_sigmas) or self.skeleton.oks_sigmas, dtype=float)
+        if len(self.oks_sigmas) != self.skeleton.num_joints:
             raise ConfigError(
-                f"TEST.KEYPOINT_OKS_SIGMAS has {len(self.sigmas)} values but {dataset_name} has "
+                f"TEST.KEYPOINT_OKS_SIGMAS has {len(self.oks_sigmas)} values but {dataset_name} has "
                 f"{self.skeleton.num_joints} joints; give one for each"
             )
         self.output_dir = output_dir
@@ -81,42 +83,47 @@ class PoseEvaluator(DatasetEvaluator):
         check_score(score_threshold, "score_threshold")
         self.score_threshold = score_threshold
         self.density = density
-        self.on_unwritable = None
+        self.on_unwritable: Callable[[MediaError], Any] | None = None
         self.reset()
 
     @classmethod
-    def from_config(cls, cfg, dataset_name, **options):
-        """An evaluator with the data set's joints, and sigmas by ``TEST.KEYPOINT_OKS_SIGMAS`` if that is set.
+    def from_config(cls, cfg: CfgNode, dataset_name: str, **options: Any) -> "PoseEvaluator":
+        """An evaluator with the data set's joints, and OKS sigmas by ``TEST.KEYPOINT_OKS_SIGMAS`` if that is set.
+
+        Args:
+            cfg: the config.
+            dataset_name: a data set of the config or a registered one.
+            options: of the class.
 
         Raises:
             DataError: the data set has another number of joints than the config.
         """
         return cls(dataset_name, skeleton=get_skeleton(cfg, dataset_name), **options)
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all predictions."""
-        self._image_ids = []
-        self._results = []
+        self._image_ids: list[Any] = []
+        self._results: list[Result] = []
 
-    def process(self, inputs, outputs):
+    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         """Take the model's outputs for some images.
 
         Args:
-            inputs: list of dicts with ``image_id``.
-            outputs: list of dicts with ``instances``, in the pixels of the original images.
+            inputs: dicts with ``image_id``.
+            outputs: dicts with ``instances``, in the pixels of the original images.
         """
         for given, output in zip(inputs, outputs):
             self._image_ids.append(given["image_id"])
             self._results.extend(instances_to_coco(output["instances"], given["image_id"]))
 
-    def evaluate(self, img_ids=None):
+    def evaluate(self, img_ids: Iterable[Any] | None = None) -> OrderedDict[str, Mapping[str, float]]:
         """Score everything.
 
         Args:
             img_ids: only these images of the file; None means all.
 
         Returns:
-            OrderedDict of ``bbox``, ``keypoints`` (figures in percent), ``per_joint``, ``calibration`` (see
+            ``bbox``, ``keypoints`` (metrics in percent), ``per_joint``, ``calibration`` (see
             :func:`~.calibration.calibration_table`; what the model does not predict is left out) and ``best_match``;
             empty on processes other than the first, and for sets without labels (test-dev), whose results are only
             written.
@@ -129,20 +136,18 @@ class PoseEvaluator(DatasetEvaluator):
             return OrderedDict()
         self._check_once(image_ids)
         dataset = read_json(self.metadata.json_file, self.dataset_name)
-        labelled = isinstance(dataset.get("annotations"), list)
-        truth = None
-        if labelled:
-            truth = GroundTruth(
-                dataset=dataset, num_joints=self.skeleton.num_joints, source=self.metadata.json_file,
-                image_root=self.metadata.get("image_root"),
-            )  # fmt: skip
-            truth = truth.subset(images_of_part(self.dataset_name, truth.images.values()))
-            for result in results:
-                result["category_id"] = truth.category_id
-        self._write(results, RESULTS_FILE)
-        if not labelled:
+        if not isinstance(dataset.get("annotations"), list):
+            self._write(results, RESULTS_FILE)
             logger.info("%s has no labels: the results are written, not scored", self.dataset_name)
             return OrderedDict()
+        truth = GroundTruth(
+            dataset=dataset, num_joints=self.skeleton.num_joints, source=self.metadata.json_file,
+            image_root=self.metadata.get("image_root"),
+        )  # fmt: skip
+        truth = truth.subset(images_of_part(self.dataset_name, truth.images.values()))
+        for result in results:
+            result["category_id"] = truth.category_id
+        self._write(results, RESULTS_FILE)
         if img_ids is not None:
             truth = truth.subset(img_ids)
             results = [r for r in results if r["image_id"] in truth.images]
@@ -155,7 +160,8 @@ class PoseEvaluator(DatasetEvaluator):
             )
         return self._score(truth, results)
 
-    def _write(self, data, name):
+    def _write(self, data: Any, name: str) -> None:
+        """Write a file of the output folder, if there is one."""
         if not self.output_dir:
             return
         try:
@@ -165,14 +171,16 @@ class PoseEvaluator(DatasetEvaluator):
                 raise
             self.on_unwritable(error)
 
-    def _gather(self):
+    def _gather(self) -> tuple[list[Any], list[Result]]:
+        """Ids of images and results of all processes, on the first; nothing on the others."""
         if not self.distributed or comm.get_world_size() == 1:
             return self._image_ids, self._results
         comm.synchronize()
         gathered = comm.gather((self._image_ids, self._results), dst=0)
-        return tuple(list(itertools.chain.from_iterable(parts)) for parts in zip(*gathered)) if gathered else ([], [])
+        ids, results = zip(*gathered) if gathered else ((), ())
+        return list(itertools.chain.from_iterable(ids)), list(itertools.chain.from_iterable(results))
 
-    def _check_once(self, image_ids):
+    def _check_once(self, image_ids: Sequence[Any]) -> None:
         repeated = [i for i, n in Counter(image_ids).items() if n > 1]
         if repeated:
             raise DataError(
@@ -180,7 +188,7 @@ class PoseEvaluator(DatasetEvaluator):
                 "use build_test_loader, which gives every image once"
             )
 
-    def _check_all(self, truth, image_ids):
+    def _check_all(self, truth: GroundTruth, image_ids: Sequence[Any]) -> None:
         unknown = [i for i in image_ids if i not in truth.images]
         if unknown:
             raise DataError(
@@ -196,14 +204,16 @@ class PoseEvaluator(DatasetEvaluator):
                 self.dataset_name,
             )
 
-    def _score(self, truth, results):
-        scores = OrderedDict()
-        truth.warn_of_cut(self.max_people)
-        for iou_type in FIGURES:
-            scores[iou_type] = coco_figures(truth.dataset, results, iou_type, self.sigmas, max_people=self.max_people)
+    def _score(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Mapping[str, float]]:
+        """All metrics of :meth:`evaluate`."""
+        scores: OrderedDict[str, Mapping[str, float]] = OrderedDict()
+        oks_sigmas, limit = self.oks_sigmas.tolist(), self.max_people
+        truth.warn_of_cut(limit)
+        for iou_type in METRICS:
+            scores[iou_type] = coco_metrics(truth.dataset, results, iou_type, oks_sigmas, max_people=limit)
             logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))
-        matches = match_people(truth, results, max_people=self.max_people)
-        table = joint_errors(matches, self.sigmas, self.skeleton.names)
+        matches = match_people(truth, results, max_people=limit)
+        table = joint_errors(matches, oks_sigmas, self.skeleton.names)
         logger.info(
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
             format_joint_errors(table),
@@ -211,18 +221,19 @@ class PoseEvaluator(DatasetEvaluator):
         self._write(table, "per_joint.json")
         scores["per_joint"] = _flat(table)
         scores["calibration"] = self._calibration(matches)
-        best = best_match(truth, results, self.sigmas, score_threshold=self.score_threshold, max_people=self.max_people)
+        best = best_match(truth, results, oks_sigmas, score_threshold=self.score_threshold, max_people=limit)
         logger.info(
             "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
             self.score_threshold,
-            tabulate([best], headers="keys", tablefmt="pipe", floatfmt=".3f"),
+            create_small_table(best),
         )
         scores["best_match"] = best
         return scores
 
-    def _calibration(self, matches):
+    def _calibration(self, matches: Matches) -> OrderedDict[str, float]:
+        """The row of all joints; what the model does not predict is left out."""
         density = None if self.density is None else self.density.to("cpu")
-        table = calibration_table(matches, self.sigmas, (), density)
+        table = calibration_table(matches, self.oks_sigmas.tolist(), (), density)
         logger.info(
             "Calibration over joints of matched people (coverage of intervals and its error in %%, likelihood in nats "
             "a joint, correlation of expected OKS and score with OKS):\n%s",
@@ -231,21 +242,31 @@ class PoseEvaluator(DatasetEvaluator):
         return OrderedDict((key, value) for key, value in table["all"].items() if math.isfinite(value))
 
 
-def results_folder(cfg, dataset_name):
-    """Where the results of a data set go: ``OUTPUT_DIR/inference`` (and its name, where there are several sets)."""
+def results_folder(cfg: CfgNode, dataset_name: str) -> str:
+    """Where the results of a data set go: ``OUTPUT_DIR/inference`` (and its name, where there are several sets).
+
+    Args:
+        cfg: the config.
+        dataset_name: of the data set.
+    """
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
     return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder
 
 
-def build_evaluator(cfg, dataset_name):
-    """The evaluator of a data set, writing to :func:`results_folder`; ``TEST.MAX_PEOPLE`` count in each image."""
+def build_evaluator(cfg: CfgNode, dataset_name: str) -> PoseEvaluator:
+    """The evaluator of a data set, writing to :func:`results_folder`; ``TEST.MAX_PEOPLE`` count in each image.
+
+    Args:
+        cfg: the config.
+        dataset_name: of the data set.
+    """
     folder = results_folder(cfg, dataset_name)
     return PoseEvaluator.from_config(cfg, dataset_name, output_dir=folder, max_people=cfg.TEST.MAX_PEOPLE)
 
 
-def _flat(table):
+def _flat(table: Mapping[str, Mapping[str, float]]) -> OrderedDict[str, float]:
     """Numbers for the logs; names with "-" stay out of Detectron2's copy-paste line, as its per-class AP does."""
-    flat = OrderedDict()
+    flat: OrderedDict[str, float] = OrderedDict()
     for key in ("oks", "expected_oks", "median_px", "median_relative", "z_rms"):
         flat[key] = table["all"][key]
     for name, row in table.items():

@@ -4,7 +4,8 @@ import copy
 import logging
 import math
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ..data.coco.json_files import read_json, without_garbage_collection
 from ..data.datasets import get_metadata
 from ..data.lookup import images_of_part
 from .result_files import Labels
+from .results import Result
 
 # Pixels away from all that a file may have as a labelled joint, for those that nobody labelled.
 NOWHERE = -3 * LARGEST_COORDINATE
@@ -24,16 +26,16 @@ logger = logging.getLogger(__name__)
 class People(NamedTuple):
     """Labelled people of one image: those that are no crowd and have a labelled joint, as in the file."""
 
-    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1
+    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1, pixels
     joints: np.ndarray  # (M, K, 2), in the file's coordinates (pixel indices)
     visibility: np.ndarray  # (M, K) 0, 1 or 2
-    area: np.ndarray  # (M,)
+    area: np.ndarray  # (M,) square pixels
 
 
 class GroundTruth:
-    """A COCO-format keypoint file as training reads it (:mod:`..data.annotations`), complete for COCO's evaluation.
+    """A COCO-format keypoint file as training reads it, complete for COCO's evaluation.
 
-    Ids of images are the file's, whatever they are; :func:`~.figures.for_coco` numbers them. Ids of annotations that
+    Ids of images are the file's, whatever they are; :func:`~.metrics.for_coco` numbers them. Ids of annotations that
     COCO's matching cannot use (it takes 0 for "no match", and wants whole numbers) are numbered anew, with a warning;
     the file's is ``file_id`` then.
 
@@ -43,24 +45,51 @@ class GroundTruth:
         source: what to call the file in messages.
         image_root: folder from which image sizes are read that the file lacks; None: these are not known.
 
+    Attributes:
+        num_joints: K.
+        source: what to call the file in messages.
+        images: id -> entry of the file.
+        category_id: the people's.
+        annotations: complete, see :func:`~.metrics.for_coco`.
+        dataset: all of it in COCO's format.
+
     Raises:
         DataError: the file has no keypoint annotations, or another number of joints, or cannot be used.
     """
 
-    def __init__(self, *, dataset: dict, num_joints: int, source: str = "ground truth", image_root: str | None = None):
+    def __init__(
+        self,
+        *,
+        dataset: dict[str, Any],
+        num_joints: int,
+        source: str = "ground truth",
+        image_root: str | None = None,
+    ) -> None:
         self.num_joints = num_joints
         self.source = str(source)
         file = read_keypoints(dataset, self.source, image_root=image_root, num_joints=num_joints)
-        self.images = file.images
+        self.images: dict[Any, dict[str, Any]] = file.images
         self.category_id = file.category_id
+        given = [c.get("id") for c in dataset.get("categories") or () if isinstance(c, dict) and c.get("keypoints")]
+        # Those with the same joints count as one.
+        self.category_ids = tuple(number for number in given if number is not None)
         self.annotations = self._numbered(_complete(file))
         file.problems.say(self.source)
         category = {"id": self.category_id, "name": "person"}
-        self.dataset = {"images": list(self.images.values()), "annotations": self.annotations, "categories": [category]}
+        self.dataset: dict[str, Any] = {
+            "images": list(self.images.values()),
+            "annotations": self.annotations,
+            "categories": [category],
+        }
 
     @classmethod
-    def from_file(cls, json_file, num_joints, image_root=None):
-        """Read a file; see the class for ``image_root``.
+    def from_file(cls, json_file: str, num_joints: int, image_root: str | None = None) -> "GroundTruth":
+        """Read a file.
+
+        Args:
+            json_file: COCO-format keypoint file.
+            num_joints: K.
+            image_root: see the class.
 
         Raises:
             DataError: the file is missing, is no JSON, or has no annotations.
@@ -68,8 +97,12 @@ class GroundTruth:
         return cls(dataset=read_json(json_file), num_joints=num_joints, source=json_file, image_root=image_root)
 
     @classmethod
-    def of_dataset(cls, dataset_name, num_joints):
+    def of_dataset(cls, dataset_name: str, num_joints: int) -> "GroundTruth":
         """The labels of a registered data set: of its images alone, where it is a part of its file.
+
+        Args:
+            dataset_name: its name.
+            num_joints: K.
 
         Raises:
             DataError: see :meth:`from_file`.
@@ -79,16 +112,17 @@ class GroundTruth:
         return truth.subset(images_of_part(dataset_name, truth.images.values()))
 
     @classmethod
-    def merged(cls, truths):
+    def merged(cls, truths: Sequence["GroundTruth"]) -> tuple["GroundTruth", list[dict[Any, int]]]:
         """Several as one, with new ids for images and annotations.
 
         Args:
             truths: of the same joints.
 
         Returns:
-            (ground truth, for each of ``truths`` a dict of its image ids to the new ones)
+            The whole, and for each of ``truths`` its image ids -> the new ones.
         """
-        whole, maps = copy.copy(truths[0]), []
+        whole = copy.copy(truths[0])
+        maps: list[dict[Any, int]] = []
         whole.images, whole.annotations = {}, []
         whole.source = ", ".join(truth.source for truth in truths)
         for truth in truths:
@@ -103,7 +137,8 @@ class GroundTruth:
         whole.dataset = {**whole.dataset, "images": images, "annotations": whole.annotations}
         return whole, maps
 
-    def _numbered(self, annotations):
+    def _numbered(self, annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The annotations with ids that COCO's matching can use."""
         if not all(type(a["id"]) is int and 0 < a["id"] < 2**53 for a in annotations):
             logger.warning(
                 "%s: annotation ids are no whole numbers, or below 1, or large, which COCO's matching cannot use; "
@@ -113,8 +148,12 @@ class GroundTruth:
                 annotation.update(id=number, file_id=annotation["id"])
         return annotations
 
-    def subset(self, image_ids):
-        """The same with only these images."""
+    def subset(self, image_ids: Iterable[Any]) -> "GroundTruth":
+        """The same with only some images.
+
+        Args:
+            image_ids: ids of these.
+        """
         keep = set(image_ids)
         other = copy.copy(self)
         other.images = {i: image for i, image in self.images.items() if i in keep}
@@ -123,23 +162,23 @@ class GroundTruth:
         return other
 
     @property
-    def labels(self):
+    def labels(self) -> Labels:
         """What results are checked against, see :func:`~.result_files.read_results`."""
-        return Labels(self.source, self.images, self.num_joints)
+        return Labels(self.source, self.images, self.num_joints, self.category_ids)
 
-    def by_image(self):
-        """Annotations of labelled people (no crowds), grouped: dict image id -> list."""
-        found = defaultdict(list)
+    def by_image(self) -> dict[Any, list[dict[str, Any]]]:
+        """Annotations of labelled people (no crowds): image id -> its own."""
+        found: defaultdict[Any, list[dict[str, Any]]] = defaultdict(list)
         for a in self.annotations:
             if not a["iscrowd"] and any(v > 0 for v in a["keypoints"][2::3]):
                 found[a["image_id"]].append(a)
         return dict(found)
 
-    def people(self):
-        """Returns: dict image id -> :class:`People`, for the images that have any."""
+    def people(self) -> dict[Any, People]:
+        """Labelled people: image id -> its own, for the images that have any."""
         return {image_id: self._stack(group) for image_id, group in self.by_image().items()}
 
-    def warn_of_cut(self, max_people, option="TEST.MAX_PEOPLE"):
+    def warn_of_cut(self, max_people: int, option: str = "TEST.MAX_PEOPLE") -> float:
         """Say when the limit on people an image matters: some images have more who are labelled.
 
         Args:
@@ -162,7 +201,8 @@ class GroundTruth:
             )  # fmt: skip
         return reach
 
-    def _stack(self, annotations):
+    def _stack(self, annotations: Sequence[dict[str, Any]]) -> People:
+        """The people of one image as arrays."""
         keypoints = np.array([a["keypoints"] for a in annotations], dtype=float).reshape(-1, self.num_joints, 3)
         boxes = np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
@@ -171,7 +211,7 @@ class GroundTruth:
 
 
 @without_garbage_collection()
-def _complete(file: KeypointFile) -> list[dict]:
+def _complete(file: KeypointFile) -> list[dict[str, Any]]:
     """The annotations in COCO's format, with all that its evaluation looks at."""
     columns = (file.boxes.tolist(), file.areas.tolist(), file.crowd.tolist(), file.num_keypoints.tolist())
     return [
@@ -188,7 +228,7 @@ def _complete(file: KeypointFile) -> list[dict]:
     ]
 
 
-def ground_truth_as_predictions(truth):
+def ground_truth_as_predictions(truth: GroundTruth) -> list[Result]:
     """Labels as perfect results: everybody but crowds, with their own box and joints.
 
     A check of the whole evaluation: box AP and keypoint AP must be 100.0 (up to 20 people an image, COCO's limit).
@@ -197,8 +237,11 @@ def ground_truth_as_predictions(truth):
     COCO's matching is greedy: where one person's joints are some of another's, the one with fewer must come first, and
     have the other joints nowhere near, or either may take the other's match. Scores are equal, so the order counts.
 
+    Args:
+        truth: the labels.
+
     Returns:
-        list of COCO results, by number of labelled joints.
+        COCO results, by number of labelled joints.
     """
     results = []
     for a in sorted(truth.annotations, key=lambda a: a["num_keypoints"]):

@@ -1,4 +1,4 @@
-"""COCO's figures, by ``faster-coco-eval`` where that gives the same as ``pycocotools``, else by ``pycocotools``."""
+"""COCO's metrics, by ``faster-coco-eval`` where that gives the same as ``pycocotools``, else by ``pycocotools``."""
 
 import contextlib
 import functools
@@ -6,6 +6,7 @@ import importlib
 import io
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError
+from .results import Result
 
 logger = logging.getLogger(__name__)
 
+Metric = tuple[str, int, float | None, str]
 # Name, precision (1) or recall (0), OKS or IoU threshold (None: mean over .50:.05:.95), area range.
-_BOX = [
+_BOX: list[Metric] = [
     ("AP", 1, None, "all"),
     ("AP50", 1, 0.5, "all"),
     ("AP75", 1, 0.75, "all"),
@@ -26,7 +29,7 @@ _BOX = [
     ("APl", 1, None, "large"),
     ("AR", 0, None, "all"),
 ]
-_KEYPOINTS = [
+_KEYPOINTS: list[Metric] = [
     ("AP", 1, None, "all"),
     ("AP50", 1, 0.5, "all"),
     ("AP75", 1, 0.75, "all"),
@@ -41,23 +44,26 @@ _KEYPOINTS = [
 # What counts in a result and a label; the rest (sigmas, presence, whatever a file has) is for others.
 _SCORED = ("image_id", "category_id", "bbox", "keypoints", "score")
 _LABELLED = ("id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints")
-FIGURES = {"bbox": _BOX, "keypoints": _KEYPOINTS}
+METRICS = {"bbox": _BOX, "keypoints": _KEYPOINTS}
 
 
 class ForCoco(NamedTuple):
     """Labels and results as COCO's code can take them; see :func:`for_coco`."""
 
-    dataset: dict
-    results: list[dict]
-    image_ids: list  # id in the file of image 1, 2, ...
+    dataset: dict[str, Any]
+    results: list[Result]
+    image_ids: list[Any]  # id in the file of image 1, 2, ...
 
 
-def for_coco(dataset: dict, results: list[dict]) -> ForCoco:
+def for_coco(dataset: dict[str, Any], results: list[Result]) -> ForCoco:
     """Number the images 1..n and the one category 1: COCO's code takes no ids that are text, fractions or large.
 
     Args:
         dataset: COCO-format ground truth, complete (see :class:`~.ground_truth.GroundTruth`); not changed.
-        results: list of COCO results, with the same ids; not changed.
+        results: COCO results, with the same ids; not changed.
+
+    Returns:
+        Copies with the new numbers, and the old ids in their order.
 
     Raises:
         DataError: a result is of an image that is not in ``dataset``.
@@ -81,7 +87,7 @@ def for_coco(dataset: dict, results: list[dict]) -> ForCoco:
     return ForCoco(numbered, scored, ids)
 
 
-def _number_of(image_id: Any, numbers: dict) -> int:
+def _number_of(image_id: Any, numbers: dict[Any, int]) -> int:
     if isinstance(image_id, (int, float, str)) and image_id in numbers:
         return numbers[image_id]
     raise DataError(
@@ -90,21 +96,29 @@ def _number_of(image_id: Any, numbers: dict) -> int:
     )
 
 
-def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="auto"):
+def coco_metrics(
+    dataset: dict[str, Any],
+    results: list[Result],
+    iou_type: str,
+    oks_sigmas: Sequence[float],
+    *,
+    max_people: int = 20,
+    backend: str = "auto",
+) -> OrderedDict[str, float]:
     """Score results as COCO does.
 
     Args:
         dataset: COCO-format ground truth, complete (see :class:`~.ground_truth.GroundTruth`), its image ids of any
             kind; not changed.
-        results: list of COCO results. As in Detectron2, a result's area is its box's where it has one, else the
+        results: COCO results. As in Detectron2, a result's area is its box's where it has one, else the
             extent of its joints; that decides which unmatched results count in APm and APl.
         iou_type: ``bbox`` or ``keypoints``.
-        sigmas: OKS sigmas, (K,).
+        oks_sigmas: (K,) COCO's OKS sigmas.
         max_people: results per image that count for keypoints (COCO: 20); for boxes COCO's 100, or this if it is more.
         backend: ``auto``, ``pycocotools`` or ``faster``.
 
     Returns:
-        OrderedDict name -> percent; NaN where the ground truth has nothing in that range (pycocotools' -1).
+        Name -> percent; NaN where the ground truth has nothing in that range (pycocotools' -1).
     """
     faster = backend == "faster" or (backend == "auto" and len(results) > 0 and _faster_agrees())
     coco_class, eval_class = _faster_classes() if faster else (COCO, COCOeval)
@@ -118,19 +132,28 @@ def coco_figures(dataset, results, iou_type, sigmas, *, max_people=20, backend="
         evaluation.params.imgIds = sorted(truth.getImgIds())
         evaluation.params.catIds = sorted(truth.getCatIds())
         if iou_type == "keypoints":
-            evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=float)
+            evaluation.params.kpt_oks_sigmas = np.asarray(oks_sigmas, dtype=float)
             evaluation.params.maxDets = [max_people]
         else:
             evaluation.params.maxDets = [1, 10, max(100, max_people)]
         evaluation.evaluate()
         evaluation.accumulate()
     return OrderedDict(
-        (name, _mean(evaluation, kind, threshold, area)) for name, kind, threshold, area in FIGURES[iou_type]
+        (name, _mean(evaluation, kind, threshold, area)) for name, kind, threshold, area in METRICS[iou_type]
     )
 
 
-def load_results(truth, coco_class, results):
-    """Results of :func:`for_coco` as an object of ``coco_class`` over the images of ``truth``, also without any."""
+def load_results(truth: Any, coco_class: type, results: list[Result]) -> Any:
+    """Results as COCO's code takes them, also where there are none.
+
+    Args:
+        truth: the labels, an object of ``coco_class``.
+        coco_class: ``COCO`` of pycocotools, or that of faster-coco-eval.
+        results: of :func:`for_coco`.
+
+    Returns:
+        An object of ``coco_class`` over the images of ``truth``.
+    """
     if results:
         return truth.loadRes(results)
     # loadRes looks at the first result; without any, the detections are an empty set over the same images.
@@ -140,7 +163,8 @@ def load_results(truth, coco_class, results):
     return empty
 
 
-def _mean(evaluation, kind, threshold, area):
+def _mean(evaluation: Any, kind: int, threshold: float | None, area: str) -> float:
+    """One metric in percent, of an evaluation that has run; NaN where there is nothing in that range."""
     params = evaluation.params
     values = np.asarray(evaluation.eval["precision" if kind else "recall"])  # (T, R, K, A, M) or (T, K, A, M)
     values = values[..., params.areaRngLbl.index(area), -1]
@@ -150,24 +174,24 @@ def _mean(evaluation, kind, threshold, area):
     return 100.0 * float(values.mean()) if values.size else float("nan")
 
 
-def _faster_classes():
+def _faster_classes() -> tuple[type, type]:
     module = importlib.import_module("faster_coco_eval")
     return module.COCO, module.COCOeval_faster
 
 
 @functools.lru_cache(maxsize=1)
-def _faster_agrees():
-    """Whether faster-coco-eval is installed and gives pycocotools' figures on a small case with all the hard parts."""
+def _faster_agrees() -> bool:
+    """Whether faster-coco-eval is installed and gives pycocotools' metrics on a small case with all the hard parts."""
     try:
         _faster_classes()
     except (ImportError, AttributeError):
         return False
     dataset, results = random_case(seed=0, num_images=12, num_joints=5)
-    sigmas = np.linspace(0.03, 0.1, 5)
+    oks_sigmas = np.linspace(0.03, 0.1, 5).tolist()
     try:
-        for iou_type in FIGURES:
+        for iou_type in METRICS:
             ours, theirs = (
-                coco_figures(dataset, results, iou_type, sigmas, max_people=4, backend=b)
+                coco_metrics(dataset, results, iou_type, oks_sigmas, max_people=4, backend=b)
                 for b in ("faster", "pycocotools")
             )
             np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-9)
@@ -179,15 +203,23 @@ def _faster_agrees():
     return True
 
 
-def random_case(*, seed, num_images, num_joints):
+def random_case(*, seed: int, num_images: int, num_joints: int) -> tuple[dict[str, Any], list[Result]]:
     """Random labels and results with crowds, tied scores, people without joints, empty images and all three sizes.
+
+    Args:
+        seed: of the random numbers.
+        num_images: how many images.
+        num_joints: K.
 
     Returns:
         (dataset, results), both as in COCO's files.
     """
     rng = np.random.default_rng(seed)
-    images = [{"id": 10 + 7 * i, "file_name": f"{i}.jpg", "height": 480, "width": 640} for i in range(num_images)]
-    annotations, results = [], []
+    images: list[dict[str, Any]] = [
+        {"id": 10 + 7 * i, "file_name": f"{i}.jpg", "height": 480, "width": 640} for i in range(num_images)
+    ]
+    annotations: list[dict[str, Any]] = []
+    results: list[Result] = []
     for image in images:
         for _ in range(rng.integers(0, 6)):
             annotation = _random_person(rng, image["id"], num_joints)
@@ -200,7 +232,8 @@ def random_case(*, seed, num_images, num_joints):
     return {"images": images, "annotations": annotations, "categories": categories}, results
 
 
-def _random_person(rng, image_id, num_joints):
+def _random_person(rng: np.random.Generator, image_id: int, num_joints: int) -> dict[str, Any]:
+    """A label without an id."""
     size = 10 ** rng.uniform(1.0, 2.5, 2)
     corner = rng.uniform(0, 400, 2)
     joints = corner + rng.uniform(0, 1, (num_joints, 2)) * size
@@ -217,7 +250,8 @@ def _random_person(rng, image_id, num_joints):
     }
 
 
-def _perturbed(rng, person):
+def _perturbed(rng: np.random.Generator, person: dict[str, Any]) -> Result:
+    """A result near a label, with a score of one decimal."""
     joints = np.array(person["keypoints"]).reshape(-1, 3)
     size = np.array(person["bbox"][2:])
     joints[:, :2] += rng.normal(size=joints[:, :2].shape) * size * rng.choice([0.0, 0.01, 0.05])
@@ -228,6 +262,6 @@ def _perturbed(rng, person):
         "category_id": 1,
         "bbox": box.tolist(),
         "keypoints": joints.reshape(-1).tolist(),
-        # One decimal, so that scores tie.
+        # So that scores tie.
         "score": round(float(rng.random()), 1),
     }

@@ -2,24 +2,26 @@
 
 import math
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tabulate import tabulate
 
-from ..structures.oks import pairwise_oks
-from .results import boxes_array, by_image, keypoints_array
+from ..structures import oks
+from .ground_truth import GroundTruth, People
+from .results import Result, boxes_array, by_image, keypoints_array
+from .tables import table_text
 
 MATCH_IOU = 0.5
 
 
 class Matches(NamedTuple):
-    """Predictions matched to labelled people, stacked over all images; S matches."""
+    """Predictions matched to labelled people, stacked over all images; S matches. Lengths are in pixels."""
 
     predicted: np.ndarray  # (S, K, 2)
     expected: np.ndarray  # (S, K) the joint's predicted OKS
-    spread: np.ndarray  # (S, K, 2) predicted standard deviations, NaN where the results have none
+    std: np.ndarray  # (S, K, 2) predicted standard deviations, NaN where the results have none
     joints: np.ndarray  # (S, K, 2)
     visibility: np.ndarray  # (S, K)
     area: np.ndarray  # (S,)
@@ -28,8 +30,16 @@ class Matches(NamedTuple):
     image_id: np.ndarray  # (S,)
 
 
-def box_iou(first, second):
-    """IoU of boxes (N, 4) and (M, 4), x0, y0, x1, y1: (N, M)."""
+def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of every box with every other.
+
+    Args:
+        first: (N, 4) x0, y0, x1, y1.
+        second: (M, 4) x0, y0, x1, y1.
+
+    Returns:
+        (N, M) in [0, 1]; 0 for boxes without area.
+    """
     corner0 = np.maximum(first[:, None, :2], second[None, :, :2])
     corner1 = np.minimum(first[:, None, 2:], second[None, :, 2:])
     inside = (corner1 - corner0).clip(min=0).prod(-1)
@@ -37,25 +47,64 @@ def box_iou(first, second):
     return inside / np.maximum(sizes[0][:, None] + sizes[1][None] - inside, 1e-12)
 
 
-def oks_matrix(keypoints, people, sigmas):
-    """OKS of predictions (N, K, 3) with :class:`~.ground_truth.People`: (N, M)."""
-    return pairwise_oks(
+def oks_matrix(keypoints: np.ndarray, people: People, oks_sigmas: Sequence[float]) -> np.ndarray:
+    """OKS of every prediction with every labelled person.
+
+    Args:
+        keypoints: (N, K, 3) predictions.
+        people: M labelled people.
+        oks_sigmas: (K,) COCO's OKS sigmas.
+
+    Returns:
+        (N, M) in [0, 1].
+    """
+    return oks.pairwise_oks(
         torch.from_numpy(keypoints[..., :2].copy()),
         torch.from_numpy(people.joints),
         torch.from_numpy(people.visibility > 0),
         torch.from_numpy(people.area),
-        torch.as_tensor(sigmas, dtype=torch.float64),
+        torch.as_tensor(oks_sigmas, dtype=torch.float64),
     ).numpy()
 
 
-def greedy_match(similarity, threshold):
+def joint_oks(matches: Matches, oks_sigmas: Sequence[float]) -> np.ndarray:
+    """OKS of each matched joint.
+
+    Args:
+        matches: S matches.
+        oks_sigmas: (K,) COCO's OKS sigmas.
+
+    Returns:
+        (S, K) in [0, 1], also for unlabelled joints, where it means nothing.
+    """
+    distance2 = ((matches.predicted - matches.joints) ** 2).sum(-1)
+    parts = (distance2, np.maximum(matches.area, 1e-9), oks_sigmas)
+    return oks.joint_oks(*(torch.as_tensor(part, dtype=torch.float64) for part in parts)).numpy()
+
+
+def person_oks(matches: Matches, oks_sigmas: Sequence[float]) -> np.ndarray:
+    """OKS of each matched person over its labelled joints.
+
+    Args:
+        matches: S matches.
+        oks_sigmas: (K,) COCO's OKS sigmas.
+
+    Returns:
+        (S,) in [0, 1]; 0 for people without a labelled joint.
+    """
+    labelled = matches.visibility > 0
+    return (joint_oks(matches, oks_sigmas) * labelled).sum(1) / np.maximum(labelled.sum(1), 1)
+
+
+def greedy_match(similarity: np.ndarray, threshold: float) -> list[tuple[int, int]]:
     """Match rows, best first, each to its most similar free column at or above the threshold.
 
     Args:
         similarity: (N, M), rows in the order of their score.
+        threshold: lowest similarity of a match.
 
     Returns:
-        list of (row, column).
+        Pairs (row, column).
     """
     free = similarity.copy()
     pairs = []
@@ -67,15 +116,13 @@ def greedy_match(similarity, threshold):
     return pairs
 
 
-def match_people(truth, results, *, max_people=20):
+def match_people(truth: GroundTruth, results: list[Result], *, max_people: int = 20) -> Matches:
     """Match results to labelled people at a box IoU of 0.5, greedily by score.
 
     Args:
-        truth: a :class:`~.ground_truth.GroundTruth`.
+        truth: the labels.
         results: COCO results with ``bbox`` and ``keypoints``.
-
-    Returns:
-        :class:`Matches`.
+        max_people: results per image that count, best first.
     """
     people, groups, k = truth.people(), by_image(results), truth.num_joints
     rows = []
@@ -85,12 +132,12 @@ def match_people(truth, results, *, max_people=20):
         group, labels = group[:max_people], people[image_id]
         keypoints = keypoints_array(group, k)
         for i, j in greedy_match(box_iou(boxes_array(group), labels.boxes), MATCH_IOU):
-            spread = np.array(group[i].get("keypoint_sigmas", [math.nan] * (2 * k)), dtype=float).reshape(k, 2)
+            std = np.array(group[i].get("keypoint_sigmas", [math.nan] * (2 * k)), dtype=float).reshape(k, 2)
             rows.append(
                 (
                     keypoints[i, :, :2],
                     keypoints[i, :, 2],
-                    spread,
+                    std,
                     labels.joints[j],
                     labels.visibility[j],
                     labels.area[j],
@@ -100,33 +147,35 @@ def match_people(truth, results, *, max_people=20):
                 )
             )
     if not rows:
-        shapes = [(0, k, 2), (0, k), (0, k, 2), (0, k, 2), (0, k), (0,), (0,), (0,), (0,)]
+        shapes: list[tuple[int, ...]] = [(0, k, 2), (0, k), (0, k, 2), (0, k, 2), (0, k), (0,), (0,), (0,), (0,)]
         return Matches(*(np.zeros(shape) for shape in shapes))
     return Matches(*(np.stack(column) for column in zip(*rows)))
 
 
-def joint_errors(matches, sigmas, names):
+def joint_errors(
+    matches: Matches, oks_sigmas: Sequence[float], names: Sequence[str]
+) -> OrderedDict[str, dict[str, float]]:
     """The per-joint table.
 
     Args:
-        matches: :class:`Matches`.
-        sigmas: OKS sigmas (K,).
-        names: joint names (K).
+        matches: S matches.
+        oks_sigmas: (K,) COCO's OKS sigmas.
+        names: K joint names.
 
     Returns:
-        OrderedDict joint name (and ``all``, ``visible``, ``hidden``) -> dict of ``count``; ``mean_px`` and
+        Joint name (and ``all``, ``visible``, ``hidden``) -> dict of ``count``; ``mean_px`` and
         ``median_px`` distance in pixels; ``mean_relative`` and ``median_relative`` distance in percent of
         sqrt(area); ``oks`` and ``expected_oks`` (what the model predicted for itself) in percent; and ``z_rms``, the
         root mean square of residual / predicted sigma, which is 1 where sigma is right. NaN without a labelled joint.
     """
     residual = matches.predicted - matches.joints  # (S, K, 2)
     distance = np.linalg.norm(residual, axis=-1)  # (S, K)
-    scale = np.sqrt(np.maximum(matches.area, 1e-9))[:, None]
-    oks = np.exp(-((distance / scale) ** 2) / (2 * (2 * np.asarray(sigmas)) ** 2))
+    size = np.sqrt(np.maximum(matches.area, 1e-9))[:, None]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        z2 = ((residual / matches.spread) ** 2).mean(-1)
-    values = (distance, distance / scale * 100, oks * 100, matches.expected * 100, z2)
-    table = OrderedDict()
+        z2 = ((residual / matches.std) ** 2).mean(-1)
+    similarity = joint_oks(matches, oks_sigmas)
+    values = (distance, distance / size * 100, similarity * 100, matches.expected * 100, z2)
+    table: OrderedDict[str, dict[str, float]] = OrderedDict()
     for k, name in enumerate(names):
         table[name] = _row(values, matches.visibility > 0, k)
     table["all"] = _row(values, matches.visibility > 0)
@@ -135,92 +184,111 @@ def joint_errors(matches, sigmas, names):
     return table
 
 
-def _row(values, mask, k=None):
-    pick = (lambda v: v[mask]) if k is None else (lambda v: v[mask[:, k], k])
-    distance, relative, oks, expected, z2 = (pick(v) for v in values)
-    if not distance.size:
-        nan = math.nan
-        return dict(
-            count=0,
-            mean_px=nan,
-            median_px=nan,
-            mean_relative=nan,
-            median_relative=nan,
-            oks=nan,
-            expected_oks=nan,
-            z_rms=nan,
-        )
+def _row(values: tuple[np.ndarray, ...], mask: np.ndarray, k: int | None = None) -> dict[str, float]:
+    """A row of the table over the joints that ``mask`` (S, K) picks; of joint ``k`` alone."""
+    chosen = (v[mask] if k is None else v[mask[:, k], k] for v in values)
+    distance, relative, similarity, expected, z2 = (v if v.size else np.full(1, math.nan) for v in chosen)
     return dict(
-        count=int(distance.size),
+        count=int(mask.sum() if k is None else mask[:, k].sum()),
         mean_px=float(distance.mean()),
         median_px=float(np.median(distance)),
         mean_relative=float(relative.mean()),
         median_relative=float(np.median(relative)),
-        oks=float(oks.mean()),
+        oks=float(similarity.mean()),
         expected_oks=float(expected.mean()),
         z_rms=float(np.sqrt(z2.mean())),
     )
 
 
-def best_match(truth, results, sigmas, *, score_threshold=0.1, max_people=20):
+def best_match(
+    truth: GroundTruth,
+    results: list[Result],
+    oks_sigmas: Sequence[float],
+    *,
+    score_threshold: float = 0.1,
+    max_people: int = 20,
+) -> OrderedDict[str, float]:
     """OKS of the best prediction for each labelled person, whatever else was predicted.
 
-    For data where other people in the pictures are unlabelled (LSPET), so that AP counts right predictions as wrong.
+    For data where other people in the images are unlabelled (LSPET), so that AP counts right predictions as wrong.
     It is like a recall: more predictions cannot make it worse, therefore the threshold on the score.
 
+    Args:
+        truth: the labels.
+        results: COCO results.
+        oks_sigmas: (K,) COCO's OKS sigmas.
+        score_threshold: lowest score of a result that counts.
+        max_people: results per image that count, best first.
+
     Returns:
-        OrderedDict of ``OKS`` (mean), ``OKS50`` and ``OKS75`` (share of people at or above), in percent, and
+        ``OKS`` (mean), ``OKS50`` and ``OKS75`` (share of people at or above), in percent, and
         ``people``; NaN without people.
     """
-    groups, best = by_image([r for r in results if r["score"] >= score_threshold]), []
+    groups = by_image([r for r in results if r["score"] >= score_threshold])
+    best: list[float] = []
     for image_id, people in truth.people().items():
         group = groups.get(image_id, [])[:max_people]
         if group:
-            best.extend(oks_matrix(keypoints_array(group, truth.num_joints), people, sigmas).max(0).tolist())
+            best.extend(oks_matrix(keypoints_array(group, truth.num_joints), people, oks_sigmas).max(0).tolist())
         else:
             best.extend([0.0] * len(people.area))
-    oks = np.array(best)
-    shares = [100.0 * float(v.mean()) if oks.size else math.nan for v in (oks, oks >= 0.5, oks >= 0.75)]
-    return OrderedDict(zip(["OKS", "OKS50", "OKS75", "people"], [*shares, oks.size]))
+    found = np.array(best)
+    shares = [100.0 * float(v.mean()) if found.size else math.nan for v in (found, found >= 0.5, found >= 0.75)]
+    return OrderedDict(zip(["OKS", "OKS50", "OKS75", "people"], [*shares, found.size]))
 
 
 class ImageScore(NamedTuple):
     """How one image did: its mean OKS over labelled people, those without a match counting 0."""
 
-    image_id: int
+    image_id: Any  # as the file has it: a number or text
     file_name: str
     oks: float
     people: int
 
 
-def worst_images(truth, results, sigmas, count, *, score_threshold=0.1, max_people=20):
+def worst_images(
+    truth: GroundTruth,
+    results: list[Result],
+    oks_sigmas: Sequence[float],
+    count: int,
+    *,
+    score_threshold: float = 0.1,
+    max_people: int = 20,
+) -> list[ImageScore]:
     """The images with the lowest mean OKS over their labelled people.
 
     Each person is matched at most once (greedily by score, at any OKS); results below the threshold do not count.
 
     Args:
-        truth: a :class:`~.ground_truth.GroundTruth`.
+        truth: the labels.
         results: COCO results.
-        sigmas: OKS sigmas (K,).
+        oks_sigmas: (K,) COCO's OKS sigmas.
         count: how many to return.
+        score_threshold: lowest score of a result that counts.
+        max_people: results per image that count, best first.
 
     Returns:
-        list of :class:`ImageScore`, worst first.
+        The images, worst first.
     """
-    groups, scores = by_image([r for r in results if r["score"] >= score_threshold]), []
+    groups = by_image([r for r in results if r["score"] >= score_threshold])
+    scores: list[ImageScore] = []
     for image_id, people in truth.people().items():
         group = groups.get(image_id, [])[:max_people]
         total = 0.0
         if group:
-            oks = oks_matrix(keypoints_array(group, truth.num_joints), people, sigmas)
-            total = sum(oks[i, j] for i, j in greedy_match(oks, 1e-6))
+            similarity = oks_matrix(keypoints_array(group, truth.num_joints), people, oks_sigmas)
+            total = sum(similarity[i, j] for i, j in greedy_match(similarity, 1e-6))
         number = len(people.area)
         scores.append(ImageScore(image_id, truth.images[image_id]["file_name"], float(total / number), number))
     return sorted(scores, key=lambda s: (s.oks, str(s.image_id)))[:count]
 
 
-def format_joint_errors(table):
-    """The per-joint table as text."""
+def format_joint_errors(table: Mapping[str, Mapping[str, float]]) -> str:
+    """The per-joint table as text.
+
+    Args:
+        table: of :func:`joint_errors`.
+    """
     header = ["joint", "labelled", "mean px", "median px", "mean %", "median %", "OKS", "expected", "residual/sigma"]
     rows = [[name, *row.values()] for name, row in table.items()]
-    return tabulate(rows, headers=header, tablefmt="pipe", floatfmt=".2f", numalign="right")
+    return table_text(rows, header)

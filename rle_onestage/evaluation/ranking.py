@@ -2,20 +2,25 @@
 
 import contextlib
 import io
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from .ground_truth import GroundTruth
 from .metrics import for_coco, load_results
+from .results import Result
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
-# AP knows a score by its order alone, so only ratios of the powers count. Expected OKS keeps the power 1, and the score
-# its meaning; without it the person's is 1.
-PERSON_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+# AP knows a score by its order alone, so only ratios of the powers count. Expected OKS keeps the power 1,
+# and the product its meaning. Without it the power of the score branch is 1.
+SCORE_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 QUALITY_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+Powers = tuple[float, float, float]  # of score, quality and expected OKS
 
 
 class _Image(NamedTuple):
@@ -42,13 +47,21 @@ class Ranking:
     the score.
 
     Args:
-        truth: a :class:`~.ground_truth.GroundTruth`.
-        results: list of COCO results of its images.
-        sigmas: OKS sigmas (K,).
+        truth: the labels.
+        results: N COCO results of its images.
+        oks_sigmas: (K,) COCO's OKS sigmas.
         max_people: results per image that count, best first (COCO: 20).
+
+    Attributes:
+        count: N.
+        image_ids: ids of the I images in the file.
+        images: their detections.
+        people: (I,) people who count.
     """
 
-    def __init__(self, truth, results, sigmas, *, max_people=20):
+    def __init__(
+        self, truth: GroundTruth, results: list[Result], oks_sigmas: Sequence[float], *, max_people: int = 20
+    ) -> None:
         self.max_people, self.count = max_people, len(results)
         dataset, results, self.image_ids = for_coco(truth.dataset, results)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -58,7 +71,7 @@ class Ranking:
             evaluation = COCOeval(labels, load_results(labels, COCO, results), "keypoints")
             params = evaluation.params
             params.imgIds, params.catIds = sorted(labels.getImgIds()), [1]
-            params.kpt_oks_sigmas = np.asarray(sigmas, dtype=float)
+            params.kpt_oks_sigmas = np.asarray(oks_sigmas, dtype=float)
             params.maxDets, params.iouThrs = [max(len(results), 1)], THRESHOLDS[:1]
             params.areaRng, params.areaRngLbl = [[0, 1e10]], ["all"]
             evaluation.evaluate()
@@ -66,9 +79,10 @@ class Ranking:
         self.people = np.array([np.sum(~image.ignored) for image in self.images], dtype=float)  # (I,)
 
     @staticmethod
-    def _image(evaluation, key):
+    def _image(evaluation: Any, key: tuple[int, int]) -> _Image:
+        """The detections of one image and category, of an evaluation that has run."""
         people, found = evaluation._gts.get(key, []), evaluation._dts.get(key, [])
-        # COCO orders a picture's detections by score before it computes their OKS, and numbers results from 1.
+        # COCO orders an image's detections by score before it computes their OKS, and numbers results from 1.
         found = [found[i] for i in np.argsort([-d["score"] for d in found], kind="mergesort")]
         ignored = np.array([bool(p["ignore"]) for p in people], dtype=bool)
         order = np.argsort(ignored, kind="mergesort")  # people who count come first
@@ -77,16 +91,16 @@ class Ranking:
         rows = np.array([d["id"] - 1 for d in found], dtype=int)
         return _Image(rows, similarity[:, order], ignored[order], crowd[order])
 
-    def rank(self, scores):
+    def rank(self, scores: np.ndarray) -> Ranked:
         """Match anew in the order of other scores.
 
         Args:
             scores: (N,), one for each result.
-
-        Returns:
-            :class:`Ranked`.
         """
-        index, rows, right, wrong = [], [], [], []
+        index: list[np.ndarray] = []
+        rows: list[np.ndarray] = []
+        right: list[np.ndarray] = []
+        wrong: list[np.ndarray] = []
         for number, image in enumerate(self.images):
             order = np.argsort(-scores[image.rows], kind="mergesort")[: self.max_people]
             matched, ignored = _match(image.similarity[order], image.ignored, image.crowd)
@@ -95,15 +109,17 @@ class Ranking:
             right.append(matched & ~ignored)
             wrong.append(~matched)
         order = np.argsort(-scores[np.concatenate(rows)], kind="mergesort")
-        right, wrong = (np.concatenate(part, 1)[:, order] for part in (right, wrong))
-        return Ranked(np.concatenate(index)[order], right, wrong)
+        return Ranked(np.concatenate(index)[order], *(np.concatenate(part, 1)[:, order] for part in (right, wrong)))
 
-    def average_precision(self, ranked, weights=None):
-        """AP in percent; NaN without people.
+    def average_precision(self, ranked: Ranked, weights: np.ndarray | None = None) -> float:
+        """AP of a ranking.
 
         Args:
             ranked: from :meth:`rank`.
             weights: (I,) how often each image counts; None: once.
+
+        Returns:
+            AP in percent; NaN without people.
         """
         weights = np.ones(len(self.images)) if weights is None else np.asarray(weights, dtype=float)
         people = weights @ self.people
@@ -117,14 +133,16 @@ class Ranking:
         return 100.0 * float(np.mean([p[np.searchsorted(r, RECALLS)] for r, p in zip(recall, precision)]))
 
 
-def _match(similarity, ignored, crowd):
+def _match(similarity: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """COCO's matching: each detection, best first, takes the most similar person that is left at each threshold.
 
     Args:
-        similarity: (D, M). ignored, crowd: (M,), ignored people last.
+        similarity: (D, M) OKS.
+        ignored: (M,) bool, ignored people last.
+        crowd: (M,) bool.
 
     Returns:
-        (T, D) bool whether matched, and whether with an ignored person.
+        (T, D) bool whether matched, and (T, D) bool whether with an ignored person.
     """
     matched = np.zeros((len(THRESHOLDS), len(similarity)), dtype=bool)
     with_ignored = matched.copy()
@@ -144,50 +162,73 @@ def _match(similarity, ignored, crowd):
     return matched, with_ignored
 
 
-def powered(factors, powers):
-    """Scores (N,): the product of factors (N, 3) to their powers (3,), as the decoder computes them."""
+def powered(factors: np.ndarray, powers: Sequence[float]) -> np.ndarray:
+    """Scores as the decoder computes them: the product of factors to their powers.
+
+    Args:
+        factors: (N, 3) of the score branch, the quality branch and expected OKS.
+        powers: (3,).
+
+    Returns:
+        (N,) scores.
+    """
     return np.prod(np.asarray(factors, dtype=float) ** np.asarray(powers, dtype=float), -1)
 
 
-def has_quality(factors):
-    """Whether the model has a quality branch, by the factors (N, 3) of its scores: without one that factor is 1."""
+def has_quality(factors: np.ndarray) -> bool:
+    """Whether the model has a quality branch, by the factors of its scores: without one that factor is 1.
+
+    Args:
+        factors: (N, 3), see :func:`powered`.
+    """
     return bool((factors[:, 1] != 1).any())
 
 
-def choose_powers(ranking, factors, *, start=(1.0, 1.0, 1.0)):
-    """The powers of person probability, quality and expected OKS with the best AP, from a small grid.
+def choose_powers(
+    ranking: Ranking, factors: np.ndarray, *, start: Powers = (1.0, 1.0, 1.0)
+) -> tuple[Powers, list[tuple[Powers, float]]]:
+    """The powers of score, quality and expected OKS with the best AP, from a small grid.
 
     Args:
-        ranking: a :class:`Ranking` of N results. factors: (N, 3). start: kept unless others are better.
+        ranking: of N results.
+        factors: (N, 3), see :func:`powered`.
+        start: powers that are kept unless others are better.
 
     Returns:
-        (powers (3,), list of (powers, AP) of all that were tried, best first).
+        The powers, and (powers, AP in percent) of all that were tried, best first.
     """
     qualities = QUALITY_POWERS if has_quality(factors) else (0.0,)
-    tried = [tuple(map(float, start))]
-    tried += [(p, q, 1.0) for p in PERSON_POWERS for q in qualities] + [(1.0, q, 0.0) for q in qualities]
+    tried: list[Powers] = [(float(start[0]), float(start[1]), float(start[2]))]
+    tried += [(p, q, 1.0) for p in SCORE_POWERS for q in qualities] + [(1.0, q, 0.0) for q in qualities]
     scored = [(p, ranking.average_precision(ranking.rank(powered(factors, p)))) for p in dict.fromkeys(tried)]
     # A stable sort: the powers in use come before others that are no better.
     scored.sort(key=lambda pair: -np.nan_to_num(pair[1], nan=-1.0))
     return scored[0][0], scored
 
 
-def compare_scores(ranking, scores, *, baseline, resamples=500, seed=0):
+def compare_scores(
+    ranking: Ranking, scores: Mapping[str, np.ndarray], *, baseline: str, resamples: int = 500, seed: int = 0
+) -> dict[str, dict[str, Any]]:
     """AP of the same detections under several scores, and differences from one of them.
 
-    The interval is the percentile bootstrap's: images are drawn with replacement, the same ones for all scores.
+    The interval is the percentile bootstrap's: images are drawn with replacement, the same ones for all scores. AP of a
+    draw comes of weights of images, which ``scipy.stats.bootstrap`` cannot give.
 
     Args:
-        ranking: a :class:`Ranking`. scores: dict name -> (N,). baseline: one of the names.
-        resamples: of the images. seed: of the draws.
+        ranking: of N results.
+        scores: name -> (N,) scores.
+        baseline: one of the names.
+        resamples: of the images.
+        seed: of the draws.
 
     Returns:
-        dict name -> dict of ``AP``, ``AP_interval`` and ``difference``, ``difference_interval`` (from the baseline),
+        Name -> ``AP``, ``AP_interval`` and ``difference``, ``difference_interval`` (from the baseline),
         in percent; intervals hold 95 %.
     """
     rng, images = np.random.default_rng(seed), len(ranking.images)
     draws = rng.multinomial(images, np.full(images, 1 / max(images, 1)), size=resamples) if images else np.zeros((1, 0))
-    table, ranked = {}, {name: ranking.rank(np.asarray(values)) for name, values in scores.items()}
+    table: dict[str, dict[str, Any]] = {}
+    ranked = {name: ranking.rank(np.asarray(values)) for name, values in scores.items()}
     drawn = {name: np.array([ranking.average_precision(r, w) for w in draws]) for name, r in ranked.items()}
     full = {name: ranking.average_precision(r) for name, r in ranked.items()}
     for name in scores:
@@ -200,6 +241,7 @@ def compare_scores(ranking, scores, *, baseline, resamples=500, seed=0):
     return table
 
 
-def _interval(values):
+def _interval(values: np.ndarray) -> list[float]:
+    """The middle 95 % of some values; NaN where there are none."""
     values = values[np.isfinite(values)]
     return np.percentile(values, [2.5, 97.5]).tolist() if values.size else [float("nan")] * 2

@@ -1,7 +1,9 @@
 """Files of COCO keypoint results, from any program: whatever stands in them is checked here, before it is scored."""
 
+import functools
 import logging
 import os
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from ..data.coco.arrays import SMALLEST, flat_keypoints, float_rows
 from ..data.coco.json_files import is_id, is_number, load_json, without_garbage_collection
 from ..errors import DataError, shown
+from .results import Result
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +24,17 @@ _PER_JOINT = {"keypoint_sigmas": 2, "keypoint_presence": 1}
 class Labels(NamedTuple):
     """What results are checked against."""
 
-    source: str
-    images: dict[Any, dict]  # id -> entry of the file
-    num_joints: int
+    source: str  # the labels' file, for messages
+    images: Mapping[Any, dict[str, Any]]  # id -> entry of the file
+    num_joints: int  # K
+    categories: tuple[Any, ...] = ()  # ids of the people's categories; empty: any
+
+
+Naming = Callable[[int], str]  # the index of a result -> its name in messages
 
 
 @without_garbage_collection()
-def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part: bool = False) -> list[dict]:
+def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part: bool = False) -> list[Result]:
     """Read a file of COCO results.
 
     Args:
@@ -36,7 +43,7 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
         part: leave out results of other images with a warning, if there are some of these images.
 
     Returns:
-        list of dicts with ``image_id`` (an id of ``labels``), ``score`` (finite), ``keypoints`` (flat, 3K finite
+        Dicts with ``image_id`` (an id of ``labels``), ``score`` (finite), ``keypoints`` (flat, 3K finite
         numbers), in all or none ``bbox`` (x, y, width, height, of positive size), and what else is in the file.
         Image ids that are stems of the labels' file names, as some programs write them, become the ids.
 
@@ -57,21 +64,30 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
     where = _naming(results, path)
     _check_numbers(results, where, labels)
     if labels is not None:
+        results = _of_people(results, path, labels)
         results = _of_labels(results, path, labels, part)
     return results
 
 
-def _naming(results, path):
-    return lambda i: f"{path}: result {i + 1} (image {shown(results[i]['image_id'], 30)})"
+def _naming(results: list[Result], path: str | os.PathLike) -> Naming:
+    """How results are named in messages."""
+
+    def name(i: int) -> str:
+        return f"{path}: result {i + 1} (image {shown(results[i]['image_id'], 30)})"
+
+    return name
 
 
-def _check_numbers(results, where, labels):
+def _check_numbers(results: list[Result], where: Naming, labels: Labels | None) -> None:
     """Check scores, ids and lists of numbers, and put them into one form."""
     for i, result in enumerate(results):
         if not is_number(result["score"]):
             raise DataError(f"{where(i)} has `score` {shown(result['score'])}; it must be a finite number")
         if not is_id(result["image_id"]):
             raise DataError(f"{where(i)} has an `image_id` that is neither number nor text")
+        if not is_id(result.get("category_id", 1)):
+            category = shown(result["category_id"])
+            raise DataError(f"{where(i)} has `category_id` {category}; write the number of the people's category")
         result["score"] = float(result["score"])
     joints = _count_joints(results, where)
     if labels is not None and results and joints != labels.num_joints:
@@ -87,7 +103,7 @@ def _check_numbers(results, where, labels):
     _check_extras(results, joints, where)
 
 
-def _count_joints(results, where):
+def _count_joints(results: list[Result], where: Naming) -> int:
     """K, by the first result."""
     if not results:
         return 0
@@ -98,7 +114,8 @@ def _count_joints(results, where):
     return numbers // 3
 
 
-def _check_finite(values, key, where):
+def _check_finite(values: np.ndarray, key: str, where: Naming) -> None:
+    """Raise DataError unless all values (N, n) are finite and not absurd."""
     with np.errstate(invalid="ignore"):
         bad = ~(np.abs(values) <= FURTHEST)
     if bad.any():
@@ -109,8 +126,9 @@ def _check_finite(values, key, where):
         )
 
 
-def _check_boxes(results, where):
-    boxes = [result.get("bbox") for result in results]
+def _check_boxes(results: list[Result], where: Naming) -> None:
+    """Check the boxes, which all results have or none, and give each an area."""
+    boxes: list[Any] = [result.get("bbox") for result in results]
     has = [box not in (None, []) for box in boxes]
     if not any(has):
         for result in results:
@@ -128,11 +146,11 @@ def _check_boxes(results, where):
         i = int(negative.argmax())
         raise DataError(f"{where(i)} has a negative size in `bbox` ({shown(boxes[i])}); write x, y, width, height")
     # A box of no size would be nobody's and everybody's: COCO divides by its area.
-    for i in np.flatnonzero((values[:, 2:] < SMALLEST).any(1)):
+    for i in np.flatnonzero((values[:, 2:] < SMALLEST).any(1)).tolist():
         results[i]["bbox"] = [*boxes[i][:2], *(max(side, SMALLEST) for side in boxes[i][2:])]
 
 
-def _check_extras(results, joints, where):
+def _check_extras(results: list[Result], joints: int, where: Naming) -> None:
     """What our own files have besides; null is read as NaN."""
     for key, numbers in [*((key, n * joints) for key, n in _PER_JOINT.items()), ("score_factors", 3)]:
         having = [i for i, result in enumerate(results) if result.get(key) is not None]
@@ -140,10 +158,9 @@ def _check_extras(results, joints, where):
         for i, row in zip(having, rows):
             if not isinstance(row, list) or len(row) != numbers:
                 raise DataError(f"{where(i)} has `{key}` {shown(row)}; it needs {numbers} numbers")
-        values = float_rows(rows, key, lambda place, having=having: where(having[place]))
-        unknown = np.isnan(values).any(1) if rows else ()
-        for i, row, odd in zip(having, values, unknown):
-            if odd:
+        values = float_rows(rows, key, functools.partial(_name_of, where, having))
+        for i, row in zip(having, values):
+            if np.isnan(row).any():
                 results[i][key] = row.tolist()
         for result in results:
             if result.get(key, 0) is None:
@@ -156,7 +173,28 @@ def _check_extras(results, joints, where):
             raise DataError(f"{where(i)} has `person_area` {shown(area)}; it must be a number")
 
 
-def _of_labels(results, path, labels, part):
+def _name_of(where: Naming, places: list[int], i: int) -> str:
+    """The name of the result at place ``i`` of some of them."""
+    return where(places[i])
+
+
+def _of_people(results: list[Result], path: str | os.PathLike, labels: Labels) -> list[Result]:
+    """The results of the people's category, which are all that COCO's evaluation compares with people."""
+    known = {str(number) for number in labels.categories}
+    other = [i for i, r in enumerate(results) if known and str(r.get("category_id", labels.categories[0])) not in known]
+    if not other:
+        return results
+    of_people = " or ".join(shown(number) for number in labels.categories)
+    found = f"{len(other)} of {len(results)} results have another `category_id` than {of_people}, the people of "
+    found += f"{labels.source}, the first is result {other[0] + 1} with {shown(results[other[0]]['category_id'])}"
+    if len(other) == len(results):
+        raise DataError(f"{path}: {found}; write the category of the labels' file")
+    logger.warning("%s: %s; they are left out", path, found)
+    left_out = set(other)
+    return [result for i, result in enumerate(results) if i not in left_out]
+
+
+def _of_labels(results: list[Result], path: str | os.PathLike, labels: Labels, part: bool) -> list[Result]:
     """The results with ids of the labels' images."""
     other = [i for i, result in enumerate(results) if result["image_id"] not in labels.images]
     if not other:
@@ -185,13 +223,16 @@ def _of_labels(results, path, labels, part):
     )
 
 
-def _by_stem(images):
+def _by_stem(images: Mapping[Any, dict[str, Any]]) -> dict[str | int, Any]:
     """Stem of the file name, and the number that it spells -> id of the image; ambiguous stems are left out."""
-    stems, twice = {}, set()
+    stems: dict[str | int, Any] = {}
+    twice: set[str | int] = set()
     for image_id, image in images.items():
         stem = os.path.splitext(os.path.basename(image["file_name"]))[0]
-        number = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 20 else stem
-        for key in {stem, number}:
+        keys: set[str | int] = {stem}
+        if stem.isascii() and stem.isdigit() and len(stem) < 20:
+            keys.add(int(stem))
+        for key in keys:
             if key in stems:
                 twice.add(key)
             stems[key] = image_id

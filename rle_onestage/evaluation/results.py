@@ -1,8 +1,10 @@
-"""Predictions in COCO's result format, and back; files of others are read in :mod:`.result_files`."""
+"""Predictions in COCO's result format, and back; files of any program are read in :mod:`.result_files`."""
 
 import json
 import math
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from detectron2.structures import Boxes, Instances
 from ..errors import MediaError
 from ..utils.output_files import write_bytes
 
+Result = dict[str, Any]  # one detection in COCO's format
 # Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
 PIXEL_CENTRE = 0.5
 # Of pixels and probabilities in results: far below what can be seen, and half the size of the file. Scores stay exact,
@@ -18,7 +21,7 @@ PIXEL_CENTRE = 0.5
 DECIMALS = 4
 
 
-def instances_to_coco(instances, image_id, category_id=1):
+def instances_to_coco(instances: Instances, image_id: Any, category_id: int | str = 1) -> list[Result]:
     """Instances of one image to COCO results.
 
     Args:
@@ -29,8 +32,8 @@ def instances_to_coco(instances, image_id, category_id=1):
         category_id: the person's id in the annotation file.
 
     Returns:
-        list of dicts ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
-        keypoint_sigmas (2K, pixels), keypoint_presence (K), score_factors (3: person, quality, expected OKS),
+        N dicts of ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
+        keypoint_sigmas (2K, pixels), keypoint_presence (K), score_factors (3: score, quality, expected OKS),
         person_area (square pixels)``; keypoints are pixel indices, as in COCO's files.
     """
     if len(instances) == 0:
@@ -59,39 +62,73 @@ def instances_to_coco(instances, image_id, category_id=1):
     return results
 
 
-def _attach(results, key, values):
+def _attach(results: list[Result], key: str, values: np.ndarray) -> None:
+    """Put a rounded row of values (N, ...) into each of N results."""
     for result, row in zip(results, values.reshape(len(results), -1).round(DECIMALS).tolist()):
         result[key] = row
 
 
-def keypoints_array(results, num_joints):
-    """Keypoints of results as (N, K, 3), in the file's coordinates."""
+def keypoints_array(results: Sequence[Result], num_joints: int) -> np.ndarray:
+    """Keypoints of results.
+
+    Args:
+        results: N COCO results.
+        num_joints: K.
+
+    Returns:
+        (N, K, 3) in the file's coordinates.
+    """
     return np.array([r["keypoints"] for r in results], dtype=float).reshape(-1, num_joints, 3)
 
 
-def boxes_array(results):
-    """Boxes of results as (N, 4) x0, y0, x1, y1."""
+def boxes_array(results: Sequence[Result]) -> np.ndarray:
+    """Boxes of results.
+
+    Args:
+        results: N COCO results with boxes.
+
+    Returns:
+        (N, 4) x0, y0, x1, y1, in the file's coordinates.
+    """
     boxes = np.array([r["bbox"] for r in results], dtype=float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
 
-def extent(result):
-    """Box (x, y, width, height) round all joints of a result."""
+def extent(result: Result) -> list[float]:
+    """The box round all joints of a result.
+
+    Args:
+        result: with ``keypoints``.
+
+    Returns:
+        x, y, width, height in the file's coordinates.
+    """
     x, y = result["keypoints"][0::3], result["keypoints"][1::3]
     return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
 
 
-def by_image(results):
-    """Results grouped: dict image id -> list, best score first."""
-    groups = {}
+def by_image(results: Iterable[Result]) -> dict[Any, list[Result]]:
+    """Results grouped by their image.
+
+    Args:
+        results: COCO results.
+
+    Returns:
+        Image id -> its results, best score first.
+    """
+    groups: dict[Any, list[Result]] = {}
     for result in results:
         groups.setdefault(result["image_id"], []).append(result)
     return {key: sorted(group, key=lambda r: -r["score"]) for key, group in groups.items()}
 
 
-def write_json(data, path):
+def write_json(data: Any, path: str) -> None:
     """Write JSON whole or not at all, or through a device or pipe; NaN and infinity, which JSON lacks, become null.
+
+    Args:
+        data: what to write.
+        path: of the file; its folder is made.
 
     Raises:
         MediaError: the folder cannot be made or written.
@@ -104,7 +141,7 @@ def write_json(data, path):
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 
-def without_nan(value):
+def without_nan(value: Any) -> Any:
     """A value of dicts, lists and numbers with NaN and infinity, which JSON lacks, made None."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
@@ -113,11 +150,11 @@ def without_nan(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def instances_from_results(results, size, num_joints):
+def instances_from_results(results: Sequence[Result], size: tuple[int, int], num_joints: int) -> Instances:
     """COCO results of one image as ``Instances``, to be drawn.
 
     Args:
-        results: list of COCO results; one without box gets the extent of its joints.
+        results: N COCO results; one without box gets the extent of its joints.
         size: height and width of the image.
         num_joints: K.
     """
@@ -133,11 +170,11 @@ def instances_from_results(results, size, num_joints):
     return out
 
 
-def instances_from_labels(annotations, size, num_joints):
+def instances_from_labels(annotations: Sequence[dict[str, Any]], size: tuple[int, int], num_joints: int) -> Instances:
     """COCO annotations of one image as ``Instances``, to be drawn: visible joints filled, hidden ones hollow.
 
     Args:
-        annotations: list of dicts with ``bbox`` (x, y, w, h) and ``keypoints`` (3K), in the file's coordinates.
+        annotations: dicts with ``bbox`` (x, y, w, h) and ``keypoints`` (3K), in the file's coordinates.
         size: height and width of the image.
         num_joints: K.
     """

@@ -3,26 +3,30 @@
 A file is one JSON object a line. The first has ``"type": "header"`` and says ``source, width, height, fps, skeleton,
 keypoints`` (names); the last ``"type": "end"`` and ``frames`` (their number, since frames without people have no line).
 Each line between is one person of one frame, a COCO result (see :func:`~.results.instances_to_coco`) with ``frame``
-(from 0 on, also the ``image_id``), ``time`` (seconds since the first frame) and, where people are followed,
-``track_id`` and ``carried`` (true for people who were not found in this frame but carried on by their motion).
+(from 0 on, also the ``image_id``), ``time`` (seconds since the first frame) and, where people are tracked,
+``track_id`` and ``predicted`` (true for people who were not found in this frame, but predicted from their motion).
+Files of earlier versions say ``carried`` instead, which is read as well.
 """
 
 import contextlib
 import json
 import logging
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from detectron2.structures import Instances
 
 from ..data.coco.json_files import is_number
 from ..errors import DataError, MediaError
 from ..utils.output_files import OutputFile, check_target
-from .results import boxes_array, instances_to_coco, without_nan
+from .results import Result, boxes_array, instances_to_coco, without_nan
 
 logger = logging.getLogger(__name__)
 
-_FOLLOWED = {"ID": "track_id", "carried": "carried"}  # fields of Instances and keys
+_TRACKED = {"ID": "track_id", "predicted": "predicted"}  # fields of Instances and keys
+_OLD_KEYS = {"carried": "predicted"}  # of earlier versions
 
 
 class TrackWriter:
@@ -34,11 +38,15 @@ class TrackWriter:
         path: of the file; its folder is made.
         header: what the first line says beside its type.
 
+    Attributes:
+        path: of the file.
+        frames: how many were written.
+
     Raises:
         MediaError: it cannot be written. On a full disk the whole lines that were written stay under the path.
     """
 
-    def __init__(self, path, header):
+    def __init__(self, path: str, header: dict[str, Any]) -> None:
         self.path, self.frames = path, 0
         self._size = 0
         check_target(path, "--json")
@@ -49,17 +57,16 @@ class TrackWriter:
             raise MediaError(f"{path} cannot be written ({error.strerror}); choose another file with --json") from error
         self._write([{"type": "header", **header}])
 
-    def write(self, people, frame, time):
+    def write(self, people: Instances, frame: int, time: float) -> None:
         """Append the people of a frame.
 
         Args:
-            people: ``Instances``; with the fields ``ID`` and ``carried`` (N,) each gets its ``track_id`` and
-                ``carried``.
+            people: with the fields ``ID`` and ``predicted`` (N,) each gets its ``track_id`` and ``predicted``.
             frame: number of the frame, from 0 on.
             time: seconds since the first frame.
         """
         results = instances_to_coco(people, frame)
-        extra = {key: people.get(name).tolist() for name, key in _FOLLOWED.items() if people.has(name)}
+        extra = {key: people.get(name).tolist() for name, key in _TRACKED.items() if people.has(name)}
         lines = [
             {"frame": frame, "time": round(time, 6), **{key: values[i] for key, values in extra.items()}, **result}
             for i, result in enumerate(results)
@@ -67,7 +74,8 @@ class TrackWriter:
         self._write(lines)
         self.frames += 1
 
-    def _write(self, lines):
+    def _write(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Append lines; where that fails, those before stay."""
         if not lines:
             return
         data = "".join(json.dumps(without_nan(line), allow_nan=False) + "\n" for line in lines).encode()
@@ -81,13 +89,13 @@ class TrackWriter:
             ) from error
         self._size += len(data)
 
-    def close(self):
+    def close(self) -> None:
         """Write the last line and give the file its name."""
         if not self._output.file.closed:
             self._write([{"type": "end", "frames": self.frames}])
             self._finish()
 
-    def _finish(self):
+    def _finish(self) -> None:
         """Cut off a line that was not written whole, and rename."""
         if self._output.file.closed:
             return
@@ -100,50 +108,55 @@ class TrackWriter:
             place = f"; it stays as {self._output.temporary}" if self._output.temporary else ""
             raise MediaError(f"{self.path} cannot be completed ({error.strerror}){place}") from error
 
-    def __enter__(self):
+    def __enter__(self) -> "TrackWriter":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
 class Tracks(NamedTuple):
     """People of a video; row i of each array is one person of one frame.
 
-    ``frame`` (N,) int64 and ``time`` (N,) seconds; ``track_id`` (N,) int64, -1 where people were not followed;
-    ``carried`` (N,) bool: not found in this frame but carried on;
-    ``boxes`` (N, 4) x0, y0, x1, y1; ``scores`` (N,); ``keypoints`` (N, K, 3) x, y, expected OKS; ``sigmas`` (N, K, 2),
-    NaN where there are none; all in the file's coordinates, pixel indices as in COCO. ``header``: the first line (may
-    be empty). ``frames``: number of frames, also those without people; None where the file was cut off.
+    Boxes, joints and sigmas are in the file's coordinates, pixel indices as in COCO.
     """
 
-    frame: np.ndarray
-    time: np.ndarray
-    track_id: np.ndarray
-    carried: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    keypoints: np.ndarray
-    sigmas: np.ndarray
-    header: dict
-    frames: int | None
+    frame: np.ndarray  # (N,) int64
+    time: np.ndarray  # (N,) seconds
+    track_id: np.ndarray  # (N,) int64, -1 where people were not tracked
+    predicted: np.ndarray  # (N,) bool: not found in this frame, but predicted from their motion
+    boxes: np.ndarray  # (N, 4) x0, y0, x1, y1
+    scores: np.ndarray  # (N,)
+    keypoints: np.ndarray  # (N, K, 3) x, y, expected OKS
+    sigmas: np.ndarray  # (N, K, 2) standard deviations, NaN where there are none
+    header: dict[str, Any]  # the first line; may be empty
+    frames: int | None  # number of frames, also those without people; None where the file was cut off
 
-    def track(self, track_id):
-        """The rows of one track, by frame, as :class:`Tracks`."""
+    def track(self, track_id: int) -> "Tracks":
+        """The rows of one track, by frame.
+
+        Args:
+            track_id: its id.
+        """
         rows = np.flatnonzero(self.track_id == track_id)
         rows = rows[np.argsort(self.frame[rows], kind="stable")]
-        return Tracks(*(array[rows] for array in self[:8]), self.header, self.frames)
+        fields = self._asdict().items()
+        arrays: dict[str, Any] = {name: value[rows] for name, value in fields if isinstance(value, np.ndarray)}
+        return self._replace(**arrays)
 
     @property
-    def ids(self):
-        """The ids of all tracks, in order: list of int."""
+    def ids(self) -> list[int]:
+        """The ids of all tracks, in order."""
         return [int(i) for i in np.unique(self.track_id) if i >= 0]
 
 
-def read_tracks(path):
-    """Read what :class:`TrackWriter` wrote, as :class:`Tracks`.
+def read_tracks(path: str | os.PathLike[str]) -> Tracks:
+    """Read what :class:`TrackWriter` wrote.
 
     A last line that was cut in half, by a process that was killed, is left out with a warning.
+
+    Args:
+        path: of the file.
 
     Raises:
         DataError: the file is missing, or a line is bad: names file and line.
@@ -153,7 +166,10 @@ def read_tracks(path):
             lines = file.read().split(b"\n")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give what --json wrote of a video") from error
-    people, header, frames, joints = [], {}, None, None
+    people: list[Result] = []
+    header: dict[str, Any] = {}
+    frames: int | None = None
+    joints: int | None = None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -173,6 +189,7 @@ def read_tracks(path):
             if frames is not None and not _is_whole(frames):
                 raise DataError(f"{path}, line {number} has no usable 'frames'; give what --json wrote of a video")
         else:
+            item = _by_new_keys(item)
             joints = _check(item, joints, f"{path}, line {number}")
             people.append(item)
     if not people and not header:
@@ -180,9 +197,14 @@ def read_tracks(path):
     return _arrays(people, header, frames, joints)
 
 
-def _check(item, joints, where):
+def _by_new_keys(item: Any) -> Any:
+    """A person's line with the keys of this version."""
+    return {_OLD_KEYS.get(key, key): value for key, value in item.items()} if isinstance(item, dict) else item
+
+
+def _check(item: Any, joints: int | None, where: str) -> int:
     """The number of joints of a person's line, which must be that of the lines before."""
-    numbers = {"frame": 0, "time": 0, "score": 0, "bbox": 4, "keypoints": None}
+    numbers: dict[str, int | None] = {"frame": 0, "time": 0, "score": 0, "bbox": 4, "keypoints": None}
     for key, length in numbers.items():
         value = item.get(key) if isinstance(item, dict) else None
         values = value if isinstance(value, list) else [value]
@@ -193,8 +215,8 @@ def _check(item, joints, where):
     for key in ("track_id", "frame"):
         if not _is_whole(item.get(key, -1)):
             raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
-    if not isinstance(item.get("carried", False), bool):
-        raise DataError(f"{where} has a 'carried' that is neither true nor false; give what --json wrote of a video")
+    if not isinstance(item.get("predicted", False), bool):
+        raise DataError(f"{where} has a 'predicted' that is neither true nor false; give what --json wrote of a video")
     found, sigmas = len(item["keypoints"]) // 3, item.get("keypoint_sigmas")
     if 3 * found != len(item["keypoints"]) or (joints is not None and found != joints):
         raise DataError(f"{where} has {len(item['keypoints'])} numbers as keypoints, unlike the lines before")
@@ -204,15 +226,18 @@ def _check(item, joints, where):
     return found
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
+    """Whether something is a number, or what stands for one that JSON lacks."""
     return value is None or isinstance(value, float) or is_number(value)
 
 
-def _is_whole(value):
+def _is_whole(value: Any) -> bool:
+    """Whether something is a whole number that a float can hold."""
     return type(value) is int and abs(value) < 2**53
 
 
-def _arrays(people, header, frames, joints):
+def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None, joints: int | None) -> Tracks:
+    """The lines of people, which were checked, as arrays."""
     joints = len(header.get("keypoints", ())) if joints is None else joints
     nothing = [None] * (2 * joints)
     sigmas = [p.get("keypoint_sigmas") or nothing for p in people]
@@ -220,7 +245,7 @@ def _arrays(people, header, frames, joints):
         frame=np.array([p["frame"] for p in people], dtype=np.int64),
         time=np.array([p["time"] for p in people], dtype=float),
         track_id=np.array([p.get("track_id", -1) for p in people], dtype=np.int64),
-        carried=np.array([p.get("carried", False) for p in people], dtype=bool),
+        predicted=np.array([p.get("predicted", False) for p in people], dtype=bool),
         boxes=boxes_array(people),
         scores=np.array([p["score"] for p in people], dtype=float),
         keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(len(people), joints, 3),

@@ -77,7 +77,7 @@ def rank(cases: Sequence[Case], density: ErrorDensity, skeleton: Skeleton, *, vi
         :class:`Findings`.
     """
     seen = [case for case in cases if len(case.views) >= views]
-    ratios = [compare(case, density, skeleton.sigmas, skeleton.flip_index) for case in tqdm(seen, **PROGRESS)]
+    ratios = [compare(case, density, skeleton.oks_sigmas, skeleton.flip_index) for case in tqdm(seen, **PROGRESS)]
     misses = _misses(seen, ratios, skeleton)
     errors: list[LabelError] = []
     for case, ratio in zip(seen, ratios):

@@ -38,7 +38,7 @@ class Labeller:
         >>> labels = labeller(cv2.imread("photo.jpg"))
 
     Args:
-        predictor: a :class:`~..predictor.Predictor`; its own resize is not used.
+        predictor: a :class:`~.predictor.Predictor`; its own resize is not used.
         options: how to look, and what is sure enough.
 
     Raises:
@@ -75,16 +75,16 @@ class Labeller:
         """
         skeleton = self.skeleton
         views = look(self._predictors, image, skeleton.flip_index, self.options)
-        people = [fuse(found) for found in match_views(views, skeleton.sigmas, self.options.match)]
+        people = [fuse(found) for found in match_views(views, skeleton.oks_sigmas, self.options.match)]
         if not people:
             return ImageLabels([], [])
         fused = as_detections(people)
         sigma, area, oks_sigmas = (
-            torch.as_tensor(values, dtype=torch.float32) for values in (fused.sigmas, fused.areas, skeleton.sigmas)
+            torch.as_tensor(values, dtype=torch.float32) for values in (fused.sigmas, fused.areas, skeleton.oks_sigmas)
         )
         expected = self.density.expected_oks(sigma, area, oks_sigmas).numpy()
         return decide(
-            people, expected, names=skeleton.names, oks_sigmas=skeleton.sigmas, size=image.shape[:2],
+            people, expected, names=skeleton.names, oks_sigmas=skeleton.oks_sigmas, size=image.shape[:2],
             options=self.options,
         )  # fmt: skip
 
@@ -128,7 +128,7 @@ def label_images(
     SIGTERM or SIGHUP the images labelled so far are written.
 
     Args:
-        predictor: a :class:`~..predictor.Predictor`.
+        predictor: a :class:`~.predictor.Predictor`.
         inputs: files, folders and globs.
         output: the file to write.
         options: how to look, and what is sure enough.

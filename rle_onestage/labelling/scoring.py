@@ -235,7 +235,7 @@ def _compare_image(own: list[dict], theirs: list[dict], skeleton: Skeleton, comp
 def _joint_oks(joints: np.ndarray, true: np.ndarray, area: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Similarity (N, M, K) of joints (N, K, 3) and (M, K, 3), NaN where not both are labelled."""
     distance2 = ((joints[:, None, :, :2] - true[None, :, :, :2]) ** 2).sum(-1)
-    variance = np.maximum(area, 1e-9)[:, None] * (2 * np.array(skeleton.sigmas)) ** 2  # (M, K)
+    variance = np.maximum(area, 1e-9)[:, None] * (2 * np.array(skeleton.oks_sigmas)) ** 2  # (M, K)
     both = (joints[:, None, :, 2] > 0) & (true[None, :, :, 2] > 0)
     return np.where(both, np.exp(-distance2 / (2 * variance)), np.nan)
 

@@ -95,7 +95,7 @@ def predictors_at(predictor: Predictor, sizes: tuple[int, ...]) -> list[Predicto
     out = []
     for size in sizes:
         other = copy.copy(predictor)
-        other.resize = LongestSide(size)  # type: ignore[assignment]  # any callable of an image will do
+        other.resize = LongestSide(size)
         out.append(other)
     return out
 

@@ -6,6 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from ..structures.area import AREA_OF_BOX
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
 from .codec import decode_boxes
@@ -104,7 +105,7 @@ class Decoder(nn.Module):
         # Sums over the training people of COCO's area and of the box's, in square pixels: their ratio turns boxes into
         # areas. The first numbers stand in until there are people, and weigh nothing beside them. In float32, as some
         # devices have nothing wider: the last digit of a sum is less than what a batch adds to it.
-        self.register_buffer("area_sums", torch.tensor([0.53, 1.0], dtype=torch.float32))
+        self.register_buffer("area_sums", torch.tensor([AREA_OF_BOX, 1.0], dtype=torch.float32))
 
     @torch.no_grad()
     def set_density(self, density: Density) -> None:

@@ -7,6 +7,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
+from ..structures.area import AREA_OF_BOX
 from .structures import Targets
 
 
@@ -68,7 +69,7 @@ def _people_rows(people: Instances, num_joints: int) -> Tensor:
     rows[:, 0] = 1
     rows[:, 1:5] = people.gt_boxes.tensor
     # Annotations without COCO's area: its usual share of the box.
-    rows[:, 5] = people.gt_area if people.has("gt_area") else 0.53 * people.gt_boxes.area()
+    rows[:, 5] = people.gt_area if people.has("gt_area") else AREA_OF_BOX * people.gt_boxes.area()
     rows[:, 6] = people.gt_area_known if people.has("gt_area_known") else float(people.has("gt_area"))
     rows[:, 7] = people.gt_weight if people.has("gt_weight") else 1.0
     if people.has("gt_keypoints"):

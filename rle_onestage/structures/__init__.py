@@ -1,1 +1,45 @@
-"""The domain's types: skeletons, object keypoint similarity, the density of the error."""
+"""The domain's types and functions: skeletons, object keypoint similarity (OKS), the density of a joint's error."""
+
+from .error_density import LEVELS, ErrorDensity, density_axis
+from .oks import expected_gaussian, expected_joint_oks, expected_laplace, joint_oks, pairwise_oks
+from .skeleton import (
+    COCO,
+    CROWDPOSE,
+    H36M,
+    MPII,
+    SKELETONS,
+    STAND_IN_OKS_SIGMA,
+    Skeleton,
+    find_flip_pairs,
+    joint_key,
+    map_joints,
+    named_flip_pairs,
+    skeleton_from_category,
+    split_side,
+    stand_in_oks_sigmas,
+)
+
+__all__ = [
+    "COCO",
+    "CROWDPOSE",
+    "H36M",
+    "LEVELS",
+    "MPII",
+    "SKELETONS",
+    "STAND_IN_OKS_SIGMA",
+    "ErrorDensity",
+    "Skeleton",
+    "density_axis",
+    "expected_gaussian",
+    "expected_joint_oks",
+    "expected_laplace",
+    "find_flip_pairs",
+    "joint_key",
+    "joint_oks",
+    "map_joints",
+    "named_flip_pairs",
+    "pairwise_oks",
+    "skeleton_from_category",
+    "split_side",
+    "stand_in_oks_sigmas",
+]

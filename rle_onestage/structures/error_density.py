@@ -11,15 +11,17 @@ REACH = 40.0  # standard deviations that the table covers to each side
 
 
 def density_axis(mean: Tensor, std: Tensor, size: int) -> Tensor:
-    """Positions of a table's rows in units of the spread: dense about the mean, 0 among them.
+    """Positions of a table's rows in units of the scale: dense about the mean, 0 among them.
 
     The Laplace preset has a kink at 0, which linear interpolation meets exactly if 0 is a row.
 
     Args:
-        mean: (..., 2), std: (..., 2) of the density in units of the spread. size: odd number of positions.
+        mean: (..., 2) of the density, in units of the scale.
+        std: (..., 2) of the density, in units of the scale.
+        size: odd number of positions S.
 
     Returns:
-        (..., 2, size), ascending.
+        (..., 2, S), ascending.
     """
     t = torch.linspace(-5, 5, size, device=mean.device)
     axis = mean[..., None] + std[..., None] * (REACH / math.sinh(5)) * torch.sinh(t)
@@ -31,8 +33,10 @@ class ErrorDensity:
     """Density of the label about the reported point, in units of the reported standard deviation.
 
     Args:
-        axis: (G, 2, S) positions of the table's rows and columns, in units of the spread. log_q: (G, S, S) log of the
-            density there, x first. mean, std: (G, 2) of the density, in units of the spread.
+        axis: (G, 2, S) positions of the table's rows and columns, in units of the scale.
+        log_q: (G, S, S) log of the density there, x first.
+        mean: (G, 2) of the density, in units of the scale.
+        std: (G, 2) of the density, in units of the scale.
         group: (K,) int64, which of the G densities is each joint's.
         intervals: (K, L) half-widths in standard deviations at ``LEVELS``, fitted on data; None, and zeros for a joint,
             take the density's.
@@ -40,7 +44,7 @@ class ErrorDensity:
 
     def __init__(
         self, *, axis: Tensor, log_q: Tensor, mean: Tensor, std: Tensor, group: Tensor, intervals: Tensor | None = None
-    ):
+    ) -> None:
         self.axis, self.table, self.mean, self.std, self.group = axis, log_q, mean, std, group
         self.intervals = intervals
         edge = torch.cat([axis[..., :1], (axis[..., 1:] + axis[..., :-1]) / 2, axis[..., -1:]], -1)
@@ -48,8 +52,12 @@ class ErrorDensity:
         mass = torch.exp(log_q) * width[:, 0, :, None] * width[:, 1, None, :]
         self._mass = mass / mass.sum((1, 2), keepdim=True)
 
-    def to(self, device) -> "ErrorDensity":
-        """The same on another device."""
+    def to(self, device: torch.device | str) -> "ErrorDensity":
+        """The same on another device.
+
+        Args:
+            device: where to.
+        """
         return ErrorDensity(
             axis=self.axis.to(device),
             log_q=self.table.to(device),
@@ -59,18 +67,28 @@ class ErrorDensity:
             intervals=None if self.intervals is None else self.intervals.to(device),
         )
 
-    def log_prob(self, residual: Tensor, sigma: Tensor) -> Tensor:
-        """Log-likelihood (..., K) in nats, per square pixel.
+    def log_prob(self, residual: Tensor, std: Tensor) -> Tensor:
+        """Log-likelihood of labels.
 
         Args:
-            residual: (..., K, 2) label minus reported point, pixels. sigma: (..., K, 2) reported standard deviations.
+            residual: (..., K, 2) label minus reported point, in pixels.
+            std: (..., K, 2) reported standard deviations, in pixels.
+
+        Returns:
+            (..., K) in nats, per square pixel.
         """
-        return self.log_q(residual / sigma) - torch.log(sigma).sum(-1)
+        return self.log_q(residual / std) - torch.log(std).sum(-1)
 
     def log_q(self, z: Tensor) -> Tensor:
-        """Log-density (..., K) of the standardised residual ``z`` (..., K, 2): bilinear in the table.
+        """Log-density of the standardised residual, bilinear in the table.
 
         Beyond the table it falls linearly, as a Laplace density of unit variance does.
+
+        Args:
+            z: (..., K, 2) residuals in units of the reported standard deviation.
+
+        Returns:
+            (..., K) in nats.
         """
         z = z.to(self.table)
         within = z.clamp(-REACH, REACH)
@@ -94,10 +112,13 @@ class ErrorDensity:
         return low, ((position - left) / (right - left)).clamp(0, 1)
 
     def half_width(self, level: float) -> Tensor:
-        """(K,) half-width in standard deviations of the interval about the point that holds a coordinate.
+        """Half-width of the interval about the point that holds a coordinate.
 
         Args:
             level: probability, in (0, 1); the same for x and y.
+
+        Returns:
+            (K,) in reported standard deviations.
         """
         own = self._half_width(level)[self.group]
         if self.intervals is None:
@@ -117,7 +138,7 @@ class ErrorDensity:
         h = REACH * torch.sinh(torch.linspace(0, 7, 4001, device=self.axis.device)) / math.sinh(7)
         widths = []
         for axes, mean, std, mass in zip(self.axis, self.mean, self.std, self._mass):
-            inside = 0.0
+            inside = torch.zeros_like(h)
             for axis, m, s, marginal in zip(axes, mean, std, (mass.sum(1), mass.sum(0))):
                 edge = torch.cat([axis[:1], (axis[1:] + axis[:-1]) / 2, axis[-1:]])
                 cumulative = torch.cat([marginal.new_zeros(1), marginal.cumsum(0)])
@@ -126,26 +147,36 @@ class ErrorDensity:
             widths.append(_interpolate(h.new_tensor([level]), inside, h)[0])
         return torch.stack(widths)
 
-    def expected_oks(self, sigma: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
-        """Expected OKS (..., K) of joints whose labels have this density about the reported point.
+    def expected_oks(self, std: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
+        """Expected OKS of joints whose labels have this density about the reported point.
 
         Args:
-            sigma: (..., K, 2) reported standard deviations, pixels.
-            area: (...) COCO areas, square pixels.
+            std: (..., K, 2) reported standard deviations, in pixels.
+            area: (...) COCO areas, in square pixels.
             oks_sigmas: (K,) COCO's OKS sigmas.
+
+        Returns:
+            (..., K) in [0, 1].
         """
         z2 = ((self.axis - self.mean[..., None]) / self.std[..., None]).square()[self.group]  # (K, 2, S)
-        variance = sigma.square() / area.clamp(min=torch.finfo(area.dtype).tiny)[..., None, None]
-        scale = variance / (2 * (2 * oks_sigmas) ** 2)[:, None]  # (..., K, 2)
-        x, y = torch.exp(-scale[..., None] * z2).unbind(-2)  # (..., K, S): the similarity is a product over x and y
+        variance = std.square() / area.clamp(min=torch.finfo(area.dtype).tiny)[..., None, None]
+        factor = variance / (2 * (2 * oks_sigmas) ** 2)[:, None]  # (..., K, 2)
+        x, y = torch.exp(-factor[..., None] * z2).unbind(-2)  # (..., K, S): the similarity is a product over x and y
         return torch.einsum("...ki,kij,...kj->...k", x, self._mass[self.group], y)
 
     def log_peak(self) -> Tensor:
-        """(K,) largest log-density of the standardised residual."""
+        """Largest log-density of the standardised residual: (K,) in nats."""
         return (self.table.flatten(1).amax(1) + torch.log(self.std).sum(-1))[self.group]
 
     def tail(self, log_q: Tensor) -> Tensor:
-        """Probability (..., K) that a label is less likely than ``log_q`` (..., K): 1 at the mode, 0 far out."""
+        """Probability that a label is less likely than a given one: 1 at the mode, 0 far out.
+
+        Args:
+            log_q: (..., K) log-densities, from :meth:`log_q`.
+
+        Returns:
+            (..., K) in [0, 1].
+        """
         out = torch.empty_like(log_q)
         for number, (table, mass, std) in enumerate(zip(self.table, self._mass, self.std)):
             values, order = (table.flatten() + torch.log(std).sum()).sort()
@@ -156,7 +187,10 @@ class ErrorDensity:
 
 
 def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-    """Values (n,) at ``x`` (n,) of the piecewise linear function through ``xs``, ascending, and ``ys``."""
+    """Values (n,) at ``x`` (n,) of the piecewise linear function through ``xs``, ascending, and ``ys``.
+
+    As ``numpy.interp``, which torch lacks, on any device.
+    """
     high = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
     part = (x - xs[high - 1]) / (xs[high] - xs[high - 1]).clamp(min=1e-12)
     return torch.lerp(ys[high - 1], ys[high], part.clamp(0, 1))

@@ -1,25 +1,26 @@
-"""A keypoint set: joint names, mirror pairs, limbs and OKS sigmas.
+"""A keypoint set: joint names, mirror pairs, limbs and COCO's OKS sigmas.
 
 Built-in sets are COCO 17, CrowdPose 14, MPII 16 and H36M 17; any other comes from the ``categories`` entry of a
 COCO-format file (:func:`skeleton_from_category`).
 
 OKS sigmas follow COCO's convention: the falloff of joint ``i`` is ``k_i = 2 * sigma_i``. COCO measured them for its
 17 joints (https://cocodataset.org/#keypoints-eval) and CrowdPose published those of its 14
-(https://github.com/Jeff-sjtu/CrowdPose). There are no official ones for other sets: :func:`stand_in_sigmas` then takes
-the value of the same body part from those two, and ``STAND_IN_SIGMA`` where there is no such part.
+(https://github.com/Jeff-sjtu/CrowdPose). There are no official ones for other sets: :func:`stand_in_oks_sigmas` then
+takes the value of the same body part from those two, and ``STAND_IN_OKS_SIGMA`` where there is no such part.
 """
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConfigError, DataError
 
-STAND_IN_SIGMA = 0.08
+STAND_IN_OKS_SIGMA = 0.08
 
 # COCO's own (nose to ankle), CrowdPose's (head, neck); the pelvis lies between the hips.
-_PART_SIGMAS = {
+_PART_OKS_SIGMAS = {
     "nose": 0.026,
     "eye": 0.025,
     "ear": 0.035,
@@ -34,7 +35,7 @@ _PART_SIGMAS = {
     "pelvis": 0.107,
 }
 _LEFT, _RIGHT = ("left", "l"), ("right", "r")
-_warned = set()
+_warned: set[tuple[tuple[str, ...], str]] = set()  # (joint names, what was said of them)
 _logger = logging.getLogger(__name__)
 
 
@@ -47,16 +48,16 @@ class Skeleton:
         names: K joint names.
         flip_pairs: pairs of 0-based joint indices that swap in a mirror.
         limbs: pairs of 0-based joint indices that are joined by a line.
-        sigmas: K OKS sigmas; the falloff is ``k = 2 * sigma``.
-        has_sigmas: False when the sigmas are a stand-in that nobody measured.
+        oks_sigmas: K OKS sigmas, in units of the root of the person's area; the falloff is ``k = 2 * sigma``.
+        has_oks_sigmas: False when they are a stand-in that nobody measured.
     """
 
     name: str
     names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...]
     limbs: tuple[tuple[int, int], ...]
-    sigmas: tuple[float, ...]
-    has_sigmas: bool = True
+    oks_sigmas: tuple[float, ...]
+    has_oks_sigmas: bool = True
 
     @property
     def num_joints(self) -> int:
@@ -82,7 +83,8 @@ class Skeleton:
         return [(self.names[a], self.names[b], _limb_colour(self.names[a], self.names[b])) for a, b in self.limbs]
 
 
-def _limb_colour(a, b):
+def _limb_colour(a: str, b: str) -> tuple[int, int, int]:
+    """The RGB colour of the limb between two joints, by its side."""
     sides = {split_side(a)[1], split_side(b)[1]} - {""}
     if sides == {"left"}:
         return (102, 204, 255)
@@ -94,8 +96,14 @@ def _limb_colour(a, b):
 def split_side(name: str) -> tuple[str, str]:
     """Split a joint name into the part and the side: ``"Left Wrist" -> ("wrist", "left")``.
 
-    Understands ``left_wrist``, ``l_wrist``, ``wrist_left``, ``Left Wrist``, ``leftWrist``, ``LWrist``, ``wristL`` and
-    ``leftwrist``. The side is empty for joints in the middle.
+    Known forms are ``left_wrist``, ``l_wrist``, ``wrist_left``, ``Left Wrist``, ``leftWrist``, ``LWrist``, ``wristL``
+    and ``leftwrist``.
+
+    Args:
+        name: a joint name.
+
+    Returns:
+        (part, side), both in lower case; the side is ``left``, ``right``, or empty for joints in the middle.
     """
     tokens = [t.lower() for t in re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", name)]
     for side, words in (("left", _LEFT), ("right", _RIGHT)):
@@ -122,20 +130,27 @@ _SYNONYMS = {
 
 
 def joint_key(name: str) -> tuple[str, str]:
-    """What a joint is called everywhere: (part, side), e.g. ``"LSho" -> ("shoulder", "left")``."""
+    """What a joint is called everywhere, e.g. ``"LSho" -> ("shoulder", "left")``.
+
+    Args:
+        name: a joint name.
+
+    Returns:
+        (part, side), see :func:`split_side`.
+    """
     part, side = split_side(name)
     return _SYNONYMS.get(part, part), side
 
 
 def map_joints(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where each wanted joint stands among the joints of another set, by name.
+    """Find each wanted joint among the joints of another set, by name.
 
     Args:
         names: joint names of the other set.
         wanted: K joint names.
 
     Returns:
-        K indices into ``names``; -1 for a joint that the other set does not have. Equal names go before synonyms.
+        K indices into ``names``; -1 for a joint that the other set lacks. Equal names go before synonyms.
     """
     exact = {name: i for i, name in enumerate(names)}
     by_key: dict[tuple[str, str], int] = {}
@@ -144,7 +159,7 @@ def map_joints(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     return [exact.get(name, by_key.get(joint_key(name), -1)) for name in wanted]
 
 
-def find_flip_pairs(names) -> tuple[tuple[int, int], ...]:
+def find_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Find the joints that swap in a mirror from their names.
 
     Args:
@@ -167,14 +182,22 @@ def find_flip_pairs(names) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(pairs))
 
 
-def named_flip_pairs(names, pairs) -> tuple[tuple[int, int], ...]:
+def named_flip_pairs(names: Iterable[str], pairs: Iterable[Sequence[str]]) -> tuple[tuple[int, int], ...]:
     """Turn pairs of joint names (``cfg.DATASETS.KEYPOINT_FLIP_PAIRS``) into pairs of indices.
+
+    Args:
+        names: K joint names.
+        pairs: pairs of these names.
+
+    Returns:
+        Pairs of 0-based indices, in the order of ``pairs``.
 
     Raises:
         ConfigError: a name is not one of the joints, or a joint is in two pairs.
     """
     names = list(names)
-    result, seen = [], set()
+    result: list[tuple[int, int]] = []
+    seen: set[str] = set()
     for pair in pairs:
         for joint in pair:
             if joint not in names:
@@ -190,27 +213,38 @@ def named_flip_pairs(names, pairs) -> tuple[tuple[int, int], ...]:
     return tuple(result)
 
 
-def stand_in_sigmas(names) -> tuple[float, ...]:
-    """OKS sigmas for joints that nobody measured: those of the body part of that name, else ``STAND_IN_SIGMA``."""
+def stand_in_oks_sigmas(names: Iterable[str]) -> tuple[float, ...]:
+    """OKS sigmas for joints that nobody measured.
+
+    Args:
+        names: K joint names.
+
+    Returns:
+        K OKS sigmas: those of the body part of that name, else :data:`STAND_IN_OKS_SIGMA`.
+    """
     result = []
     for name in names:
         words = split_side(name)[0].split()
-        result.append(next((_PART_SIGMAS[w] for w in words if w in _PART_SIGMAS), STAND_IN_SIGMA))
+        result.append(next((_PART_OKS_SIGMAS[w] for w in words if w in _PART_OKS_SIGMAS), STAND_IN_OKS_SIGMA))
     return tuple(result)
 
 
-def skeleton_from_category(category: dict, flip_pairs=None, sigmas=None) -> Skeleton:
+def skeleton_from_category(
+    category: Mapping[str, Any],
+    flip_pairs: Iterable[Sequence[str]] | None = None,
+    oks_sigmas: Sequence[float] | None = None,
+) -> Skeleton:
     """Make a skeleton from a ``categories`` entry of a COCO-format file.
 
     Args:
         category: has ``keypoints`` (names) and may have ``skeleton`` (limbs, 1-based) and ``name``.
         flip_pairs: pairs of joint names; empty or None: found from left and right in the names.
-        sigmas: K OKS sigmas; empty or None: the official ones if the joints are those of COCO or CrowdPose, else
-            :func:`stand_in_sigmas` with a warning, once for each set of joints.
+        oks_sigmas: K OKS sigmas; empty or None: the official ones if the joints are those of COCO or CrowdPose, else
+            :func:`stand_in_oks_sigmas` with a warning, once for each set of joints.
 
     Raises:
         DataError: no keypoints, joint names that repeat, or a limb that does not exist.
-        ConfigError: a flip pair that does not exist, or a wrong number of sigmas.
+        ConfigError: a flip pair that does not exist, or a wrong number of OKS sigmas.
     """
     names = tuple(str(n) for n in category.get("keypoints") or ())
     if not names:
@@ -225,44 +259,48 @@ def skeleton_from_category(category: dict, flip_pairs=None, sigmas=None) -> Skel
     if not pairs and len(names) > 1 and (names, "pairs") not in _warned:
         _warned.add((names, "pairs"))
         _logger.warning(
-            "No left/right pairs among the joints %s: a mirrored picture keeps them as they are. "
+            "No left/right pairs among the joints %s: a mirrored image keeps them as they are. "
             "Give DATASETS.KEYPOINT_FLIP_PAIRS if some swap.",
             ", ".join(names),
         )
-    sigmas, measured = _choose_sigmas(names, sigmas, known)
+    chosen, measured = _choose_oks_sigmas(names, oks_sigmas, known)
     return Skeleton(
         name=str(category.get("name", "custom")),
         names=names,
         flip_pairs=pairs,
         limbs=_limbs(category, names),
-        sigmas=sigmas,
-        has_sigmas=measured,
+        oks_sigmas=chosen,
+        has_oks_sigmas=measured,
     )
 
 
-def _choose_sigmas(names, sigmas, known):
-    if sigmas:
-        if len(sigmas) != len(names):
+def _choose_oks_sigmas(
+    names: tuple[str, ...], given: Sequence[float] | None, known: Skeleton | None
+) -> tuple[tuple[float, ...], bool]:
+    """K OKS sigmas, and whether somebody measured them: those that are given, else official ones, else stand-ins."""
+    if given:
+        if len(given) != len(names):
             raise ConfigError(
-                f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but there are {len(names)} joints; "
+                f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} values but there are {len(names)} joints; "
                 "give one for each."
             )
-        return tuple(float(s) for s in sigmas), True
-    if known is not None and known.has_sigmas:
-        return known.sigmas, True
-    if (names, "sigmas") not in _warned:
-        _warned.add((names, "sigmas"))
+        return tuple(float(s) for s in given), True
+    if known is not None and known.has_oks_sigmas:
+        return known.oks_sigmas, True
+    if (names, "oks_sigmas") not in _warned:
+        _warned.add((names, "oks_sigmas"))
         _logger.warning(
             "COCO has no OKS sigmas for these %d joints (%s): stand-ins by body part (%s elsewhere) are used, so AP "
-            "cannot be compared with published figures. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
+            "cannot be compared with published metrics. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
             len(names),
             ", ".join(names),
-            STAND_IN_SIGMA,
+            STAND_IN_OKS_SIGMA,
         )
-    return stand_in_sigmas(names), False
+    return stand_in_oks_sigmas(names), False
 
 
-def _limbs(category, names):
+def _limbs(category: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """The limbs of a category as pairs of 0-based indices."""
     limbs = []
     for limb in category.get("skeleton") or ():
         if len(limb) != 2 or not all(1 <= int(j) <= len(names) for j in limb):
@@ -274,11 +312,12 @@ def _limbs(category, names):
     return tuple(limbs)
 
 
-def _built_in(name, names, limbs, measured):
-    names = tuple(names.split())
+def _built_in(name: str, joints: str, limbs: str, measured: bool) -> Skeleton:
+    """A skeleton from joint names and limbs (``name-name``) that blanks separate."""
+    names = tuple(joints.split())
     index = {n: i for i, n in enumerate(names)}
     pairs = tuple((index[a], index[b]) for a, b in (limb.split("-") for limb in limbs.split()))
-    return Skeleton(name, names, find_flip_pairs(names), pairs, stand_in_sigmas(names), measured)
+    return Skeleton(name, names, find_flip_pairs(names), pairs, stand_in_oks_sigmas(names), measured)
 
 
 COCO = _built_in(

@@ -22,7 +22,7 @@ def as_eight_bits(image: np.ndarray, file_name: str = "an image") -> np.ndarray:
     depths.
 
     Args:
-        image: (H, W, 3), of whole numbers or fractions; what is negative or no number becomes 0.
+        image: (H, W, 3) of whole numbers or fractions; what is negative or no number becomes 0.
         file_name: for the log.
 
     Returns:
@@ -43,17 +43,18 @@ def as_eight_bits(image: np.ndarray, file_name: str = "an image") -> np.ndarray:
     return out
 
 
-def _strips(image):
+def _strips(image: np.ndarray) -> list[slice]:
     """Slices of rows, each of few values."""
     rows = max(1, _STRIP // max(1, image[:1].size))
     return [slice(start, start + rows) for start in range(0, len(image), rows)]
 
 
-def _finite(values):
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The values with 0 for what is no number."""
     return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
 
 
-def _top(image):
+def _top(image: np.ndarray) -> float:
     """The value that all but one in 10,000 do not exceed; in a large image, of an even choice of its pixels."""
     pixels = image.reshape(-1, image.shape[-1])  # whole pixels are chosen: each channel has its share
     values = _finite(pixels[:: -(-pixels.size // _MOST_SORTED)]).reshape(-1)
@@ -61,7 +62,8 @@ def _top(image):
     return float(np.partition(values, place)[place])
 
 
-def _say(found, what, file_name):
+def _say(found: str, what: str, file_name: str) -> None:
+    """Warn of a depth that was found, once in this process."""
     if what not in _told:
         _told.add(what)
         logger.warning("%s has %s: it is read as %s, and so are others like it.", file_name, found, what)

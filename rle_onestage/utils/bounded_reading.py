@@ -5,11 +5,11 @@ option of ``open`` prevents that. So a thread of its own reads each file, and wh
 """
 
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from ..errors import DataError
+from .bounded import within
 from .output_files import kind_of_mode
 
 # Seconds without an end of the reading, after which a file counts as blocked.
@@ -20,23 +20,44 @@ _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | geta
 
 
 class UnreadableImage(DataError):
-    """An image is missing, truncated, not an image, or of another size than its record says."""
+    """An image is missing, truncated, not an image, or of another size than its record says.
 
-    def __init__(self, file_name, reason, remedy="replace it or remove it from the annotation file."):
+    Args:
+        file_name: path of the image.
+        reason: a clause that says what is wrong.
+        remedy: a clause that says what to do.
+
+    Attributes:
+        file_name: path of the image.
+        reason: a clause that says what is wrong.
+    """
+
+    def __init__(
+        self, file_name: str, reason: str, remedy: str = "replace it or remove it from the annotation file."
+    ) -> None:
         super().__init__(f"image {file_name} cannot be used: {reason}; {remedy}")
         self.file_name = file_name
         self.reason = reason
 
 
 class BlockedImage(UnreadableImage):
-    """The reading of an image does not end, which is no property of the image: a training may not leave it out."""
+    """The reading of an image does not end, which is no property of the image: a training may not leave it out.
 
-    def __init__(self, file_name, seconds):
+    Args:
+        file_name: path of the image.
+        seconds: without an answer.
+    """
+
+    def __init__(self, file_name: str, seconds: float) -> None:
         reason = f"its file system does not answer for {seconds:g} s"
         super().__init__(file_name, reason, "check the disk or network drive that it is on")
 
 
-def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: file.read()) -> Any:
+def _all_bytes(file: BinaryIO) -> bytes:
+    return file.read()
+
+
+def read_file(file_name: str, work: Callable[[BinaryIO], Any] = _all_bytes) -> Any:
     """Read an image's file.
 
     Args:
@@ -50,29 +71,13 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = lambda file: fil
         UnreadableImage: it cannot be opened, has more than 2 GB, or is a folder, pipe or device.
         BlockedImage: it takes more than ``READ_SECONDS``.
     """
-    answer, done = [], threading.Event()
-
-    def read():
-        try:
-            answer.append((_read(file_name, work), None))
-        except BaseException as error:  # raised again below, where somebody can deal with it
-            answer.append((None, error))
-        done.set()
-
-    threading.Thread(target=read, name="image reader", daemon=True).start()
-    # Second by second: the time in which a process is stopped (Ctrl-Z, a debugger) does not count.
-    for _ in range(max(1, round(READ_SECONDS))):
-        if done.wait(min(1.0, READ_SECONDS)):
-            break
-    else:
-        raise BlockedImage(file_name, READ_SECONDS)
-    content, error = answer[0]
-    if error is not None:
-        raise error
-    return content
+    try:
+        return within(READ_SECONDS, lambda: _read(file_name, work), name="image reader")
+    except TimeoutError as error:
+        raise BlockedImage(file_name, READ_SECONDS) from error
 
 
-def _read(file_name, work):
+def _read(file_name: str, work: Callable[[BinaryIO], Any]) -> Any:
     try:
         # Not blocking, so that a pipe without a writer opens too, and can be told from a file.
         descriptor = os.open(file_name, os.O_RDONLY | _NON_BLOCKING)
@@ -88,7 +93,8 @@ def _read(file_name, work):
         raise UnreadableImage(file_name, f"it cannot be opened ({error})") from error
 
 
-def _check_kind(file_name, status):
+def _check_kind(file_name: str, status: os.stat_result) -> None:
+    """Raise UnreadableImage for what is no file, or too large a one."""
     kind = kind_of_mode(status.st_mode)
     if kind:
         raise UnreadableImage(file_name, f"it is {kind}, not a file")

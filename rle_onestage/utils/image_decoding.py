@@ -6,11 +6,12 @@ import re
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from .decoded_arrays import as_colour_image
 from .image_headers import declared_size, kind_of_data, least_bits, opened_by_pillow, why_not_read
@@ -50,10 +51,11 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
     OpenCV decodes; what it does not know, Pillow does, which reads HEIC where pillow-heif is installed. Of a
     file of several images it is the first one. Decoders fill what is missing or damaged with something and say nothing,
     so that ends and checksums are looked at first. What has more than 8 bits a sample is scaled by the range that its
-    values fill, see :func:`~.depth.as_eight_bits`.
+    values fill, see :func:`~.bit_depth.as_eight_bits`.
 
     Args:
-        data: the file. file_name: for the log.
+        data: the file.
+        file_name: for the log.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -74,7 +76,7 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
         raise Undecodable(str(error)) from error
 
 
-def _decoded(data, kind):
+def _decoded(data: bytes, kind: str) -> np.ndarray:
     """What the first decoder gives that knows the file: an array of any number of channels and kind of samples.
 
     Raises:
@@ -100,7 +102,11 @@ def _decoded(data, kind):
 
 
 def orientation_turns(data: bytes) -> bool:
-    """Whether the EXIF orientation of an image swaps its sides."""
+    """Whether the EXIF orientation of an image swaps its sides.
+
+    Args:
+        data: the file.
+    """
     try:
         with opened_by_pillow(data) as image:
             return _turns(image)
@@ -109,7 +115,14 @@ def orientation_turns(data: bytes) -> bool:
 
 
 def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
-    """Height and width of an image file after its EXIF orientation; None where only decoding can tell."""
+    """Height and width of an image file after its EXIF orientation.
+
+    Args:
+        file: open for reading bytes.
+
+    Returns:
+        (height, width); None where only decoding can tell.
+    """
     try:
         with opened_by_pillow(file) as image:
             width, height = image.size
@@ -120,11 +133,12 @@ def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
         return None
 
 
-def _turns(image):
+def _turns(image: Image.Image) -> bool:
+    """Whether the EXIF orientation swaps the sides."""
     return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
 
 
-def _learn_heic():
+def _learn_heic() -> None:
     """Teach Pillow to read HEIC, where the package for it is there."""
     with contextlib.suppress(ImportError):
         import pillow_heif
@@ -132,7 +146,7 @@ def _learn_heic():
         pillow_heif.register_heif_opener()
 
 
-def _check_size(data, kind):
+def _check_size(data: bytes, kind: str) -> None:
     """Look at the size that the header declares: decoding would reserve memory for it, whatever follows."""
     size = declared_size(data, kind)
     if size is None:
@@ -151,7 +165,8 @@ def _check_size(data, kind):
         raise Undecodable(f"it is truncated or damaged: {len(data)} bytes are too few for {pixels}")
 
 
-def _check_complete(data, kind):
+def _check_complete(data: bytes, kind: str) -> None:
+    """Raise Undecodable where a file ends early or its checksums are wrong."""
     if kind == "JPEG":
         if scans_of_jpeg(data) > MOST_SCANS:
             raise Undecodable(f"it has more than {MOST_SCANS} scans, which would take too long to decode")
@@ -181,7 +196,7 @@ def scans_of_jpeg(data: bytes) -> int:
     return MOST_SCANS + 1  # no file of a camera
 
 
-def _complaint_of_pillow(data):
+def _complaint_of_pillow(data: bytes) -> str:
     """What Pillow says of the pixels, empty if nothing."""
     try:
         with opened_by_pillow(data) as image:
@@ -191,7 +206,7 @@ def _complaint_of_pillow(data):
     return ""
 
 
-def _png_is_damaged(data):
+def _png_is_damaged(data: bytes) -> bool:
     """Whether a chunk that matters is cut off, has a wrong checksum, or is not there."""
     if data[24:26] not in _PNG_SAMPLES:
         return True
@@ -209,11 +224,11 @@ def _png_is_damaged(data):
     return True
 
 
-def _number_at(data, place):
+def _number_at(data: bytes, place: int) -> int:
     return struct.unpack_from(">I", data, place)[0]
 
 
-def _by_opencv(data, colours):
+def _by_opencv(data: bytes, colours: int) -> np.ndarray | None:
     """The image as OpenCV decodes it, None where it cannot; ``colours``: a flag of ``cv2.imdecode``."""
     try:
         with _silent_opencv():
@@ -225,7 +240,7 @@ def _by_opencv(data, colours):
 
 
 @contextlib.contextmanager
-def _silent_opencv():
+def _silent_opencv() -> Iterator[None]:
     """Keep OpenCV's log quiet while any thread decodes."""
     log = getattr(cv2.utils, "logging", None)
     if log is None:
@@ -246,7 +261,7 @@ def _silent_opencv():
                 log.setLogLevel(_log_level)
 
 
-def _by_pillow(data, kind):
+def _by_pillow(data: bytes, kind: str) -> np.ndarray:
     """The image as Pillow decodes it, BGR.
 
     Raises:

@@ -5,10 +5,12 @@ import io
 import re
 import struct
 import threading
-import warnings
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from PIL import Image
+
+from ..console import QuietWarnings
 
 # What Pillow may open: formats of single images. Others that it knows run programs (EPS) or are no images.
 PILLOW_FORMATS = (
@@ -53,8 +55,10 @@ _PLUGINS = {"HEIC": "HEIF", "AVIF": "AVIF"}  # Pillow's names
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _HEAD = 4096
 # What it would say of damaged headers is said in a sentence of ours, or harmless.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+_QUIET = QuietWarnings(module=r"PIL\.")
 _PILLOW_LOCK = threading.Lock()
+
+Sizes = Iterator[tuple[int, int]]  # width, height, of each place in a header that says them
 
 
 def kind_of_data(data: bytes) -> str:
@@ -76,7 +80,7 @@ def kind_of_data(data: bytes) -> str:
     return "SVG" if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start else ""
 
 
-def _kind_of_brands(data):
+def _kind_of_brands(data: bytes) -> str:
     """The kind of a file of ISO boxes, by its main brand and those that it also keeps to."""
     length = min(struct.unpack(">I", data[:4])[0], 256)
     brands = [data[8:12]] + [data[i : i + 4] for i in range(16, length, 4)]
@@ -88,7 +92,11 @@ def _kind_of_brands(data):
 
 
 def why_not_read(kind: str) -> str:
-    """A clause about a file of a kind that could not be decoded, with what to do."""
+    """A clause about a file that could not be decoded, with what to do.
+
+    Args:
+        kind: of :func:`kind_of_data`.
+    """
     if kind.startswith("a video"):
         return f"it is {kind}, not an image; the demo takes it with --video-input"
     if kind in _REMEDIES and _PLUGINS.get(kind) not in Image.OPEN:
@@ -99,24 +107,27 @@ def why_not_read(kind: str) -> str:
 
 
 @contextlib.contextmanager
-def opened_by_pillow(source: bytes | BinaryIO):
+def opened_by_pillow(source: bytes | BinaryIO) -> Iterator[Image.Image]:
     """An image opened by Pillow, without a limit to its size: whoever decodes it has looked at that before.
 
     Args:
         source: the bytes, or the open file.
 
+    Yields:
+        The image, whose pixels are not decoded yet.
+
     Raises:
         Exception: whatever Pillow raises on damaged headers.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with _PILLOW_LOCK:  # the limit belongs to the whole process
+    with _QUIET, _PILLOW_LOCK:  # the limit belongs to the whole process
         Image.init()  # all formats that there are; once
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(file, formats=[f for f in PILLOW_FORMATS if f in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    with image:
+    with image, _QUIET:
         yield image
 
 
@@ -126,17 +137,19 @@ def declared_size(data: bytes, kind: str) -> tuple[int, int] | None:
     Where a file says them in two places, it is the larger one: decoders reserve memory by either.
 
     Args:
-        data: the file. kind: of :func:`kind_of_data`.
+        data: the file.
+        kind: of :func:`kind_of_data`.
     """
     sizes = []
     with contextlib.suppress(Exception), opened_by_pillow(data) as image:
         sizes.append(image.size)
     with contextlib.suppress(struct.error, IndexError):
-        sizes += [size for size in _READERS.get(kind, lambda data: [])(data)]
+        if kind in _READERS:
+            sizes += _READERS[kind](data)
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
-def _of_jpeg2000(data):
+def _of_jpeg2000(data: bytes) -> Sizes:
     """The size of the code stream; Pillow looks at the box around it."""
     place = data.find(b"\xff\x4f\xff\x51")
     if place >= 0:
@@ -144,13 +157,13 @@ def _of_jpeg2000(data):
         yield max(right - left, 0), max(low - top, 0)
 
 
-def _of_tiff(data):
+def _of_tiff(data: bytes) -> Sizes:
     """The size of the first directory; Pillow opens no TIFF of unusual samples."""
     order, big = ("<" if data[:2] == b"II" else ">"), data[2:4] in (b"+\0", b"\0+")
     place = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
     number = struct.unpack_from(order + ("Q" if big else "H"), data, place)[0]
     first, step = place + (8 if big else 2), 20 if big else 12
-    sides = {256: [0], 257: [0]}
+    sides: dict[int, list[int]] = {256: [0], 257: [0]}
     for entry in range(first, first + step * min(number, 4096), step):
         tag, form = struct.unpack_from(order + "HH", data, entry)
         if tag in sides:
@@ -159,24 +172,28 @@ def _of_tiff(data):
     yield max(sides[256]), max(sides[257])
 
 
-def _of_png(data):
+def _of_png(data: bytes) -> Sizes:
+    """The size of the first chunk."""
     yield struct.unpack(">2I", data[16:24])
 
 
-def _of_hdr(data):
+def _of_hdr(data: bytes) -> Sizes:
+    """The size of the line of resolution, whichever axis it names first."""
     found = re.search(rb"[-+]([XY]) +(\d{1,9}) +[-+][XY] +(\d{1,9})\s", data[:_HEAD])
     if found:
         a, b = int(found.group(2)), int(found.group(3))
         yield (a, b) if found.group(1) == b"X" else (b, a)
 
 
-def _of_pam(data):
-    sides = [re.search(rb"%s +(\d{1,9})\s" % side, data[:_HEAD]) for side in (b"WIDTH", b"HEIGHT")]
-    if all(sides):
-        yield tuple(int(side.group(1)) for side in sides)
+def _of_pam(data: bytes) -> Sizes:
+    """The size of the header's lines of text."""
+    width, height = (re.search(rb"%s +(\d{1,9})\s" % side, data[:_HEAD]) for side in (b"WIDTH", b"HEIGHT"))
+    if width and height:
+        yield int(width.group(1)), int(height.group(1))
 
 
-def _of_pfm(data):
+def _of_pfm(data: bytes) -> Sizes:
+    """The size of the header's first words."""
     found = re.match(rb"P[Ff]\s+(\d{1,9})\s+(\d{1,9})\s", data[:_HEAD])
     if found:
         yield int(found.group(1)), int(found.group(2))
@@ -188,7 +205,9 @@ def least_bits(data: bytes, kind: str, size: tuple[int, int]) -> float:
     A header that a damaged or hostile file cannot bear out is told by it before memory is taken for its pixels.
 
     Args:
-        data: the file. kind: of :func:`kind_of_data`. size: width and height.
+        data: the file.
+        kind: of :func:`kind_of_data`.
+        size: width and height.
     """
     width, height = size
     if kind == "JPEG" and not any(b"\xff" + bytes([code]) in data for code in _ARITHMETIC):
@@ -201,4 +220,11 @@ def least_bits(data: bytes, kind: str, size: tuple[int, int]) -> float:
 
 _MOST_DEFLATED = 1040  # bytes that zlib makes of one, 1032 at most
 _ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)  # frames of JPEG whose codes may have less than a bit
-_READERS = {"JPEG 2000": _of_jpeg2000, "TIFF": _of_tiff, "PNG": _of_png, "HDR": _of_hdr, "PAM": _of_pam, "PFM": _of_pfm}
+_READERS: dict[str, Callable[[bytes], Sizes]] = {
+    "JPEG 2000": _of_jpeg2000,
+    "TIFF": _of_tiff,
+    "PNG": _of_png,
+    "HDR": _of_hdr,
+    "PAM": _of_pam,
+    "PFM": _of_pfm,
+}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,12 @@ __all__ = ["BlockedImage", "ImageCache", "UnreadableImage", "image_size", "read_
 
 
 def read_image(file_name: str, width: int | None = None, height: int | None = None) -> np.ndarray:
-    """Read an image with its EXIF orientation applied, see :func:`~.decode.decode_image`.
+    """Read an image with its EXIF orientation applied, see :func:`~.image_decoding.decode_image`.
 
     Args:
         file_name: path.
-        width, height: what the annotation file says; None: not checked.
+        width: what the annotation file says, in pixels; None: not checked.
+        height: the same.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -42,15 +44,25 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
 def image_size(file_name: str) -> tuple[int, int]:
     """Height and width that :func:`read_image` gives; most formats need not be decoded for it.
 
+    Args:
+        file_name: path.
+
+    Returns:
+        (height, width) in pixels.
+
     Raises:
         UnreadableImage: names the file and the reason.
         BlockedImage: its file system does not answer.
     """
     size = read_file(file_name, size_in_header)
-    return read_image(file_name).shape[:2] if size is None else size
+    if size is None:
+        height, width = read_image(file_name).shape[:2]
+        return height, width
+    return size
 
 
-def _other_size(image, width, height, data):
+def _other_size(image: np.ndarray, width: int, height: int | None, data: bytes) -> str:
+    """A clause about an image whose size is not what the annotation file says."""
     shown = f"{image.shape[1]} x {image.shape[0]}"
     if image.shape[:2] == (width, height) and orientation_turns(data):
         return (
@@ -65,12 +77,15 @@ class ImageCache:
 
     Nothing is ever thrown out: with one random order an epoch no choice of what to throw out is better.
     A cache belongs to one process; keys are file names.
+
+    Args:
+        megabytes: the limit.
     """
 
-    def __init__(self, megabytes: float):
+    def __init__(self, megabytes: float) -> None:
         self._limit = megabytes * 2**20
         self._used = 0
-        self._images = {}
+        self._images: dict[Any, np.ndarray] = {}
 
     def read(self, record: dict, prepare: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
         """The image of a record, read-only.

@@ -1,7 +1,10 @@
-"""Files that appear whole or not at all; what is no file (a device, a pipe) is written through, or refused.
+"""The one way in which files are written: whole or not at all; a device or a pipe is written through, or refused.
 
 A file is written under a temporary name beside its place and renamed, also through a symbolic link, whose target is
 replaced, not the link. A rename over ``/dev/null`` or a named pipe would replace the device for everybody.
+
+:func:`write_bytes` and :class:`OutputFile` are for results, which may go through devices and pipes.
+:func:`replaced_when_done` and :func:`write_text` are for what a training needs: it is on the disk before it is named.
 """
 
 import contextlib
@@ -12,8 +15,11 @@ import secrets
 import stat
 import sys
 import time
+from collections.abc import Iterator
 
-from ..errors import MediaError
+from ..errors import ConfigError, MediaError
+
+Path = str | os.PathLike[str]
 
 # Seconds that a named pipe may have no reader.
 PATIENCE = 10.0
@@ -24,26 +30,28 @@ _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device"),
 )
+UNFINISHED = ".unfinished"
+# The process that made a temporary name stands in it, see temporary_beside().
+_TEMPORARY = re.compile(rf"\.rle(\d+)[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
 _DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/fd/(\d+)")
 
 
-def kind_of(path):
+def kind_of_mode(mode: int) -> str:
+    """What the mode of ``os.stat`` says that is no regular file, such as "a pipe"; an empty string for files."""
+    return next((name for test, name in _KINDS if test(mode)), "")
+
+
+def kind_of(path: Path) -> str:
     """What a path is that is no regular file, such as "a pipe"; an empty string for files and new names."""
     if _descriptor(path) is not None:
         return "an open descriptor"
     try:
-        mode = os.stat(path).st_mode
+        return kind_of_mode(os.stat(path).st_mode)
     except (OSError, ValueError):
         return ""
-    return kind_of_mode(mode)
 
 
-def kind_of_mode(mode: int) -> str:
-    """What has a mode (``st_mode``) that is no regular file's; an empty string for files."""
-    return next((name for test, name in _KINDS if test(mode)), "")
-
-
-def is_stdout(path):
+def is_stdout(path: Path) -> bool:
     """Whether what is written to a path comes out where the process prints."""
     if _descriptor(path) == 1:
         return True
@@ -53,11 +61,13 @@ def is_stdout(path):
         return False
 
 
-def check_target(path, option, through=True):
+def check_target(path: Path, option: str, through: bool = True) -> None:
     """Fail early where a file cannot be written to a path.
 
     Args:
-        path: where to. option: the flag that it came by. through: devices and pipes can be written.
+        path: where to.
+        option: the flag that it came by.
+        through: devices and pipes can be written.
 
     Raises:
         MediaError: it is a folder, a disk, a socket; or, without ``through``, a device or pipe; or no name that a file
@@ -76,11 +86,12 @@ def check_target(path, option, through=True):
         raise MediaError(f"{path} cannot be written (it is {kind}); give a file with {option}")
 
 
-def check_name(path, option):
+def check_name(path: Path, option: str) -> None:
     """Raises MediaError for a name that the file system does not take: found after the work, it would cost the work.
 
     Args:
-        path: of a file that is to be written. option: the flag that it came by.
+        path: of a file that is to be written.
+        option: the flag that it came by.
     """
     try:
         os.stat(path)
@@ -92,8 +103,13 @@ def check_name(path, option):
             raise MediaError(sentence) from error
 
 
-def temporary_beside(path, ending=""):
-    """A new name in the folder of a path, short however long that path's own name is."""
+def temporary_beside(path: Path, ending: str = "") -> str:
+    """A new name in the folder of a path, short however long that path's own name is.
+
+    Args:
+        path: of the file that is to be written.
+        ending: of the new name.
+    """
     folder = os.path.dirname(os.path.realpath(path))
     return os.path.join(folder, f".rle{os.getpid()}{secrets.token_hex(4)}{ending}")
 
@@ -105,15 +121,18 @@ class OutputFile:
         path: where to.
 
     Attributes:
-        file: to write to. through: whether this is a device or a pipe, where all that is written has gone out.
+        path: where to.
+        file: to write to.
+        through: whether this is a device or a pipe, where all that is written has gone out.
         temporary: the name until :meth:`commit`, None when written through.
 
     Raises:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, path):
-        self.path, self.temporary = path, None
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary: str | None = None
         descriptor, kind = _descriptor(path), kind_of(path)
         self.through = bool(kind)
         if descriptor is not None:
@@ -130,19 +149,19 @@ class OutputFile:
             self.temporary = temporary_beside(path)
             self.file = open(self.temporary, "xb", buffering=0)
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         """Write all bytes."""
         view = memoryview(data)
         while view:
             view = view[self.file.write(view) or 0 :]
 
-    def commit(self):
+    def commit(self) -> None:
         """Close it and give it its name."""
         self.file.close()
         if self.temporary is not None:
-            os.replace(self.temporary, os.path.realpath(self.path))
+            _give_name(self.temporary, self.path)
 
-    def discard(self):
+    def discard(self) -> None:
         """Close it and leave nothing of it."""
         with contextlib.suppress(OSError):
             self.file.close()
@@ -151,8 +170,12 @@ class OutputFile:
                 os.remove(self.temporary)
 
 
-def write_bytes(path, data):
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, or through a device or a pipe.
+
+    Args:
+        path: where to.
+        data: the whole content.
 
     Raises:
         OSError: it cannot be written.
@@ -166,32 +189,125 @@ def write_bytes(path, data):
         raise
 
 
-def _descriptor(path):
+@contextlib.contextmanager
+def replaced_when_done(path: Path) -> Iterator[str]:
+    """Yield a temporary name beside ``path``, which nobody else has; it becomes ``path`` when the block ends well.
+
+    What was written is on the disk before it has its name, so that a power loss leaves the old file or the new one.
+
+    Args:
+        path: of the file.
+
+    Yields:
+        The temporary name.
+
+    Raises:
+        OSError: there is something that is no file, such as a device, which must not be replaced.
+    """
+    if kind := kind_of(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
+    temporary = temporary_beside(path, UNFINISHED)
+    try:
+        yield temporary
+        _settle(temporary)
+        _give_name(temporary, path)
+        with contextlib.suppress(OSError):  # a folder cannot be opened everywhere
+            _settle(os.path.dirname(os.path.realpath(path)))
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+
+
+def _give_name(temporary: str, path: Path) -> None:
+    """Rename a file that is complete; through a symbolic link, whose target is replaced."""
+    os.replace(temporary, os.path.realpath(path))
+
+
+def _settle(path: str) -> None:
+    """Have a file or a folder on the disk."""
+    if not os.path.exists(path):  # nothing was written to the temporary name: the rename says so
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: str) -> None:
+    """Delete the temporary files in a folder whose processes are gone, also those of earlier versions.
+
+    Args:
+        folder: where to look.
+    """
+    for name in os.listdir(folder):
+        found = _TEMPORARY.fullmatch(name)
+        if name.endswith(".pth.tmp") or (found and not _is_running(int(found[1]))):
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, name))
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # no Linux
+        return True
+    return state not in (b"Z", b"X")  # killed, and nobody has asked for its exit code, as in many containers
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8.
+
+    Args:
+        path: of the file.
+        text: what to write.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        with replaced_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left"
+        ) from error
+
+
+def _descriptor(path: Path) -> int | None:
     """The number of the process's own descriptor that a path names, or None.
 
     It is used as it is: opened anew, a file behind it would be cut off, and a socket would not open.
     """
     names = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-    path = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    place = os.path.abspath(os.path.expanduser(os.fspath(path)))
     for _ in range(8):
-        if path in names:
-            return names[path]
-        found = _DESCRIPTOR.fullmatch(path) or re.fullmatch(rf"/proc/{os.getpid()}/fd/(\d+)", path)
+        if place in names:
+            return names[place]
+        found = _DESCRIPTOR.fullmatch(place) or re.fullmatch(rf"/proc/{os.getpid()}/fd/(\d+)", place)
         if found:
             return int(found.group(1))
         try:
-            path = os.path.join(os.path.dirname(path), os.readlink(path))
+            place = os.path.join(os.path.dirname(place), os.readlink(place))
         except (OSError, ValueError):
             return None
     return None
 
 
-def _is_closed(descriptor):
+def _is_closed(descriptor: int) -> bool:
     """Whether a standard stream was closed by whoever started the process: what is opened then may get its number."""
     return descriptor < 3 and (sys.__stdin__, sys.__stdout__, sys.__stderr__)[descriptor] is None
 
 
-def _open_waiting(path):
+def _open_waiting(path: Path) -> int:
     """Open a device or a pipe; wait a while for a pipe's reader, but not for ever."""
     begin, flags = time.monotonic(), os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     while True:

@@ -6,7 +6,8 @@ objects. Here the bytes of an array are in the file, its type is a plain number'
 
 import math
 import pickle
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,9 +19,19 @@ MODULES = ("numpy.core", "numpy._core")  # numpy 2 renamed one to the other
 
 
 class NumberType:
-    """Stands for ``numpy.dtype`` while a pickle is read."""
+    """Stands for ``numpy.dtype`` while a pickle is read.
 
-    def __init__(self, name: str = "", *_: Any):
+    Args:
+        name: of the type, as the pickle has it.
+
+    Attributes:
+        plain: the type of the numbers.
+
+    Raises:
+        pickle.UnpicklingError: it is no type of numbers.
+    """
+
+    def __init__(self, name: str = "", *_: Any) -> None:
         if not isinstance(name, str) or name.lstrip("<=|>") not in _TYPES:
             raise pickle.UnpicklingError("an array of something other than numbers is not allowed")
         self.plain = np.dtype(name)
@@ -34,7 +45,7 @@ class NumberType:
 class NumberArray:
     """Stands for ``numpy.ndarray`` while a pickle is read, and until :meth:`array` is asked for."""
 
-    def __init__(self, *_: Any):
+    def __init__(self, *_: Any) -> None:
         self._value = np.zeros(0, np.float32)
 
     def __setstate__(self, state: tuple) -> None:
@@ -47,7 +58,8 @@ class NumberArray:
         return self._value.astype(self._value.dtype.newbyteorder("="))
 
 
-def _filled(raw, kind, shape, order):
+def _filled(raw: Any, kind: Any, shape: tuple[Any, ...], order: Literal["C", "F"]) -> np.ndarray:
+    """The array of some bytes, once they fit its type and shape."""
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
     if not isinstance(kind, NumberType) or not isinstance(raw, (bytes, bytearray)):
         raise pickle.UnpicklingError("an array of something other than numbers is not allowed")
@@ -57,21 +69,47 @@ def _filled(raw, kind, shape, order):
 
 
 def reconstruct(kind: Any, shape: tuple = (0,), *_: Any) -> NumberArray:
-    """Stands for ``numpy.core.multiarray._reconstruct``: what is in the array, and its shape, come by its state."""
+    """Stands for ``numpy.core.multiarray._reconstruct``: what is in the array, and its shape, come by its state.
+
+    Args:
+        kind: must be :class:`NumberArray`.
+        shape: must be numpy's place-holder.
+
+    Raises:
+        pickle.UnpicklingError: it is another array.
+    """
     if kind is not NumberArray or shape != (0,):
         raise pickle.UnpicklingError("an array that its file has no numbers for is not allowed")
     return NumberArray()
 
 
 def from_buffer(raw: Any, kind: NumberType, shape: tuple, order: str = "C", *_: Any) -> NumberArray:
-    """Stands for ``numpy.core.numeric._frombuffer``, of protocol 5."""
+    """Stands for ``numpy.core.numeric._frombuffer``, of protocol 5.
+
+    Args:
+        raw: the bytes.
+        kind: the type of the numbers.
+        shape: of the array.
+        order: F where columns come first, else C.
+
+    Raises:
+        pickle.UnpicklingError: these do not fit each other.
+    """
     result = NumberArray()
     result._value = _filled(raw, kind, shape if isinstance(shape, tuple) else (shape,), "F" if order == "F" else "C")
     return result
 
 
 def scalar(kind: NumberType, raw: Any = b"") -> np.generic:
-    """Stands for ``numpy.core.multiarray.scalar``: one number."""
+    """Stands for ``numpy.core.multiarray.scalar``: one number.
+
+    Args:
+        kind: its type.
+        raw: its bytes.
+
+    Raises:
+        pickle.UnpicklingError: these do not fit each other.
+    """
     return _filled(raw, kind, (1,), "C")[0]
 
 
@@ -81,7 +119,7 @@ def no_bytes() -> bytes:
 
 
 # By the name that stands in files.
-STAND_INS = {
+STAND_INS: dict[str, Callable[..., Any]] = {
     "__builtin__.bytes": no_bytes,
     "builtins.bytes": no_bytes,
     "numpy.ndarray": NumberArray,

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +24,16 @@ SMALL = 64_000_000
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
-def read_pth(path: str):
+def read_pth(path: str) -> Any:
     """Read what ``torch.save`` wrote: tensors, numbers, strings and containers, nothing else.
 
     numpy's numbers are numbers too, its arrays :class:`~.pickled_arrays.NumberArray`.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        What was saved, its tensors on the CPU.
 
     Raises:
         CheckpointError: the file is damaged, also where only a checksum tells, or holds other objects.
@@ -70,7 +77,12 @@ def _check_archive(path: str) -> None:
 
 
 def first_line(error: BaseException | str, length: int = 200) -> str:
-    """The first line of an error's message, or its type where it has none; long ones are cut."""
+    """The first line of an error's message, or its type where it has none.
+
+    Args:
+        error: the error, or its message.
+        length: most characters; longer lines are cut.
+    """
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return line if len(line) <= length else f"{line[:length]}..."
 
@@ -79,6 +91,10 @@ def check_extent(tensors: Iterable[Tensor], path: str) -> None:
     """Raise where tensors hold far more numbers than their file has bytes for.
 
     A few bytes can say that one number is repeated without end, which takes no memory until somebody looks.
+
+    Args:
+        tensors: all of the file.
+        path: of the file.
 
     Raises:
         CheckpointError: see above.
@@ -95,7 +111,8 @@ def check_dense(tensors: Mapping[str, Tensor], what: str) -> None:
     """Raise unless all are dense tensors of real numbers of a type that weights have.
 
     Args:
-        tensors: by name. what: they are of, for the message, e.g. ``checkpoint a.pth``.
+        tensors: by name.
+        what: they are of, for the message, e.g. ``checkpoint a.pth``.
 
     Raises:
         CheckpointError: names the first that is not.
@@ -117,7 +134,8 @@ def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     """Raise where there are numbers that are NaN or infinite.
 
     Args:
-        tensors: by name. what: they are of, for the message, e.g. ``checkpoint a.pth``.
+        tensors: by name.
+        what: they are of, for the message, e.g. ``checkpoint a.pth``.
 
     Raises:
         CheckpointError: names the first such tensors.
@@ -136,6 +154,9 @@ def find_weights(source: str, key: str) -> str:
     Args:
         source: a path; or the name of an installed package that holds one file of weights.
         key: the config key that says so, for messages.
+
+    Returns:
+        Its path.
 
     Raises:
         CheckpointError: there is no such file, no such package, or no single file of weights in it.
@@ -164,7 +185,11 @@ def read_tensors(path: str, key: str) -> dict[str, Tensor]:
     """The named tensors of a file, whatever a training wrapped round them (``model``, ``state_dict``).
 
     Args:
-        path: of a ``.pth``, ``.pt`` or ``.safetensors`` file. key: the config key that names it, for messages.
+        path: of a ``.pth``, ``.pt`` or ``.safetensors`` file.
+        key: the config key that names it, for messages.
+
+    Returns:
+        dict of name -> tensor, on the CPU.
 
     Raises:
         CheckpointError: it is damaged, or holds no tensor by name.
@@ -197,7 +222,9 @@ def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor], limit: int =
     """What keeps weights from being loaded, in words; "" where they fit. Extra names are no misfit.
 
     Args:
-        own: the model's tensors by name. given: the file's. limit: names that are told of each kind.
+        own: the model's tensors by name.
+        given: the file's tensors by name.
+        limit: names that are told of each kind.
     """
     other = [
         f"{name} {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the model"

@@ -1,18 +1,19 @@
-"""Files that are written whole or not at all, and weights that are read without running code."""
+"""Weights that are written whole or not at all, and read without running code.
 
-import contextlib
-import errno
+All files are written by :mod:`.output_files`, whose functions for files of text can also be imported from here.
+"""
+
 import os
 import pickle
-import re
 import socket
 from http.client import HTTPException
+from typing import Any, ClassVar
 
 import torch
 from detectron2.utils.file_io import PathManager
 
-from rle_onestage.errors import CheckpointError, ConfigError, shown
-from rle_onestage.utils.output_files import kind_of, temporary_beside
+from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.utils.output_files import remove_unfinished, replaced_when_done, write_text
 from rle_onestage.utils.pickled_arrays import STAND_INS, NumberArray, NumberType
 from rle_onestage.utils.pretrained import first_line, read_pth
 
@@ -20,88 +21,15 @@ __all__ = [
     "local_path", "read_pkl", "read_pth", "remove_unfinished", "replaced_when_done", "save_tensors", "write_text",
 ]  # fmt: skip
 
-UNFINISHED = ".unfinished"
-# The process that made a temporary name stands in it, see temporary_beside().
-_TEMPORARY = re.compile(rf"\.rle(\d+)[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
-DOWNLOAD_TIMEOUT = 30  # seconds without an answer
+DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer
 
 
-@contextlib.contextmanager
-def replaced_when_done(path):
-    """Yield a temporary name beside ``path``, which nobody else has; it becomes ``path`` when the block ends well.
-
-    What was written is on the disk before it has its name, so that a power loss leaves the old file or the new one.
-
-    Raises:
-        OSError: there is something that is no file, such as a device, which must not be replaced.
-    """
-    if kind := kind_of(path):
-        raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
-    temporary = temporary_beside(path, UNFINISHED)
-    try:
-        yield temporary
-        _settle(temporary)
-        os.replace(temporary, os.path.realpath(path))
-        with contextlib.suppress(OSError):  # a folder cannot be opened everywhere
-            _settle(os.path.dirname(os.path.realpath(path)))
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
-
-
-def _settle(path):
-    """Have a file or a folder on the disk."""
-    if not os.path.exists(path):  # nothing was written to the temporary name: the rename says so
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_unfinished(folder):
-    """Delete the temporary files that processes left in a folder which are gone, also those of earlier versions."""
-    for name in os.listdir(folder):
-        found = _TEMPORARY.fullmatch(name)
-        if name.endswith(".pth.tmp") or (found and not _is_running(int(found[1]))):
-            with contextlib.suppress(OSError):
-                os.remove(os.path.join(folder, name))
-
-
-def _is_running(process):
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            state = file.read().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):  # no Linux
-        return True
-    return state not in (b"Z", b"X")  # killed, and nobody has asked for its exit code, as in many containers
-
-
-def write_text(path, text):
-    """Write a text file atomically.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    try:
-        with replaced_when_done(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}); check OUTPUT_DIR and the space left"
-        ) from error
-
-
-def save_tensors(path, content):
+def save_tensors(path: str, content: Any) -> None:
     """Write tensors and primitives atomically, so that a crash leaves either the old file or the new one.
+
+    Args:
+        path: of the file.
+        content: what ``torch.save`` takes.
 
     Raises:
         CheckpointError: it cannot be written, e.g. because the disk is full.
@@ -115,8 +43,14 @@ def save_tensors(path, content):
         ) from error
 
 
-def local_path(address):
-    """The local file of a path or an address (``detectron2://``, ``https://``, ``rle-onestage://``).
+def local_path(address: str) -> str:
+    """The local file of a path or an address; what is not on this machine is downloaded.
+
+    Args:
+        address: a path, ``detectron2://``, ``https://`` or ``rle-onestage://``.
+
+    Returns:
+        Its path on this machine.
 
     Raises:
         CheckpointError: there is no such file, or the address cannot be reached.
@@ -149,32 +83,40 @@ class _ArraysOnly(pickle._Unpickler):
     Python's own, because the one in C gives a few bytes as much memory as they ask for (the number of a memo).
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the pickle stands for, by the list of what is allowed."""
         allowed = {**STAND_INS, "collections.OrderedDict": dict, "_codecs.encode": _encode_latin1}
         if f"{module}.{name}" not in allowed:
             raise pickle.UnpicklingError(f"{shown(f'{module}.{name}')} is not allowed")
         return allowed[f"{module}.{name}"]
 
-    def load_build(self):
-        # Never of the functions and classes that make arrays.
+    def load_build(self) -> None:
+        """Set the state of an object: never of the functions and classes that make arrays."""
         if not isinstance(self.stack[-2], (NumberArray, NumberType)):
             raise pickle.UnpicklingError("a state of something other than an array is not allowed")
-        super().load_build()
+        super().load_build()  # type: ignore[misc]  # a method that typeshed does not list
 
     dispatch[pickle.BUILD[0]] = load_build
 
 
-def _encode_latin1(text, encoding):
+def _encode_latin1(text: str, encoding: str) -> bytes:
     """How Python 3 pickles bytes at protocol 2; other codecs are refused."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"codec {encoding!r} is not allowed")
     return text.encode("latin1")
 
 
-def read_pkl(path):
+def read_pkl(path: str) -> Any:
     """Read a model-zoo ``.pkl`` of arrays, strings, numbers and containers, refusing everything else.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its content, with :class:`~.pickled_arrays.NumberArray` for arrays.
 
     Raises:
         CheckpointError: the file is damaged or asks for another kind of object.

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
+from types import FrameType
+from typing import Any
 
 from detectron2.utils import comm
 
@@ -30,17 +32,24 @@ _POLL_SECONDS = 0.5
 class Interrupted(KeyboardInterrupt):
     """A signal came where nothing has to be saved first.
 
+    Args:
+        signum: its number.
+
     Attributes:
         signum: its number.
     """
 
-    def __init__(self, signum: int):
+    def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """128 + signal number, as shells report it."""
+    """128 + signal number, as shells report it.
+
+    Args:
+        error: what ended the work; without a number it counts as SIGINT.
+    """
     return 128 + getattr(error, "signum", signal.SIGINT)
 
 
@@ -49,7 +58,7 @@ def raising() -> Iterator[None]:
     """Within the block the signals of :data:`ENDING` raise :class:`Interrupted` in the main thread, once a press."""
     came = [-ECHO_SECONDS]
 
-    def handle(signum, frame):
+    def handle(signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if now - came[0] >= ECHO_SECONDS:
             came[0] = now
@@ -60,13 +69,17 @@ def raising() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def handled_by(handle: Callable) -> Iterator[None]:
-    """Within the block ``handle(signum, frame)`` is called for those of :data:`ENDING`; afterwards what was before."""
-    before = {}
+def handled_by(handle: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Within the block ``handle(signum, frame)`` is called for those of :data:`ENDING`; afterwards what was before.
+
+    Args:
+        handle: a handler as ``signal.signal`` takes it.
+    """
+    before: dict[int, Any] = {}
     try:
-        for signum in ENDING:
-            if signum != getattr(signal, "SIGHUP", None) or signal.getsignal(signum) != signal.SIG_IGN:  # nohup's
-                before[signum] = signal.signal(signum, handle)
+        for caught in ENDING:
+            if caught != getattr(signal, "SIGHUP", None) or signal.getsignal(caught) != signal.SIG_IGN:  # nohup's
+                before[caught] = signal.signal(caught, handle)
     except ValueError:  # not the main thread of the interpreter: signals are someone else's
         pass
     try:
@@ -114,7 +127,7 @@ def end_with_launcher() -> None:
     if own is None and "TORCHELASTIC_RUN_ID" not in os.environ:
         return  # a script that starts the processes by RANK and WORLD_SIZE may end before them
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == launcher:
             time.sleep(_POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -132,24 +145,25 @@ class StopRequest:
     the others, which a terminal sends to all, are ignored.
 
     Attributes:
-        signum: number of the signal that came, or 0. since: when it came, on the monotonic clock.
+        signum: number of the signal that came, or 0.
+        since: when it came, in seconds of the monotonic clock.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signum, self.since = 0, 0.0
-        self._pressed = None  # when SIGINT came first
+        self._pressed: float | None = None  # when SIGINT came first
         self._owner = os.getpid()
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> "StopRequest":
         self._patient = has_launcher()
         self._stack.enter_context(handled_by(self._handle))
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def _handle(self, signum, frame):
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
             if signum == signal.SIGTERM:
                 signal.signal(signum, signal.SIG_DFL)
@@ -165,6 +179,6 @@ class StopRequest:
             self.signum, self.since = signum, now
 
     @property
-    def exit_code(self):
+    def exit_code(self) -> int:
         """128 + signal number, as shells report it."""
         return 128 + self.signum

@@ -1,20 +1,31 @@
-"""Pages of pictures."""
+"""Pages of images."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from detectron2.structures import Instances
 
+from ..structures import Skeleton
 from .people import draw_people
 from .strokes import PAPER, draw_tag, draw_text
 
 
-def contact_sheet(images, columns, *, captions=None, tile=(320, 240), gap=6):
-    """Pictures on one page, each as large as its tile allows.
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    columns: int,
+    *,
+    captions: Sequence[str] | None = None,
+    tile: tuple[int, int] = (320, 240),
+    gap: int = 6,
+) -> np.ndarray:
+    """Images on one page, each as large as its tile allows.
 
     Args:
-        images: list of (h, w, 3) BGR uint8, of any sizes.
+        images: each (h, w, 3) BGR uint8, of any sizes.
         columns: how many in a row.
-        captions: texts below the pictures, or None.
-        tile: width and height of a tile.
+        captions: texts below the images, or None.
+        tile: width and height of a tile, in pixels.
         gap: pixels between tiles.
 
     Returns:
@@ -34,7 +45,8 @@ def contact_sheet(images, columns, *, captions=None, tile=(320, 240), gap=6):
     return page
 
 
-def _paste(page, image, x, y, tile):
+def _paste(page: np.ndarray, image: np.ndarray, x: int, y: int, tile: tuple[int, int]) -> None:
+    """Put an image in the middle of the tile at x, y."""
     factor = min(tile[0] / image.shape[1], tile[1] / image.shape[0])
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
@@ -42,12 +54,22 @@ def _paste(page, image, x, y, tile):
     page[y : y + size[1], x : x + size[0]] = small
 
 
-def side_by_side(image, predictions, truth, skeleton, *, title="", threshold=0.1, height=360):
-    """Predictions (left) and labels (right) on the same picture.
+def side_by_side(
+    image: np.ndarray,
+    predictions: Instances,
+    truth: Instances,
+    skeleton: Skeleton,
+    *,
+    title: str = "",
+    threshold: float = 0.1,
+    height: int = 360,
+) -> np.ndarray:
+    """Predictions (left) and labels (right) on the same image.
 
     Args:
         image: (H, W, 3) BGR uint8.
-        predictions, truth: ``Instances`` as in :func:`draw_people`.
+        predictions: people as in :func:`~.people.draw_people`.
+        truth: labelled people, likewise.
         skeleton: the joints.
         title: text before "predicted".
         threshold: lowest score drawn.

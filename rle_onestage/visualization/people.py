@@ -1,23 +1,25 @@
-"""People on pictures: skeletons with their confidence, sigma ellipses, names of identities.
+"""People on images: skeletons with their confidence, sigma ellipses, names of identities.
 
 Colours tell the sides apart for everybody, also with a red-green weakness: left is blue, right is orange, what joins
 both is white. Every light stroke has a dark edge, so that it reads on any background. Widths follow the size of the
-person and of the picture. All images are BGR uint8; coordinates are those of the model (pixels, origin at the corner of
+person and of the image. All images are BGR uint8; coordinates are those of the model (pixels, origin at the corner of
 the first one).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from detectron2.structures import Instances
 
-from ..structures.skeleton import split_side
-from .strokes import EDGE, FAR, capsule, disc, draw_tag, ellipse
+from ..structures import Skeleton, split_side
+from .strokes import EDGE, FAR, Colour, Plate, capsule, disc, draw_tag, ellipse, tag_plate
 
 # BGR.
-SIDE_COLOURS = {"left": (255, 176, 64), "right": (48, 128, 255), "": (242, 242, 242)}
-PERSON_COLOURS = (
+SIDE_COLOURS: dict[str, Colour] = {"left": (255, 176, 64), "right": (48, 128, 255), "": (242, 242, 242)}
+PERSON_COLOURS: tuple[Colour, ...] = (
     (110, 235, 255),
     (180, 240, 120),
     (255, 170, 230),
@@ -31,9 +33,10 @@ PERSON_COLOURS = (
 )
 # About this expected OKS a joint goes from filled to hollow.
 CONFIDENT = 0.5
-# Joints less likely than this to be in the picture at all are left out.
+# Joints less likely than this to be in the image at all are left out.
 PRESENT = 0.25
-CARRIED_OPACITY = 0.5
+PREDICTED_OPACITY = 0.5
+_SMALL = 2.0  # radius of a joint, in pixels
 
 
 class _Person(NamedTuple):
@@ -45,40 +48,41 @@ class _Person(NamedTuple):
     sigmas: np.ndarray | None  # (K, 2)
     box: np.ndarray  # (4,)
     score: float
-    colour: tuple  # fill of the joints
+    colour: Colour  # fill of the joints
     width: float  # of the limbs, pixels
     name: str | None  # identity
-    opacity: float  # below 1 for people who are carried through an occlusion
+    opacity: float  # below 1 for people who were not found, but predicted from their motion
 
 
 def draw_people(
-    image,
-    instances,
-    skeleton,
+    image: np.ndarray,
+    instances: Instances,
+    skeleton: Skeleton,
     *,
-    threshold=0.3,
-    draw_sigma=False,
-    draw_boxes=False,
-    labels=True,
-    person_colours=True,
-    scale=1.0,
-):
+    threshold: float = 0.3,
+    draw_sigma: bool = False,
+    draw_boxes: bool = False,
+    labels: bool = True,
+    person_colours: bool = True,
+    scale: float = 1.0,
+) -> np.ndarray:
     """Draw the people whose score reaches a threshold.
 
     Confident joints are filled; about an expected OKS of 0.5 they empty, and their limbs get thin and faint; joints
-    that are probably not in the picture (presence below 0.25) are left out.
+    that are probably not in the image (presence below 0.25) are left out.
 
     Args:
-        image: (H, W, 3) BGR uint8; not changed. instances: with ``pred_keypoints`` (N, K, 3) and, where there are
-        any, ``scores``, ``pred_boxes``, ``pred_keypoint_sigmas``, ``pred_keypoint_presence``, ``ID`` (which then
-        chooses the colours and is written) and ``carried`` (drawn faintly).
-        skeleton: the :class:`~.skeleton.Skeleton` of the joints.
+        image: (H, W, 3) BGR uint8; not changed.
+        instances: N people with ``pred_keypoints`` (N, K, 3) and, where there are any, ``scores``, ``pred_boxes``,
+            ``pred_keypoint_sigmas``, ``pred_keypoint_presence``, ``ID`` (which then chooses the colours and is
+            written) and ``predicted`` (drawn faintly).
+        skeleton: the K joints.
         threshold: lowest score drawn.
         draw_sigma: also ellipses of one and two predicted standard deviations.
         draw_boxes: also the boxes.
-        labels: also the scores, of people of whom a joint is drawn in the picture.
+        labels: also the scores, of people of whom a joint is drawn in the image; tags that would overlap move aside.
         person_colours: joints have a colour for each person; without, white (for videos without tracks).
-        scale: enlarge the picture by this first, so that small ones can be read.
+        scale: enlarge the image by this first, so that small ones can be read.
 
     Returns:
         (H * scale, W * scale, 3) BGR uint8.
@@ -93,25 +97,25 @@ def draw_people(
     for person in people:
         if draw_boxes:
             _draw_box(canvas, person)
-        if draw_sigma and person.sigmas is not None:
+        if draw_sigma:
             _draw_sigmas(canvas, person, sides)
         _draw_limbs(canvas, person, skeleton.limbs, sides)
         _draw_joints(canvas, person, sides)
     if labels:
-        for person in people:
-            if _in_picture(person, canvas.shape):
-                _draw_label(canvas, person)
+        _draw_labels(canvas, [person for person in people if _in_image(person, canvas.shape)])
     return canvas
 
 
-def _in_picture(person, shape):
-    """Whether a joint that is drawn lies in the picture: who has left it must not leave a label at its border."""
+def _in_image(person: _Person, shape: Sequence[int]) -> bool:
+    """Whether a joint that is drawn lies in the image: who has left it must not leave a label at its border."""
     joints = person.joints[person.shown]
     return bool(((joints >= 0) & (joints < (shape[1], shape[0]))).all(1).any())
 
 
-def _people(instances, shape, threshold, person_colours, scale):
-    """The people to draw, least certain first, so that the others lie on top."""
+def _people(
+    instances: Instances, shape: Sequence[int], threshold: float, person_colours: bool, scale: float
+) -> list[_Person]:
+    """The people to draw, least certain first, so that the surer ones lie on top."""
     instances = instances.to(torch.device("cpu"))
     number = len(instances)
     if not number or not instances.has("pred_keypoints"):
@@ -122,9 +126,9 @@ def _people(instances, shape, threshold, person_colours, scale):
     sigmas = _field(instances, "pred_keypoint_sigmas")
     named = instances.has("ID")
     ids = instances.ID.tolist() if named else range(number)
-    carried = instances.carried.tolist() if instances.has("carried") else [False] * number
+    predicted = instances.predicted.tolist() if instances.has("predicted") else [False] * number
     people = []
-    for i in sorted(np.flatnonzero(scores >= threshold), key=lambda i: scores[i]):
+    for i in sorted(np.flatnonzero(scores >= threshold).tolist(), key=lambda i: scores[i]):
         joints = keypoints[i, :, :2] - 0.5
         shown = np.isfinite(joints).all(1) & (np.abs(joints) < FAR).all(1)
         if presence is not None:
@@ -142,46 +146,48 @@ def _people(instances, shape, threshold, person_colours, scale):
                 colour,
                 _line_width(box, shape),
                 str(ids[i]) if named else None,
-                CARRIED_OPACITY if carried[i] else 1.0,
+                PREDICTED_OPACITY if predicted[i] else 1.0,
             )
         )
     return people
 
 
-def _field(instances, name):
+def _field(instances: Instances, name: str) -> np.ndarray | None:
+    """A field as an array, None where there is none."""
     return instances.get(name).detach().double().numpy() if instances.has(name) else None
 
 
-def _box_of(instances, i, joints, shown, scale):
+def _box_of(instances: Instances, i: int, joints: np.ndarray, shown: np.ndarray, scale: float) -> np.ndarray:
+    """A person's box (4,), else that round the joints that are shown."""
     if instances.has("pred_boxes"):
         return np.nan_to_num(instances.pred_boxes.tensor[i].detach().double().numpy() * scale).clip(-FAR, FAR)
     seen = joints[shown] if shown.any() else np.zeros((1, 2))
     return np.concatenate([seen.min(0), seen.max(0)])
 
 
-def _line_width(box, shape):
-    """Limb width: 1.3 % of the person's larger side, within limits set by the picture's size."""
-    picture = np.sqrt(shape[0] * shape[1])
+def _line_width(box: np.ndarray, shape: Sequence[int]) -> float:
+    """Limb width: 1.3 % of the person's larger side, within limits set by the image's size."""
+    size = np.sqrt(shape[0] * shape[1])
     person = max(box[2] - box[0], box[3] - box[1])
-    return float(np.clip(0.013 * person, max(1.2, picture / 420), max(2.0, picture / 110)))
+    return float(np.clip(0.013 * person, max(1.2, size / 420), max(2.0, size / 110)))
 
 
-def _alpha(confidence):
+def _alpha(confidence: float) -> float:
     """Opacity of a joint: full when confident, else fading with the expected OKS."""
     return 0.42 + 0.58 * min(confidence / CONFIDENT, 1.0)
 
 
-def _thickness(confidence):
+def _thickness(confidence: float) -> float:
     """Width of a limb beside that of a confident one."""
     return 0.6 + 0.4 * min(confidence / CONFIDENT, 1.0)
 
 
-def _filling(confidence):
+def _filling(confidence: float) -> float:
     """Opacity of a joint's middle: a joint that goes from sure to unsure in a video empties, it does not blink."""
     return min(max((confidence - CONFIDENT + 0.15) / 0.3, 0.0), 1.0)
 
 
-def _draw_limbs(canvas, person, limbs, sides):
+def _draw_limbs(canvas: np.ndarray, person: _Person, limbs: Sequence[tuple[int, int]], sides: Sequence[str]) -> None:
     """Lines without round ends: the joints lie on them."""
     joints, drawn = person.joints.tolist(), []
     for a, b in limbs:
@@ -199,35 +205,42 @@ def _draw_limbs(canvas, person, limbs, sides):
         capsule(canvas, start, end, width, colour, alpha, round_ends=False)
 
 
-def _edge(person):
+def _edge(person: _Person) -> float:
     """Width of the dark edge round the strokes."""
     return max(0.8, 0.28 * person.width)
 
 
-def _draw_joints(canvas, person, sides):
+def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> None:
+    """Rings in the colour of the side, filled with the person's where the joint is sure."""
     radius, edge = 0.95 * person.width, _edge(person)
     ring = max(1, round(0.45 * person.width))
     joints, confidences = person.joints.tolist(), person.confidence.tolist()
     for k in np.flatnonzero(person.shown).tolist():
         centre, side = joints[k], SIDE_COLOURS[sides[k]]
         alpha, filling = person.opacity * _alpha(confidences[k]), person.opacity * _filling(confidences[k])
-        disc(canvas, centre, radius, EDGE, 0.85 * alpha, ring + max(2, round(2 * edge)))
+        if radius < _SMALL:  # a ring of whole pixels would be wider than the joint, and its middle is covered anyway
+            disc(canvas, centre, radius + edge, EDGE, 0.85 * alpha)
+        else:
+            disc(canvas, centre, radius, EDGE, 0.85 * alpha, ring + max(2, round(2 * edge)))
         if filling > 0:
             disc(canvas, centre, 0.7 * radius, person.colour, filling)
         disc(canvas, centre, radius - 0.5 * ring, side, alpha, ring)
 
 
-def _draw_sigmas(canvas, person, sides):
+def _draw_sigmas(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> None:
     """Ellipses of one (filled) and two (outlined) standard deviations."""
+    if person.sigmas is None:
+        return
     joints, known = person.joints.tolist(), np.isfinite(person.sigmas).all(1)
     for k in np.flatnonzero(person.shown & known).tolist():
         colour = SIDE_COLOURS[sides[k]]
         for factor, thickness, alpha in ((1.0, -1, 0.2), (1.0, 1, 0.7), (2.0, 1, 0.4)):
-            axes = (min(max(factor * s, 0.5), FAR / 4) for s in person.sigmas[k].tolist())
-            ellipse(canvas, joints[k], tuple(axes), colour, person.opacity * alpha, thickness)
+            x, y = (min(max(factor * s, 0.5), FAR / 4) for s in person.sigmas[k].tolist())
+            ellipse(canvas, joints[k], (x, y), colour, person.opacity * alpha, thickness)
 
 
-def _draw_box(canvas, person):
+def _draw_box(canvas: np.ndarray, person: _Person) -> None:
+    """The box in the person's colour, with a dark edge."""
     x0, y0, x1, y1 = (person.box - 0.5).tolist()
     corners = (x0, y0), (x1, y0), (x1, y1), (x0, y1)
     for width, colour, alpha in ((2.6, EDGE, 0.5), (1.2, person.colour, 0.9)):
@@ -235,8 +248,12 @@ def _draw_box(canvas, person):
             capsule(canvas, corners[i], corners[(i + 1) % 4], width, colour, person.opacity * alpha)
 
 
-def _draw_label(canvas, person):
-    size = int(np.clip(3.8 * person.width, 9, max(11, min(canvas.shape[:2]) / 32)))
-    top = person.box[1] - 1.5 * size
-    text = f"{person.score:.2f}" if person.name is None else f"{person.name}  {person.score:.2f}"
-    draw_tag(canvas, text, (person.box[0], max(top, 0)), size, dot=person.colour)
+def _draw_labels(canvas: np.ndarray, people: Sequence[_Person]) -> None:
+    """Scores and identities on tags above the people; the surest chooses its place first."""
+    taken: list[Plate] = []
+    for person in reversed(people):
+        size = int(np.clip(3.8 * person.width, 9, max(11, min(canvas.shape[:2]) / 32)))
+        text = f"{person.score:.2f}" if person.name is None else f"{person.name}  {person.score:.2f}"
+        wish = person.box[0], max(person.box[1] - 1.5 * size, 0)
+        taken.append(tag_plate(canvas, text, wish, size, dot=True, taken=taken))
+        draw_tag(canvas, text, taken[-1][:2], size, dot=person.colour)

@@ -1,13 +1,16 @@
 """Frames of a video: people, their trails, and a legend."""
 
 from collections import deque
+from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
+from detectron2.structures import Instances
 
-from ..structures.skeleton import split_side
+from ..structures import Skeleton, split_side
 from .people import PERSON_COLOURS, SIDE_COLOURS, draw_people
-from .strokes import EDGE, FAR, capsule, disc, draw_text, ellipse, text_width
+from .strokes import EDGE, FAR, Colour, Point, capsule, disc, draw_text, ellipse, text_width
 
 _PIECES = 6  # of a trail, each fainter than the one after it
 
@@ -16,24 +19,24 @@ class VideoDrawer:
     """Draws one frame after the other.
 
     Args:
-        skeleton: the :class:`~..skeleton.Skeleton` of the joints.
-        trail: seconds of a person's way that are drawn behind it; 0 draws none. Only people with an ``ID`` have a way.
+        skeleton: the K joints.
+        trail: seconds of a person's trail that are drawn; 0 draws none. Only people with an ``ID`` have one.
         legend: explain colours and marks in a corner.
         options: of :func:`~.people.draw_people`.
     """
 
-    def __init__(self, skeleton, *, trail=1.0, legend=False, **options):
+    def __init__(self, skeleton: Skeleton, *, trail: float = 1.0, legend: bool = False, **options: Any) -> None:
         self.skeleton, self.trail, self.legend, self.options = skeleton, trail, legend, options
         self._hips = [i for i, name in enumerate(skeleton.names) if split_side(name)[0] == "hip"]
-        self._ways = {}  # ID -> deque of (time, (x, y))
+        self._trails: dict[int, deque[tuple[float, Point]]] = {}  # ID -> (time, (x, y)), oldest first
 
-    def __call__(self, image, people, time):
+    def __call__(self, image: np.ndarray, people: Instances, time: float) -> np.ndarray:
         """The frame with its people.
 
         Args:
             image: (H, W, 3) BGR uint8; not changed.
-            people: ``Instances``, see :func:`~.people.draw_people`.
-            time: of the frame, seconds.
+            people: see :func:`~.people.draw_people`.
+            time: of the frame, in seconds.
 
         Returns:
             (H, W, 3) BGR uint8.
@@ -41,30 +44,31 @@ class VideoDrawer:
         if people.has("ID") and self.trail:
             image = image.copy()
             self._extend(people, time)
-            for number, way in self._ways.items():
-                _draw_way(image, way, PERSON_COLOURS[number % len(PERSON_COLOURS)])
+            for number, trail in self._trails.items():
+                _draw_trail(image, [place for _, place in trail], PERSON_COLOURS[number % len(PERSON_COLOURS)])
         drawn = draw_people(image, people, self.skeleton, **{"person_colours": False, **self.options})
         if self.legend:
-            draw_legend(drawn, carried=people.has("ID"), sigma=self.options.get("draw_sigma", False))
+            draw_legend(drawn, predicted=people.has("ID"), sigma=self.options.get("draw_sigma", False))
         return drawn
 
-    def _extend(self, people, time):
+    def _extend(self, people: Instances, time: float) -> None:
+        """Add where people are now to their trails, and forget what is too old."""
         boxes = people.pred_boxes.tensor.numpy()
         middles = (boxes[:, :2] + boxes[:, 2:]) / 2
         if self._hips:
             middles = people.pred_keypoints[:, self._hips, :2].mean(1).numpy()
         for number, place in zip(people.ID.tolist(), middles.tolist()):
-            self._ways.setdefault(number, deque()).append((time, place))
-        for number, way in list(self._ways.items()):
-            while way and way[0][0] < time - self.trail:
-                way.popleft()
-            if not way:
-                del self._ways[number]
+            self._trails.setdefault(number, deque()).append((time, place))
+        for number, trail in list(self._trails.items()):
+            while trail and trail[0][0] < time - self.trail:
+                trail.popleft()
+            if not trail:
+                del self._trails[number]
 
 
-def _draw_way(image, way, colour):
-    """A line of pieces that get fainter with age."""
-    points = np.array([place for _, place in way]) - 0.5
+def _draw_trail(image: np.ndarray, places: Iterable[Point], colour: Colour) -> None:
+    """A line of pieces through places, oldest first, that get fainter with age."""
+    points = np.array(list(places)) - 0.5
     if len(points) < 2 or not np.isfinite(points).all() or np.abs(points).max() > FAR:
         return
     width = max(1.5, np.sqrt(image.shape[0] * image.shape[1]) / 320)
@@ -86,16 +90,17 @@ def _draw_way(image, way, colour):
         part[rows, columns] = part[rows, columns] * (1 - opacity) + np.array(stroke) * opacity
 
 
-def draw_legend(image, *, carried=False, sigma=False):
+def draw_legend(image: np.ndarray, *, predicted: bool = False, sigma: bool = False) -> None:
     """Say what colours and marks mean, in the lower left corner, in place; nothing where there is no room.
 
     Args:
-        image: (H, W, 3) BGR uint8. carried: also for people who are carried through an occlusion. sigma: also for
-        ellipses.
+        image: (H, W, 3) BGR uint8, changed.
+        predicted: also for people who were not found, but predicted from their motion.
+        sigma: also for ellipses.
     """
     size = max(11, min(image.shape[:2]) // 50)
     rows = [("left", "left side"), ("right", "right side"), ("sure", "joint, sure"), ("unsure", "joint, unsure")]
-    rows += [("carried", "hidden: where it should be")] if carried else []
+    rows += [("predicted", "hidden: where it should be")] if predicted else []
     rows += [("sigma", "1 and 2 standard deviations")] if sigma else []
     step, pad, lead = round(1.7 * size), round(0.8 * size), round(3.2 * size)
     width = lead + max(text_width(text, size) for _, text in rows) + 2 * pad
@@ -110,12 +115,13 @@ def draw_legend(image, *, carried=False, sigma=False):
         draw_text(image, text, (x + pad + lead, middle - 0.62 * size), size, (235, 235, 235))
 
 
-def _draw_mark(image, mark, start, length, size):
+def _draw_mark(image: np.ndarray, mark: str, start: Point, length: float, size: int) -> None:
+    """The mark of a row of the legend, from a point to the right."""
     (x, y), width = start, 0.26 * size
     centre = (x + length / 2, y)
     if mark in ("left", "right"):
         capsule(image, start, (x + length, y), width, SIDE_COLOURS[mark])
-    elif mark == "carried":
+    elif mark == "predicted":
         capsule(image, start, (x + length, y), width, SIDE_COLOURS[""], 0.5)
     elif mark == "sigma":
         for factor, thickness, alpha in ((1, -1, 0.3), (1, 1, 0.8), (1.8, 1, 0.5)):

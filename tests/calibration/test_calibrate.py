@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import runpy
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
+from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
 from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
@@ -24,14 +24,13 @@ from rle_onestage.evaluation import build_evaluator
 from rle_onestage.modeling.locations import Locations
 from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses
 
-TOOL = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "calibrate.py")
 NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
 PEOPLE = {}  # image id -> boxes (M, 4) and joints (M, K, 2), in the file's coordinates
 
 
 @META_ARCH_REGISTRY.register()
 class NoisyLabels(nn.Module):
-    """Labels with errors of a known law in place of a network; half the standard deviation is admitted.
+    """Labels with errors of a known distribution in place of a network; half the standard deviation is admitted.
 
     Per image also a person who is not there. Sigma is larger than it says by a factor of 2 for a sigma of an eighth of
     the person, and by ever more above.
@@ -76,7 +75,7 @@ class NoisyLabels(nn.Module):
 
 
 def write_set(folder, name, first, images=120, people=2):
-    """A file of labels over one black picture; returns what ``DATASETS.KEYPOINT_FILES`` takes."""
+    """A file of labels over one black image; returns what ``DATASETS.KEYPOINT_FILES`` takes."""
     rng = np.random.default_rng(first)
     content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person", "keypoints": NAMES}]}
     cv2.imwrite(str(folder / "black.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
@@ -145,8 +144,8 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
         assert row["power"] == pytest.approx(NoisyLabels.POWER, abs=0.15)
     scores = report["scores"]
     assert scores["expected OKS"]["difference_interval"][0] > 0
-    assert scores["expected OKS"]["pearson"] > scores["person"]["pearson"] + 0.2
-    assert scores["person"]["difference"] == 0 and "person and quality" not in scores
+    assert scores["expected OKS"]["pearson"] > scores["score alone"]["pearson"] + 0.2
+    assert scores["score alone"]["difference"] == 0 and "score and quality" not in scores
     text = subject.format_report(report)
     assert "PERSON_POWER" in text and "hidden" in text and "nan" not in text
 
@@ -155,8 +154,8 @@ def test_files(calibrated):
     report, output = calibrated
     written, page, checkpoint = report["files"]
     assert checkpoint == output and json.loads(open(written).read())["after"]["all"]["ece"] < 10
-    picture = cv2.imread(page)
-    assert picture.shape[1] > 1500 and picture.std() > 20
+    plots = cv2.imread(page)
+    assert plots.shape[1] > 1500 and plots.std() > 20
 
 
 def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
@@ -197,9 +196,9 @@ def test_every_evaluation_has_the_figures(made, calibrated, monkeypatch):
     report, output = calibrated
     cfg = load_config(path, ["MODEL.WEIGHTS", output, "OUTPUT_DIR", str(folder / "evaluated")])
     (folder / "evaluated").mkdir()
-    figures = evaluate(cfg, build_for_inference(cfg, output), build_evaluator=build_evaluator)["calibration"]
-    assert figures["coverage_80"] == pytest.approx(80, abs=5) and figures["person_pearson"] > 0.5
-    assert json.loads((folder / "evaluated" / "metrics.json").read_text())["calibration"] == pytest.approx(figures)
+    metrics = evaluate(cfg, build_for_inference(cfg, output), build_evaluator=build_evaluator)["calibration"]
+    assert metrics["coverage_80"] == pytest.approx(80, abs=5) and metrics["person_pearson"] > 0.5
+    assert json.loads((folder / "evaluated" / "metrics.json").read_text())["calibration"] == pytest.approx(metrics)
     # A model without sigmas: what is left are the correlations.
     found = NoisyLabels.people
 
@@ -209,8 +208,8 @@ def test_every_evaluation_has_the_figures(made, calibrated, monkeypatch):
         return instances
 
     monkeypatch.setattr(NoisyLabels, "people", bare)
-    figures = evaluate(cfg, build_for_inference(cfg, output), build_evaluator=build_evaluator)["calibration"]
-    assert "coverage_80" not in figures and "nll" not in figures and figures["joint_spearman"] > 0.1
+    metrics = evaluate(cfg, build_for_inference(cfg, output), build_evaluator=build_evaluator)["calibration"]
+    assert "coverage_80" not in metrics and "nll" not in metrics and metrics["joint_spearman"] > 0.1
 
 
 def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
@@ -218,22 +217,20 @@ def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
     monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **options: None)
     folder, path, _, names = made
     _, corrected = calibrated
-    main = runpy.run_path(TOOL)["main"]
     # A correction in the weights does not count: it is fitted anew. Options of the config may stand anywhere.
     main(
         ["--config-file", path, "MODEL.WEIGHTS", corrected, "--dataset", names[1], "--fit-dataset", names[0]]
         + ["--resamples", "20", "--output", str(folder / "again.pth"), "--report-dir", str(folder / "again")]
     )
-    assert "120 images to fit on, 120 unseen" in capsys.readouterr().out
+    assert "120 images to fit on, 120 held out" in capsys.readouterr().out
     power = [read_checkpoint(p)["model"]["decoder.correction"][:, 1] for p in (corrected, str(folder / "again.pth"))]
     torch.testing.assert_close(power[0], power[1], atol=0.12, rtol=0)
 
 
 def test_command_line():
-    parse = runpy.run_path(TOOL)["parse"]
     for arguments in ("--config-file C K V --dataset D", "K V --config-file C", "--config-file C --opts K V"):
         args = parse(arguments.split())
-        assert [*args.opts, *args.options] == ["K", "V"] and args.config_file == "C"
+        assert args.opts == ["K", "V"] and args.config_file == "C"
     with pytest.raises(SystemExit):
         parse("--config-file C --fit-dataset F --fit-share 0.3".split())
 
@@ -287,10 +284,10 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     monkeypatch.setattr(NoisyLabels, "people", lambda self, item: found(self, item)[:0])
     with pytest.raises(DataError, match="no labelled joint of a person"):
         subject.calibrate(cfg, names[0])
-    # On the unseen half alone: figures are missing, nothing fails.
+    # On the held-out half alone: metrics are missing, nothing fails.
     odd = {i for i in PEOPLE if not subject.is_for_fit(i, 0.5)}
     nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)
-    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person"]["AP"] == 0
-    assert "unseen" in subject.format_report(report) and os.path.exists(report["files"][1])
+    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["score alone"]["AP"] == 0
+    assert "held out" in subject.format_report(report) and os.path.exists(report["files"][1])

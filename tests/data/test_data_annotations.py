@@ -9,11 +9,11 @@ import pytest
 from data_toys import person, toy_config, toy_content, write_set
 
 from rle_onestage.data import load_coco_keypoints, load_training_records
-from rle_onestage.data.coco.json_files import AREA_OF_BOX
 from rle_onestage.errors import DataError
-from rle_onestage.evaluation import GroundTruth, coco_figures, ground_truth_as_predictions
-from rle_onestage.evaluation.metrics import FIGURES, for_coco
+from rle_onestage.evaluation import GroundTruth, coco_metrics, ground_truth_as_predictions
+from rle_onestage.evaluation.metrics import METRICS, for_coco
 from rle_onestage.evaluation.ranking import Ranking
+from rle_onestage.structures.area import AREA_OF_BOX
 from rle_onestage.structures.skeleton import COCO
 
 
@@ -45,9 +45,10 @@ def check_agreement(taught, truth):
         assert np.allclose(np.reshape(a["keypoints"], (-1, 3)) - [0.5, 0.5, 0], np.reshape(other["keypoints"], (-1, 3)))
         assert other["num_keypoints"] == sum(v > 0 for v in a["keypoints"][2::3])
     results = ground_truth_as_predictions(truth)
-    for iou_type in FIGURES:
+    for iou_type in METRICS:
         faster, slow = (
-            coco_figures(truth.dataset, results, iou_type, COCO.sigmas, backend=b) for b in ("faster", "pycocotools")
+            coco_metrics(truth.dataset, results, iou_type, COCO.oks_sigmas, backend=b)
+            for b in ("faster", "pycocotools")
         )
         np.testing.assert_allclose(list(faster.values()), list(slow.values()), atol=1e-9, equal_nan=True)
         counted = [a for a in truth.annotations if not a["iscrowd"] and (iou_type == "bbox" or a["num_keypoints"])]
@@ -152,12 +153,12 @@ def test_any_image_ids_give_the_figures_of_plain_ones(change):
     odd["categories"][0]["id"] = "p"
     truth = GroundTruth(dataset=odd, num_joints=17)
     moved = [{**r, "image_id": change(r["image_id"]), "category_id": "p"} for r in results]
-    for iou_type in FIGURES:
-        expected = coco_figures(plain.dataset, results, iou_type, COCO.sigmas, backend="pycocotools")
+    for iou_type in METRICS:
+        expected = coco_metrics(plain.dataset, results, iou_type, COCO.oks_sigmas, backend="pycocotools")
         for backend in ("pycocotools", "faster"):
-            found = coco_figures(truth.dataset, moved, iou_type, COCO.sigmas, backend=backend)
+            found = coco_metrics(truth.dataset, moved, iou_type, COCO.oks_sigmas, backend=backend)
             np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-9, equal_nan=True)
-    ranking = Ranking(truth, moved, COCO.sigmas)
+    ranking = Ranking(truth, moved, COCO.oks_sigmas)
     assert set(ranking.image_ids) == set(truth.images)
     scores = np.array([r["score"] for r in moved])
     assert ranking.average_precision(ranking.rank(scores)) == pytest.approx(expected["AP"])

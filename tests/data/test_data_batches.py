@@ -87,6 +87,18 @@ def test_a_worker_killed_after_it_sent_a_batch_is_a_sentence():
         list(iterator)
 
 
+def test_a_worker_that_is_stopped_after_it_sent_a_batch_is_a_sentence(monkeypatch):
+    """The handle of the batch's memory comes from the worker itself."""
+    monkeypatch.setattr(batches, "PATIENCE", 2)
+    loader = Batches(make_loader(Images(), num_workers=1))
+    time.sleep(1)  # a batch is ready
+    os.kill(loader._workers[0].pid, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(LostWorkers, match="nothing came from the data-loading processes for 2 s"):
+        list(loader)
+    assert time.monotonic() - start < 15
+
+
 def test_workers_that_stand_still_are_a_sentence_and_are_ended(monkeypatch):
     monkeypatch.setattr(batches, "PATIENCE", 2)
     start = time.monotonic()

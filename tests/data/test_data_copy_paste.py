@@ -5,9 +5,10 @@ import pytest
 from paste_toys import COLOURS, LEFT, NOSE, POINTS, RIGHT, SEGMENT, keypoints_of, photograph
 
 from rle_onestage.data.transforms import augmentation as aug
+from rle_onestage.data.transforms.canvas import CanvasPeople
 from rle_onestage.data.transforms.copy_paste import paste, random_paste, random_place
 from rle_onestage.data.transforms.cutouts import cut_person
-from rle_onestage.data.transforms.occlusion import CanvasPeople, hide
+from rle_onestage.data.transforms.occlusion import hide
 from rle_onestage.structures.skeleton import COCO
 
 

@@ -11,8 +11,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import rle_onestage  # noqa: F401
 from rle_onestage.data import get_skeleton, load_coco_keypoints, load_dataset, register_from_config
-from rle_onestage.data.coco.json_files import AREA_OF_BOX, read_json
+from rle_onestage.data.coco.json_files import read_json
 from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.structures.area import AREA_OF_BOX
 from rle_onestage.structures.skeleton import COCO
 
 LSPET = os.path.join(os.environ.get("DETECTRON2_DATASETS", "datasets"), "lspet")
@@ -176,7 +177,7 @@ def test_any_file_by_config_alone(tmp_path, caplog):
     records = load_dataset(cfg, "fox_set")
     assert records[0]["annotations"][0]["keypoints"] == [12.5, 12.5, 2, 20.5, 20.5, 1, 0.5, 0.5, 0]
     skeleton = get_skeleton(cfg, "fox_set")
-    assert skeleton.flip_index == [1, 0, 2] and skeleton.limbs == ((0, 2), (1, 2)) and not skeleton.has_sigmas
+    assert skeleton.flip_index == [1, 0, 2] and skeleton.limbs == ((0, 2), (1, 2)) and not skeleton.has_oks_sigmas
     metadata = MetadataCatalog.get("fox_set")
     assert metadata.keypoint_names == names and metadata.keypoint_flip_map == [("left_hand", "right_hand")]
     assert metadata.evaluator_type == "coco" and metadata.thing_dataset_id_to_contiguous_id == {5: 0}
@@ -184,7 +185,7 @@ def test_any_file_by_config_alone(tmp_path, caplog):
     cfg.TEST.KEYPOINT_OKS_SIGMAS = [0.1, 0.1, 0.2]
     cfg.DATASETS.KEYPOINT_FLIP_PAIRS = [["left_hand", "tail"]]
     register_from_config(cfg)
-    assert metadata.keypoint_oks_sigmas == [0.1, 0.1, 0.2] and metadata.skeleton.has_sigmas
+    assert metadata.keypoint_oks_sigmas == [0.1, 0.1, 0.2] and metadata.skeleton.has_oks_sigmas
     assert get_skeleton(cfg, "fox_set").flip_index == [2, 1, 0]
     cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS = 17
     with pytest.raises(DataError, match="annotations.json has 3 joints but the config expects 17"):
@@ -249,7 +250,11 @@ def test_test_dev_needs_no_labels(tmp_path, monkeypatch):
 
 def test_detectron2s_own_coco_has_a_skeleton():
     skeleton = get_skeleton(make_config(), "keypoints_coco_2017_val")
-    assert skeleton.names == COCO.names and skeleton.flip_index == COCO.flip_index and skeleton.sigmas == COCO.sigmas
+    assert (
+        skeleton.names == COCO.names
+        and skeleton.flip_index == COCO.flip_index
+        and skeleton.oks_sigmas == COCO.oks_sigmas
+    )
     with pytest.raises(DataError, match="no keypoints"):
         get_skeleton(make_config(), "lvis_v1_val")
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from rle_onestage.data.transforms.canvas import CanvasPeople
 from rle_onestage.data.transforms.degradation import random_degradation, random_erase
-from rle_onestage.data.transforms.occlusion import CanvasPeople, hide
+from rle_onestage.data.transforms.occlusion import hide
 
 KINDS = ("grey", "low_resolution", "blur", "noise", "jpeg")
 

@@ -87,7 +87,7 @@ def test_sampler_names_iteration_slot_and_index():
     order = BatchOrder(10, 4, seed=3)
     draws = next(iter(TrainSampler(order, start_iter=5, rank=1, world_size=2)))
     assert [d[:2] for d in draws] == [(5, 2), (5, 3)]
-    assert [d.index for d in draws] == order(5)[2:].tolist()
+    assert [d.image for d in draws] == order(5)[2:].tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

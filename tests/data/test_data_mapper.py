@@ -9,6 +9,7 @@ from PIL import Image
 
 from rle_onestage.data import PoseMapper, UnreadableImage, read_image
 from rle_onestage.data.transforms import augmentation as aug
+from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.images import ImageCache
@@ -71,7 +72,7 @@ def test_crowds_and_slivers_are_ignored_but_never_learnt(tmp_path):
         [
             person(1, 4, box=(10, 10, 50, 80)),
             person(2, 4, box=(70, 10, 50, 80), iscrowd=1),
-            person(3, 4, box=(155, 10, 80, 80)),  # 5 of 80 px in the picture
+            person(3, 4, box=(155, 10, 80, 80)),  # 5 of 80 px in the image
             person(4, 4, box=(20, 20, 2, 30)),
             person(5, 4, box=(100, 60, 30, 50), keypoints=[0.5, 0.5, 0] * 17),
         ],
@@ -158,12 +159,12 @@ def test_cache_keeps_to_its_limit(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_detectron2s(tmp_path, orientation):
-    picture = np.zeros((32, 48, 3), np.uint8)
-    picture[:16, :24] = 250
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[:16, :24] = 250
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = str(tmp_path / "a.jpg")
-    Image.fromarray(picture).save(path, exif=exif, quality=95)
+    Image.fromarray(image).save(path, exif=exif, quality=95)
     reference = d2_read_image(path, "BGR")
     ours = read_image(path)
     assert ours.shape == reference.shape
@@ -229,10 +230,16 @@ def test_turned_people_stay_in_their_boxes_and_in_the_picture(tmp_path):
         (dict(INPUT__POSE__FLIP_PROB=1.5), "FLIP_PROB"),
         (dict(INPUT__POSE__BRIGHTNESS=2.0), "BRIGHTNESS"),
         (dict(INPUT__RANDOM_FLIP="vertical"), "RANDOM_FLIP"),
-        (dict(INPUT__POSE__SIZE=64, INPUT__CROP__ENABLED=True), "INPUT.CROP.ENABLED does nothing"),
         (dict(INPUT__CROP__ENABLED=True, INPUT__CROP__TYPE="round"), "INPUT.CROP.TYPE"),
+        (dict(INPUT__AUGMENTATIONS=[3]), "INPUT.AUGMENTATIONS has 3; give a list of names"),
+        (dict(INPUT__AUGMENTATIONS=[["RandomFlip", 0.5]]), "INPUT.AUGMENTATIONS has"),
     ],
 )
-def test_bad_options_are_one_sentence(keys, words):
+def test_values_out_of_range_are_one_sentence_of_the_schema(keys, words):
     with pytest.raises(ConfigError, match=words):
-        make_mapper(**keys)
+        check_values(make_config(**keys))
+
+
+def test_a_crop_does_not_go_with_a_canvas():
+    with pytest.raises(ConfigError, match="INPUT.CROP.ENABLED does nothing"):
+        make_mapper(INPUT__POSE__SIZE=64, INPUT__CROP__ENABLED=True)

@@ -25,7 +25,7 @@ def make_mapper(**keys):
 
 @pytest.fixture
 def records(tmp_path):
-    """Four pictures of one person each, with a bright dot at the left wrist in one channel or all."""
+    """Four images of one person each, with a bright dot at the left wrist in one channel or all."""
     made = []
     for number, channels in enumerate(([0], [1], [2], [0, 1, 2])):
         image = np.zeros((120, 160, 3), np.uint8)
@@ -97,7 +97,7 @@ def test_mosaics_end_when_they_should_and_depend_on_the_draw_alone(records, tmp_
     (tmp_path / "3.png").unlink()
     mended = TrainDataset(records, make_mapper(), BatchOrder(4, 4, 7), 7, mosaic_prob=1.0, mosaic_end=5)
     samples = [mended[Draw(0, slot, 0)] for slot in range(12)]
-    # Where one of the others is gone, the picture stands alone.
+    # Where one of the others is gone, the image stands alone.
     assert all(sample["image_id"] == 0 for sample in samples)
     alone = [sample for sample in samples if sample["unreadable"]]
     assert 0 < len(alone) < 12 and all(len(sample["instances"]) == 1 for sample in alone)

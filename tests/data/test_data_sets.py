@@ -121,7 +121,7 @@ def test_images_come_as_often_as_asked():
 
 def test_a_set_of_weight_zero_is_not_trained_on(tmp_path):
     training = load_training_records(two_sets(tmp_path, weights=[1, 0]))
-    assert len(training.records) == 6 and {record["set"] for record in training.records} == {0}
+    assert len(training.records) == 6 and {record["dataset_name"] for record in training.records} == {"sets_coco"}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -263,7 +263,7 @@ def test_a_part_is_scored_against_the_labels_of_its_own_images(tmp_path):
     assert sum(len(truth.images) for truth in whole) == 30 and 0 < len(whole[1].images) < 15
     both, ids = GroundTruth.merged([*whole, whole[1]])
     assert len(both.images) == 30 + len(whole[1].images) == len({a["id"] for a in both.annotations})
-    evaluator = PoseEvaluator(names[1], sigmas=COCO.sigmas)
+    evaluator = PoseEvaluator(names[1], oks_sigmas=COCO.oks_sigmas)
     for result in ground_truth_as_predictions(whole[1]):
         evaluator._image_ids.append(result["image_id"])
         evaluator._results.append(result)
@@ -301,5 +301,5 @@ def test_records_of_the_catalog_are_left_as_they_are(tmp_path):
             MetadataCatalog.get(name).set(keypoint_names=list(COCO.names), keypoint_flip_map=COCO.flip_map)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TRAIN_WEIGHTS = ("sets_shared_1", "sets_shared_2"), [1, [1, 0.5]]
     training = load_training_records(cfg)
-    assert [record["set"] for record in training.records] == [0] * 6 + [1] * 6
-    assert not any("set" in record for record in shared)
+    assert [record["dataset_name"] for record in training.records] == ["sets_shared_1"] * 6 + ["sets_shared_2"] * 6
+    assert {record["dataset_name"] for record in shared} == {"sets_list_a"}

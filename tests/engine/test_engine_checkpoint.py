@@ -13,7 +13,7 @@ from torch import nn
 from rle_onestage.engine import last_checkpoint, load_weights, read_checkpoint
 from rle_onestage.engine.checkpoint import save_checkpoint
 from rle_onestage.errors import CheckpointError
-from rle_onestage.utils.safe_files import UNFINISHED, remove_unfinished, replaced_when_done
+from rle_onestage.utils.output_files import UNFINISHED, remove_unfinished, replaced_when_done
 
 
 class Net(nn.Module):

@@ -22,7 +22,7 @@ from rle_onestage.structures.skeleton import COCO, CROWDPOSE, map_joints
 LSPET = [f"{side}_{part}" for side, parts in (("right", "ankle knee hip"), ("left", "hip knee ankle"),
          ("right", "wrist elbow shoulder"), ("left", "shoulder elbow wrist")) for part in parts.split()]  # fmt: skip
 LSPET += ["neck", "head_top"]
-SIGMAS = dict(zip(COCO.names, COCO.sigmas)) | {"neck": 0.079, "head_top": 0.079}
+SIGMAS = dict(zip(COCO.names, COCO.oks_sigmas)) | {"neck": 0.079, "head_top": 0.079}
 
 
 class Net(nn.Module):

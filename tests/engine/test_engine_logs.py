@@ -17,7 +17,7 @@ from detectron2.utils.events import EventStorage
 from rle_onestage.engine import Trainer, evaluate_only, load_config, logs
 from rle_onestage.engine.logs import LinesWriter, LogFile, Patient, append_whole, quiet_event_threads
 from rle_onestage.errors import CheckpointError, PoseError
-from rle_onestage.utils import safe_files
+from rle_onestage.utils import output_files
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -180,8 +180,8 @@ def test_a_disk_that_is_full_for_the_logs_ends_no_training(config, tmp_path, dis
             raise FULL
         return true(path)
 
-    true = safe_files.kind_of
-    monkeypatch.setattr(safe_files, "kind_of", refuse)
+    true = output_files.kind_of
+    monkeypatch.setattr(output_files, "kind_of", refuse)
     monkeypatch.setattr("rle_onestage.evaluation.results.write_bytes", lambda path, data: refuse(path))
     trainer = run(config, "TEST.EVAL_PERIOD", "4")
     out = tmp_path / "out"

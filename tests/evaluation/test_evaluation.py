@@ -1,4 +1,4 @@
-"""COCO evaluation: the figures of pycocotools, every image once, ground truth as predictions."""
+"""COCO evaluation: the metrics of pycocotools, every image once, ground truth as predictions."""
 
 import contextlib
 import copy
@@ -19,7 +19,7 @@ from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import (
     GroundTruth,
     PoseEvaluator,
-    coco_figures,
+    coco_metrics,
     ground_truth_as_predictions,
     instances_to_coco,
     read_results,
@@ -99,7 +99,7 @@ def feed(evaluator, dataset, results, num_joints):
 
 @pytest.mark.parametrize("backend", ["pycocotools", "faster", "auto"])
 @pytest.mark.parametrize("seed, num_images, num_joints", [(0, 25, 17), (1, 25, 14), (2, 1, 17), (3, 60, 5)])
-def test_figures_equal_pycocotools(backend, seed, num_images, num_joints, tmp_path):
+def test_metrics_equal_pycocotools(backend, seed, num_images, num_joints, tmp_path):
     if backend == "faster":
         pytest.importorskip("faster_coco_eval")
     dataset, results = random_case(seed=seed, num_images=num_images, num_joints=num_joints)
@@ -108,7 +108,7 @@ def test_figures_equal_pycocotools(backend, seed, num_images, num_joints, tmp_pa
     path.write_text(json.dumps(dataset))
     before = copy.deepcopy((dataset, results))
     for iou_type, order in (("bbox", [0, 1, 2, 3, 4, 5, 8]), ("keypoints", range(10))):
-        ours = coco_figures(dataset, results, iou_type, sigmas, backend=backend)
+        ours = coco_metrics(dataset, results, iou_type, sigmas, backend=backend)
         theirs = stats_of_pycocotools(path, results, iou_type, sigmas, tmp_path)[list(order)]
         np.testing.assert_allclose(list(ours.values()), theirs, atol=1e-6, equal_nan=True)
     assert (dataset, results) == before
@@ -123,24 +123,24 @@ def test_evaluator_equals_pycocotools_on_its_own_file(registered, tmp_path):
     assert len(written) == len(results)
     assert {"keypoint_sigmas", "keypoint_presence", "bbox", "score", "keypoints"} <= set(written[0])
     stats = stats_of_pycocotools(
-        MetadataCatalog.get(name).json_file, written, "keypoints", skeleton_of(14).sigmas, tmp_path
+        MetadataCatalog.get(name).json_file, written, "keypoints", skeleton_of(14).oks_sigmas, tmp_path
     )
     np.testing.assert_allclose(list(scores["keypoints"].values()), stats, atol=1e-6)
-    direct = coco_figures(dataset, results, "keypoints", skeleton_of(14).sigmas)
+    direct = coco_metrics(dataset, results, "keypoints", skeleton_of(14).oks_sigmas)
     np.testing.assert_allclose(list(scores["keypoints"].values()), list(direct.values()), atol=1e-6)
     assert all(isinstance(v, (int, float)) for group in scores.values() for v in group.values())
 
 
 def test_sigmas_can_be_overridden(registered):
     name, dataset, results = registered(seed=6)
-    figures = []
+    metrics = []
     for sigmas in ((), [0.01] * 14):
-        evaluator = PoseEvaluator(name, sigmas=sigmas)
+        evaluator = PoseEvaluator(name, oks_sigmas=sigmas)
         feed(evaluator, dataset, results, 14)
-        figures.append(evaluator.evaluate()["keypoints"]["AP"])
-    assert figures[1] < figures[0]
+        metrics.append(evaluator.evaluate()["keypoints"]["AP"])
+    assert metrics[1] < metrics[0]
     with pytest.raises(ConfigError, match="14 joints"):
-        PoseEvaluator(name, sigmas=[0.1] * 17)
+        PoseEvaluator(name, oks_sigmas=[0.1] * 17)
 
 
 def test_zero_predictions_give_zero_and_no_crash(registered):
@@ -206,10 +206,10 @@ def test_ground_truth_as_predictions_is_perfect(registered, num_joints):
 @pytest.mark.parametrize("name, num_joints", [("coco_micro", 17), ("lspet", 14)])
 def test_ground_truth_of_real_sets_is_perfect(name, num_joints):
     truth = GroundTruth.from_file(os.path.join(REAL, name, "annotations", "person_keypoints_val.json"), num_joints)
-    sigmas = COCO17.sigmas if num_joints == 17 else [0.08] * 14
+    sigmas = COCO17.oks_sigmas if num_joints == 17 else [0.08] * 14
     for iou_type in ("bbox", "keypoints"):
-        figures = coco_figures(truth.dataset, ground_truth_as_predictions(truth), iou_type, sigmas)
-        assert figures["AP"] == pytest.approx(100), iou_type
+        metrics = coco_metrics(truth.dataset, ground_truth_as_predictions(truth), iou_type, sigmas)
+        assert metrics["AP"] == pytest.approx(100), iou_type
 
 
 def test_file_without_optional_fields_is_completed(caplog):
@@ -221,8 +221,8 @@ def test_file_without_optional_fields_is_completed(caplog):
     assert truth.annotations[0]["area"] == pytest.approx(0.53 * 2400)
     # The id 0 would silently count as a miss in COCO's matching.
     assert "renumbered" in caplog.text and "mine.json" in caplog.text
-    figures = coco_figures(truth.dataset, ground_truth_as_predictions(truth), "keypoints", [0.08] * 3)
-    assert figures["AP"] == pytest.approx(100)
+    metrics = coco_metrics(truth.dataset, ground_truth_as_predictions(truth), "keypoints", [0.08] * 3)
+    assert metrics["AP"] == pytest.approx(100)
 
 
 def test_bad_files_are_named(tmp_path, registered):

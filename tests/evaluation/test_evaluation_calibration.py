@@ -26,7 +26,7 @@ from rle_onestage.structures.error_density import LEVELS
 def corrected(matches, correction):
     """The same people with corrected sigmas."""
     area = torch.from_numpy(matches.predicted_area)
-    return matches._replace(spread=correct_sigma(torch.from_numpy(matches.spread), area, correction).numpy())
+    return matches._replace(std=correct_sigma(torch.from_numpy(matches.std), area, correction).numpy())
 
 
 def with_intervals(density, correction):
@@ -48,12 +48,12 @@ def test_right_sigmas_are_calibrated():
     assert table["visible"]["joints"] + table["hidden"]["joints"] == table["all"]["joints"]
     assert sum(table[name]["people"] for name in ("small", "medium", "large")) == table["all"]["people"]
     # Entropy of two Laplace coordinates of standard deviation sigma: 2 + log 2 + log(sigma_x sigma_y).
-    entropy = 2 + math.log(2) + np.log(matches.spread).sum(-1)[labelled].mean()
+    entropy = 2 + math.log(2) + np.log(matches.std).sum(-1)[labelled].mean()
     assert table["all"]["nll"] == pytest.approx(entropy, abs=0.03)
-    sigma = matches.spread[labelled]
+    sigma = matches.std[labelled]
     assert table["all"]["sigma_px"] == pytest.approx(sigma.mean())
     assert table["all"]["median_sigma_px"] == pytest.approx(np.median(sigma))
-    relative = (matches.spread / np.sqrt(matches.area)[:, None, None])[labelled]
+    relative = (matches.std / np.sqrt(matches.area)[:, None, None])[labelled]
     assert table["all"]["sigma_relative"] == pytest.approx(100 * relative.mean())
     text = format_calibration(table)
     assert "hidden" in text and "nan" not in text
@@ -98,7 +98,7 @@ def test_correlations_equal_scipy_with_ties():
 
 def test_without_sigmas_density_or_people():
     matches, density = drawn_matches(30), laplace_density()
-    bare = matches._replace(spread=np.full_like(matches.spread, np.nan))
+    bare = matches._replace(std=np.full_like(matches.std, np.nan))
     row = calibration_table(bare, SIGMAS, NAMES, density)["all"]  # Detectron2's own Keypoint R-CNN
     assert math.isnan(row["nll"]) and math.isnan(row["sigma_px"]) and math.isfinite(row["joint_pearson"])
     row = calibration_table(matches, SIGMAS, NAMES)["all"]
@@ -141,15 +141,15 @@ def test_a_joint_with_few_labels_follows_the_others():
     matches = drawn_matches(2000, log_scale=0.5)
     visibility = matches.visibility.copy()
     visibility[:, 1] = 0
-    unseen = fit_correction(matches._replace(visibility=visibility), laplace_density())
-    shared = unseen.log_scale[[0, 2]].mean()
-    assert unseen.log_scale[1] == pytest.approx(float(shared), abs=0.05)
+    unlabelled = fit_correction(matches._replace(visibility=visibility), laplace_density())
+    shared = unlabelled.log_scale[[0, 2]].mean()
+    assert unlabelled.log_scale[1] == pytest.approx(float(shared), abs=0.05)
     # One absurd label does not carry its joint away.
     visibility[0, 1] = 2
     joints = matches.joints.copy()
     joints[0, 1] += 500
     absurd = fit_correction(matches._replace(visibility=visibility, joints=joints), laplace_density())
-    one = [correct_sigma(torch.full((1, 3, 2), 5.0), torch.tensor([1e4]), c)[0, 1, 0] for c in (unseen, absurd)]
+    one = [correct_sigma(torch.full((1, 3, 2), 5.0), torch.tensor([1e4]), c)[0, 1, 0] for c in (unlabelled, absurd)]
     assert math.log(one[1] / one[0]) == pytest.approx(0, abs=0.1)
 
 
@@ -159,7 +159,7 @@ def test_nothing_to_fit_to():
     with pytest.raises(DataError, match="no labelled joint"):
         fit_correction(nobody, density)
     with pytest.raises(DataError, match="keypoint_sigmas"):
-        fit_correction(matches._replace(spread=np.full_like(matches.spread, np.nan)), density)
+        fit_correction(matches._replace(std=np.full_like(matches.std, np.nan)), density)
     one = type(matches)(*(field[:1, ...] for field in matches))._replace(visibility=np.array([[0.0, 2.0, 0.0]]))
     assert torch.isfinite(fit_correction(one, density).log_scale).all()
     still = one._replace(predicted=one.joints)  # no error at all

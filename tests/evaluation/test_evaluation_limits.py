@@ -12,9 +12,8 @@ from rle_onestage.demo import run_images, run_video
 from rle_onestage.engine.config.conflicts import conflicts
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, check_score
-from rle_onestage.evaluation import coco_figures
+from rle_onestage.evaluation import coco_metrics, score_results
 from rle_onestage.evaluation.coco import PoseEvaluator, build_evaluator
-from rle_onestage.visualization.report import score_results
 
 SIGMAS = [0.05, 0.05]
 
@@ -41,20 +40,20 @@ def test_more_than_20_people_are_said_and_counted_where_asked(tmp_path, caplog):
     file = tmp_path / "crowd.json"
     crowd(30, file)
     with caplog.at_level(logging.WARNING):
-        cut = score_results(str(file), sigmas=SIGMAS)
+        cut = score_results(str(file), oks_sigmas=SIGMAS)
     (record,) = caplog.records
     assert "1 images" in record.getMessage() and "the fullest 30" in record.getMessage()
     assert "66.7" in record.getMessage() and "--max-people" in record.getMessage()
     assert cut["keypoints"]["AR"] == pytest.approx(100 * 20 / 30)
     caplog.clear()
-    whole = score_results(str(file), sigmas=SIGMAS, max_people=30)
+    whole = score_results(str(file), oks_sigmas=SIGMAS, max_people=30)
     assert whole["keypoints"]["AP"] == pytest.approx(100) and not caplog.records
     assert whole["best_match"]["OKS"] == pytest.approx(100) and whole["table"]["all"]["count"] == 60
 
 
 def test_exactly_20_people_get_no_warning(tmp_path, caplog):
     crowd(20, tmp_path / "crowd.json")
-    assert score_results(str(tmp_path / "crowd.json"), sigmas=SIGMAS)["keypoints"]["AP"] == pytest.approx(100)
+    assert score_results(str(tmp_path / "crowd.json"), oks_sigmas=SIGMAS)["keypoints"]["AP"] == pytest.approx(100)
     assert not caplog.records
 
 
@@ -63,7 +62,7 @@ def test_boxes_of_more_than_100_people_count_too(backend):
     truth = crowd(120)
     results = [{**a, "score": 1.0 - i / 1000} for i, a in enumerate(truth["annotations"])]
     for limit, recall in ((20, 100 * 100 / 120), (120, 100.0)):
-        found = coco_figures(truth, results, "bbox", SIGMAS, max_people=limit, backend=backend)
+        found = coco_metrics(truth, results, "bbox", SIGMAS, max_people=limit, backend=backend)
         assert found["AR"] == pytest.approx(recall)
 
 

@@ -1,11 +1,11 @@
-"""AP under other scores: COCO's figures, powers, bootstrap."""
+"""AP under other scores: COCO's metrics, powers, bootstrap."""
 
 import math
 
 import numpy as np
 import pytest
 
-from rle_onestage.evaluation import GroundTruth, coco_figures
+from rle_onestage.evaluation import GroundTruth, coco_metrics
 from rle_onestage.evaluation.metrics import random_case
 from rle_onestage.evaluation.ranking import Ranking, choose_powers, compare_scores, powered
 
@@ -21,8 +21,8 @@ def case(seed, images=25):
 
 def ap_of_pycocotools(truth, results, scores, max_people):
     rescored = [{**r, "score": float(s)} for r, s in zip(results, scores)]
-    figures = coco_figures(truth.dataset, rescored, "keypoints", SIGMAS, max_people=max_people, backend="pycocotools")
-    return figures["AP"]
+    metrics = coco_metrics(truth.dataset, rescored, "keypoints", SIGMAS, max_people=max_people, backend="pycocotools")
+    return metrics["AP"]
 
 
 @pytest.mark.parametrize("seed, max_people", [(0, 20), (1, 3), (2, 2), (5, 20)])
@@ -57,8 +57,8 @@ def test_a_weight_of_two_is_the_image_twice():
             ]
     annotations = [{**a, "id": n + 1} for n, a in enumerate(annotations)]
     repeated = {**truth.dataset, "images": images, "annotations": annotations}
-    figures = coco_figures(repeated, copies, "keypoints", SIGMAS, backend="pycocotools")
-    assert weighted == pytest.approx(figures["AP"], abs=1e-9) and counts.max() == 2
+    metrics = coco_metrics(repeated, copies, "keypoints", SIGMAS, backend="pycocotools")
+    assert weighted == pytest.approx(metrics["AP"], abs=1e-9) and counts.max() == 2
 
 
 def test_powers_of_the_score():

@@ -43,17 +43,23 @@ def test_round_trip(tmp_path):
     assert track.frame.tolist() == [0, 2] and track.keypoints.shape == (2, 17, 3) and track.header == tracks.header
 
 
-def test_people_who_are_not_followed_and_no_people(tmp_path):
+def test_people_who_are_not_tracked_and_no_people(tmp_path):
     tracks = read_tracks(written(tmp_path / "t", [one_person(IMAGE)]))
     assert tracks.track_id.tolist() == [-1, -1] and tracks.ids == []
     nobody = read_tracks(written(tmp_path / "t", [one_person(IMAGE)[:0]]))
     assert nobody.boxes.shape == (0, 4) and nobody.keypoints.shape == (0, 17, 3) and nobody.frames == 1
 
 
-def test_who_is_carried_is_told(tmp_path):
+def test_who_is_predicted_is_told_also_by_files_of_earlier_versions(tmp_path):
     group = people(1, 2)
-    group.carried = torch.tensor([False, True])
-    assert read_tracks(written(tmp_path / "t", [group, people(1)])).carried.tolist() == [False, True, False]
+    group.predicted = torch.tensor([False, True])
+    path = written(tmp_path / "t", [group, people(1)])
+    assert read_tracks(path).predicted.tolist() == [False, True, False]
+    (tmp_path / "old").write_text(open(path).read().replace('"predicted"', '"carried"'))
+    assert read_tracks(tmp_path / "old").predicted.tolist() == [False, True, False]
+    (tmp_path / "bad").write_text(open(path).read().replace('"predicted": true', '"carried": 1'))
+    with pytest.raises(DataError, match="'predicted' that is neither true nor false"):
+        read_tracks(tmp_path / "bad")
 
 
 def test_lines_are_on_the_disk_while_it_runs_and_half_a_line_is_left_out(tmp_path, caplog):

@@ -91,7 +91,7 @@ def damaged_file(place, data, noise):
     check_agreement(taught[0], truth, noise)
     if not isinstance(training, PoseError):
         for record in training.records:
-            people = read_people(record, training.rules[0])
+            people = read_people(record, training.rules[record["dataset_name"]])
             assert all(np.isfinite(column).all() for column in people) and (people.area > 0).all()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 from fuzz_answers import answer, changed_bytes, values
 from hypothesis import example, given
@@ -70,7 +71,7 @@ def try_out(cfg):
     """Train one step and look at one image, with all that reads the config on the way."""
     joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
     names = tuple(f"joint{i}" for i in range(joints))
-    skeleton = Skeleton(name="toy", names=names, limbs=(), flip_pairs=(), sigmas=(0.1,) * joints)
+    skeleton = Skeleton(name="toy", names=names, limbs=(), flip_pairs=(), oks_sigmas=(0.1,) * joints)
     mapper = PoseMapper(cfg, True, skeleton=skeleton)
     record = {
         "file_name": "data/images/001.png", "image_id": 1, "height": 64, "width": 64, "annotations": [
@@ -186,7 +187,31 @@ def test_damaged_files_are_read_or_refused(place, data):
     (place / "case.yaml").write_bytes(content)
     cfg = answer(lambda: load_config(str(place / "case.yaml")), "case.yaml", "toy.yaml")
     assert not os.path.exists(TRAP)
-    assert cfg is None or cfg.is_frozen()
+    if cfg is not None:
+        assert cfg.is_frozen()
+        stays_as_it_is_written(cfg, place / "again.yaml")
+        has_what_the_file_says(cfg, content)
+
+
+def stays_as_it_is_written(cfg, path):
+    """What was read is read again from what is written of it."""
+    path.write_text(cfg.dump(), encoding="utf-8")
+    again = load_config(str(path))
+    assert [(name, plain(value)) for name, value in leaves(again)] == [(n, plain(v)) for n, v in leaves(cfg)]
+
+
+def plain(value):
+    """A value with lists in place of tuples."""
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def has_what_the_file_says(cfg, content):
+    """Numbers and text are those that PyYAML itself reads; but for those that another key decides over."""
+    said = leaves(CfgNode(yaml.safe_load(content) or {}))
+    read = dict(leaves(cfg))
+    for name, value in said:
+        if name != "_BASE_" and isinstance(value, (bool, int, float)):
+            assert read[name] == value, name
 
 
 BOMB = "[&a0 [1,1,1,1,1,1,1,1,1,1]" + "".join(f", &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)) + "]"
@@ -205,7 +230,9 @@ BOMB = "[&a0 [1,1,1,1,1,1,1,1,1,1]" + "".join(f", &a{i} [{','.join([f'*a{i - 1}'
         ("SEED: !!timestamp x", "line 1: the tag .*timestamp"),
         ("SEED: 2020-13-45", "line 1: SEED must be of type int, got str '2020-13-45'"),
         ("SEED: " + "9" * 5000, "line 1: .* cannot be read as int"),
-        ("SEED: 0x" + "f" * 5000, "line 1: SEED is a number of 20000 bits"),
+        ("SEED: 0x" + "f" * 5000, "line 1: '0xff.* cannot be read as int"),
+        ("SEED: 1" + ":1" * 200_000, "line 1: '1:1:1.* cannot be read as int"),
+        ("? 0x" + "f" * 5000 + "\n: 1", "line 1: the key '0xff.* has more than 100 characters"),
         ("SEED: &a [*a]", "line 1: an alias"),
         ("[" * 5000, "line 1: values lie in more than"),
         ("_BASE_: .", "is a folder"),

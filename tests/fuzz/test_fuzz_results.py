@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from video_benchmark.clips import read_clip
 
 from rle_onestage.errors import DataError, PoseError
-from rle_onestage.evaluation import GroundTruth, ground_truth_as_predictions, read_results, read_tracks
+from rle_onestage.evaluation import GroundTruth, ground_truth_as_predictions, read_results, read_tracks, score_results
 from rle_onestage.evaluation.results import by_image, instances_from_results
-from rle_onestage.visualization.report import score_results
 
 
 def results():
@@ -48,7 +47,7 @@ def campaign():
 
 
 def figures_of(place, name, backend):
-    scores = score_results(str(place / "labels.json"), str(place / name), sigmas=SIGMAS, backend=backend)
+    scores = score_results(str(place / "labels.json"), str(place / name), oks_sigmas=SIGMAS, backend=backend)
     return {kind: list(scores[kind].values()) for kind in ("bbox", "keypoints", "best_match") if kind in scores}
 
 
@@ -83,7 +82,7 @@ def track_lines():
     """The lines of a small file of tracks."""
     people = [
         {"type": "header", "source": "a.mp4", "width": 100, "height": 80, "fps": 25.0, "keypoints": ["a", "b", "c"]},
-        *({**r, "frame": n // 2, "time": 0.04 * (n // 2), "track_id": n % 2, "carried": n == 3, "image_id": n // 2}
+        *({**r, "frame": n // 2, "time": 0.04 * (n // 2), "track_id": n % 2, "predicted": n == 3, "image_id": n // 2}
           for n, r in enumerate(results())),
         {"type": "end", "frames": 2},
     ]  # fmt: skip
@@ -190,6 +189,11 @@ def test_other_ways_to_write_results_have_the_same_figures(place):
         (lambda r: r[0].update(keypoint_sigmas=[1, 2]), "has `keypoint_sigmas` .*; it needs 6 numbers"),
         (lambda r: r[0].update(person_area="big"), "has `person_area` 'big'"),
         (lambda r: r.insert(0, 1), "result 1 has no `image_id` .1."),
+        (
+            lambda r: [x.update(category_id=99) for x in r],
+            "4 of 4 results have another `category_id` than 1.*99",
+        ),
+        (lambda r: r[1].update(category_id=None), r"result 2 .* has `category_id` None"),
     ],
 )
 def test_results_that_make_no_sense_are_one_sentence(place, change, words):
@@ -199,6 +203,24 @@ def test_results_that_make_no_sense_are_one_sentence(place, change, words):
     with pytest.raises(DataError, match=words) as error:
         figures_of(place, "wrong.json", "auto")
     assert os.fspath(place / "wrong.json") in str(error.value)
+
+
+def test_results_of_another_category_are_left_out_and_said(place, caplog):
+    """As pycocotools does, which compares them with nobody."""
+    found = results()
+    (place / "own.json").write_text(json.dumps(found))
+    found.append({**found[0], "category_id": 2, "score": 1.0})
+    (place / "wrong.json").write_text(json.dumps(found))
+    with_other, own = (figures_of(place, f"{name}.json", "auto") for name in ("wrong", "own"))
+    for kind in own:
+        np.testing.assert_equal(with_other[kind], own[kind])
+    assert "1 of 5 results have another `category_id` than 1" in caplog.text
+
+
+def test_a_key_that_is_there_twice_is_one_sentence(place):
+    (place / "wrong.json").write_text(json.dumps(results()).replace('"score"', '"score": 1, "score"', 1))
+    with pytest.raises(DataError, match="wrong.json is not valid JSON .*the key 'score' twice"):
+        figures_of(place, "wrong.json", "auto")
 
 
 def test_boxes_of_no_size_and_results_without_boxes(place):

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import runpy
 
 import cv2
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from rle_onestage.cli.label_errors import main
 from rle_onestage.evaluation import GroundTruth
 from rle_onestage.label_errors import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
@@ -20,7 +19,6 @@ from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
 from rle_onestage.structures.skeleton import COCO, Skeleton
 
-TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
 HEIGHT, WIDTH = 240, 200
 # Somebody who faces the camera, in pixels: COCO's joints.
 POSE = np.array([
@@ -37,8 +35,8 @@ def density() -> ErrorDensity:
 
 def decoder():
     out = Decoder(
-        sigmas=list(COCO.sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0, oks_nms=1.0,
-        use_peaks=False, person_power=1.0, quality_power=0.0, oks_power=1.0,
+        sigmas=list(COCO.oks_sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0,
+        oks_nms=1.0, use_peaks=False, person_power=1.0, quality_power=0.0, oks_power=1.0,
     )  # fmt: skip
     out.set_density(build_density("laplace"))
     return out
@@ -79,7 +77,7 @@ def case_of(labels, *, visibility=None, others=(), **prediction):
 
 
 def explained(case, skeleton=COCO):
-    ratios = compare(case, density(), skeleton.sigmas, skeleton.flip_index)
+    ratios = compare(case, density(), skeleton.oks_sigmas, skeleton.flip_index)
     return explain(case, weigh(ratios, np.full(skeleton.num_joints, 0.05)), skeleton)
 
 
@@ -166,7 +164,7 @@ def test_sigmas_below_what_annotators_differ_by_do_not_count():
     """A tiny sigma does not make a suspect of a label that is nearly right."""
     labels = POSE + 2.0
     assert explained(case_of(labels, sigma=0.05)).mistakes == []
-    ratios = compare(case_of(labels, sigma=0.05), density(), COCO.sigmas, COCO.flip_index)
+    ratios = compare(case_of(labels, sigma=0.05), density(), COCO.oks_sigmas, COCO.flip_index)
     assert ratios.surprise[11] < 1.0  # the hip, where annotators differ by 8 pixels
 
 
@@ -289,7 +287,7 @@ def test_tool_from_pictures_to_pages(tmp_path, monkeypatch, capsys):
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: Fake().eval())
-    main, folder = runpy.run_path(os.path.join(TOOLS, "suspect_labels.py"))["main"], tmp_path / "out"
+    folder = tmp_path / "out"
     main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)])
     assert "2 unlikely labels of 13 labelled people" in capsys.readouterr().out
     content = json.loads((folder / "label_errors.json").read_text())

@@ -91,14 +91,14 @@ def test_people_are_matched_across_views():
         detections(person(b + 1, score=0.95), person(a - 1, score=0.4)),
         detections(person(a + 2, score=0.3), person(a + 3, score=0.2)),
     ]
-    groups = match_views(views, COCO.sigmas, 0.45)
+    groups = match_views(views, COCO.oks_sigmas, 0.45)
     assert [g.scores.tolist() for g in groups] == [[0.95, 0.5], [0.9, 0.4, 0.3], [0.2]]
     assert np.allclose(groups[1].joints[:, 0, 0], a[0, 0] + np.array([0, -1, 2]))
 
 
 def test_nobody_in_any_view():
     nobody = Detections(*(np.zeros((0, *shape)) for shape in ((4,), (17, 2), (17, 2), (17,), (), ())))
-    assert match_views([nobody, nobody], COCO.sigmas, 0.45) == []
+    assert match_views([nobody, nobody], COCO.oks_sigmas, 0.45) == []
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_box_holds_the_joints_and_stays_in_the_image():
 
 
 def test_nobody_to_decide_about():
-    labels = decide([], np.zeros((0, 17)), names=COCO.names, oks_sigmas=COCO.sigmas, size=(9, 9), options=ONE_SIZE)
+    labels = decide([], np.zeros((0, 17)), names=COCO.names, oks_sigmas=COCO.oks_sigmas, size=(9, 9), options=ONE_SIZE)
     assert labels.people == [] and labels.ignored == []
 
 

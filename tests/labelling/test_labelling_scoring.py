@@ -16,7 +16,7 @@ SIGMA = 0.1  # k = 0.2, and 20 pixels on an area of 10,000
 @pytest.fixture(autouse=True)
 def sigmas(monkeypatch):
     """The OKS sigmas of joints that nobody has measured."""
-    monkeypatch.setattr("rle_onestage.structures.skeleton.stand_in_sigmas", lambda names: (SIGMA,) * len(names))
+    monkeypatch.setattr("rle_onestage.structures.skeleton.stand_in_oks_sigmas", lambda names: (SIGMA,) * len(names))
 
 
 def write(path, images, annotations, names=NAMES):

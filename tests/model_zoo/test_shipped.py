@@ -15,12 +15,11 @@ from rle_onestage.data.coco.json_files import read_json
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError
-from rle_onestage.evaluation import read_results
+from rle_onestage.evaluation import read_results, score_results
 from rle_onestage.evaluation.results import instances_to_coco, write_json
 from rle_onestage.predictor import Predictor
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.images import read_image
-from rle_onestage.visualization.report import score_results
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 EXAMPLES = os.path.join(ROOT, "datasets", "examples")
@@ -93,7 +92,8 @@ def test_the_default_weights_find_people_on_photographs():
 
 
 def test_demo_needs_no_config(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where no config is
+    monkeypatch.chdir(tmp_path)  # where no config is, but one of another model with the name of ours
+    (tmp_path / "demo.yaml").write_text("MODEL: {WEIGHTS: none.pth}")
     main = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))["main"]
     assert main(["--input", os.path.join(EXAMPLES, "skiers.jpg"), "--output", "out", "--json", "out.json"]) == 0
     assert os.listdir("out") == ["skiers.jpg"] and len(read_results("out.json")) >= 4

@@ -147,11 +147,11 @@ def test_overlaps_equal_torchvisions_and_pairwise_oks():
     assert torch.allclose(box_overlap(boxes)[0], torch.nan_to_num(box_iou(boxes[0], boxes[0])), atol=1e-6)
     joints = torch.rand(1, 3, 17, 2) * 10
     area = torch.tensor([[100.0, 400.0, 900.0]])
-    oks = pose_overlap(joints, area, torch.tensor(COCO.sigmas))
+    oks = pose_overlap(joints, area, torch.tensor(COCO.oks_sigmas))
     assert torch.equal(oks, oks.transpose(1, 2))
     assert torch.allclose(oks.diagonal(dim1=1, dim2=2), torch.ones(1, 3))
     distance2 = (joints[0, 0] - joints[0, 1]).square().sum(-1)
-    expected = sum(math.exp(-d / (2 * 100 * (2 * s) ** 2)) for d, s in zip(distance2.tolist(), COCO.sigmas)) / 17
+    expected = sum(math.exp(-d / (2 * 100 * (2 * s) ** 2)) for d, s in zip(distance2.tolist(), COCO.oks_sigmas)) / 17
     assert oks[0, 0, 1].item() == pytest.approx(expected, rel=1e-4)  # on the smaller area
 
 

@@ -81,6 +81,6 @@ def test_real_people(name, sigmas, style):
     files = [[f"truth_{name}", json_file, os.path.join(folder, "val")]]
     cfg = make_config(
         DATASETS__KEYPOINT_FILES=files, DATASETS__TEST=(files[0][0],), TEST__KEYPOINT_OKS_SIGMAS=sigmas,
-        MODEL__RLE_ONESTAGE__NUM_KEYPOINTS=len(sigmas) or len(COCO.sigmas),
+        MODEL__RLE_ONESTAGE__NUM_KEYPOINTS=len(sigmas) or len(COCO.oks_sigmas),
     )  # fmt: skip
     assert run(cfg, files[0][0], style)[0]["keypoints"]["AP"] >= 99

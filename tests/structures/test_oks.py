@@ -46,7 +46,7 @@ def test_pairwise_equals_pycocotools():
     people = torch.tensor([a["keypoints"] for a in truth["annotations"]]).view(-1, 17, 3)
     area = torch.tensor([a["area"] for a in truth["annotations"]])
     pred = torch.tensor([r["keypoints"] for r in results]).view(-1, 17, 3)[..., :2]
-    ours = pairwise_oks(pred, people[..., :2], people[..., 2] > 0, area, torch.tensor(SKELETON.sigmas))
+    ours = pairwise_oks(pred, people[..., :2], people[..., 2] > 0, area, torch.tensor(SKELETON.oks_sigmas))
     assert ours.numpy() == pytest.approx(expected, abs=1e-5)
     assert expected.max() > 0.3
 
@@ -65,8 +65,8 @@ def expected_by_table(density, ratios, folded=False):
     nodes = nodes - mean
     if folded:  # as the decoder does
         nodes, weights = fold(nodes, weights, std, Decoder.FOLDED)
-    spread = torch.stack([ratios, ratios], -1)[:, None]  # (n, 1 joint, 2), with k = 1 and area = 1
-    return expected_joint_oks(spread, torch.ones(len(ratios)), torch.tensor([0.5]), nodes, weights)[:, 0]
+    scale = torch.stack([ratios, ratios], -1)[:, None]  # (n, 1 joint, 2), with k = 1 and area = 1
+    return expected_joint_oks(scale, torch.ones(len(ratios)), torch.tensor([0.5]), nodes, weights)[:, 0]
 
 
 @pytest.mark.parametrize("folded, most", [(False, 1e-2), (True, 1.2e-2)])
@@ -99,11 +99,11 @@ def test_table_of_a_trained_density_equals_samples(folded):
 
 def test_each_axis_and_joint_has_its_own_spread():
     nodes, weights = (table[0] for table in build_density("gaussian").nodes())
-    spread = torch.tensor([[[2.0, 4.0], [1.0, 1.0]]])
+    scale = torch.tensor([[[2.0, 4.0], [1.0, 1.0]]])
     sigmas = torch.tensor([0.05, 0.1])
-    together = expected_joint_oks(spread, torch.tensor([400.0]), sigmas, nodes, weights)
+    together = expected_joint_oks(scale, torch.tensor([400.0]), sigmas, nodes, weights)
     # k sqrt(area) is 2 and 4 pixels.
     closed = [expected_gaussian(torch.tensor([1.0, 2.0])).prod(), expected_gaussian(torch.tensor([0.25, 0.25])).prod()]
     assert together[0].tolist() == pytest.approx([x.item() for x in closed], abs=5e-3)
-    each = expected_joint_oks(spread, torch.tensor([400.0]), sigmas, nodes.expand(2, -1, -1), weights.expand(2, -1))
+    each = expected_joint_oks(scale, torch.tensor([400.0]), sigmas, nodes.expand(2, -1, -1), weights.expand(2, -1))
     assert torch.allclose(each, together, atol=1e-6)

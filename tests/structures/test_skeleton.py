@@ -9,7 +9,7 @@ from rle_onestage.structures.skeleton import (
     H36M,
     MPII,
     SKELETONS,
-    STAND_IN_SIGMA,
+    STAND_IN_OKS_SIGMA,
     find_flip_pairs,
     skeleton_from_category,
     split_side,
@@ -45,19 +45,19 @@ def test_pairs_of_numbered_and_glued_names():
 
 def test_official_sigmas():
     # cocodataset.org/#keypoints-eval and the CrowdPose repository.
-    assert COCO.sigmas == (
+    assert COCO.oks_sigmas == (
         .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089
     )  # fmt: skip
-    assert CROWDPOSE.sigmas == (
+    assert CROWDPOSE.oks_sigmas == (
         .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089, .079, .079
     )  # fmt: skip
-    assert COCO.has_sigmas and CROWDPOSE.has_sigmas and not MPII.has_sigmas and not H36M.has_sigmas
+    assert COCO.has_oks_sigmas and CROWDPOSE.has_oks_sigmas and not MPII.has_oks_sigmas and not H36M.has_oks_sigmas
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 def test_built_in_sets_are_consistent(skeleton):
     expected = {"coco": 17, "crowdpose": 14, "mpii": 16, "h36m": 17}[skeleton.name]
-    assert skeleton.num_joints == len(skeleton.sigmas) == expected
+    assert skeleton.num_joints == len(skeleton.oks_sigmas) == expected
     index = skeleton.flip_index
     assert sorted(index) == list(range(expected))
     assert [index[i] for i in index] == list(range(expected))
@@ -75,7 +75,7 @@ def test_category_of_coco_is_coco():
     limbs = [[a + 1, b + 1] for a, b in COCO.limbs]
     skeleton = skeleton_from_category({"name": "person", "keypoints": list(COCO.names), "skeleton": limbs})
     assert skeleton.limbs == COCO.limbs and skeleton.flip_pairs == COCO.flip_pairs
-    assert skeleton.sigmas == COCO.sigmas and skeleton.has_sigmas
+    assert skeleton.oks_sigmas == COCO.oks_sigmas and skeleton.has_oks_sigmas
 
 
 def test_own_joints_warn_once_about_sigmas(caplog):
@@ -86,15 +86,15 @@ def test_own_joints_warn_once_about_sigmas(caplog):
     assert sum("TEST.KEYPOINT_OKS_SIGMAS" in r.message for r in caplog.records) == 1
     assert skeleton.limbs == ((0, 1), (12, 13))
     assert skeleton.flip_index == [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
-    assert not skeleton.has_sigmas
+    assert not skeleton.has_oks_sigmas
     legs, arms = (0.089, 0.087, 0.107, 0.107, 0.087, 0.089), (0.062, 0.072, 0.079, 0.079, 0.072, 0.062)
-    assert skeleton.sigmas == (*legs, *arms, 0.079, 0.079)
-    assert skeleton_from_category({"name": "x", "keypoints": ["tip"]}).sigmas == (STAND_IN_SIGMA,)
+    assert skeleton.oks_sigmas == (*legs, *arms, 0.079, 0.079)
+    assert skeleton_from_category({"name": "x", "keypoints": ["tip"]}).oks_sigmas == (STAND_IN_OKS_SIGMA,)
 
 
 def test_given_pairs_and_sigmas_are_taken():
     skeleton = skeleton_from_category({"name": "x", "keypoints": ["a", "b", "c"]}, [["a", "c"]], [0.1, 0.2, 0.1])
-    assert skeleton.flip_index == [2, 1, 0] and skeleton.sigmas == (0.1, 0.2, 0.1) and skeleton.has_sigmas
+    assert skeleton.flip_index == [2, 1, 0] and skeleton.oks_sigmas == (0.1, 0.2, 0.1) and skeleton.has_oks_sigmas
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_given_pairs_and_sigmas_are_taken():
         ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a", "z"]]}, ConfigError, "'z'"),
         ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a", "b"], ["b", "a"]]}, ConfigError, "twice"),
         ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a"]]}, ConfigError, "pairs"),
-        ({"keypoints": ["a", "b"]}, {"sigmas": [0.1]}, ConfigError, "1 values but there are 2"),
+        ({"keypoints": ["a", "b"]}, {"oks_sigmas": [0.1]}, ConfigError, "1 values but there are 2"),
     ],
 )
 def test_bad_categories_are_one_sentence(category, options, error, words):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic_people import PRESETS, body, make_dataset, make_settings, writer
 from synthetic_people.actions import BUSY
-from synthetic_people.clips import CAMERAS, Clip, in_picture, people_of
+from synthetic_people.clips import CAMERAS, Clip, in_image, people_of
 from synthetic_people.scene import _box, _covered
 from synthetic_people.statistics import clip_figures, clips_sentence, clips_summary
 from synthetic_people.stride import cycle_length, phases, run_share, stride_pose
@@ -136,7 +136,7 @@ class Picked:
 def test_who_comes_back_is_the_same_track():
     clip = Clip(seed=4, number=0, size=(96, 72), layout=LAYOUT, frames=FRAMES, rate=RATE)
     people = clip.people[:]
-    inside = np.array([[in_picture(p.at(f).joints, clip.cameras[f]) for f in range(FRAMES)] for p in people])
+    inside = np.array([[in_image(p.at(f).joints, clip.cameras[f]) for f in range(FRAMES)] for p in people])
     outside = np.array([(u < -0.1) | (u > 1.1) for u in seen(clip)[0]])
     away = {k: np.flatnonzero(o) for k, o in enumerate(outside)}
     who = next(k for k, f in away.items() if len(f) and inside[k, : f[0]].any() and inside[k, f[-1] :].any())

@@ -14,7 +14,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from synthetic_people import labels, make_dataset, make_picture, make_settings, seeds, writer
+from synthetic_people import labels, make_dataset, make_image, make_settings, seeds, writer
 from synthetic_people.figure import Figure
 from synthetic_people.outfit import Materials
 from synthetic_people.primitives import Polygons
@@ -54,10 +54,10 @@ def test_files_do_not_depend_on_the_number_of_workers(dataset, tmp_path):
     assert digest(dataset) == digest(tmp_path / "again")
 
 
-def test_another_seed_makes_other_pictures():
-    one, _, _ = make_picture(0, "train", 0, (128, 96), Layout())
-    two, _, _ = make_picture(1, "train", 0, (128, 96), Layout())
-    three, _, _ = make_picture(0, "val", 0, (128, 96), Layout())
+def test_another_seed_makes_other_images():
+    one, _, _ = make_image(0, "train", 0, (128, 96), Layout())
+    two, _, _ = make_image(1, "train", 0, (128, 96), Layout())
+    three, _, _ = make_image(0, "val", 0, (128, 96), Layout())
     assert not np.array_equal(one, two) and not np.array_equal(one, three)
 
 
@@ -264,7 +264,7 @@ def test_the_quickstart_preset_is_as_hard_as_it_should_be():
     settings = make_settings("quickstart")
     people, flags = [], []
     for number in range(60):
-        _, annotations, _ = make_picture(settings.seed, "val", number, 128, settings.layout, 1)
+        _, annotations, _ = make_image(settings.seed, "val", number, 128, settings.layout, 1)
         people.append(len(annotations))
         flags += [a["keypoints"][2::3] for a in annotations]
     flags = np.array(flags)

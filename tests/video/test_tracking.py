@@ -89,19 +89,19 @@ def test_people_who_cross_keep_their_identities(lag):
     assert all(pair == ids[0] for pair in ids) and len(set(ids[0])) == 2
 
 
-def test_a_hidden_person_is_carried_with_growing_sigma_and_comes_back_as_the_same():
+def test_a_hidden_person_is_predicted_with_growing_sigma_and_comes_back_as_the_same():
     gap = range(20, 35)
     frames = [people(*([] if i in gap else [(100 + 4 * i, 240)])) for i in range(50)]
     out = follow(frames)
     assert [one.ID.tolist() for one in out[:20]] == [[1]] * 20
-    carried = [one for one in out[20:35] if len(one)]
-    assert len(carried) == 5 and all(one.carried.all() for one in carried)  # 0.2 seconds
+    predicted = [one for one in out[20:35] if len(one)]
+    assert len(predicted) == 5 and all(one.predicted.all() for one in predicted)  # 0.2 seconds
     assert [one.ID.tolist() for one in out[35:]] == [[1]] * 15
-    sigmas = [one.pred_keypoint_sigmas.mean().item() for one in carried]
+    sigmas = [one.pred_keypoint_sigmas.mean().item() for one in predicted]
     assert sigmas == sorted(sigmas) and sigmas[0] > out[19].pred_keypoint_sigmas.mean()
     # Carried where it goes, not frozen; and less sure.
-    assert carried[-1].pred_keypoints[0, :, 0].mean() == pytest.approx(SHAPE[:, 0].mean() + 100 + 4 * 24, abs=4)
-    assert carried[-1].pred_keypoints[..., 2].mean() < out[19].pred_keypoints[..., 2].mean()
+    assert predicted[-1].pred_keypoints[0, :, 0].mean() == pytest.approx(SHAPE[:, 0].mean() + 100 + 4 * 24, abs=4)
+    assert predicted[-1].pred_keypoints[..., 2].mean() < out[19].pred_keypoints[..., 2].mean()
 
 
 def test_with_a_lag_a_gap_is_filled():
@@ -109,7 +109,7 @@ def test_with_a_lag_a_gap_is_filled():
     out = follow(frames, lag=10)
     assert [one.ID.tolist() for one in out] == [[1]] * 50
     for i in range(20, 28):
-        assert out[i].carried.all()
+        assert out[i].predicted.all()
         assert out[i].pred_keypoints[0, :, :2].numpy() == pytest.approx(SHAPE + (100 + 4 * i, 240), abs=1.0)
 
 
@@ -122,7 +122,7 @@ def test_who_stays_away_too_long_is_somebody_new():
 def test_a_low_score_keeps_a_track_but_starts_none():
     place = (100, 240)
     out = follow([people(place, scores=[0.8 if i < 5 else 0.15]) for i in range(20)])
-    assert [one.ID.tolist() for one in out] == [[1]] * 20 and not out[-1].carried.any()
+    assert [one.ID.tolist() for one in out] == [[1]] * 20 and not out[-1].predicted.any()
     assert sum(len(one) for one in follow([people(place, scores=[0.15])] * 10)) == 0
 
 
@@ -206,7 +206,7 @@ def test_memory_does_not_grow_with_the_video():
 
 
 def test_plain_arrays():
-    tracker = Tracker(tolerance=2 * np.array(COCO.sigmas), accelerations=accelerations_for(COCO), options=OPTIONS)
+    tracker = Tracker(tolerance=2 * np.array(COCO.oks_sigmas), accelerations=accelerations_for(COCO), options=OPTIONS)
     for i in range(4):
         points = SHAPE[None] + (100 + i, 240)
         box = np.concatenate([points.min(1), points.max(1)], 1)

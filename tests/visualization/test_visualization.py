@@ -15,6 +15,7 @@ from rle_onestage.visualization import (
     draw_tag,
     side_by_side,
 )
+from rle_onestage.visualization.strokes import disc, tag_plate
 
 ARM = Skeleton("arm", ("left_elbow", "left_wrist"), (), ((0, 1),), (0.07, 0.06))
 
@@ -64,7 +65,7 @@ def test_people_at_and_beyond_the_border(shift):
     assert drawn.shape == grey().shape and drawn.dtype == np.uint8
 
 
-def test_options_change_the_picture_and_scale_its_size():
+def test_options_change_the_image_and_scale_its_size():
     plain = draw_people(grey(), arm(), ARM, labels=False)
     for options in ({"draw_sigma": True}, {"draw_boxes": True}, {"labels": True}, {"person_colours": False}):
         assert not np.array_equal(draw_people(grey(), arm(), ARM, **{"labels": False, **options}), plain), options
@@ -115,12 +116,45 @@ def test_results_and_labels_come_back_as_instances():
 @pytest.mark.parametrize("size", [(8, 8), (3, 400), (400, 3), (300, 400)])
 def test_a_legend_is_drawn_where_there_is_room(size):
     image = np.full((*size, 3), 90, np.uint8)
-    draw_legend(image, carried=True, sigma=True)
+    draw_legend(image, predicted=True, sigma=True)
     assert (image != 90).any() == (size == (300, 400))
 
 
-def test_who_has_left_the_picture_has_no_label():
+def test_who_has_left_the_image_has_no_label():
     image = np.full((100, 100, 3), 90, np.uint8)
     for people, seen in ((arm(), True), (arm(shift=200.0), False), (arm(presence=0.1), False)):
         plain, labelled = (draw_people(image, people, ARM, labels=labels) for labels in (False, True))
         assert (plain != labelled).any() == seen
+
+
+def test_tags_that_would_overlap_move_aside():
+    image, size = np.zeros((200, 200, 3), np.uint8), 12
+    taken = []
+    for _ in range(4):
+        taken.append(tag_plate(image, "0.50", (80, 80), size, dot=True, taken=taken))
+    cover = np.zeros((200, 200), int)
+    for x, y, width, height in taken:
+        cover[y : y + height, x : x + width] += 1
+    assert taken[0][:2] == (80, 80) and cover.max() == 1
+    # Where there is no room, a tag is where it would have been.
+    assert tag_plate(image, "0.50", (80, 80), size, taken=[(0, 0, 200, 200)])[:2] == (80, 80)
+
+
+def test_both_scores_of_two_people_in_one_place_can_be_read():
+
+    def plates(people):
+        """Pixels that tags darken."""
+        bare, tagged = (draw_people(grey(), people, ARM, labels=labels).astype(int) for labels in (False, True))
+        return (tagged < bare - 40).all(-1).sum()
+
+    assert plates(Instances.cat([arm(score=0.9), arm(score=0.6)])) > 1.8 * plates(arm(score=0.9)) > 0
+
+
+@pytest.mark.parametrize("radius", [1.5, 2.0, 2.4, 6.0, 40.0])
+def test_discs_are_round_at_every_size(radius):
+    image = np.zeros((100, 100, 3), np.uint8)
+    disc(image, (50, 50), radius, (255, 255, 255))
+    cover = image[..., 0] / 255
+    # Half its extent along x and along a diagonal; a diamond has 0.7 of the first on the second.
+    along, across = cover[50].sum() / 2, np.diag(cover).sum() / np.sqrt(2)
+    assert along == pytest.approx(radius + 0.5, rel=0.15) and across / along > 0.8

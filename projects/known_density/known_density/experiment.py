@@ -1,19 +1,21 @@
 """A test bed in which the true density of the labels is known: does a loss find it?
 
-A point has features, as a joint has in a picture: whether it is occluded, how blurred and how small it is, where it
+A point has features, as a joint has in an image: whether it is occluded, how blurred and how small it is, where it
 lies. They decide the true joint and the true standard deviation of its label, 0.5 to 10 pixels; the noise is of a
-chosen law (:mod:`synthetic_people.noise`). A small network predicts the joint and the spread from the
+chosen model (:mod:`synthetic_people.noise`). A small network predicts the joint and the scale from the
 features and is trained as the detector is: the project's density and sigma codec, the preset alone at first, the nodes
 of the normaliser renewed every 25 iterations. On fresh points, what is reported is compared with what is true.
 """
 
 import math
 import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from synthetic_people.noise import LAWS
+from synthetic_people.noise import NOISE_MODELS, NoiseModel
 from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -62,11 +64,15 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the figures of one case, beside the law and the loss.
+    """What decides the metrics of one case, beside the noise model and the loss.
 
     Attributes:
-        steps: iterations of training. batch: fresh points in each. warmup: iterations with the preset alone.
+        steps: iterations of training.
+        batch: fresh points in each.
+        warmup: iterations with the preset alone.
+        learning_rate: the highest.
         held_out: points of the evaluation.
+        seed: of all random choices.
     """
 
     steps: int = 2000
@@ -87,11 +93,16 @@ class Points:
     labels: Tensor  # (n, 2) in pixels
 
 
-def make_points(law, count, rng):
-    """Fresh :class:`Points` with labels of a law.
+def make_points(noise_model: NoiseModel, count: int, rng: np.random.Generator) -> Points:
+    """Fresh points with labels of a noise model.
 
     ``log s = log 0.6 + occluded + 0.9 blur + 0.4 (1 - size) +- 0.15 x``, + along x and - along y, with ``occluded`` 0
     or 1, ``blur`` in [0, 1] and ``size``, x, y in [-1, 1].
+
+    Args:
+        noise_model: of the labels.
+        count: of the points.
+        rng: what all random choices come from.
     """
     occluded = rng.random(count) < 0.3
     blur = rng.random(count)
@@ -100,14 +111,18 @@ def make_points(law, count, rng):
     log_std = math.log(0.6) + occluded + 0.9 * blur + 0.4 * (1 - size)
     std = np.exp(np.stack([log_std + 0.15 * x, log_std - 0.15 * x], 1))
     features = np.stack([occluded, blur, size, x, y], 1)
-    labels = joints + std * law.sample(rng, count)
+    labels = joints + std * noise_model.sample(rng, count)
     return Points(*(torch.from_numpy(np.asarray(a, np.float32)) for a in (features, joints, std, labels)))
 
 
 class Predictor(nn.Module):
-    """Features to joint and spread, with a density: what the detector has behind its features."""
+    """Features to joint and scale, with a density: what the detector has behind its features.
 
-    def __init__(self, *, loss):
+    Args:
+        loss: one of :data:`LOSSES`.
+    """
+
+    def __init__(self, *, loss: str):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4))
         nn.init.zeros_(self.layers[-1].weight)
@@ -116,13 +131,13 @@ class Predictor(nn.Module):
         self.density = build_density(**self.how.density)
         self.codec = SigmaCodec(form=self.how.form, floor=0.02, init=1.0, learned=self.density.learns_sigma)
 
-    def forward(self, features):
-        """(mu, spread), both (n, 2) in pixels."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(mu, scale), both (n, 2) in pixels."""
         out = self.layers(features)
         unit = out.new_full((len(out),), self.how.stride)
         return out[:, :2] * self.how.stride, self.codec.decode(out[:, None, 2:], unit)[:, 0]
 
-    def loss(self, points, step, warmup):
+    def loss(self, points: Points, step: int, warmup: int) -> Tensor:
         """Mean loss in nats, in the way of :class:`~rle_onestage.modeling.criterion.Criterion`."""
         mu, sigma = self(points.features)
         residual = (points.labels - mu) / sigma
@@ -136,19 +151,30 @@ class Predictor(nn.Module):
         return self.density.nll(residual, sigma, preset_only=preset_only).mean()
 
 
-def train(law, loss, settings, advance=lambda: None):
-    """A trained :class:`Predictor` in evaluation; ``advance`` is called after every step."""
+def train(noise: str, loss: str, settings: Settings, advance: Callable[[], object] = lambda: None) -> Predictor:
+    """Train a predictor.
+
+    Args:
+        noise: name of the noise model.
+        loss: one of :data:`LOSSES`.
+        settings: of the training.
+        advance: called after every step.
+
+    Returns:
+        The predictor, in evaluation mode.
+    """
+    noise_model = NOISE_MODELS[noise]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = Predictor(loss=loss)
-    rng = np.random.default_rng([settings.seed, LAWS[law].number, 0])
+    rng = np.random.default_rng([settings.seed, noise_model.number, 0])
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
     for step in range(settings.steps):
         optimizer.zero_grad()
-        model.loss(make_points(LAWS[law], settings.batch, rng), step, settings.warmup).backward()
+        model.loss(make_points(noise_model, settings.batch, rng), step, settings.warmup).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -158,8 +184,13 @@ def train(law, loss, settings, advance=lambda: None):
 
 
 @torch.no_grad()
-def evaluate(model, law, settings):
-    """Figures of a predictor on fresh points.
+def evaluate(model: nn.Module, noise: str, settings: Settings) -> dict[str, Any]:
+    """Metrics of a predictor on fresh points.
+
+    Args:
+        model: a :class:`Predictor`.
+        noise: name of the noise model.
+        settings: of the evaluation.
 
     Returns:
         dict of
@@ -174,8 +205,8 @@ def evaluate(model, law, settings):
           ``excess`` with less noise: the Kullback-Leibler divergence;
         - ``density``: reported density at GRID x GRID (x first), in true standard deviations about the true joint.
     """
-    law = LAWS[law]
-    points = make_points(law, settings.held_out, np.random.default_rng([settings.seed, law.number, 1]))
+    noise_model = NOISE_MODELS[noise]
+    points = make_points(noise_model, settings.held_out, np.random.default_rng([settings.seed, noise_model.number, 1]))
     mu, sigma = model(points.features)
     _, _, mean, std = model.density.table()
     reported = sigma * std[0]
@@ -184,8 +215,8 @@ def evaluate(model, law, settings):
     nll = torch.log(sigma).sum(-1) - _log_q(model.density, (points.labels - mu) / sigma)
     log_true = torch.log(points.std).sum(-1)
     z = ((points.labels - points.joints) / points.std).double().numpy()
-    true_nll = log_true.double() - torch.from_numpy(law.log_prob(z))
-    entropy = law.entropy + float(log_true.double().mean())
+    true_nll = log_true.double() - torch.from_numpy(noise_model.log_prob(z))
+    entropy = noise_model.entropy + float(log_true.double().mean())
     bins = _bins(points.std, reported, ratio)
     worst = max(bins, key=lambda b: abs(math.log(b["ratio"])))
     return {
@@ -202,19 +233,19 @@ def evaluate(model, law, settings):
     }
 
 
-def _log_q(density, e, chunk=65536):
+def _log_q(density: nn.Module, e: Tensor, chunk: int = 65536) -> Tensor:
     """Log (n,) of the reported density at residuals (n, 2)."""
     return torch.cat([density.reported_log_q(rows[None])[0] for rows in e.split(chunk)])
 
 
-def _bins(true, reported, ratio):
+def _bins(true: Tensor, reported: Tensor, ratio: Tensor) -> list[dict[str, float]]:
     """Means in tenths of the true standard deviation, both coordinates together."""
     order = true.flatten().argsort()
     parts = zip(*(v.flatten()[order].tensor_split(BINS) for v in (true, reported, ratio)))
     return [{"true": float(t.mean()), "reported": float(r.mean()), "ratio": float(q.mean())} for t, r, q in parts]
 
 
-def _drawn_density(model, points, count=48):
+def _drawn_density(model: nn.Module, points: Points, count: int = 48) -> np.ndarray:
     """Mean over some points of the reported density of (label - true joint) / true standard deviation, on the grid."""
     axis = torch.tensor(GRID, dtype=torch.float32)
     z = torch.cartesian_prod(axis, axis)
@@ -227,37 +258,58 @@ def _drawn_density(model, points, count=48):
     return (total / count).view(len(axis), len(axis)).numpy().round(6)
 
 
-def run_case(law, loss, settings, advance=lambda: None):
-    """Train and evaluate one law and loss: the dict of :func:`evaluate` with ``law``, ``loss`` and ``settings``."""
-    figures = evaluate(train(law, loss, settings, advance), law, settings)
-    return {"law": law, "loss": loss, "settings": asdict(settings), **figures}
+def run_case(noise: str, loss: str, settings: Settings, advance: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """Train and evaluate one noise model and loss.
+
+    Args:
+        noise: name of the noise model.
+        loss: one of :data:`LOSSES`.
+        settings: of the case.
+        advance: called after every step.
+
+    Returns:
+        The dict of :func:`evaluate` with ``noise_model``, ``loss`` and ``settings``.
+    """
+    metrics = evaluate(train(noise, loss, settings, advance), noise, settings)
+    return {"noise_model": noise, "loss": loss, "settings": asdict(settings), **metrics}
 
 
-def run_all(output, laws, losses, settings):
-    """Every law under every loss.
+def run_all(output: str, noises: Sequence[str], losses: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+    """Every noise model under every loss.
 
-    Each result is written to ``output/cases/LAW-LOSS.json``; those that are there with the same settings are read.
+    Each result is written to ``output/cases/NOISE-LOSS.json``; those that are there with the same settings are read.
+
+    Args:
+        output: folder.
+        noises: names of the noise models.
+        losses: of :data:`LOSSES`.
+        settings: of all cases.
 
     Returns:
         list of dicts of :func:`run_case`.
 
     Raises:
-        ConfigError: an unknown law or loss, or a number that is too small. MediaError: ``output`` cannot be written.
+        ConfigError: an unknown noise model or loss, or a number that is too small.
+        MediaError: ``output`` cannot be written.
     """
-    _check(laws, losses, settings)
-    paths = {(law, loss): os.path.join(output, "cases", f"{law}-{loss}.json") for law in laws for loss in losses}
+    _check(noises, losses, settings)
+    paths = {(name, loss): os.path.join(output, "cases", f"{name}-{loss}.json") for name in noises for loss in losses}
     done = {case: _read(path, settings) for case, path in paths.items()}
-    missing = [case for case, figures in done.items() if figures is None]
+    missing = [case for case, metrics in done.items() if metrics is None]
     with tqdm(total=len(missing) * settings.steps, unit="step", mininterval=1, disable=not missing) as bar:
-        for law, loss in missing:
-            bar.set_description(f"{law}, {loss}")
-            done[law, loss] = run_case(law, loss, settings, bar.update)
-            write_json(done[law, loss], paths[law, loss])
-    return list(done.values())
+        for name, loss in missing:
+            bar.set_description(f"{name}, {loss}")
+            done[name, loss] = run_case(name, loss, settings, bar.update)
+            write_json(done[name, loss], paths[name, loss])
+    return [case for case in done.values() if case is not None]
 
 
-def _check(laws, losses, settings):
-    for name, values, known in (("law", laws, LAWS), ("loss", losses, LOSSES)):
+def _check(noises: Sequence[str], losses: Sequence[str], settings: Settings) -> None:
+    kinds: tuple[tuple[str, Sequence[str], Iterable[str]], ...] = (
+        ("noise model", noises, NOISE_MODELS),
+        ("loss", losses, LOSSES),
+    )
+    for name, values, known in kinds:
         for value in values:
             if value not in known:
                 raise ConfigError(f"{name} {value!r} is unknown; choose from {', '.join(known)}")
@@ -268,43 +320,47 @@ def _check(laws, losses, settings):
         )
 
 
-def _read(path, settings):
+def _read(path: str, settings: Settings) -> dict[str, Any] | None:
     """A finished case of these settings, or None."""
     if not os.path.isfile(path):
         return None
-    figures = load_json(path, path)
-    return figures if isinstance(figures, dict) and figures.get("settings") == asdict(settings) else None
+    case = load_json(path, path)
+    if not isinstance(case, dict) or case.get("settings") != asdict(settings):
+        return None
+    if "law" in case:  # as the field was called
+        case["noise_model"] = case.pop("law")
+    return case
 
 
-def bars(cases):
-    """What must hold of the exact ``rle``: list of (sentence, whether it does), for the laws that were run.
+def bars(cases: Sequence[dict[str, Any]]) -> list[tuple[str, bool]]:
+    """What must hold of the exact ``rle``: list of (sentence, whether it does), for the noise models that were run.
 
     Under Laplace, Gaussian, correlated and asymmetric noise sigma is within 5 % of the true standard deviation, in
     each tenth of these, and the likelihood within 0.02 nats of the entropy; under two-peaked and Student noise ``rle``
     is more likely than ``laplace``.
     """
-    found = {(case["law"], case["loss"]): case for case in cases}
+    found = {(case["noise_model"], case["loss"]): case for case in cases}
     out = []
-    for law in ("laplace", "gaussian", "correlated", "asymmetric"):
-        case = found.get((law, "rle"))
+    for name in ("laplace", "gaussian", "correlated", "asymmetric"):
+        case = found.get((name, "rle"))
         if case:
-            text = f"{law}: sigma {case['sigma_ratio']:.3f} (worst tenth {case['sigma_ratio_worst']:.3f}) of the true"
+            text = f"{name}: sigma {case['sigma_ratio']:.3f} (worst tenth {case['sigma_ratio_worst']:.3f}) of the true"
             out.append((text, 0.95 <= case["sigma_ratio_worst"] <= 1.05))
-            out.append((f"{law}: {case['excess']:.4f} nats above the entropy", abs(case["excess"]) <= 0.02))
-    for law in ("two_peaked", "student"):
-        rle, laplace = found.get((law, "rle")), found.get((law, "laplace"))
+            out.append((f"{name}: {case['excess']:.4f} nats above the entropy", abs(case["excess"]) <= 0.02))
+    for name in ("two_peaked", "student"):
+        rle, laplace = found.get((name, "rle")), found.get((name, "laplace"))
         if rle and laplace:
-            text = f"{law}: rle {laplace['nll'] - rle['nll']:.3f} nats more likely than laplace"
+            text = f"{name}: rle {laplace['nll'] - rle['nll']:.3f} nats more likely than laplace"
             out.append((text, rle["nll"] < laplace["nll"]))
     return out
 
 
-def format_table(cases):
-    """The figures as a Markdown table, and the bars below; bias and error in true standard deviations."""
+def format_table(cases: Sequence[dict[str, Any]]) -> str:
+    """The metrics as a Markdown table, and the bars below; bias and error in true standard deviations."""
     header = ["noise", "loss", "sigma / true", "worst tenth", "bias x", "bias y", "error", "NLL", "NLL - entropy", "KL"]
     rows = [
         [
-            case["law"],
+            case["noise_model"],
             case["loss"],
             case["sigma_ratio"],
             case["sigma_ratio_worst"],

@@ -1,4 +1,4 @@
-"""What the one-stage model and a two-stage one cost, by the number of people in the picture, measured in turn."""
+"""What the one-stage model and a two-stage one cost, by the number of people in the image, measured in turn."""
 
 import contextlib
 from collections import OrderedDict
@@ -21,7 +21,7 @@ class OneStage:
     """This project's model. Its dense head runs as ever; then stand-ins for its outputs show so many people.
 
     Args:
-        cfg: the config; ``MODEL.WEIGHTS`` is loaded where given. size: (height, width) of the picture.
+        cfg: the config; ``MODEL.WEIGHTS`` is loaded where given. size: (height, width) of the image.
     """
 
     def __init__(self, cfg, size):
@@ -32,7 +32,7 @@ class OneStage:
 
     @contextlib.contextmanager
     def showing(self, people):
-        """Within the block every picture has so many people."""
+        """Within the block every image has so many people."""
         crowd, original = self._benchmark.crowd(people, self._features), self.model._dense
 
         def dense(features):
@@ -90,7 +90,7 @@ class TwoStage:
 
 @torch.no_grad()
 def infer(side, people):
-    """One picture with so many people through the whole model; returns the ``Instances``."""
+    """One image with so many people through the whole model; returns the ``Instances``."""
     height, width = side.image.shape[1:]
     with side.showing(people):
         return side.model([{"image": side.image, "height": height, "width": width}])[0]["instances"]
@@ -101,14 +101,14 @@ def measure(one_config, two_config, *, size, people, threads, rounds=30, one_opt
 
     Args:
         one_config, two_config: config files. one_options, two_options: ``[KEY, VALUE, ...]`` for each.
-        size: side of the square picture, in pixels. people: numbers of people. threads: numbers of torch's threads.
-        rounds: pictures of each case, in turn, of which the median time counts.
+        size: side of the square image, in pixels. people: numbers of people. threads: numbers of torch's threads.
+        rounds: images of each case, in turn, of which the median time counts.
 
     Returns:
         dict of ``size``, ``rounds``, ``torch``; and for ``one-stage`` and ``two-stage`` a dict of ``parameters_M``,
         ``own_parameters_M`` (without the backbone), ``backbone_gflops``, and ``people``: number -> dict of ``found``,
         ``gflops`` (without the backbone; 2 for a multiply-add), ``peak_mb`` (of the tensors that are made on the way)
-        and ``ms``: threads -> milliseconds from the picture to ``Instances``.
+        and ``ms``: threads -> milliseconds from the image to ``Instances``.
 
     Raises:
         ConfigError: a config is wrong, or a model cannot show so many people.
@@ -184,7 +184,7 @@ def format_costs(report):
         )
     table = tabulate(rows, header, "pipe", disable_numparse=True, colalign=["left", *["right"] * (len(header) - 1)])
     about = (
-        f"A picture of {report['size']} x {report['size']} to Instances, median of {report['rounds']} in turn; FLOPs: "
+        f"An image of {report['size']} x {report['size']} to Instances, median of {report['rounds']} in turn; FLOPs: "
         "2 for a multiply-add; the one-stage model decodes so many people, the two-stage one keeps so many boxes."
     )
     return "\n\n".join([about, table, *lines])

@@ -35,16 +35,16 @@ def compare(runs, failures=()):
         runs: see :func:`~.runs.plan`. failures: dict label -> reason, of runs that failed.
 
     Returns:
-        dict of ``sets``: data set -> dict of ``rows``: name -> dict of ``seeds`` (seed -> figures of
-        :func:`~.scores.run_scores`), ``mean`` and ``sd`` (over seeds, of each figure); ``differences``: list of those
+        dict of ``sets``: data set -> dict of ``rows``: name -> dict of ``seeds`` (seed -> metrics of
+        :func:`~.scores.run_scores`), ``mean`` and ``sd`` (over seeds, of each metric); ``differences``: list of those
         of :func:`difference`; and ``order``: see :func:`paper_order`. ``runs``, ``done``: how many. ``failures``.
     """
     order = {name: place for place, name in enumerate(PAPER_ORDER)}
     found = OrderedDict()
     done = [run for run in runs if run.is_done()]
     for run in sorted(done, key=lambda run: order.get(run.name, len(order))):
-        for dataset, figures in run_scores(run).items():
-            found.setdefault(dataset, OrderedDict()).setdefault(run.name, {})[run.seed] = figures
+        for dataset, metrics in run_scores(run).items():
+            found.setdefault(dataset, OrderedDict()).setdefault(run.name, {})[run.seed] = metrics
     sets = {dataset: _compared(rows) for dataset, rows in found.items()}
     return {"runs": len(runs), "done": len(done), "failures": dict(failures), "sets": sets}
 
@@ -52,12 +52,12 @@ def compare(runs, failures=()):
 def _compared(rows):
     losses = [name for name in rows if name in PAPER_ORDER]
     pairs = list(zip(losses, losses[1:])) + [(losses[0], name) for name in rows if losses and name not in losses]
-    differences = [difference(rows, *pair, figure) for figure in COMPARED for pair in pairs]
+    differences = [difference(rows, *pair, metric) for metric in COMPARED for pair in pairs]
     table = OrderedDict((name, {"seeds": seeds, **_spread(seeds)}) for name, seeds in rows.items())
     return {
         "rows": table,
         "differences": [d for d in differences if d is not None],
-        "order": {figure: paper_order(rows, losses, figure) for figure in COMPARED},
+        "order": {metric: paper_order(rows, losses, metric) for metric in COMPARED},
     }
 
 
@@ -67,27 +67,27 @@ def _spread(seeds):
     return {"mean": means, "sd": {key: stdev(found) for key, found in values.items() if len(found) > 1}}
 
 
-def difference(rows, first, second, figure):
+def difference(rows, first, second, metric):
     """``first`` less ``second``, seed by seed: both have that seed's first weights and order of images.
 
     Returns:
-        dict of ``first, second, figure``; ``seeds``: seed -> difference; ``mean``; and with two seeds or more ``sd``
+        dict of ``first, second, metric``; ``seeds``: seed -> difference; ``mean``; and with two seeds or more ``sd``
         and ``interval``, of the mean: 95 % by Student's t over the seeds. None without a common seed.
     """
-    pairs = {s: (f.get(figure), rows[second][s].get(figure)) for s, f in rows[first].items() if s in rows[second]}
+    pairs = {s: (f.get(metric), rows[second][s].get(metric)) for s, f in rows[first].items() if s in rows[second]}
     seeds = {seed: a - b for seed, (a, b) in pairs.items() if a is not None and b is not None}
     if not seeds:
         return None
     values = list(seeds.values())
-    found = {"first": first, "second": second, "figure": figure, "seeds": seeds, "mean": mean(values)}
+    found = {"first": first, "second": second, "metric": metric, "seeds": seeds, "mean": mean(values)}
     if len(values) > 1:
         half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
         found |= {"sd": stdev(values), "interval": [mean(values) - half, mean(values) + half]}
     return found
 
 
-def paper_order(rows, losses, figure):
-    """In how many seeds that all losses have the figure falls from each loss to the next in the paper's order.
+def paper_order(rows, losses, metric):
+    """In how many seeds that all losses have the metric falls from each loss to the next in the paper's order.
 
     Returns:
         dict of ``losses``, ``holds`` and ``seeds`` (numbers), None with fewer than two losses.
@@ -95,7 +95,7 @@ def paper_order(rows, losses, figure):
     if len(losses) < 2:
         return None
     common = set.intersection(*(set(rows[name]) for name in losses))
-    values = [[rows[name][seed].get(figure) for name in losses] for seed in common]
+    values = [[rows[name][seed].get(metric) for name in losses] for seed in common]
     values = [v for v in values if None not in v]
     holds = sum(all(a > b for a, b in zip(v, v[1:])) for v in values)
     return {"losses": losses, "holds": holds, "seeds": len(values)}
@@ -142,8 +142,8 @@ def _differences(found):
         seeds = ", ".join(f"{value:+.2f}" for _, value in sorted(d["seeds"].items()))
         interval = "-" if low is None else f"{low:+.2f} to {high:+.2f}"
         names = f"{d['first']} - {d['second']}"
-        body.append([COLUMNS[d["figure"]], names, f"{d['mean']:+.2f}", seeds, f"{d.get('sd', 0):.2f}", interval])
-    return _pipe(body, ["figure", "difference", "mean", "each seed", "sd", "95 %"])
+        body.append([COLUMNS[d["metric"]], names, f"{d['mean']:+.2f}", seeds, f"{d.get('sd', 0):.2f}", interval])
+    return _pipe(body, ["metric", "difference", "mean", "each seed", "sd", "95 %"])
 
 
 def _pipe(body, header):
@@ -151,11 +151,11 @@ def _pipe(body, header):
 
 
 def _order_lines(order):
-    told = {figure: found for figure, found in order.items() if found and found["seeds"]}
+    told = {metric: found for metric, found in order.items() if found and found["seeds"]}
     if not told:
         return []
     chain = " > ".join(next(iter(told.values()))["losses"])
-    parts = [f"{COLUMNS[figure]}: {found['holds']} of {found['seeds']}" for figure, found in told.items()]
+    parts = [f"{COLUMNS[metric]}: {found['holds']} of {found['seeds']}" for metric, found in told.items()]
     return [f"Seeds in which the paper's order {chain} holds: {'; '.join(parts)}."]
 
 

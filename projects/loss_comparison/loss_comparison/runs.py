@@ -42,7 +42,7 @@ class Evaluation:
         return load_config(self.config_file, self.options)
 
     def is_done(self):
-        """Whether the figures and results of all test sets are there, newer than the weights and of this config."""
+        """Whether the metrics and results of all test sets are there, newer than the weights and of this config."""
         metrics, stored = (os.path.join(self.folder, name) for name in (METRICS, "config.yaml"))
         if not (os.path.exists(metrics) and os.path.exists(stored)) or _older(metrics, self.weights):
             return False

@@ -1,4 +1,4 @@
-"""The figures of one run: AP under its own score and under the class's alone, and how well it localises."""
+"""The metrics of one run: AP under its own score and under the class's alone, and how well it localises."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _CALIBRATION = ("nll", "coverage_50", "coverage_80", "coverage_90", "coverage_95
 
 
 def run_scores(run):
-    """The figures of a run that is done, by data set; kept in ``scores.json`` of its folder.
+    """The metrics of a run that is done, by data set; kept in ``scores.json`` of its folder.
 
     Returns:
         dict data set -> dict of
@@ -47,30 +47,30 @@ def run_scores(run):
             return kept["sets"]
     cfg = evaluations["own"].config()
     metrics = {name: _read(os.path.join(e.folder, METRICS)) for name, e in evaluations.items()}
-    if len(cfg.DATASETS.TEST) == 1:  # the figures of a single set stand alone in the file
-        metrics = {name: {cfg.DATASETS.TEST[0]: figures} for name, figures in metrics.items()}
+    if len(cfg.DATASETS.TEST) == 1:  # the metrics of a single set stand alone in the file
+        metrics = {name: {cfg.DATASETS.TEST[0]: metrics} for name, metrics in metrics.items()}
     sets = {}
     for name in cfg.DATASETS.TEST:
-        figures = {key: found[name] for key, found in metrics.items()}
-        sets[name] = {**_from_metrics(figures), **_from_results(cfg, name), "minutes": _minutes(run)}
+        metrics = {key: found[name] for key, found in metrics.items()}
+        sets[name] = {**_from_metrics(metrics), **_from_results(cfg, name), "minutes": _minutes(run)}
     write_json({"stamp": stamp, "sets": sets}, path)
     return sets
 
 
-def _from_metrics(figures):
+def _from_metrics(metrics):
     row = {}
     for score, prefix in (("own", ""), ("class", "class_")):
         for key in ("AP", "AP50", "AP75"):
-            if score in figures:
-                row[prefix + key] = figures[score]["keypoints"][key]
-    row["median_px"] = figures["own"]["per_joint"]["median_px"]
-    calibration = figures["own"].get("calibration", {})
+            if score in metrics:
+                row[prefix + key] = metrics[score]["keypoints"][key]
+    row["median_px"] = metrics["own"]["per_joint"]["median_px"]
+    calibration = metrics["own"].get("calibration", {})
     return row | {key: calibration[key] for key in _CALIBRATION if calibration.get(key) is not None}
 
 
 def _from_results(cfg, dataset_name):
     skeleton = get_skeleton(cfg, dataset_name)
-    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.sigmas, dtype=float)
+    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(os.path.join(results_folder(cfg, dataset_name), RESULTS_FILE), labels=truth.labels)
     matches = match_people(truth, results, max_people=cfg.TEST.MAX_PEOPLE)

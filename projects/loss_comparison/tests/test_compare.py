@@ -1,4 +1,4 @@
-"""Comparison of losses: what is run and in which order, going on after a stop, and the figures that come out."""
+"""Comparison of losses: what is run and in which order, going on after a stop, and the metrics that come out."""
 
 import json
 import os
@@ -225,7 +225,7 @@ def test_from_config_to_comparison(config, tmp_path, monkeypatch):
     assert step == "evaluating (own score)" and "--eval-only" in command
 
 
-# -------------------------------------------------------------------- the figures
+# -------------------------------------------------------------------- the metrics
 
 
 def rows(**values):

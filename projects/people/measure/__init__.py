@@ -1,1 +1,1 @@
-"""Measuring instruments of the project: COCO's figures with bootstrap intervals, thresholds, coverage, duplicates."""
+"""Measuring instruments of the project: COCO's metrics with bootstrap intervals, thresholds, coverage, duplicates."""

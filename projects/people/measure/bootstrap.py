@@ -4,7 +4,7 @@ import numpy as np
 
 from rle_onestage.errors import ConfigError
 
-from .matching import Matching, figures
+from .matching import Matching, metrics
 
 INTERVAL = (2.5, 97.5)  # percentiles
 
@@ -21,18 +21,18 @@ def draw_images(images: int, resamples: int, seed: int = 0) -> np.ndarray:
 
 
 def compare(matchings: dict[str, Matching], baseline: str, *, resamples: int = 1000, seed: int = 0, areas=("all",)):
-    """Figures of several models on the same images, and their differences from one of them.
+    """Metrics of several models on the same images, and their differences from one of them.
 
     Args:
         matchings: model -> :class:`~.matching.Matching` on the same images.
         baseline: one of the models.
         resamples: of the images, the same ones for all models.
         seed: of the draws.
-        areas: see :func:`~.matching.figures`.
+        areas: see :func:`~.matching.metrics`.
 
     Returns:
-        dict model -> figure -> dict of ``value``, ``interval`` (95 %, percentiles), ``difference`` from the baseline,
-        ``difference_interval``, and ``above``, the share of resamples in which the model is ahead; figures in percent.
+        dict model -> metric -> dict of ``value``, ``interval`` (95 %, percentiles), ``difference`` from the baseline,
+        ``difference_interval``, and ``above``, the share of resamples in which the model is ahead; metrics in percent.
 
     Raises:
         ConfigError: the models were measured on different images, or there is none.
@@ -42,24 +42,24 @@ def compare(matchings: dict[str, Matching], baseline: str, *, resamples: int = 1
         if matching.image_ids != ids:
             raise ConfigError(f"{name} and {baseline} have other images; measure both on the same set")
     draws = draw_images(len(ids), resamples, seed)
-    values = {name: figures(m, areas=areas) for name, m in matchings.items()}
+    values = {name: metrics(m, areas=areas) for name, m in matchings.items()}
     drawn = {name: _drawn(m, draws, areas) for name, m in matchings.items()}
     return {
         name: {
-            figure: row(values[name][figure], drawn[name][figure], values[baseline][figure], drawn[baseline][figure])
-            for figure in values[name]
+            metric: row(values[name][metric], drawn[name][metric], values[baseline][metric], drawn[baseline][metric])
+            for metric in values[name]
         }
         for name in matchings
     }
 
 
 def _drawn(matching, draws, areas):
-    rows = [figures(matching, weights, areas) for weights in draws]
+    rows = [metrics(matching, weights, areas) for weights in draws]
     return {name: np.array([each[name] for each in rows]) for name in rows[0]}
 
 
 def row(value: float, drawn: np.ndarray, other: float, other_drawn: np.ndarray) -> dict:
-    """One line of :func:`compare`: a figure, those of the resamples (S,), and the same of the baseline."""
+    """One line of :func:`compare`: a metric, those of the resamples (S,), and the same of the baseline."""
     differences = drawn - other_drawn
     known = np.isfinite(differences)
     return {

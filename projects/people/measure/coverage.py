@@ -74,7 +74,7 @@ def coverage(model: Ours, labelled: LabelledSet, powers, *, resamples: int = 100
         results = model.results(labelled)
         density = model.predictor.error_density.to("cpu")
         matches = match_people(labelled.truth, results)
-        tables[key] = coverage_table(matches, labelled.skeleton.sigmas, labelled.skeleton.names, density)
+        tables[key] = coverage_table(matches, labelled.skeleton.oks_sigmas, labelled.skeleton.names, density)
         if key == "after" or not corrected:
             scores = score_table(labelled, results, powers, resamples=resamples)
     return {"set": labelled.name, "corrected": corrected, **tables, "scores": scores}
@@ -88,7 +88,7 @@ def score_table(labelled: LabelledSet, results: list[dict], powers, *, resamples
         scores["person, quality"] = powered(factors, (1, 1, 0))
     scores["person, expected OKS"] = powered(factors, (1, 0, 1))
     scores["as configured"] = powered(factors, powers)
-    ranking = Ranking(labelled.truth, results, labelled.skeleton.sigmas)
+    ranking = Ranking(labelled.truth, results, labelled.skeleton.oks_sigmas)
     return compare_scores(ranking, scores, baseline="person", resamples=resamples)
 
 
@@ -117,7 +117,7 @@ def format_coverage(report: dict) -> str:
 
 
 def _beside(before, after, key):
-    """A figure without the correction and with it."""
+    """A metric without the correction and with it."""
     digits = 2 if key == "nll" else 1
     one = shown(before[key], digits)
     return one if after is None else f"{one} -> {shown(after[key], digits)}"

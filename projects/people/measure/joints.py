@@ -35,7 +35,7 @@ def matched_people(labelled: LabelledSet, results: list[dict], pairs: np.ndarray
     return Matches(
         predicted=predicted[..., :2],
         expected=predicted[..., 2],
-        spread=np.array(spread, dtype=float).reshape(-1, k, 2),
+        std=np.array(spread, dtype=float).reshape(-1, k, 2),
         joints=joints[..., :2],
         visibility=joints[..., 2],
         area=np.array([a["area"] for a in people], dtype=float),
@@ -54,7 +54,7 @@ def joint_table(labelled: LabelledSet, results: list[dict], matching: Matching) 
         of all people, and ``reached``, the percentage of these that a matched person's joint comes near (an OKS of
         0.5 of the joint alone): who is missed counts here.
     """
-    names, sigmas = labelled.skeleton.names, labelled.skeleton.sigmas
+    names, sigmas = labelled.skeleton.names, labelled.skeleton.oks_sigmas
     matches = matched_people(labelled, results, matching.pairs)
     near = (joint_oks(matches, sigmas) >= REACHED) & (matches.visibility > 0)
     table = joint_errors(matches, sigmas, names)

@@ -45,7 +45,7 @@ def people_nats(labelled: LabelledSet, results: list[dict], density) -> list[dic
     pairs = pairs_by_box(labelled, results)
     matches = matched_people(labelled, results, pairs)
     residual = torch.from_numpy(matches.joints - matches.predicted)
-    nats = -density.log_prob(residual, torch.from_numpy(matches.spread)).double().numpy()
+    nats = -density.log_prob(residual, torch.from_numpy(matches.std)).double().numpy()
     known = matches.visibility > 0
     columns = (matches.image_id, pairs[:, 1], known.sum(1), np.where(known, nats, 0).sum(1))
     keys = ("image_id", "annotation_id", "joints", "nats")

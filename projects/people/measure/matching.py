@@ -1,4 +1,4 @@
-"""COCO's matching, kept so that its figures can be computed anew for any choice of the images.
+"""COCO's matching, kept so that its metrics can be computed anew for any choice of the images.
 
 ``COCOeval.evaluate`` matches detections with people image by image; only ``COCOeval.accumulate`` looks at all images.
 Here the second step takes a weight for each image, how often it counts, so that a bootstrap over images costs a
@@ -66,7 +66,7 @@ def match(labelled: LabelledSet, results: list[dict], *, max_people: int = 20) -
         evaluation = COCOeval(labels, load_results(labels, COCO, bare), "keypoints")
         params = evaluation.params
         params.imgIds, params.catIds = sorted(labels.getImgIds()), [1]
-        params.kpt_oks_sigmas = np.asarray(labelled.skeleton.sigmas, dtype=float)
+        params.kpt_oks_sigmas = np.asarray(labelled.skeleton.oks_sigmas, dtype=float)
         params.maxDets, params.iouThrs = [max_people], THRESHOLDS
         params.areaRng, params.areaRngLbl = [list(limits) for limits in AREAS.values()], list(AREAS)
         evaluation.evaluate()
@@ -102,8 +102,8 @@ def _pairs(images):
     return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
-def figures(matching: Matching, weights: np.ndarray | None = None, areas: tuple[str, ...] = tuple(AREAS)):
-    """COCO's keypoint figures.
+def metrics(matching: Matching, weights: np.ndarray | None = None, areas: tuple[str, ...] = tuple(AREAS)):
+    """COCO's keypoint metrics.
 
     Args:
         matching: from :func:`match`.

@@ -1,4 +1,4 @@
-"""Tables of the report: the same figures of several models side by side, as data and as Markdown."""
+"""Tables of the report: the same metrics of several models side by side, as data and as Markdown."""
 
 import math
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from .bootstrap import compare
 from .joints import joint_table
 from .labels import TOGETHER, LabelledSet, read_results_of, together
 from .likelihood import compare_nats, read_nats
-from .matching import COCO_AREAS, figures, match
+from .matching import COCO_AREAS, match, metrics
 
 _MAIN = ("AP", "AP50", "AP75", "AR", "APm", "APl")
 _COMPARED = ("AP", "AP50", "AP75", "AR")
@@ -44,7 +44,7 @@ def make_report(sets: list[LabelledSet], runs: list[Run], *, baseline: str | Non
         resamples: of the images, for the intervals.
 
     Returns:
-        dict of ``sets`` (images and people of each), ``baseline``, and for each set, by side and model: ``figures``,
+        dict of ``sets`` (images and people of each), ``baseline``, and for each set, by side and model: ``metrics``,
         ``differences`` (see :func:`~.bootstrap.compare`), ``nats`` (of models whose results have a file of
         likelihoods beside them, see :func:`~.likelihood.compare_nats`) and ``joints``.
 
@@ -57,7 +57,7 @@ def make_report(sets: list[LabelledSet], runs: list[Run], *, baseline: str | Non
         raise ConfigError(f"--baseline {baseline} has no results; name one of those given with --results")
     groups, found = _with_together(sets, _read(sets, runs))
     report = {"baseline": baseline, "resamples": resamples, "sets": OrderedDict()}
-    for part in ("figures", "differences", "nats", "joints"):
+    for part in ("metrics", "differences", "nats", "joints"):
         report[part] = OrderedDict()
     for labelled in groups:
         people = sum(len(each.area) for each in labelled.truth.people().values())
@@ -117,7 +117,7 @@ def _merged(whole, parts):
 
 def _side(labelled, models, baseline, resamples):
     tables = {
-        "figures": OrderedDict((name, figures(m.matching)) for name, m in models.items()),
+        "metrics": OrderedDict((name, metrics(m.matching)) for name, m in models.items()),
         "joints": OrderedDict((n, joint_table(labelled, m.results, m.matching)) for n, m in models.items()),
     }
     if baseline in models and len(models) > 1:
@@ -139,7 +139,7 @@ def format_report(report: dict) -> str:
     parts = []
     for name, count in report["sets"].items():
         parts.append(f"## {name}: {count['images']} images, {count['people']} people")
-        sides = report["figures"].get(name, {})
+        sides = report["metrics"].get(name, {})
         if not sides:
             parts.append("No model has results at one side on every set.")
             continue
@@ -207,7 +207,7 @@ def table(head, rows) -> str:
 
 
 def shown(value: float, digits: int = 1) -> str:
-    """A figure as text; "-" where there is none."""
+    """A metric as text; "-" where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 

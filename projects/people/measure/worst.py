@@ -36,7 +36,7 @@ def mistakes(labelled: LabelledSet, results: list[dict], matching: Matching, thr
     """
     found = [pair for pair in matching.pairs if results[pair[0]]["score"] >= threshold]
     matches, oks = matched_people(labelled, results, found), defaultdict(list)
-    for image_id, value in zip(matches.image_id.tolist(), person_oks(matches, labelled.skeleton.sigmas).tolist()):
+    for image_id, value in zip(matches.image_id.tolist(), person_oks(matches, labelled.skeleton.oks_sigmas).tolist()):
         oks[image_id].append(value)
     everyone = matching.areas["all"]
     counted = everyone.wrong[0] & (everyone.score >= threshold)

@@ -32,7 +32,7 @@ def gaussian_people(*, seed=0, joints=2):
     labels = rng.uniform(0, 100, shape)
     one = np.ones(len(side))
     return Matches(
-        predicted=labels - rng.normal(size=shape) * true, expected=rng.random(shape[:2]), spread=sigma, joints=labels,
+        predicted=labels - rng.normal(size=shape) * true, expected=rng.random(shape[:2]), std=sigma, joints=labels,
         visibility=visibility, area=side**2, score=one, predicted_area=side**2, image_id=one,
     )  # fmt: skip
 

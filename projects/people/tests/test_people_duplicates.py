@@ -9,7 +9,7 @@ import pytest
 from measure.hashes import correlation, dhash, find_pairs, read_images
 
 
-def picture(seed, height=120, width=160):
+def image(seed, height=120, width=160):
     """A smooth random image of many grey values, with detail."""
     rng = np.random.default_rng(seed)
     coarse, fine = (
@@ -25,12 +25,12 @@ def folders(tmp_path):
     for number, folder in enumerate(sets.values()):
         folder.mkdir()
         for i in range(5):
-            cv2.imwrite(str(folder / f"{100 * number + i}.png"), picture(100 * number + i))
-    cv2.imwrite(str(sets["train"] / "copy.webp"), picture(201), [cv2.IMWRITE_WEBP_QUALITY, 60])
-    small = cv2.resize(picture(202)[:, ::-1], (100, 75), interpolation=cv2.INTER_AREA)
+            cv2.imwrite(str(folder / f"{100 * number + i}.png"), image(100 * number + i))
+    cv2.imwrite(str(sets["train"] / "copy.webp"), image(201), [cv2.IMWRITE_WEBP_QUALITY, 60])
+    small = cv2.resize(image(202)[:, ::-1], (100, 75), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(sets["other"] / "mirror.jpg"), small, [cv2.IMWRITE_JPEG_QUALITY, 70])
     (sets["other"] / "damaged.jpg").write_bytes(b"\xff\xd8nothing")
-    cv2.imwrite(str(sets["other"] / "200.png"), picture(7))  # the name of a test image, but not its content
+    cv2.imwrite(str(sets["other"] / "200.png"), image(7))  # the name of a test image, but not its content
     return {name: str(folder) for name, folder in sets.items()}
 
 
@@ -42,7 +42,7 @@ def test_the_hash_is_that_of_rising_grey():
 
 
 def test_correlation_is_of_grey_values_whatever_the_brightness():
-    grey = picture(1)[..., 0]
+    grey = image(1)[..., 0]
     assert correlation(grey, 0.5 * grey + 20) == pytest.approx(1)
     assert correlation(grey, 255.0 - grey) == pytest.approx(-1)
     assert correlation(grey, np.full_like(grey, 9)) == 0

@@ -1,4 +1,4 @@
-"""Thresholds, joints and worst images, on one image whose figures are counted by hand."""
+"""Thresholds, joints and worst images, on one image whose metrics are counted by hand."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from measure.worst import draw_worst, mistakes
 from people_toys import random_set, row_of_people
 
 from rle_onestage.errors import DataError
-from rle_onestage.evaluation import coco_figures
+from rle_onestage.evaluation import coco_metrics
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_threshold_is_as_if_lower_detections_were_not_there(tmp_path):
     found = curve(match(labelled, results))
     for threshold in (0.25, 0.5, 0.8):
         kept = [r for r in results if r["score"] >= threshold]
-        alone = coco_figures(labelled.truth.dataset, kept, "keypoints", labelled.skeleton.sigmas)
+        alone = coco_metrics(labelled.truth.dataset, kept, "keypoints", labelled.skeleton.oks_sigmas)
         assert at_threshold(found, threshold)["recall"] == pytest.approx(alone["AR50"])
         assert at_threshold(found, threshold) == {
             **at_threshold(curve(match(labelled, kept)), 0.0), "threshold": threshold

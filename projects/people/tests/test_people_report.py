@@ -84,10 +84,10 @@ def test_one_command_writes_figures_of_each_set_and_of_both(files, capsys):
     sets, given, folder = files
     report.main([*sets, *given, "--baseline", "good", "--resamples", "50", "--output", str(folder / "out")])
     written = json.loads((folder / "out" / "report.json").read_text())
-    assert set(written["figures"]) == {"one", "two", "together"}
+    assert set(written["metrics"]) == {"one", "two", "together"}
     assert written["sets"]["together"]["images"] == sum(written["sets"][n]["images"] for n in ("one", "two"))
     own = written["differences"]["together"]["320"]["noisy"]["AP"]
-    models = written["figures"]["together"]["320"]
+    models = written["metrics"]["together"]["320"]
     assert own["difference"] == pytest.approx(models["noisy"]["AP"] - models["good"]["AP"])
     joints = [written["nats"][name]["320"]["good"]["joints"] for name in ("one", "two", "together")]
     assert joints[0] + joints[1] == joints[2] > 0
@@ -112,8 +112,8 @@ def test_a_model_on_one_set_alone_has_no_figures_of_both(files):
     sets, given, folder = files
     report.main([*sets, *given[:-5], "--resamples", "20", "--output", str(folder / "out")])
     written = json.loads((folder / "out" / "report.json").read_text())
-    assert list(written["figures"]["together"]["320"]) == ["good"]
-    assert list(written["figures"]["one"]["320"]) == ["good", "noisy"]
+    assert list(written["metrics"]["together"]["320"]) == ["good"]
+    assert list(written["metrics"]["one"]["320"]) == ["good", "noisy"]
 
 
 @pytest.mark.parametrize(

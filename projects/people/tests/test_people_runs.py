@@ -77,7 +77,7 @@ def test_one_command_runs_both_and_times_them_and_keeps_what_is_there(made, caps
     command += ["--output", str(out), "--image", str(folder / "row.png"), "--rounds", "2", "--calls", "1"]
     beside_movenet.main([*command, "--threads", "1"])
     report = json.loads((out / "report.json").read_text())
-    assert report["figures"]["row"][str(SIDE)]["movenet"]["AP"] == pytest.approx(100)
+    assert report["metrics"]["row"][str(SIDE)]["movenet"]["AP"] == pytest.approx(100)
     assert report["differences"]["row"][str(SIDE)]["ours"]["AP"]["difference"] < 0
     own = report["latency"]["sides"][str(SIDE)]
     assert own["ours"]["ms"] > own["movenet"]["ms"] > 0 and own["ratio"] > 1

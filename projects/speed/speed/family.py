@@ -16,7 +16,7 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
     """Cost of each config's model; weights do not matter and are random.
 
     Args:
-        config_files: paths. size: side of the picture and of the input. rounds: of the time, the models in turn.
+        config_files: paths. size: side of the image and of the input. rounds: of the time, the models in turn.
         training_images: batch of a training step whose memory is measured; 0: not measured.
         options: ``[KEY, VALUE, ...]`` for all.
 
@@ -29,7 +29,7 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
     names = [os.path.splitext(os.path.basename(path))[0] for path in config_files]
     if len(set(names)) < len(names):
         raise ConfigError(f"configs {', '.join(names)}: every file name must be different")
-    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     report, cases = {}, {}
     for name, path in zip(names, config_files):
         # Pretrained weights change no cost and may have to be fetched.
@@ -40,9 +40,9 @@ def measure(config_files, *, size, rounds=20, training_images=0, options=()):
             fixed += ["SOLVER.IMS_PER_BATCH", training_images, "DATASETS.TRAIN", ()]
         cfg = load_config(path, [*options, *fixed])
         report[name], predictor = _one(cfg, size, training_images)
-        cases[name] = lambda predictor=predictor: predictor(picture)
+        cases[name] = lambda predictor=predictor: predictor(image)
         with PeakMemory(predictor.model) as memory:
-            predictor(picture)
+            predictor(image)
         report[name]["inference_mb"] = memory.peak / 1e6
     for name, seconds in alternate(cases, rounds).items():
         report[name]["ms"] = 1e3 * seconds

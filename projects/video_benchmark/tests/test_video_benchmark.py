@@ -1,4 +1,4 @@
-"""Figures of tracking and smoothing against cases worked out by hand, and the benchmark from detections to tables."""
+"""Metrics of tracking and smoothing against cases worked out by hand, and the benchmark from detections to tables."""
 
 import json
 
@@ -10,8 +10,8 @@ from video_benchmark.clips import Clip, Tracked, read_clip, similarities
 from video_benchmark.detections import Found
 from video_benchmark.filters import moving_average, one_euro
 from video_benchmark.fit import fit_accelerations
-from video_benchmark.identity import identity_figures, identity_results
-from video_benchmark.smoothness import match, smoothness, smoothness_figures
+from video_benchmark.identity import identity_metrics, identity_results
+from video_benchmark.smoothness import match, smoothness, smoothness_metrics
 from video_benchmark.tune import TRACKING, identity_score, tune
 from video_benchmark.variants import Variant, filtered, run
 
@@ -59,12 +59,12 @@ def found_of(clip, noise=2.0):
 
 def test_perfect_tracks_and_swapped_ones():
     clip = walkers()
-    right = identity_figures([identity_results(clip, clip.people, COCO.sigmas)])
+    right = identity_metrics([identity_results(clip, clip.people, COCO.oks_sigmas)])
     assert right["IDF1"] == right["HOTA"] == right["MOTA"] == 100 and right["IDSW"] == 0
     ids = clip.people.track_id.copy()
     late = clip.people.frame >= 20
     ids[late] = 3 - ids[late]  # the two swap names for the last third
-    swapped = identity_figures([identity_results(clip, clip.people._replace(track_id=ids), COCO.sigmas)])
+    swapped = identity_metrics([identity_results(clip, clip.people._replace(track_id=ids), COCO.oks_sigmas)])
     assert swapped["IDSW"] == 2 and swapped["DetA"] == pytest.approx(100)
     assert swapped["IDF1"] == pytest.approx(100 * 2 / 3) and swapped["MOTA"] == pytest.approx(100 * (60 - 2) / 60)
     # Association of a detection: 20 with its own name, 10 of each not; then 10, and 20 of each not.
@@ -75,11 +75,11 @@ def test_perfect_tracks_and_swapped_ones():
 def test_oks_is_that_of_the_labelled_joints():
     clip = walkers()
     moved = clip.people._replace(keypoints=clip.people.keypoints + np.array([3.0, 4.0]))
-    _, _, oks = similarities(clip, moved, COCO.sigmas)[4]
-    k = 2 * np.array(COCO.sigmas)
+    _, _, oks = similarities(clip, moved, COCO.oks_sigmas)[4]
+    k = 2 * np.array(COCO.oks_sigmas)
     assert oks[0, 0] == pytest.approx(np.exp(-25 / (2 * AREA * k**2)).mean()) and oks[0, 1] < 1e-6
     clip.labelled[:, 5:] = False
-    _, _, oks = similarities(clip, moved, COCO.sigmas)[4]
+    _, _, oks = similarities(clip, moved, COCO.oks_sigmas)[4]
     assert oks[0, 0] == pytest.approx(np.exp(-25 / (2 * AREA * k[:5] ** 2)).mean())
 
 
@@ -87,7 +87,7 @@ def test_oks_is_that_of_the_labelled_joints():
 def test_lag_is_the_delay(delay):
     clip = walkers()
     late = clip.people.keypoints - (5 * delay, 0)
-    found = smoothness_figures([smoothness(clip, match(clip, clip.people, COCO.sigmas), late, 1 + 0 * late)])
+    found = smoothness_metrics([smoothness(clip, match(clip, clip.people, COCO.oks_sigmas), late, 1 + 0 * late)])
     assert found["lag"] == pytest.approx(delay, abs=1e-9) and found["jitter"] == pytest.approx(0, abs=1e-9)
     assert found["error"] == pytest.approx(100 * 5 * delay / 40)
 
@@ -96,7 +96,7 @@ def test_jitter_of_an_error_that_alternates():
     clip = walkers()
     wrong = clip.people.keypoints.copy()
     wrong[..., 1] += np.where(clip.people.frame % 2, 1.0, -1.0)[:, None]
-    found = smoothness_figures([smoothness(clip, match(clip, clip.people, COCO.sigmas), wrong, 1 + 0 * wrong)])
+    found = smoothness_metrics([smoothness(clip, match(clip, clip.people, COCO.oks_sigmas), wrong, 1 + 0 * wrong)])
     assert found["error/sigma"] == pytest.approx(np.sqrt(0.5))  # y is off by one sigma, x is right
     assert found["jitter"] == pytest.approx(100 * 4 / 40) and found["error"] == pytest.approx(100 / 40)
     assert found["lag"] == pytest.approx(0, abs=1e-9)
@@ -106,7 +106,7 @@ def test_jitter_is_not_counted_across_a_change_of_identity():
     clip = walkers()
     people = clip.people._replace(track_id=clip.people.track_id + 10 * (clip.people.frame >= 15))
     jump = clip.people.keypoints + 7.0 * (clip.people.frame >= 15)[:, None, None]
-    found = smoothness_figures([smoothness(clip, match(clip, people, COCO.sigmas), jump, 1 + 0 * jump)])
+    found = smoothness_metrics([smoothness(clip, match(clip, people, COCO.oks_sigmas), jump, 1 + 0 * jump)])
     assert found["jitter"] == pytest.approx(0, abs=1e-9) and found["error"] > 10
 
 

@@ -1,1 +1,1 @@
-"""Tracking and smoothing measured on clips with known identities: detections, variants, peers, figures."""
+"""Tracking and smoothing measured on clips with known identities: detections, variants, peers, metrics."""

@@ -28,7 +28,7 @@ class Clip(NamedTuple):
     """Labels of a clip.
 
     ``frames``: their number. ``rate``: frames a second. ``people``: :class:`Tracked`. ``labelled`` (N, K) bool: joints
-    in the picture. ``area`` (N,): square pixels.
+    in the image. ``area`` (N,): square pixels.
     """
 
     frames: int

@@ -20,8 +20,8 @@ from rle_onestage.video.tracking.tracker import DEFAULTS
 from . import report
 from .detections import detect, load_all
 from .fit import fit_accelerations
-from .identity import identity_figures
-from .smoothness import smoothness_figures
+from .identity import identity_metrics
+from .smoothness import smoothness_metrics
 from .tune import MOTION, TRACKING, identity_score, smoothness_score, tune
 from .variants import Variant
 
@@ -29,7 +29,7 @@ FILTERS = {"no filter": ("none", {}), "moving average of 3": ("moving_average", 
 
 
 def size_options(size):
-    """Config keys and values for pictures with this longest side; none for None."""
+    """Config keys and values for images with this longest side; none for None."""
     return [] if size is None else ["INPUT.POSE.SIZE", size, "INPUT.MIN_SIZE_TEST", size, "INPUT.MAX_SIZE_TEST", size]
 
 
@@ -57,8 +57,8 @@ def report_clips(clips, detections, output, skeleton, *, peers, one_euro, equal,
     results.update(report.measure_filters(cases, skeleton, filters))
     results.update(report.measure_ours(cases, skeleton, equal, tracker_options(equal_options)))
     pages = [
-        report.table(results, identity_figures, "identity"),
-        report.table(results, smoothness_figures, "smoothness"),
+        report.table(results, identity_metrics, "identity"),
+        report.table(results, smoothness_metrics, "smoothness"),
         _differences(results, peers),
     ]
     os.makedirs(output, exist_ok=True)
@@ -85,21 +85,21 @@ def _differences(results, peers):
     ours, lines = results["ours"], []
     for other in (*peers, "ours, all sigmas equal"):
         for name in ("IDF1", "HOTA"):
-            found = report.difference(ours.identity, results[other].identity, identity_figures, name)
+            found = report.difference(ours.identity, results[other].identity, identity_metrics, name)
             lines.append([f"{name}: ours - {other}", *(f"{value:+.1f}" for value in found)])
     for other in ("no filter", "ours, all sigmas equal"):
         for name in ("error", "jitter"):
-            found = report.difference(ours.smoothness, results[other].smoothness, smoothness_figures, name)
+            found = report.difference(ours.smoothness, results[other].smoothness, smoothness_metrics, name)
             lines.append([f"{name}: ours - {other}", *(f"{value:+.2f}" for value in found)])
     return tabulate(lines, ["", "difference", "95 % from", "to"], tablefmt="pipe", disable_numparse=True)
 
 
 def choose_peer(clips, detections, folder, skeleton):
-    """Print the best of a peer's combinations and its figures."""
+    """Print the best of a peer's combinations and its metrics."""
     cases = load_all(clips, detections)
     best, number = report.best_peer(cases, folder, skeleton)
     print(f"best of {number}: {best}")
-    print(report.table({"": report.measure_peer(cases, best, skeleton)}, identity_figures, "identity"))
+    print(report.table({"": report.measure_peer(cases, best, skeleton)}, identity_metrics, "identity"))
 
 
 def tune_options(clips, detections, what, trials, seed, equal, skeleton):

@@ -114,7 +114,7 @@ def load(path):
 
 
 def load_all(folder, detections):
-    """Labels and detections of a folder's clips: dict name -> (:class:`~..evaluation.clips.Clip`, :class:`Found`)."""
+    """Labels and detections of a folder's clips: dict name -> (:class:`~.clips.Clip`, :class:`Found`)."""
     return {
         name: (read_clip(labels), load(os.path.join(detections, f"{name}.npz")))
         for name, (_, labels) in find_clips(folder).items()

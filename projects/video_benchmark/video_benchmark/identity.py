@@ -23,7 +23,7 @@ def _metrics():
 
 
 def identity_results(clip, tracked, sigmas):
-    """TrackEval's results of one clip, to be given to :func:`identity_figures`.
+    """TrackEval's results of one clip, to be given to :func:`identity_metrics`.
 
     Args:
         clip: :class:`~.clips.Clip`. tracked: :class:`~.clips.Tracked`. sigmas: (K,) COCO's.
@@ -47,8 +47,8 @@ def identity_results(clip, tracked, sigmas):
     return [metric.eval_sequence(data) for metric in _metrics()]
 
 
-def identity_figures(results):
-    """Figures of several clips together.
+def identity_metrics(results):
+    """Metrics of several clips together.
 
     Args:
         results: list of :func:`identity_results`.

@@ -12,9 +12,9 @@ from rle_onestage.errors import DataError
 from rle_onestage.video.tracking import TrackerOptions
 
 from .clips import Tracked
-from .identity import identity_figures, identity_results
-from .smoothness import match, smoothness, smoothness_figures
-from .variants import Variant, figures, filtered, run
+from .identity import identity_metrics, identity_results
+from .smoothness import match, smoothness, smoothness_metrics
+from .variants import Variant, filtered, metrics, run
 
 DRAWS = 2000  # of the bootstrap
 
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 
 def variants(equal, equal_options):
-    """The rows of ours: dict name -> :class:`Variant`.
+    """The rows of ours: dict name -> :class:`~.variants.Variant`.
 
     Args:
         equal: what stands for all sigmas, person sizes. equal_options: of the tracker then.
@@ -50,7 +50,7 @@ def measure_ours(cases, skeleton, equal, equal_options):
     """
     out = {}
     for name, variant in variants(equal, equal_options).items():
-        pairs = [figures(variant, clip, found, skeleton) for clip, found in cases.values()]
+        pairs = [metrics(variant, clip, found, skeleton) for clip, found in cases.values()]
         out[name] = Result([a for a, _ in pairs], [b for _, b in pairs])
     return out
 
@@ -65,7 +65,7 @@ def measure_filters(cases, skeleton, filters):
     out = {name: [] for name in filters}
     for clip, found in cases.values():
         done = run(Variant(smooth=False), clip, found, skeleton)
-        pairs = match(clip, done.raw, skeleton.sigmas)
+        pairs = match(clip, done.raw, skeleton.oks_sigmas)
         for name, (kind, parameters) in filters.items():
             out[name].append(smoothness(clip, pairs, filtered(done, clip.rate, kind, **parameters), done.raw.sigmas))
     return {name: Result(None, results) for name, results in out.items()}
@@ -88,7 +88,7 @@ def measure_peer(cases, folder, skeleton):
         order = np.argsort(found.frame[rows], kind="stable")
         rows, ids = rows[order], ids[order]
         tracked = Tracked(found.frame[rows], ids, found.keypoints[rows, :, :2].astype(float))
-        results.append(identity_results(clip, tracked, skeleton.sigmas))
+        results.append(identity_results(clip, tracked, skeleton.oks_sigmas))
     return Result(results)
 
 
@@ -103,16 +103,16 @@ def best_peer(cases, folder, skeleton):
         raise DataError(f"{folder} has no tracks; make them with projects/video_benchmark/bytetrack_peer.py")
     scores = {}
     for path in folders:
-        found = identity_figures(measure_peer(cases, path, skeleton).identity)
+        found = identity_metrics(measure_peer(cases, path, skeleton).identity)
         scores[path] = found["IDF1"] + found["HOTA"]
     return max(scores, key=scores.get), len(folders)
 
 
 def difference(first, second, of, name):
-    """A figure of one row minus another's, with its 95 % interval (bootstrap over clips, paired).
+    """A metric of one row minus another's, with its 95 % interval (bootstrap over clips, paired).
 
     Args:
-        first, second: lists of results, one a clip. of: ``identity_figures`` or ``smoothness_figures``. name: the
+        first, second: lists of results, one a clip. of: ``identity_metrics`` or ``smoothness_metrics``. name: the
         figure.
 
     Returns:
@@ -121,7 +121,7 @@ def difference(first, second, of, name):
     rng = np.random.default_rng(0)
     number = len(first)
     draws = []
-    for _ in range(DRAWS if of is smoothness_figures else DRAWS // 10):
+    for _ in range(DRAWS if of is smoothness_metrics else DRAWS // 10):
         index = rng.integers(0, number, number)
         draws.append(of([first[i] for i in index])[name] - of([second[i] for i in index])[name])
     return of(first)[name] - of(second)[name], *np.percentile(draws, [2.5, 97.5]).tolist()
@@ -132,18 +132,18 @@ def table(results, of, part):
     rows = {name: of(getattr(result, part)) for name, result in results.items() if getattr(result, part)}
     names = list(next(iter(rows.values())))
     lines = [
-        [name, *(f"{figures[key]:.{0 if key == 'IDSW' else 2 if key == 'lag' else 1}f}" for key in names)]
-        for name, figures in rows.items()
+        [name, *(f"{metrics[key]:.{0 if key == 'IDSW' else 2 if key == 'lag' else 1}f}" for key in names)]
+        for name, metrics in rows.items()
     ]
     return tabulate(lines, ["", *names], tablefmt="pipe", disable_numparse=True)
 
 
 def as_json(results):
-    """All figures of all rows, over all clips and of each clip."""
+    """All metrics of all rows, over all clips and of each clip."""
     out = {}
     for name, result in results.items():
         out[name] = {}
-        for part, of in (("identity", identity_figures), ("smoothness", smoothness_figures)):
+        for part, of in (("identity", identity_metrics), ("smoothness", smoothness_metrics)):
             one = getattr(result, part)
             if one:
                 out[name].update(of(one))

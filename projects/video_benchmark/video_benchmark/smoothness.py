@@ -57,14 +57,14 @@ def match(clip, tracked, sigmas):
 
 
 def smoothness(clip, pairs, keypoints, sigmas):
-    """The figures of a clip.
+    """The metrics of a clip.
 
     Args:
         clip: :class:`~.clips.Clip`. pairs: :func:`match` of the people as found. keypoints, sigmas: (N, K, 2) of
             the same people, smoothed or not.
 
     Returns:
-        dict of ``NAMES`` -> (sum, weight), to be added up over clips by :func:`smoothness_figures`.
+        dict of ``NAMES`` -> (sum, weight), to be added up over clips by :func:`smoothness_metrics`.
     """
     truth, labelled = clip.people.keypoints[pairs.true], clip.labelled[pairs.true]
     size = np.sqrt(clip.area[pairs.true])[:, None, None]
@@ -85,8 +85,8 @@ def smoothness(clip, pairs, keypoints, sigmas):
     }
 
 
-def smoothness_figures(results):
-    """Figures of several clips together: dict of ``NAMES`` -> percent of the person's size, frames, or a ratio."""
+def smoothness_metrics(results):
+    """Metrics of several clips together: dict of ``NAMES`` -> percent of the person's size, frames, or a ratio."""
     means = {name: sum(r[name][0] for r in results) / max(sum(r[name][1] for r in results), 1e-12) for name in NAMES}
     means["error/sigma"] = np.sqrt(means["error/sigma"])
     return {name: float(value) for name, value in means.items()}

@@ -1,10 +1,10 @@
-"""Choose the tracker's options on clips: random steps from the best so far, kept where the figures rise."""
+"""Choose the tracker's options on clips: random steps from the best so far, kept where the metrics rise."""
 
 import numpy as np
 
-from .identity import identity_figures
-from .smoothness import smoothness_figures
-from .variants import figures, identities, with_options
+from .identity import identity_metrics
+from .smoothness import smoothness_metrics
+from .variants import identities, metrics, with_options
 
 # Smallest and largest value of what is searched, on a logarithmic scale where the first is above 0.
 TRACKING = {
@@ -20,14 +20,14 @@ MOTION = {
 
 def identity_score(variant, cases, skeleton):
     """IDF1 + HOTA over all clips."""
-    found = identity_figures([identities(variant, clip, found, skeleton) for clip, found in cases.values()])
+    found = identity_metrics([identities(variant, clip, found, skeleton) for clip, found in cases.values()])
     return found["IDF1"] + found["HOTA"]
 
 
 def smoothness_score(variant, cases, skeleton):
     """Error and half the jitter, with the sign changed."""
-    results = [figures(variant, clip, found, skeleton)[1] for clip, found in cases.values()]
-    found = smoothness_figures(results)
+    results = [metrics(variant, clip, found, skeleton)[1] for clip, found in cases.values()]
+    found = smoothness_metrics(results)
     return -found["error"] - 0.5 * found["jitter"]
 
 

@@ -30,7 +30,7 @@ class Variant(NamedTuple):
 class Run(NamedTuple):
     """What a variant made of a clip.
 
-    ``found``: people who were found in the frame (not those who are carried: hidden people have no labels), as the
+    ``found``: people who were found in the frame (not those who are predicted: hidden people have no labels), as the
     filter gives them; ``raw``: as they were found, row by row; ``sizes`` (N,) of the latter, pixels.
     """
 
@@ -43,7 +43,7 @@ def run(variant, clip, detections, skeleton):
     """Follow the people of a clip.
 
     Args:
-        variant: :class:`Variant`. clip: :class:`~..evaluation.clips.Clip`. detections: :class:`~.detections.Found`.
+        variant: :class:`Variant`. clip: :class:`~.clips.Clip`. detections: :class:`~.detections.Found`.
             skeleton: of the joints.
 
     Returns:
@@ -66,12 +66,12 @@ def _follow(variant, clip, detections, skeleton):
     out = []
     for number in range(clip.frames):
         out += tracker.push(_equalised(detections.people(number), variant.equal), number / clip.rate)
-    return [people[~people.carried] for people in out + tracker.finish()]
+    return [people[~people.predicted] for people in out + tracker.finish()]
 
 
 def identities(variant, clip, detections, skeleton):
-    """Results of a clip, of :func:`~..evaluation.identity.identity_results`; see :func:`run`."""
-    return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.sigmas)
+    """Results of a clip, of :func:`~.identity.identity_results`; see :func:`run`."""
+    return identity_results(clip, _tracked(_follow(variant, clip, detections, skeleton)), skeleton.oks_sigmas)
 
 
 def _tracked(frames):
@@ -82,13 +82,13 @@ def _tracked(frames):
     return Tracked(number, ids.numpy(), keypoints.double().numpy(), sigmas.double().numpy())
 
 
-def figures(variant, clip, detections, skeleton):
-    """Results of a clip, to be combined: (of :func:`~..evaluation.identity.identity_results`,
-    of :func:`~..evaluation.smoothness.smoothness`)."""
+def metrics(variant, clip, detections, skeleton):
+    """Results of a clip, to be combined: (of :func:`~.identity.identity_results`,
+    of :func:`~.smoothness.smoothness`)."""
     done = run(variant, clip, detections, skeleton)
-    pairs = match(clip, done.raw, skeleton.sigmas)
+    pairs = match(clip, done.raw, skeleton.oks_sigmas)
     smooth = smoothness(clip, pairs, done.found.keypoints, done.found.sigmas)
-    return identity_results(clip, done.found, skeleton.sigmas), smooth
+    return identity_results(clip, done.found, skeleton.oks_sigmas), smooth
 
 
 def filtered(done, rate, name, **parameters):

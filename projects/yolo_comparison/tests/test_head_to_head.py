@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 import head_to_head  # noqa: E402
 import ultralytics_peer  # noqa: E402
 
-# Finds one person in every picture, where the labels have it, and takes no time.
+# Finds one person in every image, where the labels have it, and takes no time.
 FAKE_PEER = """#!{python}
 import json, os, sys
 args = dict(zip(sys.argv[3::2], sys.argv[4::2]))
@@ -122,7 +122,7 @@ def test_report_of_both_sides(root, peer_python, tmp_path, capsys):
 
 
 def test_latency_is_in_turn():
-    class Side:
+    class Model:
         def __init__(self, name, log):
             self.name, self.log = name, log
 
@@ -131,7 +131,7 @@ def test_latency_is_in_turn():
             return float(len(self.log)), 0
 
     log = []
-    h2h.latencies([Side("a", log), Side("b", log)], "x.png", rounds=2, calls=2)
+    h2h.latencies([Model("a", log), Model("b", log)], "x.png", rounds=2, calls=2)
     assert "".join(log[2 * h2h.WARMUP :]) == "aabbaabb"
 
 
@@ -143,7 +143,7 @@ def test_a_peer_that_does_not_start_is_one_sentence(tmp_path):
 
 
 def test_training_rates_in_turn(root, peer_python, tmp_path, monkeypatch, capsys):
-    """The peer's second epoch has 1.2 pictures rounded to 1 in two seconds; ours really trains."""
+    """The peer's second epoch has 1.2 images rounded to 1 in two seconds; ours really trains."""
     config = tmp_path / "c.yaml"
     files = [["h2h_rates_train", "annotations/person_keypoints_train.json", "train"]]
     options = ["DATASETS.KEYPOINT_FILES", files, "DATASETS.TRAIN", ("h2h_rates_train",), "SOLVER.IMS_PER_BATCH", 2]

@@ -1,1 +1,1 @@
-"""Ours beside another one-stage model, on the same pictures, labels, epochs and input size."""
+"""Ours beside another one-stage model, on the same images, labels, epochs and input size."""

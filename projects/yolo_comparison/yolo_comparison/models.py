@@ -1,4 +1,4 @@
-"""The two sides: ours in this process, the peer in an environment of its own."""
+"""The two models: ours in this process, the peer in an environment of its own."""
 
 import json
 import logging
@@ -25,9 +25,9 @@ logger = logging.getLogger("rle_onestage")
 PEER_SCRIPT = str(Path(__file__).resolve().parents[1] / "ultralytics_peer.py")
 
 
-def check_names(*sides):
+def check_names(*models):
     """Raises ConfigError unless the first elements of all are different: they name results, files and rows."""
-    names = [name for name, *_ in sides]
+    names = [name for name, *_ in models]
     if len(set(names)) < len(names):
         raise ConfigError(f"--ours and --peers have the names {', '.join(names)}; every name must be different")
 
@@ -65,7 +65,7 @@ class Ours:
         write_json(rows, results_file)
 
     def ask(self, path):
-        """(milliseconds from the decoded picture to people, number of people)."""
+        """(milliseconds from the decoded image to people, number of people)."""
         image = read_image(path)
         start = time.perf_counter()
         people = self.predictor(image)
@@ -119,7 +119,7 @@ class Peer:
             raise MediaError(f"the peer {self.name} could not predict {split}: {words[-1] if words else 'no message'}")
 
     def ask(self, path):
-        """(milliseconds from the decoded picture to people, number of people)."""
+        """(milliseconds from the decoded image to people, number of people)."""
         self._server.stdin.write(f"{os.path.abspath(path)}\n")
         self._server.stdin.flush()
         answer = self._answer()

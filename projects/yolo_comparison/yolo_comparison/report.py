@@ -1,4 +1,4 @@
-"""Scores, latencies and pictures of both sides, as a table and as JSON."""
+"""Scores, latencies and images of both models, as a table and as JSON."""
 
 import json
 import logging
@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from rle_onestage.data.coco.categories import keypoint_category
 from rle_onestage.data.coco.json_files import read_json
+from rle_onestage.evaluation import score_results
 from rle_onestage.evaluation.result_files import read_results
 from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results
 from rle_onestage.structures.skeleton import skeleton_from_category
@@ -19,22 +20,21 @@ from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import write_image
 from rle_onestage.visualization import contact_sheet, draw_people, draw_tag
-from rle_onestage.visualization.report import score_results
 from yolo_comparison.models import Ours, Peer, check_names
 from yolo_comparison.sets import annotations_file
 
 logger = logging.getLogger("rle_onestage")
 
-_FIGURES = ("AP", "AP50", "AP75", "AR")
-WARMUP = 3  # calls of each side that do not count
+_METRICS = ("AP", "AP50", "AP75", "AR")
+WARMUP = 3  # calls of each model that do not count
 
 
-def build_sides(ours, peers, *, peer_python, size, threads, options=()):
-    """Both sides, ready to answer, one after the other.
+def build_models(ours, peers, *, peer_python, size, threads, options=()):
+    """Both models, ready to answer, one after the other.
 
     Args:
         ours: list of (name, config file, weights). peers: list of (name, weights).
-        peer_python: the interpreter of the peers' environment. size: of the input. threads: of each side.
+        peer_python: the interpreter of the peers' environment. size: of the input. threads: of each model.
         options: ``[KEY, VALUE, ...]`` for ours.
     """
     torch.set_num_threads(threads)
@@ -44,49 +44,49 @@ def build_sides(ours, peers, *, peer_python, size, threads, options=()):
     yield from (Peer(name, peer_python, weights, size=size, threads=threads) for name, weights in peers)
 
 
-def scores(sides, root, splits, output, sigmas=(), max_people=20):
-    """COCO's keypoint figures of every side on every split; the results stay in ``output``.
+def scores(models, root, splits, output, sigmas=(), max_people=20):
+    """COCO's keypoint metrics of every model on every split; the results stay in ``output``.
 
     Returns:
-        dict split -> side -> figure -> percent.
+        dict split -> model -> metric -> percent.
     """
     table = {split: {} for split in splits}
     for split in splits:
-        for side in sides:
-            file = os.path.join(output, f"{side.name}.{split}.json")
-            logger.info("%s predicts %s", side.name, split)
-            side.predict(root, split, file)
+        for model in models:
+            file = os.path.join(output, f"{model.name}.{split}.json")
+            logger.info("%s predicts %s", model.name, split)
+            model.predict(root, split, file)
             found = score_results(
-                annotations_file(root, split), file, sigmas=sigmas, backend="pycocotools", max_people=max_people
+                annotations_file(root, split), file, oks_sigmas=sigmas, backend="pycocotools", max_people=max_people
             )
-            table[split][side.name] = {name: found["keypoints"][name] for name in _FIGURES}
+            table[split][model.name] = {name: found["keypoints"][name] for name in _METRICS}
     return table
 
 
-def latencies(sides, picture, *, rounds=5, calls=10):
-    """Milliseconds from a decoded picture to people, the sides in turn.
+def latencies(models, image, *, rounds=5, calls=10):
+    """Milliseconds from a decoded image to people, the models in turn.
 
     Args:
-        sides: to ask. picture: path. rounds: alternations. calls: of each side in a round.
+        models: to ask. image: path. rounds: alternations. calls: of each model in a round.
 
     Returns:
-        dict side -> {"ms": median of the rounds' medians, "rounds": [median of each round], "people": found}.
+        dict model -> {"ms": median of the rounds' medians, "rounds": [median of each round], "people": found}.
     """
-    measured = {side.name: [] for side in sides}
+    measured = {model.name: [] for model in models}
     people = {}
-    for side in sides:
+    for model in models:
         for _ in range(WARMUP):
-            people[side.name] = side.ask(picture)[1]
+            people[model.name] = model.ask(image)[1]
     for _ in range(rounds):
-        for side in sides:
-            measured[side.name].append(median(side.ask(picture)[0] for _ in range(calls)))
+        for model in models:
+            measured[model.name].append(median(model.ask(image)[0] for _ in range(calls)))
     return {name: {"ms": median(ms), "rounds": ms, "people": people[name]} for name, ms in measured.items()}
 
 
-def pictures(sides, root, split, output, *, count=6):
-    """A page of the first pictures of a split with at least two people: the labels, and each side's best people.
+def draw_images(models, root, split, output, *, count=6):
+    """A page of the first images of a split with at least two people: the labels, and each model's best people.
 
-    As many as the labels have, since the sides' scores mean different things.
+    As many as the labels have, since the models' scores mean different things.
     """
     file = annotations_file(root, split)
     data = read_json(file)
@@ -94,14 +94,14 @@ def pictures(sides, root, split, output, *, count=6):
     labels = {}
     for annotation in data["annotations"]:
         labels.setdefault(annotation["image_id"], []).append(annotation)
-    found = [by_image(read_results(os.path.join(output, f"{side.name}.{split}.json"))) for side in sides]
+    found = [by_image(read_results(os.path.join(output, f"{model.name}.{split}.json"))) for model in models]
     chosen = [image for image in data["images"] if len(labels.get(image["id"], ())) >= 2][:count]
     tiles = []
     for record in chosen:
         image = read_image(os.path.join(root, split, record["file_name"]))
         size, scale = image.shape[:2], 480 / image.shape[0]
-        rows = [(side.name, instances_from_results(results.get(record["id"], []), size, skeleton.num_joints))
-                for side, results in zip(sides, found)]  # fmt: skip
+        rows = [(model.name, instances_from_results(results.get(record["id"], []), size, skeleton.num_joints))
+                for model, results in zip(models, found)]  # fmt: skip
         truth = instances_from_labels(labels[record["id"]], size, skeleton.num_joints)
         for name, people in [*rows, ("labels", truth)]:
             best = people[people.scores.argsort(descending=True)[: len(truth)]]
@@ -109,7 +109,7 @@ def pictures(sides, root, split, output, *, count=6):
             draw_tag(drawn, name, (4, 4), 18)
             tiles.append(drawn)
     path = os.path.join(output, f"pictures_{split}.jpg")
-    write_image(path, contact_sheet(tiles, len(sides) + 1, tile=(480, 360)))
+    write_image(path, contact_sheet(tiles, len(models) + 1, tile=(480, 360)))
     return path
 
 
@@ -118,8 +118,8 @@ def format_report(report):
     names = list(report["cost"])
     parts = []
     for split, table in report.get("scores", {}).items():
-        rows = [(name, *(f"{table[name][figure]:.1f}" for figure in _FIGURES)) for name in names]
-        parts.append(f"{split}\n\n{tabulate(rows, (split, *_FIGURES), tablefmt='github', disable_numparse=True)}")
+        rows = [(name, *(f"{table[name][metric]:.1f}" for metric in _METRICS)) for name in names]
+        parts.append(f"{split}\n\n{tabulate(rows, (split, *_METRICS), tablefmt='github', disable_numparse=True)}")
     if "latency" in report:
         best = min(each["ms"] for each in report["latency"].values())
         cost = {name: (f"{each['parameters_M']:.2f}", f"{each['gflops']:.1f}") for name, each in report["cost"].items()}
@@ -138,7 +138,7 @@ def write_report(report, output):
     write_text(os.path.join(output, "head_to_head.md"), format_report(report) + "\n")
 
 
-def noise_picture(path, side):
-    """A picture of noise to time on, where none is given."""
+def noise_image(path, side):
+    """An image of noise to time on, where none is given."""
     write_image(path, np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
     return path

@@ -1,4 +1,4 @@
-"""One data set of general and of crowded synthetic pictures, with a validation set of each."""
+"""One data set of general and of crowded synthetic images, with a validation set of each."""
 
 import contextlib
 import json
@@ -25,9 +25,9 @@ def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, fo
     """Make ``root`` with the splits train (both kinds, general first), val and val_crowded.
 
     Args:
-        root: folder; pictures of the same settings that are there already are kept.
-        train: pictures to train on. val: of each validation set.
-        size: longest side in pixels. crowded_share: of the training pictures. seed, workers: of the generator.
+        root: folder; images of the same settings that are there already are kept.
+        train: images to train on. val: of each validation set.
+        size: longest side in pixels. crowded_share: of the training images. seed, workers: of the generator.
         force: replace a set of other settings.
 
     Raises:
@@ -47,10 +47,10 @@ def make_sets(root, *, train, val, size, crowded_share, seed=0, workers=None, fo
 
 
 def merge(parts, root, split):
-    """Put the first pictures of several COCO-format sets, with their labels, into one split.
+    """Put the first images of several COCO-format sets, with their labels, into one split.
 
     Args:
-        parts: list of (prefix of the file names, folder, split, number of pictures).
+        parts: list of (prefix of the file names, folder, split, number of images).
         root: folder of the result. split: its split.
     """
     os.makedirs(os.path.join(root, "annotations"), exist_ok=True)

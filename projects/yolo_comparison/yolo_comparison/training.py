@@ -1,4 +1,4 @@
-"""Training images per second of both sides, in turn, on the same pictures."""
+"""Training images per second of both models, in turn, on the same images."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ SHARE = 0.3  # of the training set that the peer takes in an epoch; the second o
 
 
 def rates(ours, peers, root, *, peer_python, size, processes, rounds):
-    """Images a second of each side, the sides in turn.
+    """Images a second of each model, the models in turn.
 
     Args:
         ours: list of (name, config file). peers: list of (name, weights or ``.yaml``). root: of the data set.
@@ -38,7 +38,7 @@ def rates(ours, peers, root, *, peer_python, size, processes, rounds):
         dict name -> {"images_per_second": median of the rounds, "rounds": [each]}.
 
     Raises:
-        ConfigError: a training ends with an error, or two sides have the same name.
+        ConfigError: a training ends with an error, or two models have the same name.
     """
     check_names(*ours, *peers)
     measured = {name: [] for name, _ in (*ours, *peers)}

@@ -2,7 +2,7 @@
 
 Both see the same people with the same numbers (:class:`KeypointFile`): who is left out, and what is mended, is decided
 here alone. What makes a file unusable is a :class:`~rle_onestage.errors.DataError` of one sentence. A single annotation
-that cannot be used is left out, counted and named (:class:`~.coco_json.Problems`).
+that cannot be used is left out, counted and named (:class:`~.json_files.Problems`).
 
 - ids are numbers (fractions, large ones too) or text; no two are equal.
 - categories with the same joints are one class; backslashes in file names separate folders.
@@ -10,6 +10,8 @@ that cannot be used is left out, counted and named (:class:`~.coco_json.Problems
   annotation is left out, as is one whose box lies outside its image.
 - ``area`` that is absent, null, 0 or text without a number is 0.53 of the box.
 - ``keypoints`` is a flat list or one of triples; null stands for joints without label.
+- labelled joints outside the image stay labelled, as COCO's evaluation counts them. Training leaves them out: to it a
+  joint is present where it is in the image.
 - ``num_keypoints`` is counted from the visibility flags, whatever the file says.
 - ``iscrowd`` that is absent or null is 0; text such as "1" is read.
 """
@@ -22,10 +24,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError, shown
+from ...structures.area import AREA_OF_BOX
 from .arrays import LARGEST_COORDINATE, box_array, crowd_array, keypoint_array, mend_boxes, stated_areas
 from .categories import check_num_joints, keypoint_categories
 from .doubts import find_doubts
-from .json_files import AREA_OF_BOX, Problems, is_id, is_number, is_text, size_from_file, without_garbage_collection
+from .json_files import (
+    Problems,
+    first_repeated,
+    is_id,
+    is_number,
+    is_text,
+    size_from_file,
+    without_garbage_collection,
+)
 
 
 class KeypointFile(NamedTuple):
@@ -101,13 +112,13 @@ def read_keypoints(
     return file
 
 
-def _check_ids(entries, keys, kind, source):
+def _check_ids(entries: list, keys: list[str], kind: str, source: str) -> list[list]:
     """Each entry of a list is a dictionary with usable ids under ``keys``."""
     try:
         columns = [[entry[key] for entry in entries] for key in keys]
-        kinds = set().union(*(set(map(type, column)) for column in columns))
+        kinds = {kind for column in columns for kind in set(map(type, column))}
     except (KeyError, TypeError, IndexError):
-        kinds = {None}
+        kinds = {type(None)}
     if kinds <= {int} or (kinds <= {int, str} and all(is_id(i) for column in columns for i in column)):
         return columns
     for place, entry in enumerate(entries, start=1):
@@ -123,15 +134,12 @@ def _check_ids(entries, keys, kind, source):
     return columns
 
 
-def _repeated(ids):
-    seen = set()
-    return next(i for i in ids if i in seen or seen.add(i))
-
-
-def _images(entries, source, image_root, problems):
+def _images(
+    entries: list, source: str, image_root: str | None, problems: Problems
+) -> tuple[dict[Any, dict], dict[Any, tuple[float, float]]]:
     (ids,) = _check_ids(entries, ["id"], "image", source)
     if len(set(ids)) < len(ids):
-        twice = _repeated(ids)
+        twice = first_repeated(ids)
         name = next(e.get("file_name") for e in entries if e["id"] == twice)
         raise DataError(f"{source} has the image id {shown(twice)} twice ({shown(name)}); image ids must differ.")
     if not ids:
@@ -140,7 +148,7 @@ def _images(entries, source, image_root, problems):
     return images, {i: _size(image, source, image_root) for i, image in images.items()}
 
 
-def _named(image, source, image_root, problems):
+def _named(image: dict, source: str, image_root: str | None, problems: Problems) -> dict:
     """The entry of an image, its name one that this system can open."""
     name = image.get("file_name")
     if name is None:
@@ -153,7 +161,7 @@ def _named(image, source, image_root, problems):
     return image
 
 
-def _size(image, source, image_root):
+def _size(image: dict, source: str, image_root: str | None) -> tuple[float, float]:
     """Width and height of an image, infinite where nothing says it."""
     name, height, width = image["file_name"], image.get("height"), image.get("width")
     if height is None or width is None:
@@ -168,14 +176,18 @@ def _size(image, source, image_root):
     return width, height
 
 
-def _own_annotations(data, source, categories, images, problems):
+def _own_annotations(
+    data: dict, source: str, categories: list[dict], images: dict[Any, dict], problems: Problems
+) -> list[dict]:
     """Annotations of the categories with keypoints, their ids checked."""
     annotations = data.get("annotations")
     if not isinstance(annotations, list):
         raise DataError(f"{source} has no list `annotations`; use a file with labels.")
     ids, image_ids = _check_ids(annotations, ["id", "image_id"], "annotation", source)
     if len(set(ids)) < len(ids):
-        raise DataError(f"{source} has the annotation id {shown(_repeated(ids))} twice; annotation ids must differ.")
+        raise DataError(
+            f"{source} has the annotation id {shown(first_repeated(ids))} twice; annotation ids must differ."
+        )
     if not images.keys() >= set(image_ids):
         number, image_id = next(pair for pair in zip(ids, image_ids) if pair[1] not in images)
         raise DataError(
@@ -188,7 +200,9 @@ def _own_annotations(data, source, categories, images, problems):
     return own
 
 
-def _of_categories(annotations, data, source, categories, problems):
+def _of_categories(
+    annotations: list[dict], data: dict, source: str, categories: list[dict], problems: Problems
+) -> list[dict]:
     """The annotations of some categories; what is another's is counted."""
     own_ids = [category.get("id") for category in categories]
     if None in own_ids and len(data["categories"]) > len(categories):
@@ -203,6 +217,9 @@ def _of_categories(annotations, data, source, categories, problems):
         number = annotation.get("category_id")
         if number == own_ids[0] or number is None:  # null can only mean a category with joints
             own.append(annotation)
+        elif is_text(number) and number == str(own_ids[0]):  # its number as text, which no other category can mean
+            own.append(annotation)
+            problems.add("annotations with `category_id` as text, taken as the number", annotation["id"])
         elif None in known or (is_id(number) and number in known):
             own.append(annotation)
             other = known.get(number) if is_id(number) else None
@@ -214,7 +231,7 @@ def _of_categories(annotations, data, source, categories, problems):
     return own
 
 
-def _compare_counts(file):
+def _compare_counts(file: KeypointFile) -> None:
     """Count the annotations whose ``num_keypoints`` is not what their flags say."""
     counted = file.num_keypoints.tolist()
     for annotation, number in zip(file.annotations, counted):

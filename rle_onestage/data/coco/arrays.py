@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, shown
-from .json_files import AREA_OF_BOX, Problems, is_number
+from ...structures.area import AREA_OF_BOX
+from .json_files import Problems, is_number
 
 # A box made from joints is widened by this share of its sides, as joints lie inside the body.
 JOINT_BOX_MARGIN = 0.12
@@ -71,12 +73,12 @@ def float_rows(rows: list[list], key: str, where: Callable[[int], str]) -> np.nd
     raise DataError(f"{where(0)} has something other than numbers in `{key}`.")
 
 
-def _is_numeric(kind):
+def _is_numeric(kind: type) -> bool:
     """Whether values of a type are numbers, NumPy's too (a data set made in memory), or null."""
     return kind is type(None) or (issubclass(kind, (int, float, np.number)) and kind is not bool)
 
 
-def _naming(annotations, source):
+def _naming(annotations: list[dict], source: str) -> Callable[[int], str]:
     return lambda i: f"{source}: annotation {shown(annotations[i]['id'])}"
 
 
@@ -105,9 +107,8 @@ def keypoint_array(annotations: list[dict], num_joints: int, source: str, proble
     flags[strange] = np.where(flags[strange] > 0, 2, 0)
     far = (flags > 0) & (np.abs(keypoints[..., :2]) > LARGEST_COORDINATE).any(-1)
     if far.any():
-        i = int(far.any(1).argmax())
         raise DataError(
-            f"{source}: annotation {shown(annotations[i]['id'])} has a labelled joint more than "
+            f"{source}: annotation {shown(annotations[far.any(1).argmax()]['id'])} has a labelled joint more than "
             f"{LARGEST_COORDINATE:g} pixels away; give pixels of the image."
         )
     return keypoints
@@ -191,7 +192,7 @@ def stated_areas(annotations: list[dict], source: str, problems: Problems) -> np
     return areas
 
 
-def _area(annotation, value, source):
+def _area(annotation: dict, value: Any, source: str) -> float:
     """One area as a number, NaN where nothing says it."""
     if value is None:
         return math.nan
@@ -213,7 +214,10 @@ def mend_boxes(
     points, labelled = keypoints[..., :2] + CENTRE, keypoints[..., 2] > 0
     outside = labelled & ((points < 0) | (points > sizes[:, None])).any(-1)
     for i in np.flatnonzero(outside.any(1)):
-        problems.add("annotations with joints outside the image (these joints lose their label)", annotations[i]["id"])
+        problems.add(
+            "annotations with joints outside the image (evaluation counts them, training leaves them out)",
+            annotations[i]["id"],
+        )
     kept = np.ones(len(annotations), dtype=bool)
     for i in np.flatnonzero(~(boxes[:, 2:] > SMALLEST).all(1)):  # also NaN: no box
         joints = points[i][labelled[i]]

@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 from ...errors import DataError, shown
-from .json_files import is_id, is_text
+from .json_files import first_repeated, is_id, is_text
 
 logger = logging.getLogger(__name__)
-_said = set()
+_said: set[tuple[str, str]] = set()
 
 
 def keypoint_category(data: dict, path: str) -> dict:
@@ -67,9 +67,7 @@ def _joint_names(category: dict, path: str) -> list[str]:
         if not is_text(name):
             raise DataError(f"{where} calls joint {number} {shown(name)}; a joint's name is text.")
     if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))
-        raise DataError(f"{where} has the joint {shown(twice)} twice; joint names must differ.")
+        raise DataError(f"{where} has the joint {shown(first_repeated(names))} twice; joint names must differ.")
     return names
 
 
@@ -82,19 +80,20 @@ def _limbs(category: dict, path: str) -> list[list[int]]:
     place = {name: i for i, name in enumerate(names, start=1)}
     pairs = [limb for limb in listed if isinstance(limb, list) and len(limb) == 2]
     from_zero = any(type(joint) is int and joint == 0 for limb in pairs for joint in limb)
-    limbs, wrong = {}, [limb for limb in listed if not (isinstance(limb, list) and len(limb) == 2)]
+    limbs: dict[tuple[int, ...], None] = {}  # in their order
+    wrong = [limb for limb in listed if not (isinstance(limb, list) and len(limb) == 2)]
     for limb in pairs:
-        found = [_joint(joint, place, from_zero) for joint in limb]
-        if None in found:
+        ends = [end for joint in limb if (end := _joint(joint, place, from_zero)) is not None]
+        if len(ends) < 2:
             wrong.append(limb)
         else:
-            limbs[tuple(found)] = found
+            limbs[tuple(ends)] = None
     if wrong:
         _say(path, f"{len(wrong)} of {len(listed)} limbs in `skeleton` are no pairs of its {len(names)} joints and are "
                    f"not drawn, the first is {shown(wrong[0])}")  # fmt: skip
     elif from_zero:
         _say(path, "the limbs in `skeleton` count joints from 0, where COCO's count from 1; they are read so")
-    return list(limbs.values())
+    return [list(limb) for limb in limbs]
 
 
 def _joint(joint: Any, place: dict[str, int], from_zero: bool) -> int | None:
@@ -113,16 +112,14 @@ def _say(path: str, what: str) -> None:
 
 def _in_order(names: dict) -> list | None:
     """The names of number -> name or name -> number, in the order of the numbers; None where that is not clear."""
-    numbers = [_number(key) for key in names]
-    if None not in numbers:
-        pairs = zip(numbers, names.values())
-    else:
-        numbers = [_number(value) for value in names.values()]
-        pairs = zip(numbers, names)
-    first = min(numbers, default=0) if None not in numbers else None
-    if first not in (0, 1) or sorted(numbers) != list(range(first, first + len(numbers))):
-        return None
-    return [name for _, name in sorted(pairs, key=lambda pair: pair[0])]
+    for pairs in (names.items(), [(value, key) for key, value in names.items()]):
+        numbered = [(number, name) for key, name in pairs if (number := _number(key)) is not None]
+        if len(numbered) == len(names):
+            numbered.sort(key=lambda pair: pair[0])
+            first = numbered[0][0]
+            counted = [number for number, _ in numbered] == list(range(first, first + len(numbered)))
+            return [name for _, name in numbered] if first in (0, 1) and counted else None
+    return None
 
 
 def _number(value: Any) -> int | None:

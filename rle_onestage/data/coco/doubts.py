@@ -1,5 +1,6 @@
 """Doubts about an annotation file as a whole: numbers that are sound one by one but mean something else than COCO's."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ def find_doubts(boxes: np.ndarray, keypoints: np.ndarray, sizes: np.ndarray) -> 
     return [doubt for doubt in doubts if doubt is not None]
 
 
-def _normalised(boxes, keypoints):
+def _normalised(boxes: np.ndarray, keypoints: np.ndarray) -> Iterator[Doubt]:
     """Joints, and boxes, within the first pixel of their images."""
     labelled = keypoints[..., 2] > 0
     has = labelled.any(1)
@@ -51,7 +52,7 @@ def _normalised(boxes, keypoints):
             )
 
 
-def _two_corners(boxes, keypoints, sizes):
+def _two_corners(boxes: np.ndarray, keypoints: np.ndarray, sizes: np.ndarray) -> Doubt | None:
     """Boxes that leave the image, but would fit in it and hold their joints as x0, y0, x1, y1."""
     beyond = (boxes[:, :2] + boxes[:, 2:] > (1 + BEYOND) * sizes).any(1)
     if beyond.mean() < SOME:

@@ -10,17 +10,16 @@ import json
 import logging
 import math
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...errors import DataError, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
-
-# COCO's segments cover about this share of their boxes; used where a file has no `area`.
-AREA_OF_BOX = 0.53
-
+from ...utils.output_files import kind_of
+from .doubts import Doubt
 
 logger = logging.getLogger(__name__)
-_said = set()  # (source, line)
+_said: set[tuple[str, str]] = set()  # (source, line)
 
 
 class Problems:
@@ -29,16 +28,16 @@ class Problems:
     ``doubts`` are the :class:`~.doubts.Doubt` about a file as a whole.
     """
 
-    def __init__(self):
-        self.names = {}
-        self.doubts = []
+    def __init__(self) -> None:
+        self.names: dict[str, list] = {}
+        self.doubts: list[Doubt] = []
 
     def add(self, reason: str, name: Any) -> None:
         """Count ``name`` (an annotation, an image) under ``reason``."""
         self.names.setdefault(reason, []).append(name)
 
     def counts(self) -> dict[str, int]:
-        """Returns: dict reason -> number."""
+        """How often each reason occurred: reason -> number."""
         return {reason: len(names) for reason, names in self.names.items()}
 
     def merge(self, other: "Problems") -> None:
@@ -66,7 +65,7 @@ class Problems:
 
 
 @contextlib.contextmanager
-def without_garbage_collection():
+def without_garbage_collection() -> Iterator[None]:
     """Millions of small objects are made and kept here; looking through them again and again takes most of the time."""
     enabled = gc.isenabled()
     gc.disable()
@@ -85,11 +84,14 @@ def load_json(path: str, title: str) -> Any:
         title: what to call it in messages.
 
     Raises:
-        DataError: it cannot be read or is no JSON.
+        DataError: it cannot be read, is no JSON, or has a key twice in one object.
     """
+    kind = kind_of(path)
+    if kind not in ("", "an open descriptor"):  # a pipe that nobody writes to would be waited for without end
+        raise DataError(f"{title} is {kind}, not a file; check the path")
     try:
         with open(path, "rb") as file, without_garbage_collection():
-            return json.loads(file.read())
+            return json.loads(file.read(), object_pairs_hook=_distinct)
     except OSError as error:
         raise DataError(f"{title} cannot be read ({error.strerror}); check the path and its permissions.") from error
     except UnicodeDecodeError as error:
@@ -102,6 +104,16 @@ def load_json(path: str, title: str) -> Any:
         raise DataError(f"{title} is too large for the memory of this machine.") from error
     except ValueError as error:
         raise DataError(f"{title} is not valid JSON ({error}); download or write it again.") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file; Python's own reader lets the last of two equal keys win without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        key = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {shown(key)} twice; keep one of them")
+    return found
 
 
 def read_json(path: str, dataset_name: str = "") -> dict:
@@ -124,7 +136,7 @@ def read_json(path: str, dataset_name: str = "") -> dict:
 
 
 def _short(name: Any) -> str:
-    """An id or a file name in a list of several: plain text as it is, what is long or odd as :func:`shown`."""
+    """An id or a file name in a list of several: plain text as it is, what is long or odd as :func:`~.errors.shown`."""
     return name if is_text(name) and name.isprintable() and len(name) <= 200 else shown(name, 200)
 
 
@@ -149,6 +161,16 @@ def is_text(value: Any) -> bool:
 def is_id(value: Any) -> bool:
     """Whether something from a JSON file can be an id: a number or text."""
     return type(value) is int or is_text(value) or is_number(value)
+
+
+def first_repeated(values: Iterable[Any]) -> Any:
+    """The first of some values, which can be keys, that has come before; None where there is none."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
 
 
 def size_from_file(file_name: str, source: str) -> tuple[int, int]:

@@ -6,6 +6,8 @@ Detectron2's registered sets can be exchanged, and the mapper never shifts.
 """
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from detectron2.structures import BoxMode
@@ -30,7 +32,8 @@ def load_coco_keypoints(
     """Load a COCO-format keypoint file into Detectron2's data set dictionaries.
 
     Args:
-        json_file, image_root: paths.
+        json_file: path of the file.
+        image_root: path of the folder of images.
         dataset_name: for messages.
         annotated: False for lists of images without labels (COCO test-dev).
         data: the parsed file, if it was read already.
@@ -41,10 +44,10 @@ def load_coco_keypoints(
         (records, problems): records are dicts with file_name, image_id, height, width and annotations [{bbox
         (x, y, width, height), bbox_mode XYWH_ABS, area, iscrowd, keypoints (flat list of 3K: x + 0.5, y + 0.5, v),
         category_id 0, id}], with ``area_from_box`` True where the area is not measured, ``segmentation`` where there
-        are polygons and ``weight`` where asked for; problems is a :class:`Problems`.
+        are polygons and ``weight`` where asked for; problems is a :class:`~.json_files.Problems`.
 
     Raises:
-        DataError: see :mod:`.annotations` and :func:`~.coco_json.read_json`.
+        DataError: see :mod:`.annotations` and :func:`~.json_files.read_json`.
     """
     data = read_json(json_file, dataset_name) if data is None else data
     file = read_keypoints(data, json_file, image_root=image_root, images_only=not annotated)
@@ -67,7 +70,7 @@ def load_coco_keypoints(
     return list(records.values()), file.problems
 
 
-def _annotations(file: KeypointFile, area_from_box):
+def _annotations(file: KeypointFile, area_from_box: bool) -> Iterator[tuple[Any, dict]]:
     """(image id, Detectron2's dictionary) of each annotation."""
     columns = (file.boxes.tolist(), file.areas.tolist(), file.measured.tolist(), file.crowd.tolist())
     rows = zip(file.annotations, file.rows(CENTRE), *columns)
@@ -89,7 +92,7 @@ def _annotations(file: KeypointFile, area_from_box):
         yield annotation["image_id"], kept
 
 
-def _polygons(segments):
+def _polygons(segments: Any) -> list[np.ndarray]:
     """COCO's polygons as arrays, which are small in memory; none where something else stands there."""
     if not isinstance(segments, list):
         return []
@@ -98,9 +101,9 @@ def _polygons(segments):
     return [np.array(polygon, np.float32) for polygon in sound]
 
 
-def _weights(file, key):
+def _weights(file: KeypointFile, key: str) -> list[float | None]:
     """The number of each annotation that says how much it counts; crowds, who teach nothing, need none."""
-    weights = [annotation.get(key) for annotation in file.annotations]
+    weights: list[Any] = [annotation.get(key) for annotation in file.annotations]
     for annotation, value, crowd in zip(file.annotations, weights, file.crowd.tolist()):
         if not crowd and not (is_number(value) and 0 <= value <= 1):
             raise DataError(

@@ -1,23 +1,24 @@
-"""Pose-aware augmentation: one affine map for the picture, its joints and its boxes.
+"""Pose-aware augmentation: one affine map for the image, its joints and its boxes.
 
 Every transform here is a 3 x 3 matrix in pixels with the origin at the corner of the first pixel, so that transforms
 compose by multiplication, and whether left and right joints swap is the sign of the determinant, however many flips
 were made. Random choices come from the ``numpy.random.Generator`` that is passed in, and from nothing else.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-# People of whom less than this share of the box stays in the picture, or whose box gets narrower than this many
+# People of whom less than this share of the box stays in the image, or whose box gets narrower than this many
 # pixels, become regions to ignore: there is too little to learn from, but they are not background.
 MIN_VISIBLE_SHARE = 0.12
 MIN_BOX_SIDE = 3.0
 
 
 class Transform(NamedTuple):
-    """Where each pixel goes, and the size of the picture that comes out."""
+    """Where each pixel goes, and the size of the image that comes out."""
 
     matrix: np.ndarray  # (3, 3) float64, input pixels to output pixels
     height: int
@@ -44,13 +45,54 @@ class Transform(NamedTuple):
         return Transform(other.matrix @ self.matrix, other.height, other.width)
 
 
+class AffineOptions(NamedTuple):
+    """Of :func:`random_affine`; those of test time unless told."""
+
+    scale: tuple[float, float] = (1.0, 1.0)  # lowest and highest factor
+    rotate: float = 0.0  # degrees to either side
+    translate: float = 0.0  # shift to either side, as a share of the canvas's side
+    prob: float = 0.0  # how often scale, turn and shift are drawn
+    flip_prob: float = 0.0
+
+
+class ColourOptions(NamedTuple):
+    """Strengths of :func:`random_colour`."""
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0  # degrees
+
+
+class PasteOptions(NamedTuple):
+    """Of :func:`~.copy_paste.random_paste`."""
+
+    prob: float = 0.0
+    most: int = 3
+
+
+class EdgeOptions(NamedTuple):
+    """Detectron2's resize by the shortest edge, in pixels, after a crop."""
+
+    shortest: tuple[int, ...] = (0,)  # to choose from; 0 keeps the size
+    longest: int = 1333
+    sampling: str = "choice"  # or "range": from the first of ``shortest`` to the last
+    crop: tuple[str, tuple[float, float]] | None = None  # kind and size of :func:`random_crop`
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """A random length of the shortest edge."""
+        if self.sampling == "range":
+            return int(rng.integers(self.shortest[0], self.shortest[-1] + 1))
+        return self.shortest[int(rng.integers(len(self.shortest)))]
+
+
 def identity(height: int, width: int) -> Transform:
-    """Leave a picture of ``height`` x ``width`` as it is."""
+    """Leave an image of ``height`` x ``width`` as it is."""
     return Transform(np.eye(3), height, width)
 
 
 def scaling(height: int, width: int, new_height: int, new_width: int) -> Transform:
-    """Resize a picture of ``height`` x ``width``."""
+    """Resize an image of ``height`` x ``width``."""
     return Transform(np.diag([new_width / width, new_height / height, 1.0]), new_height, new_width)
 
 
@@ -65,13 +107,21 @@ def cropping(x: int, y: int, height: int, width: int) -> Transform:
 
 
 def letterbox(
-    height: int, width: int, side: int, *, scale=1.0, degrees=0.0, shift=(0.0, 0.0), mirror=False
+    height: int,
+    width: int,
+    side: int,
+    *,
+    scale: float = 1.0,
+    degrees: float = 0.0,
+    shift: Sequence[float] = (0.0, 0.0),
+    mirror: bool = False,
 ) -> Transform:
-    """Put a picture on a square canvas: its longest side fills it, its centre is the canvas's.
+    """Put an image on a square canvas: its longest side fills it, its centre is the canvas's.
 
     Args:
-        height, width: size of the picture.
-        side: side of the canvas.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        side: of the canvas, in pixels.
         scale: further factor about the centre.
         degrees: turn about the centre, clockwise as y points down.
         shift: move of the centre (x, y) as a share of the side.
@@ -101,7 +151,7 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def warp_image(image: np.ndarray, transform: Transform, border) -> np.ndarray:
+def warp_image(image: np.ndarray, transform: Transform, border: Sequence[float]) -> np.ndarray:
     """Apply a transform to the pixels.
 
     Args:
@@ -132,8 +182,8 @@ def warp_image(image: np.ndarray, transform: Transform, border) -> np.ndarray:
     )
 
 
-def transform_keypoints(keypoints: np.ndarray, transform: Transform, flip_index) -> np.ndarray:
-    """Apply a transform to joints; those that leave the picture lose their label.
+def transform_keypoints(keypoints: np.ndarray, transform: Transform, flip_index: Sequence[int]) -> np.ndarray:
+    """Apply a transform to joints; those that leave the image lose their label.
 
     Args:
         keypoints: (M, K, 3) x, y, visibility.
@@ -180,10 +230,10 @@ def transform_boxes(boxes: np.ndarray, transform: Transform, keypoints: np.ndarr
 
 
 def clip_boxes(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clip boxes to the picture.
+    """Clip boxes to the image.
 
     Returns:
-        (boxes (M, 4), share (M,) of each box that stays in the picture)
+        (boxes (M, 4), share (M,) of each box that stays in the image)
     """
     clipped = np.clip(boxes, 0, [width, height, width, height])
     before = (boxes[:, 2:] - boxes[:, :2]).prod(1)
@@ -191,21 +241,34 @@ def clip_boxes(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, 
     return clipped, after / np.maximum(before, 1e-9)
 
 
-def random_affine(rng, height, width, side, *, scale, rotate, translate, prob, flip_prob) -> Transform:
+def random_affine(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    side: int,
+    *,
+    scale: tuple[float, float],
+    rotate: float,
+    translate: float,
+    prob: float,
+    flip_prob: float,
+) -> Transform:
     """A random flip and, with ``prob``, a letterbox of random scale, turn and shift, else the resize of test time.
 
     Args:
-        rng: numpy Generator.
-        height, width: size of the picture.
-        side: side of the canvas.
+        rng: what all random choices come from.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        side: of the canvas, in pixels.
         scale: (low, high) factors.
         rotate: degrees to either side.
         translate: shift to either side as a share of ``side``.
-        prob, flip_prob: how often.
+        prob: how often scale, turn and shift are drawn.
+        flip_prob: how often left and right swap.
     """
     mirror = rng.random() < flip_prob
     if rng.random() >= prob:
-        # In the corner, as at test time, where pictures are padded at the right and at the bottom.
+        # In the corner, as at test time, where images are padded at the right and at the bottom.
         factor = side / max(height, width)
         plain = scaling(height, width, max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5)))
         plain = plain.then(flipping(plain.height, plain.width)) if mirror else plain
@@ -216,19 +279,22 @@ def random_affine(rng, height, width, side, *, scale, rotate, translate, prob, f
         side,
         scale=rng.uniform(*scale),
         degrees=rng.uniform(-rotate, rotate),
-        shift=rng.uniform(-translate, translate, size=2),
+        shift=rng.uniform(-translate, translate, size=2).tolist(),
         mirror=mirror,
     )
 
 
-def random_crop(rng, height, width, kind, size, centres) -> Transform:
+def random_crop(
+    rng: np.random.Generator, height: int, width: int, kind: str, size: Sequence[float], centres: np.ndarray
+) -> Transform:
     """A random crop, as Detectron2's ``RandomCrop``, which keeps the centre of one random person.
 
     Args:
-        rng: numpy Generator.
-        height, width: size of the picture.
+        rng: what all random choices come from.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
         kind: ``relative`` (share of each side), ``relative_range`` (share from ``size`` to 1), ``absolute`` (pixels) or
-            ``absolute_range`` (sides between the two values of ``size``, as far as the picture goes).
+            ``absolute_range`` (sides between the two values of ``size``, as far as the image goes).
         size: two numbers, for height and width (``absolute_range``: smallest and largest).
         centres: (M, 2) x, y of the people; empty: anywhere.
     """
@@ -257,13 +323,23 @@ _YIQ = np.array([_LUMA, [-0.322, -0.274, 0.596], [0.312, -0.523, 0.211]])
 _YIQ_INVERSE = np.linalg.inv(_YIQ)
 
 
-def random_colour(rng, image, *, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0) -> np.ndarray:
+def random_colour(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    *,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+) -> np.ndarray:
     """Change colours at random; all four are one 3 x 4 matrix, so that uint8 is rounded once.
 
     Args:
-        rng: numpy Generator.
+        rng: what all random choices come from.
         image: (H, W, 3) uint8, BGR; not changed.
-        brightness, contrast, saturation: factors are drawn from ``1 -+ strength``, contrast about the mean grey.
+        brightness: a factor is drawn from ``1 -+ brightness``.
+        contrast: a factor about the mean grey is drawn from ``1 -+ contrast``.
+        saturation: a factor is drawn from ``1 -+ saturation``.
         hue: turn of the colour circle (in YIQ) by up to so many degrees to either side.
 
     Returns:

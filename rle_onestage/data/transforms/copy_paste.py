@@ -6,13 +6,15 @@ and :func:`.occlusion.hide` says what happens to the people behind it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
 from . import augmentation as aug
+from .canvas import CanvasPeople, bounds, swap_sides
 from .cutouts import Cutout
-from .occlusion import CanvasPeople, bounds, hide
+from .occlusion import hide
 
 # A paste that does not lie beside somebody has its lower end below this share of the canvas: the ground is there.
 _HORIZON = 0.55
@@ -32,7 +34,7 @@ def random_paste(
     prob: float,
     most: int = 3,
     match: float = 0.5,
-    **place,
+    **place: Any,
 ) -> tuple[np.ndarray, CanvasPeople]:
     """With ``prob``, paste one to ``most`` random people at random places.
 
@@ -82,7 +84,7 @@ def random_place(
     covers nobody's box too much, else the one that covers least.
 
     Args:
-        rng: numpy Generator.
+        rng: what all random choices come from.
         size: height and width of the canvas.
         cutout: the person.
         boxes: (M, 4) people on the canvas.
@@ -98,8 +100,8 @@ def random_place(
     Returns:
         The transform from the crop's pixels to the canvas's.
     """
-    best, least = None, np.inf
-    for _ in range(tries):
+    best, least = aug.identity(*size), np.inf  # of the first try at the latest
+    for _ in range(max(tries, 1)):
         transform = _place(rng, size, cutout, boxes, lengths, rotate, mirror, beside, most_enlarged)
         covered = _largest_cover(aug.transform_boxes(cutout.box[None], transform)[0], boxes)
         if covered < least:
@@ -109,7 +111,17 @@ def random_place(
     return best
 
 
-def _place(rng, size, cutout, boxes, lengths, rotate, mirror, beside, most_enlarged):
+def _place(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    cutout: Cutout,
+    boxes: np.ndarray,
+    lengths: tuple[float, float],
+    rotate: float,
+    mirror: float,
+    beside: float,
+    most_enlarged: float,
+) -> aug.Transform:
     height, width = size
     own = cutout.box[2:] - cutout.box[:2]
     low, high = (length * max(size) for length in lengths)
@@ -133,7 +145,7 @@ def _place(rng, size, cutout, boxes, lengths, rotate, mirror, beside, most_enlar
     return _cut_sides_to_border(aug.Transform(matrix, height, width), cutout)
 
 
-def _about(box, scale, degrees, mirrored, centre):
+def _about(box: np.ndarray, scale: float, degrees: float, mirrored: bool, centre: Sequence[float]) -> np.ndarray:
     """(3, 3): scale, mirror and turn about the box's centre, which comes to ``centre``."""
     c, s = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
     linear = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
@@ -143,7 +155,7 @@ def _about(box, scale, degrees, mirrored, centre):
     return matrix
 
 
-def _cut_sides_to_border(transform, cutout):
+def _cut_sides_to_border(transform: aug.Transform, cutout: Cutout) -> aug.Transform:
     """Move so that both ends of each side where the person was cut off lie on the border or beyond."""
     x0, y0, x1, y1 = cutout.box
     corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) @ transform.matrix[:2, :2].T + transform.matrix[:2, 2]
@@ -165,7 +177,7 @@ def _cut_sides_to_border(transform, cutout):
     return transform._replace(matrix=matrix)
 
 
-def _largest_cover(box, boxes):
+def _largest_cover(box: np.ndarray, boxes: np.ndarray) -> float:
     """The largest share of one of the boxes (M, 4) that lies in ``box``; 0 without boxes."""
     if not len(boxes):
         return 0.0
@@ -226,7 +238,7 @@ def paste(
     return canvas, _with_person(people, cutout, transform, flip_index, box, share)
 
 
-def _region(cutout, transform):
+def _region(cutout: Cutout, transform: aug.Transform) -> tuple[int, int, int, int] | None:
     """(x, y, height, width) of the canvas that the crop reaches; None if there is none."""
     height, width = cutout.mask.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
@@ -237,7 +249,7 @@ def _region(cutout, transform):
     return (x0, y0, y1 - y0, x1 - x0) if x1 > x0 and y1 > y0 else None
 
 
-def _alpha(mask, feather):
+def _alpha(mask: np.ndarray, feather: float) -> np.ndarray:
     """(h, w) float32: 0 on the segment's edge and outside, 1 inside."""
     if not feather:
         return mask.astype(np.float32) / 255
@@ -246,7 +258,7 @@ def _alpha(mask, feather):
     return np.clip(soft / 127.5 - 1, 0, 1) * (mask > 127)
 
 
-def _matched(cutout, canvas, strength):
+def _matched(cutout: Cutout, canvas: np.ndarray, strength: float) -> np.ndarray:
     """The crop with the mean and the spread of its person's colours moved towards the canvas's."""
     mean, spread = (v[:, 0] for v in cv2.meanStdDev(cutout.image, mask=cutout.mask))
     # A grid of pixels is enough for those of the canvas.
@@ -256,17 +268,22 @@ def _matched(cutout, canvas, strength):
     return cv2.transform(cutout.image, np.hstack([np.diag(gain), offset[:, None]]))
 
 
-def _with_person(people, cutout, transform, flip_index, box, share):
+def _with_person(
+    people: CanvasPeople,
+    cutout: Cutout,
+    transform: aug.Transform,
+    flip_index: Sequence[int],
+    box: np.ndarray,
+    share: float,
+) -> CanvasPeople:
     keypoints = aug.transform_keypoints(cutout.keypoints[None], transform, flip_index)
     enough = share >= aug.MIN_VISIBLE_SHARE and (box[2:] - box[:2]).min() >= aug.MIN_BOX_SIDE
     if not enough or not keypoints[..., 2].any():
         return people._replace(ignore=_appended(people.ignore, box))
     extra = {}
     for name, values in people.extra.items():
-        row = np.asarray(cutout.extra[name])
-        # Values by joint swap sides with their joints.
-        by_joint = row.ndim and len(row) == keypoints.shape[1]
-        extra[name] = _appended(values, row[list(flip_index)] if by_joint and transform.mirrored else row)
+        row = swap_sides(np.asarray(cutout.extra[name])[None], flip_index, transform.mirrored)[0]
+        extra[name] = _appended(values, row)
     return people._replace(
         boxes=_appended(people.boxes, box),
         keypoints=_appended(people.keypoints, keypoints[0]),
@@ -276,5 +293,5 @@ def _with_person(people, cutout, transform, flip_index, box, share):
     )
 
 
-def _appended(values, row):
+def _appended(values: np.ndarray, row: np.ndarray | float) -> np.ndarray:
     return np.concatenate([values, np.asarray(row, values.dtype)[None]])

@@ -86,11 +86,11 @@ def cut_person(
     )
 
 
-def _is_polygon(polygon):
+def _is_polygon(polygon: Sequence[float]) -> bool:
     return len(polygon) >= 6 and len(polygon) % 2 == 0
 
 
-def _rasterise(polygons, corner, size):
+def _rasterise(polygons: Sequence[Sequence[float]], corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """(h, w) uint8 of 0 and 255, as COCO rasterises, of the window whose first pixel is ``corner``."""
     moved = [(np.reshape(p, (-1, 2)) - corner).ravel().tolist() for p in polygons if _is_polygon(p)]
     if not moved:
@@ -99,15 +99,15 @@ def _rasterise(polygons, corner, size):
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(moved, height, width))) * np.uint8(255)
 
 
-def _crop(image, x0, y0, x1, y1):
+def _crop(image: np.ndarray, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     """A window of an image, its last pixels repeated where it reaches beyond."""
     height, width = image.shape[:2]
     inner = image[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
-    beyond = max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0)
-    return cv2.copyMakeBorder(inner, *(int(v) for v in beyond), cv2.BORDER_REPLICATE)
+    top, bottom, left, right = (int(max(v, 0)) for v in (-y0, y1 - height, -x0, x1 - width))
+    return cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REPLICATE)
 
 
-def _hidden_off_mask(keypoints, mask):
+def _hidden_off_mask(keypoints: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Labelled joints that are not on the person's pixels were hidden by something, or by nothing that is pasted."""
     reach = max(1, round(_OUTSIDE * np.sqrt(np.count_nonzero(mask))))
     near = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
@@ -155,7 +155,7 @@ def load_cutouts(
     Raises:
         DataError: a ``segmentation`` is a list, but not of polygons.
     """
-    cutouts = []
+    cutouts: list[Cutout] = []
     for record, annotations in _candidates(records, num_joints, min_joints, min_side, most):
         if len(cutouts) >= most:
             break
@@ -175,9 +175,11 @@ def load_cutouts(
     return cutouts
 
 
-def _candidates(records, num_joints, min_joints, min_side, most):
+def _candidates(
+    records: Iterable[dict], num_joints: int, min_joints: int, min_side: float, most: int
+) -> list[tuple[dict, list[dict]]]:
     """(record, annotations worth cutting out) of each photograph that has any, their polygons checked."""
-    chosen = []
+    chosen: list[tuple[dict, list[dict]]] = []
     for record in records:
         annotations = record.get("annotations") or ()
         annotations = [a for a in annotations if _may_be_cut(a, num_joints, min_joints, min_side)]
@@ -189,7 +191,7 @@ def _candidates(records, num_joints, min_joints, min_side, most):
     return chosen
 
 
-def _may_be_cut(annotation, num_joints, min_joints, min_side):
+def _may_be_cut(annotation: dict, num_joints: int, min_joints: int, min_side: float) -> bool:
     segment, keypoints = annotation.get("segmentation"), annotation.get("keypoints")
     if annotation.get("iscrowd") or not isinstance(segment, list) or not segment or not keypoints:
         return False
@@ -198,7 +200,7 @@ def _may_be_cut(annotation, num_joints, min_joints, min_side):
     return enough and max(x1 - x0, y1 - y0) >= min_side
 
 
-def _check_polygons(record, annotation):
+def _check_polygons(record: dict, annotation: dict) -> None:
     try:
         sound = all(np.isfinite(np.reshape(p, (-1, 2)).astype(float)).all() for p in annotation["segmentation"])
     except (TypeError, ValueError):
@@ -210,11 +212,11 @@ def _check_polygons(record, annotation):
         )
 
 
-def _is_good(cutout, stated_area, min_joints):
+def _is_good(cutout: Cutout, stated_area: float | None, min_joints: int) -> bool:
     left, top, right, bottom = cutout.cut
     sides = cutout.box[2:] - cutout.box[:2]
     stated_area = stated_area or cutout.area
-    return (
+    return bool(
         np.count_nonzero(cutout.keypoints[:, 2] > 1) >= min_joints
         and cutout.area >= _LEAST_OF_BOX * sides.prod()
         and _largest_part(cutout.mask) >= _LEAST_OF_PARTS * cutout.area
@@ -224,18 +226,18 @@ def _is_good(cutout, stated_area, min_joints):
     )
 
 
-def _largest_part(mask):
+def _largest_part(mask: np.ndarray) -> int:
     """Pixels of the largest connected part."""
-    return cv2.connectedComponentsWithStats(mask)[2][1:, cv2.CC_STAT_AREA].max(initial=0)
+    return int(cv2.connectedComponentsWithStats(mask)[2][1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
-def _cut_below(cutout, legs):
+def _cut_below(cutout: Cutout, legs: Sequence[int]) -> Cutout:
     if not len(legs) or (cutout.keypoints[list(legs), 2] > 1).any() or cutout.cut[1]:
         return cutout
     return cutout._replace(cut=cutout.cut | [False, False, False, True])
 
 
-def _shrunk(cutout, max_side):
+def _shrunk(cutout: Cutout, max_side: float) -> Cutout:
     """The cutout with a box of at most ``max_side`` pixels."""
     factor = max_side / (cutout.box[2:] - cutout.box[:2]).max()
     if factor >= 1:

@@ -3,10 +3,11 @@
 For training sets of few photographs. Every kind has a probability of its own, and one of 0 draws nothing from the
 generator. Strengths are drawn evenly between two limits, which suit canvases of some hundred pixels.
 
-Median microseconds for a picture of 320 x 320 that the kind hits, on one core of a busy two-core cloud machine: grey
+Median microseconds for an image of 320 x 320 that the kind hits, on one core of a busy two-core cloud machine: grey
 26, erase 65, blur 150, low_resolution 420, jpeg 460, noise 700.
 """
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import cv2
@@ -17,7 +18,7 @@ _BLUR, _MOTION = (0.5, 1.8), (3, 9)
 # Standard deviation of the noise, in grey levels.
 _NOISE = (3.0, 18.0)
 _JPEG_QUALITY = (15, 70)
-# Side of the picture with few pixels, as a share.
+# Side of the image with few pixels, as a share.
 _LOW_RESOLUTION = (0.3, 0.75)
 # Sides of what comes in front of a person, as shares of its box.
 _ERASED = (0.2, 0.6)
@@ -36,10 +37,10 @@ def random_degradation(
     noise: float = 0.0,
     jpeg: float = 0.0,
 ) -> np.ndarray:
-    """Degrade a picture in the order in which a camera does; nothing moves, so no label changes.
+    """Degrade an image in the order in which a camera does; nothing moves, so no label changes.
 
     Args:
-        rng: numpy Generator, the only source of random choices.
+        rng: what all random choices come from.
         image: (H, W, 3) uint8 BGR; not changed.
         grey: how often the colours are taken out.
         low_resolution: how often it is shrunk and enlarged again.
@@ -63,11 +64,11 @@ def random_erase(
     """With ``prob``, put one to ``most`` rectangles in front of random people.
 
     After Zhong et al., "Random erasing data augmentation", AAAI 2020, and Singh and Lee, "Hide-and-seek", ICCV
-    2017. A rectangle has one random colour, the mean colour, noise, or the pixels of another place of the picture. Its
+    2017. A rectangle has one random colour, the mean colour, noise, or the pixels of another place of the image. Its
     centre lies in the person's box.
 
     Args:
-        rng: numpy Generator; not touched if ``prob`` is 0 or there are no people.
+        rng: what all random choices come from; not touched if ``prob`` is 0 or there are no people.
         image: (H, W, 3) uint8 BGR; not changed.
         boxes: (M, 4) x0, y0, x1, y1 of the people.
         prob: how often anything is erased.
@@ -87,17 +88,18 @@ def random_erase(
     return image, erased
 
 
-def _rectangle(rng, box, size):
+def _rectangle(rng: np.random.Generator, box: np.ndarray, size: Sequence[int]) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 of at least one pixel."""
     sides = (box[2:] - box[:2]) * rng.uniform(*_ERASED, size=2)
     middle = rng.uniform(box[:2], box[2:])
     limit = np.array(size[::-1])
     low = np.clip(np.floor(middle - sides / 2), 0, limit - 1).astype(int)
     high = np.clip(np.ceil(middle + sides / 2), low + 1, limit).astype(int)
-    return (*low.tolist(), *high.tolist())
+    (x0, y0), (x1, y1) = low.tolist(), high.tolist()
+    return x0, y0, x1, y1
 
 
-def _filling(rng, image, height, width):
+def _filling(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:
     kind = int(rng.integers(4))
     if kind == 0:
         return rng.integers(0, 256, 3, dtype=np.uint8)
@@ -109,20 +111,20 @@ def _filling(rng, image, height, width):
     return image[y : y + height, x : x + width].copy()
 
 
-def _grey(rng, image):
+def _grey(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
-def _low_resolution(rng, image):
+def _low_resolution(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     factor = rng.uniform(*_LOW_RESOLUTION)
     small = max(1, round(width * factor)), max(1, round(height * factor))
-    # Plain INTER_NEAREST would move the picture by up to half a small pixel.
+    # Plain INTER_NEAREST would move the image by up to half a small pixel.
     way_back = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_NEAREST_EXACT
     return cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=way_back)
 
 
-def _blur(rng, image):
+def _blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if rng.random() < 0.5:
         return cv2.GaussianBlur(image, (0, 0), rng.uniform(*_BLUR))
     length, angle = int(rng.integers(_MOTION[0], _MOTION[1] + 1)) | 1, rng.uniform(0, np.pi)
@@ -133,15 +135,15 @@ def _blur(rng, image):
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def _noise(rng, image):
+def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     levels = np.rint(_QUANTILES * rng.uniform(*_NOISE)).astype(np.int16)
     drawn = rng.integers(0, 256, image.shape, dtype=np.uint8)
     return cv2.add(image, levels[drawn], dtype=cv2.CV_8U)
 
 
-def _jpeg(rng, image):
+def _jpeg(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     quality = int(rng.integers(_JPEG_QUALITY[0], _JPEG_QUALITY[1] + 1))
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV cannot encode JPEG")
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))

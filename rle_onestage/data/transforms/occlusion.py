@@ -14,33 +14,14 @@ body, 0.926 with the widened hull of the labelled joints, 0.908 if boxes stay as
 the mean. Several covers multiply their shares; where two of them overlap on one person, it is counted twice.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from . import augmentation as aug
+from .augmentation import MIN_BOX_SIDE
+from .canvas import CanvasPeople, bounds
 
 MIN_UNCOVERED_SHARE = 0.25
 # A row or column of the ellipse is covered if no more than this share of it is left.
 _LEAST_OF_LINE = 0.05
-
-
-class CanvasPeople(NamedTuple):
-    """The labels of one canvas, as arrays; row ``m`` of each is person ``m``."""
-
-    boxes: np.ndarray  # (M, 4) x0, y0, x1, y1 in pixels
-    keypoints: np.ndarray  # (M, K, 3) x, y, visibility
-    area: np.ndarray  # (M,) pixels^2
-    classes: np.ndarray  # (M,) int64
-    ignore: np.ndarray  # (G, 4) regions to ignore
-    extra: dict[str, np.ndarray]  # (M, ...) each: what else goes with the people, such as weights
-
-    def at(self, rows: np.ndarray) -> "CanvasPeople":
-        """Some of the people, by index or (M,) bool; the regions to ignore stay."""
-        extra = {name: values[rows] for name, values in self.extra.items()}
-        return CanvasPeople(
-            self.boxes[rows], self.keypoints[rows], self.area[rows], self.classes[rows], self.ignore, extra
-        )
 
 
 def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 0)) -> CanvasPeople:
@@ -58,19 +39,19 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
         return people
     x0, y0, x1, y1 = bounds(cover)
     cover = np.ascontiguousarray(cover[int(y0) : int(y1), int(x0) : int(x1)])
-    corner = np.array(corner) + [int(x0), int(y0)]
+    origin = np.array(corner) + [int(x0), int(y0)]
     keypoints = people.keypoints.copy()
-    hit = _joints_under(keypoints, cover, corner)
+    hit = _joints_under(keypoints, cover, origin)
     keypoints[..., 2][hit] = 1
     boxes, area, ignore = people.boxes.copy(), people.area.copy(), list(people.ignore)
     extra = {name: values.copy() if name == "area_known" else values for name, values in people.extra.items()}
     keep = np.ones(len(boxes), bool)
-    ends = corner + cover.shape[::-1]
-    touched = (boxes[:, :2] < ends).all(1) & (boxes[:, 2:] > corner).all(1)
+    ends = origin + cover.shape[::-1]
+    touched = (boxes[:, :2] < ends).all(1) & (boxes[:, 2:] > origin).all(1)
     for row in np.flatnonzero(touched):
-        share, box, left = _uncovered(boxes[row], keypoints[row], cover, corner)
+        share, box, left = _uncovered(boxes[row], keypoints[row], cover, origin)
         all_hidden = hit[row].any() and not (keypoints[row, :, 2] > 1).any()
-        small = (box[2:] - box[:2]).min() < aug.MIN_BOX_SIDE <= (boxes[row, 2:] - boxes[row, :2]).min()
+        small = (box[2:] - box[:2]).min() < MIN_BOX_SIDE <= (boxes[row, 2:] - boxes[row, :2]).min()
         if share < MIN_UNCOVERED_SHARE or all_hidden or small:
             keep[row] = False
             ignore += [left] if (left[2:] > left[:2]).all() else []
@@ -81,7 +62,7 @@ def hide(people: CanvasPeople, cover: np.ndarray, corner: tuple[int, int] = (0, 
     return people._replace(boxes=boxes, keypoints=keypoints, area=area, ignore=regions, extra=extra).at(keep)
 
 
-def _joints_under(keypoints, cover, corner):
+def _joints_under(keypoints: np.ndarray, cover: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """(M, K) bool: visible joints on covered pixels."""
     place = np.floor(keypoints[..., :2]).astype(int) - corner
     height, width = cover.shape
@@ -90,7 +71,9 @@ def _joints_under(keypoints, cover, corner):
     return inside & under
 
 
-def _uncovered(box, keypoints, cover, corner):
+def _uncovered(
+    box: np.ndarray, keypoints: np.ndarray, cover: np.ndarray, corner: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
     """What is left of a person.
 
     Returns:
@@ -123,16 +106,8 @@ def _uncovered(box, keypoints, cover, corner):
     return float(seen.sum() / body.sum()), new, left
 
 
-def _main_lines(seen, body):
+def _main_lines(seen: np.ndarray, body: np.ndarray) -> np.ndarray:
     """``seen`` without the rows and columns of which hardly anything is left: slivers along a faded edge."""
     rows = seen.sum(1) > _LEAST_OF_LINE * body.sum(1)
     columns = seen.sum(0) > _LEAST_OF_LINE * body.sum(0)
     return seen & rows[:, None] & columns if (rows[:, None] & columns & seen).any() else seen
-
-
-def bounds(mask: np.ndarray) -> np.ndarray:
-    """(4,) x0, y0, x1, y1 of the true pixels, as their outer edges; zeros if there are none."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return np.zeros(4)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)

@@ -19,7 +19,7 @@ def get(cfg, name):
 
 
 def validate(cfg):
-    """Check every value by itself (:mod:`.config_schema`), and how they fit together.
+    """Check every value by itself (:mod:`.config.schema`), and how they fit together.
 
     Raises:
         ConfigError: names the key, its value and what it may be.

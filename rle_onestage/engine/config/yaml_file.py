@@ -18,7 +18,10 @@ MAX_VALUES = 50_000
 MAX_DEPTH = 40
 # Characters of a key; the names of the keys above it are kept with each, so that a long one would fill the memory.
 MAX_KEY = 100
+# Characters of a number: 1:1:1:... is one to YAML, whose value takes time by the square of its length.
+MAX_NUMBER = 1000
 _TAG = "tag:yaml.org,2002:"
+_NUMBERS = {_TAG + "int", _TAG + "float"}
 _PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
@@ -126,6 +129,8 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*above, node)) for item in node.value]
         try:
+            if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
+                raise ValueError
             return self.yaml_constructors[node.tag](self, node)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError, yaml.YAMLError) as error:
             kind = node.tag.removeprefix(_TAG)

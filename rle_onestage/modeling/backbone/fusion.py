@@ -22,7 +22,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     compared with the model's.
 
     Args:
-        model: an :class:`~.meta_arch.RLEOneStage` in evaluation mode; it is not changed.
+        model: an :class:`~.rle_onestage.RLEOneStage` in evaluation mode; it is not changed.
 
     Returns:
         The copy; the model itself, with a warning, if the copy's maps are not the same.

@@ -294,7 +294,7 @@ class MoveNetPyramid(TrunkBackbone):
         self._out_feature_channels = {f"p{n}": channels if n > 2 else sum(widths[2]) for n in wanted}
 
     def stages(self) -> list[tuple[int, list[nn.Module]]]:
-        """See :class:`TrunkBackbone`; the pyramid and the heads are the last."""
+        """See :class:`~.trunk.TrunkBackbone`; the pyramid and the heads are the last."""
         network = self.trunk.backbone
         first, second, third, *rest = network.blocks
         stages = [(1, [network.conv_stem, network.bn1, first]), (2, [second]), (3, [third])]

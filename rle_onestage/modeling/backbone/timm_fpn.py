@@ -150,7 +150,7 @@ class TimmPyramid(TrunkBackbone):
         return self._divisibility
 
     def stages(self) -> list[tuple[int, list[nn.Module]]]:
-        """See :class:`TrunkBackbone`."""
+        """See :class:`~.trunk.TrunkBackbone`."""
         return timm_stages(self.network)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ def oks_sigmas(cfg) -> list[float]:
     joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
     given = list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
     if not given:
-        coco = list(COCO.sigmas)
+        coco = list(COCO.oks_sigmas)
         return coco if joints == len(coco) else [sum(coco) / len(coco)] * joints
     if len(given) != joints:
         raise ConfigError(
@@ -87,7 +87,7 @@ def _check_features(cfg, backbone: nn.Module) -> None:
 
 
 def build_parts(cfg, backbone: nn.Module) -> dict:
-    """Keyword arguments of :class:`RLEOneStage`.
+    """Keyword arguments of :class:`~.rle_onestage.RLEOneStage`.
 
     Raises:
         ConfigError: for values that do not fit one another.

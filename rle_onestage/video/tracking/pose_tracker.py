@@ -48,7 +48,7 @@ class PoseTracker:
     ) -> None:
         if lag < 0:
             raise ValueError(f"lag {lag} is negative; give 0 or a number of frames")
-        self.tolerance = 2 * np.asarray(skeleton.sigmas, dtype=float)
+        self.tolerance = 2 * np.asarray(skeleton.oks_sigmas, dtype=float)
         accelerations = accelerations_for(skeleton)
         self.tracker = Tracker(tolerance=self.tolerance, accelerations=accelerations, options=options)
         self.smooth, self.lag = smooth, lag
@@ -64,7 +64,7 @@ class PoseTracker:
 
         Returns:
             ``Instances`` with the fields of the people and ``ID`` (N,) int64, above 0, the same for the same person;
-            and ``carried`` (N,) bool: not found in this frame, moved on by the filter with growing sigmas. Highest
+            and ``predicted`` (N,) bool: not found in this frame, moved on by the filter with growing sigmas. Highest
             score first.
 
         Raises:
@@ -168,7 +168,7 @@ class PoseTracker:
         else:
             out = _gather([self._last[key] for key in tracks.keys.tolist()], people.image_size)
         out.ID = torch.from_numpy(tracks.ids)
-        out.carried = ~found
+        out.predicted = ~found
         return self._smoothed(out, tracks) if self.smooth else out
 
     def _smoothed(self, out: Instances, tracks: Tracks) -> Instances:

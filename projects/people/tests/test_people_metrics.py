@@ -1,4 +1,4 @@
-"""Figures from kept matches are pycocotools', for all images and for any choice of them."""
+"""Metrics from kept matches are pycocotools', for all images and for any choice of them."""
 
 import json
 
@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from measure.bootstrap import compare, draw_images
 from measure.labels import read_set, together
-from measure.matching import COCO_AREAS, figures, match
+from measure.matching import COCO_AREAS, match, metrics
 from people_toys import random_set, without_ties
 
 from rle_onestage.errors import ConfigError
-from rle_onestage.evaluation import coco_figures
+from rle_onestage.evaluation import coco_metrics
 
 
 def pycocotools(labelled, results):
-    """The same figures by COCOeval.accumulate."""
+    """The same metrics by COCOeval.accumulate."""
     bare = [{k: v for k, v in r.items() if k != "bbox"} for r in results]
-    found = coco_figures(labelled.truth.dataset, bare, "keypoints", labelled.skeleton.sigmas, backend="pycocotools")
+    found = coco_metrics(labelled.truth.dataset, bare, "keypoints", labelled.skeleton.oks_sigmas, backend="pycocotools")
     return {name: found[name] for name in ("AP", "AP50", "AP75", "AR", "APm", "APl")}
 
 
@@ -40,7 +40,7 @@ def repeated(labelled, results, weights, folder):
 @pytest.mark.parametrize("seed", range(4))
 def test_every_image_once_gives_pycocotools_figures_with_ties_and_crowds(tmp_path, seed):
     labelled, results = random_set(tmp_path, seed=seed)
-    own = figures(match(labelled, results))
+    own = metrics(match(labelled, results))
     for name, value in pycocotools(labelled, results).items():
         assert own[name] == pytest.approx(value, abs=1e-9, nan_ok=True), name
 
@@ -51,16 +51,16 @@ def test_weights_give_the_figures_of_images_repeated_and_left_out(tmp_path, seed
     results = without_ties(results)
     (weights,) = draw_images(len(labelled.truth.images), 1, seed)
     assert weights.sum() == len(weights) and weights.min() == 0 and weights.max() > 1
-    own = figures(match(labelled, results), weights, tuple(COCO_AREAS))
+    own = metrics(match(labelled, results), weights, tuple(COCO_AREAS))
     other = pycocotools(*repeated(labelled, results, weights, tmp_path))
     assert dict(own) == pytest.approx(other, abs=1e-9, nan_ok=True)
 
 
 def test_a_model_without_results_has_zero_and_a_set_without_people_nothing(tmp_path):
     labelled, _ = random_set(tmp_path)
-    assert figures(match(labelled, []), areas=("all",)) == {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "AR": 0.0}
+    assert metrics(match(labelled, []), areas=("all",)) == {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "AR": 0.0}
     nobody = labelled._replace(truth=labelled.truth.subset([]))
-    assert all(np.isnan(v) for v in figures(match(nobody, [])).values())
+    assert all(np.isnan(v) for v in metrics(match(nobody, [])).values())
 
 
 def test_two_sets_as_one_keep_their_own_images_where_ids_are_the_same(tmp_path):
@@ -71,7 +71,7 @@ def test_two_sets_as_one_keep_their_own_images_where_ids_are_the_same(tmp_path):
     assert len(both.labelled.truth.images) == len(first.truth.images) + len(second.truth.images)
     matching = match(both.labelled, both.results({first.name: found, second.name: other}))
     weights = np.array([both.labelled.truth.images[i]["set"] == first.name for i in matching.image_ids], dtype=float)
-    assert figures(matching, weights) == pytest.approx(figures(match(first, found)), nan_ok=True)
+    assert metrics(matching, weights) == pytest.approx(metrics(match(first, found)), nan_ok=True)
     with pytest.raises(ConfigError, match="two sets are called set0"):
         together([first, first])
 

@@ -1,25 +1,22 @@
-"""Pages of predictions and figures of result files."""
+"""Pages of predictions beside labels."""
 
 import json
-import os
-import runpy
 
 import cv2
 import numpy as np
 import pytest
 
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import DataError
+from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation.metrics import random_case
-from rle_onestage.visualization.report import format_scores, page_of_results, score_results
+from rle_onestage.visualization.results_page import page_of_results
 
-TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
 NAMES = ["left_hand", "right_hand", "head", "left_foot", "right_foot"]
 
 
 @pytest.fixture
 def made(tmp_path):
-    """A small set with pictures, its results, and a config that names it."""
+    """A small set with images, its results, and a config that names it."""
     dataset, results = random_case(seed=4, num_images=6, num_joints=5)
     dataset["categories"] = [
         {"id": 1, "name": "person", "keypoints": NAMES, "skeleton": [[1, 3], [2, 3], [3, 4], [3, 5]]}
@@ -48,7 +45,7 @@ def test_page(made, order):
     assert len(shown) == 4 and page.shape[1] > 1800 and page.std() > 5
 
 
-def test_page_without_pictures_or_results(made):
+def test_page_without_images_or_results(made):
     folder, cfg, name = made
     with pytest.raises(DataError, match="none.json"):
         page_of_results(cfg, name, str(folder / "none.json"), str(folder / "page.png"))
@@ -59,21 +56,7 @@ def test_page_without_pictures_or_results(made):
     assert not (folder / "page.png").exists()
 
 
-def test_scores_of_results_and_of_the_ground_truth(made, capsys):
-    folder, _, _ = made
-    truth, results = str(folder / "truth.json"), str(folder / "results.json")
-    assert score_results(truth)["keypoints"]["AP"] == pytest.approx(100)
-    scores = score_results(truth, results, sigmas=[0.08] * 5)
-    assert 0 < scores["keypoints"]["AP"] < 100 and "left_hand" in format_scores(scores)
-    runpy.run_path(os.path.join(TOOLS, "score_results.py"))["main"](
-        ["--annotations", truth, "--results", results, "--json", str(folder / "scores.json")]
-    )
-    assert "AP75" in capsys.readouterr().out and "keypoints" in json.loads((folder / "scores.json").read_text())
-
-
-def test_results_of_another_set_are_an_error(made):
-    folder, _, _ = made
-    other = folder / "other.json"
-    other.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": [0] * 51, "score": 1.0}]))
-    with pytest.raises(DataError, match="17 joints.*5"):
-        score_results(str(folder / "truth.json"), str(other))
+def test_an_order_that_does_not_exist_is_an_error(made):
+    folder, cfg, name = made
+    with pytest.raises(ConfigError, match="'random'; choose one of worst, best, file"):
+        page_of_results(cfg, name, str(folder / "results.json"), str(folder / "page.png"), order="random")

@@ -1,0 +1,1 @@
+"""Losses on labels whose density is known."""

@@ -1,0 +1,1 @@
+"""How fast the models, the parts of training and the flow are."""

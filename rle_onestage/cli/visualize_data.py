@@ -1,0 +1,41 @@
+"""Draw what the model is fed, or what the annotation files say.
+
+rle-onestage visualize-data --config-file quickstart.yaml --source dataloader --output-dir output/data
+rle-onestage visualize-data --config-file C --source annotation --num 40 DATASETS.TRAIN "('my_set',)"
+
+Left is blue, right is orange; hidden joints are hollow. White boxes are people, grey ones are crowds and slivers that
+training ignores. Beside the images, page.png has the first of them on one page.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from rle_onestage.cli.options import read_config, start
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser, positive_int
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = CommandParser("visualize-data", __doc__)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="the config whose DATASETS.TRAIN is drawn")
+    parser.add_argument(
+        "--source", choices=("annotation", "dataloader"), default="dataloader",
+        help="the files' labels, or what the loader makes of them in a training (default)",
+    )  # fmt: skip
+    parser.add_argument("--output-dir", default="output/data", metavar="DIR", help="to write to (output/data)")
+    parser.add_argument("--num", type=positive_int, default=24, metavar="N", help="how many images (24)")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change")
+    return parser.parse_args(arguments)
+
+
+@exits_with_sentence
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    args = parse(arguments)
+    start(log=False)
+    from rle_onestage.visualization.labels import draw_dataset
+
+    cfg = read_config(args)
+    count = draw_dataset(cfg, args.output_dir, augmented=args.source == "dataloader", number=args.num)
+    print(f"{count} images are in {args.output_dir}")

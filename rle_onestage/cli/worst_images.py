@@ -1,0 +1,58 @@
+"""Draw the images that an evaluated model did worst on: predictions beside labels, on one page.
+
+rle-onestage worst-images --config-file output/run/config.yaml --output worst.jpg
+rle-onestage worst-images --config-file C --results results.json --order file --number 30 --output page.jpg
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from rle_onestage.cli.options import add_config_file, add_last_options, read_config, start, test_set
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser, number, positive_int
+
+# Those of visualization.results_page, which takes seconds to import.
+ORDERS = ("worst", "best", "file")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = CommandParser("worst-images", __doc__)
+    add_config_file(parser)
+    parser.add_argument(
+        "--results", metavar="FILE", help="default: what the evaluation left below OUTPUT_DIR/inference"
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
+    parser.add_argument("--order", choices=ORDERS, default="worst", help="by OKS, or as in the file (worst)")
+    parser.add_argument("--number", type=positive_int, default=12, metavar="N", help="how many images (12)")
+    parser.add_argument("--columns", type=positive_int, default=2, metavar="N", help="of the page (2)")
+    parser.add_argument(
+        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score that is drawn (0.1)"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="the page to write")
+    add_last_options(parser)
+    return parser.parse_args(arguments)
+
+
+@exits_with_sentence
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    args = parse(arguments)
+    start()
+    from rle_onestage.evaluation import RESULTS_FILE
+    from rle_onestage.visualization.results_page import page_of_results
+
+    cfg = read_config(args)
+    shown = page_of_results(
+        cfg,
+        test_set(cfg, args.dataset),
+        args.results or os.path.join(cfg.OUTPUT_DIR, "inference", RESULTS_FILE),
+        args.output,
+        count=args.number,
+        order=args.order,
+        columns=args.columns,
+        threshold=args.confidence_threshold,
+    )
+    for score in shown:
+        print(f"{100 * score.oks:6.1f}  {score.people} labelled  {score.file_name}")

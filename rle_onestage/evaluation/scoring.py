@@ -1,0 +1,104 @@
+"""Metrics of a file of results, from any program."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detectron2.utils.logger import create_small_table
+
+from ..data.coco.categories import keypoint_category
+from ..data.coco.json_files import read_json
+from ..errors import ConfigError, DataError, shown
+from ..structures import skeleton_from_category
+from .ground_truth import GroundTruth, ground_truth_as_predictions
+from .metrics import coco_metrics
+from .per_joint import best_match, format_joint_errors, joint_errors, match_people
+from .result_files import read_results
+
+logger = logging.getLogger(__name__)
+
+# Results an image that may count: COCO's code makes tables of that size.
+MOST_PEOPLE = 10_000
+
+
+def score_results(
+    annotations: str,
+    results_file: str | None = None,
+    *,
+    oks_sigmas: Sequence[float] = (),
+    backend: str = "auto",
+    threshold: float = 0.1,
+    max_people: int = 20,
+) -> OrderedDict[str, Mapping[str, Any]]:
+    """Metrics of a file of COCO results; without one, of the ground truth as predictions (AP must be 100).
+
+    Args:
+        annotations: COCO-format keypoint file.
+        results_file: COCO results, or None.
+        oks_sigmas: (K,) COCO's OKS sigmas; empty: by the joints' names.
+        backend: see :func:`~.metrics.coco_metrics`.
+        threshold: lowest score of a best match.
+        max_people: results an image that count, best first (COCO: 20); a warning says where that matters.
+
+    Returns:
+        ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
+        ``table``, the per-joint table.
+
+    Raises:
+        ConfigError: an OKS sigma or ``max_people`` is out of range.
+        DataError: a file cannot be read or used, or nobody is labelled.
+    """
+    dataset = read_json(annotations)
+    if not all(1e-6 <= sigma <= 1e3 for sigma in oks_sigmas):
+        given = " ".join(f"{sigma:g}" for sigma in oks_sigmas)
+        raise ConfigError(f"sigmas (--sigmas) are {given}; each must be a number from 1e-06 to 1000, as COCO's 0.026")
+    skeleton = skeleton_from_category(keypoint_category(dataset, annotations), None, list(oks_sigmas))
+    truth = GroundTruth(dataset=dataset, num_joints=skeleton.num_joints, source=annotations)
+    results = read_results(results_file, labels=truth.labels) if results_file else ground_truth_as_predictions(truth)
+    for result in results:
+        result["category_id"] = truth.category_id
+    if not 1 <= max_people <= MOST_PEOPLE:
+        raise ConfigError(f"max_people (--max-people) is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
+    _check_there_is_something(truth, results, threshold, annotations, results_file)
+    truth.warn_of_cut(max_people, "max_people (--max-people)")
+    scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+    has_boxes = all("bbox" in r for r in results)
+    for iou_type in ("bbox", "keypoints") if has_boxes else ("keypoints",):
+        scores[iou_type] = coco_metrics(
+            truth.dataset, results, iou_type, skeleton.oks_sigmas, backend=backend, max_people=max_people
+        )
+    if has_boxes:
+        matches = match_people(truth, results, max_people=max_people)
+        scores["table"] = joint_errors(matches, skeleton.oks_sigmas, skeleton.names)
+    scores["best_match"] = best_match(
+        truth, results, skeleton.oks_sigmas, score_threshold=threshold, max_people=max_people
+    )
+    return scores
+
+
+def _check_there_is_something(
+    truth: GroundTruth, results: list[dict[str, Any]], threshold: float, annotations: str, results_file: str | None
+) -> None:
+    if not truth.people():
+        raise DataError(f"{annotations} has no labelled people (no joint of anybody is labelled) to be found")
+    if results and max(result["score"] for result in results) < threshold:
+        logger.warning(
+            "%s: no score reaches %g, so that nobody has a best match; scores are probabilities from 0 to 1",
+            results_file, threshold,
+        )  # fmt: skip
+
+
+def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Metrics of a file as text.
+
+    Args:
+        scores: of :func:`score_results`.
+    """
+    parts = [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
+    if "table" in scores:
+        parts.append(
+            f"joints of people matched at a box IoU of 0.5 (% of sqrt(area)):\n{format_joint_errors(scores['table'])}"
+        )
+    best = create_small_table(scores["best_match"])
+    return "\n\n".join([*parts, f"best match of each labelled person:\n{best}"])

@@ -1,0 +1,82 @@
+"""Metrics of a file of results."""
+
+import json
+import os
+import runpy
+
+import numpy as np
+import pytest
+
+from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.evaluation import format_scores, score_results
+from rle_onestage.evaluation.metrics import random_case
+
+TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
+NAMES = ["left_hand", "right_hand", "head", "left_foot", "right_foot"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with labels and results."""
+    dataset, results = random_case(seed=4, num_images=6, num_joints=5)
+    dataset["categories"] = [{"id": 1, "name": "person", "keypoints": NAMES}]
+    (tmp_path / "truth.json").write_text(json.dumps(dataset))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    return tmp_path
+
+
+def test_scores_of_results_and_of_the_ground_truth(folder, capsys):
+    truth, results = str(folder / "truth.json"), str(folder / "results.json")
+    assert score_results(truth)["keypoints"]["AP"] == pytest.approx(100)
+    scores = score_results(truth, results, oks_sigmas=[0.08] * 5)
+    assert 0 < scores["keypoints"]["AP"] < 100 and "left_hand" in format_scores(scores)
+    runpy.run_path(os.path.join(TOOLS, "score_results.py"))["main"](
+        ["--annotations", truth, "--results", results, "--json", str(folder / "scores.json")]
+    )
+    assert "AP75" in capsys.readouterr().out and "keypoints" in json.loads((folder / "scores.json").read_text())
+
+
+def test_results_of_another_set_are_an_error(folder):
+    other = folder / "other.json"
+    other.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": [0] * 51, "score": 1.0}]))
+    with pytest.raises(DataError, match="17 joints.*5"):
+        score_results(str(folder / "truth.json"), str(other))
+
+
+def changed(folder, change):
+    """The labels' file after a change of its content."""
+    dataset = json.loads((folder / "truth.json").read_text())
+    change(dataset)
+    (folder / "changed.json").write_text(json.dumps(dataset))
+    return str(folder / "changed.json")
+
+
+def test_nobody_to_be_found_is_an_error(folder):
+    with pytest.raises(DataError, match="changed.json has no labelled people"):
+        score_results(changed(folder, lambda dataset: dataset.update(annotations=[])))
+
+
+def test_a_category_whose_number_is_text_is_the_same(folder):
+    as_text = changed(folder, lambda dataset: [a.update(category_id="1") for a in dataset["annotations"]])
+    results = str(folder / "results.json")
+    as_number = score_results(str(folder / "truth.json"), results)["keypoints"]
+    np.testing.assert_equal(score_results(as_text, results)["keypoints"], as_number)
+
+
+def test_scores_that_are_no_probabilities_are_said(folder, caplog):
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "log.json").write_text(json.dumps([{**r, "score": r["score"] - 5} for r in results]))
+    score_results(str(folder / "truth.json"), str(folder / "log.json"))
+    assert "no score reaches 0.1" in caplog.text
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**9, 10**21])
+def test_numbers_of_people_that_make_no_sense(folder, number):
+    with pytest.raises(ConfigError, match="--max-people"):
+        score_results(str(folder / "truth.json"), max_people=number)
+
+
+def test_a_pipe_is_no_file_of_results(folder):
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(DataError, match="pipe is a pipe, not a file"):
+        score_results(str(folder / "truth.json"), str(folder / "pipe"))
