@@ -55,7 +55,7 @@ def failing_at(number, call):
 
 
 class Lagging:
-    """Stands for a follower: gives people two frames late, numbers them, keeps those of low score."""
+    """Stands for a tracker: gives people two frames late, numbers them, keeps those of low score."""
 
     def __init__(self, lose=0):
         self.held, self.seen, self.lose = [], [], lose

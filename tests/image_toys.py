@@ -70,8 +70,8 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png_of(side, end=True):
+def png_of(side, end=True, height=None):
     """A PNG of a hundred bytes that declares a size."""
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", side, side if height is None else height, 8, 2, 0, 0, 0)
     parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + (chunk(b"IEND", b"") if end else b"")
     return b"\x89PNG\r\n\x1a\n" + parts

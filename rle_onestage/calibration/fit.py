@@ -5,7 +5,7 @@ import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -165,7 +165,7 @@ def _load(cfg: CfgNode) -> RLEOneStage:
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/model_final.pth")
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS, use_ema=cfg.TEST.USE_EMA)
-    if not hasattr(model, "decoder"):
+    if not isinstance(model, RLEOneStage):
         raise ConfigError(
             f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} predicts no sigmas that could be calibrated; use "
             "RLEOneStage"
@@ -212,7 +212,7 @@ def _sample(cfg: CfgNode, model: RLEOneStage, name: str) -> Sample:
     """The labels of a data set, and what the model finds in it."""
     skeleton = get_skeleton(cfg, name)
     truth = GroundTruth.of_dataset(name, skeleton.num_joints)
-    results = run_on_loader(model, build_test_loader(cfg, name), _Collected(), name=name)
+    results = cast("list[Result]", run_on_loader(model, build_test_loader(cfg, name), _Collected(), name=name))
     oks_sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
     return Sample(truth, list(results), oks_sigmas, cfg.TEST.MAX_PEOPLE)
 

@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     start()
-    from rle_onestage.label_errors import find_suspects
+    from rle_onestage.label_errors import find_label_errors
 
     cfg = read_config(args)
     name = test_set(cfg, args.dataset)
     output = args.output or os.path.join(cfg.OUTPUT_DIR, "label_errors")
-    found = find_suspects(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
-    print(f"{len(found.suspects)} unlikely labels of {found.people} labelled people are in {output}")
+    found = find_label_errors(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
+    print(f"{len(found.label_errors)} unlikely labels of {found.people} labelled people are in {output}")

@@ -67,6 +67,6 @@ def _parse(arguments: Sequence[str] | None, command: str, text: str | None) -> a
     parser = argument_parser()
     parser.prog, parser.description, parser.epilog = f"{PROGRAM} {command}", text, None
     parser.set_defaults(eval_only=command == "evaluate")
-    # argparse calls it as a method of the parser
-    parser.error = lambda message: complain(parser, message)
+    # argparse calls it as a method of the parser.
+    setattr(parser, "error", lambda message: complain(parser, message))  # noqa: B010 -- to a type checker it is fixed
     return parser.parse_args(arguments)

@@ -2,24 +2,30 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.structures import Instances
 
 from ..errors import MediaError
 from ..evaluation.results import instances_to_coco
-from ..utils.images import UnreadableImage, read_image
+from ..utils.images import read_image
 from ..utils.signals import StopRequest
 from ..video import io as media
-from .options import check_outputs, draw
+from .left_out import is_expected, reason_to_leave_out
+from .options import DemoOptions, check_outputs, draw
 from .progress import Tally, progress
 from .results import ImageResults
 
 logger = logging.getLogger(__name__)
 
 
-def run_images(predictor, inputs, options):
+def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[str], options: DemoOptions) -> int:
     """Find people in image files, folders and globs.
 
-    An image that cannot be read, looked at, or written is named and counted, and costs that image alone. Results are
-    written as they come, see :class:`~.results.ImageResults`.
+    An image that cannot be read, looked at, drawn or written is named and counted, and costs that image alone, whatever
+    goes wrong. Results are written as they come, see :class:`~.results.ImageResults`.
 
     Args:
         predictor: image -> ``Instances``.
@@ -27,57 +33,58 @@ def run_images(predictor, inputs, options):
         options: :class:`~.options.DemoOptions`.
 
     Returns:
-        the exit code: 0, also where images that cannot be read were left out; 1 where images could not be written;
-        128 + signal when interrupted.
+        the exit code: 0, also where images that are damaged or too large were left out; 1 where others failed or could
+        not be written; 128 + signal when interrupted.
 
     Raises:
         MediaError: an input does not exist, no image could be read, none could be written, or not all results could.
     """
     files = media.find_images(inputs)
-    outputs = media.output_paths(files, options.output) if options.output else [None] * len(files)
-    written = outputs if options.output else []
-    check_outputs(options, os.path.dirname(outputs[0]) if options.output else None, [*files, *written])
-    ids, tally, unreadable, unwritten = image_ids(files), Tally(), [], []
+    written = media.output_paths(files, options.output) if options.output else []
+    check_outputs(options, os.path.dirname(written[0]) if written else None, [*files, *written])
+    outputs: list[str | None] = [*written] or [None] * len(files)
+    ids, tally = image_ids(files), Tally()
+    left_out: list[Exception] = []
+    unwritten: list[str] = []
     with StopRequest() as stop, ImageResults(options.json) as results:
         for file, output, image_id in progress(list(zip(files, outputs, ids)), len(files), "image", tally):
-            found = _found(predictor, file, options, tally)
-            if found is None:
-                unreadable.append(file)
-                continue
-            results.add(_results(found[1], image_id, options.category_id, os.path.basename(file)))
             try:
-                goes_on = _show_or_write(*found, output, options)
-            except MediaError as error:
-                logger.warning("the image of %s is left out: %s", file, error)
-                unwritten.append(error)
+                image = read_image(file)
+                people = tally.predict(predictor, image, options.threshold)
+            except Exception as error:
+                logger.warning("left out %s: %s", file, reason_to_leave_out(error))
+                left_out.append(error)
+                continue
+            results.add(_results(people, image_id, options.category_id, os.path.basename(file)))
+            try:
+                goes_on = _show_or_write(image, people, output, options)
+            except Exception as error:
+                reason = str(error) if isinstance(error, MediaError) else reason_to_leave_out(error)
+                logger.warning("the image of %s is left out: %s", file, reason)
+                unwritten.append(reason)
                 goes_on = True
             if not goes_on or stop.signum:
                 break
-    if len(unreadable) == len(files):
-        raise MediaError(f"none of the {len(files)} inputs can be read as an image (first: {files[0]}); check --input")
+    return _ended(stop, tally, files, left_out, unwritten)
+
+
+def _ended(stop: StopRequest, tally: Tally, files: list[str], left_out: list[Exception], unwritten: list[str]) -> int:
+    """Say what was done; the exit code."""
+    if len(left_out) == len(files):
+        raise MediaError(
+            f"none of the {len(files)} inputs can be used as an image (first: {files[0]}: "
+            f"{reason_to_leave_out(left_out[0])}); check --input"
+        )
     if unwritten and len(unwritten) == tally.images:
         raise MediaError(f"none of {len(unwritten)} images could be written, the last because {unwritten[-1]}")
-    left_out = f"; {len(unreadable)} unreadable images left out" if unreadable else ""
-    logger.info("%s%s%s", tally, left_out, f"; {len(unwritten)} images not written" if unwritten else "")
-    return stop.exit_code if stop.signum else 1 if unwritten else 0
+    faults = sum(not is_expected(error) for error in left_out)
+    clauses = [f"; {len(left_out)} images left out"] if left_out else []
+    clauses += [f"; {len(unwritten)} images not written"] if unwritten else []
+    logger.info("%s%s", tally, "".join(clauses))
+    return stop.exit_code if stop.signum else 1 if unwritten or faults else 0
 
 
-def _found(predictor, file, options, tally):
-    """The image and its people; None, and a warning, where that is not to be had."""
-    try:
-        image = read_image(file)
-        return image, tally.predict(predictor, image, options.threshold)
-    except UnreadableImage as error:
-        reason = error.reason
-    except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-            raise  # not the image's fault
-        reason = "it is too large for the memory"
-    logger.warning("left out %s: %s", file, reason)
-    return None
-
-
-def _show_or_write(image, people, output, options):
+def _show_or_write(image: np.ndarray, people: Instances, output: str | None, options: DemoOptions) -> bool:
     """False when the user closed the window."""
     if output:
         media.write_image(output, draw(image, people, options))
@@ -86,12 +93,16 @@ def _show_or_write(image, people, output, options):
     return True
 
 
-def _results(people, image_id, category_id, file_name):
+def _results(people: Instances, image_id: int, category_id: int | str, file_name: str) -> list[dict[str, Any]]:
     return [{**result, "file_name": file_name} for result in instances_to_coco(people, image_id, category_id)]
 
 
-def image_ids(files):
-    """COCO ids: the number that each file is named with (as in COCO: 000000000139.jpg), else 1, 2, ..."""
+def image_ids(files: Sequence[str]) -> list[int]:
+    """COCO ids: the number that each file is named with (as in COCO: 000000000139.jpg), else 1, 2, ...
+
+    Args:
+        files: paths.
+    """
     stems = [os.path.splitext(os.path.basename(file))[0] for file in files]
     if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
         return [int(stem) for stem in stems]

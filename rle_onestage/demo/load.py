@@ -2,7 +2,10 @@
 
 import contextlib
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
+T = TypeVar("T")
 STAGES = ("reading", "model", "tracking", "drawing", "writing")
 
 
@@ -10,16 +13,20 @@ class Load:
     """Busy seconds of each stage; each stage is timed by one thread (several workers of a stage: on average).
 
     Attributes:
-        frames, people: written so far.
+        frames: written so far.
+        people: written so far, in all frames.
+        rate: frames per second of late, 0 before the second.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.frames = self.people = 0
         self._busy = dict.fromkeys(STAGES, 0.0)
-        self._begin, self._last, self.rate = time.perf_counter(), None, 0.0
+        self._begin = time.perf_counter()
+        self._last: float | None = None
+        self.rate = 0.0
 
     @contextlib.contextmanager
-    def of(self, stage):
+    def of(self, stage: str) -> Iterator[None]:
         """Count the time of the block for a stage."""
         start = time.perf_counter()
         try:
@@ -27,22 +34,22 @@ class Load:
         finally:
             self._busy[stage] += time.perf_counter() - start
 
-    def add(self, stage, seconds):
+    def add(self, stage: str, seconds: float) -> None:
         """Count some time for a stage."""
         self._busy[stage] += seconds
 
-    def timed(self, items, stage):
+    def timed(self, items: Iterable[T], stage: str) -> Iterator[T]:
         """Yield the items, counting the time until each is there for a stage."""
-        items = iter(items)
+        source = iter(items)
         while True:
             with self.of(stage):
-                item = next(items, None)
+                item = next(source, None)
             if item is None:
                 return
             yield item
-            item = None
+            item = None  # not held while the next one is made
 
-    def tick(self):
+    def tick(self) -> float:
         """Note that a frame passed; gives the frames per second of late, 0 at first."""
         now = time.perf_counter()
         if self._last is not None:
@@ -51,7 +58,7 @@ class Load:
         self._last = now
         return self.rate
 
-    def __str__(self):
+    def __str__(self) -> str:
         wall = max(time.perf_counter() - self._begin, 1e-9)
         shares = ", ".join(f"{stage} {100 * busy / wall:.0f} %" for stage, busy in self._busy.items())
         return f"{self.frames} frames in {wall:.1f} s, {self.frames / wall:.1f} frames/s ({shares})"

@@ -2,26 +2,44 @@
 
 import os
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from ..errors import MediaError, check_score
+import numpy as np
+from detectron2.structures import Instances
+
+from ..errors import ConfigError, MediaError, check_score, shown
 from ..structures.skeleton import Skeleton
 from ..utils.output_files import check_target, kind_of
 from ..video import io as media
+from ..video.io.formats import check_rate
 from ..visualization import draw_people
 
+# (image (H, W, 3) BGR uint8, its people, seconds) -> image.
+Drawing = Callable[[np.ndarray, Instances, float], np.ndarray]
 
-class DemoOptions(NamedTuple):
+
+@dataclass(frozen=True)
+class DemoOptions:
     """What the user asked for.
 
-    ``output``: file or folder, or None for a window. ``json``: file for the results, or None. ``threshold``: lowest
-    score that is drawn, counted and written; a follower decides for itself. ``batch``: frames of a video that the
-    model gets at once. ``fps``: frames per second of a folder of frames, None for 25. ``reconnect``: tries in a row to
-    connect a live source that breaks off. ``category_id``: of what is found, in the results of images.
-    ``legend``: explain colours and marks in a video. ``draw``: what draws a
-    frame of a video, a callable (image (H, W, 3) BGR uint8, ``Instances``, seconds) -> image; None for a
-    :class:`~.video.VideoDrawer`.
+    Attributes:
+        skeleton: of the model.
+        output: file or folder, or None for a window.
+        json: file for the results, or None.
+        threshold: lowest score that is drawn, counted and written; a tracker decides for itself.
+        draw_sigma: draw ellipses of one and two standard deviations.
+        draw_boxes: draw the boxes.
+        batch: frames of a video that the model gets at once.
+        fps: frames per second of a folder of frames; None for 25.
+        reconnect: tries in a row to connect a live source that breaks off; 0: none.
+        legend: explain colours and marks in a video.
+        draw: what draws a frame of a video, a callable (image, people, seconds) -> image; None for a
+            :class:`~.video.VideoDrawer`.
+        category_id: of what is found, in the results of images.
+
+    Raises:
+        ConfigError: a value is out of its range.
     """
 
     skeleton: Skeleton
@@ -34,12 +52,30 @@ class DemoOptions(NamedTuple):
     fps: float | None = None
     reconnect: int = 5
     legend: bool = False
-    draw: Callable | None = None
+    draw: Drawing | None = None
     category_id: int | str = 1
 
+    def __post_init__(self) -> None:
+        check_score(self.threshold, "the threshold (--confidence-threshold)")
+        for name, least in (("batch", 1), ("reconnect", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigError(f"{name} (--{name}) is {shown(value)}; give {least} or more")
+        if self.fps is not None:
+            check_rate(self.fps, "--fps")
 
-def draw(image, people, options):
-    """The people of an image drawn as the options say."""
+
+def draw(image: np.ndarray, people: Instances, options: DemoOptions) -> np.ndarray:
+    """The people of an image drawn as the options say.
+
+    Args:
+        image: (H, W, 3) BGR uint8.
+        people: in it.
+        options: :class:`DemoOptions`.
+
+    Returns:
+        (H, W, 3) BGR uint8, another array.
+    """
     return draw_people(
         image,
         people,
@@ -50,32 +86,38 @@ def draw(image, people, options):
     )
 
 
-def check_outputs(options, folder, files):
+def check_outputs(options: DemoOptions, folder: str | None, files: Iterable[str]) -> None:
     """Before the first image: fail now rather than after an hour, or find nobody.
 
     Args:
-        options: :class:`DemoOptions`. folder: of the output, or None. files: inputs and outputs, which the results must
-            not replace.
+        options: :class:`DemoOptions`.
+        folder: of the output, or None.
+        files: inputs and outputs, which the results must not replace.
 
     Raises:
         MediaError: something cannot be written, or would be overwritten.
-        ConfigError: the threshold is no score.
     """
-    check_score(options.threshold, "the threshold (--confidence-threshold)")
+    for path, option in ((options.output, "--output"), (options.json, "--json")):
+        if path == "":
+            raise MediaError(f"the name after {option} is empty; give a file, or leave {option} out")
+    if options.json:
+        check_target(options.json, "--json")
     if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
         raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:
         media.make_folder(folder)
-    if options.json:
-        check_target(options.json, "--json")
-        if not kind_of(options.json):
-            media.make_folder(os.path.dirname(os.path.abspath(options.json)))
+    if options.json and not kind_of(options.json):
+        media.make_folder(os.path.dirname(os.path.abspath(options.json)))
     if folder is None and not options.json:
         media.check_window()
 
 
-def video_path(source, output):
+def video_path(source: media.Source, output: str) -> str:
     """Where the video goes: the output itself where it is named like a video, else a file in that folder.
+
+    Args:
+        source: path, address, or a camera's number.
+        output: what the user gave.
 
     Raises:
         MediaError: it is a file of another kind, or the source itself.
@@ -88,16 +130,17 @@ def video_path(source, output):
         if not os.path.isdir(output):
             check_target(output, "--output, or a folder", through=False)
         path = os.path.join(output, f"{_stem(source)}.mp4")
-    if media.local_path(source) and os.path.realpath(path) == os.path.realpath(media.local_path(source)):
+    local = media.local_path(source)
+    if local and os.path.realpath(path) == os.path.realpath(local):
         raise MediaError(f"{path} is the input and would be overwritten; give another place with --output")
     return path
 
 
-def _stem(source):
+def _stem(source: media.Source) -> str:
     """A file name for what comes from a source."""
     if isinstance(source, int):
         return f"camera{source}"
-    name = os.path.basename(os.path.abspath(source))
+    name = os.path.basename(os.path.abspath(str(media.without_password(source))))
     if media.is_address(source):
         return re.sub(r"[^A-Za-z0-9_-]+", "_", name.split("?")[0]).strip("_") or "stream"
     return name if os.path.isdir(source) else os.path.splitext(name)[0]

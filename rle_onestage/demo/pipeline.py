@@ -2,15 +2,21 @@
 
 import collections
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from ..video.io import Frame
+from ..utils.signals import StopRequest
+from ..video.io import Frame, VideoReader
+from .load import Load
+from .options import DemoOptions, Drawing
 
+T = TypeVar("T")
+S = TypeVar("S")
 _MOST_WORKERS = 4
 
 
@@ -22,22 +28,47 @@ class Seen(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A frame, its people and its picture (None where nothing is drawn)."""
+    """A frame, its people and what is drawn of them (None where nothing is)."""
 
     frame: Frame
     people: Instances
-    picture: np.ndarray | None
+    image: np.ndarray | None
 
 
-def read(video, load, stop):
-    """Yield the frames of a :class:`~rle_onestage.video.io.VideoReader` until a signal came."""
+class TracksPeople(Protocol):
+    """A tracker: takes the people of each frame, and gives each frame's again, at once or some frames later."""
+
+    def push(self, people: Instances, time: float) -> list[Instances]:
+        """Take the people of a frame at some seconds; gives those of frames that are ready, in order."""
+
+    def finish(self) -> list[Instances]:
+        """Those of the frames that are left: in all, one for each that was pushed."""
+
+
+def read(video: VideoReader, load: Load, stop: StopRequest) -> Iterator[Frame]:
+    """Yield the frames of a :class:`~rle_onestage.video.io.VideoReader` until a signal came.
+
+    Args:
+        video: the source.
+        load: times the reading.
+        stop: a signal ends it.
+    """
     for frame in load.timed(video, "reading"):
         if stop.signum:
             return
         yield frame
 
 
-def predict(frames, predictor, options, load, stop, *, everybody, live):
+def predict(
+    frames: Iterable[Frame],
+    predictor: Callable[[np.ndarray], Instances],
+    options: DemoOptions,
+    load: Load,
+    stop: StopRequest,
+    *,
+    everybody: bool,
+    live: bool,
+) -> Iterator[Seen]:
     """Yield :class:`Seen` for each frame, in order.
 
     On a CPU several frames are predicted at once, each by a worker with its share of the threads: two frames on a core
@@ -54,32 +85,34 @@ def predict(frames, predictor, options, load, stop, *, everybody, live):
         live: a frame must not wait for later ones, so there is one worker.
     """
 
-    def find(group):
+    batch: Callable[[list[np.ndarray]], list[Instances]] | None = getattr(predictor, "batch", None)
+
+    def find(group: list[Frame]) -> tuple[list[Seen], float]:
         start = time.perf_counter()
         images = [frame.image for frame in group]
-        found = predictor.batch(images) if len(images) > 1 else [predictor(images[0])]
+        found = batch(images) if batch and len(images) > 1 else [predictor(images[0])]
         if not everybody:
             found = [people[people.scores >= options.threshold] for people in found]
         return [*map(Seen, group, found)], time.perf_counter() - start
 
-    size = options.batch if hasattr(predictor, "batch") else 1
+    size = options.batch if batch else 1
     shared = not live and getattr(predictor, "device", None) == torch.device("cpu")
     workers = min(_MOST_WORKERS, torch.get_num_threads()) if shared else 1
     for seen, seconds in _in_turn(_groups(_until(frames, stop), size), find, workers):
         load.add("model", seconds / workers)
         yield from seen
-        seen = None
+        del seen  # not held while the next ones are made
 
 
-def _until(frames, stop):
+def _until(frames: Iterable[Frame], stop: StopRequest) -> Iterator[Frame]:
     for frame in frames:
         if stop.signum:
             return
         yield frame
-        frame = None
+        del frame
 
 
-def _in_turn(items, call, workers):
+def _in_turn(items: Iterable[T], call: Callable[[T], S], workers: int) -> Iterator[S]:
     """Yield ``call(item)`` of each item, in order, from some workers at once, also when the items end in an exception.
 
     The threads of torch are shared out among the workers.
@@ -87,13 +120,14 @@ def _in_turn(items, call, workers):
     if workers == 1:
         yield from map(call, items)
         return
-    threads, waiting, failure = torch.get_num_threads(), collections.deque(), None
+    threads, failure = torch.get_num_threads(), None
+    waiting: collections.deque[Future[S]] = collections.deque()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, threads // workers),))
-    items, more = iter(items), True
+    source, more = iter(items), True
     try:
         while more:
             try:
-                waiting.append(pool.submit(call, next(items)))
+                waiting.append(pool.submit(call, next(source)))
             except StopIteration:
                 more = False
             except Exception as error:
@@ -109,9 +143,10 @@ def _in_turn(items, call, workers):
         raise failure
 
 
-def _groups(items, size):
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of ``size`` items; the last may be shorter, also when the items end with an exception."""
-    group, failure = [], None
+    group: list[T] = []
+    failure = None
     try:
         for item in items:
             group.append(item)
@@ -126,21 +161,21 @@ def _groups(items, size):
         raise failure
 
 
-def follow(seen, follower, load):
-    """Yield :class:`Seen` with the people that a follower makes of each frame's, who may need frames to come.
+def track(seen: Iterable[Seen], tracker: TracksPeople, load: Load) -> Iterator[Seen]:
+    """Yield :class:`Seen` with the people that a tracker makes of each frame's, who may need frames to come.
 
-    When a stage before fails, the frames that the follower holds are finished first.
+    When a stage before fails, the frames that the tracker holds are finished first.
 
     Args:
         seen: iterable of :class:`Seen`.
-        follower: ``push(people, time)`` and ``finish()``, which give lists of ``Instances`` in the frames' order,
-            in all one for each frame.
+        tracker: :class:`TracksPeople`.
         load: :class:`~.load.Load`.
 
     Raises:
         RuntimeError: it gives more or fewer.
     """
-    waiting, failure = collections.deque(), None
+    waiting: collections.deque[Frame] = collections.deque()
+    failure = None
     source = iter(seen)
     while True:
         try:
@@ -151,30 +186,36 @@ def follow(seen, follower, load):
             break
         waiting.append(item.frame)
         with load.of("tracking"):
-            ready = follower.push(item.people, item.frame.time)
+            ready = tracker.push(item.people, item.frame.time)
         yield from _matched(waiting, ready)
     with load.of("tracking"):
-        ready = follower.finish()
+        ready = tracker.finish()
     yield from _matched(waiting, ready)
     if failure is not None:
         raise failure
     if waiting:
-        raise RuntimeError(f"the follower gave no people for the last {len(waiting)} frames")
+        raise RuntimeError(f"the tracker gave no people for the last {len(waiting)} frames")
 
 
-def _matched(waiting, ready):
+def _matched(waiting: collections.deque[Frame], ready: list[Instances]) -> Iterator[Seen]:
     for people in ready:
         if not waiting:
-            raise RuntimeError("the follower gave people for more frames than it was shown")
+            raise RuntimeError("the tracker gave people for more frames than it was shown")
         yield Seen(waiting.popleft(), people)
 
 
-def paint(seen, draw, load):
-    """Yield :class:`Drawn`; without ``draw``, a callable (image, people, seconds) -> image, there are no pictures."""
+def paint(seen: Iterable[Seen], draw: Drawing | None, load: Load) -> Iterator[Drawn]:
+    """Yield :class:`Drawn`.
+
+    Args:
+        seen: iterable of :class:`Seen`.
+        draw: (image, people, seconds) -> image; None: nothing is drawn.
+        load: times it.
+    """
     for frame, people in seen:
-        picture = None
+        image = None
         if draw is not None:
             with load.of("drawing"):
-                picture = draw(frame.image, people, frame.time)
-        yield Drawn(frame, people, picture)
-        frame = people = picture = None
+                image = draw(frame.image, people, frame.time)
+        yield Drawn(frame, people, image)
+        del frame, people, image  # not held while the next one is made

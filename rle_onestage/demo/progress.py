@@ -3,21 +3,35 @@
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
+import numpy as np
+from detectron2.structures import Instances
 from tqdm import tqdm
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 class Tally:
     """Counts and times of a run."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.images = self.people = 0
         self.seconds = 0.0
 
-    def predict(self, predictor, image, threshold):
-        """Predict with the clock running; gives the people that reach the threshold."""
+    def predict(self, predictor: Callable[[np.ndarray], Instances], image: np.ndarray, threshold: float) -> Instances:
+        """Predict with the clock running.
+
+        Args:
+            predictor: image -> people.
+            image: (H, W, 3) BGR uint8.
+            threshold: lowest score.
+
+        Returns:
+            the people that reach the threshold.
+        """
         start = time.perf_counter()
         people = predictor(image)
         spent = time.perf_counter() - start
@@ -25,7 +39,7 @@ class Tally:
         self.images, self.people, self.seconds = self.images + 1, self.people + len(people), self.seconds + spent
         return people
 
-    def __str__(self):
+    def __str__(self) -> str:
         rate = self.images / max(self.seconds, 1e-9)
         each = 1000 * self.seconds / max(self.images, 1)
         return (
@@ -34,7 +48,7 @@ class Tally:
         )
 
 
-def progress(items, total, unit, tally):
+def progress(items: Iterable[T], total: int | None, unit: str, tally: object) -> Iterator[T]:
     """Yield the items, with a bar on a terminal and elsewhere a line every ten seconds.
 
     Args:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from types import TracebackType
 
 from ..errors import MediaError
 from ..evaluation.results import without_nan
@@ -29,23 +30,28 @@ class ImageResults:
         MediaError: a device or pipe cannot be opened; on leaving, where not all results could be written.
     """
 
-    def __init__(self, path):
-        self.path, self._parts, self._stream, self._number = path, [], None, 0
+    def __init__(self, path: str | None) -> None:
+        self.path, self._number = path, 0
+        self._parts: list[str] = []
+        self._stream: OutputFile | None = None
         self._last, self._took, self._warned = time.monotonic(), 0.0, False
 
-    def __enter__(self):
+    def __enter__(self) -> "ImageResults":
         if self.path is None:
             return self
         if kind_of(self.path):
             try:
                 self._stream = OutputFile(self.path)
-                self._stream.write(b"[")
             except OSError as error:
                 raise self._failure(error) from error
+            self._send(self._stream, "[")
         return self
 
     def add(self, results: list[dict]) -> None:
-        """Take the results of an image, a list of dicts.
+        """Take the results of an image.
+
+        Args:
+            results: COCO results, one a person.
 
         Raises:
             MediaError: a device or pipe takes no more.
@@ -55,44 +61,46 @@ class ImageResults:
         texts = [json.dumps(without_nan(result), allow_nan=False) for result in results]
         if self._stream is None:
             self._parts += texts
-            self._renew_if_due()
+            self._renew_if_due(self.path)
             return
         for text in texts:
-            self._send(", " * (self._number > 0) + text)
+            self._send(self._stream, ", " * (self._number > 0) + text)
             self._number += 1
 
-    def _send(self, text):
+    def _send(self, stream: OutputFile, text: str) -> None:
         try:
-            self._stream.write(text.encode())
+            stream.write(text.encode())
         except OSError as error:
             raise self._failure(error) from error
 
-    def _renew_if_due(self):
+    def _renew_if_due(self, path: str) -> None:
         if time.monotonic() - self._last < max(_EVERY, _SHARE * self._took):
             return
         try:
-            self._renew()
+            self._renew(path)
         except OSError as error:
             if not self._warned:
-                logger.warning("%s cannot be renewed now (%s); it is tried again", self.path, error.strerror)
+                logger.warning("%s cannot be renewed now (%s); it is tried again", path, error.strerror)
             self._warned = True
         self._last = time.monotonic()
 
-    def _renew(self):
+    def _renew(self, path: str) -> None:
         begin = time.monotonic()
-        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
-        write_bytes(self.path, ("[" + ", ".join(self._parts) + "]").encode())
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        write_bytes(path, ("[" + ", ".join(self._parts) + "]").encode())
         self._took = time.monotonic() - begin
 
-    def _failure(self, error):
+    def _failure(self, error: OSError) -> MediaError:
         return MediaError(f"{self.path} cannot be written ({error.strerror}); choose another file with --json")
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.path is None:
             return
         try:
             if self._stream is None:
-                self._renew()
+                self._renew(self.path)
             elif not isinstance(error, MediaError):
                 self._stream.write(b"]\n")
                 self._stream.commit()

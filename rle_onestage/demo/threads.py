@@ -2,11 +2,15 @@
 
 import collections
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 _CHECK = 0.2
 
 
-class Ahead:
+class Ahead(Generic[T]):
     """Runs an iterator in a thread, a few items ahead of whoever takes them.
 
     An exception of the iterator reaches whoever takes, after the items before it. :meth:`close` ends the thread, also
@@ -18,19 +22,21 @@ class Ahead:
         name: of the thread.
     """
 
-    def __init__(self, items, length, name=None):
-        self._items, self._length, self._waiting = items, length, collections.deque()
-        self._error, self._ended, self._closed = None, False, False
+    def __init__(self, items: Iterable[T], length: int, name: str | None = None) -> None:
+        self._items, self._length = items, length
+        self._waiting: collections.deque[T] = collections.deque()
+        self._error: BaseException | None = None
+        self._ended = self._closed = False
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def _run(self):
+    def _run(self) -> None:
         try:
             for item in self._items:
                 if not self._put(item):
                     break
-                item = None  # not held while the next one is made
+                del item  # not held while the next one is made
         except BaseException as error:  # handed to whoever takes
             self._error = error
         finally:
@@ -41,13 +47,14 @@ class Ahead:
                 self._ended = True
                 self._change.notify_all()
 
-    def _close_items(self, close):
+    def _close_items(self, close: Callable[[], None]) -> None:
         try:
             close()
         except BaseException as error:
             self._error = self._error or error
 
-    def _put(self, item):
+    def _put(self, item: T) -> bool:
+        """Let an item wait, once there is room; whether more are wanted."""
         with self._change:
             self._change.wait_for(lambda: self._closed or len(self._waiting) < self._length)
             if not self._closed:
@@ -55,10 +62,10 @@ class Ahead:
                 self._change.notify_all()
             return not self._closed
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[T]:
         return self.taken()
 
-    def taken(self, idle=None):
+    def taken(self, idle: Callable[[], object] | None = None) -> Iterator[T]:
         """Yield the items.
 
         Args:
@@ -79,16 +86,23 @@ class Ahead:
                 item = self._waiting.popleft()
                 self._change.notify_all()
             yield item
-            item = None
+            del item
 
-    def close(self):
+    def close(self) -> None:
         """Take no more: the thread ends after the item that it makes."""
         with self._change:
             self._closed = True
             self._waiting.clear()
             self._change.notify_all()
 
-    def join(self, timeout=None):
-        """Wait for the thread; whether it ended."""
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            whether it ended.
+        """
         self._thread.join(timeout)
         return not self._thread.is_alive()

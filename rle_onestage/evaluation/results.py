@@ -21,7 +21,7 @@ PIXEL_CENTRE = 0.5
 DECIMALS = 4
 
 
-def instances_to_coco(instances: Instances, image_id: Any, category_id: int = 1) -> list[Result]:
+def instances_to_coco(instances: Instances, image_id: Any, category_id: int | str = 1) -> list[Result]:
     """Instances of one image to COCO results.
 
     Args:

@@ -2,7 +2,7 @@
 
 from .evidence import Case, Collector, Evidence, Prediction, Ratios, Views, compare, match_cases, share_of_misses, weigh
 from .mistakes import Explanation, Mistake, describe, explain
-from .search import Findings, Suspect, find_suspects, rank
+from .search import Findings, LabelError, find_label_errors, rank
 
 __all__ = [
     "Case",
@@ -13,12 +13,12 @@ __all__ = [
     "Mistake",
     "Prediction",
     "Ratios",
-    "Suspect",
+    "LabelError",
     "Views",
     "compare",
     "describe",
     "explain",
-    "find_suspects",
+    "find_label_errors",
     "match_cases",
     "rank",
     "share_of_misses",

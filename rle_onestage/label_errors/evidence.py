@@ -1,35 +1,44 @@
 """What a model says of each label: how much likelier it is where it lies than a label put somewhere at random."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from ..engine.inference import bare
+from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import MATCH_IOU, greedy_match
 from ..evaluation.results import boxes_array, by_image, instances_to_coco
 from ..structures.boxes import iou_matrix
+from ..structures.error_density import ErrorDensity
 
 # Nothing is surer than this: neither that a prediction is about right, nor that a joint is there.
 DOUBT = 0.003
 
 
 class Views(nn.Module):
-    """A model that looks at each picture twice: as it is, and mirrored.
+    """A model that looks at each image twice: as it is, and mirrored.
 
     Where the two disagree (most of all about left and right), neither is reason to call a label wrong.
 
     Args:
-        model: called with ``list[dict]``. flip_index: (K,) which joint is which in a mirror.
+        model: called with ``list[dict]``.
+        flip_index: (K,) which joint is which in a mirror.
     """
 
-    def __init__(self, *, model, flip_index):
+    def __init__(self, *, model: nn.Module, flip_index: Sequence[int]) -> None:
         super().__init__()
         self.model, self.flip_index = bare(model), list(flip_index)
 
-    def forward(self, inputs):
-        """``list[dict]`` with ``instances`` and, mirrored back, ``mirrored``."""
+    def forward(self, inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+        """``list[dict]`` with ``instances`` and, mirrored back, ``mirrored``.
+
+        Args:
+            inputs: of a test loader.
+        """
         straight = self.model(inputs)
         mirrored = self.model([{**item, "image": item["image"].flip(-1)} for item in inputs])
         return [
@@ -37,7 +46,7 @@ class Views(nn.Module):
             for one, other in zip(straight, mirrored)
         ]
 
-    def _back(self, people):
+    def _back(self, people: Instances) -> Instances:
         width = people.image_size[1]
         boxes = people.pred_boxes.tensor
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
@@ -54,18 +63,26 @@ class Collector:
 
     KEYS = ("instances", "mirrored")
 
-    def reset(self):
-        """Forget everything."""
-        self.results = {key: [] for key in self.KEYS}
+    def __init__(self) -> None:
+        self.reset()
 
-    def process(self, inputs, outputs):
-        """Take the outputs for some images."""
+    def reset(self) -> None:
+        """Forget everything."""
+        self.results: dict[str, list[dict[str, Any]]] = {key: [] for key in self.KEYS}
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Instances]]) -> None:
+        """Take the outputs for some images.
+
+        Args:
+            inputs: of the model.
+            outputs: of :class:`Views`.
+        """
         for given, output in zip(inputs, outputs):
             for key in self.KEYS:
                 self.results[key].extend(instances_to_coco(output[key], given["image_id"]))
 
-    def evaluate(self):
-        """Nothing to say in figures."""
+    def evaluate(self) -> dict[str, Any]:
+        """No metrics."""
         return {}
 
 
@@ -83,25 +100,30 @@ class Prediction(NamedTuple):
 class Case(NamedTuple):
     """A labelled person and what the views predict for it."""
 
-    annotation: dict
+    annotation: dict[str, Any]
     labels: np.ndarray  # (K, 2)
     visibility: np.ndarray  # (K,)
     views: list[Prediction]  # one of each view that found the person, the straight one first
     others: list[Prediction]  # whom else the straight view sees
 
 
-def match_cases(truth, views, *, min_score=0.1, max_people=20):
+def match_cases(
+    truth: GroundTruth, views: Sequence[list[dict[str, Any]]], *, min_score: float = 0.1, max_people: int = 20
+) -> list[Case]:
     """Match predictions to labelled people, at a box IoU of 0.5, greedily by score.
 
     Args:
-        truth: a :class:`~.ground_truth.GroundTruth`. views: for each view the COCO results of all images.
-        min_score: lowest score of a prediction. max_people: predictions an image, best first.
+        truth: a :class:`~.ground_truth.GroundTruth`.
+        views: for each view the COCO results of all images.
+        min_score: lowest score of a prediction.
+        max_people: predictions an image, best first.
 
     Returns:
         The :class:`Case` of each labelled person, in the file's order.
     """
     groups = [by_image([r for r in results if r["score"] >= min_score]) for results in views]
-    people, cases = truth.people(), []
+    people = truth.people()
+    cases: list[Case] = []
     for image_id, annotations in truth.by_image().items():
         found = [[_prediction(r, truth.num_joints) for r in group.get(image_id, [])[:max_people]] for group in groups]
         labels = people[image_id]
@@ -113,13 +135,13 @@ def match_cases(truth, views, *, min_score=0.1, max_people=20):
     return cases
 
 
-def _match(predictions, labels):
+def _match(predictions: list[Prediction], labels: Any) -> dict[int, int]:
     """Row of the person -> index of the prediction."""
     boxes = np.array([p.box for p in predictions]).reshape(-1, 4)
     return {column: row for row, column in greedy_match(iou_matrix(boxes, labels.boxes), MATCH_IOU)}
 
 
-def _prediction(result, num_joints):
+def _prediction(result: dict[str, Any], num_joints: int) -> Prediction:
     keypoints = np.array(result["keypoints"], dtype=float).reshape(num_joints, 3)
     return Prediction(
         keypoints[:, :2],
@@ -135,12 +157,12 @@ class Ratios(NamedTuple):
     """Log-likelihood ratios of a person's labels, in nats, against a label put at random into the person's box."""
 
     own: np.ndarray  # (K, K): label j as joint k
-    others: np.ndarray  # (n, K): label j as the same joint, or its mirror, of the others in the picture
+    others: np.ndarray  # (n, K): label j as the same joint, or its mirror, of the others in the image
     presence: np.ndarray  # (K,) probability that the joint is labelled
     surprise: np.ndarray  # (K,) nats that the label's density lies below the density's peak
 
 
-def compare(case, density, sigmas, flip_index):
+def compare(case: Case, density: ErrorDensity, sigmas: Sequence[float], flip_index: Sequence[int]) -> Ratios:
     """What the model says of each label of a case, if it is right about the joint at all.
 
     The density of a label is the prediction's, averaged over the views; the label at random is even over the box round
@@ -148,20 +170,23 @@ def compare(case, density, sigmas, flip_index):
     joint times the square root of the area, over sqrt(2) for each coordinate).
 
     Args:
-        case: a :class:`Case` with at least one view. density: :class:`~.error_density.ErrorDensity`.
-        sigmas: OKS sigmas (K,). flip_index: (K,).
+        case: a :class:`Case` with at least one view.
+        density: :class:`~.error_density.ErrorDensity`.
+        sigmas: (K,) COCO's.
+        flip_index: (K,) which joint is which in a mirror.
 
     Returns:
         :class:`Ratios`.
     """
     floor = np.asarray(sigmas)[:, None] * np.sqrt(case.annotation["area"]) / np.sqrt(2)
     everybody = [*case.views, *case.others]
-    points, spread = (np.stack([p[i] for p in everybody])[:, None] for i in (0, 1))  # (n, 1, K, 2)
+    points = np.stack([p.joints for p in everybody])[:, None]  # (n, 1, K, 2)
+    std = np.stack([p.sigmas for p in everybody])[:, None]
     residual = case.labels[:, None] - points  # (n, K, K, 2): label j as joint k
-    spread = np.broadcast_to(np.maximum(spread, floor), residual.shape)
-    ratios = density.log_prob(_tensor(residual), _tensor(spread)).double().numpy() + np.log(_box_area(case))
+    std = np.broadcast_to(np.maximum(std, floor), residual.shape)
+    ratios = density.log_prob(_tensor(residual), _tensor(std)).double().numpy() + np.log(_box_area(case))
     number, index = len(case.views), np.arange(len(floor))
-    z = residual[0, index, index] / spread[0, index, index]
+    z = residual[0, index, index] / std[0, index, index]
     return Ratios(
         own=np.logaddexp.reduce(ratios[:number], 0) - np.log(number),
         others=np.maximum(ratios[number:, index, index], ratios[number:, index, flip_index]),
@@ -170,14 +195,19 @@ def compare(case, density, sigmas, flip_index):
     )
 
 
-def share_of_misses(ratios, labelled, flip_index, *, steps=50):
+def share_of_misses(
+    ratios: np.ndarray, labelled: np.ndarray, flip_index: Sequence[int], *, steps: int = 50
+) -> np.ndarray:
     """The share of each joint's labels about which the model is no better than chance, by expectation maximisation.
 
     Labels are taken for a mixture of the model's density and the even one. As most labels are right, the share is the
     model's failing at this joint; so that one contradiction at a joint that the model often misses says little.
 
     Args:
-        ratios: (S, K) of each label as its own joint. labelled: (S, K) bool. flip_index: (K,); mirrored joints share.
+        ratios: (S, K) of each label as its own joint.
+        labelled: (S, K) bool.
+        flip_index: (K,); mirrored joints share.
+        steps: of the maximisation.
 
     Returns:
         (K,) in [DOUBT, 1 - DOUBT].
@@ -199,18 +229,23 @@ class Evidence(NamedTuple):
     presence: np.ndarray  # (K,)
 
 
-def weigh(ratios, misses):
-    """The evidence of a case: ``log((1 - m) exp(ratio) + m)`` with the share ``m`` (K,) of misses."""
+def weigh(ratios: Ratios, misses: np.ndarray) -> Evidence:
+    """The evidence of a case: ``log((1 - m) exp(ratio) + m)`` with the share ``m`` of misses.
+
+    Args:
+        ratios: of the case.
+        misses: (K,) of :func:`share_of_misses`.
+    """
     hit, miss = np.log1p(-misses), np.log(misses)
     others = np.logaddexp(hit + ratios.others, miss).max(0, initial=-np.inf)
     return Evidence(np.logaddexp(hit + ratios.own, miss), others, ratios.presence)
 
 
-def _tensor(values) -> Tensor:
+def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def _box_area(case):
+def _box_area(case: Case) -> float:
     """Of the box round the labels and the predictions, where a label put at random may lie."""
     points = np.concatenate([case.labels[case.visibility > 0], *(p.joints for p in case.views)])
     return float(np.prod(np.ptp(points, axis=0).clip(min=8.0)))

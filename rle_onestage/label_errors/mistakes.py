@@ -1,10 +1,12 @@
 """The likeliest mistake behind a person's labels: what was swapped, misplaced, or should not be labelled."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..structures.skeleton import split_side
+from ..structures.skeleton import Skeleton, split_side
+from .evidence import Case, Evidence
 
 # Against each mistake beforehand, in nats: what the labels must gain before it is believed.
 SWAPPED = 3.0
@@ -12,6 +14,7 @@ MISPLACED = 1.0
 EXCHANGED = 4.0  # two labels along a limb, as neck and head
 ELSEWHERE = 4.0  # on another joint, or on somebody else: one of many places
 LOST = 3.0  # the model has seen this person all wrong, and no label is to blame
+Pairs = Sequence[tuple[int, int]]
 PARTS = {"legs": ("hip", "knee", "ankle", "foot"), "arms": ("shoulder", "elbow", "wrist", "hand")}
 
 
@@ -33,22 +36,26 @@ class Explanation(NamedTuple):
     keypoints: np.ndarray  # (K, 3) corrected: x, y, visibility
 
 
-def groups_of_pairs(skeleton):
-    """Sets of flip pairs that are swapped together, by name: all, legs, arms, and each pair alone."""
+def groups_of_pairs(skeleton: Skeleton) -> dict[str, frozenset[int]]:
+    """Sets of flip pairs that are swapped together, by name: all, legs, arms, and each pair alone.
+
+    Args:
+        skeleton: the joints.
+    """
     parts = [split_side(skeleton.names[left])[0] for left, _ in skeleton.flip_pairs]
     groups = {"all": frozenset(range(len(parts)))}
     for name, words in PARTS.items():
         groups[name] = frozenset(i for i, part in enumerate(parts) if part.split()[-1:] and part.split()[-1] in words)
     groups["body"] = groups["legs"] | groups["arms"]
     groups.update({part: frozenset([i]) for i, part in enumerate(parts)})
-    out = {}
+    out: dict[str, frozenset[int]] = {}
     for name, pairs in groups.items():
         if pairs and pairs not in out.values():
             out[name] = pairs
     return out
 
 
-def explain(case, evidence, skeleton):
+def explain(case: Case, evidence: Evidence, skeleton: Skeleton) -> Explanation:
     """The explanation of a person's labels that gains most; without mistakes where none gains more than it costs.
 
     Sides are swapped first (one group of pairs, then single pairs), then each label is looked at on its own. What the
@@ -56,7 +63,9 @@ def explain(case, evidence, skeleton):
     once the mistakes are mended.
 
     Args:
-        case: :class:`~.evidence.Case`. evidence: of it. skeleton: the joints.
+        case: :class:`~.evidence.Case`.
+        evidence: of it.
+        skeleton: the joints.
 
     Returns:
         :class:`Explanation`.
@@ -64,20 +73,22 @@ def explain(case, evidence, skeleton):
     labelled = case.visibility > 0
     pairs = skeleton.flip_pairs
     gains = np.array([_swap_gain(evidence, labelled, pair) for pair in pairs])
-    best = None
-    for name, group in [("", frozenset()), *groups_of_pairs(skeleton).items()]:
+    best: list[Mistake] = []
+    most = -np.inf
+    groups: dict[str, frozenset[int]] = {"": frozenset(), **groups_of_pairs(skeleton)}
+    for name, group in groups.items():
         swaps = _swaps(name, group, gains, labelled, pairs)
         joints = _single(evidence, labelled, skeleton, {p for m in swaps for p in m.joints})
-        found = Explanation(swaps + joints, sum(m.gain for m in swaps + joints), None)
-        if best is None or found.gain > best.gain:
-            best = found
-    mistakes = sorted(best.mistakes, key=lambda m: -m.gain)
+        found = sum(m.gain for m in swaps + joints)
+        if found > most:
+            best, most = swaps + joints, found
+    mistakes = sorted(best, key=lambda m: -m.gain)
     before = np.diag(evidence.own)[labelled].sum()
-    gain = before + best.gain - np.logaddexp(before, -LOST)
+    gain = before + most - np.logaddexp(before, -LOST)
     return Explanation(mistakes, float(gain), _corrected(case, mistakes, skeleton))
 
 
-def _swap_gain(evidence, labelled, pair):
+def _swap_gain(evidence: Evidence, labelled: np.ndarray, pair: tuple[int, int]) -> float:
     """Nats that a pair's labels gain as each other's; a label without a partner changes its name."""
     logit = np.log(evidence.presence) - np.log1p(-evidence.presence)
     gain = 0.0
@@ -88,7 +99,7 @@ def _swap_gain(evidence, labelled, pair):
     return gain
 
 
-def _swaps(name, group, gains, labelled, pairs):
+def _swaps(name: str, group: frozenset[int], gains: np.ndarray, labelled: np.ndarray, pairs: Pairs) -> list[Mistake]:
     """The group as one mistake, with single pairs taken out or added where that gains more than a mistake costs."""
     usable = {i for i, pair in enumerate(pairs) if labelled[list(pair)].any()}
     kept = {i for i in group & usable if gains[i] > -SWAPPED}
@@ -101,12 +112,12 @@ def _swaps(name, group, gains, labelled, pairs):
     return mistakes + [_swap([i], gains[i] - SWAPPED, labelled, pairs) for i in alone]
 
 
-def _swap(chosen, gain, labelled, pairs, name=""):
+def _swap(chosen: Iterable[int], gain: float, labelled: np.ndarray, pairs: Pairs, name: str = "") -> Mistake:
     joints = tuple(j for i in sorted(chosen) for j in pairs[i] if labelled[j])
     return Mistake("swapped", joints, float(gain), group=name)
 
 
-def _single(evidence, labelled, skeleton, swapped):
+def _single(evidence: Evidence, labelled: np.ndarray, skeleton: Skeleton, swapped: set[int]) -> list[Mistake]:
     """Mistakes of single labels, and labels exchanged along a limb, after the swaps."""
     taken_for = [skeleton.flip_index[j] if j in swapped else j for j in range(skeleton.num_joints)]
     best = {int(j): _elsewhere(evidence, int(j), taken_for[j], skeleton) for j in np.flatnonzero(labelled)}
@@ -121,7 +132,7 @@ def _single(evidence, labelled, skeleton, swapped):
     return exchanged + [m for m in best.values() if m.gain > 0]
 
 
-def _elsewhere(evidence, joint, taken_for, skeleton):
+def _elsewhere(evidence: Evidence, joint: int, taken_for: int, skeleton: Skeleton) -> Mistake:
     """The likeliest mistake of one label."""
     now, away = evidence.own[joint, taken_for], evidence.own[joint].copy()
     away[[joint, skeleton.flip_index[joint]]] = -np.inf
@@ -136,7 +147,7 @@ def _elsewhere(evidence, joint, taken_for, skeleton):
     return max(options, key=lambda m: m.gain)
 
 
-def _corrected(case, mistakes, skeleton):
+def _corrected(case: Case, mistakes: list[Mistake], skeleton: Skeleton) -> np.ndarray:
     """Labels with the mistakes mended: swapped back, moved to the prediction, or taken away."""
     keypoints = np.concatenate([case.labels, case.visibility[:, None]], 1)
     out, flip = keypoints.copy(), skeleton.flip_index
@@ -155,12 +166,17 @@ def _corrected(case, mistakes, skeleton):
     return out
 
 
-def describe(explanation, skeleton):
-    """The mistakes in words, e.g. "legs: left and right swapped; right wrist misplaced"."""
+def describe(explanation: Explanation, skeleton: Skeleton) -> str:
+    """The mistakes in words, e.g. "legs: left and right swapped; right wrist misplaced".
+
+    Args:
+        explanation: of a person.
+        skeleton: the joints.
+    """
     return "; ".join(_sentence(m, skeleton) for m in explanation.mistakes)
 
 
-def _sentence(mistake, skeleton):
+def _sentence(mistake: Mistake, skeleton: Skeleton) -> str:
     names = [skeleton.names[j].replace("_", " ") for j in mistake.joints]
     if mistake.kind == "swapped":
         return _swap_sentence(mistake, skeleton, names)
@@ -173,7 +189,7 @@ def _sentence(mistake, skeleton):
     }[mistake.kind]
 
 
-def _swap_sentence(mistake, skeleton, names):
+def _swap_sentence(mistake: Mistake, skeleton: Skeleton, names: list[str]) -> str:
     if mistake.group in ("all", "body"):
         return "left and right swapped"
     if len(mistake.joints) == 1:

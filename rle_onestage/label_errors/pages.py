@@ -1,32 +1,38 @@
-"""Contact sheets of suspect labels: the label, what the model expects, and what would mend it."""
+"""Contact sheets of labels that are unlikely: the label, what the model expects, and what would mend it."""
 
 import os
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from ..structures.skeleton import split_side
+from ..structures.skeleton import Skeleton, split_side
 from ..utils.images import UnreadableImage, read_image
 from ..video import io as media
 from ..visualization import EDGE, PAPER, PRESENT, SIDE_COLOURS, draw_tag, draw_text, text_width
+from .evidence import Case
 
 PER_PAGE, COLUMNS = 10, 2
-PANEL = 420  # side of a picture, pixels
+PANEL = 420  # side of a crop, pixels
 TEXT = 17
+Colour = tuple[int, int, int]
+Entry = tuple[Case, Sequence[int], str, tuple[str, str]]  # a person, joints, file name, lines of text
 # BGR.
 LABEL, MODEL = (255, 64, 255), (80, 255, 80)
-NAMED = 4  # suspect joints that still fit into a picture with names and ties
+NAMED = 4  # unlikely labels that still fit into a crop with names and ties
 _SHIFT = 4
 
 
 class Crop:
-    """The part of a picture that shows a person, enlarged to a square.
+    """The part of an image that shows a person, enlarged to a square.
 
     Args:
-        image: (H, W, 3) BGR uint8. points: (n, 2) that must be seen, in pixel indices. margin: share of their extent.
+        image: (H, W, 3) BGR uint8.
+        points: (n, 2) that must be seen, in pixel indices.
+        margin: share of their extent.
     """
 
-    def __init__(self, image, points, *, margin=0.22):
+    def __init__(self, image: np.ndarray, points: np.ndarray, *, margin: float = 0.22) -> None:
         points = points.clip(-0.25 * max(image.shape), 1.25 * max(image.shape))
         low, high = points.min(0), points.max(0)
         side = max((high - low).max() * (1 + 2 * margin), 24.0)
@@ -38,20 +44,30 @@ class Crop:
             borderMode=cv2.BORDER_CONSTANT, borderValue=PAPER,
         )  # fmt: skip
 
-    def place(self, points):
-        """Points (..., 2) of the picture in the crop."""
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Points of the image in the crop.
+
+        Args:
+            points: (..., 2).
+
+        Returns:
+            (..., 2).
+        """
         return (np.asarray(points, dtype=float) - self.origin + 0.5) * self.scale - 0.5
 
 
-def picture(image, case, joints, skeleton):
-    """A suspect beside what the model expects.
+def drawn(image: np.ndarray, case: Case, joints: Sequence[int], skeleton: Skeleton) -> np.ndarray:
+    """A person's labels beside what the model expects.
 
-    Left: all labels as a thin skeleton, suspect ones as magenta rings, tied to the model's point with its ellipses of
+    Left: all labels as a thin skeleton, unlikely ones as magenta rings, tied to the model's point with its ellipses of
     one and two standard deviations in green (one alone, and no ties, where there are many). Right: the model's
     skeleton. Left sides are blue, right ones orange.
 
     Args:
-        image: (H, W, 3) BGR uint8. case: :class:`~.evidence.Case`. joints: of the suspect labels. skeleton: its joints.
+        image: (H, W, 3) BGR uint8.
+        case: :class:`~.evidence.Case`.
+        joints: of the unlikely labels.
+        skeleton: its joints.
 
     Returns:
         (PANEL, 2 PANEL + 4, 3) BGR uint8.
@@ -81,7 +97,7 @@ def picture(image, case, joints, skeleton):
     return np.concatenate([left, np.full((PANEL, 4, 3), PAPER, np.uint8), right], 1)
 
 
-def _draw_skeleton(canvas, points, shown, skeleton, width):
+def _draw_skeleton(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: int) -> None:
     sides = [split_side(name)[1] for name in skeleton.names]
     limbs = [(a, b) for a, b in skeleton.limbs if shown[a] and shown[b]]
     for edge in (True, False):
@@ -94,7 +110,7 @@ def _draw_skeleton(canvas, points, shown, skeleton, width):
         _circle(canvas, points[j], 3.2, SIDE_COLOURS[sides[j]])
 
 
-def _draw_names(canvas, points, joints, skeleton):
+def _draw_names(canvas: np.ndarray, points: np.ndarray, joints: Sequence[int], skeleton: Skeleton) -> None:
     """Names beside their joints, one below the other where they would overlap."""
     below = -np.inf
     for j in sorted(joints, key=lambda j: points[j, 1]):
@@ -102,7 +118,7 @@ def _draw_names(canvas, points, joints, skeleton):
         draw_tag(canvas, skeleton.names[j].replace("_", " "), (points[j, 0] + 11, below), 12, dot=LABEL)
 
 
-def _draw_expected(canvas, point, sigmas, factors):
+def _draw_expected(canvas: np.ndarray, point: np.ndarray, sigmas: np.ndarray, factors: Sequence[float]) -> None:
     for factor in factors:
         where, size = (tuple(_fixed(v).tolist()) for v in (point, np.clip(factor * sigmas, 1.0, 4.0 * PANEL)))
         for colour, width in ((EDGE, 3), (MODEL, 1)):
@@ -110,25 +126,28 @@ def _draw_expected(canvas, point, sigmas, factors):
     _circle(canvas, point, 2.5, MODEL)
 
 
-def _fixed(values):
+def _fixed(values: np.ndarray | float) -> np.ndarray:
     return np.round(np.clip(values, -8000, 8000) * (1 << _SHIFT)).astype(np.int32)
 
 
-def _line(canvas, start, end, colour, width):
+def _line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, colour: Colour, width: int) -> None:
     a, b = (tuple(_fixed(v).tolist()) for v in (start, end))
     cv2.line(canvas, a, b, colour, width, cv2.LINE_AA, _SHIFT)
 
 
-def _circle(canvas, centre, radius, colour, width=-1):
+def _circle(canvas: np.ndarray, centre: np.ndarray, radius: float, colour: Colour, width: int = -1) -> None:
     cv2.circle(canvas, tuple(_fixed(centre).tolist()), int(_fixed(radius)), colour, width, cv2.LINE_AA, _SHIFT)
 
 
-def write_pages(folder, stem, entries, image_root, skeleton):
-    """Write pages of ten suspects each, ``STEM_01.jpg`` and so on.
+def write_pages(folder: str, stem: str, entries: Sequence[Entry], image_root: str, skeleton: Skeleton) -> list[str]:
+    """Write pages of ten people each, ``STEM_01.jpg`` and so on.
 
     Args:
-        folder: to write to. stem: of the names.
-        entries: list of (case, joints, file name, lines of text). image_root: folder of the pictures.
+        folder: to write to.
+        stem: of the names.
+        entries: list of (case, joints, file name, lines of text).
+        image_root: folder of the images.
+        skeleton: the joints.
 
     Returns:
         Paths of the pages.
@@ -152,9 +171,11 @@ def write_pages(folder, stem, entries, image_root, skeleton):
     return paths
 
 
-def _tile(case, joints, file_name, lines, image_root, skeleton):
+def _tile(
+    case: Case, joints: Sequence[int], file_name: str, lines: tuple[str, str], image_root: str, skeleton: Skeleton
+) -> np.ndarray:
     try:
-        pair = picture(read_image(os.path.join(image_root, file_name)), case, joints, skeleton)
+        pair = drawn(read_image(os.path.join(image_root, file_name)), case, joints, skeleton)
     except UnreadableImage as error:
         pair = np.full((PANEL, 2 * PANEL + 4, 3), EDGE, np.uint8)
         draw_text(pair, f"cannot be read: {error.reason}", (20, PANEL / 2), TEXT)
@@ -167,7 +188,7 @@ def _tile(case, joints, file_name, lines, image_root, skeleton):
     return tile
 
 
-def _fitting(text, size, width, bold=False):
+def _fitting(text: str, size: int, width: int, bold: bool = False) -> str:
     """The text, cut where it leaves the page."""
     while text and text_width(text, size, bold) > width - 6:
         text = text[:-2].rstrip("… ") + "…"

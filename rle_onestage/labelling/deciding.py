@@ -71,7 +71,8 @@ def decide(
     Args:
         people: N, as all views have them.
         expected: (N, K) expected OKS of the joints at the fused standard deviations.
-        names: K joint names. oks_sigmas: (K,) COCO's.
+        names: K joint names.
+        oks_sigmas: (K,) COCO's.
         size: height and width of the image.
         options: the thresholds.
     """

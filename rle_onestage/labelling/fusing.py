@@ -30,7 +30,8 @@ def similarity(people: Detections, oks_sigmas: tuple[float, ...]) -> np.ndarray:
     The box tells people apart whose joints are mistaken (left for right), the joints those who stand close together.
 
     Args:
-        people: N of them. oks_sigmas: (K,) COCO's.
+        people: N of them.
+        oks_sigmas: (K,) COCO's.
 
     Returns:
         (N, N) in [0, 1]; OKS is that of the smaller area.
@@ -47,7 +48,9 @@ def match_views(views: list[Detections], oks_sigmas: tuple[float, ...], threshol
     the person's best detection.
 
     Args:
-        views: detections of each view. oks_sigmas: (K,) COCO's. threshold: of :func:`similarity`.
+        views: detections of each view.
+        oks_sigmas: (K,) COCO's.
+        threshold: of :func:`similarity`.
 
     Returns:
         The detections of each person, best first; people by their best score.
@@ -59,7 +62,7 @@ def match_views(views: list[Detections], oks_sigmas: tuple[float, ...], threshol
     for row in np.argsort(-everything.scores, kind="stable"):
         free = [g for g in groups if alike[g[0], row] >= threshold and view[row] not in view[g]]
         if free:
-            max(free, key=lambda g, row=row: alike[g[0], row]).append(row)
+            free[int(np.argmax([alike[group[0], row] for group in free]))].append(row)
         else:
             groups.append([row])
     return [everything.take(group) for group in groups]

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from ..demo.images import image_ids
+from ..demo.left_out import is_expected, reason_to_leave_out
 from ..demo.progress import progress
-from ..errors import ConfigError, MediaError
+from ..errors import ConfigError, MediaError, shown
 from ..evaluation.results import PIXEL_CENTRE, write_json
-from ..predictor import Category
+from ..predictor import Category, Predictor
 from ..structures.skeleton import Skeleton
-from ..utils.images import UnreadableImage, read_image
+from ..utils.images import read_image
 from ..utils.output_files import check_target, kind_of
 from ..utils.signals import StopRequest
 from ..video import io as media
@@ -44,7 +45,7 @@ class Labeller:
         ConfigError: the model has no density of errors, or a threshold names a part that the joints do not have.
     """
 
-    def __init__(self, predictor, options: LabelOptions | None = None):
+    def __init__(self, predictor: Predictor, options: LabelOptions | None = None) -> None:
         self.options = options or LabelOptions()
         self.skeleton: Skeleton = predictor.skeleton
         self.category: Category = getattr(predictor, "category", PERSON)
@@ -55,6 +56,11 @@ class Labeller:
             self.density = predictor.error_density.to("cpu")
         except AttributeError as error:
             raise ConfigError("the model has no density of errors, so no joint is known to be sure") from error
+        if self.options.min_joints > self.skeleton.num_joints:
+            raise ConfigError(
+                f"min_joints is {shown(self.options.min_joints)}, but people have {self.skeleton.num_joints} joints; "
+                "give fewer"
+            )
         self._predictors = predictors_at(predictor, self.options.sizes)
 
     def __call__(self, image: np.ndarray) -> ImageLabels:
@@ -88,7 +94,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.images = self.people = self.joints = self.ignored = 0
-        self.unreadable: list[str] = []
+        self.left_out: list[Exception] = []
         self._begin = time.perf_counter()
 
     def add(self, labels: ImageLabels) -> None:
@@ -107,7 +113,7 @@ class Counts:
 
 
 def label_images(
-    predictor,
+    predictor: Predictor,
     inputs: list[str],
     output: str,
     *,
@@ -118,8 +124,8 @@ def label_images(
 ) -> int:
     """Label image files, folders and globs, and write a COCO-format keypoint file, whole or not at all.
 
-    Images that cannot be read are named, counted and left out. On Ctrl-C or SIGTERM the images labelled so far are
-    written.
+    Images that cannot be read or looked at are named, counted and left out, whatever goes wrong with one. On Ctrl-C,
+    SIGTERM or SIGHUP the images labelled so far are written.
 
     Args:
         predictor: a :class:`~.predictor.Predictor`.
@@ -131,7 +137,8 @@ def label_images(
         info: more to be written down in ``info``.
 
     Returns:
-        the exit code: 0, or 128 + signal when interrupted.
+        the exit code: 0, also where images that are damaged or too large were left out; 1 where others failed;
+        128 + signal when interrupted.
 
     Raises:
         MediaError: an input does not exist or is not below ``image_root``, no image can be read, or the output cannot
@@ -142,16 +149,18 @@ def label_images(
     names = relative_names(files, image_root)
     _check_output(output, files)
     labeller = Labeller(predictor, options)
-    counts, images, annotations = Counts(), [], []
+    counts = Counts()
+    images: list[dict] = []
+    annotations: list[dict] = []
     with StopRequest() as stop:
         for file, name, image_id in progress(list(zip(files, names, image_ids(files))), len(files), "image", counts):
             try:
                 image = read_image(file)
-            except UnreadableImage as error:
-                logger.warning("left out %s: %s", file, error.reason)
-                counts.unreadable.append(file)
+                labels = labeller(image)
+            except Exception as error:
+                logger.warning("left out %s: %s", file, reason_to_leave_out(error))
+                counts.left_out.append(error)
                 continue
-            labels = labeller(image)
             counts.add(labels)
             images.append({"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]})
             first = len(annotations) + 1
@@ -159,7 +168,10 @@ def label_images(
             if stop.signum:
                 break
     if not images:
-        raise MediaError(f"none of the {len(files)} inputs can be read as an image (first: {files[0]}); check --input")
+        raise MediaError(
+            f"none of the {len(files)} inputs can be used as an image (first: {files[0]}: "
+            f"{reason_to_leave_out(counts.left_out[0])}); check --input"
+        )
     info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
     category = category_of(labeller.skeleton, labeller.category)
     write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
@@ -168,10 +180,10 @@ def label_images(
 
 def _ended(stop: StopRequest, counts: Counts, output: str, number: int) -> int:
     """Say what was done of so many images; the exit code."""
-    left_out = f"; {len(counts.unreadable)} unreadable images left out" if counts.unreadable else ""
+    left_out = f"; {len(counts.left_out)} images left out" if counts.left_out else ""
     logger.info("%s%s; written to %s", counts, left_out, output)
     if not stop.signum:
-        return 0
+        return 0 if all(map(is_expected, counts.left_out)) else 1
     logger.warning("interrupted: %s has %d of %d images", output, counts.images, number)
     return stop.exit_code
 
@@ -183,8 +195,10 @@ def annotations_of(
 
     Args:
         labels: in pixels from the corner of the first pixel; the file has pixel indices.
-        image_id: of the image. first_id: of the first annotation; the others follow.
-        size: height and width of the image. category_id: of what was found.
+        image_id: of the image.
+        first_id: of the first annotation; the others follow.
+        size: height and width of the image.
+        category_id: of what was found.
     """
     return [
         _annotation(label, size, {"id": number, "image_id": image_id, "category_id": category_id, "iscrowd": crowd})
@@ -229,7 +243,8 @@ def relative_names(files: list[str], image_root: str | None) -> list[str]:
     """Names of images relative to a folder, with slashes on every system.
 
     Args:
-        files: paths. image_root: the folder; None takes the innermost one that has all files.
+        files: paths.
+        image_root: the folder; None takes the innermost one that has all files.
 
     Raises:
         MediaError: the folder does not exist, or a file is not below it.

@@ -3,11 +3,14 @@
 import functools
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, shown
 from ..structures.skeleton import split_side
+
+LONGEST_SIDE = 2**14  # pixels: at it, a square image has as many as one that is read has at most
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ class LabelOptions:
     max_disagreement: Limit = Limit(2.0)
 
     def __post_init__(self) -> None:
+        if any(size > LONGEST_SIDE for size in self.sizes):
+            most = f"{shown(max(self.sizes))}, more pixels than an image is looked at with"
+            raise ConfigError(f"one of the sizes is {most}; give longest sides up to {LONGEST_SIDE}")
         if not self.sizes or any(size < 1 for size in self.sizes) or len(set(self.sizes)) != len(self.sizes):
             raise ConfigError(f"sizes are {list(self.sizes)}; give different longest sides in pixels, such as 320 640")
         for name in ("match", "min_view_share", "min_score", "ignore_score"):
@@ -136,7 +142,7 @@ class LabelOptions:
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, Limit):
         return {"all": value.value, **dict(value.parts)} if value.parts else value.value
     return list(value) if isinstance(value, tuple) else value

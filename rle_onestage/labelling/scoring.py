@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Comparison(NamedTuple):
         return _mean(self.outcome == OUTCOMES.index(outcome))
 
     def of_joints(self, joints: list[int]) -> dict[str, float]:
-        """Figures of some joints.
+        """Metrics of some joints.
 
         Args:
             joints: their numbers.
@@ -100,7 +100,8 @@ def compare_files(label_files: list[str], truth_file: str, *, complete_key: str 
     skeleton = skeleton_from_category(keypoint_category(dataset, truth_file))
     truth = GroundTruth(dataset=_with_annotations(dataset, truth_file), num_joints=skeleton.num_joints,
                         source=truth_file)  # fmt: skip
-    parts, seen = [], {}
+    parts: list[Comparison] = []
+    seen: dict[Any, str] = {}
     for file in label_files:
         labels = _labels(file, skeleton, truth_file)
         pairs = _same_images(labels, truth)
@@ -160,7 +161,8 @@ def compare(
     """Compare labels with a ground truth.
 
     Args:
-        labels, truth: of the same joints.
+        labels: of the same joints.
+        truth: the same.
         skeleton: the joints.
         pairs: ids of images of ``labels`` -> ids of the same images of ``truth``.
         complete_key: see :func:`compare_files`.

@@ -1,8 +1,9 @@
-"""A comparison of labels as a table, beside figures that were published for others."""
+"""A comparison of labels as a table, beside metrics that were published for others."""
 
 import math
 from typing import NamedTuple
 
+import numpy as np
 from tabulate import tabulate
 
 from ..structures.skeleton import split_side
@@ -10,7 +11,7 @@ from .scoring import Comparison
 
 
 class Published(NamedTuple):
-    """Figures of somebody else's labels, shares from 0 to 1; NaN: not told."""
+    """Metrics of somebody else's labels, shares from 0 to 1; NaN: not told."""
 
     name: str
     precision: float
@@ -23,12 +24,12 @@ class Published(NamedTuple):
     iou: float
 
 
-# MoveNet's labels (MultiPose finds, Thunder looks again) on 300 photographs, measured with the thresholds chosen there.
+# MoveNet's labels (MultiPose finds, Thunder looks again) on 300 images, measured with the thresholds chosen there.
 TEACHERS = (
     Published("MoveNet, train2017", 0.977, (0.60, 0.30, 0.06, 0.05), 0.84, 0.922, 0.032, 0.022, 0.19, 0.89),
     Published("MoveNet, val2017", 0.963, (0.68, 0.18, 0.07, 0.06), 0.82, 0.916, 0.032, 0.027, 0.20, 0.84),
 )
-# Of the same labels by part, both sets of photographs together: share kept, OKS.
+# Of the same labels by part, both sets of images together: share kept, OKS.
 TEACHER_PARTS = {
     "nose": (0.92, 0.89), "eye": (0.90, 0.91), "ear": (0.85, 0.91), "shoulder": (0.93, 0.93), "elbow": (0.79, 0.92),
     "wrist": (0.69, 0.92), "hip": (0.86, 0.92), "knee": (0.73, 0.93), "ankle": (0.72, 0.93),
@@ -39,14 +40,15 @@ def format_comparison(comparison: Comparison, *, teachers: bool = False) -> str:
     """A comparison as text: people, then joints by part of the body.
 
     Args:
-        comparison: the figures.
-        teachers: put the published figures of MoveNet's labels beside them.
+        comparison: of two sets of labels.
+        teachers: put the published metrics of MoveNet's labels beside them.
     """
     published = TEACHERS if teachers else ()
     everything = list(range(comparison.skeleton.num_joints))
     joints = comparison.of_joints(everything)
+    share = comparison.share
     own = Published(
-        "these labels", comparison.precision, tuple(map(comparison.share, ("labelled", "ignored", "inside", "missed"))),
+        "these labels", comparison.precision, (share("labelled"), share("ignored"), share("inside"), share("missed")),
         joints["kept"], joints["oks"], joints["error"], joints["bad"], joints["extra"], _median(comparison.iou),
     )  # fmt: skip
     columns = [_cells(each) for each in (own, *published)]
@@ -77,11 +79,11 @@ ROWS = (
 )
 
 
-def _cells(figures: Published) -> list[str]:
-    shares = " / ".join(_number(100 * v, 0) for v in figures.outcomes) + " %"
+def _cells(metrics: Published) -> list[str]:
+    shares = " / ".join(_number(100 * v, 0) for v in metrics.outcomes) + " %"
     return [
-        _percent(figures.precision), shares, _percent(figures.kept, 0), _number(figures.oks, 3),
-        _number(figures.error, 3), _percent(figures.bad), _percent(figures.extra, 0), _number(figures.iou, 2),
+        _percent(metrics.precision), shares, _percent(metrics.kept, 0), _number(metrics.oks, 3),
+        _number(metrics.error, 3), _percent(metrics.bad), _percent(metrics.extra, 0), _number(metrics.iou, 2),
     ]  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def _part_rows(comparison: Comparison, teachers: bool) -> list[list[str]]:
     return rows
 
 
-def _median(values) -> float:
+def _median(values: np.ndarray) -> float:
     ordered = sorted(values.tolist())
     middle = len(ordered) // 2
     return (ordered[middle] + ordered[~middle]) / 2 if ordered else math.nan

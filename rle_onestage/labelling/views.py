@@ -8,6 +8,7 @@ from detectron2.structures import Instances
 
 from ..data.transforms.augmentation import resize_image
 from ..errors import ConfigError
+from ..predictor import Predictor
 from .options import LabelOptions
 
 # No standard deviation counts as smaller, in pixels: joints are given as pixels, and a zero would outweigh everything.
@@ -24,7 +25,7 @@ class Detections(NamedTuple):
     scores: np.ndarray  # (N,)
     areas: np.ndarray  # (N,) COCO areas, square pixels
 
-    def take(self, rows) -> "Detections":
+    def take(self, rows: list[int] | np.ndarray) -> "Detections":
         """The chosen rows."""
         return Detections(*(values[rows] for values in self))
 
@@ -84,11 +85,12 @@ class LongestSide:
         return resize_image(image, height, width)
 
 
-def predictors_at(predictor, sizes: tuple[int, ...]) -> list:
+def predictors_at(predictor: Predictor, sizes: tuple[int, ...]) -> list[Predictor]:
     """The predictor once for each longest side; they share the model.
 
     Args:
-        predictor: a :class:`~.predictor.Predictor`. sizes: pixels.
+        predictor: its own resize is not used.
+        sizes: pixels.
     """
     out = []
     for size in sizes:

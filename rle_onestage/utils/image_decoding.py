@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from .bit_depth import as_eight_bits
-from .image_headers import declared_size, kind_of_data, opened_by_pillow, why_not_read
+from .decoded_arrays import as_colour_image
+from .image_headers import declared_size, kind_of_data, least_bits, opened_by_pillow, why_not_read
 
 logger = logging.getLogger(__name__)
 
 # Decoded, an image of so many pixels takes 0.8 GB: more is a mistake in its header, an attack, or to be cut up first.
 MOST_PIXELS = 2**28
+LONGEST_SIDE = 2**20  # what OpenCV decodes
 # A progressive JPEG has about ten scans; each goes over the whole image, so that a small file could take hours.
 MOST_SCANS = 200
 MOST_SEGMENTS = 100_000
@@ -27,6 +28,13 @@ MOST_SEGMENTS = 100_000
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.S)
 _END, _SCAN = b"\xff\xd9", b"\xff\xda"
 _ORIENTATION = 0x0112
+_PALETTE = 3  # PNG's colour type
+# Bits of a sample and colour types that PNG has.
+_PNG_SAMPLES = {
+    bytes([bits, colours])
+    for colours, depths in ((0, (1, 2, 4, 8, 16)), (2, (8, 16)), (_PALETTE, (1, 2, 4, 8)), (4, (8, 16)), (6, (8, 16)))
+    for bits in depths
+}
 _SILENT = 0  # of OpenCV's log: its lines go to stderr, what matters is said in a sentence of ours
 _log_lock = threading.Lock()
 _log_users = 0  # threads that decode
@@ -61,12 +69,36 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
     _check_size(data, kind)
     _check_complete(data, kind)
     try:
-        # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it.
-        image = None if kind == "AVIF" else _by_opencv(data)
-        image = _by_pillow(data, kind) if image is None else image
-        return image if image.dtype == np.uint8 else as_eight_bits(image, file_name)
+        return as_colour_image(_decoded(data, kind), file_name)
     except MemoryError as error:
         raise Undecodable("it is too large for the memory") from error
+    except ValueError as error:
+        raise Undecodable(str(error)) from error
+
+
+def _decoded(data: bytes, kind: str) -> np.ndarray:
+    """What the first decoder gives that knows the file: an array of any number of channels and kind of samples.
+
+    Raises:
+        Undecodable: none does.
+    """
+    if kind == "PAM":  # OpenCV makes no colours of it, or takes red for blue, or leaves pixels as the memory was
+        stored = _by_opencv(data, cv2.IMREAD_UNCHANGED)
+        if stored is None:
+            raise Undecodable(why_not_read(kind))
+        return stored[..., 2::-1] if stored.ndim == 3 and stored.shape[2] > 2 else stored
+    # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it.
+    image = None if kind == "AVIF" else _by_opencv(data, cv2.IMREAD_COLOR)
+    if image is not None:
+        return image
+    try:
+        return _by_pillow(data, kind)
+    except Undecodable:
+        # Grey fractions of 64 bits are made no colours by OpenCV, and are not known to Pillow.
+        image = _by_opencv(data, cv2.IMREAD_ANYCOLOR) if kind == "TIFF" else None
+        if image is None:
+            raise
+        return image
 
 
 def orientation_turns(data: bytes) -> bool:
@@ -124,6 +156,13 @@ def _check_size(data: bytes, kind: str) -> None:
             f"its header declares {size[0] * size[1] / 1e6:.0f} million pixels ({size[0]} x {size[1]}), "
             f"more than {MOST_PIXELS / 1e6:.0f} million"
         )
+    if min(size) < 1:
+        raise Undecodable(f"it is damaged: its header declares {size[0]} x {size[1]} pixels")
+    if max(size) > LONGEST_SIDE:
+        raise Undecodable(f"its header declares {size[0]} x {size[1]} pixels, a side of more than {LONGEST_SIDE}")
+    if 8 * len(data) < least_bits(data, kind, size):
+        pixels = f"the {size[0]} x {size[1]} pixels of its header"
+        raise Undecodable(f"it is truncated or damaged: {len(data)} bytes are too few for {pixels}")
 
 
 def _check_complete(data: bytes, kind: str) -> None:
@@ -168,8 +207,10 @@ def _complaint_of_pillow(data: bytes) -> str:
 
 
 def _png_is_damaged(data: bytes) -> bool:
-    """Whether a chunk that matters is cut off, has a wrong checksum, or the last one is not there."""
-    place = 8
+    """Whether a chunk that matters is cut off, has a wrong checksum, or is not there."""
+    if data[24:26] not in _PNG_SAMPLES:
+        return True
+    place, needed = 8, {b"IHDR", b"IDAT"} | ({b"PLTE"} if data[25] == _PALETTE else set())
     while place + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
         end = place + 12 + length
@@ -177,7 +218,8 @@ def _png_is_damaged(data: bytes) -> bool:
         if end > len(data) or (matters and zlib.crc32(data[place + 4 : end - 4]) != _number_at(data, end - 4)):
             return True
         if name == b"IEND":
-            return False
+            return bool(needed)
+        needed.discard(name)
         place = end
     return True
 
@@ -186,11 +228,11 @@ def _number_at(data: bytes, place: int) -> int:
     return struct.unpack_from(">I", data, place)[0]
 
 
-def _by_opencv(data: bytes) -> np.ndarray | None:
-    """The image as OpenCV decodes it, None where it cannot."""
+def _by_opencv(data: bytes, colours: int) -> np.ndarray | None:
+    """The image as OpenCV decodes it, None where it cannot; ``colours``: a flag of ``cv2.imdecode``."""
     try:
         with _silent_opencv():
-            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            return cv2.imdecode(np.frombuffer(data, np.uint8), colours | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error

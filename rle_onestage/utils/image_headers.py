@@ -26,6 +26,7 @@ _MAGIC = {
     "JPEG 2000": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
     "HDR": (b"#?RADIANCE", b"#?RGBE"),
     "PAM": (b"P7\n",),
+    "PFM": (b"PF\n", b"PF\r", b"PF ", b"Pf\n", b"Pf\r", b"Pf "),
     "JPEG XL": (b"\0\0\0\x0cJXL ", b"\xff\x0a"),
     "a PDF document": (b"%PDF",),
     "PostScript": (b"%!PS",),
@@ -39,7 +40,7 @@ _MAGIC = {
     "a video (Ogg)": (b"OggS",),
 }
 KINDS_OF_IMAGES = (
-    "JPEG", "PNG", "GIF", "TIFF", "BMP", "WebP", "AVIF", "HEIC", "JPEG 2000", "JPEG XL", "HDR", "PAM", "SVG",
+    "JPEG", "PNG", "GIF", "TIFF", "BMP", "WebP", "AVIF", "HEIC", "JPEG 2000", "JPEG XL", "HDR", "PAM", "PFM", "SVG",
     "Canon's raw format",
 )  # fmt: skip
 _REMEDIES = {
@@ -191,10 +192,39 @@ def _of_pam(data: bytes) -> Sizes:
         yield int(width.group(1)), int(height.group(1))
 
 
+def _of_pfm(data: bytes) -> Sizes:
+    """The size of the header's first words."""
+    found = re.match(rb"P[Ff]\s+(\d{1,9})\s+(\d{1,9})\s", data[:_HEAD])
+    if found:
+        yield int(found.group(1)), int(found.group(2))
+
+
+def least_bits(data: bytes, kind: str, size: tuple[int, int]) -> float:
+    """How many bits a file of such pixels has at least; 0 for formats in which a few bytes may stand for any number.
+
+    A header that a damaged or hostile file cannot bear out is told by it before memory is taken for its pixels.
+
+    Args:
+        data: the file.
+        kind: of :func:`kind_of_data`.
+        size: width and height.
+    """
+    width, height = size
+    if kind == "JPEG" and not any(b"\xff" + bytes([code]) in data for code in _ARITHMETIC):
+        return -(-width // 8) * -(-height // 8)  # Huffman's codes have a bit or more, one for each 8 x 8 pixels
+    if kind == "PNG" and len(data) > 25:
+        samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(data[25], 1)
+        return height * (8 + width * samples * data[24]) / _MOST_DEFLATED
+    return 0
+
+
+_MOST_DEFLATED = 1040  # bytes that zlib makes of one, 1032 at most
+_ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)  # frames of JPEG whose codes may have less than a bit
 _READERS: dict[str, Callable[[bytes], Sizes]] = {
     "JPEG 2000": _of_jpeg2000,
     "TIFF": _of_tiff,
     "PNG": _of_png,
     "HDR": _of_hdr,
     "PAM": _of_pam,
+    "PFM": _of_pfm,
 }

@@ -34,6 +34,8 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
         image = decode_image(data, file_name)
     except Undecodable as error:
         raise UnreadableImage(file_name, str(error)) from error
+    except Exception as error:  # of a decoder, whatever it is: it costs this image alone
+        raise UnreadableImage(file_name, f"it cannot be decoded ({type(error).__name__}: {error})") from error
     if width is not None and image.shape[:2] != (height, width):
         raise UnreadableImage(file_name, _other_size(image, width, height, data))
     return image

@@ -70,12 +70,37 @@ def check_target(path: Path, option: str, through: bool = True) -> None:
         through: devices and pipes can be written.
 
     Raises:
-        MediaError: it is a folder, a disk, a socket; or, without ``through``, a device or pipe.
+        MediaError: it is a folder, a disk, a socket; or, without ``through``, a device or pipe; or no name that a file
+            can have. ``-`` is refused, which elsewhere means the output of the process.
     """
+    if os.fspath(path) in ("", "-"):
+        remedy = "give /dev/stdout for what is printed" if path else "name a file"
+        raise MediaError(f"{os.fspath(path)!r} cannot be written, it is no name of a file; {remedy} with {option}")
+    check_name(path, option)
+    descriptor = _descriptor(path)
+    if descriptor is not None and _is_closed(descriptor):
+        raise MediaError(f"{path} cannot be written (it is closed); give a file with {option}")
     kind = kind_of(path)
     allowed = ("", "a pipe", "a device", "an open descriptor") if through else ("",)
     if kind not in allowed:
         raise MediaError(f"{path} cannot be written (it is {kind}); give a file with {option}")
+
+
+def check_name(path: Path, option: str) -> None:
+    """Raises MediaError for a name that the file system does not take: found after the work, it would cost the work.
+
+    Args:
+        path: of a file that is to be written.
+        option: the flag that it came by.
+    """
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", errno.EINVAL) not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            shown = os.fspath(path) if len(os.fspath(path)) < 120 else f"{os.fspath(path)[:100]}..."
+            sentence = f"{shown} cannot be written ({reason}); give another name with {option}"
+            raise MediaError(sentence) from error
 
 
 def temporary_beside(path: Path, ending: str = "") -> str:
@@ -111,7 +136,10 @@ class OutputFile:
         descriptor, kind = _descriptor(path), kind_of(path)
         self.through = bool(kind)
         if descriptor is not None:
-            sys.stdout.flush()
+            if _is_closed(descriptor):
+                raise OSError(errno.EBADF, "it is closed")
+            if sys.stdout is not None:
+                sys.stdout.flush()
             self.file = os.fdopen(os.dup(descriptor), "wb", buffering=0)
         elif kind in ("a pipe", "a device"):
             self.file = os.fdopen(_open_waiting(path), "wb", buffering=0)
@@ -271,6 +299,11 @@ def _descriptor(path: Path) -> int | None:
         except (OSError, ValueError):
             return None
     return None
+
+
+def _is_closed(descriptor: int) -> bool:
+    """Whether a standard stream was closed by whoever started the process: what is opened then may get its number."""
+    return descriptor < 3 and (sys.__stdin__, sys.__stdout__, sys.__stderr__)[descriptor] is None
 
 
 def _open_waiting(path: Path) -> int:

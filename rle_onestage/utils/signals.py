@@ -1,4 +1,6 @@
-"""SIGINT and SIGTERM: before the training they end the process, in it they ask it to stop after the iteration.
+"""SIGINT, SIGTERM and SIGHUP: before the training they end the process, in it they ask it to stop after the iteration.
+
+SIGHUP, of a terminal or connection that is closed, is treated as SIGTERM is; under ``nohup`` it stays ignored.
 
 With several processes each gets a signal more than once: Ctrl-C reaches the whole group of the terminal, and whoever
 started the processes (``--num-gpus``, torchrun) hands it on to each of them. So a process that has a launcher never
@@ -18,7 +20,8 @@ from typing import Any
 
 from detectron2.utils import comm
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What ends the work in order: Ctrl-C, a request to end, and a terminal or connection that is closed (not on Windows).
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # A wrapper (docker, uv) hands Ctrl-C on to a process that has it from the terminal: within this time it is one press.
 ECHO_SECONDS = 1.0
 # How long a training whose launcher is gone may take to save and end.
@@ -52,7 +55,7 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM raise :class:`Interrupted` in the main thread, once for each press."""
+    """Within the block the signals of :data:`ENDING` raise :class:`Interrupted` in the main thread, once a press."""
     came = [-ECHO_SECONDS]
 
     def handle(signum: int, frame: FrameType | None) -> None:
@@ -67,15 +70,16 @@ def raising() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handled_by(handle: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Within the block ``handle(signum, frame)`` is called for SIGINT and SIGTERM; afterwards what was before.
+    """Within the block ``handle(signum, frame)`` is called for those of :data:`ENDING`; afterwards what was before.
 
     Args:
         handle: a handler as ``signal.signal`` takes it.
     """
     before: dict[int, Any] = {}
     try:
-        for caught in SIGNALS:
-            before[caught] = signal.signal(caught, handle)
+        for caught in ENDING:
+            if caught != getattr(signal, "SIGHUP", None) or signal.getsignal(caught) != signal.SIG_IGN:  # nohup's
+                before[caught] = signal.signal(caught, handle)
     except ValueError:  # not the main thread of the interpreter: signals are someone else's
         pass
     try:
@@ -95,7 +99,7 @@ def held_back() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # it lets signals through when it is started (bpo-33613)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -105,7 +109,7 @@ def held_back() -> Iterator[None]:
 def let_through() -> None:
     """What :func:`held_back` kept from this process comes now."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def has_launcher() -> bool:
@@ -134,10 +138,11 @@ def end_with_launcher() -> None:
 
 
 class StopRequest:
-    """Context manager that notes SIGINT and SIGTERM instead of dying of them.
+    """Context manager that notes what is in :data:`ENDING` instead of dying of it.
 
     A second SIGINT interrupts at once, unless this process has a launcher (see above) or the second is the echo of the
-    first. In a forked process, until that has its own handlers, SIGINT is ignored and SIGTERM ends it.
+    first. In a forked process, until that has its own handlers, SIGTERM ends it and
+    the others, which a terminal sends to all, are ignored.
 
     Attributes:
         signum: number of the signal that came, or 0.

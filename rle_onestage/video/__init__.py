@@ -1,1 +1,1 @@
-"""Videos: reading and writing them, and people followed through them."""
+"""Videos: reading and writing them, and people tracked through them."""

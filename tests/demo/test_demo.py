@@ -6,11 +6,11 @@ import os
 import cv2
 import numpy as np
 import pytest
-from media_toys import image_file, one_person
+from media_toys import image_file, one_person, video
 
 from rle_onestage.cli.demo import main
-from rle_onestage.demo import DemoOptions, image_ids, run_images
-from rle_onestage.errors import MediaError
+from rle_onestage.demo import DemoOptions, image_ids, run_images, run_video
+from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.video import io as media
 
@@ -170,3 +170,38 @@ def test_tool_says_one_sentence(tmp_path, capsys, opts, message):
         line for line in captured.err.splitlines() if line.startswith("error: ")
     ] and "Traceback" not in captured.err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong, sentence",
+    [
+        ({"json": ""}, "the name after --json is empty"),
+        ({"output": ""}, "the name after --output is empty"),
+        ({"json": "-"}, "'-' cannot be written.*give /dev/stdout"),
+        ({"json": "n" * 300}, "nnn... cannot be written .File name too long.; give another name with --json"),
+        ({"output": "n" * 300 + ".png"}, "nnn... cannot be written .File name too long.; give another name with --out"),
+        ({"output": "n" * 300}, "n.* cannot be .*File name too long"),
+    ],
+)
+def test_names_are_tried_before_the_work(tmp_path, monkeypatch, wrong, sentence):
+    monkeypatch.chdir(tmp_path)
+    image_file(tmp_path / "a.png")
+
+    def never(image):
+        raise AssertionError("the work began")
+
+    clip = video(tmp_path / "v.mp4")
+    as_video = {key: value.replace(".png", ".mp4") for key, value in wrong.items()}
+    for given, run in (
+        (wrong, lambda chosen: run_images(never, ["a.png"], chosen)),
+        (as_video, lambda chosen: run_video(never, clip, chosen)),
+    ):
+        with pytest.raises(MediaError, match=sentence):
+            run(options(**{"output": "out", **given}))
+    assert not {name for name in os.listdir(tmp_path)} - {"a.png", "v.mp4", "out"}
+
+
+@pytest.mark.parametrize("wrong", [{"reconnect": -5}, {"batch": 0}, {"threshold": 30}, {"fps": 0.0}])
+def test_values_out_of_range_are_said_whoever_gives_them(wrong):
+    with pytest.raises(ConfigError, match="give"):
+        options(**wrong)

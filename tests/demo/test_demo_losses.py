@@ -10,9 +10,10 @@ from demo_toys import options
 from image_toys import png_of
 from media_toys import image_file, no_more_than, noise, one_person
 
+from rle_onestage.demo import images as images_module
 from rle_onestage.demo import results as results_module
 from rle_onestage.demo import run_images
-from rle_onestage.errors import MediaError
+from rle_onestage.errors import ConfigError, MediaError
 
 
 def names(path):
@@ -50,7 +51,7 @@ def test_a_full_disk_costs_what_does_not_fit(tmp_path):
         run_images(one_person, [str(tmp_path / "a.png")], chosen)
 
 
-def test_no_memory_for_an_image_costs_that_image_but_other_errors_are_raised(tmp_path):
+def test_no_memory_for_an_image_costs_that_image(tmp_path):
     sources = [image_file(tmp_path / "a.png"), image_file(tmp_path / "b.png", size=(80, 48))]
 
     def failing(error):
@@ -64,8 +65,59 @@ def test_no_memory_for_an_image_costs_that_image_but_other_errors_are_raised(tmp
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory")):
         assert run_images(failing(error), sources, options(json=str(tmp_path / "r.json"))) == 0
         assert names(tmp_path / "r.json") == ["b.png"]
-    with pytest.raises(RuntimeError, match="shapes"):
-        run_images(failing(RuntimeError("shapes")), sources, options(json=str(tmp_path / "r.json")))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes"), ValueError("broken"), ZeroDivisionError("x"), KeyError("k")])
+def test_whatever_fails_with_an_image_costs_that_image_alone(tmp_path, caplog, monkeypatch, error):
+    sources = [image_file(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    found, out = tmp_path / "r.json", tmp_path / "out"
+    chosen = options(output=str(out), json=str(found))
+
+    def second(call):
+        calls = []
+
+        def wrapped(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == 2:
+                raise error
+            return call(*args, **kwargs)
+
+        return wrapped
+
+    assert run_images(second(one_person), sources, chosen) == 1
+    assert names(found) == ["a.png", "c.png"] == sorted(os.listdir(out))
+    assert f"left out {sources[1]}: {type(error).__name__}" in caplog.text
+    for place in ("read_image", "draw"):
+        with monkeypatch.context() as patch:
+            patch.setattr(images_module, place, second(getattr(images_module, place)))
+            assert run_images(one_person, sources, chosen) == 1
+    assert names(found) == ["a.png", "b.png", "c.png"]
+    with pytest.raises(MediaError, match=f"none of the 2 inputs .*first: .*a.png: {type(error).__name__}"):
+        run_images(failing_always(error), sources[:2], chosen)
+
+
+def test_a_link_to_itself_costs_itself(tmp_path, caplog):
+    image_file(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("b.png")
+    (tmp_path / "c").symlink_to("c")
+    assert run_images(one_person, [str(tmp_path)], options(json=str(tmp_path / "r.json"))) == 0
+    assert names(tmp_path / "r.json") == ["a.png"] and "b.png: it cannot be opened (Too many levels" in caplog.text
+
+
+def failing_always(error):
+    def predict(image):
+        raise error
+
+    return predict
+
+
+def test_what_is_wrong_for_all_images_ends_the_run(tmp_path):
+    with pytest.raises(ConfigError, match="no sigmas"):
+        run_images(
+            failing_always(ConfigError("no sigmas")),
+            [image_file(tmp_path / "a.png")],
+            options(json=str(tmp_path / "r")),
+        )
 
 
 def test_results_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
@@ -81,16 +133,16 @@ def test_results_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
     assert seen == [None, ["0.png"], ["0.png", "1.png"], ["0.png", "1.png", "2.png"]] and len(names(found)) == 4
 
 
-def test_results_outlive_an_error_in_the_model(tmp_path):
+def test_results_outlive_what_ends_a_run(tmp_path):
     sources, calls = [image_file(tmp_path / f"{i}.png") for i in range(3)], []
 
     def failing(image):
         calls.append(1)
         if len(calls) == 3:
-            raise ValueError("broken")
+            raise SystemExit
         return one_person(image)
 
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(SystemExit):
         run_images(failing, sources, options(json=str(tmp_path / "r.json")))
     assert names(tmp_path / "r.json") == ["0.png", "1.png"]
 

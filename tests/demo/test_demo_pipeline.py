@@ -42,8 +42,8 @@ def test_batches(tmp_path):
     assert read_tracks(tmp_path / "r").frames == 7
 
 
-def test_a_follower_that_lags(tmp_path):
-    source, follower, shown = video(tmp_path / "in.mp4"), Lagging(), []
+def test_a_tracker_that_lags(tmp_path):
+    source, tracker, shown = video(tmp_path / "in.mp4"), Lagging(), []
 
     def predictor(image):
         people = one_person(image)
@@ -55,14 +55,14 @@ def test_a_follower_that_lags(tmp_path):
         return image
 
     out = options(output=str(tmp_path / "out.mp4"), json=str(tmp_path / "r"), draw=draw)
-    assert run_video(predictor, source, out, follower) == 0
+    assert run_video(predictor, source, out, tracker) == 0
     assert np.allclose(shown, np.arange(6)[:, None], atol=0.15)  # each frame has its own people and time
-    assert [n for n, _ in follower.seen] == [2] * 6 and numbers(read(tmp_path / "out.mp4")) == list(range(6))
+    assert [n for n, _ in tracker.seen] == [2] * 6 and numbers(read(tmp_path / "out.mp4")) == list(range(6))
     tracks = read_tracks(tmp_path / "r")
     assert tracks.frame.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5] and tracks.ids == [0, 1]
 
 
-def test_a_follower_that_gives_too_few(tmp_path):
+def test_a_tracker_that_gives_too_few(tmp_path):
     with pytest.raises(RuntimeError, match="last 1 frames"):
         run_video(one_person, video(tmp_path / "in.mp4"), options(json=str(tmp_path / "r")), Lagging(lose=1))
 

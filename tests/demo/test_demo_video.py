@@ -16,6 +16,7 @@ from media_toys import encode, grey, image_file, no_more_than, noise, numbers, o
 from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
 from rle_onestage.evaluation import read_tracks
+from rle_onestage.utils import signals
 from rle_onestage.video import io as media
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
@@ -63,7 +64,7 @@ def test_a_folder_of_frames_and_a_camera(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("stage", ["reading", "model", "batch", "tracking", "drawing"])
 def test_a_failure_in_any_stage_leaves_what_was_done(tmp_path, monkeypatch, stage):
-    source, follower = video(tmp_path / "in.mp4", frames=20), Lagging()
+    source, tracker = video(tmp_path / "in.mp4", frames=20), Lagging()
     given = {"output": str(tmp_path / "out.mp4"), "json": str(tmp_path / "r"), "draw": plain}
     predictor = one_person
     if stage == "reading":
@@ -82,12 +83,12 @@ def test_a_failure_in_any_stage_leaves_what_was_done(tmp_path, monkeypatch, stag
         )()
         given["batch"] = 2
     elif stage == "tracking":
-        follower.push = failing_at(6, follower.push)
+        tracker.push = failing_at(6, tracker.push)
     else:
         given["draw"] = failing_at(6, plain)
     with pytest.raises(RuntimeError, match="broken"):
-        within(10, lambda: run_video(predictor, source, options(**given), follower))
-    number = {"tracking": 3, "batch": 4}.get(stage, 5)  # frames in a follower that failed are lost
+        within(10, lambda: run_video(predictor, source, options(**given), tracker))
+    number = {"tracking": 3, "batch": 4}.get(stage, 5)  # frames in a tracker that failed are lost
     assert numbers(read(tmp_path / "out.mp4")) == list(range(number))
     assert read_tracks(tmp_path / "r").frames == number and not stages()
     assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4", "r"]
@@ -109,7 +110,7 @@ def test_full_results_leave_the_video_complete(tmp_path):
     assert len(read(tmp_path / "o.mp4")) >= 2 and len(read_tracks(tmp_path / "r").frame) >= 2
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", signals.ENDING)
 def test_interrupted_video_remains_playable(tmp_path, signum):
     source, seen = video(tmp_path / "in.mp4", frames=20), []
 

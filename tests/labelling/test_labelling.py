@@ -263,6 +263,8 @@ def test_what_a_perfect_predictor_says_comes_back(tmp_path, seed):
     [
         {"sizes": ()},
         {"sizes": (64, 64)},
+        {"sizes": (320, 100_000)},
+        {"sizes": (10**20,)},
         {"min_score": 1.5},
         {"min_joints": 0},
     ],
@@ -283,6 +285,11 @@ def test_thresholds_of_parts():
             Limit.parse(words)
     with pytest.raises(ConfigError, match="tail"):
         Labeller(Knows({}), LabelOptions(min_oks=Limit(0.5, (("tail", 0.1),))))
+
+
+def test_more_kept_joints_than_there_are_would_label_nobody():
+    with pytest.raises(ConfigError, match="min_joints is 18, but people have 17 joints"):
+        Labeller(Knows({}), LabelOptions(min_joints=18))
 
 
 def test_a_model_without_sigmas_cannot_label(tmp_path):

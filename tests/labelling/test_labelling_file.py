@@ -71,10 +71,24 @@ def test_unreadable_images_are_named_and_left_out(tmp_path, caplog, monkeypatch)
         label_images(Knows({1: [], 2: []}), [*files, str(tmp_path / "3.png")], str(output))
     file = json.loads(output.read_text())
     assert [image["id"] for image in file["images"]] == [1, 2] and file["annotations"] == []
-    assert "3.png" in caplog.text and "1 unreadable images left out" in caplog.text
+    assert "3.png" in caplog.text and "1 images left out" in caplog.text
     with pytest.raises(MediaError, match="none of the 1 inputs"):
         label_images(Knows({}), [str(tmp_path / "3.png")], str(tmp_path / "none.json"))
     assert not (tmp_path / "none.json").exists()
+
+
+def test_whatever_fails_with_an_image_costs_that_image_alone(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rle_onestage"), "propagate", True)
+
+    def people(number, size, mirrored):
+        if number == 2:
+            raise ZeroDivisionError("by nothing")
+        return [person(at(20, 10))]
+
+    files, output = write_images(tmp_path, [1, 2, 3]), tmp_path / "l.json"
+    assert label_images(Knows(people), files, str(output), options=LabelOptions(sizes=(64,))) == 1
+    assert [image["id"] for image in json.loads(output.read_text())["images"]] == [1, 3]
+    assert "2.png: ZeroDivisionError: by nothing" in caplog.text
 
 
 def test_what_is_done_when_interrupted_is_written(tmp_path):
@@ -105,7 +119,8 @@ def test_names_are_relative_to_a_folder(tmp_path):
 
 def test_outputs_that_would_destroy_something(tmp_path):
     files = write_images(tmp_path, [1])
-    for output, message in ((files[0], "overwritten"), (str(tmp_path), "is a folder")):
+    long = str(tmp_path / ("n" * 300))
+    for output, message in ((files[0], "overwritten"), (str(tmp_path), "is a folder"), (long, "File name too long")):
         with pytest.raises(MediaError, match=message):
             label_images(Knows({1: []}), files, output)
 

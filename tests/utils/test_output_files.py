@@ -158,3 +158,23 @@ def test_permissions_are_the_usual_ones(tmp_path):
     write_bytes(tmp_path / "b", b"x")
     assert os.stat(tmp_path / "a").st_mode == os.stat(tmp_path / "b").st_mode
     assert cv2.imread(image_file(tmp_path / "p.png")) is not None
+
+
+def test_results_for_an_output_that_is_closed_are_a_sentence(monkeypatch):
+    """Under ``>&-`` the next file that is opened gets its number, and would get the results."""
+    monkeypatch.setattr(sys, "stdout", None)
+    output_files.OutputFile("/dev/stdout").discard()
+    monkeypatch.setattr(sys, "__stdout__", None)
+    with pytest.raises(MediaError, match="/dev/stdout cannot be written .it is closed.; give a file with --json"):
+        output_files.check_target("/dev/stdout", "--json")
+    with pytest.raises(OSError, match="it is closed"):
+        output_files.OutputFile("/dev/stdout")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b", "", "-"])
+def test_what_is_no_name_of_a_file_is_said_early(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match="cannot be written.*with --json"):
+        output_files.check_target(name, "--json")
+    for good in ("new", "none/new", "./-", "/dev/stdout"):
+        output_files.check_target(good, "--json")

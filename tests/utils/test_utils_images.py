@@ -9,11 +9,12 @@ import types
 import cv2
 import numpy as np
 import pytest
-from image_toys import saved, scene, turned
+from image_toys import encoded, png_of, saved, scene, turned
 from PIL import Image
 
 from rle_onestage.utils import bit_depth as depth
 from rle_onestage.utils import image_decoding as decode
+from rle_onestage.utils.decoded_arrays import as_colour_image
 from rle_onestage.utils.images import UnreadableImage, image_size, read_image
 
 HEIC = struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic" + bytes(400)
@@ -62,11 +63,94 @@ def test_heic_is_read_where_its_package_is(tmp_path, monkeypatch):
 def test_what_opencv_does_not_know_pillow_reads_and_turns_upright(tmp_path, monkeypatch):
     path = written(tmp_path, turned())
     expected = read_image(path)
-    monkeypatch.setattr(decode, "_by_opencv", lambda data: None)
+    monkeypatch.setattr(decode, "_by_opencv", lambda data, colours: None)
     assert expected.shape == (48, 36, 3)
     assert np.abs(read_image(path).astype(int) - expected).mean() < 1
     sixteen = written(tmp_path, cv2.imencode(".png", scene()[..., 0].astype(np.uint16) * 257)[1].tobytes())
     assert np.abs(read_image(sixteen)[..., 1].astype(int) - scene()[..., 0]).max() <= 1
+
+
+def pam(kind, channels):
+    pixels = np.arange(4 * channels, dtype=np.uint8).reshape(2, 2, channels)
+    return b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH %d\nMAXVAL 255\nTUPLTYPE %s\nENDHDR\n" % (channels, kind) + pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    "data, pixel",
+    [
+        (b"Pf\n2 2\n-1.0\n" + np.full(4, 0.2, "<f4").tobytes(), [51, 51, 51]),
+        (b"PF\n2 2\n-1.0\n" + np.tile([0.2, 0.4, 0.6], 4).astype("<f4").tobytes(), [153, 102, 51]),
+        (encoded(".tiff", np.full((2, 2), 0.2)), [51, 51, 51]),
+        (encoded(".tiff", np.full((2, 2, 3), 0.2)), [51, 51, 51]),
+        (pam(b"RGB", 3), [11, 10, 9]),
+        (pam(b"RGB_ALPHA", 4), [14, 13, 12]),
+        (pam(b"GRAYSCALE", 1), [3, 3, 3]),
+        (pam(b"GRAYSCALE_ALPHA", 2), [6, 6, 6]),
+    ],
+    ids=["grey pfm", "pfm", "f64", "f64 colour", "pam", "pam opacity", "pam grey", "pam grey opacity"],
+)
+def test_every_kind_of_samples_becomes_a_colour_image(tmp_path, data, pixel):
+    image = read_image(written(tmp_path, data))
+    assert image.shape == (2, 2, 3) and image.dtype == np.uint8 and image[1, 1].tolist() == pixel
+
+
+@pytest.mark.parametrize(
+    "decoded, clause",
+    [
+        (np.zeros((0, 5, 3), np.uint8), "no pixels"),
+        (np.zeros((2, 3, 4, 3), np.uint8), "no pixels"),
+        (np.zeros((4, 4, 5), np.uint8), "5 channels"),
+        (np.zeros((4, 4), np.complex64), "samples are of a kind"),
+        (np.full((4, 4), np.nan, np.float32), "none of its samples is a finite number"),
+        (np.full((4, 4, 3), np.inf), "none of its samples is a finite number"),
+    ],
+)
+def test_what_is_no_colour_image_is_said(decoded, clause):
+    with pytest.raises(ValueError, match=clause):
+        as_colour_image(decoded)
+
+
+def with_size(data, place, *size):
+    """A file whose header declares another size than its pixels have."""
+    return data[:place] + struct.pack(">HH", *size) + data[place + 4 :]
+
+
+def test_a_header_that_the_data_cannot_bear_out_is_refused(tmp_path):
+    """Decoders take a gigabyte for it, and fill it with grey."""
+    small = saved("JPEG")
+    for data in (
+        with_size(small, small.index(b"\xff\xc0") + 5, 16000, 16000),
+        png_of(16000),
+    ):
+        with pytest.raises(UnreadableImage, match="too few for the 16000 x 16000 pixels"):
+            read_image(written(tmp_path, data))
+    flat = np.full((3000, 3000, 3), 90, np.uint8)  # of few bytes, and whole
+    for name, options in (("JPEG", {"quality": 5}), ("JPEG", {"progressive": True}), ("PNG", {"compress_level": 9})):
+        assert read_image(written(tmp_path, saved(name, flat, **options))).shape == (3000, 3000, 3)
+
+
+def test_sizes_that_no_image_has_are_said(tmp_path):
+    with pytest.raises(UnreadableImage, match="a side of more than 1048576"):
+        read_image(written(tmp_path, png_of(2**27, height=1)))
+    with pytest.raises(UnreadableImage, match="declares 0 x 7 pixels"):
+        read_image(written(tmp_path, png_of(0, height=7)))
+
+
+def test_whatever_a_decoder_raises_is_said_of_the_image(tmp_path, monkeypatch):
+    def broken(data, colours):
+        raise IndexError("its table")
+
+    monkeypatch.setattr(decode, "_by_opencv", broken)
+    with pytest.raises(UnreadableImage, match="a.jpg cannot be used: it cannot be decoded .IndexError: its table."):
+        read_image(written(tmp_path, saved("JPEG")))
+
+
+def test_a_palette_that_is_missing_is_damage(tmp_path):
+    data = saved("PNG", mode="P")
+    place = data.index(b"PLTE") - 4
+    end = place + 12 + struct.unpack_from(">I", data, place)[0]
+    with pytest.raises(UnreadableImage, match="truncated or damaged"):
+        read_image(written(tmp_path, data[:place] + data[end:]))
 
 
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"])

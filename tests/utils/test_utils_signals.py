@@ -61,6 +61,25 @@ def test_before_the_training_a_signal_ends_once(monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up")
+def test_a_terminal_that_is_closed_ends_the_work_in_order():
+    with StopRequest() as stop:
+        press(signal.SIGHUP)
+    assert stop.signum == signal.SIGHUP and stop.exit_code == 129
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up")
+def test_under_nohup_the_work_goes_on():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            press(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert not stop.signum
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_what_is_held_back_comes_afterwards():
     with StopRequest() as stop:
         with signals.held_back():

@@ -229,9 +229,9 @@ def cut_stream(tmp_path, monkeypatch):
 @pytest.mark.parametrize("following", [False, True])
 def test_the_last_frames_of_a_stream_that_breaks_off_have_times(cut_stream, tmp_path, following):
     server, found = Server(cut_stream, 1), tmp_path / "r.jsonl"
-    follower = PoseTracker(one_person.skeleton) if following else None
+    tracker = PoseTracker(one_person.skeleton) if following else None
     chosen = options(json=str(found), output=str(tmp_path / "o.mp4"), reconnect=0)
-    assert within(60, lambda: run_video(one_person, server.address, chosen, follower)) == 0
+    assert within(60, lambda: run_video(one_person, server.address, chosen, tracker)) == 0
     tracks = read_tracks(str(found))
     assert tracks.frames > 1 and np.isfinite(tracks.time).all() and (np.diff(tracks.time) >= 0).all()
     assert len(read(tmp_path / "o.mp4")) == tracks.frames

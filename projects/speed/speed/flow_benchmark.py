@@ -186,7 +186,7 @@ def _random_flow() -> "FlowDensity":
     return density
 
 
-def _gradient_row(density: "Density", codec: "SigmaCodec", sigma: float, *, dtype=None) -> dict[str, list[float]]:
+def _gradient_row(density: "Density", codec: "ScaleCodec", sigma: float, *, dtype=None) -> dict[str, list[float]]:
     unit = torch.ones(len(RESIDUALS))
     spread = torch.full((len(RESIDUALS), 1, 2), sigma)
     raw = codec.encode(spread, unit).requires_grad_()

@@ -38,8 +38,8 @@ def load_weights(
         The checkpoint's content (``iteration``, ...).
 
     Raises:
-        CheckpointError: see :func:`~.files.read_checkpoint`; or the weights do not fit: names the first keys, with both shapes;
-            or the joints are others; or a weight is NaN or infinite.
+        CheckpointError: see :func:`~.files.read_checkpoint`; or the weights do not fit (the first keys are named,
+            with both shapes), the joints are others, or a weight is NaN or infinite.
     """
     content = read_checkpoint(address)
     apply_weights(model, content, address, strict=strict, use_ema=use_ema, joints=joints)
@@ -55,7 +55,7 @@ def apply_weights(
     use_ema: bool = True,
     joints: Sequence[str] | None = None,
 ) -> None:
-    """The second half of :func:`load_weights`: ``content`` is what :func:`~.files.read_checkpoint` gave for ``address``."""
+    """The second half of :func:`load_weights`: of what :func:`~.files.read_checkpoint` gave for ``address``."""
     weights = content["model"]
     if not use_ema and "raw" in content:
         if not isinstance(content["raw"], dict):

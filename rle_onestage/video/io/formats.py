@@ -5,22 +5,17 @@ from typing import NamedTuple
 
 import av
 
-from ...errors import MediaError
+from ...errors import ConfigError, MediaError
 
 
 class Format(NamedTuple):
-    """How files of one ending are written.
+    """How files of one ending are written."""
 
-    ``muxer``: FFmpeg's name of the container. ``encoders``: of the frames, best first. ``ticks``: times are kept in
-    units of 1/ticks seconds; None where the container knows only a constant rate. ``copied``: codecs of sound that it
-    takes as they are (empty: any). ``sound``: encoder for the others.
-    """
-
-    muxer: str
-    encoders: tuple
-    ticks: int | None
-    copied: tuple
-    sound: str
+    muxer: str  # FFmpeg's name of the container
+    encoders: tuple[str, ...]  # of the frames, best first
+    ticks: int | None  # times are kept in units of 1/ticks seconds; None: the container knows only a constant rate
+    copied: tuple[str, ...]  # codecs of sound that it takes as they are; empty: any
+    sound: str  # encoder for the others
 
 
 _MP4_SOUND = ("aac", "mp3", "ac3", "eac3", "alac")
@@ -44,15 +39,22 @@ _OPTIONS = {
     "libvpx-vp9": {"crf": "30", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
     "libvpx": {"crf": "10", "b": "8M", "deadline": "realtime", "cpu-used": "7"},
 }
+# Frames per second that can be told from a mistake: FFmpeg takes a rate outside for none, or ends the process.
+RATES = (0.001, 1000.0)
+# Seconds from one frame to the next. MP4 counts how far frames are out of order, three steps, in 31 bits of its ticks:
+# beyond 2 hours a step, FFmpeg ends the process.
+LONGEST_STEP = 3600.0
+# Longest sides of a frame.
+_LONGEST_SIDES = {"libx264": 16384, "mpeg4": 8190, "libvpx-vp9": 65534, "libvpx": 16382}
 _HYBRID = (61, 7)  # libavformat of FFmpeg 7.1
 
 
-def looks_like_video(path):
+def looks_like_video(path: str) -> bool:
     """Whether a path is named like a video, also one of a kind that cannot be written."""
     return path.lower().endswith(VIDEO_TYPES + _OTHERS)
 
 
-def has_encoder(name):
+def has_encoder(name: str) -> bool:
     """Whether this FFmpeg has an encoder."""
     try:
         av.codec.Codec(name, "w")
@@ -61,28 +63,67 @@ def has_encoder(name):
     return name in av.codec.codecs_available
 
 
-def encoder_for(path):
+def encoder_for(path: str) -> tuple[Format, str]:
     """The :class:`Format` and the encoder for a path.
+
+    Args:
+        path: of the video.
 
     Raises:
         MediaError: no container has its ending, or this FFmpeg has no encoder for it.
     """
     ending = os.path.splitext(path)[1].lower()
     there = {key: next(filter(has_encoder, known.encoders), None) for key, known in FORMATS.items()}
-    if not there.get(ending):
+    encoder = there.get(ending)
+    if encoder is None:
         usable = ", ".join(key for key, name in there.items() if name)
         problem = "encoder" if ending in FORMATS else "container"
         raise MediaError(f"video {path} cannot be written, no {problem} is there for {ending!r}; end it with {usable}")
-    return FORMATS[ending], there[ending]
+    return FORMATS[ending], encoder
 
 
-def muxer_options(muxer):
+def is_rate(fps: float) -> bool:
+    """Whether a number of frames per second can be read and written."""
+    return RATES[0] <= fps <= RATES[1]
+
+
+def check_rate(fps: float, name: str) -> None:
+    """Raises ConfigError for frames per second that cannot be written.
+
+    Args:
+        fps: the number.
+        name: the flag or argument that it came by.
+    """
+    if not is_rate(fps):
+        raise ConfigError(f"{name} is {fps:g}; give from {RATES[0]:g} to {RATES[1]:g} frames per second")
+
+
+def check_frame_size(path: str, size: tuple[int, int]) -> None:
+    """Raises MediaError where the encoder for a path takes no frames of a size.
+
+    Args:
+        path: of the video.
+        size: width and height of the frames.
+    """
+    _, encoder = encoder_for(path)
+    most = _LONGEST_SIDES[encoder]
+    if max(size) > most:
+        raise MediaError(
+            f"video {path} cannot be written, its frames have {size[0]} x {size[1]} pixels and {encoder} takes sides "
+            f"up to {most}; make the source smaller, or give --json alone"
+        )
+
+
+def muxer_options(muxer: str) -> dict[str, str]:
     """Options with which a file plays however its writing ends: each packet goes to the disk when it is there.
 
     A plain MP4 has its index at the end and is lost without. Fragments of a second each have their own; where FFmpeg
     can, the complete file still gets one index and is a plain MP4.
+
+    Args:
+        muxer: FFmpeg's name of the container.
     """
-    # Pictures wait a second for sound that may come, not ten.
+    # Frames wait a second for sound that may come, not ten.
     options = {"flush_packets": "1", "max_interleave_delta": "1000000"}
     if muxer not in ("mp4", "mov"):
         return options
@@ -92,6 +133,10 @@ def muxer_options(muxer):
     return {**options, "movflags": f"{flags}+negative_cts_offsets", "frag_duration": "1000000"}
 
 
-def encoder_options(name):
-    """Options of an encoder, a dictionary of strings."""
+def encoder_options(name: str) -> dict[str, str]:
+    """Options of an encoder.
+
+    Args:
+        name: FFmpeg's name of it.
+    """
     return dict(_OPTIONS[name])

@@ -5,8 +5,10 @@ import glob
 import logging
 import os
 import re
+from collections.abc import Iterable, Sequence
 
 import cv2
+import numpy as np
 
 from ...errors import MediaError
 from ...utils.output_files import check_target, kind_of, write_bytes
@@ -23,15 +25,18 @@ READ_TYPES = IMAGE_TYPES + (
 _LONGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 
 
-def find_images(inputs):
+def find_images(inputs: Iterable[str]) -> list[str]:
     """The image files that files, folders and globs name, in order and without repetition.
 
     A folder means the images directly in it, by name, not hidden ones; a file is taken whatever its name ends with.
 
+    Args:
+        inputs: files, folders and globs.
+
     Raises:
         MediaError: something does not exist, a glob matches nothing, or a folder has no images.
     """
-    found = []
+    found: list[str] = []
     for given in inputs:
         path = os.path.expanduser(given)
         if os.path.isdir(path):
@@ -50,14 +55,18 @@ def find_images(inputs):
     return list(dict.fromkeys(found))
 
 
-def images_in(folder, option):
+def images_in(folder: str, option: str) -> list[str]:
     """Names of the images directly in a folder; what is left out for its ending is said.
+
+    Args:
+        folder: path.
+        option: the flag that it came by.
 
     Raises:
         MediaError: there is none, or the folder cannot be read.
     """
     try:
-        entries = [e.name for e in os.scandir(folder) if not e.name.startswith(".") and not e.is_dir()]
+        entries = [e.name for e in os.scandir(folder) if not e.name.startswith(".") and not _is_folder(e)]
     except OSError as error:
         raise MediaError(f"folder {folder} cannot be read ({error.strerror}); check {option}") from error
     names = [name for name in entries if name.lower().endswith(READ_TYPES)]
@@ -72,7 +81,15 @@ def images_in(folder, option):
     return names
 
 
-def output_paths(inputs, output):
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is one; what cannot be told (a link to itself) is for whoever opens it to say."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def output_paths(inputs: Sequence[str], output: str) -> list[str]:
     """Where the image of each input goes.
 
     With one input and an output that is named like an image, that file; else the output is a folder. Inputs of the same
@@ -97,6 +114,7 @@ def output_paths(inputs, output):
     if not is_file and os.path.isfile(output):
         raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
     if is_file:
+        check_target(output, "--output")
         paths = [output]
     else:
         paths = [os.path.join(output, name) for name in _output_names([os.path.basename(path) for path in inputs])]
@@ -107,9 +125,10 @@ def output_paths(inputs, output):
     return paths
 
 
-def _output_names(names):
+def _output_names(names: Sequence[str]) -> list[str]:
     """Names that differ, with endings that are written. Those that can stay do: a.gif beside a.jpg is a.gif.jpg."""
-    found, taken = [""] * len(names), set()
+    found: list[str] = [""] * len(names)
+    taken: set[str] = set()
     kept = [os.path.splitext(name)[1].lower() in IMAGE_TYPES for name in names]
     for i in sorted(range(len(names)), key=lambda i: not kept[i]):
         root, ending = os.path.splitext(names[i]) if kept[i] else (os.path.splitext(names[i])[0], ".jpg")
@@ -123,14 +142,17 @@ def _output_names(names):
     return found
 
 
-def check_output_folder(output):
+def check_output_folder(output: str) -> None:
     """Raises MediaError for an output that is neither a file, nor a folder, nor a new name."""
     if not os.path.isdir(output) and not output.lower().endswith(IMAGE_TYPES):
         check_target(output, "--output, or a folder", through=False)
 
 
-def make_folder(path):
+def make_folder(path: str) -> None:
     """Make a folder and check that it can be written.
+
+    Args:
+        path: of the folder; empty for the current one.
 
     Raises:
         MediaError: it cannot.
@@ -145,10 +167,14 @@ def make_folder(path):
         raise MediaError(f"output folder {path} cannot be written; give another with --output")
 
 
-def write_image(path, image):
+def write_image(path: str, image: np.ndarray) -> None:
     """Write a BGR image, whole or not at all; through a device or pipe that is there.
 
     One that is too long for its format becomes a PNG, ``path`` and ``.png``, and that is said.
+
+    Args:
+        path: where to; its ending names the format.
+        image: (H, W, 3) BGR uint8.
 
     Raises:
         MediaError: it cannot be written.
@@ -170,6 +196,6 @@ def write_image(path, image):
         raise MediaError(f"{path} cannot be written ({error.strerror}); give another place with --output") from error
 
 
-def natural_key(name):
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts names with their numbers by value: frame2 before frame10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]

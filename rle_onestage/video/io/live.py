@@ -7,8 +7,11 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import cv2
+import numpy as np
 
 from ...errors import MediaError
 from .sources import DEFAULT_FPS
@@ -25,14 +28,38 @@ _CHECK = 0.2
 _MOST_CAMERAS = 2**16
 
 
+class Connection(Protocol):
+    """A source that is open, see :mod:`.sources`."""
+
+    name: str
+    fps: float
+    has_sound: bool
+
+    @property
+    def skipped(self) -> int:
+        """Frames that could not be decoded."""
+
+    def read(self) -> tuple[np.ndarray, float] | None:
+        """The next (image (H, W, 3) BGR uint8, seconds since the first), or None at the end."""
+
+    def shortfall(self) -> str:
+        """What there is to say at the end."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
 class CameraSource:
     """A camera by its number, read with OpenCV.
+
+    Args:
+        number: from 0 on.
 
     Raises:
         MediaError: it cannot be opened.
     """
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         if not 0 <= number < _MOST_CAMERAS:
             raise MediaError(f"camera {number} does not exist; cameras are numbered from 0 on")
         self.name, self.frames, self.skipped, self.start, self.has_sound = f"camera {number}", 0, 0, 0.0, False
@@ -43,9 +70,9 @@ class CameraSource:
             raise MediaError(f"camera {number} cannot be opened; check that it is connected, and its number")
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else DEFAULT_FPS
-        self._begin = None
+        self._begin: float | None = None
 
-    def read(self):
+    def read(self) -> tuple[np.ndarray, float] | None:
         """The next (image (H, W, 3) BGR uint8, seconds since the first), or None when the camera is gone."""
         good, image = self._capture.read()
         now = time.monotonic()
@@ -54,11 +81,11 @@ class CameraSource:
         self._begin = now if self._begin is None else self._begin
         return image, now - self._begin
 
-    def shortfall(self):
+    def shortfall(self) -> str:
         """What there is to say at the end: a camera ends only when it fails."""
         return "it gives no more frames"
 
-    def close(self):
+    def close(self) -> None:
         """Release the camera."""
         self._capture.release()
 
@@ -77,34 +104,35 @@ class Reconnecting:
         MediaError: the first connection fails.
     """
 
-    def __init__(self, connect, limit, first=None):
+    def __init__(self, connect: Callable[[], Connection], limit: int, first: Connection | None = None) -> None:
         self._connect, self._limit, self._source = connect, limit, first or connect()
         self.name, self.fps, self.has_sound = self._source.name, self._source.fps, self._source.has_sound
         self.start, self.frames = 0.0, 0
-        self._tries, self._before, self._gone = 0, 0, ""
-        self._base, self._last, self._moment, self._since = 0.0, None, 0.0, time.monotonic()
+        self._tries, self._before, self._gone, self._lost = 0, 0, "", False
+        self._last: float | None = None
+        self._base, self._moment, self._since = 0.0, 0.0, time.monotonic()
         self._closing = threading.Event()
 
     @property
-    def skipped(self):
+    def skipped(self) -> int:
         """Frames that could not be decoded, of all connections."""
-        return self._before + self._source.skipped
+        return self._before + (0 if self._lost else self._source.skipped)
 
-    def read(self):
+    def read(self) -> tuple[np.ndarray, float] | None:
         """The next (image (H, W, 3) BGR uint8, seconds since the first), or None when it is gone for good."""
         while not self._closing.is_set():
             item = self._source.read()
             if item is not None:
                 self._last, self._moment = self._base + item[1], time.monotonic()
                 return item[0], self._last
-            if self._last is None or not self._again():
+            if self._last is None or not self._again(self._last):
                 return None
         return None
 
-    def _again(self):
+    def _again(self, last: float) -> bool:
+        """Connect anew, as often as it may be tried, and let times go on after the last; whether that worked."""
         reason = self._source.shortfall() or "it gives no more frames"
-        self._before += self._source.skipped
-        self._source.skipped = 0
+        self._before, self._lost = self._before + self._source.skipped, True
         self._source.close()  # first: a camera can be opened once only
         if time.monotonic() - self._since > _GOOD:
             self._tries = 0
@@ -115,26 +143,26 @@ class Reconnecting:
             if self._closing.wait(wait):
                 return False
             try:
-                self._source = self._connect()
+                self._source, self._lost = self._connect(), False
             except MediaError as error:
                 reason = str(error).split(";")[0].removeprefix(f"{self.name} ")
                 continue
             self._since = time.monotonic()
-            self._base = self._last + self._since - self._moment
+            self._base = last + self._since - self._moment
             logger.info("%s: connected again", self.name)
             return True
         self._gone = f"{reason}, and {self._limit} tries to connect again failed" if self._limit else reason
         return False
 
-    def shortfall(self):
+    def shortfall(self) -> str:
         """What there is to say at the end."""
         return self._gone or self._source.shortfall()
 
-    def stop(self):
+    def stop(self) -> None:
         """Wait no longer."""
         self._closing.set()
 
-    def close(self):
+    def close(self) -> None:
         """Release the source."""
         self.stop()
         self._source.close()
@@ -151,22 +179,23 @@ class Newest:
         dropped: frames that were overtaken by a newer one before anybody asked.
     """
 
-    def __init__(self, source, paced=False):
+    def __init__(self, source: Connection, paced: bool = False) -> None:
         self._source, self._paced = source, paced
         self.name, self.fps, self.frames, self.has_sound = source.name, source.fps, 0, False
         self.start, self.dropped = 0.0, 0
-        self._newest = self._error = None
+        self._newest: tuple[np.ndarray, float] | None = None
+        self._error: Exception | None = None
         self._ended = self._closing = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="live source", daemon=True)
         self._thread.start()
 
     @property
-    def skipped(self):
+    def skipped(self) -> int:
         """Frames that could not be decoded."""
         return self._source.skipped
 
-    def _run(self):
+    def _run(self) -> None:
         try:
             begin = None
             while not self._closing and (item := self._source.read()) is not None:
@@ -185,7 +214,7 @@ class Newest:
                 self._news.notify_all()
             self._source.close()  # here, because nobody else may while this thread reads
 
-    def _wait(self, begin, seconds):
+    def _wait(self, begin: float, seconds: float) -> float:
         """Wait until a frame is due; gives the moment that its times count from, moved when the source stood still."""
         early = begin + seconds - time.monotonic()
         if early > 0:
@@ -193,7 +222,7 @@ class Newest:
                 self._news.wait_for(lambda: self._closing, min(early, _LONGEST_NAP))
         return begin - early if early < -1 else begin
 
-    def read(self):
+    def read(self) -> tuple[np.ndarray, float] | None:
         """The newest (image, seconds) that was not given yet; waits for one; None at the end or after :meth:`stop`."""
         with self._news:
             while self._newest is None and not self._ended and not self._closing:
@@ -205,25 +234,25 @@ class Newest:
                 raise self._error
             return item
 
-    def shortfall(self):
+    def shortfall(self) -> str:
         """What there is to say at the end."""
         return "" if self._closing else self._source.shortfall()
 
-    def stop(self):
+    def stop(self) -> None:
         """End the reading: whoever waits for a frame gets None."""
         getattr(self._source, "stop", lambda: None)()
         with self._news:
             self._closing = True
             self._news.notify_all()
 
-    def close(self):
+    def close(self) -> None:
         """Stop; the thread closes the source."""
         self.stop()
         self._thread.join(timeout=5)
 
 
 @contextlib.contextmanager
-def quiet_stderr():
+def quiet_stderr() -> Iterator[None]:
     """Keep the libraries below OpenCV from writing about cameras that do not open: we say it in a sentence."""
     try:
         saved = os.dup(2)

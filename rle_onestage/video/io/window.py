@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 
 from ...errors import MediaError
 
@@ -21,12 +22,12 @@ except cv2.error:
 """
 
 
-def has_display():
+def has_display() -> bool:
     """Whether a window can be shown."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def check_window():
+def check_window() -> None:
     """Raises MediaError when no window can be shown."""
     if not has_display():
         raise MediaError("there is no display to show images on; give a folder or file with --output (or --json)")
@@ -41,7 +42,7 @@ def check_window():
     cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
 
 
-def _try_window():
+def _try_window() -> int:
     """Open a window in a process of its own, because Qt ends the process where it finds no display; its exit code."""
     try:
         done = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=_PATIENCE)
@@ -50,7 +51,7 @@ def _try_window():
     return done.returncode
 
 
-def show(image, wait_ms):
+def show(image: np.ndarray, wait_ms: int) -> bool:
     """Show an image in the window.
 
     Args:

@@ -3,15 +3,18 @@
 import contextlib
 import errno
 import os
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import NoReturn, cast
 
 import av
 import cv2
 import numpy as np
+from av.container import OutputContainer
 
 from ...errors import MediaError
 from ...utils.output_files import check_target, temporary_beside
-from .formats import encoder_for, encoder_options, muxer_options
+from .formats import LONGEST_STEP, check_frame_size, check_rate, encoder_for, encoder_options, muxer_options
 from .images import make_folder
 from .sound import Sound, rehearse
 from .sources import quiet, reason_of
@@ -39,22 +42,40 @@ class VideoWriter:
         sound_start: seconds of its clock at the first frame.
 
     Attributes:
-        frames: written so far. resized: those that were fitted. sound: what became of the sound, ``copied``,
-        ``encoded``, ``cut`` where it ends early, ``lost``, or an empty string without any.
+        path: of the video.
+        fps: frames per second.
+        frames: written so far.
+        resized: those that were fitted.
+        sound: what became of the sound, ``copied``, ``encoded``, ``cut`` where it ends early, ``lost``, or an empty
+            string without any.
 
     Raises:
         MediaError: it cannot be written.
+        ConfigError: the frames per second are no rate.
     """
 
-    def __init__(self, path, fps, size=None, *, sound_path=None, sound_start=0.0):
+    def __init__(
+        self,
+        path: str,
+        fps: float,
+        size: tuple[int, int] | None = None,
+        *,
+        sound_path: str | None = None,
+        sound_start: float = 0.0,
+    ) -> None:
         quiet()
+        check_rate(fps, "the rate of a video")
         self._format, self._encoder = encoder_for(path)
+        if size:
+            check_frame_size(path, size)
         make_folder(os.path.dirname(path))
         self.path, self.fps, self.frames, self.resized, self.sound = path, fps, 0, 0, ""
-        self._size = tuple(size) if size else None
-        self._sound_source, self._sound, self._container = (sound_path, sound_start), None, None
-        self._sound_reason = ""
-        self._pts, self._end, self._closed = None, 0.0, False
+        self._size = (size[0], size[1]) if size else None
+        self._sound_source, self._sound_reason = (sound_path, sound_start), ""
+        self._sound: Sound | None = None
+        self._container: OutputContainer | None = None
+        self._pts: int | None = None
+        self._last, self._end, self._closed = 0.0, 0.0, False
         check_target(path, "--output", through=False)  # containers are not written from the front to the end
         self._temporary = temporary_beside(path, os.path.splitext(path)[1])
         try:
@@ -63,30 +84,31 @@ class VideoWriter:
         except OSError as error:
             raise MediaError(f"video {path} cannot be written ({error.strerror}); choose another --output") from error
 
-    def _open(self):
+    def _open(self, size: tuple[int, int]) -> OutputContainer:
         """Start the file: with the sound copied, else encoded, else without."""
         source, start = self._sound_source
         for sound in self._ways(source, start) if source else ("",):
-            self._container = av.open(
+            self._container = container = av.open(
                 self._temporary, "w", format=self._format.muxer, container_options=muxer_options(self._format.muxer)
             )
-            self._stream = self._add_pictures()
+            self._stream = self._add_frames(container, size)
             self._sound, self.sound = None, sound
-            if sound in ("", "lost"):
-                self._container.start_encoding()
-                return
+            if source is None or sound == "lost":
+                container.start_encoding()
+                return container
             try:
-                self._sound = Sound(source, start, self._container, self._format, sound == "copied")
-                self._container.start_encoding()
+                self._sound = Sound(source, start, container, self._format, sound == "copied")
+                container.start_encoding()
                 self.sound = "copied" if self._sound.copied else "encoded"
-                return
+                return container
             except Exception as error:  # whatever a damaged file or this FFmpeg has: the frames go on without
                 self._sound_reason = reason_of(error)
                 self._close_quietly()
                 if _is_full(error):
                     raise
+        raise AssertionError("the last way is without sound")
 
-    def _ways(self, source, start):
+    def _ways(self, source: str, start: float) -> Iterator[str]:
         """What to try with the sound: what a rehearsal without the frames gets by."""
         for copy in (True, False):
             try:
@@ -97,7 +119,7 @@ class VideoWriter:
                 yield "copied" if copy else "encoded"
         yield "lost"
 
-    def _play(self, action):
+    def _play(self, action: Callable[[Sound], object]) -> None:
         """Let the sound go on; where it cannot, the frames go on without."""
         if self._sound is None:
             return
@@ -106,20 +128,21 @@ class VideoWriter:
         except Exception as error:  # as in _open
             if _is_full(error):
                 raise
-            self._drop_sound(error)
+            self._drop_sound(self._sound, error)
 
-    def _drop_sound(self, error):
+    def _drop_sound(self, sound: Sound, error: Exception) -> None:
         self._sound_reason, self.sound = reason_of(error), "cut" if self._end else "lost"
         with contextlib.suppress(Exception):
-            self._sound.close()
+            sound.close()
         self._sound = None
 
-    def _add_pictures(self):
+    def _add_frames(self, container: OutputContainer, size: tuple[int, int]) -> av.VideoStream:
         rate = Fraction(self.fps).limit_denominator(1001)
         ticks = self._format.ticks
         ticks = min(ticks, _MPEG4_TICKS) if ticks and self._encoder == "mpeg4" else ticks
-        stream = self._container.add_stream(self._encoder, rate=rate, options=encoder_options(self._encoder))
-        stream.width, stream.height = (side + side % 2 for side in self._size)
+        options = encoder_options(self._encoder)
+        stream = cast(av.VideoStream, container.add_stream(self._encoder, rate=rate, options=options))
+        stream.width, stream.height = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.time_base = self._tick = Fraction(1, ticks) if ticks else 1 / rate
@@ -130,7 +153,7 @@ class VideoWriter:
             context.bit_rate = 0
         return stream
 
-    def write(self, frame, time=None):
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
         """Append a frame.
 
         Args:
@@ -142,43 +165,56 @@ class VideoWriter:
         """
         if self._closed:
             raise MediaError(f"video {self.path} is closed, no frame can be added")
-        self._size = self._size or (frame.shape[1], frame.shape[0])
-        if (frame.shape[1], frame.shape[0]) != self._size:
-            frame, self.resized = _fit(frame, self._size), self.resized + 1
         time = self.frames / self.fps if time is None else time
+        self._check_time(time)
+        size = self._size
+        if size is None:
+            size = frame.shape[1], frame.shape[0]
+            check_frame_size(self.path, size)
+            self._size = size
+        if (frame.shape[1], frame.shape[0]) != size:
+            frame, self.resized = _fit(frame, size), self.resized + 1
         try:
-            if self._container is None:
-                self._open()
+            container = self._container or self._open(size)
             self._play(lambda sound: sound.until(time))
-            self._encode(self._picture(frame, time))
+            self._encode(container, self._video_frame(frame, time))
         except _FAILURES as error:
             self._fail(error)
-        self.frames, self._end = self.frames + 1, time + 1 / self.fps
+        self.frames, self._last, self._end = self.frames + 1, time, time + 1 / self.fps
 
-    def _picture(self, frame, time):
+    def _check_time(self, time: float) -> None:
+        """Refuse what no container holds, before FFmpeg sees it."""
+        if not 0 <= time <= self._last + LONGEST_STEP:  # also what is no number
+            raise MediaError(
+                f"video {self.path}: frame {self.frames} is at {time:g} s, and the one before at {self._last:g} s; "
+                f"give times that grow by {LONGEST_STEP:g} s at most"
+            )
+
+    def _video_frame(self, frame: np.ndarray, time: float) -> av.VideoFrame:
         height, width = frame.shape[:2]
         if height % 2 or width % 2:
             frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        picture = av.VideoFrame.from_ndarray(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), "yuv420p")
-        picture.colorspace, picture.color_range = _BT601, _LIMITED
+        planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420), dtype=np.uint8)
+        made = av.VideoFrame.from_ndarray(planes, "yuv420p")
+        made.colorspace, made.color_range = _BT601, _LIMITED
         pts = round(Fraction(time) / self._tick)
         self._pts = pts if self._pts is None else max(self._pts + 1, pts)
-        picture.pts, picture.time_base = self._pts, self._tick
+        made.pts, made.time_base = self._pts, self._tick
         with contextlib.suppress(AttributeError):  # older PyAV
-            picture.duration = max(1, round(1 / (Fraction(self.fps) * self._tick)))
-        return picture
+            made.duration = max(1, round(1 / (Fraction(self.fps) * self._tick)))
+        return made
 
-    def _encode(self, picture):
-        for packet in self._stream.encode(picture):
+    def _encode(self, container: OutputContainer, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
             try:
-                self._container.mux(packet)
+                container.mux(packet)
             except _FAILURES as error:
                 # Muxers hold packets back to put them in order, so that it may be one of the sound's that failed.
                 if self._sound is None or _is_full(error):
                     raise
-                self._drop_sound(error)
+                self._drop_sound(self._sound, error)
 
-    def close(self):
+    def close(self) -> None:
         """Complete the file and give it its name.
 
         Raises:
@@ -186,13 +222,14 @@ class VideoWriter:
         """
         if self._closed:
             return
-        if self._container is None:
+        if self._container is None or not self.frames:
+            self._close_quietly()
             self._closed = True
             self._remove()
             return
         try:
-            self._encode(None)
-            self._play(lambda sound: (sound.until(self._end), sound.finish()))
+            self._encode(self._container, None)
+            self._play(lambda sound: sound.finish(self._end))
             self._note_end_of_sound()
             self._container.close()
         except _FAILURES as error:
@@ -200,12 +237,12 @@ class VideoWriter:
         self._close_quietly()
         self._rename()
 
-    def _note_end_of_sound(self):
+    def _note_end_of_sound(self) -> None:
         error = self._sound and self._sound.why_cut(self._end)
         if error:
             self.sound, self._sound_reason = "cut", reason_of(error)
 
-    def report(self):
+    def report(self) -> str:
         """What was amiss, as one line, or an empty string."""
         clauses = [f"{self.resized} frames of another size fitted into {self._size}"] if self.resized else []
         lost = {"lost": "its sound could not be kept", "cut": "its sound ends early"}.get(self.sound)
@@ -213,7 +250,7 @@ class VideoWriter:
         clauses += [lost + reason] if lost else []
         return f"{self.path}: {'; '.join(clauses)}" if clauses else ""
 
-    def _fail(self, error):
+    def _fail(self, error: Exception) -> NoReturn:
         """Keep what was written, and say so."""
         self._close_quietly()
         kept = _usable_frames(self._temporary)
@@ -230,14 +267,14 @@ class VideoWriter:
             "make room or give another place with --output"
         ) from error
 
-    def _close_quietly(self):
+    def _close_quietly(self) -> None:
         self._closed = self.frames > 0 or self._closed
         for part in (self._sound, self._container):
             if part is not None:
                 with contextlib.suppress(Exception):  # what it was closed for is said
                     part.close()
 
-    def _rename(self):
+    def _rename(self) -> None:
         self._closed = True
         try:
             os.replace(self._temporary, os.path.realpath(self.path))
@@ -246,22 +283,22 @@ class VideoWriter:
                 f"video {self.path} cannot be given its name ({error.strerror}); it stays as {self._temporary}"
             ) from error
 
-    def _remove(self):
+    def _remove(self) -> None:
         with contextlib.suppress(OSError):
             os.remove(self._temporary)
 
-    def __enter__(self):
+    def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
-def _is_full(error):
+def _is_full(error: Exception) -> bool:
     return getattr(error, "errno", None) in _FULL
 
 
-def _fit(frame, size):
+def _fit(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A frame within (width, height), its sides in proportion, borders black."""
     width, height = size
     scale = min(width / frame.shape[1], height / frame.shape[0])
@@ -273,12 +310,13 @@ def _fit(frame, size):
     return canvas
 
 
-def _usable_frames(path):
+def _usable_frames(path: str) -> int:
     """How many frames of an incomplete file can be shown.
 
     All whole ones before the last key frame, and what can be decoded from there on: some of these may lack others.
     """
-    before, group = 0, []
+    before = 0
+    group: list[av.Packet] = []
     with contextlib.suppress(*_FAILURES, LookupError), av.open(path) as container:
         stream = container.streams.video[0]
         with contextlib.suppress(*_FAILURES):
@@ -291,7 +329,7 @@ def _usable_frames(path):
     return before
 
 
-def _shown(stream, packet):
+def _shown(stream: av.VideoStream, packet: av.Packet | None) -> int:
     try:
         return sum(not frame.is_corrupt for frame in stream.decode(packet))
     except _FAILURES:

@@ -4,7 +4,14 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 
-def pose_similarity(tracked, tracked_variance, measured, variance, area, tolerance):
+def pose_similarity(
+    tracked: np.ndarray,
+    tracked_variance: np.ndarray,
+    measured: np.ndarray,
+    variance: np.ndarray,
+    area: np.ndarray,
+    tolerance: np.ndarray,
+) -> np.ndarray:
     """Expected OKS of each detection with each track, 1 for a detection exactly where a well-known track is expected.
 
     With the errors of both Gaussian and ``c2 = (2 sigma_k)^2 area`` COCO's tolerance, a joint's expected OKS at the
@@ -13,8 +20,10 @@ def pose_similarity(tracked, tracked_variance, measured, variance, area, toleran
     error; so joints that the network is sure of count most, and a track that was not seen for long claims little.
 
     Args:
-        tracked, tracked_variance: (T, K, 2) in pixels and square pixels.
-        measured, variance: (N, K, 2); infinite variance where there is no measurement.
+        tracked: (T, K, 2) pixels.
+        tracked_variance: (T, K, 2) square pixels.
+        measured: (N, K, 2) pixels.
+        variance: (N, K, 2) square pixels, infinite where there is no measurement.
         area: (N,) of the people, square pixels.
         tolerance: (K,) twice COCO's sigma.
 
@@ -24,7 +33,7 @@ def pose_similarity(tracked, tracked_variance, measured, variance, area, toleran
     if not len(tracked) or not len(measured):
         return np.zeros((len(tracked), len(measured)))
     c2 = (np.square(tolerance)[None, :] * area[:, None])[..., None]  # (N, K, 1)
-    exponent, product = 0.0, 1.0
+    exponent, product = np.zeros(()), np.ones(())
     for axis in (0, 1):
         total = tracked_variance[:, None, :, axis] + (variance[..., axis] + c2[..., 0])[None]  # (T, N, K)
         exponent = exponent + np.square(tracked[:, None, :, axis] - measured[None, :, :, axis]) / total
@@ -35,11 +44,12 @@ def pose_similarity(tracked, tracked_variance, measured, variance, area, toleran
     return value / np.maximum(best, 1e-12)
 
 
-def assign(similarity, allowed):
+def assign(similarity: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of the assignment with the largest sum of similarities, among allowed ones.
 
     Args:
-        similarity: (T, N). allowed: (T, N) bool.
+        similarity: (T, N).
+        allowed: (T, N) bool.
 
     Returns:
         two int arrays of the same length: rows and columns.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...structures.skeleton import split_side
+from ...structures.skeleton import Skeleton, split_side
 
 # Person sizes (square root of the area) per second to the 3/2; fitted on synthetic clips by projects/video_benchmark.
 _ACCELERATION = {
@@ -12,6 +12,13 @@ _ACCELERATION = {
 _OTHER = 2.7
 
 
-def accelerations_for(skeleton):
-    """Strength (K,) of each joint's random acceleration by its name; a middle value for names that are not known."""
+def accelerations_for(skeleton: Skeleton) -> np.ndarray:
+    """Strength (K,) of each joint's random acceleration by its name; a middle value for names that are not known.
+
+    Args:
+        skeleton: the joints.
+
+    Returns:
+        (K,) person sizes per second to the 3/2.
+    """
     return np.array([_ACCELERATION.get(split_side(name)[0], _OTHER) for name in skeleton.names])

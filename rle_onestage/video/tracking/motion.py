@@ -16,34 +16,31 @@ from typing import NamedTuple
 
 import numpy as np
 
+Index = np.ndarray | slice  # of tracks
 _FARTHEST = 10.0  # standard deviations of one point in the mean of its person
 
 
 class State(NamedTuple):
-    """Mean and covariance of position and velocity of T tracks with J points, each coordinate by itself.
+    """Mean and covariance of position and velocity of T tracks with J points, each coordinate by itself."""
 
-    All are (T, J, 2), in pixels and seconds: ``position``, ``velocity``, and the variance of the position, covariance,
-    and variance of the velocity (``pp``, ``pv``, ``vv``).
-    """
+    position: np.ndarray  # (T, J, 2) pixels
+    velocity: np.ndarray  # (T, J, 2) pixels a second
+    pp: np.ndarray  # (T, J, 2) variance of the position
+    pv: np.ndarray  # (T, J, 2) covariance of position and velocity
+    vv: np.ndarray  # (T, J, 2) variance of the velocity
 
-    position: np.ndarray
-    velocity: np.ndarray
-    pp: np.ndarray
-    pv: np.ndarray
-    vv: np.ndarray
-
-    def rows(self, index):
+    def rows(self, index: Index) -> "State":
         """The states of some tracks."""
         return State(*(values[index] for values in self))
 
-    def put(self, index, other):
+    def put(self, index: Index, other: "State") -> "State":
         """A copy in which some tracks have another state."""
         out = State(*(values.copy() for values in self))
         for values, new in zip(out, other):
             values[index] = new
         return out
 
-    def joined(self, other):
+    def joined(self, other: "State") -> "State":
         """These tracks, then the others."""
         return State(*(np.concatenate(pair) for pair in zip(self, other)))
 
@@ -56,29 +53,30 @@ class Transition(NamedTuple):
     predicted: State
 
 
-def empty_state(points):
+def empty_state(points: int) -> State:
     """The state of no track with J points."""
     return State(*(np.zeros((0, points, 2)) for _ in State._fields))
 
 
-def initial_state(measured, variance, speed):
+def initial_state(measured: np.ndarray, variance: np.ndarray, speed: np.ndarray) -> State:
     """States of new tracks, at rest.
 
     Args:
-        measured, variance: (T, J, 2) in pixels and square pixels.
+        measured: (T, J, 2) pixels.
+        variance: (T, J, 2) square pixels.
         speed: (T,) standard deviation of a person's velocity, pixels a second.
     """
-    spread = np.broadcast_to(np.square(speed)[:, None, None], measured.shape).copy()
-    return State(measured.copy(), np.zeros_like(measured), variance.copy(), np.zeros_like(measured), spread)
+    speeds = np.broadcast_to(np.square(speed)[:, None, None], measured.shape).copy()
+    return State(measured.copy(), np.zeros_like(measured), variance.copy(), np.zeros_like(measured), speeds)
 
 
-def mean_velocity(state):
+def mean_velocity(state: State) -> np.ndarray:
     """Velocity (T, 1, 2) of each person: of its points, weighted by how well each is known."""
     weight = 1 / state.vv
     return (state.velocity * weight).sum(1, keepdims=True) / weight.sum(1, keepdims=True)
 
 
-def predict(state, dt, size, accelerations, relaxation):
+def predict(state: State, dt: float, size: np.ndarray, accelerations: np.ndarray, relaxation: float) -> Transition:
     """The states a while later.
 
     Args:
@@ -92,10 +90,10 @@ def predict(state, dt, size, accelerations, relaxation):
         :class:`Transition`.
     """
     x = dt / relaxation
-    decay = np.exp(-x)
-    reach = relaxation * -np.expm1(-x)
+    decay = float(np.exp(-x))
+    reach = relaxation * -float(np.expm1(-x))
     noise = np.square(np.asarray(accelerations)[None, :, None] * size[:, None, None])
-    person = mean_velocity(state) if len(size) else 0.0
+    person = mean_velocity(state) if len(size) else np.zeros((0, 1, 2))
     swing = state.velocity - person
     predicted = State(
         state.position + person * dt + reach * swing,
@@ -107,12 +105,12 @@ def predict(state, dt, size, accelerations, relaxation):
     return Transition(reach, decay, predicted)
 
 
-def _position_noise(x):
+def _position_noise(x: float) -> float:
     """``x - 3/2 + 2 exp(-x) - exp(-2 x) / 2``, the first term of its series where the others cancel."""
-    return x**3 / 3 if x < 1e-3 else x - 1.5 + 2 * np.exp(-x) - 0.5 * np.exp(-2 * x)
+    return x**3 / 3 if x < 1e-3 else x - 1.5 + 2 * float(np.exp(-x)) - 0.5 * float(np.exp(-2 * x))
 
 
-def widen(state, measured, variance, surprise):
+def widen(state: State, measured: np.ndarray, variance: np.ndarray, surprise: float) -> State:
     """The predicted states with room for what was not foreseen.
 
     People whose points are together farther off than expected have turned, jumped, or were somebody else: their
@@ -121,7 +119,8 @@ def widen(state, measured, variance, surprise):
 
     Args:
         state: predicted, of T tracks.
-        measured, variance: see :func:`update`.
+        measured: (T, J, 2) pixels.
+        variance: (T, J, 2) square pixels, infinite where there is no measurement.
         surprise: a person's mean squared innovation, in variances, from which on its covariances are multiplied.
     """
     there = np.isfinite(variance)
@@ -133,7 +132,7 @@ def widen(state, measured, variance, surprise):
     return state._replace(pp=factor * state.pp, pv=factor * state.pv, vv=factor * state.vv)
 
 
-def update(state, measured, variance, outlier):
+def update(state: State, measured: np.ndarray, variance: np.ndarray, outlier: float) -> State:
     """The states after a measurement.
 
     A measurement farther off than ``outlier`` standard deviations pulls no more than one at that distance (its
@@ -141,7 +140,8 @@ def update(state, measured, variance, outlier):
 
     Args:
         state: predicted, of T tracks.
-        measured, variance: (T, J, 2) in pixels and square pixels; infinite variance where there is no measurement.
+        measured: (T, J, 2) pixels.
+        variance: (T, J, 2) square pixels, infinite where there is no measurement.
         outlier: standard deviations.
     """
     there = np.isfinite(variance)
@@ -161,7 +161,7 @@ def update(state, measured, variance, outlier):
     )
 
 
-def smooth(filtered, transition, later):
+def smooth(filtered: State, transition: Transition, later: State) -> State:
     """The states given also what came later: one step back of the Rauch-Tung-Striebel smoother.
 
     Args:

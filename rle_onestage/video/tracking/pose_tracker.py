@@ -9,11 +9,12 @@ from detectron2.structures import Boxes, Instances
 
 from ...errors import DataError
 from ...structures.oks import expected_gaussian
+from ...structures.skeleton import Skeleton
 from . import motion
 from .joints import accelerations_for
-from .tracker import DEFAULTS, Tracker, Tracks, boxes_of
+from .tracker import DEFAULTS, Detections, Tracker, TrackerOptions, Tracks, boxes_of
 
-# Joints less likely than this to be in the picture are not measured.
+# Joints less likely than this to be in the image are not measured.
 _PRESENT = 0.25
 _NEEDED = ("pred_boxes", "scores", "pred_keypoints", "pred_keypoint_sigmas")
 
@@ -28,34 +29,37 @@ class _Frame(NamedTuple):
 
 
 class PoseTracker:
-    """Follows people through a video and smooths their joints.
+    """Tracks people through a video and smooths their joints.
 
         >>> tracker = PoseTracker(skeleton)
         >>> people = tracker(predictor(frame), time)  # people.ID, smooth people.pred_keypoints
 
     Args:
-        skeleton: the :class:`~.skeleton.Skeleton` of the joints. smooth: give the filter's joints and sigmas, also
-        those of people who are hidden for a moment; False: the joints as they were found, with an ``ID``.
+        skeleton: the :class:`~.skeleton.Skeleton` of the joints.
+        smooth: give the filter's joints and sigmas, also those of people who are hidden for a moment; False: the joints
+            as they were found, with an ``ID``.
         lag: how many later frames a frame may wait for, which makes it better (for files): then use :meth:`push` and
             :meth:`finish`.
         options: :class:`~.tracker.TrackerOptions`.
     """
 
-    def __init__(self, skeleton, *, smooth=True, lag=0, options=DEFAULTS):
+    def __init__(
+        self, skeleton: Skeleton, *, smooth: bool = True, lag: int = 0, options: TrackerOptions = DEFAULTS
+    ) -> None:
         if lag < 0:
             raise ValueError(f"lag {lag} is negative; give 0 or a number of frames")
         self.tolerance = 2 * np.asarray(skeleton.oks_sigmas, dtype=float)
         accelerations = accelerations_for(skeleton)
         self.tracker = Tracker(tolerance=self.tolerance, accelerations=accelerations, options=options)
         self.smooth, self.lag = smooth, lag
-        self._waiting = deque()
-        self._last = {}  # key of a track -> (people, index) of its last detection
+        self._waiting: deque[_Frame] = deque()
+        self._last: dict[int, tuple[Instances, int]] = {}  # key of a track -> (people, index) of its last detection
 
-    def __call__(self, people, time):
+    def __call__(self, people: Instances, time: float) -> Instances:
         """The people of one frame with identities.
 
         Args:
-            people: ``Instances`` of a predictor: also those with low scores, which help to keep identities.
+            people: of a predictor: also those with low scores, which help to keep identities.
             time: of the frame, seconds; it must grow.
 
         Returns:
@@ -70,8 +74,16 @@ class PoseTracker:
             raise ValueError("a tracker with a lag answers later: use push() and finish()")
         return self.push(people, time)[0]
 
-    def push(self, people, time):
-        """Take a frame; gives the frames that are ready (at most one), ``lag`` frames late. See :meth:`__call__`."""
+    def push(self, people: Instances, time: float) -> list[Instances]:
+        """Take a frame; see :meth:`__call__`.
+
+        Args:
+            people: of the frame.
+            time: seconds.
+
+        Returns:
+            the frames that are ready, at most one, ``lag`` frames late.
+        """
         people = people.to(torch.device("cpu"))
         missing = [name for name in _NEEDED if not people.has(name)]
         if missing:
@@ -85,11 +97,11 @@ class PoseTracker:
         self._waiting.append(_Frame(people, tracks, self.tracker.transition, self.tracker.carry))
         return [self._release()] if len(self._waiting) > self.lag else []
 
-    def finish(self):
+    def finish(self) -> list[Instances]:
         """The frames that still wait, in order."""
         return [self._release() for _ in range(len(self._waiting))]
 
-    def _detections(self, people):
+    def _detections(self, people: Instances) -> Detections:
         presence = people.get("pred_keypoint_presence") if people.has("pred_keypoint_presence") else None
         return self.tracker.detections(
             people.pred_keypoints[..., :2].double().numpy(),
@@ -100,7 +112,7 @@ class PoseTracker:
             area=people.pred_areas.double().numpy() if people.has("pred_areas") else None,
         )
 
-    def _release(self):
+    def _release(self) -> Instances:
         """The oldest waiting frame, as known with all that came after it."""
         state, ids, seen_again = self._look_back()
         people, tracks, _, carry = self._waiting.popleft()
@@ -118,7 +130,7 @@ class PoseTracker:
         self._last = {key: value for key, value in self._last.items() if key in alive}
         return out
 
-    def _look_back(self):
+    def _look_back(self) -> tuple[motion.State, np.ndarray, np.ndarray]:
         """Of the oldest frame's tracks: smoothed states, identities, and whether they were found again."""
         frames = list(self._waiting)
         later = frames[-1].tracks
@@ -126,15 +138,16 @@ class PoseTracker:
         for frame, following in zip(frames[-2::-1], frames[:0:-1]):
             tracks = frame.tracks
             if np.array_equal(tracks.keys, later.keys):
-                mine = theirs = slice(None)  # views instead of copies: half the time
+                mine: motion.Index = slice(None)
+                theirs: motion.Index = mine  # views instead of copies: half the time
             else:
                 mine = np.flatnonzero(np.isin(tracks.keys, later.keys))
                 theirs = np.searchsorted(later.keys, tracks.keys[mine])
             ids, again = tracks.ids.copy(), np.zeros(len(tracks.ids), bool)
             ids[mine], again[mine] = later.ids[theirs], seen[theirs]
             state = tracks.state
-            if self.smooth:
-                transition = following.transition
+            transition = following.transition
+            if self.smooth and transition is not None:
                 transition = transition._replace(predicted=transition.predicted.rows(mine))
                 after = later.state.rows(theirs)
                 smooth = motion.smooth(state.rows(mine), transition, after)
@@ -145,7 +158,8 @@ class PoseTracker:
             later, seen = tracks._replace(state=state, ids=ids), again | (tracks.source >= 0)
         return later.state, later.ids, seen
 
-    def _instances(self, people, tracks):
+    def _instances(self, people: Instances, tracks: Tracks) -> Instances:
+        """The people of some tracks, highest score first."""
         order = np.argsort(-tracks.scores, kind="stable")
         tracks = tracks.rows(order)
         found = torch.from_numpy(tracks.source >= 0)
@@ -157,7 +171,8 @@ class PoseTracker:
         out.predicted = ~found
         return self._smoothed(out, tracks) if self.smooth else out
 
-    def _smoothed(self, out, tracks):
+    def _smoothed(self, out: Instances, tracks: Tracks) -> Instances:
+        """People with the joints, sigmas and boxes of the filter."""
         joints = len(self.tolerance)
         points = tracks.state.position[:, :joints]
         lasting = self.tracker.options.lasting * np.nan_to_num(tracks.measured)
@@ -170,7 +185,7 @@ class PoseTracker:
         return out
 
 
-def _gather(rows, size):
+def _gather(rows: list[tuple[Instances, int]], size: tuple[int, int]) -> Instances:
     """Instances of (people, index) pairs."""
     parts = [people[index : index + 1] for people, index in rows]
     for part in parts:

@@ -21,16 +21,27 @@ from .association import assign, pose_similarity
 class TrackerOptions:
     """Thresholds and times. Chosen on clips of their own (``docs/video.md``).
 
-    ``high``, ``low``: lowest scores of the first and second round. ``birth``: lowest score that starts a track.
-    ``match``, ``match_low``: lowest similarity of a pair in each round. ``overlap``: share of the box overlap in it,
-    the rest is expected OKS. ``duplicate``: a detection this similar to a track that has another one starts none.
-    ``confirm``: detections before a track is shown (except in the first frames). ``keep``: seconds that a track waits
-    for its person. ``lately``: seconds since it was seen within which it takes low scores, ``carry``: and within which
-    it is shown; both at least two frames. ``noise``: measured variance is this times the predicted one: the part that
-    is new in each frame. ``lasting``: the part that stays from frame to frame, which no filter removes, as a multiple
-    of the former. ``box_noise``: standard deviation of a box corner, person sizes. ``swing``: factor of all joints'
-    accelerations. ``speed``: standard deviation of a new person's velocity, person sizes a second. ``relaxation``,
-    ``outlier``, ``surprise``: see :mod:`.motion`.
+    Attributes:
+        high: lowest score of the first round.
+        low: lowest score of the second round.
+        birth: lowest score that starts a track.
+        match: lowest similarity of a pair in the first round.
+        match_low: lowest similarity of a pair in the second round.
+        overlap: share of the box overlap in the similarity; the rest is expected OKS.
+        duplicate: a detection this similar to a track that has another one starts none.
+        confirm: detections before a track is shown, except in the first frames.
+        lately: seconds since it was seen within which a track takes low scores; two frames at least.
+        keep: seconds that a track waits for its person.
+        carry: seconds since it was seen within which a track is shown as predicted; two frames at least.
+        noise: measured variance is this times the model's: the part that is new in each frame.
+        lasting: the part that stays from frame to frame, which no filter removes, as a multiple of the former.
+        box_noise: standard deviation of a box corner, person sizes.
+        box_acceleration: of a box corner, person sizes per second to the 3/2.
+        swing: factor of all joints' accelerations.
+        speed: standard deviation of a new person's velocity, person sizes a second.
+        relaxation: seconds, see :mod:`.motion`.
+        outlier: standard deviations, see :func:`.motion.update`.
+        surprise: mean squared innovation, see :func:`.motion.widen`.
     """
 
     high: float = 0.23
@@ -60,42 +71,37 @@ _NEW = 0.3  # weight of the last frame in running means
 
 
 class Detections(NamedTuple):
-    """People of one frame, N of them: ``points`` (N, J, 2) joints, then two corners of the box, in pixels; ``variance``
-    (N, J, 2) in square pixels, infinite where there is no measurement; ``scores`` (N,); ``area`` (N,) square pixels."""
+    """People of one frame, N of them."""
 
-    points: np.ndarray
-    variance: np.ndarray
-    scores: np.ndarray
-    area: np.ndarray
+    points: np.ndarray  # (N, J, 2) joints, then two corners of the box, in pixels
+    variance: np.ndarray  # (N, J, 2) square pixels, infinite where there is no measurement
+    scores: np.ndarray  # (N,)
+    area: np.ndarray  # (N,) square pixels
 
 
 class Tracks(NamedTuple):
-    """The tracks of one frame, T of them.
+    """The tracks of one frame, T of them."""
 
-    ``ids`` (T,): 0 until a track is confirmed. ``keys`` (T,): never reused, ascending. ``state``: see :mod:`.motion`.
-    ``source`` (T,): index of this frame's detection, or -1. ``unseen`` (T,): seconds since the last one. ``hits``
-    (T,): number of detections. ``scores`` (T,): of the last detection. ``area``: (T,) square pixels. ``measured`` (T,
-    J, 2): variance of the last measurements, a running mean; NaN for points that were never measured.
-    """
-
-    ids: np.ndarray
-    keys: np.ndarray
+    ids: np.ndarray  # (T,) 0 until a track is confirmed
+    keys: np.ndarray  # (T,) never reused, ascending
     state: motion.State
-    source: np.ndarray
-    unseen: np.ndarray
-    hits: np.ndarray
-    scores: np.ndarray
-    area: np.ndarray
-    measured: np.ndarray
+    source: np.ndarray  # (T,) index of this frame's detection, or -1
+    unseen: np.ndarray  # (T,) seconds since the last detection
+    hits: np.ndarray  # (T,) number of detections
+    scores: np.ndarray  # (T,) of the last detection
+    area: np.ndarray  # (T,) square pixels
+    measured: np.ndarray  # (T, J, 2) running mean of the measurements' variance; NaN: never measured
 
-    def rows(self, index):
+    def rows(self, index: motion.Index) -> "Tracks":
         """Some of the tracks."""
-        return Tracks(*(v.rows(index) if isinstance(v, motion.State) else v[index] for v in self))
+        arrays = {name: getattr(self, name)[index] for name in self._fields if name != "state"}
+        return self._replace(state=self.state.rows(index), **arrays)
 
-    def joined(self, other):
+    def joined(self, other: "Tracks") -> "Tracks":
         """These tracks, then the others."""
-        pairs = zip(self, other)
-        return Tracks(*(a.joined(b) if isinstance(a, motion.State) else np.concatenate([a, b]) for a, b in pairs))
+        names = (name for name in self._fields if name != "state")
+        arrays = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
+        return self._replace(state=self.state.joined(other.state), **arrays)
 
 
 class Tracker:
@@ -112,7 +118,7 @@ class Tracker:
         carry: seconds, the option or two frames.
     """
 
-    def __init__(self, *, tolerance, accelerations, options=DEFAULTS):
+    def __init__(self, *, tolerance: np.ndarray, accelerations: np.ndarray, options: TrackerOptions = DEFAULTS) -> None:
         self.options = options
         self.tolerance = np.asarray(tolerance, dtype=float)
         box = [options.box_acceleration] * 2
@@ -120,17 +126,31 @@ class Tracker:
         none, whole = np.zeros(0), np.zeros(0, int)
         state = motion.empty_state(len(self.accelerations))
         self.tracks = Tracks(whole, whole, state, whole, none, whole, none, none, state.pp)
-        self.transition = None
-        self._time, self.carry, self._lately = None, options.carry, options.lately
+        self.transition: motion.Transition | None = None
+        self._time: float | None = None
+        self.carry, self._lately = options.carry, options.lately
         self._next_id = self._next_key = 1
         self._frames = 0
 
-    def detections(self, keypoints, sigmas, boxes, scores, *, present=None, area=None):
+    def detections(
+        self,
+        keypoints: np.ndarray,
+        sigmas: np.ndarray,
+        boxes: np.ndarray,
+        scores: np.ndarray,
+        *,
+        present: np.ndarray | None = None,
+        area: np.ndarray | None = None,
+    ) -> Detections:
         """The input of :meth:`update` from what a network gives.
 
         Args:
-            keypoints, sigmas: (N, K, 2) in pixels. boxes: (N, 4) corners. scores: (N,). present: (N, K) bool: joints
-                that are in the picture; None: all. area: (N,) as COCO has it; None: 0.55 of the box's.
+            keypoints: (N, K, 2) pixels.
+            sigmas: (N, K, 2) standard deviations in pixels.
+            boxes: (N, 4) corners.
+            scores: (N,).
+            present: (N, K) bool: joints that are in the image; None: all.
+            area: (N,) as COCO has it; None: 0.55 of the box's.
 
         Returns:
             :class:`Detections`.
@@ -148,11 +168,12 @@ class Tracker:
         points = np.concatenate([np.where(bad[..., None], 0.0, keypoints), corners], 1)
         return Detections(points, np.concatenate([variance, box_variance], 1), np.asarray(scores, dtype=float), area)
 
-    def update(self, detections, time):
+    def update(self, detections: Detections, time: float) -> Tracks:
         """Take one frame.
 
         Args:
-            detections: :class:`Detections`. time: of the frame, seconds; later than the last one.
+            detections: :class:`Detections`.
+            time: of the frame, seconds; later than the last one.
 
         Returns:
             :class:`Tracks`, also those that have no detection in this frame.
@@ -174,7 +195,7 @@ class Tracker:
         self._confirm()
         return self.tracks
 
-    def _predict(self, dt):
+    def _predict(self, dt: float) -> None:
         tracks = self.tracks
         if not dt:
             return
@@ -185,7 +206,7 @@ class Tracker:
         self.transition = self.transition._replace(predicted=predicted)
         self.tracks = tracks._replace(state=predicted, unseen=tracks.unseen + dt, source=np.full(len(tracks.ids), -1))
 
-    def _similarity(self, detections):
+    def _similarity(self, detections: Detections) -> np.ndarray:
         state, joints = self.tracks.state, len(self.tolerance)
         pose = pose_similarity(
             state.position[:, :joints], state.pp[:, :joints], detections.points[:, :joints],
@@ -194,7 +215,7 @@ class Tracker:
         boxes = iou_matrix(boxes_of(state.position), boxes_of(detections.points))
         return (1 - self.options.overlap) * pose + self.options.overlap * boxes
 
-    def _match(self, similarity, scores):
+    def _match(self, similarity: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the pairs of both rounds."""
         o = self.options
         rows, columns = assign(similarity, (similarity >= o.match) & (scores >= o.high)[None])
@@ -206,7 +227,7 @@ class Tracker:
         more_rows, more_columns = assign(similarity, second & (similarity >= o.match_low))
         return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
 
-    def _update(self, rows, columns, detections):
+    def _update(self, rows: np.ndarray, columns: np.ndarray, detections: Detections) -> None:
         tracks, seen = self.tracks, (detections.points[columns], detections.variance[columns])
         predicted = motion.widen(tracks.state.rows(rows), *seen, self.options.surprise)
         if self.transition is not None:  # the smoother is to know
@@ -224,7 +245,7 @@ class Tracker:
             tracks.ids, tracks.keys, tracks.state.put(rows, state), source, unseen, hits, scores, area, measured
         )
 
-    def _unclaimed(self, similarity, columns, scores):
+    def _unclaimed(self, similarity: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Detections that start a track."""
         free = scores >= self.options.birth
         free[columns] = False
@@ -233,7 +254,7 @@ class Tracker:
             free &= similarity[taken].max(0) < self.options.duplicate
         return np.flatnonzero(free)
 
-    def _start(self, columns, detections):
+    def _start(self, columns: np.ndarray, detections: Detections) -> None:
         n = len(columns)
         area = detections.area[columns]
         there = np.isfinite(detections.variance[columns])
@@ -248,12 +269,12 @@ class Tracker:
         )  # fmt: skip
         self.tracks = self.tracks.joined(new)
 
-    def _end(self):
+    def _end(self) -> None:
         """Tracks that waited too long; those that were never confirmed wait for no one."""
         tracks = self.tracks
         self.tracks = tracks.rows(np.where(tracks.ids > 0, tracks.unseen <= self.options.keep, tracks.source >= 0))
 
-    def _confirm(self):
+    def _confirm(self) -> None:
         tracks, ids = self.tracks, self.tracks.ids.copy()
         new = np.flatnonzero(
             (ids == 0) & ((tracks.hits >= self.options.confirm) | (self._frames < self.options.confirm))
@@ -263,20 +284,22 @@ class Tracker:
         self.tracks = tracks._replace(ids=ids)
 
 
-def _about_the_middle(state, which, area):
+def _about_the_middle(state: motion.State, which: np.ndarray, area: np.ndarray) -> motion.State:
     """The states with some points, that were never measured, anywhere about their person and moving with its box.
 
     Args:
-        state: of tracks whose last two points are corners. which: (T, J, 2) bool. area: (T,).
+        state: of tracks whose last two points are corners.
+        which: (T, J, 2) bool.
+        area: (T,).
     """
     if not which.any():
         return state
-    middle, spread = state.position[:, -2:].mean(1, keepdims=True), area[:, None, None]
+    middle, variance = state.position[:, -2:].mean(1, keepdims=True), area[:, None, None]
     velocity = state.velocity[:, -2:].mean(1, keepdims=True)
-    values = (middle, velocity, spread, 0.0, spread)
+    values = (middle, velocity, variance, 0.0, variance)
     return motion.State(*(np.where(which, new, old) for new, old in zip(values, state)))
 
 
-def boxes_of(points):
+def boxes_of(points: np.ndarray) -> np.ndarray:
     """Boxes (T, 4) of tracks or detections (T, J, 2): the last two points."""
     return points[:, -2:].reshape(-1, 4)

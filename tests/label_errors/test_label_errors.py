@@ -174,7 +174,7 @@ def test_views_that_disagree_about_the_sides_suspect_nobody():
     views = [[result_of(1, POSE)], [result_of(1, labels)]]
     (case,) = match_cases(truth, views)
     assert len(case.views) == 2 and explained(case).mistakes == []
-    assert rank(match_cases(truth, [views[0], []]), density(), COCO, views=2).suspects == []
+    assert rank(match_cases(truth, [views[0], []]), density(), COCO, views=2).label_errors == []
 
 
 def test_a_model_that_is_lost_accuses_nobody():
@@ -225,7 +225,7 @@ def test_corrupted_labels_come_first():
         annotations.append(annotation_of(number, labels))
     cases = match_cases(truth_of(annotations), [results])
     found = rank(cases, density(), COCO)
-    first = found.suspects[: len(wrong)]
+    first = found.label_errors[: len(wrong)]
     assert found.people == 120 and not found.missed
     right = [s for s in first if s.case.annotation["id"] in wrong]
     assert len(right) > 0.9 * len(wrong)
@@ -283,25 +283,25 @@ def test_tool_from_pictures_to_pages(tmp_path, monkeypatch, capsys):
         cv2.imwrite(str(tmp_path / f"{a['id']}.png"), image_file(a["id"]))
     config = {
         "VERSION": 2, "MODEL": {"DEVICE": "cpu", "WEIGHTS": "given.pth"}, "DATALOADER": {"NUM_WORKERS": 0},
-        "DATASETS": {"KEYPOINT_FILES": [["test_suspects", str(tmp_path / "truth.json"), str(tmp_path)]]},
+        "DATASETS": {"KEYPOINT_FILES": [["test_label_errors", str(tmp_path / "truth.json"), str(tmp_path)]]},
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: Fake().eval())
     folder = tmp_path / "out"
-    main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_suspects", "--output", str(folder)])
+    main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)])
     assert "2 unlikely labels of 13 labelled people" in capsys.readouterr().out
-    content = json.loads((folder / "suspects.json").read_text())
-    assert {s["annotation"] for s in content["suspects"]} == {4, 8}
+    content = json.loads((folder / "label_errors.json").read_text())
+    assert {s["annotation"] for s in content["label_errors"]} == {4, 8}
     assert [m["annotation"] for m in content["not_found"]] == [10]
-    legs = next(s for s in content["suspects"] if s["annotation"] == 4)
+    legs = next(s for s in content["label_errors"] if s["annotation"] == 4)
     assert legs["explanation"] == "legs: left and right swapped" and len(legs["joints"]) == 6
     assert np.allclose(np.reshape(legs["keypoints"], (17, 3))[:, :2], POSE - 0.5)
-    with open(folder / "suspects.csv", encoding="utf-8") as file:
+    with open(folder / "label_errors.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 + 16 and all(float(row["surprise"]) > 0 for row in rows)
-    for page in ("suspects_01.jpg", "not_found_01.jpg"):
+    for page in ("label_errors_01.jpg", "not_found_01.jpg"):
         assert cv2.imread(str(folder / page)).std() > 5
     assert not list(folder.glob("*.tmp*"))
     with pytest.raises(SystemExit) as stopped:
-        main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_suspects", "MODEL.WEIGHTS", ""])
+        main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "MODEL.WEIGHTS", ""])
     assert stopped.value.code == 2 and "MODEL.WEIGHTS is empty" in capsys.readouterr().err
