@@ -11,9 +11,9 @@ python projects/yolo_comparison/head_to_head.py training --root output/h2h/data 
     --ours n projects/yolo_comparison/configs/synthetic_n.yaml \
     --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
 
-Between the first two, train both sides: tools/train_net.py, and ultralytics_peer.py in an environment of its own.
-docs/head_to_head.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded
-picture to people, the sides in turn; "" stands for random weights. "training" gives images per second, in turn too.
+Between the first two, train both models: tools/train_net.py, and ultralytics_peer.py in an environment of its own.
+README.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded image to
+people, the models in turn; "" stands for random weights. "training" gives images per second, in turn too.
 """
 
 import argparse

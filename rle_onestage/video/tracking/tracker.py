@@ -18,7 +18,7 @@ from .association import assign, box_overlap, pose_similarity
 
 @dataclass(frozen=True)
 class TrackerOptions:
-    """Thresholds and times. Chosen on clips of their own (``docs/video.md``).
+    """Thresholds and times. Chosen on clips of their own (``projects/video_benchmark``).
 
     ``high``, ``low``: lowest scores of the first and second round. ``birth``: lowest score that starts a track.
     ``match``, ``match_low``: lowest similarity of a pair in each round. ``overlap``: share of the box overlap in it,
