@@ -1,0 +1,49 @@
+"""Settings of the site: ``python -m sphinx -W -b html docs output/docs`` builds it, without a network."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE / "_ext"), str(ROOT)]
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import rle_onestage  # noqa: E402
+
+project = "rle-onestage"
+author = "The authors of rle-onestage"
+copyright = author  # noqa: A001 -- Sphinx's name
+release = version = rle_onestage.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "config_reference",
+    "repository_links",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_ext"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# Where the files of the repository are shown, e.g. https://host/owner/name/blob/main/. The package's metadata knows.
+_metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+_source = _metadata.get("urls", {}).get("Source", "")
+repository_url = f"{_source.rstrip('/')}/blob/main/" if _source else ""
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"rle-onestage {release}"
+html_theme_options = {"navigation_with_keys": True}
+html_static_path = []
+html_copy_source = False
+html_show_sphinx = False
