@@ -4,45 +4,35 @@ Importing this package registers its architecture, backbones and data sets with 
 tools work with its configs.
 """
 
-from rle_onestage import compat
+import multiprocessing
+import os
+import sys
 
-compat.quiet_imports()
-compat.check_requirements()
+__version__ = "0.2.0"
 
-from rle_onestage import data, modeling  # noqa: E402 -- both register on import
-from rle_onestage.config import add_rle_onestage_config, register_config_keys  # noqa: E402
-from rle_onestage.engine import Trainer, load_config  # noqa: E402
-from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError, MediaError, PoseError  # noqa: E402
-from rle_onestage.model_zoo.shipped import register_shipped_weights  # noqa: E402
-from rle_onestage.modeling import RLEOneStage  # noqa: E402
-from rle_onestage.predictor import Predictor  # noqa: E402
-from rle_onestage.structures.skeleton import SKELETONS, Skeleton  # noqa: E402
-from rle_onestage.video.tracking import PoseTracker  # noqa: E402
 
-register_config_keys()
-register_shipped_weights()
+def _is_command() -> bool:
+    """Whether the command ``rle-onestage`` is starting, or ``python -m rle_onestage.cli``.
 
-# The name that goes with PoseTracker.
-PosePredictor = Predictor
+    Its help, and ``install-detectron2``, answer at once and without Detectron2; its other sub-commands call :func:`load`.
+    Processes that it starts import everything, as any other program does.
+    """
+    name, _ = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))
+    starting = name == "rle-onestage" or (name == "-m" and "rle_onestage.cli" in sys.orig_argv)
+    return starting and multiprocessing.current_process().name == "MainProcess"
 
-__version__ = "0.1.0"
 
-__all__ = [
-    "SKELETONS",
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "DivergenceError",
-    "MediaError",
-    "PoseError",
-    "PosePredictor",
-    "PoseTracker",
-    "Predictor",
-    "RLEOneStage",
-    "Skeleton",
-    "Trainer",
-    "add_rle_onestage_config",
-    "data",
-    "load_config",
-    "modeling",
-]
+def load() -> None:
+    """Register everything with Detectron2, and give this package its public names; imports call it by themselves.
+
+    Raises:
+        ImportError: Detectron2 or OpenCV is not there; the message says what to run.
+    """
+    from rle_onestage import registration
+
+    globals().update({name: getattr(registration, name) for name in registration.__all__})
+
+
+if not _is_command():
+    from rle_onestage.registration import *  # noqa: F403 -- the public names are listed there
+    from rle_onestage.registration import __all__ as __all__

@@ -7,24 +7,17 @@ bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, it
 import importlib.util
 import inspect
 import os
-import warnings
 
 HOW_TO_INSTALL = (
-    "rle_onestage needs Detectron2 0.5 or later: run 'make install' in its repository, or "
-    "'python tools/install_detectron2.py' with this Python; 'pip install detectron2' does not give it."
+    "rle_onestage needs Detectron2 0.5 or later: run 'rle-onestage install-detectron2', or 'make install' in a checkout; "
+    "'pip install detectron2' does not give it."
 )
 HOW_TO_INSTALL_OPENCV = (
-    "rle_onestage needs OpenCV: run 'make install' in its repository, or 'pip install opencv-python' "
-    "('opencv-python-headless' on a machine without a display)."
+    "rle_onestage needs OpenCV: run 'pip install opencv-python' ('opencv-python-headless' on a machine without a "
+    "display), or 'make install' in a checkout."
 )
 # Came with 0.5; its presence is the check that the installed Detectron2 is not an older one.
 _CAME_WITH_05 = "detectron2.config.lazy"
-
-
-def quiet_imports():
-    """Spare users what torch says on every start of the functions that fvcore and Detectron2 script on import."""
-    for category in (FutureWarning, DeprecationWarning):
-        warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=category)
 
 
 def check_requirements():

@@ -1,8 +1,14 @@
-"""What a tool prints never ends its work: a reader that left, a terminal that is gone, a full disk, odd file names."""
+"""What a tool prints never ends its work: a reader that left, a terminal that is gone, a full disk, odd file names.
+
+And some warnings of other packages are not printed, while the user's own filters stay as they are.
+"""
 
 import contextlib
 import os
+import re
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,3 +73,38 @@ def lasting_output() -> Iterator[None]:
             if isinstance(stream, LastingStream):
                 stream.flush()
         sys.stdout, sys.stderr = before
+
+
+class QuietWarnings:
+    """A context in which some warnings are not shown; it may be entered by several threads at once.
+
+    ``warnings.catch_warnings`` would drop the filters that packages set when they are imported in the block, and is not
+    made for threads. The filter is put into the list by hand: by ``warnings.filterwarnings`` all warnings that were
+    shown once would be shown again.
+
+    Args:
+        message: regular expression on the start of the message; empty for all.
+        module: regular expression on the start of the name of the module that warns; empty for all.
+        category: class of the warnings.
+    """
+
+    def __init__(self, *, message: str = "", module: str = "", category: type[Warning] = Warning):
+        texts = [re.compile(message, re.IGNORECASE) if message else None, re.compile(module) if module else None]
+        self._filter = ("ignore", texts[0], category, texts[1], 0)
+        self._lock, self._users = threading.Lock(), 0
+        self._added = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1 and self._filter not in warnings.filters:
+                warnings.filters.insert(0, self._filter)  # type: ignore[attr-defined]  # typeshed has a Sequence
+                self._added = True
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._added:
+                with contextlib.suppress(ValueError):  # someone else has put other filters in their place
+                    warnings.filters.remove(self._filter)  # type: ignore[attr-defined]  # as above
+                self._added = False

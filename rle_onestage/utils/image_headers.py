@@ -5,10 +5,11 @@ import io
 import re
 import struct
 import threading
-import warnings
 from typing import BinaryIO
 
 from PIL import Image
+
+from ..console import QuietWarnings
 
 # What Pillow may open: formats of single images. Others that it knows run programs (EPS) or are no images.
 PILLOW_FORMATS = (
@@ -52,7 +53,7 @@ _PLUGINS = {"HEIC": "HEIF", "AVIF": "AVIF"}  # Pillow's names
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _HEAD = 4096
 # What it would say of damaged headers is said in a sentence of ours, or harmless.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+_QUIET = QuietWarnings(module=r"PIL\.")
 _PILLOW_LOCK = threading.Lock()
 
 
@@ -108,14 +109,14 @@ def opened_by_pillow(source: bytes | BinaryIO):
         Exception: whatever Pillow raises on damaged headers.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with _PILLOW_LOCK:  # the limit belongs to the whole process
+    with _QUIET, _PILLOW_LOCK:  # the limit belongs to the whole process
         Image.init()  # all formats that there are; once
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(file, formats=[f for f in PILLOW_FORMATS if f in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    with image:
+    with image, _QUIET:
         yield image
 
 

@@ -17,6 +17,7 @@ from rle_onestage.engine.config.rules import Either
 from rle_onestage.engine.config.schema import rule_for, settle
 from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
 from rle_onestage.errors import ConfigError, shown
+from rle_onestage.utils.packaged_files import config_names, find_config, near_names
 
 BASE_KEY = "_BASE_"
 MAX_FILES = 50  # that a config is made of
@@ -33,6 +34,9 @@ class ConfigFile(NamedTuple):
 def read_yaml(path: str) -> ConfigFile:
     """Read a YAML config and the files that its ``_BASE_`` names (relative to itself), the file's own values on top.
 
+    Where there is no such file, both may name a config that comes with the package, such as
+    ``coco/rle_onestage_R50_FPN_1x.yaml``.
+
     Args:
         path: the file; ``~`` is expanded.
 
@@ -40,11 +44,27 @@ def read_yaml(path: str) -> ConfigFile:
         ConfigError: the file is missing, is no YAML mapping of plain values, or has a key twice; or its ``_BASE_``
             files go in a circle or are too many.
     """
-    return _read(path, (), {})
+    return _read(path, "", (), {})
 
 
-def _read(path, chain, done):
-    path = os.path.abspath(os.path.expanduser(path))
+def _located(name: str, folder: str) -> str:
+    """The absolute path of a config: on disk, else with the package."""
+    path = os.path.abspath(os.path.join(folder, os.path.expanduser(name)))
+    if os.path.exists(path) or "\0" in name:
+        return path
+    return str(find_config(name) or path)
+
+
+def _missing(name: str) -> str:
+    """What to do where a config does not exist."""
+    near = near_names(name, config_names())
+    return f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?" if near else (
+        "check --config-file"
+    )
+
+
+def _read(name, folder, chain, done):
+    path = _located(name, folder)
     if path in done:
         return done[path]
     if path in chain:
@@ -53,7 +73,8 @@ def _read(path, chain, done):
     if len(done) + len(chain) >= MAX_FILES:
         raise ConfigError(f"config file {path}{asked_by} is one of more than {MAX_FILES}; name fewer by {BASE_KEY}")
     if wrong := what_is_wrong(path):
-        raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; check --config-file")
+        remedy = "check --config-file" if os.path.exists(path) else _missing(name)
+        raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; {remedy}")
     loaded, lines = parse_yaml(path)
     loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):
@@ -64,7 +85,7 @@ def _read(path, chain, done):
         raise ConfigError(f"config file {path}: {BASE_KEY} must be a path or a list of paths, not {shown(bases)}")
     merged = ConfigFile({}, {})
     for base in bases:
-        below = _read(os.path.join(os.path.dirname(path), os.path.expanduser(base)), (*chain, path), done)
+        below = _read(base, os.path.dirname(path), (*chain, path), done)
         _overlay(merged.values, below.values)
         merged.places.update(below.places)
     _overlay(merged.values, loaded)

@@ -1,0 +1,143 @@
+"""Configs and trained weights that come with the package, by name, in the manner of ``detectron2.model_zoo``."""
+
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import nn
+
+from rle_onestage.engine.checkpoint import load_weights
+from rle_onestage.engine.device import settle_device
+from rle_onestage.engine.setup import load_config
+from rle_onestage.errors import ConfigError
+from rle_onestage.model_zoo.shipped import PREFIX
+from rle_onestage.predictor import Predictor
+from rle_onestage.utils.packaged_files import CONFIGS, config_names, find_config, near_names, weight_names
+
+# Names of weights, with the config that runs them.
+MODELS = {"people": "demo.yaml", "people_synthetic": "demo_synthetic.yaml"}
+# Other configs of models whose weights come with the package.
+_TRAINED_BY = {"people/people.yaml": "people", "people_synthetic.yaml": "people_synthetic"}
+
+
+def get_config_file(name: str) -> str:
+    """The path of a packaged config.
+
+    Args:
+        name: a config's path below ``configs/``, such as ``coco/rle_onestage_R50_FPN_1x.yaml``; or the name of packaged
+            weights, such as ``people``, for the config that runs them.
+
+    Returns:
+        The path of the YAML file.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    file = find_config(MODELS.get(name, name))
+    if file is None:
+        raise _unknown(name, "is not in the model zoo", [*MODELS, *config_names()])
+    return str(file)
+
+
+def get_checkpoint_url(name: str) -> str:
+    """The address of the trained weights of a model, as ``MODEL.WEIGHTS`` takes it.
+
+    Args:
+        name: see :func:`get_config_file`.
+
+    Returns:
+        An address like ``rle-onestage://people.pth``; ``PathManager.get_local_path`` gives the file.
+
+    Raises:
+        ConfigError: no weights of this model come with the package.
+    """
+    weights = _weights_of(name)
+    if weights not in weight_names():
+        raise _unknown(name, "has no trained weights in the model zoo", [*MODELS, *MODELS.values(), *_TRAINED_BY])
+    return f"{PREFIX}{weights}.pth"
+
+
+def get_config(name: str, trained: bool = False) -> CfgNode:
+    """The config of a model.
+
+    Args:
+        name: see :func:`get_config_file`.
+        trained: set ``MODEL.WEIGHTS`` to the model's trained weights. Without it ``MODEL.WEIGHTS`` stays as the file
+            has it: empty or a backbone's for configs that train, trained weights for ``people`` and the like.
+
+    Returns:
+        The config, which may be changed.
+
+    Raises:
+        ConfigError: there is no such config, or there are no weights of it.
+    """
+    cfg = load_config(get_config_file(name)).clone()
+    cfg.defrost()
+    if trained:
+        cfg.MODEL.WEIGHTS = get_checkpoint_url(name)
+    return cfg
+
+
+def get(name: str, trained: bool = False, device: str | None = None) -> nn.Module:
+    """The model of a name, with the weights of its config.
+
+        >>> model = model_zoo.get("coco/rle_onestage_R50_FPN_1x.yaml")
+
+    Args:
+        name: see :func:`get_config_file`.
+        trained: see :func:`get_config`.
+        device: instead of the config's; ``cuda`` is the CPU where there is no CUDA.
+
+    Returns:
+        The architecture, in training mode.
+
+    Raises:
+        ConfigError: there is no such config or device, or there are no weights of it.
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+    cfg = _config_for(name, trained, device)
+    model = build_model(cfg)
+    if cfg.MODEL.WEIGHTS:
+        load_weights(model, cfg.MODEL.WEIGHTS, strict=False)
+    return model.train()
+
+
+def get_predictor(
+    name: str, trained: bool = False, device: str | None = None, *, precision: str = "float32"
+) -> Predictor:
+    """What finds people in images, with trained weights.
+
+        >>> people = model_zoo.get_predictor("people")(cv2.imread("photo.jpg"))
+
+    Args:
+        name: see :func:`get_config_file`; a model with trained weights.
+        trained: see :func:`get_config`; needed where the config's own ``MODEL.WEIGHTS`` are not those of a whole model.
+        device: see :func:`get`.
+        precision: see :class:`~rle_onestage.predictor.Predictor`.
+
+    Raises:
+        ConfigError: there is no such config or device, or there are no weights of it.
+    """
+    return Predictor(_config_for(name, trained, device), precision=precision)
+
+
+def _config_for(name: str, trained: bool, device: str | None) -> CfgNode:
+    cfg = get_config(name, trained)
+    if device is not None:
+        cfg.MODEL.DEVICE = settle_device(device, key="device")
+    cfg.freeze()
+    return cfg
+
+
+def _weights_of(name: str) -> str | None:
+    if name in MODELS:
+        return name
+    file = find_config(name)
+    if file is None:
+        raise _unknown(name, "is not in the model zoo", [*MODELS, *config_names()])
+    runs = {config: weights for weights, config in MODELS.items()} | _TRAINED_BY
+    return runs.get(file.relative_to(CONFIGS).as_posix())
+
+
+def _unknown(name: str, what: str, there: list[str]) -> ConfigError:
+    near = near_names(name, there)
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(there))}"
+    return ConfigError(f"{name!r} {what}; {remedy}")

@@ -1,0 +1,71 @@
+"""Configs and weights that come with the package: where they are, and their names."""
+
+import difflib
+from pathlib import Path
+
+from rle_onestage.errors import ConfigError
+
+_ZOO = Path(__file__).resolve().parents[1] / "model_zoo"
+# In a checkout a symbolic link to the repository's configs/, in the wheel a folder.
+CONFIGS = _ZOO / "configs"
+CHECKPOINTS = _ZOO / "checkpoints"
+# Users of a checkout write configs/demo.yaml, and it means the same without one.
+_PREFIX = "configs/"
+
+
+def config_names() -> list[str]:
+    """Names of the packaged configs, such as ``coco/rle_onestage_R50_FPN_1x.yaml``.
+
+    Raises:
+        ConfigError: see :func:`find_config`.
+    """
+    _check_folder()
+    return sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+
+
+def find_config(name: str) -> Path | None:
+    """The packaged config of a name.
+
+    Args:
+        name: as in :func:`config_names`; ``configs/`` may stand before it.
+
+    Returns:
+        The file, or None if there is none of this name.
+
+    Raises:
+        ConfigError: the checkout has a text file in the place of the link to ``configs/``.
+    """
+    name = name.replace("\\", "/").removeprefix(_PREFIX)
+    _check_folder()
+    return CONFIGS / name if name in config_names() else None
+
+
+def near_names(name: str, names: list[str]) -> list[str]:
+    """The names that one may have meant: those that are spelt alike, whole or in their last part.
+
+    Args:
+        name: what was asked for.
+        names: what there is.
+
+    Returns:
+        At most three names, the closest first.
+    """
+    name = name.replace("\\", "/").removeprefix(_PREFIX)
+    near = difflib.get_close_matches(name, names, cutoff=0.6)
+    last = {each.rsplit("/", 1)[-1]: each for each in names}
+    near += [last[each] for each in difflib.get_close_matches(name.rsplit("/", 1)[-1], last, cutoff=0.7)]
+    return list(dict.fromkeys(near))[:3]
+
+
+def weight_names() -> list[str]:
+    """Names of the packaged weights, without their ending."""
+    return sorted(path.stem for path in CHECKPOINTS.glob("*.pth"))
+
+
+def _check_folder() -> None:
+    """Git writes a link as a text file where it may make no links, as on Windows without developer mode."""
+    if CONFIGS.is_file():
+        raise ConfigError(
+            f"{CONFIGS} is a text file instead of a symbolic link to configs/, because git may make no links here; "
+            "allow them (git config core.symlinks true) and check the file out again, or install the wheel"
+        )
