@@ -37,7 +37,7 @@ repository_url = f"{_source.rstrip('/')}/blob/main/" if _source else ""
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
