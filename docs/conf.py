@@ -1,8 +1,8 @@
 """Settings of the site: ``python -m sphinx -W -b html docs output/docs`` builds it, without a network."""
 
+import importlib.metadata
 import os
 import sys
-import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -30,10 +30,9 @@ exclude_patterns = ["_ext"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# Where the files of the repository are shown, e.g. https://host/owner/name/blob/main/. The package's metadata knows.
-_metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
-_source = _metadata.get("urls", {}).get("Source", "")
-repository_url = f"{_source.rstrip('/')}/blob/main/" if _source else ""
+# Where the files of the repository are shown, if the package's metadata says so (the URL named Source).
+_urls = dict(url.split(", ", 1) for url in importlib.metadata.metadata("rle-onestage").get_all("Project-URL") or ())
+repository_url = f"{_urls['Source'].rstrip('/')}/blob/main/" if "Source" in _urls else ""
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
