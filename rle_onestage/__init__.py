@@ -14,7 +14,8 @@ __version__ = "0.2.0"
 def _is_command() -> bool:
     """Whether the command ``rle-onestage`` is starting, or ``python -m rle_onestage.cli``.
 
-    Its help, and ``install-detectron2``, answer at once and without Detectron2; its other sub-commands call :func:`load`.
+    Its help, and ``install-detectron2``, answer at once and without Detectron2; its other sub-commands call
+    :func:`load`.
     Processes that it starts import everything, as any other program does.
     """
     name, _ = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))

@@ -9,8 +9,8 @@ import inspect
 import os
 
 HOW_TO_INSTALL = (
-    "rle_onestage needs Detectron2 0.5 or later: run 'rle-onestage install-detectron2', or 'make install' in a checkout; "
-    "'pip install detectron2' does not give it."
+    "rle_onestage needs Detectron2 0.5 or later: run 'rle-onestage install-detectron2', or 'make install' in a "
+    "checkout; 'pip install detectron2' does not give it."
 )
 HOW_TO_INSTALL_OPENCV = (
     "rle_onestage needs OpenCV: run 'pip install opencv-python' ('opencv-python-headless' on a machine without a "

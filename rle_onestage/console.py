@@ -46,7 +46,7 @@ class LastingStream:
         except (OSError, ValueError):
             self._leave()
 
-    def _leave(self):
+    def _leave(self) -> None:
         """Point the descriptor to nowhere, so that also what waits in buffers can go, now and when Python ends."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -64,7 +64,7 @@ def lasting_output() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for stream in before:
         with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what has none is left as it is
     sys.stdout, sys.stderr = (stream and LastingStream(stream) for stream in before)
     try:
         yield

@@ -6,10 +6,11 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
-from rle_onestage.console import LastingStream, lasting_output
+from rle_onestage.console import LastingStream, QuietWarnings, lasting_output
 
 TOOL = """
 import logging, os, sys
@@ -80,3 +81,28 @@ def test_the_streams_are_as_before(capsys):
     assert (sys.stdout, sys.stderr) == before
     handler.emit(logging.makeLogRecord({"msg": "later"}))
     assert capsys.readouterr() == ("shown\nlater\n", "")
+
+
+def test_warnings_are_quiet_within_and_filters_stay():
+    quiet = QuietWarnings(message="of no use", category=FutureWarning)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        with quiet:
+            with quiet:  # another thread's
+                warnings.warn("of no use", FutureWarning, stacklevel=1)
+            warnings.warn("Of no use at all", FutureWarning, stacklevel=1)
+            warnings.warn("of use", FutureWarning, stacklevel=1)
+            warnings.filterwarnings("ignore", message="set by a package that is imported here")
+        assert warnings.filters[1:] == before and "imported here" in warnings.filters[0][1].pattern
+        warnings.warn("of no use", FutureWarning, stacklevel=1)
+    assert [str(each.message) for each in shown] == ["of use", "of no use"]
+
+
+def test_a_filter_of_the_user_stays():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="of no use", category=FutureWarning)
+        before = list(warnings.filters)
+        with QuietWarnings(message="of no use", category=FutureWarning):
+            pass
+        assert warnings.filters == before

@@ -19,7 +19,6 @@ ROOMS = (
     "modeling",
     "evaluation",
     "engine",
-    "model_zoo",
     "predictor",
     "video",
     "visualization",
@@ -28,6 +27,10 @@ ROOMS = (
     "demo",
     "label_errors",
     "labelling",
+    # What users call.
+    "model_zoo",
+    "registration",
+    "cli",
 )
 FORBIDDEN = {("data", "modeling"), ("modeling", "data")}
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

@@ -257,6 +257,20 @@ def test_import_says_in_one_line_what_is_missing(missing, remedy):
     assert done.returncode == 1 and last.startswith("ImportError: rle_onestage needs") and remedy in last
 
 
+def test_import_is_silent_and_leaves_no_filter_of_warnings():
+    """Filters that numpy, torch and others set when they are imported are theirs."""
+    image = ROOT / "datasets" / "examples" / "office.jpg"
+    code = (
+        "import warnings, rle_onestage\n"
+        "from rle_onestage.data import read_image\n"
+        f"read_image({str(image)!r})\n"
+        "patterns = [pattern for f in warnings.filters for pattern in (f[1], f[3]) if pattern is not None]\n"
+        "print([p for p in patterns if 'script' in str(p) or 'PIL' in str(p)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_requirements_are_what_the_package_imports():
     """Both ways; Detectron2, OpenCV and TrackEval have their own rules, faster-coco-eval and pillow-heif are extras."""
     imported = set()
@@ -268,15 +282,20 @@ def test_requirements_are_what_the_package_imports():
                 imported.add(node.module.split(".")[0])
     own_rules = {"rle_onestage", "detectron2", "cv2", "faster_coco_eval", "pillow_heif", "trackeval"}
     needed = {DISTRIBUTIONS.get(name, name) for name in imported - set(sys.stdlib_module_names) - own_rules}
-    source = (ROOT / "setup.py").read_text(encoding="utf-8")
-    listed = source[source.index("install_requires=[") : source.index("extras_require=")]
+    source = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = source[source.index("\ndependencies = [") : source.index("[project.optional-dependencies]")]
     # torchvision is what torch must match, and what Detectron2 imports.
-    assert needed == {re.match(r"[\w-]+", name).group() for name in re.findall(r'"([^"]+)",', listed)} - {"torchvision"}
+    assert needed == {re.match(r"[\w-]+", name).group() for name in re.findall(r'^ +"([^"]+)",', listed, re.M)} - {
+        "torchvision"
+    }
 
 
-def test_setup_names_no_detectron2_and_the_versions_agree():
-    requirements = importlib.metadata.requires("rle-onestage") or []
-    assert requirements and not [line for line in requirements if line.lower().startswith("detectron2")]
+def test_setup_names_no_detectron2_and_the_version_is_one():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not re.search(r'^ *"detectron2', project, re.M) and "__version__" in project
     import rle_onestage
 
-    assert importlib.metadata.version("rle-onestage") == rle_onestage.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## \[(\d[^\]]*)\]", changes, re.M).group(1) == rle_onestage.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {rle_onestage.__version__}\n" in citation

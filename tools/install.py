@@ -23,10 +23,16 @@ ROOT = Path(__file__).resolve().parent.parent
 MINIMUM_PYTHON = (3, 10)
 PACKAGE = "rle-onestage"
 STAMP = Path(sys.prefix) / f".{PACKAGE}-stamp"
-DEPENDS_ON = ("setup.py", "pyproject.toml", "constraints-py311.txt", "tools/install.py", "tools/install_detectron2.py")
+DEPENDS_ON = (
+    "pyproject.toml",
+    "constraints-py311.txt",
+    "tools/install.py",
+    "rle_onestage/cli/install_detectron2.py",
+)
 MODULES = ("torch", "torchvision", "detectron2", "cv2", "rle_onestage")
-# The last line of setuptools with pkg_resources, which the model zoo of Detectron2's main branch imports.
-SETUPTOOLS = "setuptools<82"
+# From the first version that reads the licence in pyproject.toml, to the last one with pkg_resources, which the model zoo of
+# Detectron2's main branch imports.
+SETUPTOOLS = "setuptools>=77,<82"
 
 
 def check_python():
@@ -97,7 +103,9 @@ def install_torch(source, constraints):
     """torch and torchvision in one call, because they must match."""
     missing = [name for name in ("torch", "torchvision") if version_of(name) is None]
     # Detectron2's archive and this package are built without isolation, so that nothing is downloaded twice.
-    if source or version_of("setuptools") is None:
+    if source or not (version_of("setuptools") or "").split(".")[0].isdigit() or int(
+        version_of("setuptools").split(".")[0]
+    ) < 77:
         missing.append(SETUPTOOLS)
     if version_of("wheel") is None:
         missing.append("wheel")
@@ -131,7 +139,7 @@ def install(source):
         constraints = choose_constraints(folder)
         install_detectron2.install(source, constraints)
         install_opencv(constraints)
-        pip("install", "--no-build-isolation", *constraints, "-e", f"{ROOT}[test]")
+        pip("install", "--no-build-isolation", *constraints, "-e", f"{ROOT}[test,lint,docs]")
         # It names opencv-python, which must not stand beside opencv-python-headless; all else that it needs is here.
         pip("install", "--no-deps", *constraints, "trackeval>=1.3")
     problem = imports("import rle_onestage")

@@ -5,7 +5,7 @@ python projects/people/intervals.py --config-file C --weights calibrated.pth --s
     --set coco_val A.json DIR --output out/intervals
 
 By joint, by visibility and by size of the person; and AP ranked by the person score alone against the expected OKS. Fit
-the correction on other images first: tools/calibrate.py --dataset D --fit-dataset F. Writes intervals.md and
+the correction on other images first: rle-onestage calibrate --dataset D --fit-dataset F. Writes intervals.md and
 intervals.json.
 """
 

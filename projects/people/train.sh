@@ -25,7 +25,7 @@ for phase in second third; do
 done
 "$python" tools/train_net.py --resume --config-file configs/people/people.yaml \
     MODEL.WEIGHTS "$output/third/model_final.pth" OUTPUT_DIR "$output/last"
-"$python" tools/calibrate.py --config-file configs/people/people.yaml --dataset coco_val \
+"$python" -m rle_onestage.cli calibrate --config-file configs/people/people.yaml --dataset coco_val \
     --fit-dataset micro_val held_coco held_micro \
     --output "$output/calibrated.pth" --report-dir "$output/calibration" --opts MODEL.WEIGHTS "$output/last/model_final.pth"
 "$python" tools/slim_checkpoint.py "$output/calibrated.pth" --half --output "$output/people.pth"

@@ -1,47 +1,46 @@
-#!/usr/bin/env python3
 """Measure whether a model's sigmas and scores can be trusted, and correct them on held-out images.
 
-python tools/calibrate.py --config-file output/run/config.yaml MODEL.WEIGHTS output/run/model_final.pth
-python tools/calibrate.py --config-file C MODEL.WEIGHTS W --dataset D --fit-share 0.3 --output calibrated.pth
-python tools/calibrate.py --config-file C --dataset D --fit-dataset F --opts MODEL.WEIGHTS W
+rle-onestage calibrate --config-file output/run/config.yaml MODEL.WEIGHTS output/run/model_final.pth
+rle-onestage calibrate --config-file C MODEL.WEIGHTS W --dataset D --fit-share 0.3 --output calibrated.pth
+rle-onestage calibrate --config-file C --dataset D --fit-dataset F --opts MODEL.WEIGHTS W
 """
 
 import argparse
+from collections.abc import Sequence
 
-from detectron2.utils.logger import setup_logger
-
-from rle_onestage.calibration.fit import calibrate, format_report
-from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser, positive_int, share
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; options of the config may stand anywhere, with ``--opts`` or without."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser = CommandParser("calibrate", __doc__)
+    add_config_file(parser)
     parser.add_argument("--dataset", metavar="NAME", help="to report on; default: the first of DATASETS.TEST")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--fit-dataset", nargs="+", default=[], metavar="NAME", help="others to fit on, all as one")
-    held_out.add_argument("--fit-share", type=float, default=0.5, metavar="S", help="of the images; default: 0.5")
+    held_out.add_argument("--fit-share", type=share, default=0.5, metavar="S", help="of the images; default: 0.5")
     parser.add_argument("--output", metavar="FILE", help="checkpoint; default: OUTPUT_DIR/model_calibrated.pth")
-    parser.add_argument("--report-dir", metavar="DIR", help="figures and plots; default: OUTPUT_DIR/calibration")
-    parser.add_argument("--resamples", type=int, default=500, metavar="N", help="of the images, for intervals of AP")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE")
-    return parser.parse_intermixed_args(arguments)
+    parser.add_argument("--report-dir", metavar="DIR", help="metrics and plots; default: OUTPUT_DIR/calibration")
+    parser.add_argument(
+        "--resamples", type=positive_int, default=500, metavar="N", help="of the images, for intervals of AP"
+    )
+    add_options(parser)
+    return parse_options(parser, arguments)
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
-    setup_logger(name="rle_onestage", abbrev_name="rle")
-    cfg = load_config(args.config_file, [*args.opts, *args.options])
-    if not (args.dataset or cfg.DATASETS.TEST):
-        raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
+    start()
+    from rle_onestage.calibration.fit import calibrate, format_report
+
+    cfg = read_config(args)
     report = calibrate(
         cfg,
-        args.dataset or cfg.DATASETS.TEST[0],
+        test_set(cfg, args.dataset),
         fit_datasets=args.fit_dataset,
         fit_share=args.fit_share,
         output=args.output,
@@ -49,7 +48,3 @@ def main(arguments=None):
         resamples=args.resamples,
     )
     print(format_report(report))
-
-
-if __name__ == "__main__":
-    main()

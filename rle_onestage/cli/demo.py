@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 """People in images, videos or the camera, with the flags of Detectron2's demo.
 
-python tools/demo.py --input a.jpg folder 'more/*.png' --output out
-python tools/demo.py --video-input clip.mp4 --output clip_people.mp4 --track --smooth --json clip.jsonl
-python tools/demo.py --config-file C --video-input rtsp://camera/stream --track --json people.jsonl --opts ...
-python tools/demo.py --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
+rle-onestage demo --input a.jpg folder 'more/*.png' --output out
+rle-onestage demo --video-input clip.mp4 --output clip_people.mp4 --track --smooth --json clip.jsonl
+rle-onestage demo --config-file C --video-input rtsp://camera/stream --track --json people.jsonl --opts ...
+rle-onestage demo --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
 
 exit codes:
   0    all is written; images that cannot be read, damaged frames, and sound that cannot be kept are left out and named
@@ -16,100 +15,82 @@ exit codes:
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from detectron2.utils.logger import setup_logger
-
-from rle_onestage.demo import DemoOptions, run_images, run_video
-from rle_onestage.engine.setup import load_config
+from rle_onestage.cli.options import add_config_file, add_last_options, add_precision, read_config, start
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
-from rle_onestage.predictor import PRECISIONS, Predictor
+from rle_onestage.utils.arguments import CommandParser, natural_int, number, positive_float, positive_int
 from rle_onestage.utils.output_files import is_stdout
-from rle_onestage.video.io import check_source, is_address
-from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
+if TYPE_CHECKING:
+    from rle_onestage.demo import DemoOptions
+    from rle_onestage.predictor import Predictor
+    from rle_onestage.structures.skeleton import Skeleton
+    from rle_onestage.video.tracking import PoseTracker, TrackerOptions
+
+CONFIG = "demo.yaml"
 # The best F1 of the weights that come with the package, on held-out images (projects/people/threshold.py).
 THRESHOLD = 0.28
 # A third of a second: what a filter gains from later frames is in them.
 FILE_LAG = 8
-DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
 
 
-def _positive(kind):
-    """A reader of numbers above 0 for argparse."""
-
-    def read(text):
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    return read
-
-
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--config-file",
-        default=DEMO_CONFIG,
-        metavar="FILE",
-        help="a config of configs/ or a run's config.yaml (default: configs/demo.yaml, with weights of its own)",
-    )
+    parser = CommandParser("demo", __doc__)
+    add_config_file(parser, default=CONFIG)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")
     source.add_argument(
         "--video-input", metavar="V", help="a video file, a folder of frames, or an address (rtsp://, http://, udp://)"
     )
-    source.add_argument("--webcam", nargs="?", type=int, const=0, metavar="N", help="the camera (of number N)")
+    source.add_argument("--webcam", nargs="?", type=natural_int, const=0, metavar="N", help="the camera (of number N)")
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
     parser.add_argument(
-        "--json",
-        metavar="FILE",
+        "--json", metavar="FILE",
         help="write what was found as COCO results, with each joint's sigmas; of a video, one JSON line a person",
-    )
-    parser.add_argument("--track", action="store_true", help="follow people through a video: identities and trails")
+    )  # fmt: skip
+    _add_tracking(parser)
     parser.add_argument(
-        "--smooth", action="store_true", help="as --track, and joints do not jitter, people are carried while hidden"
-    )
-    parser.add_argument(
-        "--lag",
-        type=int,
-        metavar="N",
-        help="frames that --smooth may wait for (default: 8 for files and folders of frames, 0 for live video)",
-    )
-    parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
-    parser.add_argument(
-        "--confidence-threshold",
-        type=float,
-        metavar="S",
-        help="lowest score (default 0.28); with --track and --smooth of those who are newly followed (default 0.5)",
-    )
+        "--confidence-threshold", type=number, metavar="S",
+        help="lowest score (default 0.28); with --track and --smooth of those who are newly tracked (default 0.5)",
+    )  # fmt: skip
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
     parser.add_argument(
-        "--batch", type=_positive(int), default=1, metavar="N", help="frames that the model gets at once (default 1)"
+        "--batch", type=positive_int, default=1, metavar="N", help="frames that the model gets at once (default 1)"
     )
     parser.add_argument(
-        "--fps", type=_positive(float), metavar="F", help="frames per second of a folder of frames (default 25)"
+        "--fps", type=positive_float, metavar="F", help="frames per second of a folder of frames (default 25)"
     )
     parser.add_argument(
-        "--reconnect",
-        type=int,
-        default=5,
-        metavar="N",
+        "--reconnect", type=natural_int, default=5, metavar="N",
         help="tries in a row to connect a camera or stream that breaks off (default 5; 0: none)",
-    )
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
-    )
+    )  # fmt: skip
+    add_precision(parser)
+    add_last_options(parser)
     return parser.parse_args(arguments)
 
 
-def options_from(args, predictor):
+def _add_tracking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--track", action="store_true", help="track people through a video: identities and trails")
+    parser.add_argument(
+        "--smooth", action="store_true",
+        help="as --track, and joints do not jitter, people are predicted while they are hidden",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lag", type=natural_int, metavar="N",
+        help="frames that --smooth may wait for (default: 8 for files and folders of frames, 0 for live video)",
+    )  # fmt: skip
+    parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
+
+
+def options_from(args: argparse.Namespace, predictor: "Predictor") -> "DemoOptions":
     """The command line as :class:`DemoOptions`."""
+    from rle_onestage.demo import DemoOptions
+
     return DemoOptions(
         skeleton=predictor.skeleton,
         output=args.output,
@@ -125,10 +106,11 @@ def options_from(args, predictor):
     )
 
 
-def follower_from(args, skeleton):
-    """What follows people, None without ``--track`` and ``--smooth``."""
-    if args.lag is not None and (args.lag < 0 or not args.smooth):
-        raise ConfigError(f"--lag {args.lag} needs --smooth and 0 or a number of frames")
+def tracker_from(args: argparse.Namespace, skeleton: "Skeleton") -> "PoseTracker | None":
+    """What tracks people, None without ``--track`` and ``--smooth``."""
+    from rle_onestage.video.io import is_address
+    from rle_onestage.video.tracking import PoseTracker, TrackerOptions
+
     if not (args.track or args.smooth):
         return None
     live = args.video_input is None or is_address(args.video_input)
@@ -137,31 +119,34 @@ def follower_from(args, skeleton):
     return PoseTracker(skeleton, smooth=args.smooth, lag=lag, options=options)
 
 
-def started_at(score):
-    """The tracker's options with another lowest score for those who are newly followed."""
+def started_at(score: float) -> "TrackerOptions":
+    """The tracker's options with another lowest score for those who are newly tracked."""
+    from rle_onestage.video.tracking import TrackerOptions
+
     usual = TrackerOptions()
     return replace(usual, birth=score, high=min(usual.high, score), low=min(usual.low, score))
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     args = parse(arguments)
-    # Results that go to stdout are not mixed with the log.
-    with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
-        setup_logger(name="rle_onestage", abbrev_name="rle")
     if args.confidence_threshold is not None:
         check_score(args.confidence_threshold, "--confidence-threshold")
+    if args.lag is not None and not args.smooth:
+        raise ConfigError(f"--lag {args.lag} needs --smooth")
+    # Results that go to stdout are not mixed with the log.
+    with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
+        start()
+    from rle_onestage.demo import run_images, run_video
+    from rle_onestage.predictor import Predictor
+    from rle_onestage.video.io import check_source
+
     if args.video_input is not None:
         check_source(args.video_input)  # before the seconds that the model takes to load
-    cfg = load_config(args.config_file, args.opts)
-    predictor = Predictor(cfg, precision=args.precision)
+    predictor = Predictor(read_config(args, packaged=CONFIG), precision=args.precision)
     options = options_from(args, predictor)
     if args.input:
         return run_images(predictor, args.input, options)
     source = args.webcam if args.video_input is None else args.video_input
-    return run_video(predictor, source, options, follower_from(args, options.skeleton))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_video(predictor, source, options, tracker_from(args, options.skeleton))

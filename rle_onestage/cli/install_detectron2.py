@@ -1,5 +1,8 @@
-#!/usr/bin/env python3
-"""Gives the running Python a Detectron2. Standard library only; run it with the environment's own Python.
+"""Give this Python a Detectron2.
+
+rle-onestage install-detectron2
+rle-onestage install-detectron2 --source upstream
+rle-onestage install-detectron2 --wheel wheels
 
 Without ``--source``: an installed Detectron2 of 0.5 or later is used as it is; else a pure-Python wheel is built from
 the source archive ``detectron2-cdo==0.5`` of the package index. The Python files of that archive are those of the
@@ -10,6 +13,8 @@ pure Python.
 The patches for current numpy, Pillow and setuptools, and for absent C++ operators, are applied to the files of the
 wheel and not at run time: data-loader workers that are spawned would not see a run-time patch.
 """
+
+# Standard library only, nothing of this package: a checkout runs this file before anything is installed.
 
 import argparse
 import base64
@@ -23,6 +28,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -52,7 +58,7 @@ PROJECTS = {
     "deeplab": "projects/DeepLab/deeplab",
     "panoptic_deeplab": "projects/Panoptic-DeepLab/panoptic_deeplab",
 }
-CHANGED = "\n# Changed for rle-onestage by tools/install_detectron2.py: see there for what and why.\n"
+CHANGED = "\n# Changed by rle-onestage: its rle_onestage/cli/install_detectron2.py says what and why.\n"
 
 
 class InstallError(Exception):
@@ -109,7 +115,9 @@ PATCHES = (
 )
 
 
-def apply_patches(files, patches=PATCHES, exact=True):
+def apply_patches(
+    files: Mapping[str, str | bytes], patches: Sequence[Patch] = PATCHES, exact: bool = True
+) -> dict[str, str | bytes]:
     """Patch the Python files among ``files`` (path -> text or bytes) and return a new dict.
 
     With ``exact`` every patch must hit as often as it says, so that an unexpected archive fails loudly.
@@ -124,7 +132,7 @@ def apply_patches(files, patches=PATCHES, exact=True):
         for path, text in result.items():
             if not path.endswith(".py") or not re.fullmatch(patch.files, path):
                 continue
-            text, count = re.subn(patch.pattern, patch.replacement, text, flags=re.MULTILINE)
+            text, count = re.subn(patch.pattern, patch.replacement, _text(text), flags=re.MULTILINE)
             if count:
                 hits += count
                 result[path] = text
@@ -135,15 +143,19 @@ def apply_patches(files, patches=PATCHES, exact=True):
             )
     for path, text in result.items():
         if text != files[path]:
-            result[path] = text + CHANGED
+            result[path] = changed = _text(text) + CHANGED
             try:
-                compile(result[path], path, "exec")
+                compile(changed, path, "exec")
             except SyntaxError as error:
                 raise InstallError(f"Patching broke {path} ({error}); install a Detectron2 wheel instead.") from error
     return result
 
 
-def read_sources(root):
+def _text(data: str | bytes) -> str:
+    return data.decode("utf-8") if isinstance(data, bytes) else data
+
+
+def read_sources(root: str | Path) -> dict[str, str | bytes]:
     """Read what belongs into the wheel from an unpacked source tree: path in the wheel -> text (.py) or bytes."""
     root = Path(root)
     folders = [(root / "detectron2", "detectron2")]
@@ -163,13 +175,13 @@ def read_sources(root):
     return files
 
 
-def version_in(text):
+def version_in(text: str) -> str | None:
     """The ``__version__`` of an ``__init__.py`` as a string, or None."""
     found = re.search(r"^__version__\s*=\s*[\"']([^\"']+)", text, flags=re.MULTILINE)
     return found.group(1) if found else None
 
 
-def write_wheel(files, version, licence, folder):
+def write_wheel(files: Mapping[str, str | bytes], version: str, licence: str | bytes, folder: str | Path) -> Path:
     """Write ``files`` as a pure-Python wheel into ``folder`` and return its path; same input, same bytes."""
     info = f"detectron2-{version}.dist-info"
     requires = "".join(f"Requires-Dist: {line}\n" for line in DEPENDENCIES)
@@ -195,38 +207,50 @@ def write_wheel(files, version, licence, folder):
     return path
 
 
-def build_wheel(root, folder, exact):
+def build_wheel(root: str | Path, folder: str | Path, exact: bool) -> Path:
     """Patch the source tree ``root`` and write its wheel into ``folder``; see :func:`apply_patches` for ``exact``."""
     files = read_sources(root)
-    version = (version_in(files["detectron2/__init__.py"]) or "0.0") + LOCAL_VERSION
+    version = (version_in(_text(files["detectron2/__init__.py"])) or "0.0") + LOCAL_VERSION
     licence = next((p.read_bytes() for p in Path(root).glob("LICENSE*")), b"Apache-2.0\n")
     return write_wheel(apply_patches(files, exact=exact), version, licence, folder)
 
 
-def pip(*arguments):
+def pip(*arguments: str) -> None:
     """Run pip of this Python; its own output says what went wrong.
 
     Raises:
         InstallError: pip failed.
     """
+    if importlib.util.find_spec("pip") is None:
+        raise InstallError("This environment has no pip: run 'python -m ensurepip' in it and this command again.")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     if subprocess.run(command).returncode:
         raise InstallError(f"'pip {' '.join(arguments)}' failed (its message stands above).")
 
 
-def check_archive(path, expected=ARCHIVE_SHA256):
+def check_archive(path: str | Path, expected: str = ARCHIVE_SHA256) -> None:
     """Raise InstallError unless the file has the expected sha256."""
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if digest != expected:
         raise InstallError(f"{path} has sha256 {digest}, not {expected}: delete it and run the set-up again.")
 
 
-def download_archive(folder):
+def install_builders(constraints: Sequence[str]) -> None:
+    """Install setuptools and wheel where they are missing: what is built without isolation needs both."""
+    missing = [name for name in ("setuptools", "wheel") if importlib.util.find_spec(name) is None]
+    if missing:
+        pip("install", "-q", *constraints, *missing)
+
+
+def download_archive(folder: str | Path, constraints: Sequence[str] = ()) -> Path:
     """Download the source archive from the package index and return the folder it was unpacked to.
 
     pip runs the archive's setup.py to learn its name (which imports torch, hence no build isolation); with the hash in
     a requirements file, pip checks it before that.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise InstallError("Detectron2 needs torch, which is not there: run 'pip install torch torchvision' first.")
+    install_builders(constraints)
     folder = Path(folder)
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{ARCHIVE} --hash=sha256:{ARCHIVE_SHA256}\n")
@@ -242,7 +266,7 @@ def download_archive(folder):
     return archive.with_name(archive.name[: -len(".tar.gz")])
 
 
-def installed_version():
+def installed_version() -> str | None:
     """Version of the Detectron2 that this Python would import, as a string, or None. Nothing of it is run."""
     spec = importlib.util.find_spec("detectron2")
     if spec is None or not spec.origin:
@@ -250,19 +274,19 @@ def installed_version():
     return version_in(Path(spec.origin).read_text(encoding="utf-8")) or "unknown"
 
 
-def recent_enough(version):
+def recent_enough(version: str | None) -> bool:
     """True for a version string of 0.5 or later."""
     numbers = re.match(r"(\d+)\.(\d+)", version or "")
-    return bool(numbers) and tuple(map(int, numbers.groups())) >= MINIMUM
+    return numbers is not None and tuple(map(int, numbers.groups())) >= MINIMUM
 
 
-def find_compiler():
+def find_compiler() -> str | None:
     """Path of a C++ compiler that torch's extension builder would use, or None."""
     names = [os.environ.get("CXX", ""), "c++", "g++", "clang++", "cl"]
     return next((found for name in names if name and (found := shutil.which(name.split()[0]))), None)
 
 
-def install_checkout(path, constraints):
+def install_checkout(path: Path, constraints: Sequence[str]) -> None:
     """Install the checkout ``path`` with compiled operators where they compile, else as a pure-Python wheel."""
     if not (path / "detectron2" / "__init__.py").is_file():
         raise InstallError(f"{path} is not a checkout of Detectron2: it has no detectron2/__init__.py.")
@@ -271,6 +295,7 @@ def install_checkout(path, constraints):
             # A copy, because the build writes into the tree that it builds.
             copy = Path(folder) / "detectron2"
             shutil.copytree(path, copy, ignore=shutil.ignore_patterns(".git", "build", "*.so", "*.egg-info"))
+            install_builders(constraints)
             try:
                 pip("install", "--no-build-isolation", *constraints, str(copy))
                 return
@@ -281,7 +306,7 @@ def install_checkout(path, constraints):
         pip("install", *constraints, str(build_wheel(path, folder, exact=False)))
 
 
-def install(source, constraints):
+def install(source: str, constraints: Sequence[str]) -> None:
     """Install Detectron2 from ``source`` (empty, "upstream" or a path); ``constraints`` are options for pip."""
     if not source:
         version = installed_version()
@@ -289,8 +314,9 @@ def install(source, constraints):
             print(f"Detectron2 {version} is installed and used as it is.")
             return
         with tempfile.TemporaryDirectory() as folder:
-            pip("install", *constraints, str(build_wheel(download_archive(folder), folder, exact=True)))
+            pip("install", *constraints, str(build_wheel(download_archive(folder, constraints), folder, exact=True)))
     elif source == "upstream":
+        install_builders(constraints)
         pip("install", "--no-build-isolation", *constraints, UPSTREAM)
     else:
         path = Path(source).expanduser().resolve()
@@ -303,24 +329,27 @@ def install(source, constraints):
             raise InstallError(f"DETECTRON2={source}: neither 'upstream', nor a wheel, nor a folder with a checkout.")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="rle-onestage install-detectron2",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--source", default="", help="'upstream', or the path of a wheel or checkout")
     parser.add_argument("-c", "--constraint", action="append", default=[], help="constraints file for pip")
     parser.add_argument("--wheel", metavar="FOLDER", help="only build the pure-Python wheel into FOLDER")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    constraints = [option for path in args.constraint for option in ("-c", path)]
     try:
         if args.wheel:
             with tempfile.TemporaryDirectory() as folder:
-                root = args.source or download_archive(folder)
+                root = args.source or download_archive(folder, constraints)
                 os.makedirs(args.wheel, exist_ok=True)
                 print(build_wheel(root, args.wheel, exact=not args.source))
         else:
-            install(args.source, [option for path in args.constraint for option in ("-c", path)])
+            install(args.source, constraints)
     except (InstallError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
+        return 2
+    return 0

@@ -1,48 +1,41 @@
-#!/usr/bin/env python3
 """List and draw the labels of a data set that a trained model finds least likely, with what would explain them.
 
-python tools/suspect_labels.py --config-file C --dataset D MODEL.WEIGHTS W
-python tools/suspect_labels.py --config-file C --dataset D --number 100 --output DIR --opts MODEL.WEIGHTS W
+rle-onestage label-errors --config-file C --dataset D MODEL.WEIGHTS W
+rle-onestage label-errors --config-file C --dataset D --number 100 --output DIR --opts MODEL.WEIGHTS W
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 
-from detectron2.utils.logger import setup_logger
-
-from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.label_errors import find_suspects
+from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; options of the config may stand anywhere, with ``--opts`` or without."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser = CommandParser("label-errors", __doc__)
+    add_config_file(parser)
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
-    parser.add_argument("--number", type=int, default=50, metavar="N", help="how many people are listed (50)")
-    parser.add_argument("--output", metavar="DIR", help="default: OUTPUT_DIR/suspects")
+    parser.add_argument("--number", type=positive_int, default=50, metavar="N", help="how many people are listed (50)")
+    parser.add_argument("--output", metavar="DIR", help="default: OUTPUT_DIR/label_errors")
     parser.add_argument(
-        "--confidence-threshold", type=float, default=0.1, metavar="S", help="lowest score of a prediction (0.1)"
+        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score of a prediction (0.1)"
     )
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE")
-    return parser.parse_intermixed_args(arguments)
+    add_options(parser)
+    return parse_options(parser, arguments)
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
-    setup_logger(name="rle_onestage", abbrev_name="rle")
-    cfg = load_config(args.config_file, [*args.opts, *args.options])
-    if not (args.dataset or cfg.DATASETS.TEST):
-        raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
-    name = args.dataset or cfg.DATASETS.TEST[0]
-    output = args.output or os.path.join(cfg.OUTPUT_DIR, "suspects")
+    start()
+    from rle_onestage.label_errors import find_suspects
+
+    cfg = read_config(args)
+    name = test_set(cfg, args.dataset)
+    output = args.output or os.path.join(cfg.OUTPUT_DIR, "label_errors")
     found = find_suspects(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
-    print(f"{len(found.suspects)} suspects of {found.people} labelled people are in {output}")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"{len(found.suspects)} unlikely labels of {found.people} labelled people are in {output}")

@@ -1,24 +1,22 @@
-#!/usr/bin/env python3
 """Label people in images with a trained model: what it is sure of, as a COCO-format keypoint file.
 
-python tools/label_images.py --input folder '*.jpg' --output labels.json --image-root folder
-python tools/label_images.py --config-file C --input folder --output labels.json --max-sigma 0.1 eye=0.04 --opts ...
-python tools/label_images.py --labels a.json b.json --score-against person_keypoints.json
+rle-onestage label-images --input folder '*.jpg' --output labels.json --image-root folder
+rle-onestage label-images --config-file C --input folder --output labels.json --max-sigma 0.1 eye=0.04 --opts ...
+rle-onestage label-images --labels a.json b.json --score-against person_keypoints.json
 """
 
 import argparse
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from detectron2.utils.logger import setup_logger
-
-from rle_onestage.engine.setup import load_config
+from rle_onestage.cli.options import add_config_file, add_last_options, add_precision, read_config, start
 from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.labelling import LabelOptions, Limit, compare_files, format_comparison, label_images
-from rle_onestage.predictor import PRECISIONS, Predictor
+from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
-DEMO_CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "demo.yaml")
-USUAL = LabelOptions()
+if TYPE_CHECKING:
+    from rle_onestage.labelling import LabelOptions
+
+CONFIG = "demo.yaml"
 NUMBERS = {
     "match": "detections of two views are one person at this mean of OKS and box IoU",
     "min_view_share": "share of the views that find a labelled person",
@@ -34,88 +32,89 @@ LIMITS = {
 }
 
 
-def _positive(text):
-    """A whole number above 0, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
+def parse(arguments: Sequence[str] | None, usual: "LabelOptions") -> argparse.Namespace:
+    """Read the command line.
 
-
-def parse(arguments):
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    Args:
+        arguments: without the program's name.
+        usual: the defaults.
+    """
+    parser = CommandParser("label-images", __doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")
     source.add_argument("--labels", nargs="+", metavar="FILE", help="files of labels to compare with --score-against")
     parser.add_argument("--output", metavar="FILE", help="the file of labels to write")
-    parser.add_argument(
-        "--config-file",
-        default=DEMO_CONFIG,
-        metavar="FILE",
-        help="a config of configs/ or a run's config.yaml (default: configs/demo.yaml, with weights of its own)",
-    )
+    add_config_file(parser, default=CONFIG)
     parser.add_argument("--image-root", metavar="DIR", help="the file's image names are relative to this folder")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="label the first N images")
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=int,
-        default=list(USUAL.sizes),
-        metavar="S",
-        help="longest sides at which each image is looked at (320 448 640)",
-    )
-    parser.add_argument("--no-mirror", action="store_true", help="do not look at mirrored images too")
-    parser.add_argument("--no-ignore", action="store_true", help="leave doubtful people out instead of ignore regions")
-    parser.add_argument(
-        "--min-joints",
-        type=int,
-        default=USUAL.min_joints,
-        metavar="N",
-        help=f"fewest kept joints of a labelled person ({USUAL.min_joints})",
-    )
-    for name, text in NUMBERS.items():
-        usual = getattr(USUAL, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=usual, metavar="X",
-                            help=f"{text} ({usual:g})")  # fmt: skip
-    for name, text in LIMITS.items():
-        usual = getattr(USUAL, name).value
-        parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", default=[str(usual)], metavar="X",
-                            help=f"{text} ({usual:g}); for some parts another: 0.1 eye=0.05 ear=0.05")  # fmt: skip
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="label the first N images")
+    _add_thresholds(parser, usual)
     parser.add_argument("--score-against", metavar="FILE", help="compare with this COCO-format file of the same images")
     parser.add_argument(
-        "--complete-key",
-        metavar="KEY",
+        "--complete-key", metavar="KEY",
         help="only images of --score-against with this field have all people marked (default: all images)",
-    )
-    parser.add_argument("--teacher", action="store_true", help="show the published figures of MoveNet's labels too")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
-    )
+    )  # fmt: skip
+    parser.add_argument("--teacher", action="store_true", help="show the published metrics of MoveNet's labels too")
+    add_precision(parser)
+    add_last_options(parser)
     return parser.parse_args(arguments)
 
 
-def options_from(args):
-    """The command line as :class:`LabelOptions`."""
-    return LabelOptions(
-        sizes=tuple(args.sizes), mirror=not args.no_mirror, ignore_regions=not args.no_ignore,
-        min_joints=args.min_joints, **{name: getattr(args, name) for name in NUMBERS},
-        **{name: Limit.parse(getattr(args, name)) for name in LIMITS},
+def _add_thresholds(parser: argparse.ArgumentParser, usual: "LabelOptions") -> None:
+    parser.add_argument(
+        "--sizes", nargs="+", type=positive_int, default=list(usual.sizes), metavar="S",
+        help="longest sides at which each image is looked at (320 448 640)",
     )  # fmt: skip
+    parser.add_argument("--no-mirror", action="store_true", help="do not look at mirrored images too")
+    parser.add_argument("--no-ignore", action="store_true", help="leave doubtful people out instead of ignore regions")
+    parser.add_argument(
+        "--min-joints", type=positive_int, default=usual.min_joints, metavar="N",
+        help=f"fewest kept joints of a labelled person ({usual.min_joints})",
+    )  # fmt: skip
+    for name, text in NUMBERS.items():
+        value = getattr(usual, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=number, default=value, metavar="X",
+                            help=f"{text} ({value:g})")  # fmt: skip
+    for name, text in LIMITS.items():
+        value = getattr(usual, name).value
+        parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", default=[str(value)], metavar="X",
+                            help=f"{text} ({value:g}); for some parts another: 0.1 eye=0.05 ear=0.05")  # fmt: skip
+
+
+def options_from(args: argparse.Namespace) -> "LabelOptions":
+    """The command line as :class:`LabelOptions`."""
+    from rle_onestage.labelling import LabelOptions, Limit
+
+    return LabelOptions(
+        sizes=tuple(args.sizes),
+        mirror=not args.no_mirror,
+        match=args.match,
+        min_view_share=args.min_view_share,
+        min_score=args.min_score,
+        min_joints=args.min_joints,
+        ignore_score=args.ignore_score,
+        ignore_regions=not args.no_ignore,
+        max_sigma=Limit.parse(args.max_sigma),
+        min_oks=Limit.parse(args.min_oks),
+        min_presence=Limit.parse(args.min_presence),
+        max_spread=Limit.parse(args.max_spread),
+        max_disagreement=Limit.parse(args.max_disagreement),
+    )
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    args = parse(arguments)
-    setup_logger(name="rle_onestage", abbrev_name="rle")
+    start()
+    from rle_onestage.labelling import LabelOptions, compare_files, format_comparison, label_images
+    from rle_onestage.predictor import Predictor
+
+    args = parse(arguments, LabelOptions())
     code, files = 0, args.labels
     if args.input:
         if not args.output:
             raise ConfigError("there is no --output; name the file that the labels go to")
         options = options_from(args)
-        cfg = load_config(args.config_file, args.opts)
+        cfg = read_config(args, packaged=CONFIG)
         code = label_images(
             Predictor(cfg, precision=args.precision), args.input, args.output, options=options,
             image_root=args.image_root, limit=args.limit, info={"weights": cfg.MODEL.WEIGHTS},
@@ -127,7 +126,3 @@ def main(arguments=None):
         print(format_comparison(compare_files(files, args.score_against, complete_key=args.complete_key),
                                 teachers=args.teacher))  # fmt: skip
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

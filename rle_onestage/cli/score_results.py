@@ -1,45 +1,47 @@
-#!/usr/bin/env python3
 """Score a file of COCO keypoint results as pycocotools does; without one, the ground truth itself (AP must be 100).
 
-python tools/score_results.py --annotations person_keypoints_val.json --results coco_instances_results.json
-python tools/score_results.py --annotations person_keypoints_val.json
+rle-onestage score-results --annotations person_keypoints_val.json --results coco_instances_results.json
+rle-onestage score-results --annotations person_keypoints_val.json
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 
+from rle_onestage.cli.options import start
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.evaluation import write_json
-from rle_onestage.visualization.report import format_scores, score_results
+from rle_onestage.utils.arguments import CommandParser, positive_float, positive_int
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--annotations", required=True, metavar="FILE")
+    parser = CommandParser("score-results", __doc__)
+    parser.add_argument("--annotations", required=True, metavar="FILE", help="the ground truth, in COCO's format")
     parser.add_argument("--results", metavar="FILE", help="without it, the ground truth is scored as predictions")
     parser.add_argument(
-        "--sigmas", nargs="+", type=float, default=(), metavar="S", help="OKS sigmas, one for each joint"
-    )
+        "--oks-sigmas", "--sigmas", nargs="+", type=positive_float, default=(), metavar="S",
+        help="COCO's constants of the joints, one for each (default: by the joints' names)",
+    )  # fmt: skip
     parser.add_argument("--backend", choices=("auto", "pycocotools", "faster"), default="auto")
     parser.add_argument(
-        "--max-people", type=int, default=20, metavar="N", help="results an image that count in keypoint AP (COCO: 20)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the figures")
+        "--max-people", type=positive_int, default=20, metavar="N",
+        help="results an image that count in keypoint AP (COCO: 20)",
+    )  # fmt: skip
+    parser.add_argument("--json", metavar="FILE", help="also write the metrics")
     return parser.parse_args(arguments)
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    start(log=False)
+    from rle_onestage.evaluation import write_json
+    from rle_onestage.visualization.report import format_scores, score_results
+
     scores = score_results(
-        args.annotations, args.results, sigmas=args.sigmas, backend=args.backend, max_people=args.max_people
+        args.annotations, args.results, sigmas=args.oks_sigmas, backend=args.backend, max_people=args.max_people
     )
     print(format_scores(scores))
     if args.json:
         write_json(scores, os.path.abspath(args.json))
-
-
-if __name__ == "__main__":
-    main()

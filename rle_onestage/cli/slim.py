@@ -1,44 +1,44 @@
-#!/usr/bin/env python3
 """Write a checkpoint that has only what inference needs: no flow, no optimizer, no second copy of the weights.
 
-python tools/slim_checkpoint.py output/quickstart/model_final.pth --output people.pth
-python tools/slim_checkpoint.py model_calibrated.pth --output people.pth --half     # half the size; a correction stays
+rle-onestage slim output/quickstart/model_final.pth --output people.pth
+rle-onestage slim model_calibrated.pth --output people.pth --half     # half the size; a correction stays
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 
-from rle_onestage.engine.checkpoint import read_checkpoint, slim
-from rle_onestage.engine.joints import KEY, parse_joints
+from rle_onestage.cli.options import start
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.utils.safe_files import local_path, save_tensors
+from rle_onestage.utils.arguments import CommandParser
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", metavar="FILE")
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser = CommandParser("slim", __doc__)
+    parser.add_argument("checkpoint", metavar="FILE", help="of a training, or calibrated")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
     parser.add_argument("--half", action="store_true", help="convolutions and linear layers in float16")
     parser.add_argument(
-        "--joints", type=parse_joints, metavar="NAME,NAME,...",
+        "--joints", metavar="NAME,NAME,...",
         help="names of the joints for a file that does not have them, in its order, or coco, crowdpose, mpii, h36m",
     )  # fmt: skip
     return parser.parse_args(arguments)
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    start(log=False)
+    from rle_onestage.engine.checkpoint import read_checkpoint, slim
+    from rle_onestage.engine.joints import KEY, parse_joints
+    from rle_onestage.utils.safe_files import local_path, save_tensors
+
     content = read_checkpoint(args.checkpoint)
     if args.joints:
-        content[KEY] = args.joints
+        content[KEY] = parse_joints(args.joints)
     save_tensors(args.output, slim(content, half=args.half))
     # Read before, so that an address is at hand as a file.
     sizes = [os.path.getsize(path) / 1e6 for path in (local_path(args.checkpoint), args.output)]
     print(f"{args.output}: {sizes[1]:.1f} MB instead of {sizes[0]:.1f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,47 +1,52 @@
-#!/usr/bin/env python3
 """Draw the images that an evaluated model did worst on: predictions beside labels, on one page.
 
-python tools/worst_images.py --config-file output/run/config.yaml --output worst.jpg
-python tools/worst_images.py --config-file C --results results.json --order file --number 30 --output page.jpg
+rle-onestage worst-images --config-file output/run/config.yaml --output worst.jpg
+rle-onestage worst-images --config-file C --results results.json --order file --number 30 --output page.jpg
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 
-from detectron2.utils.logger import setup_logger
+from rle_onestage.cli.options import add_config_file, add_last_options, read_config, start, test_set
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
-from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.evaluation import RESULTS_FILE
-from rle_onestage.visualization.report import ORDERS, page_of_results
+# Those of visualization.report, which takes seconds to import.
+ORDERS = ("worst", "best", "file")
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--results", metavar="FILE", help=f"default: OUTPUT_DIR/inference/{RESULTS_FILE}")
+    parser = CommandParser("worst-images", __doc__)
+    add_config_file(parser)
+    parser.add_argument(
+        "--results", metavar="FILE", help="default: what the evaluation left below OUTPUT_DIR/inference"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
-    parser.add_argument("--order", choices=ORDERS, default="worst")
-    parser.add_argument("--number", type=int, default=12, metavar="N")
-    parser.add_argument("--columns", type=int, default=2, metavar="N")
-    parser.add_argument("--confidence-threshold", type=float, default=0.1, metavar="S")
-    parser.add_argument("--output", required=True, metavar="FILE")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
+    parser.add_argument("--order", choices=ORDERS, default="worst", help="by OKS, or as in the file (worst)")
+    parser.add_argument("--number", type=positive_int, default=12, metavar="N", help="how many images (12)")
+    parser.add_argument("--columns", type=positive_int, default=2, metavar="N", help="of the page (2)")
+    parser.add_argument(
+        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score that is drawn (0.1)"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="the page to write")
+    add_last_options(parser)
     return parser.parse_args(arguments)
 
 
 @exits_with_sentence
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
-    setup_logger(name="rle_onestage", abbrev_name="rle")
-    cfg = load_config(args.config_file, args.opts)
-    if not (args.dataset or cfg.DATASETS.TEST):
-        raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
+    start()
+    from rle_onestage.evaluation import RESULTS_FILE
+    from rle_onestage.visualization.report import page_of_results
+
+    cfg = read_config(args)
     shown = page_of_results(
         cfg,
-        args.dataset or cfg.DATASETS.TEST[0],
+        test_set(cfg, args.dataset),
         args.results or os.path.join(cfg.OUTPUT_DIR, "inference", RESULTS_FILE),
         args.output,
         count=args.number,
@@ -51,7 +56,3 @@ def main(arguments=None):
     )
     for score in shown:
         print(f"{100 * score.oks:6.1f}  {score.people} labelled  {score.file_name}")
-
-
-if __name__ == "__main__":
-    main()

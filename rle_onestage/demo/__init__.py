@@ -1,4 +1,4 @@
-"""What ``tools/demo.py`` does: people in images, videos, cameras and streams, drawn, shown, and written."""
+"""What ``rle-onestage demo`` does: people in images, videos, cameras and streams, drawn, shown, and written."""
 
 from .images import image_ids, run_images
 from .options import DemoOptions

@@ -79,7 +79,7 @@ def by_joint_name(
     if count is not None and count != len(given):
         raise CheckpointError(
             f"checkpoint {address} names {len(given)} joints, but has weights of {count}; name them anew with "
-            "tools/slim_checkpoint.py --joints"
+            "rle-onestage slim --joints"
         )
     source = map_joints(given, joints)
     if source == list(range(len(given))):
@@ -128,7 +128,7 @@ def _names_of(content, weights, count, joints, address):
         return list(COCO.names)
     logger.warning(
         "Checkpoint %s does not name its %d joints: what belongs to single joints starts anew; name them with "
-        "tools/slim_checkpoint.py --joints to keep it", address, count,
+        "rle-onestage slim --joints to keep it", address, count,
     )  # fmt: skip
     return None
 

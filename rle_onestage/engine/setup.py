@@ -22,6 +22,7 @@ from rle_onestage.engine.device import describe_device, seed_devices, settle_dev
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.resume import recorded_seed
 from rle_onestage.errors import ConfigError
+from rle_onestage.utils.arguments import natural_int, positive_int
 from rle_onestage.utils.safe_files import write_text
 
 logger = logging.getLogger("rle_onestage")
@@ -101,7 +102,7 @@ def setup(args):
             f"choose a multiple of {world_size}"
         )
     if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
-        raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; start them by tools/train_net.py")
+        raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
         claim_output(cfg.OUTPUT_DIR, goes_on=args.resume)
@@ -223,4 +224,8 @@ def argument_parser():
 
     parser = default_argument_parser()
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    # Detectron2 takes --num-gpus 0 for one process.
+    kinds = {"num_gpus": natural_int, "num_machines": positive_int, "machine_rank": natural_int}
+    for action in parser._actions:
+        action.type = kinds.get(action.dest, action.type)
     return parser

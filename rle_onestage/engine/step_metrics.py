@@ -113,6 +113,6 @@ def _raise_divergence(pending, metrics):
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     raise DivergenceError(
         f"{', '.join(bad)} became non-finite at iteration {pending.iteration} with the images {shown}; look at them "
-        "with tools/visualize_data.py, or lower SOLVER.BASE_LR or turn on SOLVER.CLIP_GRADIENTS, then go on from the "
-        "last checkpoint with --resume"
+        "with rle-onestage visualize-data, or lower SOLVER.BASE_LR or turn on SOLVER.CLIP_GRADIENTS, then go on from "
+        "the last checkpoint with --resume"
     )

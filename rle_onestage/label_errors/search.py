@@ -1,4 +1,4 @@
-"""What ``tools/suspect_labels.py`` does: the labels of a data set that a model finds least likely, ranked."""
+"""What ``rle-onestage label-errors`` does: the labels of a data set that a model finds least likely, ranked."""
 
 import csv
 import io

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import runpy
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
+from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
 from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
@@ -24,7 +24,6 @@ from rle_onestage.evaluation import build_evaluator
 from rle_onestage.modeling.locations import Locations
 from rle_onestage.modeling.structures import Candidates, DenseOutputs, Poses
 
-TOOL = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "calibrate.py")
 NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
 PEOPLE = {}  # image id -> boxes (M, 4) and joints (M, K, 2), in the file's coordinates
 
@@ -218,7 +217,6 @@ def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
     monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **options: None)
     folder, path, _, names = made
     _, corrected = calibrated
-    main = runpy.run_path(TOOL)["main"]
     # A correction in the weights does not count: it is fitted anew. Options of the config may stand anywhere.
     main(
         ["--config-file", path, "MODEL.WEIGHTS", corrected, "--dataset", names[1], "--fit-dataset", names[0]]
@@ -230,10 +228,9 @@ def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
 
 
 def test_command_line():
-    parse = runpy.run_path(TOOL)["parse"]
     for arguments in ("--config-file C K V --dataset D", "K V --config-file C", "--config-file C --opts K V"):
         args = parse(arguments.split())
-        assert [*args.opts, *args.options] == ["K", "V"] and args.config_file == "C"
+        assert args.opts == ["K", "V"] and args.config_file == "C"
     with pytest.raises(SystemExit):
         parse("--config-file C --fit-dataset F --fit-share 0.3".split())
 

@@ -2,13 +2,13 @@
 
 import json
 import os
-import runpy
 
 import cv2
 import numpy as np
 import pytest
 from media_toys import image_file, one_person
 
+from rle_onestage.cli.demo import main
 from rle_onestage.demo import DemoOptions, image_ids, run_images
 from rle_onestage.errors import MediaError
 from rle_onestage.structures.skeleton import COCO
@@ -136,15 +136,14 @@ def test_window_is_closed_by_the_user(tmp_path, monkeypatch):
 
 
 def run_tool(*arguments):
-    return runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))["main"](list(arguments))
+    return main(list(arguments))
 
 
 def test_tool(tmp_path, monkeypatch):
-    tool = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))
-    monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: one_person)
+    monkeypatch.setattr("rle_onestage.predictor.Predictor", lambda cfg, precision: one_person)
     config = os.path.join(ROOT, "configs", "quickstart.yaml")
     source = image_file(tmp_path / "a.jpg")
-    assert tool["main"](["--config-file", config, "--input", source, "--output", str(tmp_path / "out")]) == 0
+    assert main(["--config-file", config, "--input", source, "--output", str(tmp_path / "out")]) == 0
     assert os.listdir(tmp_path / "out") == ["a.jpg"]
 
 

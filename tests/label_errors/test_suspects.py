@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import runpy
 
 import cv2
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from rle_onestage.cli.label_errors import main
 from rle_onestage.evaluation import GroundTruth
 from rle_onestage.label_errors import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
@@ -20,7 +19,6 @@ from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
 from rle_onestage.structures.skeleton import COCO, Skeleton
 
-TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
 HEIGHT, WIDTH = 240, 200
 # Somebody who faces the camera, in pixels: COCO's joints.
 POSE = np.array([
@@ -289,9 +287,9 @@ def test_tool_from_pictures_to_pages(tmp_path, monkeypatch, capsys):
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: Fake().eval())
-    main, folder = runpy.run_path(os.path.join(TOOLS, "suspect_labels.py"))["main"], tmp_path / "out"
+    folder = tmp_path / "out"
     main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_suspects", "--output", str(folder)])
-    assert "2 suspects of 13 labelled people" in capsys.readouterr().out
+    assert "2 unlikely labels of 13 labelled people" in capsys.readouterr().out
     content = json.loads((folder / "suspects.json").read_text())
     assert {s["annotation"] for s in content["suspects"]} == {4, 8}
     assert [m["annotation"] for m in content["not_found"]] == [10]

@@ -3,18 +3,16 @@
 import json
 import logging
 import os
-import runpy
 import signal
 
 import pytest
 from label_toys import HEIGHT, WIDTH, Knows, at, person, write_images
 
+from rle_onestage.cli.label_images import main
 from rle_onestage.errors import MediaError
 from rle_onestage.labelling import LabelOptions, Limit, label_images
 from rle_onestage.labelling.images import relative_names
 from rle_onestage.structures.skeleton import COCO
-
-TOOL = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "label_images.py")
 
 
 def test_the_file_is_coco_and_says_how_it_was_made(tmp_path):
@@ -116,9 +114,8 @@ def run_tool(monkeypatch, predictor, arguments):
     # The test's own log in place of one on pytest's output, which would outlive it.
     monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **options: None)
     monkeypatch.setattr(logging.getLogger("rle_onestage"), "propagate", True)
-    tool = runpy.run_path(TOOL)
-    monkeypatch.setitem(tool["main"].__wrapped__.__globals__, "Predictor", lambda cfg, precision: predictor)
-    return tool["main"](arguments)
+    monkeypatch.setattr("rle_onestage.predictor.Predictor", lambda cfg, precision: predictor)
+    return main(arguments)
 
 
 def test_tool_labels_and_compares(tmp_path, monkeypatch, capsys, caplog):

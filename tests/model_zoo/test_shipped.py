@@ -93,7 +93,8 @@ def test_the_default_weights_find_people_on_photographs():
 
 
 def test_demo_needs_no_config(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where no config is
+    monkeypatch.chdir(tmp_path)  # where no config is, but one of another model with the name of ours
+    (tmp_path / "demo.yaml").write_text("MODEL: {WEIGHTS: none.pth}")
     main = runpy.run_path(os.path.join(ROOT, "tools", "demo.py"))["main"]
     assert main(["--input", os.path.join(EXAMPLES, "skiers.jpg"), "--output", "out", "--json", "out.json"]) == 0
     assert os.listdir("out") == ["skiers.jpg"] and len(read_results("out.json")) >= 4

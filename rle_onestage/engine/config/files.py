@@ -58,8 +58,10 @@ def _located(name: str, folder: str) -> str:
 def _missing(name: str) -> str:
     """What to do where a config does not exist."""
     near = near_names(name, config_names())
-    return f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?" if near else (
-        "check --config-file"
+    return (
+        f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?"
+        if near
+        else ("check --config-file")
     )
 
 

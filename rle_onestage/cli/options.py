@@ -1,0 +1,98 @@
+"""What several sub-commands share: flags of the config, and the data set that is looked at."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rle_onestage import load
+from rle_onestage.compat import HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV
+from rle_onestage.errors import ConfigError, PoseError
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+# Of the convolutions; the keys of predictor.PRECISIONS, which takes seconds to import.
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def add_config_file(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """Add ``--config-file``.
+
+    Args:
+        parser: of a sub-command.
+        default: the packaged config that is taken without the flag, None if the flag is required.
+    """
+    text = "a YAML file, a run's config.yaml, or a config of the package such as coco/rle_onestage_R50_FPN_1x.yaml"
+    if default is not None:
+        text += f" (default: the package's {default}, with weights of its own)"
+    parser.add_argument("--config-file", required=default is None, metavar="FILE", help=text)
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add ``--precision``."""
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``KEY VALUE`` pairs of the config that may stand anywhere; :func:`parse_options` reads them."""
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config keys to change")
+    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="the same without --opts")
+
+
+def parse_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line of :func:`add_options`; all pairs are in ``opts``."""
+    args = parser.parse_intermixed_args(arguments)
+    args.opts = [*args.opts, *args.options]
+    return args
+
+
+def add_last_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--opts``, after which all words are ``KEY VALUE`` pairs."""
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
+    )
+
+
+def start(*, log: bool = True) -> None:
+    """Load the package; the first thing that a sub-command does after reading its command line.
+
+    Args:
+        log: whether the package's log goes to stdout.
+
+    Raises:
+        PoseError: Detectron2 or OpenCV is not there; the message says what to run.
+    """
+    try:
+        load()
+    except ImportError as error:
+        if str(error) not in (HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV):
+            raise
+        raise PoseError(str(error)) from error
+    if log:
+        from detectron2.utils.logger import setup_logger
+
+        setup_logger(name="rle_onestage", abbrev_name="rle")
+
+
+def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":
+    """The config that ``--config-file`` and the options ask for.
+
+    Args:
+        args: with ``config_file`` and ``opts``.
+        packaged: the package's config that is taken without ``--config-file``, whatever file has its name here.
+    """
+    from rle_onestage.engine.setup import load_config
+    from rle_onestage.utils.packaged_files import CONFIGS
+
+    return load_config(args.config_file or (str(CONFIGS / packaged) if packaged else ""), args.opts)
+
+
+def test_set(cfg: "CfgNode", given: str | None) -> str:
+    """The data set of ``--dataset``, or else the first of ``DATASETS.TEST``.
+
+    Raises:
+        ConfigError: neither names one.
+    """
+    if not (given or cfg.DATASETS.TEST):
+        raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
+    return given or cfg.DATASETS.TEST[0]
