@@ -84,6 +84,12 @@ lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
+# The site, in output/docs; a warning is an error.
+.PHONY: docs
+docs: install
+	$(PY) -m pip install -q "sphinx>=8" "furo>=2024.8" "myst-parser>=4"
+	$(PY) -m sphinx -W -q -b html docs output/docs
+
 clean:
 	rm -rf build *.egg-info .pytest_cache
 	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

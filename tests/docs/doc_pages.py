@@ -25,18 +25,36 @@ def blocks(page, language):
 
 
 def commands(block):
-    """The commands of a block for the shell: lists of words, without assignments, redirections and loops' heads."""
-    for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()")
-        lexer.whitespace_split, lexer.commenters = True, "#"
+    """The commands of a block for the shell: lists of words, without assignments, redirections and loops' heads.
+
+    A word that is a variable of the block becomes the words of its value.
+    """
+    variables = {}
+    for line in _whole_lines(re.sub(r"\\\n\s*", " ", block)):
         command = []
-        for word in [*lexer, ";"]:
+        for word in [*line, ";"]:
             if word not in SEPARATORS:
-                command.append(word)
+                command += variables.get(word, [word])
                 continue
-            if command := _without_surroundings(command):
+            if len(command) == 1 and (assigned := re.match(r"(\w+)=(.*)", command[0], re.S)):
+                variables[f"${assigned[1]}"] = shlex.split(assigned[2])
+            elif command := _without_surroundings(command):
                 yield command
             command = []
+
+
+def _whole_lines(text):
+    """The words of each line; a line goes on where a quotation mark is open."""
+    line = ""
+    for part in text.splitlines():
+        line += part
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()")
+        lexer.whitespace_split, lexer.commenters = True, "#"
+        try:
+            yield list(lexer)
+            line = ""
+        except ValueError:
+            line += "\n"
 
 
 def _without_surroundings(words):

@@ -118,6 +118,7 @@ def test_a_wrong_command_is_seen(parsers_stop, monkeypatch):
         ("A=1 python x.py  # why\nmake test VENV=", [["python", "x.py"], ["make", "test", "VENV="]]),
         ("for n in a b; do\n    x \\\n        '(1, 2)'\ndone", [["x", "(1, 2)"]]),
         ("(cd a && b > c)", [["cd", "a"], ["b"]]),
+        ("A=\"--b 1\n  --c 2\"\nx $A", [["x", "--b", "1", "--c", "2"]]),
     ],
 )
 def test_how_commands_are_read(block, expected):
