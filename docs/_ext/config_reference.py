@@ -1,6 +1,7 @@
 """The configuration reference: keys, defaults and comments of ``rle_onestage/config.py``, ranges of the schema.
 
-A page that has the line ``<!-- config-reference -->`` gets it there, as Markdown.
+A page that has the line ``<!-- config-reference -->`` gets it there, as Markdown. At ``<!-- renamed-keys -->`` stand the
+rows of a table with the keys of earlier versions.
 """
 
 import ast
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-MARKER = "<!-- config-reference -->"
+MARKER, RENAMED_MARKER = "<!-- config-reference -->", "<!-- renamed-keys -->"
 ENTRY = "add_rle_onestage_config"
 
 
@@ -140,13 +141,21 @@ def _words(key):
     return re.sub(r"'([^']*)'", r"`\1`", SCHEMA[key].words) + nothing
 
 
-def replace_marker(app: Any, document: str, source: list[str]) -> None:
-    """Put the reference where a page asks for it (event ``source-read``)."""
-    if MARKER in source[0]:
-        source[0] = source[0].replace(MARKER, reference())
+def renamed_keys() -> str:
+    """The rows of a table: keys, or groups of keys, of earlier versions and their present names."""
+    from rle_onestage.engine.config.renamed import RENAMED
+
+    return "\n".join(f"| `{old}` | `{new}` |" for old, new in RENAMED.items())
+
+
+def replace_markers(app: Any, document: str, source: list[str]) -> None:
+    """Put the reference and the renamed keys where a page asks for them (event ``source-read``)."""
+    for marker, text in ((MARKER, reference), (RENAMED_MARKER, renamed_keys)):
+        if marker in source[0]:
+            source[0] = source[0].replace(marker, text())
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
-    app.connect("source-read", replace_marker)
+    app.connect("source-read", replace_markers)
     return {"parallel_read_safe": True}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from doc_pages import ROOT, blocks, pages
 
-from rle_onestage import Predictor, load_config, model_zoo
+from rle_onestage import Predictor, Trainer, load_config, model_zoo
 from rle_onestage.data import load_coco_keypoints
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.packaged_files import CHECKPOINTS
@@ -83,14 +83,40 @@ def test_python(page, workplace, monkeypatch, capsys):
         monkeypatch.setattr(model_zoo, "get_predictor", small_predictor)
     names = {"__name__": "page"}
     for block in blocks(page, "python"):
+        if block.startswith("# my_parts.py"):  # of a module; see below
+            continue
         exec(compile(block, str(page), "exec"), names)
         if "PoseTracker" in block:
             lines = capsys.readouterr().out.splitlines()
             assert len(lines) == 4 and lines[1].startswith("0.04 ") and "[0, 17, 3]" in lines[1]
 
 
+def my_parts():
+    """The module and the config that the page on extending builds up."""
+    page = ROOT / "docs" / "extending.md"
+    module = "\n".join(block for block in blocks(page, "python") if block.startswith("# my_parts.py"))
+    (config,) = [block for block in blocks(page, "yaml") if block.startswith("# my_parts.yaml")]
+    return module, config
+
+
+def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch):
+    module, config = my_parts()
+    (workplace / "my_parts.py").write_text(module)
+    (workplace / "my_parts.yaml").write_text(config.replace("configs/quickstart.yaml", "my.yaml").replace("100", "1"))
+    monkeypatch.syspath_prepend(workplace)
+    cfg = load_config("my_parts.yaml")
+    assert cfg.MY.TEMPERATURE == 1.0
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=False)
+    assert "mean" in trainer.train()["people"]
+    lines = (workplace / "run" / "training.jsonl").read_text().splitlines()
+    assert "seconds" in json.loads(lines[0])
+
+
 @pytest.mark.parametrize("text", YAML)
 def test_config(text, tmp_path):
+    if "IMPORTS" in text:  # see above
+        return
     base = "" if "_BASE_" in text else "_BASE_: configs/quickstart.yaml\n"
     (tmp_path / "my.yaml").write_text(base + text)
     load_config(str(tmp_path / "my.yaml"))

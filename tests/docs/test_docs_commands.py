@@ -58,7 +58,7 @@ def check_config(arguments):
     if not hasattr(arguments, "config_file") or options[:1] == ["OPTIONS"]:
         return
     file = arguments.config_file
-    if file and not re.fullmatch(r"[A-Z]|output/.*|[a-z]+\.yaml", file):
+    if file and not re.fullmatch(r"[A-Z]|output/.*|[a-z_]+\.yaml", file):
         load_config(file, options)
     else:
         load_config("configs/quickstart.yaml", options)
@@ -118,7 +118,7 @@ def test_a_wrong_command_is_seen(parsers_stop, monkeypatch):
         ("A=1 python x.py  # why\nmake test VENV=", [["python", "x.py"], ["make", "test", "VENV="]]),
         ("for n in a b; do\n    x \\\n        '(1, 2)'\ndone", [["x", "(1, 2)"]]),
         ("(cd a && b > c)", [["cd", "a"], ["b"]]),
-        ("A=\"--b 1\n  --c 2\"\nx $A", [["x", "--b", "1", "--c", "2"]]),
+        ('A="--b 1\n  --c 2"\nx $A', [["x", "--b", "1", "--c", "2"]]),
     ],
 )
 def test_how_commands_are_read(block, expected):
