@@ -1,6 +1,6 @@
 """The configuration reference: keys, defaults and comments of ``rle_onestage/config.py``, ranges of the schema.
 
-A page that has the line ``<!-- config-reference -->`` gets it there, as Markdown. At ``<!-- renamed-keys -->`` stand the
+A page that has the line ``<!-- config-reference -->`` gets it there, as Markdown. ``<!-- renamed-keys -->`` becomes the
 rows of a table with the keys of earlier versions.
 """
 

@@ -1,7 +1,7 @@
 """Pages that are files of the repository, and links to files outside of the site.
 
-A page whose only line is ``This page is [text](../path/of/a/file.md).`` has that file's text. Links to the file, from any
-page, lead to the page. A link to a file that is no page leads to where the repository is shown; where no address is
+A page whose only line is ``This page is [text](../path/of/a/file.md).`` has that file's text. Links to the file, from
+any page, lead to the page. A link to a file that is no page leads to where the repository is shown; where no address is
 known, the file's name stands beside the text. So the same links work on the site and among the repository's files.
 """
 
