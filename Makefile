@@ -1,6 +1,8 @@
 # make quickstart    set-up, people found on photographs and followed through a clip, then a training on synthetic people
-#                    with COCO table, pictures and a video (output/quickstart)
-# make test          set-up, then the tests
+#                    with COCO table, images and a video (output/quickstart)
+# make test          set-up, then the tests, then "make check"
+# make check         set-up, then linter, formatter, type checker, documentation, and the wheel used in an environment of its own
+#                    (each alone: make lint, make types, make docs, make wheel)
 # make test-kills    set-up, then trainings that are killed in every phase and resumed
 # make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/fuzz/test_fuzz_images.py: of one kind)
 #
@@ -37,37 +39,40 @@ DEVICE ?= cuda
 FUZZ ?= $(sort $(wildcard tests/fuzz/test_*.py))
 
 OUT := output/quickstart
-PICTURES := $(OUT)/data/synthetic/val
+IMAGES := $(OUT)/data/synthetic/val
 EXAMPLES := datasets/examples
 # A score estimates OKS, which is low after a training of minutes.
 DRAWN := --confidence-threshold 0.2
 
-.PHONY: help install quickstart test test-slow test-kills fuzz lint clean
+.PHONY: help install quickstart test check lint types docs wheel test-slow test-kills fuzz clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo "targets: install, quickstart, test, test-slow, test-kills, fuzz, lint, clean"
+	@echo "targets: install, quickstart, test, check, lint, types, docs, wheel, test-slow, test-kills, fuzz, clean"
 
 install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
 
 quickstart: install
-	$(PY) tools/demo.py --input $(EXAMPLES) --output $(OUT)/people --opts MODEL.DEVICE $(DEVICE)
-	$(PY) tools/demo.py --video-input $(EXAMPLES)/handover.mp4 --output $(OUT)/people/handover.mp4 --smooth \
+	$(PY) -m rle_onestage.cli demo --input $(EXAMPLES) --output $(OUT)/people --opts MODEL.DEVICE $(DEVICE)
+	$(PY) -m rle_onestage.cli demo --video-input $(EXAMPLES)/handover.mp4 --output $(OUT)/people/handover.mp4 --smooth \
 		--opts MODEL.DEVICE $(DEVICE)
 	$(PY) datasets/make_synthetic.py --preset quickstart --output $(OUT)/data/synthetic
-	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/train_net.py --config-file configs/quickstart.yaml \
+	DETECTRON2_DATASETS=$(OUT)/data $(PY) -m rle_onestage.cli train --config-file configs/quickstart.yaml \
 		--num-gpus $(PROCESSES) MODEL.DEVICE $(DEVICE)
-	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml $(DRAWN) \
-		--input $$(ls $(PICTURES)/* | head -n 24) --output $(OUT)/pictures \
+	DETECTRON2_DATASETS=$(OUT)/data $(PY) -m rle_onestage.cli demo --config-file configs/quickstart.yaml $(DRAWN) \
+		--input $$(ls $(IMAGES)/* | head -n 24) --output $(OUT)/pictures \
 		--opts MODEL.WEIGHTS $(OUT)/model_final.pth MODEL.DEVICE $(DEVICE)
-	DETECTRON2_DATASETS=$(OUT)/data $(PY) tools/demo.py --config-file configs/quickstart.yaml $(DRAWN) \
+	DETECTRON2_DATASETS=$(OUT)/data $(PY) -m rle_onestage.cli demo --config-file configs/quickstart.yaml $(DRAWN) \
 		--video-input $$(ls $(OUT)/data/synthetic/videos/*.mp4 | head -n 1) --output $(OUT)/video.mp4 \
 		--smooth --json $(OUT)/video.jsonl \
 		--opts MODEL.WEIGHTS $(OUT)/model_final.pth MODEL.DEVICE $(DEVICE)
 
 test: install
 	$(PY) -m pytest
+	@$(MAKE) --no-print-directory check
+
+check: lint types docs wheel
 
 test-slow: install
 	$(PY) -m pytest -m ""
@@ -80,16 +85,20 @@ fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)
 
 lint: install
-	$(PY) -m pip install -q "ruff>=0.5"
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-# The site, in output/docs; a warning is an error.
-.PHONY: docs
+types: install
+	$(PY) -m mypy
+
 docs: install
-	$(PY) -m pip install -q "sphinx>=8" "furo>=2024.8" "myst-parser>=4"
-	$(PY) -m sphinx -W -q -b html docs output/docs
+	$(PY) -m sphinx -q -W -b html docs output/docs
+
+# The source archive and the wheel stay in output/wheel.
+wheel: install
+	rm -rf output/wheel
+	$(PY) tools/check_wheel.py --output output/wheel
 
 clean:
-	rm -rf build *.egg-info .pytest_cache
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

@@ -200,12 +200,12 @@ def test_opencv_without_windows_has_the_version_of_that_with(monkeypatch):
 def test_the_stamp_depends_on_files_and_source(monkeypatch, tmp_path):
     for name in install.DEPENDS_ON:
         target = tmp_path / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, target)
     monkeypatch.setattr(install, "ROOT", tmp_path)
     before = install.key("")
     assert before == install.key("") != install.key("upstream")
-    (tmp_path / "setup.py").write_text("changed\n")
+    (tmp_path / "pyproject.toml").write_text("changed\n")
     assert install.key("") != before
 
 

@@ -50,6 +50,12 @@ def version_of(name):
         return None
 
 
+def has_setuptools():
+    """Whether setuptools is there, of 77 or later."""
+    major = (version_of("setuptools") or "").split(".")[0]
+    return major.isdigit() and int(major) >= 77
+
+
 def constraints_file():
     """The file with the tested versions for this Python, or None."""
     path = ROOT / "constraints-py{}{}.txt".format(*sys.version_info[:2])
@@ -103,9 +109,7 @@ def install_torch(source, constraints):
     """torch and torchvision in one call, because they must match."""
     missing = [name for name in ("torch", "torchvision") if version_of(name) is None]
     # Detectron2's archive and this package are built without isolation, so that nothing is downloaded twice.
-    if source or not (version_of("setuptools") or "").split(".")[0].isdigit() or int(
-        version_of("setuptools").split(".")[0]
-    ) < 77:
+    if source or not has_setuptools():
         missing.append(SETUPTOOLS)
     if version_of("wheel") is None:
         missing.append("wheel")
