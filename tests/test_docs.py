@@ -84,7 +84,7 @@ def test_config_keys_that_are_named_exist():
     key = re.compile(r"(?<![\w./$@{*-])[A-Z][A-Z0-9_]*(?:\.[A-Z][A-Z0-9_]*)+(?!\w)")
     unknown = set()
     for path in sources():
-        if "tests" not in path.relative_to(ROOT).parts:
+        if "tests" not in path.relative_to(ROOT).parts and path.name != "renamed.py":  # which has the old names
             names = set(key.findall(path.read_text(encoding="utf-8"))) - known
             unknown |= {f"{path.relative_to(ROOT)}: {name}" for name in names}
     assert not unknown
