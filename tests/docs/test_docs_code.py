@@ -3,14 +3,20 @@
 import functools
 import json
 import shutil
+import sys
 
 import cv2
 import numpy as np
 import pytest
+from detectron2.config.defaults import _C
 from doc_pages import ROOT, blocks, pages
 
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
-from rle_onestage.data import load_coco_keypoints
+from rle_onestage.data import AUGMENTATION_REGISTRY, MAPPER_REGISTRY, load_coco_keypoints
+from rle_onestage.engine import HOOK_REGISTRY
+from rle_onestage.evaluation import EVALUATOR_REGISTRY
+from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY
+from rle_onestage.modeling.density import DENSITY_REGISTRY
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.packaged_files import CHECKPOINTS
 from rle_onestage.video.io import VideoWriter
@@ -99,7 +105,22 @@ def my_parts():
     return module, config
 
 
-def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch):
+@pytest.fixture
+def forgotten():
+    """What a module registers in a test is not known after it."""
+    registries = [
+        AUGMENTATION_REGISTRY, MAPPER_REGISTRY, DENSITY_REGISTRY, ASSIGNER_REGISTRY, HOOK_REGISTRY, EVALUATOR_REGISTRY
+    ]  # fmt: skip
+    before = [dict(registry._obj_map) for registry in registries]
+    yield
+    for registry, known in zip(registries, before):
+        registry._obj_map.clear()
+        registry._obj_map.update(known)
+    _C.pop("MY", None)
+    sys.modules.pop("my_parts", None)
+
+
+def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch, forgotten):
     module, config = my_parts()
     (workplace / "my_parts.py").write_text(module)
     (workplace / "my_parts.yaml").write_text(config.replace("configs/quickstart.yaml", "my.yaml").replace("100", "1"))
@@ -108,6 +129,7 @@ def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch):
     assert cfg.MY.TEMPERATURE == 1.0
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=False)
+    assert type(trainer.model.criterion.density).__name__ == "StudentT"
     assert "mean" in trainer.train()["people"]
     lines = (workplace / "run" / "training.jsonl").read_text().splitlines()
     assert "seconds" in json.loads(lines[0])
