@@ -26,6 +26,7 @@ extensions = [
     "repository_links",
 ]
 source_suffix = {".md": "markdown"}
+highlight_language = "text"
 exclude_patterns = ["_ext"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
