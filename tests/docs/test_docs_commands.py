@@ -9,7 +9,7 @@ import sys
 import pytest
 from doc_pages import ROOT, blocks, commands, pages
 
-from rle_onestage import load_config
+from rle_onestage import __version__, load_config
 from rle_onestage.cli import main as rle_onestage
 
 # What belongs to the shell or to others, and has nothing of ours in it.
@@ -72,8 +72,9 @@ def check_make(words):
 
 
 def check_pip(words):
-    """Extras of this package that are asked for exist."""
-    metadata = (ROOT / "pyproject.toml").read_text() + (ROOT / "setup.py").read_text()
+    """Extras of this package that are asked for exist, and a wheel is of this version."""
+    metadata = (ROOT / "pyproject.toml").read_text()
+    assert set(re.findall(r"rle_onestage-([\d.]+)-py3", " ".join(words))) <= {__version__}
     for extra in re.findall(r"rle.onestage[^\[\s]*\[([\w-]+)\]", " ".join(words)):
         assert re.search(rf"^\s*\"?{extra}\"?\s*[:=]", metadata, re.M), f"no extra {extra}"
 
