@@ -57,8 +57,6 @@ def test_files_that_are_named_are_there():
     path_like = re.compile(rf"(?<![\w/.$}}-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w(?:\.\w+|/)(?![\w{{*$/])")
     missing = set()
     for source in sources((".md", ".yaml")):
-        if source.name == "CHANGELOG.md":  # tells of what was
-            continue
         for name in path_like.findall(source.read_text(encoding="utf-8")):
             if not ((ROOT / name).exists() or (source.parent / name).exists() or name in EXAMPLES):
                 missing.add(f"{source.relative_to(ROOT)}: {name}")
