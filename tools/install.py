@@ -30,7 +30,7 @@ DEPENDS_ON = (
     "rle_onestage/cli/install_detectron2.py",
 )
 MODULES = ("torch", "torchvision", "detectron2", "cv2", "rle_onestage")
-# From the first version that reads the licence in pyproject.toml, to the last one with pkg_resources, which the model zoo of
+# From the first that reads the licence in pyproject.toml to the last with pkg_resources, which the model zoo of
 # Detectron2's main branch imports.
 SETUPTOOLS = "setuptools>=77,<82"
 
