@@ -11,7 +11,7 @@ with (
     QuietWarnings(message=_SCRIPTING, category=FutureWarning),
     QuietWarnings(message=_SCRIPTING, category=DeprecationWarning),
 ):
-    from rle_onestage import data, modeling  # both register on import
+    from rle_onestage import data, model_zoo, modeling  # data and modeling register on import
     from rle_onestage.config import add_rle_onestage_config, register_config_keys
     from rle_onestage.engine import Trainer, load_config
     from rle_onestage.errors import (
@@ -51,5 +51,6 @@ __all__ = [
     "add_rle_onestage_config",
     "data",
     "load_config",
+    "model_zoo",
     "modeling",
 ]

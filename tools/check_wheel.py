@@ -19,6 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "datasets" / "examples"
+# Examples of what the source archive has beside the package.
+OF_THE_ARCHIVE = {
+    "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "NOTICE", "pyproject.toml", "configs/demo.yaml",
+    "datasets/synthetic_people/render.py", "projects/people/README.md", "tests/cli/test_cli.py", "tools/train_net.py",
+}  # fmt: skip
 CONFIG = """_BASE_: quickstart.yaml
 INPUT: {MIN_SIZE_TEST: 128, MAX_SIZE_TEST: 128, POSE: {SIZE: 128}}
 MODEL: {RLE_ONESTAGE: {TIMM: {PRETRAINED: False}, FLOW: {WARMUP_ITERS: 2}}}
@@ -73,8 +78,7 @@ def check_files(archive, wheel):
         members = opened.getmembers()
         files = {member.name.partition("/")[2] for member in members if member.isreg()}
         links += [member.name for member in members if member.issym() or member.islnk()]
-    expected_files = expected | {"CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "pyproject.toml", "Makefile"}
-    missing = [*sorted(expected - set(inside)), *sorted(expected_files - files)]
+    missing = sorted(expected - set(inside)) + sorted((expected | OF_THE_ARCHIVE) - files)
     for problem, names in (("are missing", missing), ("do not belong", foreign), ("are links", links)):
         if names:
             sys.exit(f"error: in the wheel or the source archive {problem}: {', '.join(names[:10])}")

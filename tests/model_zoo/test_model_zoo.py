@@ -1,6 +1,7 @@
 """Configs and weights by name, in the manner of Detectron2's model zoo."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from rle_onestage import load_config, model_zoo
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils import packaged_files
 
+ROOT = Path(__file__).resolve().parents[2]
 R50 = "coco/rle_onestage_R50_FPN_1x.yaml"
 
 
 def test_all_configs_are_there_by_name():
     names = packaged_files.config_names()
     assert {R50, "demo.yaml", "people/people.yaml", "losses/l1.yaml"} <= set(names)
+    assert len(names) == len(list((ROOT / "configs").rglob("*.yaml")))
     for name in names:
         assert os.path.isfile(model_zoo.get_config_file(name))
     # as it is written in a checkout, and by the weights' names
