@@ -62,7 +62,7 @@ def workplace(tmp_path, monkeypatch):
     with VideoWriter("clip.mp4", 25.0) as video:
         for shade in range(4):
             video.write(np.full((120, 160, 3), 60 * shade, np.uint8))
-    person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "carried": False}
+    person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "predicted": False}
     person |= {"bbox": [0, 0, 9, 9], "keypoints": [1.0] * 51, "keypoint_sigmas": [1.0] * 34}
     (tmp_path / "clip.jsonl").write_text(json.dumps(person) + "\n")
     run = tmp_path / "output" / "quickstart"
