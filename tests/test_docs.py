@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from detectron2.config import CfgNode, get_cfg
 
 import rle_onestage  # noqa: F401  its keys join those of Detectron2
@@ -88,3 +89,11 @@ def test_config_keys_that_are_named_exist():
             names = set(key.findall(path.read_text(encoding="utf-8"))) - known - set(earlier)
             unknown |= {f"{path.relative_to(ROOT)}: {name}" for name in names}
     assert not unknown
+
+
+def test_the_workflow_runs_the_gate_and_a_bug_report_asks_for_the_environment():
+    github = ROOT / ".github"
+    forms = {path.name: yaml.safe_load(path.read_text()) for path in github.rglob("*.yml")}
+    assert {"run": ".ci/run"} in forms["gate.yml"]["jobs"]["gate"]["steps"]
+    fields = {field["id"]: field for field in forms["bug.yml"]["body"]}
+    assert "detectron2.utils.collect_env" in fields["environment"]["attributes"]["description"]

@@ -5,7 +5,7 @@
 #   projects/people/train.sh movenet_multipose.pth output/people
 #
 # The sets of configs/people/Base-data.yaml lie below $DETECTRON2_DATASETS (datasets/README.md says where to get them);
-# docs/pretrained.md says what is in the file of MoveNet's weights.
+# docs/fine_tuning.md says what is in the file of MoveNet's weights.
 # Sigma is calibrated on images with COCO's labels: on those of a teacher, whom the model has learned from, it seems surer
 # than it is. A stopped run goes on with the same command. The figures may differ a little: the weights that come with the
 # package got the level p6 in the third phase only, and there saw images of a stronger compression and half the backgrounds.

@@ -12,8 +12,8 @@ python projects/yolo_comparison/head_to_head.py training --root output/h2h/data 
     --peer-python PEER/bin/python --peers yolo26n yolo26n-pose.yaml
 
 Between the first two, train both models: rle-onestage train, and ultralytics_peer.py in an environment of its own.
-docs/head_to_head.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded
-image to people, the models in turn; "" stands for random weights. "training" gives images per second, in turn too.
+README.md has every command. Without --root nothing is scored; latency is of the complete way from a decoded image to
+people, the models in turn; "" stands for random weights. "training" gives images per second, in turn too.
 """
 
 import argparse

@@ -32,6 +32,7 @@ from ..evaluation.ranking import Ranking, choose_powers, compare_scores, has_qua
 from ..evaluation.results import Result
 from ..evaluation.tables import table_text
 from ..modeling import RLEOneStage
+from ..modeling.postprocessing import Decoder
 from ..structures import ErrorDensity
 from ..utils.safe_files import save_tensors
 from ..video import io as media
@@ -165,13 +166,14 @@ def _load(cfg: CfgNode) -> RLEOneStage:
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/model_final.pth")
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS, use_ema=cfg.TEST.USE_EMA)
-    if not isinstance(model, RLEOneStage):
+    if not isinstance(getattr(model, "decoder", None), Decoder):
         raise ConfigError(
             f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} predicts no sigmas that could be calibrated; use "
             "RLEOneStage"
         )
-    model.decoder.reset_correction()
-    return model
+    found = cast(RLEOneStage, model)  # or another architecture with the same decoder
+    found.decoder.reset_correction()
+    return found
 
 
 # -------------------------------------------------------------------- data

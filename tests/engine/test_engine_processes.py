@@ -66,7 +66,7 @@ def test_where_one_cannot_be_started_none_is_left_running(tmp_path, monkeypatch,
 
 
 def deaf(index, folder):
-    for signum in signals.SIGNALS:
+    for signum in signals.ENDING:
         signal.signal(signum, signal.SIG_IGN)
     signals.let_through()
     Path(folder, "there").touch()

@@ -19,7 +19,7 @@ from .association import assign, pose_similarity
 
 @dataclass(frozen=True)
 class TrackerOptions:
-    """Thresholds and times. Chosen on clips of their own (``docs/video.md``).
+    """Thresholds and times. Chosen on clips of their own (``projects/video_benchmark``).
 
     Attributes:
         high: lowest score of the first round.

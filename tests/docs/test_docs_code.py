@@ -1,0 +1,150 @@
+"""The documentation's Python runs as it stands, its configs load, and its example of a label file is one."""
+
+import functools
+import importlib
+import json
+import re
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from detectron2.config.defaults import _C
+from doc_pages import ROOT, blocks, pages
+
+from rle_onestage import Predictor, Trainer, load_config, model_zoo
+from rle_onestage.data import load_coco_keypoints
+from rle_onestage.structures.skeleton import COCO
+from rle_onestage.utils.packaged_files import CHECKPOINTS
+from rle_onestage.video.io import VideoWriter
+
+PYTHON = [page for page in pages() if blocks(page, "python")]
+YAML = [
+    pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in pages()
+    for number, text in enumerate(blocks(page, "yaml"))
+]
+SMALL = ["INPUT.MIN_SIZE_TEST", 96, "INPUT.MAX_SIZE_TEST", 96]
+# The quick start's model at a hundredth of its cost.
+TINY = """
+_BASE_: configs/quickstart.yaml
+DATASETS:
+  KEYPOINT_FILES: [[docs_toy, {folder}/toy.json, {folder}]]
+  TRAIN: ["docs_toy"]
+  TEST: ["docs_toy"]
+INPUT: {{MIN_SIZE_TEST: 64, MAX_SIZE_TEST: 64, POSE: {{SIZE: 64}}}}
+MODEL: {{RLE_ONESTAGE: {{HEAD: {{CHANNELS: 8, EMBEDDING: 8}}, REFINE: {{CHANNELS: 8}}, TIMM: {{FPN_CHANNELS: 8}}}}}}
+SOLVER: {{IMS_PER_BATCH: 2, MAX_ITER: 2, EMA: {{WARMUP: 1}}}}
+OUTPUT_DIR: {folder}/run
+"""
+
+
+def label_file(images):
+    """COCO's format: one person of COCO's joints in each of these images of 128 x 96 pixels."""
+    category = {"id": 1, "name": "person", "keypoints": list(COCO.names), "skeleton": []}
+    joints = [value for joint in range(17) for value in (20 + 5 * joint, 20 + 3 * joint, 2)]
+    person = {"category_id": 1, "bbox": [10, 10, 100, 80], "area": 4000, "iscrowd": 0, "keypoints": joints}
+    return {
+        "images": [{"id": n, "file_name": name, "width": 128, "height": 96} for n, name in enumerate(images)],
+        "annotations": [{"id": n + 1, "image_id": n, **person} for n in range(len(images))],
+        "categories": [category],
+    }
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with the files that the pages name."""
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    for name in ("a.jpg", "b.jpg"):
+        cv2.imwrite(name, noise)
+    with VideoWriter("clip.mp4", 25.0) as video:
+        for shade in range(4):
+            video.write(np.full((120, 160, 3), 60 * shade, np.uint8))
+    person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "predicted": False}
+    person |= {"bbox": [0, 0, 9, 9], "keypoints": [1.0] * 51, "keypoint_sigmas": [1.0] * 34}
+    (tmp_path / "clip.jsonl").write_text(json.dumps(person) + "\n")
+    run = tmp_path / "output" / "quickstart"
+    run.mkdir(parents=True)
+    cfg = load_config("configs/demo_synthetic.yaml", ["DATASETS.TEST", "('rle_synthetic_val',)", *SMALL])
+    (run / "config.yaml").write_text(cfg.dump())
+    shutil.copy(CHECKPOINTS / "people_synthetic.pth", run / "model_final.pth")
+    (tmp_path / "toy.json").write_text(json.dumps(label_file(["a.jpg", "b.jpg"])))
+    (tmp_path / "my.yaml").write_text(TINY.format(folder=tmp_path))
+    return tmp_path
+
+
+@functools.cache
+def small_predictor(name):
+    """A model of the zoo on small images."""
+    return Predictor(load_config(model_zoo.get_config_file(name), SMALL))
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python(page, workplace, monkeypatch, capsys):
+    if page.name != "model_zoo.md":
+        monkeypatch.setattr(model_zoo, "get_predictor", small_predictor)
+    names = {"__name__": "page"}
+    for block in blocks(page, "python"):
+        if block.startswith("# my_parts.py"):  # of a module; see below
+            continue
+        exec(compile(block, str(page), "exec"), names)
+        if "PoseTracker" in block:
+            lines = capsys.readouterr().out.splitlines()
+            assert len(lines) == 4 and lines[1].startswith("0.04 ") and "[0, 17, 3]" in lines[1]
+
+
+def my_parts():
+    """The module and the config that the page on extending builds up."""
+    page = ROOT / "docs" / "extending.md"
+    module = "\n".join(block for block in blocks(page, "python") if block.startswith("# my_parts.py"))
+    (config,) = [block for block in blocks(page, "yaml") if block.startswith("# my_parts.yaml")]
+    return module, config
+
+
+@pytest.fixture
+def forgotten():
+    """What a module registers in a test is not known after it."""
+    names = re.findall(r"`([\w.]+)\.(\w+_REGISTRY)`", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
+    assert len(names) == 8
+    registries = [getattr(importlib.import_module(module), name) for module, name in names]
+    before = [dict(registry._obj_map) for registry in registries]
+    yield
+    for registry, known in zip(registries, before):
+        registry._obj_map.clear()
+        registry._obj_map.update(known)
+    _C.pop("MY", None)
+    sys.modules.pop("my_parts", None)
+
+
+def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch, forgotten):
+    module, config = my_parts()
+    (workplace / "my_parts.py").write_text(module)
+    (workplace / "my_parts.yaml").write_text(config.replace("configs/quickstart.yaml", "my.yaml").replace("100", "1"))
+    monkeypatch.syspath_prepend(workplace)
+    cfg = load_config("my_parts.yaml")
+    assert cfg.MY.TEMPERATURE == 1.0
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=False)
+    assert type(trainer.model.criterion.density).__name__ == "StudentT"
+    assert "mean" in trainer.train()["people"]
+    lines = (workplace / "run" / "training.jsonl").read_text().splitlines()
+    assert "seconds" in json.loads(lines[0])
+
+
+@pytest.mark.parametrize("text", YAML)
+def test_config(text, tmp_path):
+    if "IMPORTS" in text:  # see above
+        return
+    base = "" if "_BASE_" in text else "_BASE_: configs/quickstart.yaml\n"
+    (tmp_path / "my.yaml").write_text(base + text)
+    load_config(str(tmp_path / "my.yaml"))
+
+
+def test_the_example_of_a_label_file(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "datasets.md", "json")
+    (tmp_path / "labels.json").write_text(text)
+    (record,), _ = load_coco_keypoints(str(tmp_path / "labels.json"), str(tmp_path))
+    (person,) = record["annotations"]
+    assert len(person["keypoints"]) == 6 and person["bbox"] == [10, 20, 100, 200]
