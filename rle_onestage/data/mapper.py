@@ -28,11 +28,11 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes
-from fvcore.common.registry import Registry
 
-from ..errors import ConfigError, shown
+from ..errors import ConfigError
 from ..structures.skeleton import Skeleton
 from ..utils.images import ImageCache
+from ..utils.registry import NamedRegistry
 from .labels import LabelRules, plain_rules
 from .lookup import model_skeleton
 from .people import LabelledPeople, as_instances, onto_canvas, read_people, region_row
@@ -47,7 +47,7 @@ from .transforms.model_input import TestResize, image_to_tensor
 from .transforms.occlusion import hide
 from .transforms.stock import augment, build_augmentations
 
-MAPPER_REGISTRY = Registry("MAPPER")
+MAPPER_REGISTRY = NamedRegistry("MAPPER", "INPUT.MAPPER")
 """What ``INPUT.MAPPER`` can name: functions and classes that are called with (cfg, is_train) and give a mapper.
 
 A mapper is called with a data set dictionary and gives the model's input, as Detectron2's ``DatasetMapper``, which can
@@ -385,14 +385,7 @@ def build_mapper(cfg: CfgNode, is_train: bool, **parts: Any) -> Mapper:
     Raises:
         ConfigError: no mapper has this name.
     """
-    name = cfg.INPUT.MAPPER
-    if name not in MAPPER_REGISTRY:
-        known = ", ".join(sorted(key for key, _ in MAPPER_REGISTRY))
-        raise ConfigError(
-            f"INPUT.MAPPER is {shown(name)}, which is none of {known}; register your own with MAPPER_REGISTRY in a "
-            "module that is imported before."
-        )
-    kind = MAPPER_REGISTRY.get(name)
+    kind = MAPPER_REGISTRY.get(cfg.INPUT.MAPPER)
     if isinstance(kind, type) and issubclass(kind, PoseMapper):
         return kind(cfg, is_train, **parts)
     return kind(cfg, is_train)

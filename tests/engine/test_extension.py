@@ -11,6 +11,7 @@ import engine_toy
 import pytest
 import yaml
 
+from rle_onestage.data import MAPPER_REGISTRY
 from rle_onestage.engine import (
     HOOK_REGISTRY,
     Trainer,
@@ -102,11 +103,27 @@ class TwoEach(DynamicAssigner):
         return {{**super().from_config(cfg, oks_sigmas), "topk": 2}}
 '''
 
+DATA_PARTS = '''
+from rle_onestage.data import MAPPER_REGISTRY, PoseMapper
+
+
+@MAPPER_REGISTRY.register(name="dark_{name}")
+class DarkMapper(PoseMapper):
+    """Images at half their brightness, and how many there were."""
+
+    seen = 0
+
+    def __call__(self, record, rng=None, others=()):
+        DarkMapper.seen += 1
+        sample = super().__call__(record, rng, others)
+        return {{**sample, "image": sample["image"] // 2}}
+'''
+
 
 @pytest.fixture(autouse=True)
 def as_before():
     """What a test registers is forgotten after it."""
-    registries = (HOOK_REGISTRY, EVALUATOR_REGISTRY, DENSITY_REGISTRY, ASSIGNER_REGISTRY)
+    registries = (HOOK_REGISTRY, EVALUATOR_REGISTRY, DENSITY_REGISTRY, ASSIGNER_REGISTRY, MAPPER_REGISTRY)
     before = [dict(registry._obj_map) for registry in registries]
     yield
     for registry, known in zip(registries, before):
@@ -153,20 +170,26 @@ def test_an_evaluator_and_a_hook_by_config_alone(tmp_path, monkeypatch):
     assert read_checkpoint(str(tmp_path / "out" / "model_final.pth"))["hooks"] == {"Counter": {"steps": 8}}
 
 
-def test_a_density_and_an_assigner_by_config_alone(tmp_path, monkeypatch):
+def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, monkeypatch):
     """They are trained, evaluated, and found again by the config that the training has saved."""
     monkeypatch.syspath_prepend(tmp_path)
     module = write_module(tmp_path, "model")
-    (tmp_path / "pkg_model" / "model_parts.py").write_text(MODEL_PARTS.format(name="model"))
+    (tmp_path / "pkg_model" / "model_parts.py").write_text(
+        (MODEL_PARTS + DATA_PARTS).format(name="model"), encoding="utf-8"
+    )
     config = write_config(tmp_path, "model", module)
     prefix = "MODEL.RLE_ONESTAGE."
     options = ["IMPORTS", f"['{module}', 'pkg_model.model_parts']", prefix + "DENSITY", "logistic_model"]
     options += [prefix + "ASSIGN.NAME", "two_model", prefix + "TEST.SCORE_THRESH", "0.0"]
+    options += ["INPUT.MAPPER", "dark_model"]
     line = ["--config-file", config, *engine_toy.REAL, *options]
     trainer = Trainer(setup(argument_parser().parse_args(line)))
     results = trainer.train()
     assert type(trainer.model.criterion.density).__name__ == "Logistic" and trainer.model.assigner.topk == 2
     assert bool((trainer.model.criterion.density.place != 0).all())
+    assert sys.modules["pkg_model.model_parts"].DarkMapper.seen >= 8 * 4  # as many steps of as many images
+    hooks = read_checkpoint(str(tmp_path / "out" / "model_final.pth"))["hooks"]
+    assert hooks == {"Counter": {"steps": 8}}
     saved = load_config(str(tmp_path / "out" / "config.yaml"))
     assert evaluate_only(saved, resume=True)["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"])
 

@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.config import add_rle_onestage_config
+from rle_onestage.data.mapper import MAPPER_REGISTRY
 from rle_onestage.data.transforms.stock import augmentation_entries
 from rle_onestage.engine.config.rules import (
     Checked,
@@ -116,7 +117,7 @@ DATA_KEYS = {
     "DATASETS.KEYPOINT_FLIP_PAIRS": Items(Items(_NAME, exactly=2)),
     "DATASETS.TRAIN": _NAMES,
     "DATASETS.TEST": _NAMES,
-    "INPUT.MAPPER": _NAME,
+    "INPUT.MAPPER": Registered(MAPPER_REGISTRY),
     "INPUT.AUGMENTATIONS": Checked("a list of [name, {option: value}]", augmentation_entries),
     "INPUT.POSE.SIZE": _SIDE,
     "INPUT.POSE.AFFINE_PROB": share(),
