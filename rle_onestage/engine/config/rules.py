@@ -39,12 +39,12 @@ class Number:
 
     @property
     def kinds(self) -> str:
-        """Of Python's types."""
+        """Python's type of the values."""
         return "int" if self.whole else "float"
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         noun = "a whole number" if self.whole else "a number"
         low, high = (f"{end:.15g}" for end in (self.low, self.high))
         if self.low > -HUGE and self.high < HUGE:
@@ -82,7 +82,7 @@ class Flag:
     kinds = "bool"
 
     def settle(self, value: Any, default: Any = None) -> bool:
-        """As it is."""
+        """The value as it is; raises Misfit where the rule does not allow it."""
         if not isinstance(value, bool):
             raise Misfit
         return value
@@ -97,11 +97,11 @@ class Text:
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         return "text that is not empty" if self.some else "text"
 
     def settle(self, value: Any, default: Any = None) -> str:
-        """As it is."""
+        """The value as it is; raises Misfit where the rule does not allow it."""
         if not isinstance(value, str):
             raise Misfit
         if len(value) > MAX_TEXT:
@@ -121,17 +121,17 @@ class Choice:
 
     @property
     def kinds(self) -> str:
-        """Of Python's types."""
+        """Python's type of the values."""
         return type(self.choices[0]).__name__
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         names = ", ".join(map(repr, self.choices))
         return f"one of {names}" if len(self.choices) > 1 else f"{names}, which alone is supported here"
 
     def settle(self, value: Any, default: Any = None) -> Any:
-        """As it is."""
+        """The value as it is; raises Misfit where the rule does not allow it."""
         if type(value) is not type(self.choices[0]):
             raise Misfit
         if value not in self.choices:
@@ -154,11 +154,11 @@ class Registered:
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         return Choice(self.choices).words
 
     def settle(self, value: Any, default: Any = None) -> Any:
-        """As it is."""
+        """The value as it is; raises Misfit where the rule does not allow it."""
         return Choice(self.choices).settle(value, default)
 
 
@@ -171,12 +171,12 @@ class Entries:
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         names = ", ".join(self.registry.names) or "what a module of IMPORTS registers"
         return f"a list of names, or of [name, {{option: value}}]: {names}"
 
     def settle(self, value: Any, default: Any = ()) -> list:
-        """As it is."""
+        """The value as it is; raises Misfit where the rule does not allow it."""
         if not isinstance(value, (list, tuple)):
             raise Misfit
         for entry in value:
@@ -203,7 +203,7 @@ class Items:
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         number = f"{self.exactly} values, each" if self.exactly else "values, each"
         order = "ascending " if self.ascending else ""
         return f"a list of {order}{number} {self.each.words}"
@@ -238,12 +238,12 @@ class Either:
 
     @property
     def kinds(self) -> str:
-        """Of Python's types."""
+        """Python's type of the values."""
         return " or ".join(dict.fromkeys(rule.kinds for rule in self.rules))
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         return ", or ".join(rule.words for rule in self.rules)
 
     def settle(self, value: Any, default: Any = None) -> Any:
@@ -280,7 +280,7 @@ class ModuleName:
     words = "the name of a Python module, such as my_package.my_module"
 
     def settle(self, value: Any, default: Any = None) -> str:
-        """As it is."""
+        """The value as it is; raises Misfit where the rule does not allow it."""
         parts = Text(some=True).settle(value).split(".")
         names = (part.isidentifier() and not keyword.iskeyword(part) for part in parts)
         if len(value) > 200 or parts[-1] == "py" or not all(names):
@@ -296,12 +296,12 @@ class Like:
 
     @property
     def kinds(self) -> str:
-        """Of Python's types."""
+        """Python's type of the values."""
         return type(self.default).__name__
 
     @property
     def words(self) -> str:
-        """What may stand there."""
+        """The values that the key takes, in words, for messages."""
         return f"a value like {shown(self.default)}"
 
     def settle(self, value: Any, default: Any = None) -> Any:
