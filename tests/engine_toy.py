@@ -120,7 +120,7 @@ REAL = """MODEL.META_ARCHITECTURE RLEOneStage MODEL.BACKBONE.NAME ToyPyramid MOD
 
 
 def make_data(folder, images=8):
-    """Write pictures of noise with a person each, and their COCO file; returns the file."""
+    """Write images of noise with a person each, and their COCO file; returns the file."""
     folder = Path(folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

@@ -140,7 +140,7 @@ def run(cfg, name, style, **options):
 
 
 def _labels(record, num_joints):
-    """The fields of a sample for training, of a picture as it is."""
+    """The fields of a sample for training, of a image as it is."""
     size = (record["height"], record["width"])
     people = [a for a in record["annotations"] if not a.get("iscrowd")]
     crowds = [a for a in record["annotations"] if a.get("iscrowd")]

@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     two_stage = str(CONFIGS / "keypoint_rcnn_synthetic.yaml")
     parser.add_argument("--two-stage", default=two_stage, metavar="FILE")
     parser.add_argument("--weights", nargs=2, default=("", ""), metavar="FILE", help="of each; default: random")
-    parser.add_argument("--size", type=int, default=192, metavar="PX", help="side of the picture")
+    parser.add_argument("--size", type=int, default=192, metavar="PX", help="side of the image")
     parser.add_argument("--people", nargs="+", type=int, default=[1, 5, 20], metavar="N")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
     parser.add_argument("--rounds", type=int, default=30, metavar="N")

@@ -169,7 +169,7 @@ def test_hue_turns_red_towards_another_colour_and_back():
     assert turned @ aug._LUMA == pytest.approx(red[0, 0] @ aug._LUMA, abs=1e-6)
 
 
-def test_without_the_affine_the_picture_lies_as_at_test_time():
+def test_without_the_affine_the_image_lies_as_at_test_time():
     options = {"scale": (0.5, 2), "rotate": 30, "translate": 0.2, "prob": 0.0}
     plain = aug.random_affine(np.random.default_rng(0), 50, 100, 200, flip_prob=0.0, **options)
     np.testing.assert_allclose(map_points(plain, [[0, 0], [100, 50]]), [[0, 0], [200, 100]])

@@ -203,7 +203,7 @@ def test_size_must_be_that_of_the_annotation_file(tmp_path):
         make_mapper(False)(record)
 
 
-def test_turned_people_stay_in_their_boxes_and_in_the_picture(tmp_path):
+def test_turned_people_stay_in_their_boxes_and_in_the_image(tmp_path):
     rng = np.random.default_rng(0)
     people = [person(i, 4, box=(*rng.uniform(0, 90, 2), *rng.uniform(10, 60, 2))) for i in range(8)]
     record = make_record(tmp_path / "a.png", people)

@@ -83,7 +83,7 @@ def test_people_of_every_part_keep_their_area(records):
     assert max(counts) == 4 and min(counts) >= 3
 
 
-def test_empty_pictures_make_a_mosaic_too(records):
+def test_empty_images_make_a_mosaic_too(records):
     empty = [{**record, "annotations": []} for record in records]
     sample = make_mapper()(empty[0], np.random.default_rng(0), empty[1:])
     assert len(sample["instances"]) == 0 and len(sample["ignore_boxes"]) == 0

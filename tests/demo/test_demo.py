@@ -1,4 +1,4 @@
-"""The demo on pictures: what is drawn and written, and what bad input gets."""
+"""The demo on images: what is drawn and written, and what bad input gets."""
 
 import json
 import os
@@ -85,10 +85,10 @@ def test_results_have_the_category_of_the_data(tmp_path):
     assert [r["category_id"] for r in json.loads(results.read_text())] == [7]
 
 
-def test_pictures_and_results(tmp_path):
+def test_images_and_results(tmp_path):
     sources = [image_file(tmp_path / f"00{i}.png") for i in (7, 9)]
     broken = tmp_path / "010.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     out, results = tmp_path / "deep" / "out", tmp_path / "new" / "results.json"
     code = run_images(one_person, [*sources, str(broken)], options(output=str(out), json=str(results), draw_sigma=True))
     assert code == 0 and sorted(os.listdir(out)) == ["007.png", "009.png"]
@@ -99,7 +99,7 @@ def test_pictures_and_results(tmp_path):
     assert found[0]["score"] == pytest.approx(0.9)
 
 
-def test_all_pictures_unreadable_is_an_error(tmp_path):
+def test_all_images_unreadable_is_an_error(tmp_path):
     broken = tmp_path / "a.jpg"
     broken.write_bytes(b"")
     with pytest.raises(MediaError, match="none of the 1 inputs.*a.jpg"):

@@ -55,7 +55,7 @@ def test_counts_by_hand():
     flow = sum(p.numel() for p in model.criterion.density.flow.parameters())
     assert parameters["all"] - parameters["inference"] == pytest.approx(flow / 1e6)
     small, large = measured.flops()["total"], Benchmark(cfg, size=(128, 128), rounds=1).flops()["total"]
-    assert 2 < large / small < 4.1  # the candidates' share does not grow with the picture
+    assert 2 < large / small < 4.1  # the candidates' share does not grow with the image
     assert not model.training
 
 

@@ -292,7 +292,7 @@ def test_without_ema_and_with_given_weights(config, tmp_path):
 
 
 def test_what_the_data_could_not_give_is_said_at_the_end(config, tmp_path, monkeypatch):
-    (tmp_path / "data" / "images" / "003.png").write_bytes(b"no picture")
+    (tmp_path / "data" / "images" / "003.png").write_bytes(b"no image")
     said = []
     listener = logging.Handler()
     listener.emit = lambda record: said.append(record.getMessage())

@@ -147,7 +147,7 @@ def test_label_that_should_not_be_there():
 
 
 def test_one_label_of_a_pair_with_the_wrong_name():
-    """Only the right ankle is in the picture, and is labelled as the left one."""
+    """Only the right ankle is in the image, and is labelled as the left one."""
     presence, visibility, labels = np.full(17, 0.95), np.full(17, 2.0), POSE.copy()
     presence[15], visibility[16] = 0.05, 0.0
     labels[15] = POSE[16]
@@ -233,7 +233,7 @@ def test_corrupted_labels_come_first():
 
 
 class Fake(nn.Module):
-    """Finds ``POSE`` in a picture whose marker is left, its mirror image where it is right."""
+    """Finds ``POSE`` in a image whose marker is left, its mirror image where it is right."""
 
     def __init__(self):
         super().__init__()
@@ -271,7 +271,7 @@ def test_mirrored_view_comes_back():
     assert torch.allclose(straight.pred_boxes.tensor, mirrored.pred_boxes.tensor)
 
 
-def test_tool_from_pictures_to_pages(tmp_path, monkeypatch, capsys):
+def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
     annotations = [annotation_of(n, POSE - 0.5) for n in range(1, 14)]
     annotations[3] = annotation_of(4, swapped(POSE, *LEGS) - 0.5)
     annotations[7] = annotation_of(8, swapped(POSE, *LEGS, *ARMS, "eye", "ear") - 0.5)

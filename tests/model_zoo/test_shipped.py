@@ -29,7 +29,7 @@ PEOPLE, SYNTHETIC = "rle-onestage://people.pth", "rle-onestage://people_syntheti
 
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory):
-    """Folder of pictures of another seed than those that were trained on."""
+    """Folder of images of another seed than those that were trained on."""
     folder = str(tmp_path_factory.mktemp("unseen"))
     make_dataset(folder, train=1, val=12, videos=0, size=320, seed=4242, workers=1, quiet=True)
     return folder

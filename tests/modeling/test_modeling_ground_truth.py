@@ -38,7 +38,7 @@ def random_people(rng, count, side):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """A set of 40 pictures with up to 6 people each, some without any."""
+    """A set of 40 images with up to 6 people each, some without any."""
     folder = tmp_path_factory.mktemp("truth")
     rng = np.random.default_rng(0)
     content = {"images": [], "annotations": [], "categories": [PERSON]}

@@ -11,7 +11,7 @@ STRIDE = 8
 
 
 def made(peak, height=20, width=24):
-    """Heat of two joints in one picture: the first has a peak at ``peak`` (x, y) cells, the second at the corner."""
+    """Heat of two joints in one image: the first has a peak at ``peak`` (x, y) cells, the second at the corner."""
     heat = torch.full((1, 2, height, width), -6.0)
     heat[0, 0, peak[1], peak[0]] = 6.0
     heat[0, 1, 0, 0] = 6.0

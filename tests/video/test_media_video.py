@@ -244,7 +244,7 @@ def heard(path):
         ("a.mp4", ".avi", "encoded", "pcm_s16le"),
     ],
 )
-def test_sound_is_kept_and_ends_with_the_pictures(tmp_path, source, ending, what, codec):
+def test_sound_is_kept_and_ends_with_the_images(tmp_path, source, ending, what, codec):
     encode(tmp_path / source, frames=24, sound="aac", seconds=2.0)
     out = tmp_path / f"out{ending}"
     with VideoReader(str(tmp_path / source)) as reader:

@@ -74,7 +74,7 @@ def test_sets_hold_both_kinds_with_their_labels(root):
     )
 
 
-def test_merging_takes_the_first_pictures_only(root, tmp_path):
+def test_merging_takes_the_first_images_only(root, tmp_path):
     merge([("a", root, "val", 1), ("b", root, "val", 2)], str(tmp_path), "both")
     data = json.load(open(annotations_file(str(tmp_path), "both")))
     assert [image["id"] for image in data["images"]] == [1, 2, 3]
@@ -113,7 +113,7 @@ def test_report_of_both_sides(root, peer_python, tmp_path, capsys):
     for split in ("val", "val_crowded"):
         assert report["scores"][split]["fake"]["AP"] == pytest.approx(100.0, abs=0.1)
         assert report["scores"][split]["ours"]["AP"] < 50
-        assert cv2.imread(str(output / f"pictures_{split}.jpg")) is not None
+        assert cv2.imread(str(output / f"images_{split}.jpg")) is not None
     assert report["latency"]["fake"] == {"ms": 5.0, "rounds": [5.0, 5.0], "people": 1}
     assert report["latency"]["ours"]["ms"] > 0 and report["cost"]["fake"] == {"parameters_M": 2.5, "gflops": 7.0}
     assert report["cost"]["ours"]["gflops"] > 0

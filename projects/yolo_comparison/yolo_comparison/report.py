@@ -120,7 +120,7 @@ def draw_images(models: "list[Ours | Peer]", root: str, split: str, output: str,
             drawn = draw_people(image, best, skeleton, threshold=0.0, labels=False, scale=scale)
             draw_tag(drawn, name, (4, 4), 18)
             tiles.append(drawn)
-    path = os.path.join(output, f"pictures_{split}.jpg")
+    path = os.path.join(output, f"images_{split}.jpg")
     write_image(path, contact_sheet(tiles, len(models) + 1, tile=(480, 360)))
     return path
 
