@@ -9,7 +9,7 @@ import torch
 from rle_onestage.data.mapper import TestResize
 from rle_onestage.data.transforms.augmentation import shortest_edge_size
 from rle_onestage.engine import load_config, setup
-from rle_onestage.engine.config.conflicts import describe_size, input_sizes
+from rle_onestage.engine.config.conflicts import conflicts, describe_size, input_sizes
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.errors import ConfigError
 
@@ -208,3 +208,11 @@ def test_long_keys_do_not_fill_the_memory(tmp_path):
     path.write_text("? " + "k" * 1000 + "\n:\n" + "".join(f"  a{number}: 1\n" for number in range(5)))
     with pytest.raises(ConfigError, match="a.yaml, line 1: the key 'kkkk.* has more than 100 characters"):
         load_config(str(path))
+
+
+@pytest.mark.parametrize("density, steps, said", [("rle", 100, True), ("rle", 101, False), ("laplace", 100, False)])
+def test_a_flow_that_would_not_be_trained_is_said(density, steps, said):
+    prefix = "MODEL.RLE_ONESTAGE."
+    options = [prefix + "FLOW.WARMUP_ITERS", 100, "SOLVER.MAX_ITER", steps, prefix + "DENSITY", density]
+    cfg = load_config("", ["MODEL.META_ARCHITECTURE", "RLEOneStage", "DATASETS.TRAIN", ("a",), *options])
+    assert any("the flow is not trained" in sentence for sentence in conflicts(cfg)) == said

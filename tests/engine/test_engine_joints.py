@@ -71,6 +71,12 @@ def test_rows_by_hand(tmp_path, said):
     assert line.endswith("2 of 3 come over (c, a); 1 start anew (d); 1 of the file are not used (b)")
 
 
+def test_no_joint_in_common_is_a_warning(tmp_path, said):
+    load_weights(Net(2), file(tmp_path / "m.pth", abc(), "abc"), strict=False, joints=["x", "y"])
+    warning, _ = said()
+    assert "No joint of" in warning and "(x, y): all joints start anew" in warning and "(a, b, c)" in warning
+
+
 @pytest.mark.parametrize("joints", [["b"], ["a", "b"], ["c", "b", "a", "a2"]])
 def test_any_number_and_order(tmp_path, joints):
     model = Net(len(joints))

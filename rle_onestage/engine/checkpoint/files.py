@@ -182,7 +182,9 @@ def _rename(weights: OrderedDict[str, Tensor], address: str, *, tell: bool) -> N
         raise CheckpointError(f"checkpoint {address}: {error}") from error
     if renamed and tell:
         pairs = ", ".join(f"{old.rstrip('.')} is {new.rstrip('.')} now" for old, new in renamed.items())
-        logger.info("Checkpoint %s has names of an earlier version: %s", address, pairs)
+        # The files that come with the package have them too, which nobody needs to know.
+        level = logging.DEBUG if address.startswith("rle-onestage://") else logging.INFO
+        logger.log(level, "Checkpoint %s has names of an earlier version: %s", address, pairs)
 
 
 def _from_zoo(content: Any, path: str) -> dict[str, Any]:

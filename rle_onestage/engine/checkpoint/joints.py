@@ -154,6 +154,12 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
     over = [name for name, place in zip(joints, source) if place >= 0]
     anew = [name for name, place in zip(joints, source) if place < 0]
     unused = [name for place, name in enumerate(given) if place not in source]
+    if not over:
+        logger.warning(
+            "No joint of %s has the name of one of the model's (%s): all joints start anew. If some are the same, give "
+            "them its names (%s). If none are, a trunk that stays frozen may know too little of what is to be found; see "
+            "MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
+        )  # fmt: skip
     logger.info(
         "Joints of %s by name: %d of %d come over (%s); %d start anew (%s); %d of the file are not used (%s)", address,
         len(over), len(joints), ", ".join(over) or "none", len(anew), ", ".join(anew) or "none", len(unused),

@@ -124,6 +124,13 @@ def _model_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterato
         yield f"{', '.join(thresholds)} has no effect, because STYLE centernet has no suppression"
     if are_set(f"{prefix}PRESET") and model.DENSITY in ("laplace", "gaussian", "l1", "l2"):
         yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
+    # Without TRAIN the config is for inference.
+    if model.DENSITY in ("rle", "rle_released", "flow") and cfg.DATASETS.TRAIN:
+        if model.FLOW.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER:
+            yield (
+                f"{prefix}FLOW.WARMUP_ITERS {model.FLOW.WARMUP_ITERS} is not below SOLVER.MAX_ITER "
+                f"{cfg.SOLVER.MAX_ITER}: the flow is not trained, and DENSITY {model.DENSITY} stays its preset"
+            )
     if are_set("SOLVER.BASE_LR_END") and cfg.SOLVER.LR_SCHEDULER_NAME != "WarmupCosineLR":
         yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"
 
