@@ -16,6 +16,7 @@ from detectron2.utils.events import EventStorage
 
 from rle_onestage.engine import Trainer, evaluate_only, load_config, logs
 from rle_onestage.engine.logs import LinesWriter, LogFile, Patient, append_whole, quiet_event_threads
+from rle_onestage.engine.setup import start_logging
 from rle_onestage.errors import CheckpointError, PoseError
 from rle_onestage.utils import output_files
 
@@ -135,7 +136,22 @@ def test_a_log_that_cannot_be_read_costs_the_log_alone(config, tmp_path, warning
     (tmp_path / "out" / "training.jsonl").mkdir(parents=True)
     Trainer(load_config(str(config), ["DATASETS.TEST", "()"])).train()
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
-    assert sum("training.jsonl cannot be read (Is a directory); going on" in text for text in warnings()) == 1
+    assert (
+        sum("training.jsonl cannot be read (it is a folder, not a file); going on" in text for text in warnings()) == 1
+    )
+
+
+@pytest.mark.parametrize("name", ["log.txt", "training.jsonl"])
+def test_a_log_that_is_a_pipe_or_a_device_without_end_blocks_nobody(config, tmp_path, warnings, name):
+    (tmp_path / "out").mkdir()
+    if name == "log.txt":
+        os.mkfifo(tmp_path / "out" / name)
+    else:
+        (tmp_path / "out" / name).symlink_to("/dev/zero")
+    start_logging(str(tmp_path / "out"))
+    Trainer(load_config(str(config), ["DATASETS.TEST", "()"])).train()
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
+    assert sum(name in text and ", not a file); going on" in text for text in warnings()) == 1
 
 
 @pytest.mark.parametrize(("again", "written"), [(True, 3), (False, 0)])
