@@ -1,7 +1,7 @@
 """Data-loading processes: how they start and what signals do to them, whichever way they are started.
 
-Ctrl-C in a terminal, a terminal that is closed, and a batch system that ends a job reach them as well as the training, which still needs a batch
-for the iteration under way.
+Ctrl-C in a terminal, a terminal that is closed, and a batch system that ends a job reach them as well as the training,
+which still needs a batch for the iteration under way.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def starting(count: int) -> Iterator[None]:
 def settle() -> None:
     """Call it first in a data-loading process: Ctrl-C and SIGHUP pass it by, SIGTERM ends it at once.
 
-    Whatever it inherited. The process that started it ends it by SIGTERM and waits, so that must work at the first try. Where a whole group
-    gets SIGTERM, the training makes the batch that it still needs itself.
+    That is so whatever it inherited. The process that started it ends it by SIGTERM and waits, so that must work at the
+    first try. Where a whole group gets SIGTERM, the training makes the batch that it still needs itself.
     """
     for signum in _TO_ALL:
         signal.signal(signum, signal.SIG_IGN)

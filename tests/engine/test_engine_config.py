@@ -1,6 +1,7 @@
 """Configs: what is read, what is refused and in which words; nothing in them runs."""
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,10 @@ def test_long_keys_do_not_fill_the_memory(tmp_path):
     path.write_text("? " + "k" * 1000 + "\n:\n" + "".join(f"  a{number}: 1\n" for number in range(5)))
     with pytest.raises(ConfigError, match="a.yaml, line 1: the key 'kkkk.* has more than 100 characters"):
         load_config(str(path))
+
+
+def test_a_name_under_a_locale_without_utf8_is_no_damage():
+    with pytest.raises(ConfigError, match="set PYTHONUTF8=1 or a UTF-8 locale"):
+        load_config("", ["OUTPUT_DIR", os.fsencode("é").decode("ascii", "surrogateescape")])
+    with pytest.raises(ConfigError, match="bytes that are no text"):
+        load_config("", ["OUTPUT_DIR", b"\xff".decode("ascii", "surrogateescape")])
