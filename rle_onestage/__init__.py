@@ -12,14 +12,17 @@ __version__ = "0.2.0"
 
 
 def _is_command() -> bool:
-    """Whether the command ``rle-onestage`` is starting, or ``python -m rle_onestage.cli``.
+    """Whether the command ``rle-onestage`` is starting, ``python -m rle_onestage.cli``, or a tool of the checkout.
 
     Its help, and ``install-detectron2``, answer at once and without Detectron2; its other sub-commands call
     :func:`load`.
     Processes that it starts import everything, as any other program does.
     """
-    name, _ = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))
+    program = sys.argv[0] if sys.argv else ""
+    name, _ = os.path.splitext(os.path.basename(program))
     starting = name == "rle-onestage" or (name == "-m" and "rle_onestage.cli" in sys.orig_argv)
+    tools = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools")
+    starting = starting or (program.endswith(".py") and os.path.dirname(os.path.abspath(program)) == tools)
     return starting and multiprocessing.current_process().name == "MainProcess"
 
 

@@ -6,7 +6,6 @@ bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, it
 
 import importlib.util
 import inspect
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch takes a second, which who asks whether all is installed need not wait for
@@ -94,8 +93,3 @@ def create_ddp_model(model: "nn.Module", *, broadcast_buffers: bool = True, **kw
     device = next(model.parameters()).device
     kwargs.setdefault("device_ids", [device.index] if device.type == "cuda" else None)
     return DistributedDataParallel(model, **kwargs)
-
-
-def local_rank_from_environment() -> tuple[int, int]:
-    """(local rank, processes on this machine) as torchrun sets them, or (0, 1)."""
-    return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))

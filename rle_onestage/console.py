@@ -7,14 +7,68 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 # Errors of a stream by which a reader loses what it waits for: a full disk, a quota, a disk that fails.
 _LOST = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def open_closed_streams() -> None:
+    """Where whoever started the process closed one of its standard streams, put a stream to nowhere in its place.
+
+    Otherwise what prints fails, and the next file that is opened gets the stream's number and what others print to it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                _open_nowhere(number, name)
+
+
+def _open_nowhere(number: int, name: str) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.fstat(number)  # its number may be another file's by now
+    except OSError:
+        os.dup2(nowhere, number)
+    if nowhere == number:
+        os.set_inheritable(number, True)  # processes that are started get it too
+    mode = "r" if number == 0 else "w"
+    setattr(sys, name, open(nowhere, mode, encoding="utf-8", errors="backslashreplace", closefd=False))
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Within the block Ctrl-C ends the process, with a word and exit code 130.
+
+    For imports, which take seconds, and some of which turn a KeyboardInterrupt into an error of their own.
+    """
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        if is_first_on_machine() and sys.stderr is not None:
+            os.write(2, b"interrupted\n")
+        os._exit(128 + signum)
+
+    before = None
+    with contextlib.suppress(ValueError):  # not the main thread: signals are someone else's
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+def is_first_on_machine() -> bool:
+    """Whether this process is to print what all processes of a training would: torchrun says which it is."""
+    rank = os.environ.get("LOCAL_RANK", "")
+    return not (rank.isdecimal() and rank.strip("0"))
 
 
 class LostOutput(Exception):

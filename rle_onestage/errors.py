@@ -4,13 +4,12 @@ Every message is one sentence that names the file, key or image, and says what t
 """
 
 import functools
-import os
 import reprlib
 import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from .console import LostOutput, lasting_output
+from .console import LostOutput, is_first_on_machine, lasting_output, open_closed_streams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,6 +110,7 @@ def exits_with_sentence(main: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(main)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        open_closed_streams()
         try:
             with lasting_output():
                 return run(*args, **kwargs)
@@ -122,7 +122,7 @@ def exits_with_sentence(main: Callable[P, T]) -> Callable[P, T]:
         try:
             return main(*args, **kwargs)
         except PoseError as error:
-            if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+            if is_first_on_machine():
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
             sys.exit(EXIT_CODE)
         except KeyboardInterrupt:

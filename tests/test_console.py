@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from rle_onestage.console import LastingStream, QuietWarnings, lasting_output
+from rle_onestage.console import LastingStream, QuietWarnings, is_first_on_machine, lasting_output
 
 TOOL = """
 import logging, os, sys
@@ -117,3 +117,46 @@ def test_a_filter_of_the_user_stays():
         with QuietWarnings(message="of no use", category=FutureWarning):
             pass
         assert warnings.filters == before
+
+
+CLOSED = """
+import os, sys
+from rle_onestage.console import open_closed_streams
+open_closed_streams()
+print("to nowhere"); print("to nowhere", file=sys.stderr); assert sys.stdin.read() == ""
+made = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+assert made > 2 and not sys.stdout.isatty()
+os.write(made, b"done")
+"""
+
+
+def test_streams_that_are_closed_take_what_is_printed(tmp_path):
+    """And the files that are opened later do not get their numbers."""
+    command = '"$0" -c "$1" "$2" <&- >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command, sys.executable, CLOSED, str(tmp_path / "made")]).returncode == 0
+    assert (tmp_path / "made").read_text() == "done"
+
+
+IMPORTING = """
+import os, signal
+from rle_onestage.console import leaving_at_once
+with leaving_at_once():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException as error:
+        raise ImportError("as compiled modules do") from error
+"""
+
+
+@pytest.mark.parametrize(("rank", "said"), [("", "interrupted\n"), ("1", "")])
+def test_ctrl_c_during_imports_is_a_word(rank, said):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], capture_output=True, text=True, env={**os.environ, "LOCAL_RANK": rank}
+    )
+    assert (done.returncode, done.stderr) == (130, said)
+
+
+@pytest.mark.parametrize(("rank", "first"), [("", True), ("0", True), ("x", True), ("00", True), ("3", False)])
+def test_the_first_process_of_a_machine_prints(monkeypatch, rank, first):
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    assert is_first_on_machine() is first

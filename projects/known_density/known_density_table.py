@@ -24,6 +24,7 @@ from synthetic_people.noise import NOISE_MODELS
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import natural_int, positive_int
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -36,8 +37,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--noise", "--laws", nargs="+", default=list(NOISE_MODELS), metavar="MODEL", help=", ".join(NOISE_MODELS)
     )
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="LOSS", help=", ".join(LOSSES))
-    parser.add_argument("--steps", type=int, default=defaults.steps, metavar="N")
-    parser.add_argument("--seed", type=int, default=defaults.seed, metavar="N")
+    parser.add_argument("--steps", type=positive_int, default=defaults.steps, metavar="N")
+    parser.add_argument("--seed", type=natural_int, default=defaults.seed, metavar="N")
     return parser.parse_args(arguments)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from loss_comparison.cost import format_costs, measure, write_costs
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.utils.arguments import positive_int
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -26,10 +27,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     two_stage = str(CONFIGS / "keypoint_rcnn_synthetic.yaml")
     parser.add_argument("--two-stage", default=two_stage, metavar="FILE")
     parser.add_argument("--weights", nargs=2, default=("", ""), metavar="FILE", help="of each; default: random")
-    parser.add_argument("--size", type=int, default=192, metavar="PX", help="side of the image")
-    parser.add_argument("--people", nargs="+", type=int, default=[1, 5, 20], metavar="N")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
-    parser.add_argument("--rounds", type=int, default=30, metavar="N")
+    parser.add_argument("--size", type=positive_int, default=192, metavar="PX", help="side of the image")
+    parser.add_argument("--people", nargs="+", type=positive_int, default=[1, 5, 20], metavar="N")
+    parser.add_argument("--threads", nargs="+", type=positive_int, default=[1, 2], metavar="N")
+    parser.add_argument("--rounds", type=positive_int, default=30, metavar="N")
     parser.add_argument("--output", metavar="FILE.json")
     return parser.parse_args(arguments)
 

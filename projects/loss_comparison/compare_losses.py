@@ -20,6 +20,7 @@ from detectron2.utils.logger import setup_logger
 from loss_comparison import LOSSES, compare_losses, format_comparison
 
 from rle_onestage.errors import EXIT_CODE, ConfigError, exits_with_sentence
+from rle_onestage.utils.arguments import natural_int, positive_int
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -36,8 +37,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--baseline-weights", nargs="+", default=[], metavar="FILE", help="MODEL.WEIGHTS of each of them to start from"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time; they share the cores")
+    parser.add_argument("--seeds", nargs="+", type=natural_int, default=[1, 2, 3], metavar="N")
+    parser.add_argument(
+        "--jobs", type=positive_int, default=1, metavar="N", help="trainings at a time; they share the cores"
+    )
     parser.add_argument("--report-only", action="store_true", help="compare what is there, train nothing")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="of the config, for all runs")
     return parser.parse_args(arguments)

@@ -22,6 +22,7 @@ from run_model import results_file, run
 
 from rle_onestage.errors import DataError, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import positive_int
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
@@ -37,13 +38,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--weights", metavar="FILE", help="default: the config's")
-    parser.add_argument("--side", type=int, nargs="+", default=[320, 448, 640], metavar="N")
+    parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
     add_set_flags(parser)
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the images")
+    parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
     parser.add_argument("--image", metavar="FILE", help="to time both on; without it only accuracy is measured")
-    parser.add_argument("--threads", type=int, default=2, metavar="N")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each when timing")
-    parser.add_argument("--calls", type=int, default=10, metavar="N", help="of each in a turn")
+    parser.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    parser.add_argument("--rounds", type=positive_int, default=7, metavar="N", help="turns of each when timing")
+    parser.add_argument("--calls", type=positive_int, default=10, metavar="N", help="of each in a turn")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     add_movenet_flags(parser, required=True)

@@ -16,6 +16,7 @@ from measure.tables import table
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import natural_int, positive_float
 from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder, write_image
@@ -34,8 +35,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "FOLDER")}
     parser.add_argument("--set", dest="train", help="to train on", **pair)
     parser.add_argument("--test", help="never to be trained on", **pair)
-    parser.add_argument("--bits", type=int, default=BITS, metavar="N", help="of 64 that may differ")
-    parser.add_argument("--same", type=float, default=SAME, metavar="R", help="correlation of copies")
+    parser.add_argument("--bits", type=natural_int, default=BITS, metavar="N", help="of 64 that may differ")
+    parser.add_argument("--same", type=positive_float, default=SAME, metavar="R", help="correlation of copies")
     parser.add_argument("--within", action="store_true", help="also pairs of the same set")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     return parser.parse_args(arguments)

@@ -18,6 +18,7 @@ from measure.runs import Ours, config_at
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import positive_int
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
@@ -27,9 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--weights", metavar="FILE", help="default: the config's")
-    parser.add_argument("--side", type=int, default=640, metavar="N")
+    parser.add_argument("--side", type=positive_int, default=640, metavar="N")
     add_set_flags(parser)
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the images")
+    parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)

@@ -19,6 +19,7 @@ from measure.tables import table
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import positive_int
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
@@ -29,10 +30,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--weights", metavar="FILE", help="default: the config's")
     parser.add_argument("--image", required=True, metavar="FILE")
-    parser.add_argument("--side", type=int, nargs="+", default=[320, 448, 640], metavar="N")
-    parser.add_argument("--threads", type=int, default=2, metavar="N")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns of each")
-    parser.add_argument("--calls", type=int, default=10, metavar="N", help="of each in a turn")
+    parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
+    parser.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    parser.add_argument("--rounds", type=positive_int, default=7, metavar="N", help="turns of each")
+    parser.add_argument("--calls", type=positive_int, default=10, metavar="N", help="of each in a turn")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     add_movenet_flags(parser, required=True)

@@ -17,6 +17,7 @@ from measure.tables import Run, format_report, make_report
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import positive_int
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
@@ -27,7 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add_set_flags(parser)
     parser.add_argument("--results", nargs=4, action="append", required=True, metavar=("MODEL", "SIDE", "SET", "FILE"))
     parser.add_argument("--baseline", metavar="MODEL", help="default: the first")
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the images")
+    parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     return parser.parse_args(arguments)
 

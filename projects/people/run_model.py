@@ -18,6 +18,7 @@ from measure.labels import add_set_flags, sets_from
 from measure.runs import Ours, config_at
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.utils.arguments import positive_int
 from rle_onestage.utils.safe_files import local_path, write_text
 from rle_onestage.video.io import make_folder
 
@@ -31,9 +32,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--weights", metavar="FILE", help="default: the config's")
     parser.add_argument("--name", required=True, help="of the model")
-    parser.add_argument("--side", type=int, nargs="+", default=[320, 448, 640], metavar="N")
+    parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
     add_set_flags(parser)
-    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--threads", type=positive_int, metavar="N")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)

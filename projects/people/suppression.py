@@ -23,6 +23,7 @@ from measure.tables import shown, table
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
 from rle_onestage.modeling.postprocessing import EVERYBODY
+from rle_onestage.utils.arguments import natural_float, positive_float, positive_int
 from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
@@ -33,12 +34,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--weights", metavar="FILE", help="default: the config's")
-    parser.add_argument("--side", type=int, default=640, metavar="N")
-    parser.add_argument("--box", type=float, nargs="+", default=[0.5, 0.65, 0.8], metavar="T", help="TEST.BOX_NMS")
-    parser.add_argument("--oks", type=float, nargs="+", default=[0.5, 0.7, 0.9], metavar="T", help="TEST.OKS_NMS")
-    parser.add_argument("--topk", type=int, nargs="+", default=[100], metavar="N", help="TEST.TOPK")
-    parser.add_argument("--passes", type=int, nargs="+", default=[2], metavar="N", help="REFINE.TEST_STEPS")
-    parser.add_argument("--half", type=float, nargs="+", default=[0.0], metavar="S", help="TEST.HALF_SIZE_FROM")
+    parser.add_argument("--side", type=positive_int, default=640, metavar="N")
+    parser.add_argument(
+        "--box", type=positive_float, nargs="+", default=[0.5, 0.65, 0.8], metavar="T", help="TEST.BOX_NMS"
+    )
+    parser.add_argument(
+        "--oks", type=positive_float, nargs="+", default=[0.5, 0.7, 0.9], metavar="T", help="TEST.OKS_NMS"
+    )
+    parser.add_argument("--topk", type=positive_int, nargs="+", default=[100], metavar="N", help="TEST.TOPK")
+    parser.add_argument("--passes", type=positive_int, nargs="+", default=[2], metavar="N", help="REFINE.TEST_STEPS")
+    parser.add_argument("--half", type=natural_float, nargs="+", default=[0.0], metavar="S", help="TEST.HALF_SIZE_FROM")
     add_set_flags(parser)
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")

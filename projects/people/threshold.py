@@ -28,6 +28,7 @@ from measure.worst import draw_worst, mistakes
 
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import number, positive_int
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
@@ -47,9 +48,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--held-out", nargs="+", required=True, metavar="SET", help="where thresholds are chosen")
     parser.add_argument("--backgrounds", nargs="*", default=[], metavar="SET", help="images without people")
     parser.add_argument("--worst", nargs="*", default=[], metavar="SET", help="whose worst images are drawn")
-    parser.add_argument("--number", type=int, default=10, metavar="N", help="images on such a page")
-    parser.add_argument("--threshold", type=float, metavar="S", help="for all models, instead of the best")
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the images")
+    parser.add_argument("--number", type=positive_int, default=10, metavar="N", help="images on such a page")
+    parser.add_argument("--threshold", type=number, metavar="S", help="for all models, instead of the best")
+    parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     return parser.parse_args(arguments)
 

@@ -11,6 +11,7 @@ import argparse
 from speed.benchmark_report import run
 
 from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import natural_int, positive_int
 
 
 @exits_with_sentence
@@ -21,11 +22,11 @@ def main() -> None:
     parser.add_argument(
         "--size", default="", help="height,width or side; unless given the config's longest side at test, or 640"
     )
-    parser.add_argument("--batch", type=int, default=1, help="images at inference")
+    parser.add_argument("--batch", type=positive_int, default=1, help="images at inference")
     parser.add_argument("--people", default="1,10,100", help="numbers of people to decode")
     parser.add_argument("--parts", default="inference,flow,people,loader,training,evaluation", help="what to measure")
-    parser.add_argument("--rounds", type=int, default=50, help="of which the median is shown (decode: 200)")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them")
+    parser.add_argument("--rounds", type=positive_int, default=50, help="of which the median is shown (decode: 200)")
+    parser.add_argument("--threads", type=natural_int, default=0, help="of torch; 0 leaves them")
     parser.add_argument("--output", default="", metavar="FILE.json")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config options")
     run(parser.parse_args())

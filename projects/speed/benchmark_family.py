@@ -16,6 +16,7 @@ from speed.family import format_family, measure
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import natural_int, positive_int
 
 
 @exits_with_sentence
@@ -23,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-files", nargs="+", required=True, metavar="FILE")
-    parser.add_argument("--size", type=int, default=640, metavar="PX")
-    parser.add_argument("--threads", type=int, default=2, metavar="N")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N")
-    parser.add_argument("--training-images", type=int, default=0, metavar="N", help="0: no memory of training")
+    parser.add_argument("--size", type=positive_int, default=640, metavar="PX")
+    parser.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    parser.add_argument("--rounds", type=positive_int, default=20, metavar="N")
+    parser.add_argument("--training-images", type=natural_int, default=0, metavar="N", help="0: no memory of training")
     parser.add_argument("--output", metavar="FILE.json")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="for all configs")
     args = parser.parse_args(arguments)

@@ -12,6 +12,7 @@ import argparse
 from speed.flow_benchmark import run
 
 from rle_onestage.errors import exits_with_sentence
+from rle_onestage.utils.arguments import positive_int
 
 
 @exits_with_sentence
@@ -20,7 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", default="8704,69632", help="numbers of residuals")
     parser.add_argument("--threads", default="1,2", help="numbers of torch's threads")
-    parser.add_argument("--rounds", type=int, default=20, help="of which the median is shown; the layouts take turns")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=20, help="of which the median is shown; the layouts take turns"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--gradients", action="store_true", help="show gradients of the likelihoods instead")
     parser.add_argument("--output", default="", metavar="FILE.json")

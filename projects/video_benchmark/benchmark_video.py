@@ -25,6 +25,7 @@ from video_benchmark import commands
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.structures.skeleton import COCO
+from rle_onestage.utils.arguments import natural_float, natural_int, positive_float, positive_int
 
 SYNTHETIC_CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "demo_synthetic.yaml")
 
@@ -38,8 +39,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     report = jobs.add_parser("report", help="tables, as Markdown and JSON")
     report.add_argument("--output", required=True, metavar="DIR")
     report.add_argument("--peer", nargs=2, action="append", default=[], metavar=("NAME", "DIR"))
-    report.add_argument("--one-euro", nargs=2, type=float, action="append", default=[], metavar=("CUTOFF", "BETA"))
-    report.add_argument("--equal", type=float, default=0.06, help="share of the person's size for all sigmas")
+    report.add_argument(
+        "--one-euro", nargs=2, type=natural_float, action="append", default=[], metavar=("CUTOFF", "BETA")
+    )
+    report.add_argument("--equal", type=positive_float, default=0.06, help="share of the person's size for all sigmas")
     report.add_argument(
         "--equal-options", nargs="+", default=[], metavar="NAME=VALUE", help="the tracker's options that go with it"
     )
@@ -47,25 +50,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     peers.add_argument("--peer", required=True, metavar="DIR")
     tune = jobs.add_parser("tune", help="search for better options")
     tune.add_argument("--what", choices=("tracking", "motion"), required=True)
-    tune.add_argument("--trials", type=int, default=200)
-    tune.add_argument("--seed", type=int, default=0)
-    tune.add_argument("--equal", type=float, help="share of the person's size for all sigmas")
+    tune.add_argument("--trials", type=positive_int, default=200)
+    tune.add_argument("--seed", type=natural_int, default=0)
+    tune.add_argument("--equal", type=positive_float, help="share of the person's size for all sigmas")
     fit = jobs.add_parser("fit", help="accelerations of the joints")
     for job in (detect, report, peers, tune, fit):
         job.add_argument("--clips", required=True, metavar="DIR", help="a set with videos and labels")
     for job in (report, peers, tune, fit):
         job.add_argument("--detections", required=True, metavar="DIR", help="of the command detect")
     speed = jobs.add_parser("speed", help="time of a frame")
-    speed.add_argument("--people", type=int, default=50)
-    speed.add_argument("--frames", type=int, default=200)
+    speed.add_argument("--people", type=positive_int, default=50)
+    speed.add_argument("--frames", type=positive_int, default=200)
     demo = jobs.add_parser("demo", help="frames per second of the whole demo and of the model alone")
     demo.add_argument("--video", required=True, metavar="FILE")
     demo.add_argument("--output", required=True, metavar="FILE", help="video that the demo writes")
-    demo.add_argument("--rounds", type=int, default=3)
-    demo.add_argument("--lag", type=int, default=8)
+    demo.add_argument("--rounds", type=positive_int, default=3)
+    demo.add_argument("--lag", type=natural_int, default=8)
     for job in (detect, demo):
         job.add_argument("--config-file", default=SYNTHETIC_CONFIG, metavar="FILE")
-        job.add_argument("--size", type=int, metavar="PX", help="longest side that the model sees")
+        job.add_argument("--size", type=positive_int, metavar="PX", help="longest side that the model sees")
         job.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
 

@@ -31,6 +31,7 @@ from yolo_comparison.training import format_rates, rates
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.arguments import natural_float, natural_int, positive_float, positive_int
 from rle_onestage.video.io import make_folder
 
 
@@ -40,31 +41,35 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, dest="command")
     data = commands.add_parser("data", help="make the synthetic data set")
     data.add_argument("--root", required=True, metavar="FOLDER")
-    data.add_argument("--train", type=int, default=1000, metavar="N")
-    data.add_argument("--val", type=int, default=500, metavar="N", help="of the general and of the crowded split")
-    data.add_argument("--size", type=int, default=256, metavar="PX", help="longest side")
-    data.add_argument("--crowded-share", type=float, default=0.3, metavar="S", help="of the training images")
+    data.add_argument("--train", type=positive_int, default=1000, metavar="N")
+    data.add_argument(
+        "--val", type=positive_int, default=500, metavar="N", help="of the general and of the crowded split"
+    )
+    data.add_argument("--size", type=positive_int, default=256, metavar="PX", help="longest side")
+    data.add_argument("--crowded-share", type=natural_float, default=0.3, metavar="S", help="of the training images")
     data.add_argument("--force", action="store_true", help="replace a set of other numbers")
     sub = commands.add_parser("report", help="score and time")
     sub.add_argument("--output", required=True, metavar="FOLDER")
     sub.add_argument("--root", metavar="FOLDER", help="of the data set")
     sub.add_argument("--splits", nargs="+", default=list(SPLITS), metavar="SPLIT")
-    sub.add_argument("--sigmas", nargs="+", type=float, default=(), metavar="S", help="of OKS; default: by the names")
     sub.add_argument(
-        "--max-people", type=int, default=20, metavar="N", help="results an image that count in AP (COCO: 20)"
+        "--sigmas", nargs="+", type=positive_float, default=(), metavar="S", help="of OKS; default: by the names"
     )
-    sub.add_argument("--size", type=int, default=256, metavar="PX", help="of the input")
-    sub.add_argument("--threads", type=int, default=2, metavar="N")
-    sub.add_argument("--rounds", type=int, default=5, metavar="N", help="of the latency; 0: not measured")
+    sub.add_argument(
+        "--max-people", type=positive_int, default=20, metavar="N", help="results an image that count in AP (COCO: 20)"
+    )
+    sub.add_argument("--size", type=positive_int, default=256, metavar="PX", help="of the input")
+    sub.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    sub.add_argument("--rounds", type=natural_int, default=5, metavar="N", help="of the latency; 0: not measured")
     sub.add_argument("--image", "--picture", metavar="FILE", help="to time on; default: noise")
     sub.add_argument("--ours", nargs=3, action="append", default=[], metavar=("NAME", "CONFIG", "WEIGHTS"))
     _name_peers(sub)
     sub.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="of our configs")
     sub = commands.add_parser("training", help="time the training")
     sub.add_argument("--root", required=True, metavar="FOLDER", help="of the data set")
-    sub.add_argument("--size", type=int, default=256, metavar="PX", help="of the input")
-    sub.add_argument("--processes", type=int, default=2, metavar="N", help="of ours; threads of the peer")
-    sub.add_argument("--rounds", type=int, default=3, metavar="N")
+    sub.add_argument("--size", type=positive_int, default=256, metavar="PX", help="of the input")
+    sub.add_argument("--processes", type=positive_int, default=2, metavar="N", help="of ours; threads of the peer")
+    sub.add_argument("--rounds", type=positive_int, default=3, metavar="N")
     sub.add_argument("--output", metavar="FILE.json")
     sub.add_argument("--ours", nargs=2, action="append", default=[], metavar=("NAME", "CONFIG"))
     _name_peers(sub)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rle_onestage import __version__
+from rle_onestage.console import leaving_at_once
 from rle_onestage.utils.arguments import PROGRAM
 
 
@@ -77,5 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = f"did you mean {near[0]}?" if near else f"'{PROGRAM} --help' lists those there are"
         print(f"error: there is no command {words[0]!r}; {remedy}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"{__name__}.{COMMANDS[words[0]].module}")
+    with leaving_at_once():
+        module = importlib.import_module(f"{__name__}.{COMMANDS[words[0]].module}")
     return module.main(words[1:]) or 0

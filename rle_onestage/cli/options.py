@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rle_onestage import load
 from rle_onestage.compat import HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV
+from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import ConfigError, PoseError
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def start(*, log: bool = True) -> None:
         PoseError: Detectron2 or OpenCV is not there; the message says what to run.
     """
     try:
-        load()
+        with leaving_at_once():
+            load()
     except ImportError as error:
         if str(error) not in (HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV):
             raise

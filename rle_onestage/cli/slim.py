@@ -32,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     start(log=False)
     from rle_onestage.engine.checkpoint import read_checkpoint, slim
-    from rle_onestage.engine.checkpoint.joints import KEY, parse_joints
+    from rle_onestage.engine.checkpoint.joints import KEY, joints_of_weights
+    from rle_onestage.utils.output_files import check_folder, check_target
     from rle_onestage.utils.safe_files import local_path, save_tensors
 
+    check_target(args.output, "--output", through=False)
+    check_folder(args.output, "--output")
     content = read_checkpoint(args.checkpoint)
-    if args.joints:
-        content[KEY] = parse_joints(args.joints)
+    if args.joints is not None:
+        content[KEY] = joints_of_weights(args.joints, content, args.checkpoint)
     save_tensors(args.output, slim(content, half=args.half))
     # Read before, so that an address is at hand as a file.
     sizes = [os.path.getsize(path) / 1e6 for path in (local_path(args.checkpoint), args.output)]

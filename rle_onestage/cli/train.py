@@ -8,10 +8,10 @@ torchrun --nproc_per_node 2 -m rle_onestage.cli train --config-file my.yaml
 """
 
 import argparse
-import signal
 from collections.abc import Sequence
 
 from rle_onestage.cli.options import start
+from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import PROGRAM, complain
 
@@ -43,11 +43,9 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "train", text
         command: ``train`` or ``evaluate``.
         text: what it does, for its help.
     """
-    # The imports take seconds, in which Ctrl-C would end in a traceback; launch() says more.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    args = _parse(arguments, command, text)
-    signal.signal(signal.SIGINT, before)
-    from rle_onestage.engine import launch
+    with leaving_at_once():  # of the training launch() says more
+        args = _parse(arguments, command, text)
+        from rle_onestage.engine import launch
 
     launch(
         train,

@@ -41,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     start()
     from rle_onestage.evaluation import RESULTS_FILE
+    from rle_onestage.utils.output_files import check_target
     from rle_onestage.visualization.results_page import page_of_results
 
+    check_target(args.output, "--output", through=False)
     cfg = read_config(args)
     shown = page_of_results(
         cfg,

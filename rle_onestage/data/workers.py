@@ -1,7 +1,7 @@
 """Data-loading processes: how they start and what signals do to them, whichever way they are started.
 
-Ctrl-C in a terminal, and a batch system that ends a job, reach them as well as the training, which still needs a batch
-for the iteration under way.
+Ctrl-C in a terminal, a terminal that is closed, and a batch system that ends a job reach them as well as the training,
+which still needs a batch for the iteration under way.
 """
 
 import contextlib
@@ -10,14 +10,18 @@ import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
+# What a terminal sends to all of its processes: Ctrl-C, and that it is closed (not on Windows).
+_TO_ALL = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
+
 
 @contextlib.contextmanager
 def starting(count: int) -> Iterator[None]:
     """Start data-loading processes within the block.
 
-    Ctrl-C waits in them until :func:`settle`, because their Python and imports (without fork) take seconds in which it
-    would end them. SIGTERM is not held back: the server of "forkserver" outlives the block, and what it starts must
-    stay killable. That one of them died is told where a batch is taken, not by a signal in the middle of anything.
+    Ctrl-C and SIGHUP wait in them until :func:`settle`, because their Python and imports (without fork) take seconds
+    in which they would end them. SIGTERM is not held back: the server of "forkserver" outlives the block, and what it
+    starts must stay killable. That one of them died is told where a batch is taken, not by a signal in the middle of
+    anything.
 
     Args:
         count: of them; nothing is done for none.
@@ -31,7 +35,7 @@ def starting(count: int) -> Iterator[None]:
         if multiprocessing.get_start_method() != "fork":
             # It lets signals through when it is started (bpo-33613), so it has to be there before.
             resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_ALL)
     try:
         yield
     finally:
@@ -43,12 +47,13 @@ def starting(count: int) -> Iterator[None]:
 
 
 def settle() -> None:
-    """Call it first in a data-loading process: Ctrl-C passes it by, SIGTERM ends it at once, whatever it inherited.
+    """Call it first in a data-loading process: Ctrl-C and SIGHUP pass it by, SIGTERM ends it at once.
 
-    The process that started it ends it by SIGTERM and waits, so that must work at the first try. Where a whole group
-    gets SIGTERM, the training makes the batch that it still needs itself.
+    That is so whatever it inherited. The process that started it ends it by SIGTERM and waits, so that must work at the
+    first try. Where a whole group gets SIGTERM, the training makes the batch that it still needs itself.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for signum in _TO_ALL:
+        signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_ALL)

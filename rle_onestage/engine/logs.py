@@ -5,6 +5,7 @@ Each log says once that it cannot be written. ``log.txt`` and ``training.jsonl``
 """
 
 import contextlib
+import errno
 import importlib.util
 import json
 import logging
@@ -17,6 +18,7 @@ from typing import Any
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from rle_onestage.errors import ConfigError
+from rle_onestage.utils.output_files import kind_of
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
@@ -30,6 +32,18 @@ def warn_unwritten(path: str, error: Exception) -> None:
     """Say that a log cannot be written, and that the work goes on."""
     why = getattr(error, "strerror", None) or error
     logger.warning("%s cannot be written (%s); going on without it", path, why)
+
+
+def _check_kind(path: str, *others: str) -> None:
+    """Raise OSError for what is no file: a pipe blocks whoever opens it, and a device may have no end.
+
+    Args:
+        path: of a log.
+        others: kinds that are taken beside files and ``/dev/null``, see :func:`~.output_files.kind_of`.
+    """
+    kind = kind_of(path)
+    if kind and kind not in others and os.path.realpath(path) != os.devnull:
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
 
 
 class LogFile(logging.FileHandler):
@@ -48,6 +62,7 @@ class LogFile(logging.FileHandler):
         """Write a line if that is possible."""
         try:
             if self.stream is None:
+                _check_kind(self.baseFilename, "an open descriptor")
                 self.stream = self._open()
             self.stream.write(self.format(record) + self.terminator)
             self.stream.flush()
@@ -111,8 +126,9 @@ def append_whole(path: str, data: bytes) -> None:
     """Add to a file all or nothing, and have it on the disk.
 
     Raises:
-        OSError: nothing was added.
+        OSError: nothing was added; or it is a pipe or a device.
     """
+    _check_kind(path, "an open descriptor")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
     try:
         size = os.fstat(descriptor).st_size
@@ -245,6 +261,7 @@ def keep_before(path: str, start_iter: int) -> None:
     """
     if not os.path.exists(path):
         return
+    _check_kind(path)
     kept: list[bytes] = []
     damaged = 0
     with open(path, "rb") as file:

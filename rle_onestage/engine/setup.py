@@ -16,7 +16,7 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from rle_onestage.compat import local_rank_from_environment
+from rle_onestage.console import is_first_on_machine
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.checkpoint.resume import recorded_seed
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
@@ -223,7 +223,8 @@ def start_logging(output_dir: str) -> None:
             if isinstance(handler, logging.FileHandler):
                 handler.close()
         setup_logger.cache_clear()
-        setup_logger(None, distributed_rank=rank, name=name, abbrev_name=short, color=sys.stdout.isatty())
+        colors = sys.stdout is not None and sys.stdout.isatty()
+        setup_logger(None, distributed_rank=rank, name=name, abbrev_name=short, color=colors)
         named.addHandler(file)
     # Says of every data set how it is pickled; of no use to anyone who trains.
     logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
@@ -279,7 +280,7 @@ class _Import(argparse.Action):
             settle(IMPORTS, [values], [], str(option))
             import_modules([values])
         except ConfigError as error:
-            first = local_rank_from_environment()[0] == 0  # of those that torchrun started
+            first = is_first_on_machine()  # of those that torchrun started
             parser.exit(EXIT_CODE, f"error: {' '.join(str(error).split())}\n" if first else None)
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
 

@@ -23,6 +23,7 @@ from rle_onestage.engine import hooks
 from rle_onestage.engine.builders import TrainerBuilders
 from rle_onestage.engine.checkpoint import (
     apply_weights,
+    check_places,
     forget_last_checkpoint,
     last_checkpoint,
     load_weights,
@@ -146,7 +147,7 @@ class Trainer(TrainerBuilders):
         Raises:
             DivergenceError: a loss became non-finite.
             ConfigError: another training is at work in ``OUTPUT_DIR``; or ``TEST.EXPECTED_RESULTS`` names no metric.
-            SystemExit: with 130 or 143 after SIGINT or SIGTERM, when the checkpoint is saved; with 1 after the
+            SystemExit: with 128 + its number after a signal, when the checkpoint is saved; with 1 after the
                 training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
         check_expected_names(self.cfg, self.evaluators_are_ours(self.cfg))
@@ -165,6 +166,7 @@ class Trainer(TrainerBuilders):
     def _train(self) -> Mapping[str, Any]:
         if comm.is_main_process():
             remove_unfinished(self.cfg.OUTPUT_DIR)
+            check_places(self.cfg.OUTPUT_DIR)
             if self.start_iter == 0:
                 forget_last_checkpoint(self.cfg.OUTPUT_DIR)
                 attempts.note_begun(self.cfg.OUTPUT_DIR)

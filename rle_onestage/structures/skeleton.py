@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, shown
 
 STAND_IN_OKS_SIGMA = 0.08
 
@@ -35,6 +35,7 @@ _PART_OKS_SIGMAS = {
     "pelvis": 0.107,
 }
 _LEFT, _RIGHT = ("left", "l"), ("right", "r")
+MOST_LETTERS = 100  # of a joint's name, as in checkpoints
 _warned: set[tuple[tuple[str, ...], str]] = set()  # (joint names, what was said of them)
 _logger = logging.getLogger(__name__)
 
@@ -249,6 +250,12 @@ def skeleton_from_category(
     names = tuple(str(n) for n in category.get("keypoints") or ())
     if not names:
         raise DataError(f"category {category.get('name', '?')!r} has no keypoints; list the joint names there.")
+    long = next((name for name in names if len(name) > MOST_LETTERS), None)
+    if long is not None:  # each message that names the joints would have it
+        raise DataError(
+            f"category {shown(category.get('name', '?'))} has the joint {shown(long, 40)} of {len(long)} letters; give "
+            f"joints names of up to {MOST_LETTERS}."
+        )
     if len(set(names)) != len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
         raise DataError(

@@ -5,7 +5,11 @@ import math
 from collections.abc import Callable
 from typing import NoReturn
 
+from rle_onestage.errors import cut
+
 PROGRAM = "rle-onestage"
+# What whole numbers stay below: those of C take no more.
+MOST = 2**31
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -39,8 +43,10 @@ def _number(kind: type, words: str, fits: Callable[[float], bool]) -> Callable[[
             value = kind(text)
         except ValueError:
             value = math.nan
+        if kind is int and abs(value) >= MOST:
+            raise argparse.ArgumentTypeError(f"{cut(text, 30)!r} is too large")
         if not (math.isfinite(value) and fits(value)):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+            raise argparse.ArgumentTypeError(f"{cut(text, 30)!r} is not {words}")
         return value
 
     return read

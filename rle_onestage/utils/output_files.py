@@ -86,6 +86,18 @@ def check_target(path: Path, option: str, through: bool = True) -> None:
         raise MediaError(f"{path} cannot be written (it is {kind}); give a file with {option}")
 
 
+def check_folder(path: Path, option: str) -> None:
+    """Raises MediaError where the folder of a file that is to be written is not there.
+
+    Args:
+        path: of the file.
+        option: the flag that it came by.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise MediaError(f"{path} cannot be written, as there is no folder {folder}; make it, or change {option}")
+
+
 def check_name(path: Path, option: str) -> None:
     """Raises MediaError for a name that the file system does not take: found after the work, it would cost the work.
 

@@ -45,7 +45,7 @@ def read_pth(path: str) -> Any:
         with torch.serialization.safe_globals([(made, name) for name, made in STAND_INS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if _is_pickle(path) and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise CheckpointError(
                 f"checkpoint {path} holds more than tensors, numbers and text, and is not loaded because that could "
                 "run code; save its state_dict alone"
@@ -57,6 +57,13 @@ def read_pth(path: str) -> Any:
         raise CheckpointError(
             f"checkpoint {path} is damaged or no checkpoint ({first_line(error)}); get it again"
         ) from error
+
+
+def _is_pickle(path: str) -> bool:
+    """Whether a file is one that ``torch.save`` or pickle wrote, by its first bytes."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+        return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] < b"\x06")
 
 
 def _check_archive(path: str) -> None:

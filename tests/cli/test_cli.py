@@ -1,11 +1,13 @@
 """The command: what is there, how soon it answers, and how it complains."""
 
+import argparse
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import rle_onestage
 from rle_onestage import cli
@@ -79,6 +81,73 @@ def test_complaints_are_one_sentence(words, sentence, capsys):
         code = end.code
     error = capsys.readouterr().err
     assert code == 2 and sentence in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", [arguments.positive_int, arguments.natural_int])
+def test_whole_numbers_have_an_end(kind):
+    with pytest.raises(argparse.ArgumentTypeError, match="^'10+[.]{3}' is too large$"):
+        kind(f"1{'0' * 99}")
+
+
+def test_tools_of_the_checkout_import_nothing_that_takes_seconds():
+    """So that their help comes at once, and Ctrl-C while the rest is imported is a word."""
+    tool = str(ROOT / "tools" / "train_net.py")
+    code = f"import sys; sys.argv[0] = {tool!r}; import runpy; runpy.run_path({tool!r}); "
+    code += "print({'torch', 'cv2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A checkpoint of three joints."""
+    path = tmp_path / "m.pth"
+    torch.save({"model": {"head.presence.bias": torch.zeros(3)}, "iteration": 1, "optimizer": {}}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "output, sentence",
+    [
+        (".", "it is a folder); give a file with --output"),
+        ("", "it is no name of a file; name a file with --output"),
+        ("/dev/null", "it is a device); give a file with --output"),
+    ],
+)
+@pytest.mark.parametrize("command", ["slim", "worst-images"])
+def test_outputs_that_cannot_be_written_are_found_before_the_work(
+    command, output, sentence, small, monkeypatch, capsys
+):
+    monkeypatch.chdir(small.parent)
+    words = [str(small)] if command == "slim" else ["--config-file", "none.yaml"]
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, *words, "--output", output])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and sentence in error and error.count("\n") == 1
+
+
+def test_slim_makes_no_folder(small, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["slim", str(small), "--output", str(small.parent / "gone" / "x.pth")])
+    assert f"there is no folder {small.parent / 'gone'}; make it, or change --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "names, sentence",
+    [
+        ("a", "--joints has 1 names, but "),
+        ("a,b,a", "'a' is there twice"),
+        ("a,,b", "'' is no name"),
+        ("", "'' is no name"),
+        (f"a,b,{'c' * 10_000}", "...' is no name"),
+    ],
+)
+def test_names_of_joints_that_do_not_fit(names, sentence, small, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["slim", str(small), "--output", str(tmp_path / "s.pth"), "--joints", names])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and len(error) < 500 and not (tmp_path / "s.pth").exists()
+    assert sentence in error or "is no name; give a name of up to 100 letters" in error and len(names) > 1000
 
 
 def test_choices_are_those_of_the_package():

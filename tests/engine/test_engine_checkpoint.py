@@ -107,6 +107,23 @@ def test_last_checkpoint_that_is_gone(tmp_path):
         last_checkpoint(tmp_path)
 
 
+def test_random_bytes_are_damage_and_no_danger(tmp_path):
+    for seed in range(40):
+        (tmp_path / "m.pth").write_bytes(np.random.default_rng(seed).bytes(300))
+        with pytest.raises(CheckpointError) as caught:
+            read_checkpoint(str(tmp_path / "m.pth"))
+        assert "run code" not in str(caught.value)
+
+
+def test_a_question_mark_is_part_of_a_file_name(tmp_path):
+    """Only Detectron2's own query is cut off."""
+    place = tmp_path / "what?"
+    place.mkdir()
+    torch.save(Net().state_dict(), place / "m.pth")
+    assert "matching_heuristics" not in read_checkpoint(str(place / "m.pth"))
+    assert read_checkpoint(str(place / "m.pth?matching_heuristics=True"))["matching_heuristics"] is True
+
+
 def test_averaged_weights_unless_told_otherwise(tmp_path):
     averaged, raw = Net().state_dict(), Net().state_dict()
     torch.save({"model": averaged, "raw": raw}, tmp_path / "m.pth")

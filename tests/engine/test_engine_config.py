@@ -1,6 +1,7 @@
 """Configs: what is read, what is refused and in which words; nothing in them runs."""
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,10 @@ def test_a_flow_that_would_not_be_trained_is_said(density, steps, said):
     options = [prefix + "FLOW.WARMUP_ITERS", 100, "SOLVER.MAX_ITER", steps, prefix + "DENSITY", density]
     cfg = load_config("", ["MODEL.META_ARCHITECTURE", "RLEOneStage", "DATASETS.TRAIN", ("a",), *options])
     assert any("the flow is not trained" in sentence for sentence in conflicts(cfg)) == said
+
+
+def test_a_name_under_a_locale_without_utf8_is_no_damage():
+    with pytest.raises(ConfigError, match="set PYTHONUTF8=1 or a UTF-8 locale"):
+        load_config("", ["OUTPUT_DIR", os.fsencode("é").decode("ascii", "surrogateescape")])
+    with pytest.raises(ConfigError, match="bytes that are no text"):
+        load_config("", ["OUTPUT_DIR", b"\xff".decode("ascii", "surrogateescape")])

@@ -222,6 +222,36 @@ def test_arguments_that_do_not_fit(capsys, monkeypatch, options, words):
     assert caught.value.code == 2 and words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"num_gpus": 10**20}, "--num-gpus is 100000000000000000000; give at most 1024"),
+        ({"machine_rank": 1000}, "--machine-rank is 1000, but there is one machine"),
+    ],
+)
+def test_numbers_of_processes_that_cannot_be(capsys, options, words):
+    with pytest.raises(SystemExit) as caught:
+        launch(fail, **options)
+    assert caught.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "numbers, words",
+    [
+        ({"RANK": "x", "WORLD_SIZE": "1"}, "variable RANK is 'x'"),
+        ({"RANK": "0", "WORLD_SIZE": "x"}, "variable WORLD_SIZE is 'x'"),
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "x"}, "variable LOCAL_RANK is 'x'"),
+        ({"RANK": "5", "WORLD_SIZE": "2"}, "RANK 5 and WORLD_SIZE 2"),
+    ],
+)
+def test_an_environment_that_torchrun_did_not_make(capsys, monkeypatch, numbers, words):
+    for name, value in numbers.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        launch(fail)
+    assert caught.value.code == 2 and words in capsys.readouterr().err
+
+
 def test_a_port_in_use_is_an_error():
     store, (host, port) = open_store("auto", 2, 0)
     with pytest.raises(ConfigError, match="another port"):

@@ -135,7 +135,28 @@ def test_a_log_that_cannot_be_read_costs_the_log_alone(config, tmp_path, warning
     (tmp_path / "out" / "training.jsonl").mkdir(parents=True)
     Trainer(load_config(str(config), ["DATASETS.TEST", "()"])).train()
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
-    assert sum("training.jsonl cannot be read (Is a directory); going on" in text for text in warnings()) == 1
+    assert (
+        sum("training.jsonl cannot be read (it is a folder, not a file); going on" in text for text in warnings()) == 1
+    )
+
+
+def test_a_log_that_is_a_device_without_end_costs_the_log_alone(config, tmp_path, warnings):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "training.jsonl").symlink_to("/dev/zero")
+    Trainer(load_config(str(config), ["DATASETS.TEST", "()"])).train()
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_final.pth"
+    assert sum("training.jsonl cannot be read (it is a device, not a file)" in text for text in warnings()) == 1
+
+
+def test_a_log_that_is_a_pipe_blocks_nobody(tmp_path, warnings):
+    path = str(tmp_path / "log.txt")
+    os.mkfifo(path)
+    handler = LogFile(path)
+    for text in ("one", "two"):
+        handler.emit(logging.LogRecord("rle_onestage", logging.INFO, "f", 1, text, (), None))
+    assert warnings() == [f"{path} cannot be written (it is a pipe, not a file); going on without it"]
+    with pytest.raises(OSError, match="it is a pipe"):
+        append_whole(path, b"line")
 
 
 @pytest.mark.parametrize(("again", "written"), [(True, 3), (False, 0)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rle_onestage.engine import Trainer, last_checkpoint, load_config
-from rle_onestage.engine.checkpoint import forget_last_checkpoint, read_checkpoint, resume
+from rle_onestage.engine.checkpoint import check_places, forget_last_checkpoint, read_checkpoint, resume
 from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.setup import settle_seed
 from rle_onestage.errors import CheckpointError
@@ -181,7 +181,7 @@ def test_a_damaged_pointer_gives_the_newest_checkpoint(tmp_path, content):
     with pytest.raises(CheckpointError, match="last_checkpoint is damaged"):
         last_checkpoint(tmp_path)
     for age, name in enumerate(["model_0000005.pth", "model_final.pth", "model_0000002.pth"]):
-        (tmp_path / name).touch()
+        torch.save({"iteration": 5 - age, "model": {}, "optimizer": {}}, tmp_path / name)
         os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
     for name in ("model_best.pth", "other.pth"):
         (tmp_path / name).touch()
@@ -194,6 +194,58 @@ def test_a_pointer_that_is_a_folder_is_one_sentence(tmp_path):
         last_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="last_checkpoint cannot be deleted"):
         forget_last_checkpoint(tmp_path)
+
+
+def save_some(folder, **iterations):
+    """Checkpoints of a training; those of a copied folder have no telling times."""
+    for name, iteration in iterations.items():
+        torch.save({"iteration": iteration, "model": {}, "optimizer": {}, "run": "a"}, folder / f"model_{name}.pth")
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_pointer_that_is_lost_gives_the_newest_complete_checkpoint(tmp_path, dangling, caplog):
+    """Not a new training, which would overwrite what is there."""
+    save_some(tmp_path, final=9, **{"0000003": 3})
+    (tmp_path / "model_0000012.pth").write_bytes((tmp_path / "model_final.pth").read_bytes()[:-99])
+    torch.save({"model": {}, "iteration": 20}, tmp_path / "model_0000020.pth")  # as slim writes it
+    (tmp_path / "model_0000021.pth").mkdir()
+    if dangling:
+        (tmp_path / "last_checkpoint").symlink_to("gone")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "model_final.pth")
+    assert "last_checkpoint is missing; taking the newest" in caplog.text
+    assert "model_0000012.pth is no complete checkpoint" in caplog.text
+
+
+def test_checkpoints_of_an_earlier_training_do_not_count(tmp_path):
+    save_some(tmp_path, final=9)
+    forget_last_checkpoint(tmp_path)
+    assert last_checkpoint(tmp_path) is None
+    save_some(tmp_path, **{"0000002": 2})
+    assert last_checkpoint(tmp_path) == str(tmp_path / "model_0000002.pth")
+
+
+def test_a_pointer_that_is_a_pipe_blocks_nobody(tmp_path):
+    os.mkfifo(tmp_path / "last_checkpoint")
+    with pytest.raises(CheckpointError, match=r"last_checkpoint cannot be read \(it is a pipe"):
+        last_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model_final.pth", "model_0000002.pth"])
+def test_a_place_of_a_checkpoint_that_is_taken_is_found_before_the_training(tmp_path, name):
+    config = engine_toy.write_config(tmp_path)
+    (tmp_path / "out" / name).mkdir(parents=True)
+    trainer = Trainer(load_config(str(config), ["DATASETS.TEST", "()"]))
+    with pytest.raises(CheckpointError, match=f"{name} cannot be written .it is a folder, not a file.; delete or"):
+        trainer.train()
+    assert trainer.iter == 0 and not os.path.exists(tmp_path / "out" / "training.jsonl")
+
+
+def test_links_are_places_of_checkpoints_where_their_folder_is_there(tmp_path):
+    (tmp_path / "model_final.pth").symlink_to("elsewhere.pth")
+    check_places(tmp_path)
+    (tmp_path / "model_best.pth").symlink_to("gone/elsewhere.pth")
+    with pytest.raises(CheckpointError, match="model_best.pth .* link into a folder"):
+        check_places(tmp_path)
 
 
 def test_a_training_that_begins_anew_hides_the_earlier_one_from_resume(tmp_path):

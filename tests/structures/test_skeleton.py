@@ -112,3 +112,9 @@ def test_given_pairs_and_sigmas_are_taken():
 def test_bad_categories_are_one_sentence(category, options, error, words):
     with pytest.raises(error, match=words):
         skeleton_from_category(category, **options)
+
+
+def test_a_name_without_end_is_not_printed():
+    with pytest.raises(DataError, match="of 10000 letters; give joints names of up to 100") as caught:
+        skeleton_from_category({"name": "person", "keypoints": ["x" * 10_000, "b"]})
+    assert len(str(caught.value)) < 300

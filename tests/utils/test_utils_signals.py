@@ -89,18 +89,19 @@ def test_what_is_held_back_comes_afterwards():
         assert stop.signum == signal.SIGTERM
 
 
-def test_a_data_loading_process_ignores_ctrl_c():
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_data_loading_process_ignores_what_a_terminal_sends_to_all(name):
     """At any time, also before it can have a handler. SIGTERM ends it; who started it relies on that."""
     with workers.starting(1):
         child = os.fork()
         if not child:
-            press()
+            press(getattr(signal, name))
             workers.settle()
-            press()
+            press(getattr(signal, name))
             press(signal.SIGTERM)
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert getattr(signal, name) not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def together(*functions):

@@ -11,6 +11,7 @@ from tabulate import tabulate
 from rle_onestage.engine.benchmark import Benchmark
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.utils.arguments import MOST
 from rle_onestage.utils.safe_files import write_text
 
 PARTS = ("inference", "flow", "people", "loader", "training", "evaluation")
@@ -72,6 +73,8 @@ def _numbers(text, flag):
         raise ConfigError(f"{flag} {text!r} is not a list of whole numbers such as 1,10,100") from error
     if min(numbers) < 1:
         raise ConfigError(f"{flag} {text!r} has a number below 1")
+    if max(numbers) >= MOST:
+        raise ConfigError(f"{flag} {text!r} has a number that is too large")
     return numbers
 
 

@@ -17,6 +17,7 @@ from rle_onestage.evaluation.results import write_json
 from rle_onestage.modeling.codec import ScaleCodec
 from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.density.flow import RealNVP
+from rle_onestage.utils.arguments import MOST
 
 if TYPE_CHECKING:
     from rle_onestage.modeling.density.densities import Density, FlowDensity
@@ -96,6 +97,8 @@ def _numbers(text: str, flag: str) -> list[int] | None:
         raise ConfigError(f"{flag} {text!r} is not a list of whole numbers such as 1,2") from error
     if min(numbers) < 1:
         raise ConfigError(f"{flag} {text!r} has a number below 1")
+    if max(numbers) >= MOST:
+        raise ConfigError(f"{flag} {text!r} has a number that is too large")
     return numbers
 
 

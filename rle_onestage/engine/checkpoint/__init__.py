@@ -2,17 +2,17 @@
 
 from rle_onestage.engine.checkpoint.files import (
     SMALL,
-    forget_last_checkpoint,
-    last_checkpoint,
     read_checkpoint,
     save_checkpoint,
     slim,
 )
+from rle_onestage.engine.checkpoint.last import check_places, forget_last_checkpoint, last_checkpoint
 from rle_onestage.engine.checkpoint.weights import apply_weights, load_weights
 
 __all__ = [
     "SMALL",
     "apply_weights",
+    "check_places",
     "forget_last_checkpoint",
     "last_checkpoint",
     "load_weights",

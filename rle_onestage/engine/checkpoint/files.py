@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from rle_onestage.engine.checkpoint.joints import naming, recorded_joints
+from rle_onestage.engine.checkpoint.last import LAST
 from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.modeling.renamed import rename_weights
 from rle_onestage.utils.pickled_arrays import NumberArray
@@ -40,9 +41,7 @@ from rle_onestage.utils.safe_files import (
 
 logger = logging.getLogger(__name__)
 
-LAST = "last_checkpoint"
-# Bytes of it that are looked at.
-MAX_NAME = 4096
+_QUERY = re.compile(r"(.*)\?matching_heuristics=(\w+)", re.DOTALL)
 # What only training needs; a model without it takes files with it and without.
 TRAINING_ONLY = ("criterion.",)
 # Buffers that evaluation computes with in float32.
@@ -50,71 +49,6 @@ TABLES = ("decoder.",)
 # Weights of fewer numbers are not worth a rounding.
 SMALL = 2048
 MAX_NAME_OF_WEIGHT = 1000
-
-
-def last_checkpoint(folder: str) -> str | None:
-    """The path that ``folder/last_checkpoint`` names (as Detectron2 writes it), or None where nothing was saved.
-
-    A damaged one (a power loss can leave it empty, or with bytes of something else) names the newest checkpoint, with a
-    warning.
-
-    Raises:
-        CheckpointError: the named file is gone; or ``last_checkpoint`` cannot be read; or it is damaged, and there is
-            no checkpoint.
-    """
-    pointer = os.path.join(folder, LAST)
-    try:
-        with open(pointer, "rb") as file:
-            content = file.read(MAX_NAME)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise CheckpointError(f"{pointer} cannot be read ({error.strerror}); mend or delete it") from error
-    name = _name_in(content)
-    if name is None:
-        name = _newest(folder)
-        if name is None:
-            raise CheckpointError(f"{pointer} is damaged, and {folder} has no checkpoint; train without --resume")
-        logger.warning("%s is damaged; taking the newest checkpoint in the folder, %s", pointer, name)
-    path = os.path.join(folder, name)
-    if not os.path.isfile(path):
-        raise CheckpointError(
-            f"checkpoint {path}, which {pointer} names, does not exist; restore it, or train without --resume"
-        )
-    return path
-
-
-def _name_in(content: bytes) -> str | None:
-    """The file name that the bytes of ``last_checkpoint`` are, without a folder; None where they are no name."""
-    try:
-        name = os.path.basename(content.decode("utf-8").strip())
-    except UnicodeDecodeError:
-        return None
-    return name if name and name.isprintable() and len(name) <= 255 and len(content) < MAX_NAME else None
-
-
-def _newest(folder: str) -> str | None:
-    """The file name of the checkpoint that was written last, or None; ``model_best.pth`` is of no use for resuming."""
-    found = [entry for entry in os.scandir(folder) if re.fullmatch(r"model_(final|\d+)\.pth", entry.name)]
-    return max(found, key=lambda entry: entry.stat().st_mtime_ns).name if found else None
-
-
-def forget_last_checkpoint(folder: str) -> None:
-    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins.
-
-    Raises:
-        CheckpointError: the file that names them cannot be deleted.
-    """
-    pointer = os.path.join(folder, LAST)
-    try:
-        os.remove(pointer)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CheckpointError(
-            f"{pointer} cannot be deleted ({error.strerror}); delete it, or change OUTPUT_DIR"
-        ) from error
-    logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
 
 
 def save_checkpoint(folder: str, name: str, content: Mapping[str, Any], *, latest: bool = True) -> None:
@@ -149,11 +83,8 @@ def read_checkpoint(address: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it cannot be found, reached or read, or holds no weights.
     """
-    try:
-        parts = urlparse(address)
-    except ValueError as error:
-        raise CheckpointError(f"{address} is neither a file nor an address ({first_line(error)}); check it") from error
-    path = local_path(parts._replace(query="").geturl() if "://" in address else address.split("?")[0])
+    place, heuristics = _without_query(address)
+    path = local_path(place)
     if path.endswith(".pkl"):
         content = _from_zoo(read_pkl(path), path)
     else:
@@ -162,7 +93,7 @@ def read_checkpoint(address: str) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint {address} holds a {type(content).__name__} instead of named weights")
     weights = unwrapped(content)
     content = {"model": weights} if weights is content else {**content, "model": weights}
-    if "matching_heuristics=True" in address:
+    if heuristics:
         content["matching_heuristics"] = True
     content["model"] = as_tensors(content["model"], address)
     _rename(content["model"], address, tell=True)
@@ -172,6 +103,21 @@ def read_checkpoint(address: str) -> dict[str, Any]:
         _rename(content["raw"], address, tell=False)
         check_extent(content["raw"].values(), path)
     return content
+
+
+def _without_query(address: str) -> tuple[str, bool]:
+    """(what to open, whether Detectron2's query asks to match names by heuristics).
+
+    A local file may have a question mark in its name, so there only that query itself counts as one.
+    """
+    try:
+        parts = urlparse(address)
+    except ValueError as error:
+        raise CheckpointError(f"{address} is neither a file nor an address ({first_line(error)}); check it") from error
+    if "://" in address:
+        return parts._replace(query="").geturl(), "matching_heuristics=True" in parts.query
+    found = None if os.path.exists(address) else _QUERY.fullmatch(address)
+    return (found[1], found[2] == "True") if found else (address, False)
 
 
 def _rename(weights: OrderedDict[str, Tensor], address: str, *, tell: bool) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from rle_onestage.errors import CheckpointError
+from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.structures.skeleton import COCO, SKELETONS, map_joints
 
 logger = logging.getLogger(__name__)
 
 MOST = 1000  # joints of a model
+_HEAD = {"head.presence.bias": 1, "head.offset.bias": 2}  # rows of each joint in models of ours
 KEY = "joints"  # entry of a checkpoint: the names, in the order of the model
 
 
@@ -32,9 +33,38 @@ def naming(joints: Sequence[str] | None) -> dict[str, list[str]]:
 
 
 def parse_joints(text: str) -> list[str]:
-    """Names of joints from a command line: separated by commas, or the name of a built-in skeleton."""
+    """Names of joints from a command line: separated by commas, or the name of a built-in skeleton.
+
+    Raises:
+        ConfigError: one is empty, too long, or there twice.
+    """
     known = SKELETONS.get(text.strip().lower())
-    return list(known.names) if known else [name.strip() for name in text.split(",")]
+    names = list(known.names) if known else [name.strip() for name in text.split(",")]
+    wrong = next((name for place, name in enumerate(names) if not _is_name(name) or name in names[:place]), None)
+    if wrong is not None:
+        what = "is there twice" if _is_name(wrong) else "is no name"
+        raise ConfigError(f"--joints: {shown(wrong)} {what}; give a name of up to 100 letters for each joint")
+    return names
+
+
+def joints_of_weights(text: str, content: Mapping, address: str) -> list[str]:
+    """Names of joints from a command line, for the weights of a checkpoint.
+
+    Args:
+        text: see :func:`parse_joints`.
+        content: of the checkpoint.
+        address: of the checkpoint, for messages.
+
+    Raises:
+        ConfigError: they are no names, or of another number than the weights have joints.
+    """
+    names = parse_joints(text)
+    heads = (len(content["model"][key]) // rows for key, rows in _HEAD.items() if key in content["model"])
+    recorded = recorded_joints(content)
+    count = next(heads, len(recorded) if recorded else len(names))
+    if count != len(names):
+        raise ConfigError(f"--joints has {len(names)} names, but {address} has {count} joints; name each of them")
+    return names
 
 
 def count_joints(model: nn.Module, weights: Mapping[str, Tensor]) -> int | None:
@@ -157,8 +187,8 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
     if not over:
         logger.warning(
             "No joint of %s has the name of one of the model's (%s): all joints start anew. If some are the same, give "
-            "them its names (%s). If none are, a trunk that stays frozen may know too little of what is to be found; see "
-            "MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
+            "them its names (%s). If none are, a trunk that stays frozen may know too little of what is to be found: "
+            "see MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
         )  # fmt: skip
     logger.info(
         "Joints of %s by name: %d of %d come over (%s); %d start anew (%s); %d of the file are not used (%s)", address,

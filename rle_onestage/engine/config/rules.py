@@ -107,10 +107,20 @@ class Text:
         if len(value) > MAX_TEXT:
             raise Misfit(f"it must have at most {MAX_TEXT} characters")
         if _NO_TEXT.search(value):
+            if _is_utf8(value):
+                raise Misfit("this process does not take its letters for UTF-8; set PYTHONUTF8=1 or a UTF-8 locale")
             raise Misfit("it has a NUL, or bytes that are no text; rename what it names")
         if self.some and not value:
             raise Misfit("it must not be empty")
         return value
+
+
+def _is_utf8(value: str) -> bool:
+    """Whether bytes of a command line that Python did not take for text are UTF-8, as under ``LC_ALL=C``."""
+    try:
+        return "\0" not in value.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 import socket
 
 from rle_onestage.errors import ConfigError
+from rle_onestage.utils.output_files import kind_of
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
@@ -46,6 +47,8 @@ def forget(folder: str) -> None:
 def has_begun(folder: str) -> bool:
     """Whether this process's torchrun has begun the training in a folder, in an earlier attempt."""
     launcher = _launcher()
+    if kind_of(os.path.join(folder, NAME)):  # a pipe would block whoever opens it
+        return False
     try:
         with open(os.path.join(folder, NAME), "rb") as file:
             noted = json.loads(file.read(_MAX_BYTES))

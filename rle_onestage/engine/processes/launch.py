@@ -16,19 +16,21 @@ from typing import Any, NoReturn
 
 import torch.distributed as dist
 
-from rle_onestage.compat import local_rank_from_environment
+from rle_onestage.console import is_first_on_machine, open_closed_streams
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.device import settle_device, usable_processes
 from rle_onestage.engine.processes import lock
 from rle_onestage.engine.processes.children import run_processes
+from rle_onestage.engine.processes.environment import place_from_environment
 from rle_onestage.engine.processes.meeting import is_lost_partner, open_store, process_group
 from rle_onestage.engine.setup import configured_device
-from rle_onestage.errors import EXIT_CODE, CheckpointError, ConfigError, PoseError
+from rle_onestage.errors import EXIT_CODE, CheckpointError, ConfigError, PoseError, shown
 from rle_onestage.utils import signals
 
 logger = logging.getLogger(__name__)
 
 FAILED_KEY = "rle_onestage/failed"
+MOST_PROCESSES = 1024  # on one machine
 LOST_PARTNER = (
     "another process ended without a word (killed, or out of memory?); see its output, then go on with the same "
     "command and --resume"
@@ -63,14 +65,16 @@ def launch(
     Raises:
         SystemExit: after an error (2), or after a signal (128 + its number).
     """
+    open_closed_streams()
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         _run_under_torchrun(main, args, device)
         return
     num_gpus = max(num_gpus, 1)
-    if num_machines == num_gpus == 1:
+    if num_machines == num_gpus == 1 and machine_rank == 0:
         _guarded(main, args)
         return
     try:
+        _check_processes(num_gpus)
         _check_machines(num_machines, machine_rank, dist_url)
         device = _settled(device, args)
         num_gpus = usable_processes(device, num_gpus, num_machines=num_machines)
@@ -106,9 +110,18 @@ def _settled(device: str | None, args: Sequence[Any]) -> str:
     return "cpu"
 
 
+def _check_processes(count: int) -> None:
+    if count > MOST_PROCESSES:
+        raise ConfigError(f"--num-gpus is {shown(count)}; give at most {MOST_PROCESSES}, the processes of this machine")
+
+
 def _check_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
     problem = None
-    if num_machines < 1:
+    if num_machines == 1 and machine_rank != 0:
+        problem = (
+            f"--machine-rank is {shown(machine_rank)}, but there is one machine; leave it out, or give --num-machines"
+        )
+    elif num_machines < 1:
         problem = f"--num-machines is {num_machines}; give at least 1"
     elif not 0 <= machine_rank < num_machines:
         problem = f"--machine-rank is {machine_rank}; it must be from 0 to {num_machines - 1} (--num-machines less one)"
@@ -119,9 +132,13 @@ def _check_machines(num_machines: int, machine_rank: int, dist_url: str) -> None
 
 
 def _run_under_torchrun(main: Callable, args: Sequence[Any], device: str | None) -> None:
-    local_rank, local_size = local_rank_from_environment()
+    try:
+        rank, world_size, local_rank, local_size = place_from_environment()
+    except ConfigError as error:
+        if is_first_on_machine():
+            _complain(error)
+        sys.exit(EXIT_CODE)
     signals.end_with_launcher()
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if world_size == 1:
         _guarded(main, args)
         return
