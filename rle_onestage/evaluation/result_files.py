@@ -179,7 +179,10 @@ def _name_of(where: Naming, places: list[int], i: int) -> str:
 
 
 def _of_people(results: list[Result], path: str | os.PathLike, labels: Labels) -> list[Result]:
-    """The results of the people's category, which are all that COCO's evaluation compares with people."""
+    """The results of the people's category, which are all that COCO's evaluation compares with people.
+
+    Programs of one class may number it in their own way, such as from 0: then all results are of people.
+    """
     known = {str(number) for number in labels.categories}
     other = [i for i, r in enumerate(results) if known and str(r.get("category_id", labels.categories[0])) not in known]
     if not other:
@@ -188,7 +191,10 @@ def _of_people(results: list[Result], path: str | os.PathLike, labels: Labels) -
     found = f"{len(other)} of {len(results)} results have another `category_id` than {of_people}, the people of "
     found += f"{labels.source}, the first is result {other[0] + 1} with {shown(results[other[0]]['category_id'])}"
     if len(other) == len(results):
-        raise DataError(f"{path}: {found}; write the category of the labels' file")
+        if len({str(result["category_id"]) for result in results}) > 1:
+            raise DataError(f"{path}: {found}; write the category of the labels' file")
+        logger.warning("%s: %s; as all have the same, they are taken for people", path, found)
+        return results
     logger.warning("%s: %s; they are left out", path, found)
     left_out = set(other)
     return [result for i, result in enumerate(results) if i not in left_out]

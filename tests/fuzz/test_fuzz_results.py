@@ -190,8 +190,8 @@ def test_other_ways_to_write_results_have_the_same_figures(place):
         (lambda r: r[0].update(person_area="big"), "has `person_area` 'big'"),
         (lambda r: r.insert(0, 1), "result 1 has no `image_id` .1."),
         (
-            lambda r: [x.update(category_id=99) for x in r],
-            "4 of 4 results have another `category_id` than 1.*99",
+            lambda r: [x.update(category_id=98 + i % 2) for i, x in enumerate(r)],
+            "4 of 4 results have another `category_id` than 1.*98",
         ),
         (lambda r: r[1].update(category_id=None), r"result 2 .* has `category_id` None"),
     ],
@@ -215,6 +215,17 @@ def test_results_of_another_category_are_left_out_and_said(place, caplog):
     for kind in own:
         np.testing.assert_equal(with_other[kind], own[kind])
     assert "1 of 5 results have another `category_id` than 1" in caplog.text
+
+
+def test_a_class_that_is_numbered_otherwise_is_taken_for_people_and_said(place, caplog):
+    """Ultralytics' results of one class have category 0."""
+    found = results()
+    (place / "own.json").write_text(json.dumps(found))
+    (place / "wrong.json").write_text(json.dumps([{**r, "category_id": 0} for r in found]))
+    with_other, own = (figures_of(place, f"{name}.json", "auto") for name in ("wrong", "own"))
+    for kind in own:
+        np.testing.assert_equal(with_other[kind], own[kind])
+    assert "4 of 4 results have another `category_id` than 1" in caplog.text and "taken for people" in caplog.text
 
 
 def test_a_key_that_is_there_twice_is_one_sentence(place):
