@@ -136,7 +136,7 @@ class Predictor:
 
     @functools.cached_property
     def category(self) -> Category:
-        """What is found: the category of the config's data sets, as far as these are on this machine."""
+        """What is found, as the config's data sets call it, as far as these are on this machine."""
         for name in (*self._cfg.DATASETS.TRAIN, *self._cfg.DATASETS.TEST):
             with contextlib.suppress(PoseError, AttributeError):
                 get_skeleton(self._cfg, name)
