@@ -138,7 +138,9 @@ def _words(key):
     if key not in SCHEMA:
         return "as the default"
     nothing = " or nothing" if getattr(SCHEMA[key], "nothing", False) else ""
-    return re.sub(r"'([^']*)'", r"`\1`", SCHEMA[key].words) + nothing
+    words = SCHEMA[key].words.replace("''", '`""`')
+    words = re.sub(r", which alone is supported here$", ", or the name of a registered one", words)
+    return re.sub(r"'([^']+)'", r"`\1`", words) + nothing
 
 
 def renamed_keys() -> str:
