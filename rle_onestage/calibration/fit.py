@@ -30,11 +30,11 @@ from ..evaluation.calibration import (
 from ..evaluation.per_joint import Matches, person_oks
 from ..evaluation.ranking import Ranking, choose_powers, compare_scores, has_quality, powered
 from ..evaluation.results import Result
-from ..evaluation.tables import table_text
 from ..modeling import RLEOneStage
 from ..modeling.postprocessing import Decoder
 from ..structures import ErrorDensity
 from ..utils.safe_files import save_tensors
+from ..utils.tables import table_text
 from ..video import io as media
 from .correction import Correction, correct_sigma, corrected_results, fit_constant, fit_correction
 from .plots import BASELINE, draw_page

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..structures.error_density import ErrorDensity
+from ..utils.tables import table_text
 from .per_joint import Matches, joint_oks, person_oks
-from .tables import table_text
 
 Row = OrderedDict[str, float]  # metrics of some joints by name
 

@@ -4,9 +4,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from tabulate import tabulate
 
 from ..structures.skeleton import split_side
+from ..utils.tables import table_text
 from .scoring import Comparison
 
 
@@ -60,11 +60,8 @@ def format_comparison(comparison: Comparison, *, teachers: bool = False) -> str:
         f"{comparison.labelled} labelled people there), {len(comparison.outcome)} people with joints in the ground "
         f"truth, {len(comparison.kept)} of them labelled; {comparison.ignored} ignore regions"
     )
-    parts = tabulate(_part_rows(comparison, teachers), headers=_part_head(teachers), tablefmt="pipe",
-                     disable_numparse=True, colalign=("left", *["right"] * (6 + 2 * teachers)))  # fmt: skip
-    whole = tabulate(rows, headers=head, tablefmt="pipe", disable_numparse=True,
-                     colalign=("left", *["right"] * (len(head) - 1)))  # fmt: skip
-    return f"{about}\n\n{whole}\n\n{parts}"
+    parts = table_text(_part_rows(comparison, teachers), _part_head(teachers))
+    return f"{about}\n\n{table_text(rows, head)}\n\n{parts}"
 
 
 ROWS = (
