@@ -19,7 +19,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from ..data.coco.json_files import is_number
-from ..errors import DataError, MediaError
+from ..errors import DataError, MediaError, counted
 from ..utils.output_files import OutputFile, check_target
 from ..utils.whole_numbers import is_whole
 from .results import Result, boxes_array, instances_to_coco, without_nan
@@ -87,7 +87,7 @@ class TrackWriter:
         except OSError as error:
             self._finish()
             raise MediaError(
-                f"{self.path} cannot be written on ({error.strerror}) after {self.frames} frames, "
+                f"{self.path} cannot be written on ({error.strerror}) after {counted(self.frames, 'frame')}, "
                 "which stay there; make room or choose another file with --json"
             ) from error
         self._size += len(data)
