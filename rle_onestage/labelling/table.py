@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import counted
 from ..structures.skeleton import split_side
 from ..utils.tables import table_text
 from .scoring import Comparison
@@ -56,9 +57,10 @@ def format_comparison(comparison: Comparison, *, teachers: bool = False) -> str:
     rows.append(["rms of error / sigma", _number(joints["z"], 2), *([""] * len(published))])
     head = ["", *(each.name for each in (own, *published))]
     about = (
-        f"{comparison.images} images ({comparison.complete_images} with all people marked, "
-        f"{comparison.labelled} labelled people there), {len(comparison.outcome)} people with joints in the ground "
-        f"truth, {len(comparison.kept)} of them labelled; {comparison.ignored} ignore regions"
+        f"{counted(comparison.images, 'image')} ({comparison.complete_images} with all people marked, "
+        f"{counted(comparison.labelled, 'labelled person', 'labelled people')} there), "
+        f"{counted(len(comparison.outcome), 'person', 'people')} with joints in the ground truth, "
+        f"{len(comparison.kept)} of them labelled; {counted(comparison.ignored, 'ignore region')}"
     )
     parts = table_text(_part_rows(comparison, teachers), _part_head(teachers))
     return f"{about}\n\n{table_text(rows, head)}\n\n{parts}"

@@ -3,6 +3,7 @@
 import logging
 import os
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
@@ -11,7 +12,8 @@ from ..errors import ConfigError, DataError, check_score
 from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import ImageScore, worst_images
 from ..evaluation.result_files import read_results
-from ..evaluation.results import by_image, instances_from_labels, instances_from_results
+from ..evaluation.results import Result, by_image, instances_from_labels, instances_from_results
+from ..structures import Skeleton
 from ..utils.images import UnreadableImage, read_image
 from ..video import io as media
 from .pages import contact_sheet, side_by_side
@@ -72,21 +74,30 @@ def page_of_results(
         scores.sort(key=lambda s: place[s.image_id])
     groups, labels, pairs, shown = by_image(results), truth.by_image(), [], []
     for score in scores[:count]:
-        path = os.path.join(metadata.image_root, score.file_name)
-        try:
-            image = read_image(path)
-        except UnreadableImage as error:
-            logger.warning("left out %s: %s", path, error.reason)
-            continue
-        predicted = instances_from_results(groups.get(score.image_id, []), image.shape[:2], truth.num_joints)
-        labelled = instances_from_labels(labels[score.image_id], image.shape[:2], truth.num_joints)
-        pairs.append(side_by_side(image, predicted, labelled, skeleton, threshold=threshold))
-        shown.append(score)
+        people = groups.get(score.image_id, []), labels[score.image_id]
+        pair = _pair(os.path.join(metadata.image_root, score.file_name), *people, skeleton, threshold)
+        if pair is not None:
+            pairs.append(pair)
+            shown.append(score)
     if not pairs:
         raise DataError(
             f"{dataset_name} has no images with labelled people that can be read; check DETECTRON2_DATASETS"
         )
-    captions = [f"{s.file_name}   OKS {100 * s.oks:.0f}   {s.people} labelled" for s in shown]
+    captions = [f"{s.file_name}   mean OKS {100 * s.oks:.0f}   {s.people} labelled" for s in shown]
     media.make_folder(os.path.dirname(output))
     media.write_image(output, contact_sheet(pairs, columns, captions=captions, tile=(900, 320)))
     return shown
+
+
+def _pair(
+    path: str, results: list[Result], annotations: list[dict], skeleton: Skeleton, threshold: float
+) -> np.ndarray | None:
+    """Predictions beside labels of an image; None, with a warning, where it cannot be read."""
+    try:
+        image = read_image(path)
+    except UnreadableImage as error:
+        logger.warning("left out %s: %s", path, error.reason)
+        return None
+    predicted = instances_from_results(results, image.shape[:2], skeleton.num_joints)
+    labelled = instances_from_labels(annotations, image.shape[:2], skeleton.num_joints)
+    return side_by_side(image, predicted, labelled, skeleton, threshold=threshold)
