@@ -24,7 +24,7 @@ from ..utils.safe_files import write_text
 from ..video import io as media
 from .evidence import Case, Collector, Ratios, Views, compare, match_cases, share_of_misses, weigh
 from .mistakes import Explanation, describe, explain
-from .pages import PER_PAGE, Entry, write_pages
+from .pages import PER_PAGE, SIDES, Entry, write_pages
 from .trust import Trust, measure_trust
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,8 @@ def write_findings(found: Findings, output: str, truth: GroundTruth, skeleton: S
         (c, [], m["image"], ("no person found", f"{m['image']}, annotation {m['annotation']}"))
         for c, m in zip(found.missed[:PER_PAGE], missed)
     ]
-    write_pages(output, "not_found", tiles, image_root, skeleton)
+    legend = f"the largest labelled people whom the model does not find; {SIDES}"
+    write_pages(output, "not_found", tiles, image_root, skeleton, legend=legend)
 
 
 def _trust_entry(trust: Trust) -> dict[str, Any]:

@@ -60,18 +60,10 @@ def page_of_results(
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(results_file, labels=truth.labels, part=True)
     scores = worst_images(
-        truth,
-        results,
-        skeleton.oks_sigmas,
-        len(truth.images),
-        score_threshold=threshold,
+        truth, results, skeleton.oks_sigmas, len(truth.images), score_threshold=threshold,
         max_people=cfg.TEST.MAX_PEOPLE,
-    )
-    if order == "best":
-        scores.reverse()
-    elif order == "file":
-        place = {image_id: i for i, image_id in enumerate(truth.images)}
-        scores.sort(key=lambda s: place[s.image_id])
+    )  # fmt: skip
+    scores = _in_order(scores, order, truth)
     groups, labels, pairs, shown = by_image(results), truth.by_image(), [], []
     for score in scores[:count]:
         people = groups.get(score.image_id, []), labels[score.image_id]
@@ -87,6 +79,14 @@ def page_of_results(
     media.make_folder(os.path.dirname(output))
     media.write_image(output, contact_sheet(pairs, columns, captions=captions, tile=(900, 320)))
     return shown
+
+
+def _in_order(scores: list[ImageScore], order: str, truth: GroundTruth) -> list[ImageScore]:
+    """Images, of which the worst come first, in one of the ORDERS."""
+    if order == "file":
+        place = {image_id: i for i, image_id in enumerate(truth.images)}
+        return sorted(scores, key=lambda s: place[s.image_id])
+    return scores[::-1] if order == "best" else scores
 
 
 def _pair(

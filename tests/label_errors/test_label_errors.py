@@ -14,6 +14,7 @@ from rle_onestage.cli.label_errors import main
 from rle_onestage.evaluation import GroundTruth
 from rle_onestage.label_errors import Trust, Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
+from rle_onestage.label_errors.pages import TEXT
 from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
@@ -329,7 +330,8 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 + 16 and all(float(row["surprise"]) > 0 for row in rows)
     for page in ("label_errors_01.jpg", "not_found_01.jpg"):
-        assert cv2.imread(str(folder / page)).std() > 5
+        drawn = cv2.imread(str(folder / page))
+        assert drawn.std() > 5 and drawn[: 2 * TEXT].max() > 150  # a legend above
     assert not list(folder.glob("*.tmp*"))
     with pytest.raises(SystemExit) as stopped:
         main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "MODEL.WEIGHTS", ""])
