@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from ..data.datasets import get_skeleton
-from ..errors import ConfigError, DataError, check_score
+from ..errors import ConfigError, DataError, check_score, counted
 from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import ImageScore, worst_images
 from ..evaluation.result_files import read_results
@@ -75,7 +75,8 @@ def page_of_results(
         raise DataError(
             f"{dataset_name} has no images with labelled people that can be read; check DETECTRON2_DATASETS"
         )
-    captions = [f"{s.file_name}   mean OKS {100 * s.oks:.0f}   {s.people} labelled" for s in shown]
+    people = [counted(s.people, "labelled person", "labelled people") for s in shown]
+    captions = [f"{s.file_name}   mean OKS {100 * s.oks:.0f}   {number}" for s, number in zip(shown, people)]
     media.make_folder(os.path.dirname(output))
     media.write_image(output, contact_sheet(pairs, columns, captions=captions, tile=(900, 320)))
     return shown
