@@ -20,8 +20,8 @@ LEVELS = tuple(i / 20 for i in range(1, 20))
 _BY_SIZE = ("small", "medium", "large")
 # What a table's columns are.
 COLUMNS = (
-    "coverage of intervals and its error (ECE) in %, likelihood (NLL) in nats a joint, correlation of a joint's "
-    "expected OKS and of a person's score with their OKS"
+    "coverage of intervals and its error (ECE) in %, negative log-likelihood (NLL) in nats a joint, correlation (r, "
+    "rho) of a joint's expected OKS and of a person's score with their OKS"
 )
 SIZES = "size: thirds by sqrt(area)"  # what a table's header says of these; COCO's have other limits
 
