@@ -38,7 +38,7 @@ def nothing_usable(files: Sequence[str], first: Exception) -> MediaError:
     """
     reason = reason_to_leave_out(first)
     if len(files) == 1:
-        return MediaError(f"{files[0]} cannot be used as an image: {reason}; check --input")
+        return MediaError(f"{files[0]} cannot be used as an image ({reason}); check --input")
     return MediaError(
         f"none of the {len(files)} inputs can be used as an image (first: {files[0]}: {reason}); check --input"
     )

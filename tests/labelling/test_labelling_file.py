@@ -72,7 +72,7 @@ def test_unreadable_images_are_named_and_left_out(tmp_path, caplog, monkeypatch)
     file = json.loads(output.read_text())
     assert [image["id"] for image in file["images"]] == [1, 2] and file["annotations"] == []
     assert "3.png" in caplog.text and "1 image left out" in caplog.text
-    with pytest.raises(MediaError, match="cannot be used as an image: "):
+    with pytest.raises(MediaError, match=r"cannot be used as an image \("):
         label_images(Knows({}), [str(tmp_path / "3.png")], str(tmp_path / "none.json"))
     assert not (tmp_path / "none.json").exists()
 
