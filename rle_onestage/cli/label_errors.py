@@ -38,4 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = test_set(cfg, args.dataset)
     output = args.output or os.path.join(cfg.OUTPUT_DIR, "label_errors")
     found = find_label_errors(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
-    print(f"{len(found.label_errors)} unlikely labels of {found.people} labelled people are in {output}")
+    print(
+        f"{found.trust.unlikely} of {found.people} labelled people have unlikely labels; "
+        f"{len(found.label_errors)} of them are listed and drawn in {output}"
+    )

@@ -154,7 +154,8 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
         ) from error
     count = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
-    share = f", {frozen / 1e6:.2f} of them frozen" if frozen else ""
+    # In full: a trunk's batch norms are some thousands, which are 0.00 million.
+    share = f", {frozen:,} of them frozen (not trained)" if frozen else ""
     logger.info("%s with %.2f million parameters%s", type(model).__name__, count / 1e6, share)
     return model
 
