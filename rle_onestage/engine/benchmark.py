@@ -85,8 +85,8 @@ class Benchmark:
         model = Trainer.build_model(cfg)
         if not isinstance(model, RLEOneStage):
             raise ConfigError(
-                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be measured, because it has not the parts "
-                "of RLEOneStage; use that one, or derive yours from it"
+                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be measured, because the benchmark "
+                "knows the parts of RLEOneStage only; use that one, or derive yours from it"
             )
         self.model: Any = model  # Any, because the kind of its parts is the config's choice
         if cfg.MODEL.WEIGHTS:

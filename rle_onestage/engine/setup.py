@@ -96,9 +96,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
-    ``OUTPUT_DIR`` and starts the logs. Turns on ``args.resume`` where torchrun restarts a training that it began itself.
-    ``OUTPUT_DIR/config.yaml`` is written here for an evaluation, unless there is one; a training writes it just before
-    its first iteration.
+    ``OUTPUT_DIR`` and starts the logs. Turns on ``args.resume`` where torchrun restarts a training that it began
+    itself. An evaluation gets its ``OUTPUT_DIR/config.yaml`` here, unless there is one; a training writes it just
+    before its first iteration.
 
     Args:
         args: what :func:`argument_parser` gave.

@@ -1,7 +1,6 @@
 """When a training takes its ``OUTPUT_DIR`` over from an earlier one: just before its first iteration.
 
-Until then it may still fail (a data set that is not there, weights that do not fit), and what the earlier one left must
-be as it was.
+Until then it may still fail (a data set that is not there, weights that do not fit), and must leave all as it was.
 """
 
 import os
@@ -37,7 +36,7 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
         CheckpointError: see :func:`rle_onestage.engine.checkpoint.forget_last_checkpoint`.
     """
     if comm.is_main_process():
-        write_config(cfg)  # first, because a full disk then costs the earlier training nothing
+        write_config(cfg)  # first, because it takes room: on a full disk the earlier checkpoints are still found
         if anew:
             forget_last_checkpoint(cfg.OUTPUT_DIR)
             attempts.note_begun(cfg.OUTPUT_DIR)

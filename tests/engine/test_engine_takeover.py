@@ -17,7 +17,7 @@ EARLIER = ["TEST.EVAL_PERIOD", "4", "TEST.BEST_METRIC", "keypoints/AP", "SOLVER.
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
-    """The folder of a toy, with all that a training leaves in ``out``; once more begun anew, so it hides older files."""
+    """The folder of a toy; in ``out`` is all that a second training leaves, which hides the first one's files."""
     folder = tmp_path_factory.mktemp("earlier")
     engine_toy.write_config(folder)
     for log in ("first", "second"):

@@ -1,8 +1,8 @@
 """One training at a time in an ``OUTPUT_DIR``: the system's lock on a file in it, held by the first process.
 
-The system drops it with the process, however that ends, so a lock that nobody holds never counts. Whoever holds it
-deletes the file at the end. Only the holder may, and whoever locks a file that has lost its name meanwhile tries again:
-so two processes that hold a lock in a folder hold the same one, and there are no two.
+The system drops it with the process, however that ends, so a lock that nobody holds never counts. Its
+holder deletes the file at the end, while it is locked. Who has opened it before that, and locks it afterwards, finds
+that the file has lost its name, and tries again; so there are never two holders.
 """
 
 import contextlib
