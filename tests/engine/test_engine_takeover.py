@@ -52,22 +52,28 @@ def unreadable(folder):
     return ["DATASETS.KEYPOINT_FILES", json.dumps([["toy_people", people, str(images)]])]
 
 
-FAILING = {
-    "a data set of another name": (["DATASETS.TRAIN", "('toy_persons',)"], "toy_persons"),
-    "joints that do not fit": (["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "5"], "5"),
-    "an architecture of another name": (["MODEL.META_ARCHITECTURE", "ToyPoses"], "ToyPoses"),
-    "weights that are not there": (["MODEL.WEIGHTS", "missing.pth"], "missing.pth"),
-    "a metric of another name": (["TEST.EXPECTED_RESULTS", "[['keypoints','AQ',1,1]]"], "AQ"),
-    "images that cannot be read": (unreadable, "images"),
-}
+FOUR_JOINTS = ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "4", "TEST.KEYPOINT_OKS_SIGMAS", "[0.05, 0.06, 0.07, 0.08]"]
+IMAGES = ("images that cannot be read", unreadable, "images")
+DATA_SET = ("a data set of another name", ["DATASETS.TRAIN", "('toy_persons',)"], "toy_persons")
+ANEW = [
+    DATA_SET,
+    IMAGES,
+    ("joints that do not fit", FOUR_JOINTS, "has 3 joints"),
+    ("an architecture of another name", ["MODEL.META_ARCHITECTURE", "ToyPoses"], "ToyPoses"),
+    ("weights that are not there", ["MODEL.WEIGHTS", "missing.pth"], "missing.pth"),
+    ("a metric of another name", ["TEST.EXPECTED_RESULTS", "[['keypoints','AQ',1,1]]"], "AQ"),
+]
+RESUMED = [
+    DATA_SET,
+    IMAGES,
+    ("another number of joints", FOUR_JOINTS, "model_final.pth does not fit"),
+    ("another optimizer", ["SOLVER.OPTIMIZER", "AdamW"], "AdamW"),
+]
+FAILING = [(False, *kind) for kind in ANEW] + [(True, *kind) for kind in RESUMED]
 
 
-@pytest.mark.parametrize("resume", [False, True])
-@pytest.mark.parametrize("kind", FAILING)
-def test_a_training_that_fails_early_changes_nothing(used, kind, resume):
-    options, word = FAILING[kind]
-    if resume and kind == "weights that are not there":
-        options, word = ["SOLVER.OPTIMIZER", "AdamW"], "AdamW"  # its weights are the checkpoint's
+@pytest.mark.parametrize("resume, kind, options, word", FAILING, ids=[f"{kind}-{again}" for again, kind, *_ in FAILING])
+def test_a_training_that_fails_early_changes_nothing(used, resume, kind, options, word):
     options = options(used) if callable(options) else options
     before, logged = content(used / "out"), (used / "out" / "log.txt").read_bytes()
     assert {"last_checkpoint", "training.jsonl", "metrics.json", "model_best.pth", "config.yaml"} <= set(before)
