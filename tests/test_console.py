@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -156,6 +157,30 @@ def test_ctrl_c_during_imports_is_a_word(rank, said):
         [sys.executable, "-c", IMPORTING], capture_output=True, text=True, env={**os.environ, "LOCAL_RANK": rank}
     )
     assert (done.returncode, done.stderr) == (130, said)
+
+
+STARTING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = "/usr/bin/rle-onestage"
+import rle_onestage
+if sys.argv[1] == "main":
+    from rle_onestage.cli import main
+    try:
+        main(["install-detectron2", "--help"])
+    except SystemExit:
+        pass
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("caught", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("until", "code", "said"), [("import", -signal.SIGINT, ""), ("main", 0, "caught\n")])
+def test_ctrl_c_while_the_command_starts_is_no_traceback(until, code, said):
+    done = subprocess.run([sys.executable, "-c", STARTING, until], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 @pytest.mark.parametrize(("rank", "first"), [("", True), ("0", True), ("x", True), ("00", True), ("3", False)])

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -28,6 +28,7 @@ from rle_onestage.engine.setup import seed_everything
 from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.modeling.locations import make_locations
+from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.modeling.structures import DenseOutputs
 from rle_onestage.utils.safe_files import save_tensors
 
@@ -73,12 +74,21 @@ class Benchmark:
         size: (height, width) of the network's input.
         batch: images at inference.
         rounds: of each measurement.
+
+    Raises:
+        ConfigError: the architecture is no :class:`~rle_onestage.modeling.meta_arch.rle_onestage.RLEOneStage`.
     """
 
     def __init__(self, cfg: CfgNode, *, size: Sequence[int], batch: int = 1, rounds: int = 50):
         self.cfg, self.batch, self.rounds = cfg, batch, rounds
         seed_everything(0)
-        self.model = cast(Any, Trainer.build_model(cfg))  # an RLEOneStage, whose parts are measured
+        model = Trainer.build_model(cfg)
+        if not isinstance(model, RLEOneStage):
+            raise ConfigError(
+                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be measured, because the benchmark "
+                "knows the parts of RLEOneStage only; use that one, or derive yours from it"
+            )
+        self.model: Any = model  # Any, because the kind of its parts is the config's choice
         if cfg.MODEL.WEIGHTS:
             load_weights(self.model, cfg.MODEL.WEIGHTS, strict=False)
         self.model.eval()

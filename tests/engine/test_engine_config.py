@@ -116,8 +116,10 @@ def arguments(tmp_path, *opts, **flags):
     return argparse.Namespace(**{**given, **flags})
 
 
-def test_setup_draws_a_seed_once_and_writes_it(tmp_path):
-    cfg = setup(arguments(tmp_path, "MODEL.DEVICE", "cpu"))
+def test_setup_draws_a_seed_once_and_writes_it_where_nobody_has(tmp_path):
+    assert setup(arguments(tmp_path, "MODEL.DEVICE", "cpu")).SEED >= 0
+    assert not (tmp_path / "out" / "config.yaml").exists()  # a training writes it with its first batch
+    cfg = setup(arguments(tmp_path, "MODEL.DEVICE", "cpu", eval_only=True))
     assert cfg.SEED >= 0 and cfg.is_frozen()
     written = Path(cfg.OUTPUT_DIR, "config.yaml")
     assert load_config(str(written)).SEED == cfg.SEED
