@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from latency import format_latency
 from latency import measure as measure_latency
-from measure.labels import add_set_flags, sets_from
-from measure.runs import MoveNet, Ours, add_movenet_flags
-from measure.tables import Run, format_report, make_report
+from people_study.labels import add_set_flags, sets_from
+from people_study.runs import MoveNet, Ours, add_movenet_flags
+from people_study.tables import Run, format_report, make_report
 from run_model import results_file, run
 
 from rle_onestage.errors import DataError, exits_with_sentence
@@ -27,7 +27,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 if TYPE_CHECKING:
-    from measure.labels import LabelledSet
+    from people_study.labels import LabelledSet
 
 
 OURS, PEER = "ours", "movenet"

@@ -11,8 +11,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from measure.hashes import BITS, SAME, find_pairs, read_images, same_names
-from measure.tables import table
+from people_study.hashes import BITS, SAME, find_pairs, read_images, same_names
+from people_study.tables import table
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -23,7 +23,7 @@ from rle_onestage.video.io import make_folder, write_image
 from rle_onestage.visualization import contact_sheet
 
 if TYPE_CHECKING:
-    from measure.hashes import Images
+    from people_study.hashes import Images
 
 
 DRAWN = 120  # pairs on the page, most alike first
@@ -50,8 +50,8 @@ def find(
     Args:
         train: training set -> folder.
         test: test set -> folder.
-        bits: see :func:`~measure.hashes.find_pairs`.
-        within: see :func:`~measure.hashes.find_pairs`.
+        bits: see :func:`~people_study.hashes.find_pairs`.
+        within: see :func:`~people_study.hashes.find_pairs`.
         same: correlation from which a pair is a copy.
 
     Returns:

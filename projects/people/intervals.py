@@ -12,9 +12,9 @@ intervals.json.
 import argparse
 import os
 
-from measure.coverage import coverage, format_coverage
-from measure.labels import add_set_flags, sets_from
-from measure.runs import Ours, config_at
+from people_study.coverage import coverage, format_coverage
+from people_study.labels import add_set_flags, sets_from
+from people_study.runs import Ours, config_at
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json

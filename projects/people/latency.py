@@ -13,9 +13,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from measure.latency import in_turn, ratios
-from measure.runs import MoveNet, Ours, add_movenet_flags
-from measure.tables import table
+from people_study.latency import in_turn, ratios
+from people_study.runs import MoveNet, Ours, add_movenet_flags
+from people_study.tables import table
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -50,8 +50,8 @@ def measure(
         peer: with ``ask(image, side)``.
         image: path.
         sides: pixels.
-        rounds: see :func:`~measure.latency.in_turn`.
-        calls: see :func:`~measure.latency.in_turn`.
+        rounds: see :func:`~people_study.latency.in_turn`.
+        calls: see :func:`~people_study.latency.in_turn`.
 
     Returns:
         dict side -> dict of ``ours``, ``movenet`` and ``ratio`` (ours to MoveNet's).

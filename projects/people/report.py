@@ -12,8 +12,8 @@ joints, and the paired bootstrap over images of every difference from the baseli
 import argparse
 import os
 
-from measure.labels import add_set_flags, sets_from
-from measure.tables import Run, format_report, make_report
+from people_study.labels import add_set_flags, sets_from
+from people_study.tables import Run, format_report, make_report
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json

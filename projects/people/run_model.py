@@ -14,8 +14,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from measure.labels import add_set_flags, sets_from
-from measure.runs import Ours, config_at
+from people_study.labels import add_set_flags, sets_from
+from people_study.runs import Ours, config_at
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import positive_int
@@ -23,7 +23,7 @@ from rle_onestage.utils.safe_files import local_path, write_text
 from rle_onestage.video.io import make_folder
 
 if TYPE_CHECKING:
-    from measure.labels import LabelledSet
+    from people_study.labels import LabelledSet
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -79,13 +79,13 @@ def run(
     """Write what is missing.
 
     Args:
-        config_file: see :class:`~measure.runs.Ours`.
-        weights: see :class:`~measure.runs.Ours`.
-        options: see :class:`~measure.runs.Ours`.
-        threads: see :class:`~measure.runs.Ours`.
+        config_file: see :class:`~people_study.runs.Ours`.
+        weights: see :class:`~people_study.runs.Ours`.
+        options: see :class:`~people_study.runs.Ours`.
+        threads: see :class:`~people_study.runs.Ours`.
         name: of the model.
         sides: pixels.
-        sets: list of :class:`~measure.labels.LabelledSet`.
+        sets: list of :class:`~people_study.labels.LabelledSet`.
         folder: for the files.
     """
     check_model(folder, name, config_file, weights, options)

@@ -15,10 +15,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-from measure.labels import add_set_flags, sets_from, together
-from measure.matching import match, metrics
-from measure.runs import Ours
-from measure.tables import shown, table
+from people_study.labels import add_set_flags, sets_from, together
+from people_study.matching import match, metrics
+from people_study.runs import Ours
+from people_study.tables import shown, table
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json

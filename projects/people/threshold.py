@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measure.bootstrap import draw_images, interval
-from measure.labels import add_set_flags, read_results_of, sets_from, together
-from measure.matching import match
-from measure.operating import at_threshold, best_threshold, curve, images_with_people
-from measure.tables import shown, table
-from measure.worst import draw_worst, mistakes
+from people_study.bootstrap import draw_images, interval
+from people_study.labels import add_set_flags, read_results_of, sets_from, together
+from people_study.matching import match
+from people_study.operating import at_threshold, best_threshold, curve, images_with_people
+from people_study.tables import shown, table
+from people_study.worst import draw_worst, mistakes
 
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -33,8 +33,8 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 if TYPE_CHECKING:
-    from measure.labels import LabelledSet
-    from measure.matching import Matching
+    from people_study.labels import LabelledSet
+    from people_study.matching import Matching
 
 
 _SHARES = ("precision", "recall", "f1")
@@ -81,7 +81,7 @@ def measure(
     """One model.
 
     Args:
-        sets: name -> :class:`~measure.labels.LabelledSet`.
+        sets: name -> :class:`~people_study.labels.LabelledSet`.
         results: set -> COCO results.
         held_out: names of the sets that the threshold is chosen on.
         backgrounds: names of the sets without people.
@@ -90,7 +90,7 @@ def measure(
 
     Returns:
         dict of ``held_out`` (the row of the threshold), ``sets`` (set -> row there and ``own_best``) and
-        ``backgrounds`` (set -> :func:`~measure.operating.images_with_people`).
+        ``backgrounds`` (set -> :func:`~people_study.operating.images_with_people`).
 
     Raises:
         ConfigError: the model has no results on a held-out set.

@@ -15,7 +15,7 @@ from .likelihood import compare_nats, read_nats
 from .matching import COCO_AREAS, match, metrics
 
 if TYPE_CHECKING:
-    from measure.labels import Together
+    from people_study.labels import Together
 
 
 _MAIN = ("AP", "AP50", "AP75", "AR", "APm", "APl")
