@@ -206,7 +206,7 @@ def _trees(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
 class Background:
     """Ground plane y = 0 and a wall at ``distance`` metres; :meth:`render` gives what a camera sees of them."""
 
-    def __init__(self, rng: np.random.Generator, distance_room: float, kind=None):
+    def __init__(self, rng: np.random.Generator, distance_room: float, kind: str | None = None):
         self.kind = kind or str(rng.choice(KINDS, p=[0.26, 0.22, 0.2, 0.16, 0.16]))
         inside = self.kind in ("room", "hall", "clutter")
         self.distance = distance_room * rng.uniform(1.05, 1.6) if inside else distance_room * rng.uniform(2.0, 4.0)

@@ -73,7 +73,7 @@ class Walker:
     manner: str
     stays: bool = False
     script: list = field(default_factory=list)
-    task: Task = None
+    task: Task | None = None
     speed: float = 0.0
     acceleration: float = 0.0
     turning: float = 0.0
@@ -298,7 +298,7 @@ class Crowd:
         speed = min(task.speed, np.sqrt(2.4 * max(distance - 0.1, 0)) + 0.1)
         return gap / max(distance, 1e-6) * speed + self._make_way(k, speed, task.other), False
 
-    def _follow(self, k, task):
+    def _follow(self, k: int, task: "Task") -> tuple[np.ndarray, bool]:
         leader = self.walkers[task.other]
         ahead = leader.heading()
         slot = leader.point + task.offset[0] * np.array([-ahead[1], ahead[0]]) + task.offset[1] * ahead

@@ -325,7 +325,7 @@ def _run(jobs: "list[Job]", workers: int, total: int, quiet: bool) -> list | Non
     return results
 
 
-def _prepare_worker(parent):
+def _prepare_worker(parent: int) -> None:
     """One thread for OpenCV, and an end when the parent has ended, however that came about."""
     cv2.setNumThreads(1)
 

@@ -45,7 +45,7 @@ def results_file(folder: str, model: str, set_name: str, side: int) -> str:
     return os.path.join(folder, f"{model}_{set_name}_{side}.json")
 
 
-def check_model(folder: str, name: str, config_file: str, weights, options: list[str]) -> None:
+def check_model(folder: str, name: str, config_file: str, weights: str | None, options: Sequence[str]) -> None:
     """Keep in the folder which model ``name`` is.
 
     Raises:
@@ -67,7 +67,7 @@ def check_model(folder: str, name: str, config_file: str, weights, options: list
 
 def run(
     config_file: str,
-    weights,
+    weights: str | None,
     name: str,
     sides: list[int],
     sets: "list[LabelledSet]",

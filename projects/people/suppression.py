@@ -13,13 +13,17 @@ import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from detectron2.structures import Instances
 from people_study.labels import add_set_flags, sets_from, together
 from people_study.matching import match, metrics
 from people_study.runs import Ours
 from people_study.tables import shown, table
 
+from rle_onestage import Predictor
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
 from rle_onestage.modeling.postprocessing import EVERYBODY
@@ -27,6 +31,12 @@ from rle_onestage.utils.arguments import natural_float, positive_float, positive
 from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
+
+if TYPE_CHECKING:
+    from people_study.labels import LabelledSet
+
+# BOX_NMS, OKS_NMS, TOPK, TEST_STEPS, HALF_SIZE_FROM.
+Setting = tuple[float, float, int, int, float]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -51,7 +61,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @torch.no_grad()
-def people_under(predictor, image, settings):
+def people_under(predictor: Predictor, image: np.ndarray, settings: Sequence[Setting]) -> list[Instances]:
     """``Instances`` of one image for each setting (box, oks, topk, passes, half), from one look of the trunk at each
     size."""
     model, given = predictor.model, predictor._input(image)
@@ -70,11 +80,11 @@ def people_under(predictor, image, settings):
     return found
 
 
-def measure(model, sets, settings):
+def measure(model: Ours, sets: "dict[str, LabelledSet]", settings: Sequence[Setting]) -> list[dict[str, float]]:
     """COCO's metrics on all sets as one, for each setting."""
-    results = {setting: {} for setting in settings}
+    results: dict[Setting, dict[str, list]] = {setting: {} for setting in settings}
     for labelled in sets.values():
-        rows = {setting: [] for setting in settings}
+        rows: dict[Setting, list] = {setting: [] for setting in settings}
         for image_id, entry in labelled.truth.images.items():
             image = read_image(os.path.join(labelled.folder, entry["file_name"]))
             for setting, people in zip(settings, people_under(model.predictor, image, settings)):

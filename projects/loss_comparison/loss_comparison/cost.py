@@ -3,7 +3,7 @@
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from detectron2.config import CfgNode
@@ -118,7 +118,7 @@ def measure(
     rounds: int = 30,
     one_options: Sequence[str] = (),
     two_options: Sequence[str] = (),
-):
+) -> dict[str, Any]:
     """Parameters, FLOPs, memory and time of both.
 
     Args:
@@ -186,7 +186,7 @@ def _for_people(side: "OneStage | TwoStage", number: int, name: str) -> dict[str
     return {"found": found, "gflops": own / 1e9, "peak_mb": memory.peak / 1e6}
 
 
-def _backbone_flops(counter) -> int:
+def _backbone_flops(counter: FlopCounterMode) -> int:
     counts = counter.get_flop_counts()
     inside = [operations for name, operations in counts.items() if name.endswith(".backbone")]
     return sum(inside[0].values()) if inside else 0

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -48,7 +49,7 @@ def _draw(sets: dict[str, dict[str, Any]], path: str) -> None:
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 
 
-def _panel(axis, dataset: str, rows: dict) -> None:
+def _panel(axis: Axes, dataset: str, rows: dict) -> None:
     seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
     places = {name: place for place, name in enumerate(rows)}
     for key, colour, _, shift in _SERIES:

@@ -47,7 +47,13 @@ class Ours:
     """
 
     def __init__(
-        self, config_file: str, side: int, *, weights=None, options: Sequence = (), threads: int | None = None
+        self,
+        config_file: str,
+        side: int,
+        *,
+        weights: str | None = None,
+        options: Sequence = (),
+        threads: int | None = None,
     ):
         if threads:
             torch.set_num_threads(threads)

@@ -4,8 +4,10 @@ import argparse
 import json
 import os
 import platform
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from rle_onestage.engine.benchmark import Benchmark
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> dict:
     return report
 
 
-def _checked(args):
+def _checked(args: argparse.Namespace) -> tuple[list[str], list[int]]:
     parts = [part for part in args.parts.split(",") if part]
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
@@ -78,7 +80,7 @@ def _numbers(text, flag):
     return numbers
 
 
-def _size(text, cfg):
+def _size(text: str, cfg: CfgNode) -> tuple[int, int]:
     if not text:
         fixed = cfg.INPUT.MAX_SIZE_TEST if cfg.INPUT.MIN_SIZE_TEST >= cfg.INPUT.MAX_SIZE_TEST else 0
         return (fixed or cfg.INPUT.POSE.SIZE or 640,) * 2
@@ -88,7 +90,7 @@ def _size(text, cfg):
     return tuple(sides) if len(sides) == 2 else (sides[0], sides[0])
 
 
-def _write(path, report):
+def _write(path: str, report: dict[str, Any]) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     try:
         os.makedirs(folder, exist_ok=True)
@@ -123,7 +125,7 @@ def format_report(report: dict) -> str:
     return tabulate(rows, tablefmt="simple", disable_numparse=True)
 
 
-def _flow_rows(flow):
+def _flow_rows(flow: dict[str, Any]) -> list[tuple[str, str]]:
     ms, gflops, millions = flow["ms"], flow["gflops"], flow["parameters_M"]
     rows = [
         (f"pixels to people {n} the flow", f"{ms[n]:.2f} ms, {gflops[n]:.4f} GFLOPs, {millions[n]:.3f} M parameters")
@@ -133,7 +135,7 @@ def _flow_rows(flow):
     return [*rows, ("without / with", f"{ms['without'] / ms['with']:.3f}, {same}")]
 
 
-def _training_rows(training):
+def _training_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
     shares, ms = training["shares"], training["ms"]
     return [
         (f"training step, {training['images']} images", f"{ms['step']:.1f} ms ({training['data']})"),

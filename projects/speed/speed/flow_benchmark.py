@@ -38,7 +38,7 @@ class MaskedFlow(nn.Module):
     def __init__(self, *, couplings: int = 6, hidden: int = 64):
         super().__init__()
 
-        def network(*last: Any):
+        def network(*last: nn.Module) -> nn.Sequential:
             return nn.Sequential(
                 nn.Linear(2, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, 2),
                 *last,
@@ -189,7 +189,9 @@ def _random_flow() -> "FlowDensity":
     return density
 
 
-def _gradient_row(density: "Density", codec: "ScaleCodec", sigma: float, *, dtype=None) -> dict[str, list[float]]:
+def _gradient_row(
+    density: "Density", codec: "ScaleCodec", sigma: float, *, dtype: torch.dtype | None = None
+) -> dict[str, list[float]]:
     unit = torch.ones(len(RESIDUALS))
     spread = torch.full((len(RESIDUALS), 1, 2), sigma)
     raw = codec.encode(spread, unit).requires_grad_()

@@ -125,7 +125,9 @@ def choose_peer(clips: str, detections: str, folder: str, skeleton: Skeleton) ->
     print(report.table({"": report.measure_peer(cases, best, skeleton)}, identity_metrics, "identity"))
 
 
-def tune_options(clips, detections, what, trials, seed, equal, skeleton):
+def tune_options(
+    clips: str, detections: str, what: str, trials: int, seed: int, equal: float | None, skeleton: Skeleton
+) -> None:
     """Search for options of the tracker and print each gain."""
     cases = load_all(clips, detections)
     ranges, score = (TRACKING, identity_score) if what == "tracking" else (MOTION, smoothness_score)
@@ -195,7 +197,7 @@ def time_demo(config_file: str, options: list, video: str, output: str, *, round
     print(tabulate(lines, ["frames/s", *range(1, rounds + 1)], tablefmt="pipe", disable_numparse=True))
 
 
-def _people(points, rng):
+def _people(points: np.ndarray, rng: np.random.Generator) -> Instances:
     out = Instances((1000, 1000))
     out.pred_boxes = Boxes(torch.from_numpy(np.concatenate([points.min(1), points.max(1)], 1)).float())
     out.scores = torch.from_numpy(rng.uniform(0.3, 0.9, len(points))).float()

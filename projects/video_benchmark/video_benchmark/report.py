@@ -109,7 +109,7 @@ def measure_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: 
     return Result(results)
 
 
-def best_peer(cases, folder, skeleton):
+def best_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: "Skeleton") -> tuple[str, int]:
     """Of the combinations in a folder the one with the largest sum of IDF1 and HOTA, and how many there were.
 
     Raises:

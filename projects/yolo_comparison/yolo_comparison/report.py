@@ -72,7 +72,9 @@ def scores(
     return table
 
 
-def latencies(models, image: str, *, rounds: int = 5, calls: int = 10) -> dict[str, dict[str, Any]]:
+def latencies(
+    models: "list[Ours | Peer]", image: str, *, rounds: int = 5, calls: int = 10
+) -> dict[str, dict[str, Any]]:
     """Milliseconds from a decoded image to people, the models in turn.
 
     Args:
