@@ -45,7 +45,7 @@ def run(*command: str | int | Path, cwd: Path, **variables: str) -> str:
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env={**clean, **variables}, capture_output=True, text=True
     )
-    name = " ".join([Path(command[0]).name, *map(str, command[1:])])
+    name = " ".join([Path(str(command[0])).name, *map(str, command[1:])])
     if done.returncode:
         sys.exit(f"{done.stdout}{done.stderr}\nerror: '{name}' ended with {done.returncode}")
     print(f"{time.perf_counter() - start:6.1f} s  {name}", flush=True)

@@ -148,7 +148,8 @@ def _interior(rng: np.random.Generator, kind: str, height: int, width: int) -> n
         cv2.rectangle(image, (x - 2, y - 2), (x + w + 2, y + h + 2), frame.tolist(), -1)
         piece = image[y : y + h, x : min(x + w, width)]
         if piece.size:
-            piece[:] = mottled(rng, *piece.shape[:2], inner * 0.7, inner, 0.04) if piece.shape[1] > 1 else inner
+            rows, columns = piece.shape[:2]
+            piece[:] = mottled(rng, rows, columns, inner * 0.7, inner, 0.04) if columns > 1 else inner
             if rng.random() < 0.4:
                 _rectangles(rng, piece, int(rng.integers(2, 8)), (4, 24), (4, 24))
     if rng.random() < 0.4:  # shelves with books

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 DRAWN = 120  # pairs on the page, most alike first
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "FOLDER")}
+    pair: dict[str, Any] = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "FOLDER")}
     parser.add_argument("--set", dest="train", help="to train on", **pair)
     parser.add_argument("--test", help="never to be trained on", **pair)
     parser.add_argument("--bits", type=natural_int, default=BITS, metavar="N", help="of 64 that may differ")
@@ -44,7 +44,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def find(
     train: dict[str, str], test: dict[str, str], *, bits: int = BITS, same: float = SAME, within: bool = False
-) -> "tuple[dict[str, Any], Images] | None":
+) -> "tuple[dict[str, Any], Images]":
     """Look for copies.
 
     Args:
@@ -62,7 +62,8 @@ def find(
     folders = {**train, **test}
     images, unreadable = read_images(folders)
     names = [f"{s}/{os.path.basename(path)}" for s, path in zip(images.sets, images.paths)]
-    rows, exclude = [], set()
+    rows: list[dict[str, Any]] = []
+    exclude: set[str] = set()
     for pair in find_pairs(images, bits=bits, within=within):
         copy = pair.correlation >= same
         row = {"first": names[pair.first], "second": names[pair.second], "bits": pair.bits}

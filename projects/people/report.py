@@ -22,7 +22,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_set_flags(parser)
@@ -33,7 +33,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def as_runs(given: list[list[str]]) -> "list[Run] | None":
+def as_runs(given: list[list[str]]) -> list[Run]:
     """The files of results that the command line names.
 
     Raises:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from people_study.labels import add_set_flags, sets_from
-from people_study.runs import Ours, config_at
+from people_study.runs import Ours, add_model_flags, config_at
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import positive_int
@@ -26,17 +26,15 @@ if TYPE_CHECKING:
     from people_study.labels import LabelledSet
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    add_model_flags(parser)
     parser.add_argument("--name", required=True, help="of the model")
     parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
     add_set_flags(parser)
     parser.add_argument("--threads", type=positive_int, metavar="N")
     parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
 
 
@@ -91,7 +89,9 @@ def run(
     check_model(folder, name, config_file, weights, options)
     for side in sides:
         todo = [s for s in sets if not os.path.exists(results_file(folder, name, s.name, side))]
-        model = Ours(config_file, side, weights=weights, options=options, threads=threads) if todo else None
+        if not todo:
+            continue
+        model = Ours(config_file, side, weights=weights, options=options, threads=threads)
         for labelled in todo:
             path = results_file(folder, name, labelled.name, side)
             print(f"{path}: {len(model.write(labelled, path))} people in {len(labelled.truth.images)} images")

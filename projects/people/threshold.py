@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _SHARES = ("precision", "recall", "f1")
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_set_flags(parser)
@@ -55,13 +55,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def read_all(sets: "dict[str, LabelledSet]", given: list[list[str]]) -> dict | None:
+def read_all(sets: "dict[str, LabelledSet]", given: list[list[str]]) -> dict[str, dict[str, list[dict]]]:
     """The files of results: model -> set -> list.
 
     Raises:
         ConfigError: a set is unknown. DataError: a file cannot be used.
     """
-    found = OrderedDict()
+    found: dict[str, dict[str, list[dict]]] = OrderedDict()
     for model, name, path in given:
         if name not in sets:
             raise ConfigError(f"{path} is said to be of set {name}, which --set does not name")
@@ -77,7 +77,7 @@ def measure(
     backgrounds: Sequence[str] = (),
     threshold: float | None = None,
     resamples: int = 1000,
-) -> dict | None:
+) -> dict[str, Any]:
     """One model.
 
     Args:
@@ -101,7 +101,7 @@ def measure(
     whole = together([sets[name] for name in held_out])
     found = curve(match(whole.labelled, whole.results({name: results[name] for name in held_out})))
     chosen = best_threshold(found) if threshold is None else at_threshold(found, threshold)
-    report = {"held_out": chosen, "sets": OrderedDict(), "backgrounds": OrderedDict()}
+    report: dict[str, Any] = {"held_out": chosen, "sets": OrderedDict(), "backgrounds": OrderedDict()}
     for name, own in results.items():
         if name in backgrounds:
             report["backgrounds"][name] = images_with_people(own, sets[name].truth.images, chosen["threshold"])

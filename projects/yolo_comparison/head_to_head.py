@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # The generator of synthetic people.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "datasets"))
@@ -109,7 +110,7 @@ def _time_training(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     make_folder(args.output)
-    models = []
+    models: list[Any] = []
     try:
         models.extend(h2h.build_models(args.ours, args.peers, peer_python=args.peer_python, size=args.size,
                                      threads=args.threads, options=args.opts))  # fmt: skip

@@ -56,7 +56,7 @@ def write_yolo(root: Path, work: Path) -> Path:
     for split in ("train", "val"):
         data = json.loads((root / "annotations" / f"person_keypoints_{split}.json").read_text())
         names = data["categories"][0]["keypoints"]
-        by_image = {}
+        by_image: dict[int, list[dict]] = {}
         for annotation in data["annotations"]:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
         images, labels = work / "images" / split, work / "labels" / split

@@ -180,7 +180,8 @@ class _Progress:
 
     def __init__(self, runs: Sequence[Run]):
         self.runs, self.total = runs, sum(run.iterations for run in runs)
-        self.bar, self._stack = None, contextlib.ExitStack()
+        self.bar: Any = None  # tqdm's, on a terminal
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "_Progress":
         self.first = self.count = self._count(self.runs)
