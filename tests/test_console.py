@@ -140,8 +140,6 @@ def test_streams_that_are_closed_take_what_is_printed(tmp_path):
 IMPORTING = """
 import os, signal
 from rle_onestage.console import leaving_at_once
-# As at a terminal: what a shell starts in the background ignores SIGINT.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with leaving_at_once():
     try:
         os.kill(os.getpid(), signal.SIGINT)
