@@ -9,10 +9,13 @@ import sys
 import warnings
 
 import pytest
+from light_package import LIGHT
 
 from rle_onestage.console import LastingStream, QuietWarnings, is_first_on_machine, lasting_output
 
-TOOL = """
+TOOL = (
+    LIGHT
+    + """
 import logging, os, sys
 from rle_onestage.errors import exits_with_sentence
 
@@ -27,6 +30,7 @@ def main():
 
 sys.exit(main())
 """
+)
 
 
 def run(tmp_path, **kwargs):
