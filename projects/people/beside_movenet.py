@@ -54,7 +54,7 @@ def run_peer(peer: "MoveNet", sides: list[int], sets: "list[LabelledSet]", folde
         for labelled in sets:
             path = results_file(folder, PEER, labelled.name, side)
             if not os.path.exists(path):
-                peer.write(labelled.truth.source, labelled.image_path(""), side, path)
+                peer.write(labelled.truth.source, labelled.image_folder, side, path)
                 print(path)
 
 

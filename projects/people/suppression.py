@@ -84,7 +84,7 @@ def measure(model: Ours, sets: "dict[str, LabelledSet]", settings: Sequence[Sett
     for labelled in sets.values():
         rows: dict[Setting, list] = {setting: [] for setting in settings}
         for image_id, entry in labelled.truth.images.items():
-            image = read_image(labelled.image_path(entry["file_name"]))
+            image = read_image(os.path.join(labelled.image_folder, entry["file_name"]))
             for setting, people in zip(settings, people_under(model.predictor, image, settings)):
                 rows[setting] += instances_to_coco(people, image_id, labelled.truth.category_id)
         for setting in settings:

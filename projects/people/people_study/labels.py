@@ -24,18 +24,16 @@ class LabelledSet(NamedTuple):
     skeleton: Skeleton
     folder: str | None = None  # of the images; None where they are not looked at
 
-    def image_path(self, file_name: str) -> str:
-        """Path of an image.
-
-        Args:
-            file_name: the annotation file's.
+    @property
+    def image_folder(self) -> str:
+        """The folder, where images are looked at.
 
         Raises:
-            DataError: the set has no folder.
+            DataError: the set has none.
         """
         if self.folder is None:
             raise DataError(f"set {self.name} has no image folder; name it with the set")
-        return os.path.join(self.folder, file_name)
+        return self.folder
 
 
 def read_set(name: str, annotations: str, folder: str | None = None, *, list_file: str | None = None) -> LabelledSet:

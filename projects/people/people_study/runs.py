@@ -66,12 +66,13 @@ class Ours:
         Raises:
             DataError: the set has no folder or other joints, or an image cannot be read.
         """
+        folder = labelled.image_folder
         joints = self.predictor.skeleton.num_joints
         if joints != labelled.truth.num_joints:
             raise DataError(f"the model has {joints} joints but {labelled.truth.source} {labelled.truth.num_joints}")
         rows = []
         for image_id, image in labelled.truth.images.items():
-            people = self.predictor(read_image(labelled.image_path(image["file_name"])))
+            people = self.predictor(read_image(os.path.join(folder, image["file_name"])))
             rows += instances_to_coco(people, image_id, labelled.truth.category_id)
         return rows
 

@@ -69,9 +69,10 @@ def draw_worst(
     Raises:
         DataError: the set has no folder, or an image cannot be read. MediaError: the page cannot be written.
     """
+    folder = labelled.image_folder
     truth, groups, labels, tiles = labelled.truth, by_image(results), labelled.truth.by_image(), []
     for row in rows:
-        image = read_image(labelled.image_path(row.file_name))
+        image = read_image(os.path.join(folder, row.file_name))
         predicted = instances_from_results(groups.get(row.image_id, []), image.shape[:2], truth.num_joints)
         expected = instances_from_labels(labels.get(row.image_id, []), image.shape[:2], truth.num_joints)
         tiles.append(side_by_side(image, predicted, expected, labelled.skeleton, threshold=threshold))
