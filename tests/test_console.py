@@ -10,10 +10,13 @@ import sys
 import warnings
 
 import pytest
+from light_package import LIGHT
 
 from rle_onestage.console import LastingStream, QuietWarnings, is_first_on_machine, lasting_output
 
-TOOL = """
+TOOL = (
+    LIGHT
+    + """
 import logging, os, sys
 from rle_onestage.errors import exits_with_sentence
 
@@ -28,6 +31,7 @@ def main():
 
 sys.exit(main())
 """
+)
 
 
 def run(tmp_path, **kwargs):
@@ -141,8 +145,6 @@ def test_streams_that_are_closed_take_what_is_printed(tmp_path):
 IMPORTING = """
 import os, signal
 from rle_onestage.console import leaving_at_once
-# As at a terminal: what a shell starts in the background ignores SIGINT.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with leaving_at_once():
     try:
         os.kill(os.getpid(), signal.SIGINT)
