@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.renamed import rename_options, rename_values
-from rle_onestage.engine.config.rules import Either
+from rle_onestage.engine.config.rules import Either, takes_list
 from rle_onestage.engine.config.schema import rule_for, settle
-from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
+from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml, what_is_wrong
 from rle_onestage.errors import ConfigError, cut, shown
 from rle_onestage.utils.packaged_files import config_names, find_config, near_names
 
 BASE_KEY = "_BASE_"
 MAX_FILES = 50  # that a config is made of
-COMMAND_LINE = "command line"
 MOST_OF_A_KEY = 120  # characters of it that a message has
 
 
@@ -139,7 +138,8 @@ def merge_dict(cfg: CN, values: Mapping, source: str, places: Mapping[str, str],
 def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     """Merge ``[KEY, VALUE, KEY, VALUE, ...]`` from the command line into ``cfg`` in place.
 
-    Values are Python literals (``0.1``, ``"('a',)"``, ``True``) or else plain strings.
+    Values are Python literals (``0.1``, ``"('a',)"``, ``True``) or else plain strings. A list may also be written as in
+    YAML (``[a, b]``), with commas alone (``a,b``), or as its one value (``a``).
 
     Raises:
         ConfigError: odd number of items, unknown key, or a value that does not fit the schema.
@@ -151,9 +151,10 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
         flag = cut(str(flags[0]), MOST_OF_A_KEY)
         raise ConfigError(f"{source}: {flag} stands among the KEY VALUE options; put all flags before them")
     if len(options) % 2:
+        hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
         raise ConfigError(
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
-            f"the last one, {shown(options[-1])}, has no partner"
+            f"the last one, {shown(options[-1])}, has no partner{hint}"
         )
     options = rename_options(options, source)
     for key, raw in zip(options[0::2], options[1::2]):
@@ -173,7 +174,10 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
                 f"{source}: {key} is a group of keys; set one of them, e.g. {_example_key(node, parts, key)}"
             )
         current = node[parts[-1]]
-        node[parts[-1]] = settle(str(key), _decode(raw, current, str(key)), current, source)
+        value = _decode(raw, current, str(key))
+        if isinstance(raw, str) and value is not None and takes_list(rule_for(str(key), current)):
+            value = _as_list(raw, value, str(key))
+        node[parts[-1]] = settle(str(key), value, current, source)
 
 
 def _example_key(node: CN, parts: Sequence[str], key: Any) -> str:
@@ -190,6 +194,27 @@ def _decode(raw: Any, current: Any, name: str) -> Any:
             return ast.literal_eval(raw)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return raw
+
+
+def _as_list(raw: str, value: Any, name: str) -> Any:
+    """The list that a word of the command line stands for, where its key takes one.
+
+    Args:
+        raw: the word.
+        value: as a Python literal, or else the word.
+        name: of the key.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if value is not raw:
+        return [value] if isinstance(value, (str, int, float)) else value
+    found = parse_list(raw)
+    if found is None:
+        raise ConfigError(
+            f"{COMMAND_LINE}: {name} is {shown(raw)}, which is no list; write {name} a,b or {name} \"['a', 'b']\""
+        )
+    return found
 
 
 def _all_keys(cfg: CN, prefix: str = "") -> Iterator[str]:

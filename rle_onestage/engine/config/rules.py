@@ -13,6 +13,7 @@ from typing import Any
 
 from rle_onestage.data.labels import SetOptions
 from rle_onestage.errors import ConfigError, percent_hint, shown
+from rle_onestage.utils.near import did_you_mean
 from rle_onestage.utils.registry import NamedRegistry, parse_entry
 
 # Far beyond any use, and what int64 holds.
@@ -145,7 +146,8 @@ class Choice:
         if type(value) is not type(self.choices[0]):
             raise Misfit
         if value not in self.choices:
-            raise Misfit(f"choose {self.words}")
+            hint = did_you_mean(value, filter(None, self.choices)) if isinstance(value, str) else ""
+            raise Misfit(f"{hint}{' ' * bool(hint)}choose {self.words}")
         return value
 
 
@@ -344,6 +346,11 @@ def _rule_like(default: Any) -> Any:
         inner = kinds.get(alike.pop(), _Plain()) if len(alike) == 1 else _Plain()
         return Items(Either((inner, Number())) if inner == kinds[int] else inner)
     return Either((_Plain(),), nothing=True) if default is None else None
+
+
+def takes_list(rule: Any) -> bool:
+    """Whether the values that a rule takes are lists."""
+    return set(rule.kinds.split(" or ")) <= {"list", "tuple"}
 
 
 def whole(low: int = 0, high: int = HUGE) -> Number:

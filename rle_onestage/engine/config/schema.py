@@ -29,6 +29,7 @@ from rle_onestage.engine.config.rules import (
     keypoint_files,
     real,
     share,
+    takes_list,
     whole,
 )
 from rle_onestage.engine.registries import HOOK_REGISTRY
@@ -292,8 +293,10 @@ def settle(name: str, value: Any, default: Any, source: str = "") -> Any:
         raise ConfigError(f"{where}{name} is {shown(value)}; {reason}")
     if value is None:
         raise ConfigError(f"{where}{name} has no value (None); it must be of type {rule.kinds}: {rule.words}")
+    example = f", such as [{shown(value)}]" if takes_list(rule) and isinstance(value, (str, int, float)) else ""
     raise ConfigError(
         f"{where}{name} must be of type {rule.kinds}, got {type(value).__name__} {shown(value)}; give {rule.words}"
+        f"{example}"
     )
 
 
