@@ -1,6 +1,7 @@
 """What several sub-commands share: flags of the config, and the data set that is looked at."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from rle_onestage.errors import ConfigError, PoseError
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+_KEY = re.compile(r"(MODEL|INPUT|DATASETS|DATALOADER|SOLVER|TEST)(\.[A-Z0-9_]+)+")
+OPTIONS_HELP = "config keys to change; a list is one word, such as a,b"
 # Of the convolutions; the keys of predictor.PRECISIONS, which takes seconds to import.
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -36,22 +39,29 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add ``KEY VALUE`` pairs of the config that may stand anywhere; :func:`parse_options` reads them."""
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config keys to change")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="the same without --opts")
+    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help=OPTIONS_HELP)
+    add_options_flag(parser)
+
+
+def add_options_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--opts``, for a parser that has a positional argument ``options``."""
+    parser.add_argument(
+        "--opts", nargs="*", action="extend", default=[], metavar="KEY VALUE", help="the same behind a flag"
+    )
 
 
 def parse_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line of :func:`add_options`; all pairs are in ``opts``."""
+    """Parse a command line of :func:`add_options`; all pairs are in ``opts``.
+
+    Pairs that stand right behind the paths of ``--input`` are pairs too, as far as they look like keys.
+    """
     args = parser.parse_intermixed_args(arguments)
-    args.opts = [*args.opts, *args.options]
+    inputs = list(getattr(args, "input", None) or ())
+    at = next((i for i, word in enumerate(inputs) if i and _KEY.fullmatch(word)), len(inputs))
+    if inputs:
+        args.input = inputs[:at]
+    args.opts = [*inputs[at:], *args.opts, *args.options]
     return args
-
-
-def add_last_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--opts``, after which all words are ``KEY VALUE`` pairs."""
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
-    )
 
 
 def start(*, log: bool = True) -> None:

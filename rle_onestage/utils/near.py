@@ -4,8 +4,9 @@ import difflib
 import os
 from collections.abc import Iterable
 
-# Names in a folder that are compared: others would take seconds in a folder of a million images.
+# Names in a folder that are compared: a folder of a million would take seconds.
 MOST_FILES = 5000
+WEIGHT_FILES = (".pth", ".pt", ".pkl", ".safetensors")  # endings
 
 
 def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -27,23 +28,45 @@ def did_you_mean(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str
     return f"did you mean {found}?" if found else ""
 
 
-def near_file(path: str, endings: tuple[str, ...] = ()) -> str:
-    """What a message says of a file that is missing: the one in its folder that is named alike, or a missing folder.
+def near_file(path: str, endings: tuple[str, ...] = ()) -> str | None:
+    """The file in the folder of a missing one that is named most alike; None where none is.
 
     Args:
         path: of the missing file.
         endings: of the files that are meant, such as ``(".yaml",)``; none: any.
-
-    Returns:
-        ``did you mean out/a.yaml?``, ``there is no folder out``, or "" where neither is so.
     """
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or ".") as entries:
             there = [entry.name for entry, _ in zip(entries, range(MOST_FILES)) if entry.is_file()]
-    except FileNotFoundError:
-        return f"there is no folder {folder}"
     except (OSError, ValueError):
+        return None
+    stems = {os.path.splitext(each)[0]: each for each in there if each.endswith(endings or "")}
+    found = nearest(os.path.splitext(name)[0], stems)
+    return None if found is None else os.path.join(folder, stems[found])
+
+
+def what_is_wrong(path: str) -> str:
+    """ "" for a regular file, else what is wrong with the path, in words."""
+    if os.path.isfile(path):
         return ""
-    found = nearest(name, (each for each in there if each.endswith(endings or "")))
-    return f"did you mean {os.path.join(folder, found)}?" if found else ""
+    return "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"
+
+
+def remedy_for(path: str, check: str, endings: tuple[str, ...] = ()) -> str:
+    """What to do about a path that :func:`what_is_wrong` complains of.
+
+    Args:
+        path: where no file is.
+        check: what to look at where nothing is near, such as ``check --config-file``.
+        endings: see :func:`near_file`.
+
+    Returns:
+        ``did you mean out/a.yaml?``, or ``check`` itself, after the name of a folder that is missing too.
+    """
+    if os.path.exists(path):
+        return check
+    if near := near_file(path, endings):
+        return f"did you mean {near}?"
+    folder = os.path.dirname(path)
+    return f"{check}: there is no folder {folder}" if folder and not os.path.isdir(folder) else check

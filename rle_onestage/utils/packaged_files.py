@@ -1,16 +1,18 @@
 """Configs and weights that come with the package: where they are, and their names."""
 
 import difflib
+import os
 from pathlib import Path
 
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import ConfigError, shown
+from rle_onestage.utils.near import near_file, remedy_for, what_is_wrong
 
 _ZOO = Path(__file__).resolve().parents[1] / "model_zoo"
 # In a checkout a symbolic link to the repository's configs/, in the wheel a folder.
 CONFIGS = _ZOO / "configs"
 CHECKPOINTS = _ZOO / "checkpoints"
 # Users of a checkout write configs/demo.yaml, and it means the same without one.
-_PREFIX = "configs/"
+_PREFIX, _ENDING = "configs/", ".yaml"
 
 
 def config_names() -> list[str]:
@@ -40,6 +42,36 @@ def find_config(name: str) -> Path | None:
     return CONFIGS / name if name in config_names() else None
 
 
+def config_path(name: str, folder: str = "") -> str:
+    """The absolute path of a config: on disk, else with the package.
+
+    Args:
+        name: of the config; ``~`` is expanded.
+        folder: to which it is relative; "" for the current one.
+    """
+    path = os.path.abspath(os.path.join(folder, os.path.expanduser(name)))
+    if os.path.exists(path) or "\0" in name:
+        return path
+    return str(find_config(name) or path)
+
+
+def check_config_path(path: str, name: str, asked_by: str = "") -> None:
+    """Raises ConfigError unless a config is there; says what may have been meant.
+
+    Args:
+        path: of the config, see :func:`config_path`.
+        name: as it was given.
+        asked_by: who named it, for the message.
+    """
+    if not (wrong := what_is_wrong(path)):
+        return
+    near = [] if os.path.exists(path) or near_file(path, (".yaml", ".yml")) else near_names(name, config_names())
+    remedy = remedy_for(path, "check --config-file", (".yaml", ".yml"))
+    if near:
+        remedy = f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?"
+    raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; {remedy}")
+
+
 def near_names(name: str, names: list[str]) -> list[str]:
     """The names that one may have meant: those that are spelt alike, whole or in their last part.
 
@@ -50,9 +82,10 @@ def near_names(name: str, names: list[str]) -> list[str]:
     Returns:
         At most three names, the closest first.
     """
-    name = name.replace("\\", "/").removeprefix(_PREFIX)
-    near = difflib.get_close_matches(name, names, cutoff=0.6)
-    last = {each.rsplit("/", 1)[-1]: each for each in names}
+    name = name.replace("\\", "/").removeprefix(_PREFIX).removesuffix(_ENDING)  # all end alike
+    whole = {each.removesuffix(_ENDING): each for each in names}
+    last = {each.rsplit("/", 1)[-1]: full for each, full in whole.items()}
+    near = [whole[each] for each in difflib.get_close_matches(name, whole, cutoff=0.6)]
     near += [last[each] for each in difflib.get_close_matches(name.rsplit("/", 1)[-1], last, cutoff=0.7)]
     return list(dict.fromkeys(near))[:3]
 

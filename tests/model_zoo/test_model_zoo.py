@@ -62,7 +62,7 @@ def test_a_predictor_by_name():
 @pytest.mark.parametrize(
     "function, name, sentence",
     [
-        ("get_config_file", "peple", "'peple' is not in the model zoo; did you mean people?"),
+        ("get_config_file", "peple", "'peple' is not in the model zoo; did you mean people or people/people.yaml?"),
         ("get_config", "coco/rle_onestage_R50_FPN_1.yaml", f"did you mean {R50}"),
         ("get", "people/quickstart.yaml", "did you mean quickstart.yaml"),
         ("get_predictor", "zzz", "there are Base-RLEOneStage.yaml"),

@@ -87,7 +87,8 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 def augmentation_names() -> list[str]:
     """The names that ``INPUT.AUGMENTATIONS`` can have now: those of :data:`AUGMENTATION_REGISTRY`, and Detectron2's."""
-    return list(dict.fromkeys([*(name for name, _ in AUGMENTATION_REGISTRY), *sorted(_stock())]))
+    by_config = _stock().keys() - {"AugmentationList", "RandomApply"}  # which take other augmentations, made already
+    return list(dict.fromkeys([*(name for name, _ in AUGMENTATION_REGISTRY), *sorted(by_config)]))
 
 
 def build_augmentations(entries: Sequence) -> list[T.Augmentation]:

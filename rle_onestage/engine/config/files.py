@@ -16,9 +16,9 @@ from detectron2.config import CfgNode as CN
 from rle_onestage.engine.config.renamed import rename_options, rename_values
 from rle_onestage.engine.config.rules import Either, takes_list
 from rle_onestage.engine.config.schema import rule_for, settle
-from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml, what_is_wrong
+from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml
 from rle_onestage.errors import ConfigError, cut, shown
-from rle_onestage.utils.packaged_files import config_names, find_config, near_names
+from rle_onestage.utils.packaged_files import check_config_path, config_path
 
 BASE_KEY = "_BASE_"
 MAX_FILES = 50  # that a config is made of
@@ -48,26 +48,8 @@ def read_yaml(path: str) -> ConfigFile:
     return _read(path, "", (), {})
 
 
-def _located(name: str, folder: str) -> str:
-    """The absolute path of a config: on disk, else with the package."""
-    path = os.path.abspath(os.path.join(folder, os.path.expanduser(name)))
-    if os.path.exists(path) or "\0" in name:
-        return path
-    return str(find_config(name) or path)
-
-
-def _missing(name: str) -> str:
-    """What to do where a config does not exist."""
-    near = near_names(name, config_names())
-    return (
-        f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?"
-        if near
-        else ("check --config-file")
-    )
-
-
 def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, ConfigFile]) -> ConfigFile:
-    path = _located(name, folder)
+    path = config_path(name, folder)
     if path in done:
         return done[path]
     if path in chain:
@@ -75,9 +57,7 @@ def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, Config
     asked_by = f" (named by {BASE_KEY} of {chain[-1]})" if chain else ""
     if len(done) + len(chain) >= MAX_FILES:
         raise ConfigError(f"config file {path}{asked_by} is one of more than {MAX_FILES}; name fewer by {BASE_KEY}")
-    if wrong := what_is_wrong(path):
-        remedy = "check --config-file" if os.path.exists(path) else _missing(name)
-        raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; {remedy}")
+    check_config_path(path, name, asked_by)
     loaded, lines = parse_yaml(path)
     loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):

@@ -243,12 +243,6 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def registered_names() -> dict[str, list[str]]:
-    """The names that a config may choose from by each key that a registry stands behind, for ``--help``."""
-    rules = ((name, rule) for name, rule in SCHEMA.items() if isinstance(rule, (Registered, Entries)))
-    return {name: list(rule.registry.names) for name, rule in rules}
-
-
 def _expected(value: Any) -> list:
     if not isinstance(value, (list, tuple)):
         raise Misfit

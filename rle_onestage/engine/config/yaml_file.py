@@ -4,7 +4,6 @@
 numbers in any way. Here every mistake becomes one :class:`~rle_onestage.errors.ConfigError` with its line.
 """
 
-import os
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
@@ -201,10 +200,3 @@ def _lines(root: yaml.Node | None) -> dict[str, int]:
                 found[name] = key_node.start_mark.line + 1
                 todo.append((f"{name}.", value_node))
     return found
-
-
-def what_is_wrong(path: str) -> str:
-    """ "" for a regular file, else what is wrong with the path, in words."""
-    if os.path.isfile(path):
-        return ""
-    return "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"
