@@ -25,7 +25,7 @@ def check_config(name: str | None, opts: Sequence[str] = ()) -> None:
         CheckpointError: there are no such weights.
     """
     if name:
-        check_config_path(config_path(name), name)
+        check_config_path(config_path(name), name, check="check --config-file")
     weights = dict(zip(opts[0::2], opts[1::2])).get("MODEL.WEIGHTS")
     if weights:
         check_weights(weights, "MODEL.WEIGHTS")

@@ -12,6 +12,9 @@ _ZOO = Path(__file__).resolve().parents[1] / "model_zoo"
 CONFIGS = _ZOO / "configs"
 CHECKPOINTS = _ZOO / "checkpoints"
 # Users of a checkout write configs/demo.yaml, and it means the same without one.
+# Names of weights that come with the package, with the config that runs them.
+MODELS = {"people": "demo.yaml", "people_synthetic": "demo_synthetic.yaml"}
+SHIPPED = "rle-onestage://"  # begins their addresses
 _PREFIX, _ENDING = "configs/", ".yaml"
 
 
@@ -55,18 +58,19 @@ def config_path(name: str, folder: str = "") -> str:
     return str(find_config(name) or path)
 
 
-def check_config_path(path: str, name: str, asked_by: str = "") -> None:
+def check_config_path(path: str, name: str, asked_by: str = "", *, check: str = "check its name") -> None:
     """Raises ConfigError unless a config is there; says what may have been meant.
 
     Args:
         path: of the config, see :func:`config_path`.
         name: as it was given.
         asked_by: who named it, for the message.
+        check: what to look at where nothing is near.
     """
     if not (wrong := what_is_wrong(path)):
         return
     near = [] if os.path.exists(path) or near_file(path, (".yaml", ".yml")) else near_names(name, config_names())
-    remedy = remedy_for(path, "check --config-file", (".yaml", ".yml"))
+    remedy = remedy_for(path, check, (".yaml", ".yml"))
     if near:
         remedy = f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?"
     raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; {remedy}")
@@ -93,6 +97,19 @@ def near_names(name: str, names: list[str]) -> list[str]:
 def weight_names() -> list[str]:
     """Names of the packaged weights, without their ending."""
     return sorted(path.stem for path in CHECKPOINTS.glob("*.pth"))
+
+
+def config_of_weights(address: str) -> str | None:
+    """The config that fits weights, as a command line takes it; None where nobody knows.
+
+    Args:
+        address: of weights: those of the package, or a file of a training, which leaves its ``config.yaml`` beside it.
+    """
+    folder, file = os.path.split(address.removeprefix(SHIPPED))
+    if address.startswith(SHIPPED) or os.path.realpath(folder) == str(CHECKPOINTS):
+        return MODELS.get(os.path.splitext(file)[0])
+    beside = os.path.join(folder, "config.yaml")
+    return beside if "://" not in address and os.path.isfile(beside) else None
 
 
 def _check_folder() -> None:
