@@ -39,14 +39,19 @@ def model_skeleton(cfg: CfgNode) -> Skeleton:
         ConfigError: see :func:`~.datasets.get_skeleton`.
         DataError: see :func:`~.datasets.get_skeleton`.
     """
+    return get_skeleton(cfg, _model_set(cfg))
+
+
+def _model_set(cfg: CfgNode) -> str:
+    """The data set whose joints the model learns, see :func:`model_skeleton`."""
     register_from_config(cfg)
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         if name in cfg.DATASETS.TRAIN or is_there(name):
             if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
-                return get_skeleton(cfg, name)
+                return name
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN names no data set.")
-    return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
+    return cfg.DATASETS.TRAIN[0]
 
 
 def known_joints(cfg: CfgNode) -> list[str] | None:
@@ -55,15 +60,33 @@ def known_joints(cfg: CfgNode) -> list[str] | None:
     Those of the test sets, which have the model's joints in its order; without them those of :func:`model_skeleton`.
     What is wrong with a set is left to those who read its images.
     """
-    for name in cfg.DATASETS.TEST:
-        with contextlib.suppress(ConfigError, DataError):
-            register_from_config(cfg)
-            names = joint_names(name) if is_there(name) else []
-            if len(names) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
-                return names
+    name = _test_set(cfg)
+    if name is not None:
+        return joint_names(name)
     with contextlib.suppress(ConfigError, DataError):
         return list(model_skeleton(cfg).names)
     return None
+
+
+def _test_set(cfg: CfgNode) -> str | None:
+    """The first test set on this machine that has as many joints as the model."""
+    for name in cfg.DATASETS.TEST:
+        with contextlib.suppress(ConfigError, DataError):
+            register_from_config(cfg)
+            if is_there(name) and len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+                return name
+    return None
+
+
+def source_of_joints(cfg: CfgNode) -> str | None:
+    """The data set that :func:`known_joints` goes by, and its file, for messages; None where none tells."""
+    name = _test_set(cfg)
+    with contextlib.suppress(ConfigError, DataError):
+        name = name or _model_set(cfg)
+    metadata = get_metadata(name) if name else None
+    return f"data set {name!r} ({metadata.json_file})" if isinstance(metadata, KeypointMetadata) else name
+
+
 
 
 def check_test_joints(cfg: CfgNode) -> None:

@@ -21,6 +21,7 @@ from rle_onestage.errors import ConfigError, cut, shown
 from rle_onestage.utils.packaged_files import check_config_path, config_path
 
 BASE_KEY = "_BASE_"
+_PLACES = "__places__"  # attribute of a group of keys
 MAX_FILES = 50  # that a config is made of
 MOST_OF_A_KEY = 120  # characters of it that a message has
 
@@ -73,7 +74,8 @@ def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, Config
         _overlay(merged.values, below.values)
         merged.places.update(below.places)
     _overlay(merged.values, loaded)
-    merged.places.update((name, f"config file {path}, line {line}") for name, line in lines.items())
+    base = f" (a base of {os.path.basename(chain[0])})" if chain else ""
+    merged.places.update((name, f"config file {path}, line {line}{base}") for name, line in lines.items())
     done[path] = merged
     return merged
 
@@ -113,6 +115,7 @@ def merge_dict(cfg: CN, values: Mapping, source: str, places: Mapping[str, str],
             merge_dict(cfg[key], value, source, places, f"{name}.")
         else:
             cfg[key] = settle(name, _decode(value, cfg[key], name), cfg[key], at)
+            _note_place(cfg, key, at)
 
 
 def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
@@ -158,6 +161,26 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
         if isinstance(raw, str) and value is not None and takes_list(rule_for(str(key), current)):
             value = _as_list(raw, value, str(key))
         node[parts[-1]] = settle(str(key), value, current, source)
+        _note_place(node, parts[-1], source)
+
+
+def _note_place(group: CN, key: str, place: str) -> None:
+    """Remember where a value was given. Copies of the config know it too."""
+    group.__dict__.setdefault(_PLACES, {})[key] = (group[key], place)
+
+
+def place_of(cfg: CN, key: str) -> str | None:
+    """Where the value of a key was given, such as ``config file a.yaml, line 3``; None for defaults and later values.
+
+    Args:
+        cfg: a config of :func:`merge_dict` and :func:`merge_options`, or a copy of one.
+        key: dotted.
+    """
+    *groups, last = key.split(".")
+    for name in groups:
+        cfg = cfg[name]
+    value, place = cfg.__dict__.get(_PLACES, {}).get(last, (None, None))
+    return place if value == cfg[last] else None
 
 
 def _example_key(node: CN, parts: Sequence[str], key: Any) -> str:
