@@ -27,7 +27,6 @@ from rle_onestage.utils.output_files import is_stdout
 
 if TYPE_CHECKING:
     from rle_onestage.demo import DemoOptions
-    from rle_onestage.predictor import Predictor
     from rle_onestage.structures.skeleton import Skeleton
     from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 

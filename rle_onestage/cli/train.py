@@ -17,7 +17,6 @@ from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import PROGRAM, check_flags, complain
 
-
 FLAGS = {
     "config_file": "a YAML file, a run's config.yaml, or a config of the package such as quickstart.yaml",
     "resume": "go on from the last checkpoint of OUTPUT_DIR, where there is one",

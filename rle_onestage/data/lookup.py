@@ -87,8 +87,6 @@ def source_of_joints(cfg: CfgNode) -> str | None:
     return f"data set {name!r} ({metadata.json_file})" if isinstance(metadata, KeypointMetadata) else name
 
 
-
-
 def check_test_joints(cfg: CfgNode) -> None:
     """Check that the test sets on this machine have the same joints in the same order.
 

@@ -10,7 +10,7 @@ from rle_onestage.engine.setup import configured_device, load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.model_zoo.shipped import PREFIX
 from rle_onestage.predictor import Predictor
-from rle_onestage.utils.packaged_files import MODELS, CONFIGS, config_names, find_config, near_names, weight_names
+from rle_onestage.utils.packaged_files import CONFIGS, MODELS, config_names, find_config, near_names, weight_names
 
 # Other configs of models whose weights come with the package.
 _TRAINED_BY = {"people/people.yaml": "people", "people_synthetic.yaml": "people_synthetic"}

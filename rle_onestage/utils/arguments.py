@@ -32,7 +32,7 @@ class CommandParser(argparse.ArgumentParser):
         """End with the sentence and exit code 2."""
         complain(self, message)
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, for which all others ask; unknown flags first, before what is missing because of them."""
         check_flags(self, sys.argv[1:] if args is None else args)
         return super().parse_known_args(args, namespace)

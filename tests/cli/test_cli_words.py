@@ -59,7 +59,7 @@ def test_several_times_opts_are_all_taken():
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["slim", "a.pth", "--ouput", "b.pth"], "there is no flag --ouput; did you mean --output? see rle-onestage slim"),
+        (["slim", "a.pth", "--ouput", "b.pth"], "there is no flag --ouput; did you mean --output? see rle-"),
         (["demo", "--inptu=a.jpg"], "there is no flag --inptu; did you mean --input? see"),
         (["train", "--config-fiel", "c"], "there is no flag --config-fiel; did you mean --config-file? see"),
         (["evaluate", "--zzz"], "there is no flag --zzz; see rle-onestage evaluate --help"),
@@ -101,10 +101,13 @@ def folder(tmp_path, monkeypatch):
         (["train", "--config-file", "quickstrt.yaml"], "quickstrt.yaml does not exist; did you mean "),
         (["train", "--config-file=gone/my.yaml"], "check --config-file: there is no folder "),
         (["evaluate", "--config-file", "runs"], "runs is a folder; check --config-file"),
-        (["evaluate", "MODEL.WEIGHTS", "model_finl.pth"], "model_finl.pth does not exist; did you mean model_final.pth?"),
+        (
+            ["evaluate", "MODEL.WEIGHTS", "model_finl.pth"],
+            "model_finl.pth does not exist; did you mean model_final.pth",
+        ),
         (["demo", "--input", "phto.jpg", "--output", "o"], "input phto.jpg does not exist; did you mean photo.jpg?"),
         (["demo", "--input", "photo.jpg", "--output", "o", "MODEL.WEIGHTS", "no.pth"], "no.pth does not exist"),
-        (["demo", "--input", "photo.jpg", "--output", "o", "--config-file", "no.yaml"], "no.yaml does not exist; check"),
+        (["demo", "--input", "photo.jpg", "--output", "o", "--config-file", "no.yaml"], "no.yaml does not exist"),
         (["demo", "--input", "photo.jpg", "--json", "photo.jpg/x"], "photo.jpg is a file; give another place"),
         (["calibrate", "--config-file", "no.yaml"], "no.yaml does not exist"),
         (["calibrate", "--config-file", "demo.yaml", "--report-dir", "photo.jpg"], "photo.jpg is a file; give another"),
@@ -114,7 +117,7 @@ def folder(tmp_path, monkeypatch):
         (["score-results", "--annotations", "lables.json"], "does not exist; did you mean labels.json?"),
         (["score-results", "--annotations", "runs"], "file runs is a folder; check --annotations"),
         (["worst-images", "--config-file", "demo.yaml", "--output", "photo.jpg/x.png"], "photo.jpg is a file; give"),
-        (["worst-images", "--config-file", "demo.yaml", "--output", "x.png", "--results", "no"], "file no does not exist"),
+        (["worst-images", "--config-file", "demo.yaml", "--output", "x.png", "--results", "no"], "file no does not"),
         (["slim", "no.pth", "--output", "x.pth"], "checkpoint no.pth does not exist"),
         (["slim", "runs", "--output", "x.pth"], "checkpoint runs is a folder"),
     ],
@@ -151,7 +154,7 @@ def test_what_a_demo_cannot_do_is_said_before_the_model_is_loaded(words, sentenc
     assert not (folder / "o").exists()
 
 
-@pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON file"), ("empty", "an empty")])
+@pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON"), ("empty", "an empty")])
 def test_slim_says_what_a_file_is_that_is_no_checkpoint(name, kind, folder, capsys):
     (folder / "empty").touch()
     assert f"checkpoint {name} is {kind}" in complaint(capsys, "slim", name, "--output", "x.pth")

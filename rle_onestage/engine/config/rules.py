@@ -143,12 +143,17 @@ class Choice:
 
     def settle(self, value: Any, default: Any = None) -> Any:
         """The value as it is; raises Misfit where the rule does not allow it."""
-        if type(value) is not type(self.choices[0]):
-            raise Misfit
-        if value not in self.choices:
-            hint = did_you_mean(value, filter(None, self.choices)) if isinstance(value, str) else ""
-            raise Misfit(f"{hint}{' ' * bool(hint)}choose {self.words}")
-        return value
+        return _chosen(value, self.choices, self.words)
+
+
+def _chosen(value: Any, choices: tuple, words: str) -> Any:
+    """A value that is one of some; raises Misfit for others, with what may have been meant."""
+    if type(value) is not type(choices[0] if choices else ""):
+        raise Misfit
+    if value not in choices:
+        hint = did_you_mean(value, filter(None, choices)) if isinstance(value, str) else ""
+        raise Misfit(f"{hint}{' ' * bool(hint)}choose {words}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,11 @@ class Registered:
     @property
     def words(self) -> str:
         """The values that the key takes, in words, for messages."""
-        return Choice(self.choices).words
+        return f"one of {', '.join(map(repr, self.choices))}, or what a module of IMPORTS registers"
 
     def settle(self, value: Any, default: Any = None) -> Any:
         """The value as it is; raises Misfit where the rule does not allow it."""
-        return Choice(self.choices).settle(value, default)
+        return _chosen(value, self.choices, self.words)
 
 
 @dataclass(frozen=True)
