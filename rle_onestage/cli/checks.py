@@ -1,13 +1,15 @@
-"""What a command line names is looked at before anything is loaded that takes seconds. Standard library only.
+"""What a command line names is looked at before anything is loaded that takes seconds.
 
 Each raises the error whose sentence the work itself would end with, later.
 """
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterable, Sequence
 
 from rle_onestage.errors import CheckpointError, DataError, MediaError
+from rle_onestage.utils.file_kinds import refuse_foreign_kind
 from rle_onestage.utils.near import WEIGHT_FILES, near_file, remedy_for, what_is_wrong
 from rle_onestage.utils.output_files import check_target, kind_of
 from rle_onestage.utils.packaged_files import check_config_path, config_path
@@ -43,15 +45,22 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def check_weights(address: str, given_by: str) -> None:
-    """Raises CheckpointError where a path of weights is no file; addresses of other machines are not looked at.
+    """Raises CheckpointError where a path of weights is no file, or one of another kind, such as an image.
+
+    Addresses of other machines are not looked at.
 
     Args:
         address: a path, an address, or a path with Detectron2's ``?matching_heuristics=True``.
         given_by: flag or key, for the message.
     """
-    if "://" not in address and "?" not in address and (wrong := what_is_wrong(address)):
+    if "://" in address or "?" in address:
+        return
+    if wrong := what_is_wrong(address):
         remedy = remedy_for(address, f"check {given_by}", WEIGHT_FILES)
         raise CheckpointError(f"checkpoint {address} {wrong}; {remedy}")
+    if not address.endswith(".pkl"):  # old pickles are text
+        with contextlib.suppress(OSError):
+            refuse_foreign_kind(address)
 
 
 def check_file(path: str | None, flag: str) -> None:

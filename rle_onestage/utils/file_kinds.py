@@ -1,6 +1,8 @@
-"""What a file is by its first bytes, where somebody took it for a checkpoint. Standard library only."""
+"""What a file is by its first bytes, where somebody took it for a checkpoint. Imports nothing that takes seconds."""
 
 import zipfile
+
+from ..errors import CheckpointError
 
 _STARTS = (
     (b"\xff\xd8\xff", "an image"),
@@ -41,6 +43,12 @@ def foreign_kind(path: str) -> str:
     if len(text.encode()) < len(start) - 3 or not all(letter.isprintable() or letter in "\r\n\t" for letter in text):
         return ""
     return "a JSON file" if text.lstrip()[:1] in ("{", "[") else "a text file"
+
+
+def refuse_foreign_kind(path: str) -> None:
+    """Raises CheckpointError for a file that :func:`foreign_kind` knows."""
+    if kind := foreign_kind(path):
+        raise CheckpointError(f"checkpoint {path} is {kind}; name a file of weights, such as model_final.pth")
 
 
 def _is_of_torch(path: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, cut
-from .file_kinds import foreign_kind
+from .file_kinds import refuse_foreign_kind
 from .pickled_arrays import STAND_INS
 
 _NUMBERS = (
@@ -42,8 +42,7 @@ def read_pth(path: str) -> Any:
         CheckpointError: the file is damaged, also where only a checksum tells, or holds other objects.
     """
     try:
-        if kind := foreign_kind(path):
-            raise CheckpointError(f"checkpoint {path} is {kind}; name a file of weights, such as model_final.pth")
+        refuse_foreign_kind(path)
         _check_archive(path)
         with torch.serialization.safe_globals([(made, name) for name, made in STAND_INS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)

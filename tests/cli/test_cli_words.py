@@ -7,7 +7,9 @@ import pytest
 from rle_onestage import cli
 from rle_onestage.cli import calibrate, demo, label_errors, train, visualize_data, worst_images
 from rle_onestage.cli.options import add_options, parse_options
+from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.arguments import CommandParser
+from rle_onestage.utils.pretrained import read_pth
 
 PAIRS = ["MODEL.WEIGHTS", "w.pth", "DATASETS.TEST", "a,b"]
 
@@ -36,7 +38,7 @@ PARSERS = {
 @pytest.mark.parametrize("flag", [[], ["--opts"]], ids=["bare", "--opts"])
 def test_options_of_the_config_in_both_forms(command, flag, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "w.pth").touch()
+    (tmp_path / "w.pth").write_bytes(b"\x80\x02")
     parse, given = PARSERS[command]
     given = [*given, "--config-file", "quickstart.yaml"]
     assert parse([*given, *flag, *PAIRS]).opts == PAIRS
@@ -155,8 +157,11 @@ def test_what_a_demo_cannot_do_is_said_before_the_model_is_loaded(words, sentenc
 
 
 @pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON"), ("empty", "an empty")])
-def test_slim_says_what_a_file_is_that_is_no_checkpoint(name, kind, folder, capsys):
+def test_slim_says_what_a_file_is_that_is_no_checkpoint(name, kind, folder, capsys, monkeypatch):
     (folder / "empty").touch()
+    with pytest.raises(CheckpointError, match=f"{name} is {kind}"):
+        read_pth(name)
+    monkeypatch.setattr("rle_onestage.cli.slim.start", None)  # before torch is imported
     assert f"checkpoint {name} is {kind}" in complaint(capsys, "slim", name, "--output", "x.pth")
     assert not (folder / "x.pth").exists()
 
