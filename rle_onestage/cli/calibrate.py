@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_output_folder(args.report_dir, "--report-dir")
     start()
     from rle_onestage.calibration.fit import calibrate, format_report
+    from rle_onestage.data.lookup import check_sets
 
     cfg = read_config(args)
+    check_sets(cfg, [], needed=args.fit_dataset)
     report = calibrate(
         cfg,
         test_set(cfg, args.dataset),

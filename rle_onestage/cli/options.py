@@ -1,6 +1,7 @@
 """What several sub-commands share: flags of the config, and the data set that is looked at."""
 
 import argparse
+import logging
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ def start(*, log: bool = True) -> None:
     if log:
         from detectron2.utils.logger import setup_logger
 
-        setup_logger(name="rle_onestage", abbrev_name="rle")
+        setup_logger(name="rle_onestage", abbrev_name="rle").setLevel(logging.INFO)  # what is below is for developers
 
 
 def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":
@@ -103,8 +104,13 @@ def test_set(cfg: "CfgNode", given: str | None) -> str:
     """The data set of ``--dataset``, or else the first of ``DATASETS.TEST``.
 
     Raises:
-        ConfigError: neither names one.
+        ConfigError: neither names one, or there is none of this name.
+        DataError: its annotation file is missing.
     """
+    from rle_onestage.data.lookup import check_sets
+
     if not (given or cfg.DATASETS.TEST):
         raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
-    return given or cfg.DATASETS.TEST[0]
+    name = given or cfg.DATASETS.TEST[0]
+    check_sets(cfg, [], needed=[name])
+    return name

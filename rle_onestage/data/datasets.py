@@ -328,10 +328,8 @@ def get_metadata(name: str) -> Metadata:
     if name not in DatasetCatalog.list():
         ours = sorted(n for n in DatasetCatalog.list() if isinstance(MetadataCatalog.get(n), KeypointMetadata))
         hint = did_you_mean(name, DatasetCatalog.list())
-        raise ConfigError(
-            f"there is no data set {name!r}; {hint}{' ' * bool(hint)}add it to DATASETS.KEYPOINT_FILES or use one of "
-            f"{', '.join(ours)}, or one of Detectron2's."
-        )
+        others = f"{hint} Else" if hint else f"use one of {', '.join(ours)}, one of Detectron2's, or"
+        raise ConfigError(f"there is no data set {name!r}; {others} add it to DATASETS.KEYPOINT_FILES")
     return MetadataCatalog.get(name)
 
 

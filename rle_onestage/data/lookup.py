@@ -104,6 +104,26 @@ def check_test_joints(cfg: CfgNode) -> None:
             )
 
 
+def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()) -> None:
+    """Check the names of data sets before a model is built.
+
+    Args:
+        cfg: with ``DATASETS.KEYPOINT_FILES``.
+        names: that must be registered.
+        needed: those whose annotation file must be on this machine too.
+
+    Raises:
+        ConfigError: one is not registered.
+        DataError: the file of one is missing.
+    """
+    register_from_config(cfg)
+    for name in (*names, *needed):
+        get_metadata(name)
+    for name in needed:
+        if not is_there(name):
+            joint_names(name)  # which says what is missing
+
+
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:
     """The joints of a data set as its file has them, be they the model's or not.
 

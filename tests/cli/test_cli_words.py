@@ -156,6 +156,32 @@ def test_what_a_demo_cannot_do_is_said_before_the_model_is_loaded(words, sentenc
     assert not (folder / "o").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--config-file", "quickstart.yaml", "DATASETS.TRAIN", "rle_synthetic_trai"],
+        ["train", "--config-file", "quickstart.yaml", "DATASETS.TEST", "rle_synthetic_trai"],
+        ["evaluate", "--config-file", "demo.yaml", "DATASETS.TEST", "rle_synthetic_trai"],
+        ["calibrate", "--config-file", "demo.yaml", "--dataset", "rle_synthetic_trai"],
+        ["calibrate", "--config-file", "demo.yaml", "--dataset", "there", "--fit-dataset", "rle_synthetic_trai"],
+        ["label-errors", "--config-file", "demo.yaml", "--dataset", "rle_synthetic_trai"],
+    ],
+    ids=lambda words: " ".join([words[0], *words[3:]]),
+)
+def test_sets_are_looked_up_before_a_model_is_built(words, folder, capsys, monkeypatch):
+    def built(*args, **options):
+        raise AssertionError("a model is built")
+
+    monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", built)
+    monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", built)
+    sets = [["there", str(folder / "labels.json"), "."]]
+    words = [*words, "DATASETS.KEYPOINT_FILES", repr(sets), "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    error = capsys.readouterr().err
+    assert end.value.code and "there is no data set 'rle_synthetic_trai'; did you mean rle_synthetic_train?" in error
+
+
 @pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON"), ("empty", "an empty")])
 def test_slim_says_what_a_file_is_that_is_no_checkpoint(name, kind, folder, capsys, monkeypatch):
     (folder / "empty").touch()

@@ -60,7 +60,9 @@ def test_text_stays_text():
 
 
 def test_a_mistyped_set_is_named():
-    with pytest.raises(ConfigError, match="'keypoints_coco_2017_vla'; did you mean keypoints_coco_2017_val[?] add it"):
+    with pytest.raises(
+        ConfigError, match="'keypoints_coco_2017_vla'; did you mean keypoints_coco_2017_val[?] Else add it"
+    ):
         get_metadata("keypoints_coco_2017_vla")
 
 
