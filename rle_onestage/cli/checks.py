@@ -35,13 +35,15 @@ def check_config(name: str | None, opts: Sequence[str] = ()) -> None:
 
 def check_words(words: Sequence[str]) -> None:
     """:func:`check_config` of a command line that is not parsed yet, because its parser takes seconds to import."""
-    if not {"-h", "--help"} & set(words):
-        pairs = list(zip(words, [*words[1:], ""]))
-        named = [word.partition("=")[2] for word in words if word.startswith("--config-file=")]
-        named += [value for flag, value in pairs if flag == "--config-file"]
-        check_config(
-            named[-1] if named else None, [part for pair in pairs if pair[0] == "MODEL.WEIGHTS" for part in pair]
-        )
+    if {"-h", "--help"} & set(words):
+        return
+    pairs = list(zip(words, [*words[1:], ""]))
+    named = [word.partition("=")[2] for word in words if word.startswith("--config-file=")]
+    named += [value for flag, value in pairs if flag == "--config-file"]
+    # A training that goes on needs the weights no more that it began with.
+    goes_on = any(len(word) > 2 and "--resume".startswith(word) for word in words)
+    weights = [] if goes_on else [part for pair in pairs if pair[0] == "MODEL.WEIGHTS" for part in pair]
+    check_config(named[-1] if named else None, weights)
 
 
 def check_weights(address: str, given_by: str) -> None:

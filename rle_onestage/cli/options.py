@@ -84,7 +84,8 @@ def start(*, log: bool = True) -> None:
     if log:
         from detectron2.utils.logger import setup_logger
 
-        setup_logger(name="rle_onestage", abbrev_name="rle").setLevel(logging.INFO)  # what is below is for developers
+        setup_logger(name="rle_onestage", abbrev_name="rle")
+        logging.getLogger("rle_onestage").setLevel(logging.INFO)  # what is below is for developers
 
 
 def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":

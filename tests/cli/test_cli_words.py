@@ -6,6 +6,7 @@ import pytest
 
 from rle_onestage import cli
 from rle_onestage.cli import calibrate, demo, label_errors, train, visualize_data, worst_images
+from rle_onestage.cli.checks import check_words
 from rle_onestage.cli.options import add_options, parse_options
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.arguments import CommandParser
@@ -44,6 +45,13 @@ def test_options_of_the_config_in_both_forms(command, flag, tmp_path, monkeypatc
     assert parse([*given, *flag, *PAIRS]).opts == PAIRS
     assert parse([*flag, *PAIRS, *given]).opts == PAIRS
     assert parse(given).opts == []
+
+
+def test_a_training_that_goes_on_needs_no_weights_to_start_from(tmp_path):
+    words = ["--config-file", "quickstart.yaml", "MODEL.WEIGHTS", str(tmp_path / "gone.pth")]
+    check_words(["--resume", *words])
+    with pytest.raises(CheckpointError, match="gone.pth does not exist"):
+        check_words(words)
 
 
 def test_options_behind_the_inputs_of_a_demo():
