@@ -83,7 +83,8 @@ class Predictor:
             weights = checkpoint or cfg.MODEL.WEIGHTS
             if not weights:
                 raise ConfigError(
-                    "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
+                    "MODEL.WEIGHTS is empty; name trained weights there, such as output/model_final.pth, or by "
+                    "Predictor's argument checkpoint"
                 )
             model = as_run(build_for_inference(cfg, weights))
         # Of any type: besides RLEOneStage it may be another architecture of Detectron2, or a stand-in for one.

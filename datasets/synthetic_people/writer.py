@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rle_onestage.errors import DataError
+from rle_onestage.utils.near import did_you_mean
 
 from .labels import category
 from .noise import check_noise, write_noisy_labels
@@ -150,7 +151,8 @@ def make_dataset(
 def make_settings(preset: str, people: list[int] | tuple[int, int] | None = None, **changes: Any) -> "Settings":
     """Settings of a preset with changes; DataError names what is out of range."""
     if preset not in PRESETS:
-        raise DataError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+        hint = did_you_mean(preset, PRESETS)
+        raise DataError(f"preset {preset!r} is unknown; {hint}{' ' * bool(hint)}choose one of {', '.join(PRESETS)}")
     settings = replace(PRESETS[preset], **{k: v for k, v in changes.items() if v is not None})
     if people is not None:
         if not 1 <= people[0] <= people[1] <= 40:

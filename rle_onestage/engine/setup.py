@@ -23,7 +23,8 @@ from rle_onestage.engine.config.conflicts import describe_size, input_sizes, set
 from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml
 from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
-from rle_onestage.engine.config.schema import known_defaults, registered_names, settle
+from rle_onestage.engine.config.names import listed_names
+from rle_onestage.engine.config.schema import known_defaults, settle
 from rle_onestage.engine.config.validation import validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
@@ -291,6 +292,5 @@ class _Parser(argparse.ArgumentParser):
     """Its help ends with the names that the config may choose from, also those that ``--import`` has added."""
 
     def format_help(self) -> str:
-        """The help."""
-        lines = [f"  {key}: {', '.join(names) or '(none)'}" for key, names in registered_names().items()]
-        return "\n".join([super().format_help(), "registered names, by the config key that takes them:", *lines, ""])
+        """The help; for a command that evaluates, without the names that matter in training alone."""
+        return f"{super().format_help()}\n{listed_names(training=not self.get_default('eval_only'))}\n"

@@ -48,7 +48,9 @@ def test_comments_are_no_markup():
 def test_every_key_is_in_the_reference():
     ours, text = _C.clone(), reference()
     add_rle_onestage_config(ours)
-    assert "`MODEL.RLE_ONESTAGE.DENSITY`\n: Default: `'rle'`." in text
+    entry = "(config-model-rle-onestage-density)=\n\n`MODEL.RLE_ONESTAGE.DENSITY`\n: Default: `'rle'`."
+    assert '| <a id="config-solver-max-iter"></a>`SOLVER.MAX_ITER` |' in text
+    assert entry in text and "\n## Keys outside of groups\n" in text and "\n## \n" not in text
     for group in ("MODEL.RLE_ONESTAGE", "INPUT.POSE", "SOLVER.EMA"):
         node = ours
         for part in group.split("."):

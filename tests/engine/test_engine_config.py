@@ -72,7 +72,7 @@ def test_mistakes_in_files_are_named(tmp_path, text, words):
         (["SOLVER.MAX_ITER", "x"], ["SOLVER.MAX_ITER", "int"]),
         (["SOLVER", "x"], ["SOLVER", "group"]),
         (["SEED.X", "1"], ["SEED"]),
-        (["DATASETS.TEST", "a"], ["DATASETS.TEST", "tuple"]),
+        (["DATASETS.TEST", "(a"], ["DATASETS.TEST", "no list"]),
         (["SOLVER.BASE_LR", "-1"], ["SOLVER.BASE_LR", "positive"]),
         (["DATALOADER.NUM_WORKERS", "-2"], ["DATALOADER.NUM_WORKERS"]),
     ],
