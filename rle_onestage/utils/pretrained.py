@@ -139,7 +139,7 @@ def check_dense(tensors: Mapping[str, Tensor], what: str) -> None:
             else ""
         )  # fmt: skip
         if kind:
-            raise CheckpointError(f"{what}: {name} {kind}; save dense tensors of real numbers instead")
+            raise CheckpointError(f"{what}: {_told(name)} {kind}; save dense tensors of real numbers instead")
 
 
 def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
@@ -257,4 +257,9 @@ def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor], limit: int =
 def _first(kind: str, names: Iterable[str], limit: int) -> str:
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{kind}{', '.join(names[:limit])}{more}"
+    return f"{kind}{', '.join(map(_told, names[:limit]))}{more}"
+
+
+def _told(name: str) -> str:
+    """A name of a file, for a message: one line, and short."""
+    return cut(name if name.isprintable() else ascii(name), 120)

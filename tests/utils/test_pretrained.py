@@ -136,6 +136,15 @@ def test_other_files_are_refused(tmp_path, capsys, suffix, content, words):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("name", ["x" * 3000, "a\nb" * 900], ids=["long", "lines"])
+@pytest.mark.parametrize("value", [torch.eye(3).to_sparse(), torch.tensor([float("nan")])], ids=["sparse", "nan"])
+def test_names_of_a_file_are_cut_in_messages(tmp_path, name, value):
+    torch.save({name: value}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="dense|NaN") as caught:
+        read_tensors(str(tmp_path / "w.pth"), KEY)
+    assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+
+
 def test_misfits_in_words():
     own = {name: torch.zeros(2) for name in "abcdef"}
     given = {"a": torch.zeros(2), "b": torch.zeros(3), "z": torch.zeros(1)}
