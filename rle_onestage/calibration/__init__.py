@@ -1,6 +1,7 @@
 """The correction of sigma: its fit, its report and its plots."""
 
-from .correction import ConstantSigma, Correction, correct_sigma, corrected_results, fit_constant, fit_correction
+from ..modeling.correction import Correction, correct_sigma
+from .correction import ConstantSigma, corrected_results, fit_constant, fit_correction
 from .fit import calibrate, format_report
 
 __all__ = [

@@ -25,18 +25,21 @@ from ..evaluation.calibration import (
     format_calibration,
     log_likelihood,
     pearson,
+    regions_by_group,
     reliability,
 )
 from ..evaluation.per_joint import Matches, person_oks
 from ..evaluation.ranking import Ranking, choose_powers, compare_scores, has_quality, powered
+from ..evaluation.regions import KINDS, format_regions
 from ..evaluation.results import Result
 from ..evaluation.tables import table_text
 from ..modeling import RLEOneStage
+from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
 from ..structures import ErrorDensity
 from ..utils.safe_files import save_tensors
 from ..video import io as media
-from .correction import Correction, correct_sigma, corrected_results, fit_constant, fit_correction
+from .correction import corrected_results, corrected_std, fit_constant, fit_correction, knows_visibility
 from .plots import BASELINE, draw_page
 
 REPORT, PAGE = "calibration.json", "calibration.png"
@@ -86,7 +89,10 @@ class _Collected(DatasetEvaluator):
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         """Take the model's outputs for some images."""
         for given, output in zip(inputs, outputs):
-            self.results += instances_to_coco(output["instances"], given["image_id"])
+            results = instances_to_coco(output["instances"], given["image_id"])
+            height, width = given["image"].shape[-2:]
+            pixels = height * width / (given["height"] * given["width"])
+            self.results += [{**result, "input_area": pixels * result["person_area"]} for result in results]
 
     def evaluate(self) -> list[Result]:
         """All results."""
@@ -116,9 +122,11 @@ def calibrate(
         resamples: of the images, for the intervals of AP.
 
     Returns:
-        The report, as it is written to ``calibration.json``: ``correction``; ``before`` and ``after``, see
-        :func:`~.evaluation.calibration.calibration_table`; ``reliability``; ``likelihood``, in nats a joint of the
-        same people before and after and with one constant sigma for each joint; ``scores``, see
+        The report, as it is written to ``calibration.json``: ``correction``, and the ``dependence`` of it on size of
+        person and visibility; ``before`` and ``after``, see :func:`~.evaluation.calibration.calibration_table`;
+        ``sigma_alone``, what intervals and regions hold with the corrected sigma and the density's own sizes;
+        ``ellipses``, what the ellipses of one and two standard deviations should hold; ``reliability``; ``likelihood``,
+        in nats a joint of the same people before and after and with one constant sigma for each joint; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; and the
         ``files``.
 
@@ -148,9 +156,13 @@ def calibrate(
     report["weights"] = cfg.MODEL.WEIGHTS
     report["images"] = {"fit": len(fit.truth.images), "held_out": len(held_out.truth.images)}
     report["correction"] = _named(correction, names)
+    report["dependence"] = _dependence(correction, fit.matches)
+    report["ellipses"] = _ellipses(density, names)
     halves = {"before": (held_out.matches, density), "after": (held_out_after.matches, after)}
     for key, (matches, own) in halves.items():
         report[key] = calibration_table(matches, held_out.oks_sigmas.tolist(), names, own)
+    sigma_alone = calibration_table(held_out_after.matches, held_out.oks_sigmas.tolist(), names, density)
+    report["sigma_alone"] = regions_by_group(sigma_alone)
     report["reliability"] = _reliability(halves)
     report["likelihood"] = _likelihood(fit.matches, held_out.matches, correction, density)
     report |= _scores(cfg, fit_after, held_out, held_out_after, resamples)
@@ -235,15 +247,33 @@ def _as_one(samples: Sequence[Sample]) -> Sample:
 
 def _named(correction: Correction, names: Sequence[str]) -> OrderedDict[str, dict[str, Any]]:
     """The correction by the joints' names, for the report."""
-    columns = (correction.log_scale.tolist(), correction.power.tolist(), correction.intervals.tolist())
-    rows = [dict(zip(("log_scale", "power", "intervals"), row)) for row in zip(*columns)]
+    keys = ("log_scale", "power", "intervals", "regions")
+    columns = [getattr(correction, key).tolist() for key in keys]
+    rows = [dict(zip(keys, row)) for row in zip(*columns)]
+    for row in rows:
+        row["ellipses"], row["hdr"] = row.pop("regions")
     return OrderedDict(zip(names, rows))
 
 
-def _reliability(halves: Mapping[str, tuple[Matches, ErrorDensity]]) -> dict[str, list[float]]:
-    """Share of coordinates within the interval of each level, before and after."""
-    curves = {key: reliability(*pair).tolist() for key, pair in halves.items() if (pair[0].visibility > 0).any()}
-    return {"levels": list(LEVELS), **curves}
+def _dependence(correction: Correction, matches: Matches) -> dict[str, Any]:
+    """On size of person and visibility; ``hidden`` is None where the model does not say what is visible."""
+    values = [] if correction.dependence is None else correction.dependence.tolist()
+    named = dict(zip(DEPENDENCE, values))
+    return named if knows_visibility(matches) else {**named, "hidden": None}
+
+
+def _ellipses(density: ErrorDensity, names: Sequence[str]) -> OrderedDict[str, dict[str, float]]:
+    """What the ellipses that are drawn, of one and two standard deviations, hold under the learned error (%)."""
+    radii = torch.tensor([1.0, 2.0]).to(density.axis)[:, None].expand(-1, len(names))
+    columns = zip(*(100 * density.in_ellipse(radii)).tolist())
+    return OrderedDict((name, {"one_sigma": one, "two_sigma": two}) for name, (one, two) in zip(names, columns))
+
+
+def _reliability(halves: Mapping[str, tuple[Matches, ErrorDensity]]) -> dict[str, Any]:
+    """Share of coordinates within the interval of each level, and of joints within each region, before and after."""
+    known = {key: pair for key, pair in halves.items() if (pair[0].visibility > 0).any()}
+    curves = {kind: {key: reliability(*pair, kind=kind).tolist() for key, pair in known.items()} for kind in KINDS}
+    return {"levels": list(LEVELS), **curves.pop("coverage"), **curves}
 
 
 def _likelihood(
@@ -253,8 +283,7 @@ def _likelihood(
     with the best constant one of each joint, in pixels and relative to the person."""
     constants = {"constant_px": fit_constant(fit, density, relative=False)}
     constants["constant_relative"] = fit_constant(fit, density, relative=True)
-    corrected = correct_sigma(torch.from_numpy(held_out.std), torch.from_numpy(held_out.predicted_area), correction)
-    others = {"before": held_out, "after": held_out._replace(std=corrected.numpy())}
+    others = {"before": held_out, "after": held_out._replace(std=corrected_std(held_out, correction))}
     others |= {name: constant.of(held_out) for name, constant in constants.items()}
     labelled = held_out.visibility > 0
     rows: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -306,6 +335,20 @@ def _save(cfg: CfgNode, model: RLEOneStage, output: str, names: Sequence[str]) -
     save_tensors(output, content)
 
 
+def _what_is_fitted(report: Mapping[str, Any]) -> str:
+    """Which of the three the corrected sigma fits, and what it depends on."""
+    alone = {name: report["sigma_alone"][name] for name in ("all", "visible", "hidden")}
+    exponent, hidden = report["dependence"]["size"], report["dependence"]["hidden"]
+    unknown = "the model does not say which joints are visible"
+    factor = unknown if hidden is None else f"sigma of a hidden joint times {math.exp(hidden):.2f}"
+    return (
+        "the corrected sigma fits the likelihood, neither intervals nor regions; intervals, ellipses and regions of "
+        f"highest density have sizes of their own, fitted each to hold. With the density's sizes (%):\n"
+        f"{format_regions(alone)}\n"
+        f"sigma grows with the size of the person to the power {exponent:.3f} beside what the model says; {factor}"
+    )
+
+
 def format_report(report: Mapping[str, Any]) -> str:
     """A calibration as text.
 
@@ -317,6 +360,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     for key in ("before", "after"):
         table = {name: report[key][name] for name in groups}
         parts.append(f"held-out images, {key} the correction:\n{format_calibration(table)}")
+        parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
+    parts.append(_what_is_fitted(report))
     before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
     parts.append(
         f"nats a joint of the same people: {before:.3f} before, {after:.3f} after the correction; with one sigma for "

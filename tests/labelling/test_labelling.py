@@ -25,7 +25,7 @@ CAT = Skeleton("cat", ("nose", "left_paw", "right_paw"), ((1, 2),), ((0, 1), (0,
 
 
 def detections(*people):
-    keys = ("box", "joints", "sigmas", "presence", "score", "area")
+    keys = ("box", "joints", "sigmas", "presence", "score", "area", "correlations")
     return Detections(*(np.array([p[key] for p in people]) for key in keys))
 
 
@@ -97,7 +97,7 @@ def test_people_are_matched_across_views():
 
 
 def test_nobody_in_any_view():
-    nobody = Detections(*(np.zeros((0, *shape)) for shape in ((4,), (17, 2), (17, 2), (17,), (), ())))
+    nobody = Detections(*(np.zeros((0, *shape)) for shape in ((4,), (17, 2), (17, 2), (17,), (), (), (17,))))
     assert match_views([nobody, nobody], COCO.oks_sigmas, 0.45) == []
 
 
