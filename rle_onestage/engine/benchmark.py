@@ -154,12 +154,16 @@ class Benchmark:
             cases["half"] = lambda: model.decode(model.features(model.at_half_size(images)), look)
         return self.time({**cases, "complete": lambda: model(inputs)})
 
-    def _decode(self, dense: DenseOutputs, features: Mapping[str, Tensor]) -> list[Instances]:
+    def _decode(
+        self, dense: DenseOutputs, features: Mapping[str, Tensor], *, covariances: bool = True
+    ) -> list[Instances]:
         """Dense outputs to Instances, as the architecture does it; also for outputs that were made up."""
         model = self.model
         shapes = [(features[name].shape[-2], features[name].shape[-1]) for name in model.in_features]
         locations = make_locations(shapes, model.strides, self.device)
         people = model.decode_dense(dense, locations, features)
+        if not covariances:
+            people = people._replace(correlations=None)
         sizes = [self.size] * len(dense.score)
         return model.decoder.to_instances(people, sizes, sizes)
 
@@ -184,11 +188,24 @@ class Benchmark:
         return {"ms": ms, "complete_ms": complete, "found": found, "ratio": ms[last] / ms[first],
                 "complete_ratio": complete[last] / complete[first]}  # fmt: skip
 
-    def _with_network(self, dense: DenseOutputs, image: Tensor) -> list[Instances]:
+    @torch.no_grad()
+    def covariances(self, number: int, rounds: int | None = None) -> dict[str, float]:
+        """Milliseconds for one image with so many confident people, with their covariances and without, alternating.
+
+        Returns:
+            dict with "with_ms" and "without_ms" from the input on, and the "ratio" of the first to the second.
+        """
+        image = torch.zeros(1, 3, *self.size, device=self.device).contiguous(memory_format=torch.channels_last)
+        dense = self.crowd(number, self.model.backbone(image))
+        cases = {c: functools.partial(self._with_network, dense, image, covariances=c) for c in (True, False)}
+        ms = self.time(cases, rounds)
+        return {"with_ms": ms[True], "without_ms": ms[False], "ratio": ms[True] / ms[False]}
+
+    def _with_network(self, dense: DenseOutputs, image: Tensor, *, covariances: bool = True) -> list[Instances]:
         """The network's work, and then decode of dense outputs that were made up."""
         features = self.model.backbone(image)
         self.model.head.dense([features[name] for name in self.model.in_features])
-        return self._decode(dense, features)
+        return self._decode(dense, features, covariances=covariances)
 
     def crowd(self, number: int, features: Mapping[str, Tensor]) -> DenseOutputs:
         """Dense outputs with ``number`` small people side by side on the finest level, and nothing else."""

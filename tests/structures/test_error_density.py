@@ -154,9 +154,8 @@ def sampled(density, count=40_000):
 def test_ellipses_of_a_gaussian_are_those_of_the_closed_form():
     table = table_of(build_density("gaussian"))
     for level in (0.5, 0.8, 0.9, 0.95, 0.99):
-        assert table.ellipse_radius(level).tolist() == pytest.approx(
-            [math.sqrt(-2 * math.log(1 - level))] * 3, rel=0.01
-        )
+        exact = math.sqrt(-2 * math.log(1 - level))
+        assert table.ellipse_radius(level).tolist() == pytest.approx([exact] * 3, rel=0.01)
     radii = torch.tensor([[1.0] * 3, [2.0] * 3])
     assert table.in_ellipse(radii)[:, 0].tolist() == pytest.approx([1 - math.exp(-0.5), 1 - math.exp(-2)], abs=0.01)
 
