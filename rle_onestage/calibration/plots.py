@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from ..errors import MediaError
 from ..evaluation.calibration import has_std, pearson
 from ..evaluation.per_joint import Matches, person_oks
-from ..evaluation.regions import KINDS, REPORTED, reported_key
+from ..evaluation.regions import KINDS, REPORTED, SHORT, reported_key
 from ..structures import ErrorDensity
 from ..structures.covariance import ellipse_axes
 from ..utils.fonts import families_for
@@ -89,9 +89,9 @@ def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
             if key in curves and np.isfinite(curves[key]).all():
                 covered = 100 * np.array([0.0, *curves[key], 1.0])
                 error = np.abs(covered - levels)[1:-1].mean()
-                label = f"{KINDS[kind]}, {key}: {error:.1f} %"
+                label = f"{SHORT[kind]}, {key}: {error:.1f} %"
                 axis.plot(levels, covered, style, ms=3, color=color, label=label)
-    axis.set(title="Reliability, with the mean error", xlabel="level (%)", ylabel="coordinates or joints within (%)")
+    axis.set(title="Reliability and its mean error", xlabel="level (%)", ylabel="coordinates or joints within (%)")
     axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     _legend(axis, loc="upper left")
 
@@ -111,7 +111,7 @@ def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
     axis.invert_yaxis()
     what = "coordinates within the interval (%)" if kind == "coverage" else "joints within the region (%)"
     axis.set(title=f"Coverage of {KINDS[kind]}", xlabel=what)
-    _legend(axis, loc="upper left")
+    _legend(axis, loc="upper center", bbox_to_anchor=(0.42, 1.0))
 
 
 def _sigma_against_error(axis: Axes, halves: Halves) -> None:
@@ -176,7 +176,7 @@ def _density(axis: Axes, matches: Matches, density: ErrorDensity) -> None:
     axis.set(xlabel="error of x / sigma", ylabel="error of y / sigma  (y down)")
     axis.invert_yaxis()
     shares = ", ".join(f"{100 * s:g}" for s in reversed(_SHARES))
-    axis.set_title(f"Learned density, ellipses (dashed) of {shares} %, the errors", pad=34)
+    axis.set_title(f"Learned density and ellipses (dashed) of {shares} %", pad=34)
 
 
 def _ellipses(axis: Axes, density: ErrorDensity) -> None:

@@ -19,6 +19,7 @@ from .tables import table_text
 # Intervals and regions that are reported, and how their metrics' names begin.
 REPORTED = (0.5, 0.8, 0.9, 0.95)
 KINDS = OrderedDict(coverage="intervals", ellipse="ellipses", hdr="highest-density regions")
+SHORT = {"coverage": "interval", "ellipse": "ellipse", "hdr": "density"}
 
 
 def distances(matches: Matches) -> np.ndarray:
@@ -91,8 +92,7 @@ def format_regions(table: Mapping[str, Mapping[str, float]]) -> str:
     Args:
         table: rows with :func:`reported_keys` by name.
     """
-    short = {"coverage": "interval", "ellipse": "ellipse", "hdr": "density"}
-    header = ["", *(f"{short[kind]} {100 * level:g} %" for kind in KINDS for level in REPORTED)]
+    header = ["", *(f"{SHORT[kind]} {100 * level:g} %" for kind in KINDS for level in REPORTED)]
     rows = []
     for name, row in table.items():
         values = (row.get(key, np.nan) for key in reported_keys())
