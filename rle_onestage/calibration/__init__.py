@@ -2,7 +2,8 @@
 
 from ..modeling.correction import Correction, correct_sigma
 from .correction import ConstantSigma, corrected_results, fit_constant, fit_correction
-from .fit import calibrate, format_report
+from .fit import calibrate
+from .report import format_report
 
 __all__ = [
     "ConstantSigma",

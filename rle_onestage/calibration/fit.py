@@ -22,7 +22,7 @@ from ..evaluation import GroundTruth, instances_to_coco, match_people, write_jso
 from ..evaluation.calibration import (
     LEVELS,
     calibration_table,
-    format_calibration,
+    has_std,
     log_likelihood,
     pearson,
     regions_by_group,
@@ -30,9 +30,8 @@ from ..evaluation.calibration import (
 )
 from ..evaluation.per_joint import Matches, person_oks
 from ..evaluation.ranking import Ranking, choose_powers, compare_scores, has_quality, powered
-from ..evaluation.regions import KINDS, format_regions
+from ..evaluation.regions import KINDS, bootstrap_intervals
 from ..evaluation.results import Result
-from ..evaluation.tables import table_text
 from ..modeling import RLEOneStage
 from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
@@ -124,7 +123,9 @@ def calibrate(
     Returns:
         The report, as it is written to ``calibration.json``: ``correction``, and the ``dependence`` of it on size of
         person and visibility; ``before`` and ``after``, see :func:`~.evaluation.calibration.calibration_table`;
-        ``sigma_alone``, what intervals and regions hold with the corrected sigma and the density's own sizes;
+        ``after_intervals``, the bootstrap intervals of what is held then, see
+        :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold with the
+        corrected sigma and the density's own sizes;
         ``ellipses``, what the ellipses of one and two standard deviations should hold; ``reliability``; ``likelihood``,
         in nats a joint of the same people before and after and with one constant sigma for each joint; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; and the
@@ -161,6 +162,7 @@ def calibrate(
     halves = {"before": (held_out.matches, density), "after": (held_out_after.matches, after)}
     for key, (matches, own) in halves.items():
         report[key] = calibration_table(matches, held_out.oks_sigmas.tolist(), names, own)
+    report["after_intervals"] = _intervals(*halves["after"], resamples)
     sigma_alone = calibration_table(held_out_after.matches, held_out.oks_sigmas.tolist(), names, density)
     report["sigma_alone"] = regions_by_group(sigma_alone)
     report["reliability"] = _reliability(halves)
@@ -262,6 +264,11 @@ def _dependence(correction: Correction, matches: Matches) -> dict[str, Any]:
     return named if knows_visibility(matches) else {**named, "hidden": None}
 
 
+def _intervals(matches: Matches, density: ErrorDensity, resamples: int) -> dict[str, Any]:
+    """What the choice of the images leaves open of what was held; nothing where nobody was matched."""
+    return bootstrap_intervals(matches, density, resamples=resamples) if has_std(matches) else {}
+
+
 def _ellipses(density: ErrorDensity, names: Sequence[str]) -> OrderedDict[str, dict[str, float]]:
     """What the ellipses that are drawn, of one and two standard deviations, hold under the learned error (%)."""
     radii = torch.tensor([1.0, 2.0]).to(density.axis)[:, None].expand(-1, len(names))
@@ -333,46 +340,3 @@ def _save(cfg: CfgNode, model: RLEOneStage, output: str, names: Sequence[str]) -
     weights = content["raw" if not cfg.TEST.USE_EMA and "raw" in content else "model"]
     weights |= {f"decoder.{key}": value.cpu().clone() for key, value in model.decoder.state_dict().items()}
     save_tensors(output, content)
-
-
-def _what_is_fitted(report: Mapping[str, Any]) -> str:
-    """Which of the three the corrected sigma fits, and what it depends on."""
-    alone = {name: report["sigma_alone"][name] for name in ("all", "visible", "hidden")}
-    exponent, hidden = report["dependence"]["size"], report["dependence"]["hidden"]
-    unknown = "the model does not say which joints are visible"
-    factor = unknown if hidden is None else f"sigma of a hidden joint times {math.exp(hidden):.2f}"
-    return (
-        "the corrected sigma fits the likelihood, neither intervals nor regions; intervals, ellipses and regions of "
-        f"highest density have sizes of their own, fitted each to hold. With the density's sizes (%):\n"
-        f"{format_regions(alone)}\n"
-        f"sigma grows with the size of the person to the power {exponent:.3f} beside what the model says; {factor}"
-    )
-
-
-def format_report(report: Mapping[str, Any]) -> str:
-    """A calibration as text.
-
-    Args:
-        report: of :func:`calibrate`.
-    """
-    groups = ("all", "visible", "hidden", "small", "medium", "large")
-    parts = [f"{report['images']['fit']} images to fit on, {report['images']['held_out']} held out."]
-    for key in ("before", "after"):
-        table = {name: report[key][name] for name in groups}
-        parts.append(f"held-out images, {key} the correction:\n{format_calibration(table)}")
-        parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
-    parts.append(_what_is_fitted(report))
-    before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
-    parts.append(
-        f"nats a joint of the same people: {before:.3f} before, {after:.3f} after the correction; with one sigma for "
-        f"each joint {pixels:.3f}, relative to the person's size {relative:.3f}"
-    )
-    rows = [
-        [name, row["AP"], "{:.1f} to {:.1f}".format(*row["AP_interval"]), row["difference"],
-         "{:.2f} to {:.2f}".format(*row["difference_interval"]), row["pearson"]]
-        for name, row in report["scores"].items()
-    ]  # fmt: skip
-    header = ["score", "AP", "95 %", "over score alone", "95 %", "r with OKS"]
-    parts.append(f"the same detections by score:\n{table_text(rows, header)}")
-    parts.append("powers that were best on the images to fit on:\n" + "\n".join(report["config"]))
-    return "\n\n".join([*parts, "\n".join(report["files"])])

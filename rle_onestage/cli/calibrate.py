@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     start()
-    from rle_onestage.calibration.fit import calibrate, format_report
+    from rle_onestage.calibration import calibrate, format_report
 
     cfg = read_config(args)
     report = calibrate(

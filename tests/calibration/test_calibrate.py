@@ -15,6 +15,7 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
+from rle_onestage.calibration.report import format_report
 from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
@@ -143,10 +144,13 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert scores["expected OKS"]["difference_interval"][0] > 0
     assert scores["expected OKS"]["pearson"] > scores["score alone"]["pearson"] + 0.2
     assert scores["score alone"]["difference"] == 0 and "score and quality" not in scores
+    low, high = report["after_intervals"]["all"]["ellipse_90"]
+    assert low < after["ellipse_90"] < high < low + 10
     # Of a Laplace density a circle of one standard deviation holds 53 %, of two 86 % (a Gaussian: 39 and 86 %).
     assert 55 > report["ellipses"]["head"]["one_sigma"] > 45 and 92 > report["ellipses"]["head"]["two_sigma"] > 84
-    text = subject.format_report(report)
+    text = format_report(report)
     assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
+    assert "bootstrap interval over images" in text
 
 
 def test_files(calibrated):
@@ -291,4 +295,4 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)
     assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["score alone"]["AP"] == 0
-    assert "held out" in subject.format_report(report) and os.path.exists(report["files"][1])
+    assert "held out" in format_report(report) and os.path.exists(report["files"][1])

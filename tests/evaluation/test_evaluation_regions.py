@@ -9,7 +9,7 @@ from calibration_toys import NAMES, SIGMAS, drawn_matches, laplace_density
 
 from rle_onestage.calibration.correction import corrected_std, fit_correction
 from rle_onestage.evaluation.calibration import calibration_table, regions_by_group
-from rle_onestage.evaluation.regions import format_regions
+from rle_onestage.evaluation.regions import bootstrap_intervals, format_regions
 from rle_onestage.structures.error_density import ErrorDensity
 
 LEVELS = (50, 80, 90, 95)
@@ -113,3 +113,20 @@ def test_the_correction_depends_on_size_and_visibility():
 def test_without_predicted_visibility_the_correction_depends_on_size_alone():
     correction = fit_correction(depending(2000, 1, known=False), laplace_density())
     assert correction.dependence[0] == pytest.approx(0.5, abs=0.1) and correction.dependence[3] == 0
+
+
+def test_bootstrap_intervals_are_those_of_the_images():
+    """One image's people are all in or all out: the interval is that of a share of images, not of joints."""
+    matches, density = drawn_matches(400), laplace_density()
+    inside = np.random.default_rng(1).random(40) < 0.8
+    image = np.arange(400) % 40
+    near = np.where(inside[image], 0.0, 50.0)[:, None, None]
+    matches = matches._replace(predicted=matches.joints - near * matches.std, image_id=image)
+    found = bootstrap_intervals(matches, density, resamples=2000)
+    assert list(found) == ["all", "visible", "hidden"]
+    share, spread = 100 * inside.mean(), 100 * math.sqrt(inside.mean() * (1 - inside.mean()) / 40)
+    for key in ("coverage_80", "ellipse_80", "hdr_95"):
+        low, high = found["all"][key]
+        assert (low, high) == pytest.approx((share - 1.96 * spread, share + 1.96 * spread), abs=3)
+    seen = matches._replace(visibility=np.full_like(matches.visibility, 2.0))
+    assert list(bootstrap_intervals(seen, density, resamples=10)) == ["all", "visible"]
