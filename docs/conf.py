@@ -37,6 +37,7 @@ repository_url = f"{_urls['Source'].rstrip('/')}/blob/main/" if "Source" in _url
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

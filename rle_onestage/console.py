@@ -46,7 +46,8 @@ def _open_nowhere(number: int, name: str) -> None:
 def leaving_at_once() -> Iterator[None]:
     """Within the block Ctrl-C ends the process, with a word and exit code 130.
 
-    For imports, which take seconds, and some of which turn a KeyboardInterrupt into an error of their own.
+    For imports, which take seconds, and some of which turn a KeyboardInterrupt into an error of their own. After the
+    block it is a KeyboardInterrupt again, also where the package has let the system end the command as it started.
     """
 
     def leave(signum: int, frame: FrameType | None) -> None:
@@ -56,8 +57,9 @@ def leaving_at_once() -> Iterator[None]:
 
     before = None
     with contextlib.suppress(ValueError):  # not the main thread: signals are someone else's
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            before = signal.signal(signal.SIGINT, leave)
+        if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(signal.SIGINT, leave)
+            before = signal.default_int_handler
     try:
         yield
     finally:

@@ -66,6 +66,17 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 image", "2 images".
+
+    Args:
+        number: how many.
+        one: the noun for one.
+        many: for any other number; empty: with an s.
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def shown(value: Any, length: int = 60) -> str:
     """A value of a file, for a message.
 

@@ -83,7 +83,8 @@ class Predictor:
             weights = checkpoint or cfg.MODEL.WEIGHTS
             if not weights:
                 raise ConfigError(
-                    "MODEL.WEIGHTS is empty; give trained weights, e.g. --opts MODEL.WEIGHTS output/model_final.pth"
+                    "MODEL.WEIGHTS is empty; name trained weights there, such as output/model_final.pth, or by "
+                    "Predictor's argument checkpoint"
                 )
             model = as_run(build_for_inference(cfg, weights))
         # Of any type: besides RLEOneStage it may be another architecture of Detectron2, or a stand-in for one.
@@ -136,7 +137,7 @@ class Predictor:
 
     @functools.cached_property
     def category(self) -> Category:
-        """What is found: the category of the config's data sets, as far as these are on this machine."""
+        """What is found, as the config's data sets call it, as far as these are on this machine."""
         for name in (*self._cfg.DATASETS.TRAIN, *self._cfg.DATASETS.TEST):
             with contextlib.suppress(PoseError, AttributeError):
                 get_skeleton(self._cfg, name)

@@ -1,9 +1,11 @@
-"""What all tests share: few threads, so that they take the same time beside other work, no network, how much is fuzzed.
+"""What all tests share: few threads, so that they take the same time beside other work, signals as at a terminal, no
+network, how much is fuzzed.
 
 ``tests/fuzz/`` mutates inputs. The gate tries the same few mutations each time, ``make fuzz`` 2,000 others.
 """
 
 import os
+import signal
 
 # Before numpy, OpenCV and torch are loaded, because they read these once.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -14,6 +16,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import cv2  # noqa: E402
 import hypothesis  # noqa: E402
 import torch  # noqa: E402
+
+# As at a terminal: what a shell starts in the background ignores SIGINT, what nohup starts ignores SIGHUP.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)

@@ -102,6 +102,8 @@ def hold(phase, marker):
 
     if phase == "set-up":
         around(Trainer, "resume_or_load")
+    elif phase == "first batch":
+        around(Trainer, "_next_batch")
     elif phase == "training":
         around(engine_toy.ToyPose, "misbehave", lambda _, now: now == ITERATION)
     elif phase == "writing":  # the second one is there, but has no name yet

@@ -4,15 +4,19 @@ import errno
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 import warnings
 
 import pytest
+from light_package import LIGHT
 
 from rle_onestage.console import LastingStream, QuietWarnings, is_first_on_machine, lasting_output
 
-TOOL = """
+TOOL = (
+    LIGHT
+    + """
 import logging, os, sys
 from rle_onestage.errors import exits_with_sentence
 
@@ -27,6 +31,7 @@ def main():
 
 sys.exit(main())
 """
+)
 
 
 def run(tmp_path, **kwargs):
@@ -140,8 +145,6 @@ def test_streams_that_are_closed_take_what_is_printed(tmp_path):
 IMPORTING = """
 import os, signal
 from rle_onestage.console import leaving_at_once
-# As at a terminal: what a shell starts in the background ignores SIGINT.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with leaving_at_once():
     try:
         os.kill(os.getpid(), signal.SIGINT)
@@ -156,6 +159,30 @@ def test_ctrl_c_during_imports_is_a_word(rank, said):
         [sys.executable, "-c", IMPORTING], capture_output=True, text=True, env={**os.environ, "LOCAL_RANK": rank}
     )
     assert (done.returncode, done.stderr) == (130, said)
+
+
+STARTING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = "/usr/bin/rle-onestage"
+import rle_onestage
+if sys.argv[1] == "main":
+    from rle_onestage.cli import main
+    try:
+        main(["install-detectron2", "--help"])
+    except SystemExit:
+        pass
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("caught", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("until", "code", "said"), [("import", -signal.SIGINT, ""), ("main", 0, "caught\n")])
+def test_ctrl_c_while_the_command_starts_is_no_traceback(until, code, said):
+    done = subprocess.run([sys.executable, "-c", STARTING, until], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 @pytest.mark.parametrize(("rank", "first"), [("", True), ("0", True), ("x", True), ("00", True), ("3", False)])

@@ -137,9 +137,9 @@ def test_no_two_projects_have_a_module_of_the_same_name():
     assert not {name for name in seen if seen.count(name) > 1} - {"train_net"}  # a script, imported by nobody
 
 
-def test_pytest_finds_every_project():
+def test_pytest_and_the_type_checker_find_every_project():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert not [path.name for path in PROJECTS if f'"projects/{path.name}"' not in text]
+    assert not [path.name for path in PROJECTS if text.count(f'"projects/{path.name}"') < 2]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ SCRIPTS = sorted(
     for path in ROOT.glob(f"{folder}/*.py")
     if "__main__" in path.read_text(encoding="utf-8")
 )
-# Imports the package once, then runs each script in a copy of the process, as `python SCRIPT --help` would.
+# Imports once what the scripts need of the package, then runs each script in a copy of the process, as
+# `python SCRIPT --help` would.
 RUNNER = """
 import os, runpy, sys
-import detectron2.engine, rle_onestage
+import detectron2.engine, scipy.stats, rle_onestage.calibration, rle_onestage.demo, rle_onestage.engine.trainer
 for script in sys.argv[1:]:
     sys.stdout.flush()
     child = os.fork()

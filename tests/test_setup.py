@@ -225,6 +225,16 @@ def test_a_set_up_that_fails_midway_leaves_no_stamp(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("name", ["tools/install.py", "tools/install_detectron2.py", builder.__file__])
+def test_a_python_that_is_too_old_comes_as_far_as_the_sentence(name):
+    """Python 3.8 and 3.9 read what the set-up runs first: none of its syntax is newer, and no hint is evaluated."""
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 8))
+    futures = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+               for alias in node.names}  # fmt: skip
+    hints = [node for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation]
+    assert not hints or "annotations" in futures
+
+
 def test_makefile_switches():
     def plan(*arguments):
         command = ["make", "--no-print-directory", "-n", "install", *arguments]

@@ -38,21 +38,21 @@ print(len(people[people.scores > 0.3]), tuple(people.pred_keypoint_sigmas.shape[
 """
 
 
-def run(*command, cwd, **variables):
+def run(*command: str | int | Path, cwd: Path, **variables: str) -> str:
     """Run a command of the second environment; its output is shown only if it fails."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RLE_ONESTAGE", "DETECTRON2"))}
     start = time.perf_counter()
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env={**clean, **variables}, capture_output=True, text=True
     )
-    name = " ".join([Path(command[0]).name, *map(str, command[1:])])
+    name = " ".join([Path(str(command[0])).name, *map(str, command[1:])])
     if done.returncode:
         sys.exit(f"{done.stdout}{done.stderr}\nerror: '{name}' ended with {done.returncode}")
     print(f"{time.perf_counter() - start:6.1f} s  {name}", flush=True)
     return done.stdout
 
 
-def build(folder):
+def build(folder: Path) -> tuple[Path, Path]:
     """The source archive and the wheel that is built from it: their paths."""
     for left_over in (ROOT / "build", ROOT / "rle_onestage.egg-info"):
         shutil.rmtree(left_over, ignore_errors=True)  # setuptools would take files that are no longer there
@@ -65,7 +65,7 @@ def build(folder):
     return archive, wheel
 
 
-def check_files(archive, wheel):
+def check_files(archive: Path, wheel: Path) -> None:
     """Every config and weight is a file in both; the wheel has nothing but the package."""
     expected = {f"configs/{path.relative_to(ROOT / 'configs').as_posix()}" for path in ROOT.glob("configs/**/*.yaml")}
     expected |= {f"checkpoints/{path.name}" for path in ROOT.glob("rle_onestage/model_zoo/checkpoints/*.*")}
@@ -85,7 +85,7 @@ def check_files(archive, wheel):
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {archive.name}: {archive.stat().st_size / 1e6:.1f} MB")
 
 
-def make_environment(wheel, folder):
+def make_environment(wheel: Path, folder: Path) -> Path:
     """The second environment, with the wheel in it and the packages of this one within reach."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -97,7 +97,7 @@ def make_environment(wheel, folder):
     return python
 
 
-def use(python, folder):
+def use(python: Path, folder: Path) -> None:
     """What a user does first, in an empty folder."""
     place = run(python, "-c", "import rle_onestage; print(rle_onestage.__file__)", cwd=folder).strip()
     if not Path(place).is_relative_to(python.parent.parent):
@@ -122,7 +122,7 @@ def use(python, folder):
         DETECTRON2_DATASETS="data")  # fmt: skip
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="", metavar="FOLDER", help="keep the archive and the wheel there")
     args = parser.parse_args()

@@ -6,6 +6,9 @@ A stamp in the environment, written last, lets the next call end at once; it is 
 depends on.
 """
 
+# An older Python must come as far as the sentence that says so.
+from __future__ import annotations
+
 import argparse
 import hashlib
 import importlib.metadata
@@ -35,14 +38,14 @@ MODULES = ("torch", "torchvision", "detectron2", "cv2", "rle_onestage")
 SETUPTOOLS = "setuptools>=77,<82"
 
 
-def check_python():
+def check_python() -> None:
     """Raise InstallError if this Python is too old."""
     if sys.version_info[:2] < MINIMUM_PYTHON:
         have, need = (".".join(map(str, v[:2])) for v in (sys.version_info, MINIMUM_PYTHON))
         raise InstallError(f"Python {need} or later is needed, this is {have}: name another, as in PYTHON=python3.11.")
 
 
-def version_of(name):
+def version_of(name: str) -> str | None:
     """Version of an installed distribution as a string, or None."""
     try:
         return importlib.metadata.version(name)
@@ -50,19 +53,19 @@ def version_of(name):
         return None
 
 
-def has_setuptools():
+def has_setuptools() -> bool:
     """Whether setuptools is there, of 77 or later."""
     major = (version_of("setuptools") or "").split(".")[0]
     return major.isdigit() and int(major) >= 77
 
 
-def constraints_file():
+def constraints_file() -> Path | None:
     """The file with the tested versions for this Python, or None."""
     path = ROOT / "constraints-py{}{}.txt".format(*sys.version_info[:2])
     return path if path.is_file() else None
 
 
-def pinned(path, name):
+def pinned(path: Path, name: str) -> str | None:
     """The version to which the constraints file pins ``name``, or None."""
     for line in path.read_text(encoding="utf-8").splitlines():
         key, _, version = line.split("#")[0].partition("==")
@@ -71,7 +74,7 @@ def pinned(path, name):
     return None
 
 
-def choose_constraints(folder):
+def choose_constraints(folder: str) -> list[str]:
     """Options for pip: the tested versions in an environment of our own, else those of an installed torch."""
     tested = constraints_file()
     present = {name: version_of(name) for name in ("torch", "torchvision")}
@@ -83,7 +86,7 @@ def choose_constraints(folder):
     return ["-c", str(kept)] if any(present.values()) else []
 
 
-def key(source):
+def key(source: str) -> str:
     """What the result of the set-up depends on, as one hash."""
     digest = hashlib.sha256(f"{sys.prefix}|{sys.version}|{ROOT}|{source}".encode())
     for name in DEPENDS_ON:
@@ -91,21 +94,21 @@ def key(source):
     return digest.hexdigest()
 
 
-def is_done(source):
+def is_done(source: str) -> bool:
     """True if the stamp is of this set-up and nothing of it was uninstalled since."""
     if not STAMP.is_file() or STAMP.read_text() != key(source):
         return False
     return all(importlib.util.find_spec(name) for name in MODULES) and version_of(PACKAGE) is not None
 
 
-def imports(code):
+def imports(code: str) -> str | None:
     """Run ``import ...`` in a new process outside of the checkout; returns the last line of its error, or None."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
 
 
-def install_torch(source, constraints):
+def install_torch(source: str, constraints: list[str]) -> None:
     """torch and torchvision in one call, because they must match."""
     missing = [name for name in ("torch", "torchvision") if version_of(name) is None]
     # Detectron2's archive and this package are built without isolation, so that nothing is downloaded twice.
@@ -123,7 +126,7 @@ def install_torch(source, constraints):
         )
 
 
-def install_opencv(constraints):
+def install_opencv(constraints: list[str]) -> None:
     """OpenCV with windows (for the webcam), or the same version without where the machine has no libraries for them."""
     if importlib.util.find_spec("cv2"):
         return
@@ -134,7 +137,7 @@ def install_opencv(constraints):
         pip("install", *constraints, f"opencv-python-headless>=4.7,<={version}")
 
 
-def install(source):
+def install(source: str) -> None:
     """Do what is missing; the stamp is written when all of it can be imported."""
     STAMP.unlink(missing_ok=True)
     os.environ.setdefault("PIP_NO_INPUT", "1")
@@ -153,7 +156,7 @@ def install(source):
         STAMP.write_text(key(source))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", default="", help="where Detectron2 comes from: empty, 'upstream' or a path")
     parser.add_argument("--check-python", action="store_true", help="only check the version of this Python")

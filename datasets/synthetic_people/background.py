@@ -148,7 +148,8 @@ def _interior(rng: np.random.Generator, kind: str, height: int, width: int) -> n
         cv2.rectangle(image, (x - 2, y - 2), (x + w + 2, y + h + 2), frame.tolist(), -1)
         piece = image[y : y + h, x : min(x + w, width)]
         if piece.size:
-            piece[:] = mottled(rng, *piece.shape[:2], inner * 0.7, inner, 0.04) if piece.shape[1] > 1 else inner
+            rows, columns = piece.shape[:2]
+            piece[:] = mottled(rng, rows, columns, inner * 0.7, inner, 0.04) if columns > 1 else inner
             if rng.random() < 0.4:
                 _rectangles(rng, piece, int(rng.integers(2, 8)), (4, 24), (4, 24))
     if rng.random() < 0.4:  # shelves with books
@@ -206,7 +207,7 @@ def _trees(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
 class Background:
     """Ground plane y = 0 and a wall at ``distance`` metres; :meth:`render` gives what a camera sees of them."""
 
-    def __init__(self, rng: np.random.Generator, distance_room: float, kind=None):
+    def __init__(self, rng: np.random.Generator, distance_room: float, kind: str | None = None):
         self.kind = kind or str(rng.choice(KINDS, p=[0.26, 0.22, 0.2, 0.16, 0.16]))
         inside = self.kind in ("room", "hall", "clutter")
         self.distance = distance_room * rng.uniform(1.05, 1.6) if inside else distance_room * rng.uniform(2.0, 4.0)

@@ -55,7 +55,7 @@ class Camera:
         y = local[..., 1] / safe * self.focal + self.height / 2
         return np.stack([x, y], -1), depth
 
-    def back_project(self, x, y, depth):
+    def back_project(self, x: float, y: float, depth: float) -> np.ndarray:
         """The world point (3,) that is seen at pixel (x, y) at this depth."""
         local = np.array([(x - self.width / 2) / self.focal, (y - self.height / 2) / self.focal, 1.0]) * depth
         return local @ self.rotation + self.position

@@ -42,9 +42,8 @@ def apply_effects(image: np.ndarray, settings: dict[str, Any], rng: np.random.Ge
     table = (np.linspace(0, 1, 256) ** settings["gamma"] * 255 + 0.5).astype(np.uint8)
     image = cv2.LUT(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255), table)
     if settings["jpeg"]:
-        image = cv2.imdecode(
-            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, settings["jpeg"]])[1], cv2.IMREAD_COLOR
-        )
+        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, settings["jpeg"]])[1]
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return image
 
 

@@ -80,7 +80,7 @@ def visible_mask(frame: "Frame", cover: "Cover", width: int, height: int) -> tup
     counts = sum(seen[i::scale, j::scale] for i in range(scale) for j in range(scale)) if seen.size else seen
     mask = np.zeros((height, width), np.uint8, order="F")
     mask[y0:y1, x0:x1] = counts * 2 >= scale * scale
-    return mask, np.count_nonzero(seen), np.count_nonzero(cover.mask[rows, columns])
+    return mask, int(np.count_nonzero(seen)), int(np.count_nonzero(cover.mask[rows, columns]))
 
 
 def person_annotation(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .camera import Camera
+
 PREROLL = 1.5  # seconds that are walked before the first frame, so that nobody starts from rest
 SPEEDS = {"stroll": (0.65, 0.95), "walk": (1.15, 1.6), "run": (2.5, 3.3)}  # metres per second
 TURN, TURN_GAIN = 12.0, 3.5  # largest angular acceleration, rad/s^2; heading error to angular speed, 1/s
@@ -20,7 +22,7 @@ CLOSEST = 0.58  # metres between the middles of two people
 class Field:
     """The ground that a camera sees between two depths, metres."""
 
-    camera: object
+    camera: Camera
     near: float
     far: float
 
@@ -54,7 +56,7 @@ class Task:
     ``seconds``; ``follow`` ``other`` at an ``offset`` (to the right, to the front)."""
 
     kind: str
-    point: np.ndarray = None
+    point: np.ndarray = field(default_factory=lambda: np.zeros(2))
     speed: float = 1.3
     seconds: float = 0.0
     busy: bool = False
@@ -73,7 +75,7 @@ class Walker:
     manner: str
     stays: bool = False
     script: list = field(default_factory=list)
-    task: Task = None
+    task: Task | None = None
     speed: float = 0.0
     acceleration: float = 0.0
     turning: float = 0.0
@@ -129,11 +131,11 @@ class Crowd:
             wanted = [self._wanted(k, 1 / rate) for k in range(len(self.walkers))]
             for k, (walker, (velocity, still)) in enumerate(zip(self.walkers, wanted)):
                 _steer(walker, velocity, 1 / rate)
-                busy = still and walker.task.busy
+                busy = still and walker.task is not None and walker.task.busy
                 row[k] = *walker.point, walker.yaw, walker.speed, walker.turning, still, busy
             self._step_aside(rate)
         rows = rows[before:].transpose(1, 2, 0)
-        return [Path(r[:2].T, *r[2:5], r[5] > 0, r[6] > 0) for r in rows]
+        return [Path(r[:2].T, r[2], r[3], r[4], r[5] > 0, r[6] > 0) for r in rows]
 
     def _manner(self) -> str:
         return str(self.rng.choice(["stroll", "walk", "run"], p=[0.25, 0.57, 0.18]))
@@ -285,9 +287,9 @@ class Crowd:
     def _meet(self, k: int, task: "Task", gap: np.ndarray, distance: float, step: float) -> tuple[np.ndarray, bool]:
         walker = self.walkers[k]
         other = self.walkers[task.other]
-        with_me = other.task is not None and other.task.kind == "meet"
+        theirs = other.task if other.task is not None and other.task.kind == "meet" else None
         if task.there or distance < 0.15:
-            task.there += step if not with_me or other.task.there else 1e-3
+            task.there += step if theirs is None or theirs.there else 1e-3
             walker.face = _angle(other.point - walker.point)
             if task.there > task.seconds or task.age > 6.5:
                 walker.task, walker.face = None, None
@@ -298,7 +300,7 @@ class Crowd:
         speed = min(task.speed, np.sqrt(2.4 * max(distance - 0.1, 0)) + 0.1)
         return gap / max(distance, 1e-6) * speed + self._make_way(k, speed, task.other), False
 
-    def _follow(self, k, task):
+    def _follow(self, k: int, task: "Task") -> tuple[np.ndarray, bool]:
         leader = self.walkers[task.other]
         ahead = leader.heading()
         slot = leader.point + task.offset[0] * np.array([-ahead[1], ahead[0]]) + task.offset[1] * ahead

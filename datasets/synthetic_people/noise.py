@@ -193,8 +193,8 @@ def noise_std(flags: np.ndarray, area: ArrayLike, sigmas: Sequence[float], scale
         sigmas: (K,) COCO's of the joints.
         scale: factor of the noise.
     """
-    area = np.maximum(np.asarray(area, float), 1.0)[..., None]
-    std = SHARE * np.asarray(sigmas) * np.sqrt(area) + np.minimum(1.0, SMALL_AREA / area)
+    areas = np.maximum(np.asarray(area, float), 1.0)[..., None]
+    std = SHARE * np.asarray(sigmas) * np.sqrt(areas) + np.minimum(1.0, SMALL_AREA / areas)
     return scale * std * np.where(flags == HIDDEN, HIDDEN_FACTOR, 1.0) * (flags > 0)
 
 

@@ -113,7 +113,7 @@ class Objects:
         start = np.array([at[0], 0.0, at[1]])
         self._tube(start, start + (0, rng.uniform(2.8, 4.0), 0), half, half * rng.uniform(0.85, 1.0), self._paint(rng))
 
-    def panel(self, rng, at, half):
+    def panel(self, rng: np.random.Generator, at: np.ndarray, half: float) -> None:
         """A piece of wall; ``half`` its half width."""
         size = np.array([half, rng.uniform(0.8, 1.25), rng.uniform(0.03, 0.15)])
         self.polygons.box(np.array([at[0], size[1], at[1]]), size, rng.normal(0, 0.15), self._paint(rng), OBJECT)

@@ -168,9 +168,9 @@ class Outfit:
 class Materials:
     """The growing material and face tables of one image."""
 
-    def __init__(self):
-        self.rows = []
-        self.faces = []
+    def __init__(self) -> None:
+        self.rows: list[list[float]] = []
+        self.faces: list[list[float]] = []
 
     def add(self, row: list[float]) -> int:
         """Number of the new material."""

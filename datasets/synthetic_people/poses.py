@@ -85,7 +85,7 @@ def gait(phase: float | np.ndarray, stride: float | np.ndarray = 1.0, run: float
     phase = np.asarray(phase, float)
     pose = np.broadcast_to(blank(), (*phase.shape, len(body.DOF))).copy()
 
-    def put(name: str, value: float) -> None:
+    def put(name: str, value: float | np.ndarray) -> None:
         pose[..., body.INDEX[name]] = value
 
     for side, shift in (("left", 0.0), ("right", 0.5)):
@@ -311,7 +311,7 @@ def smooth_path(
         keys.append(sample_pose(rng, str(rng.choice(families)))[1])
     now = np.arange(frames) / rate
     slot = np.searchsorted(times, now, side="right") - 1
-    times, keys = np.array(times), np.array(keys)
-    part = (now - times[slot]) / (times[slot + 1] - times[slot])
+    at, poses = np.array(times), np.array(keys)
+    part = (now - at[slot]) / (at[slot + 1] - at[slot])
     ease = (0.5 - 0.5 * np.cos(np.pi * part))[:, None]
-    return keys[slot] * (1 - ease) + keys[slot + 1] * ease
+    return poses[slot] * (1 - ease) + poses[slot + 1] * ease

@@ -64,5 +64,5 @@ def write_contact_sheet(path: str, settings: "Settings", count: int = 24) -> Non
         raise MediaError(f"{path}: images of this kind cannot be written; name a .jpg or .png file")
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(f"{path}.partial", "wb") as file:
-        file.write(data)
+        file.write(data.tobytes())
     os.replace(f"{path}.partial", path)

@@ -154,7 +154,7 @@ def _draw_one(
     b: np.ndarray,
     c: float,
     clip: tuple[np.ndarray, float] | None,
-    cover: np.ndarray,
+    cover: np.ndarray | None,
 ) -> None:
     """One quadric into the buffers; the grid is centred on its box so that float32 is enough."""
     (x0, x1), (y0, y1) = columns, rows

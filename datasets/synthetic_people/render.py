@@ -27,7 +27,8 @@ def render(scene: "Scene", noise_rng: np.random.Generator, supersampling: int = 
     frame = Frame.empty(camera, supersampling)
     covers = []
     for k, person in enumerate(scene.people):
-        rng = stream(*person.seed[:3], "outfit", person.seed[3] + 1000)
+        seed, split, number, place = person.seed
+        rng = stream(seed, split, number, "outfit", place + 1000)
         quadrics = Figure(person.posed, person.outfit, scene.materials, k, rng).build()
         cover = Cover(np.zeros(frame.depth.shape, bool))
         draw_quadrics(frame, camera, quadrics, cover)

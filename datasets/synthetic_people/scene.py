@@ -47,7 +47,7 @@ class Person:
     posed: body.Posed
     outfit: Outfit
     family: str
-    seed: tuple
+    seed: tuple[int, str, int, int]  # of the set, split, image, number in it
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Scene:
 def image_size(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple[int, int]:
     """(width, height): ``size`` as given if it is a pair, else a varied aspect with that longest side, multiples of
     8."""
-    if not np.isscalar(size):
+    if isinstance(size, (tuple, list)):
         return int(size[0]), int(size[1])
     a, b = ASPECTS[rng.choice(len(ASPECTS), p=ASPECT_WEIGHTS)]
     longest = max(a, b)
@@ -195,7 +195,8 @@ def sample_scene(seed: int, split: str, image: int, size: int | tuple[int, int],
     materials = Materials()
     objects = Objects(materials)
     rng_objects = stream(seed, split, image, "objects")
-    people, taken = [], []
+    people: list[Person] = []
+    taken: list[tuple[np.ndarray, tuple[float, float, float, float]]] = []
     for k in range(count):
         shape = body.BodyShape.sample(stream(seed, split, image, "body", k))
         spot = place(rng, camera, depth, layout, taken, shape.height)

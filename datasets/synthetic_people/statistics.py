@@ -39,7 +39,8 @@ def clip_figures(data: dict) -> dict[str, float]:
     rate = data["videos"][0]["rate"]
     hidden = {image["frame_index"]: set(image["hidden"]) for image in data["images"]}
     frame_of = {image["id"]: image["frame_index"] for image in data["images"]}
-    tracks, rows = {}, {}
+    tracks: dict[int, list[int]] = {}
+    rows: dict[int, list[tuple[int, list[float]]]] = {}
     for annotation in data["annotations"]:
         frame = frame_of[annotation["image_id"]]
         tracks.setdefault(annotation["track_id"], []).append(frame)
@@ -52,13 +53,14 @@ def clip_figures(data: dict) -> dict[str, float]:
                     occlusions.append((after - before - 1) / rate)
                 else:
                     exits += 1
-    pairs, overlaps = {}, []
+    pairs: dict[tuple[int, int], list[int]] = {}
+    overlaps: list[float] = []
     for frame, people in sorted(rows.items()):
         boxes = np.array([box for _, box in people], float)
         overlaps += largest_overlaps(boxes).tolist()
         for i, j in zip(*np.nonzero(np.triu(covered_shares(boxes) > CLOSE, 1))):
             pairs.setdefault((people[i][0], people[j][0]), []).append(frame)
-    crossings = sum(1 + int((np.diff(frames) > 0.2 * rate + 1).sum()) for frames in pairs.values())
+    crossings = sum([1 + int((np.diff(frames) > 0.2 * rate + 1).sum()) for frames in pairs.values()])
     return {
         "frames": len(data["images"]),
         "people": len(tracks),
@@ -107,13 +109,14 @@ def difficulty(data: dict[str, Any]) -> dict[str, float]:
     """
     count = {image["id"]: 0 for image in data["images"]}
     tall = {image["id"]: image["height"] for image in data["images"]}
-    flags, heights, boxes = [], [], {}
+    rows, heights = [], []
+    boxes: dict[int, list[list[float]]] = {}
     for annotation in data["annotations"]:
         count[annotation["image_id"]] += 1
         boxes.setdefault(annotation["image_id"], []).append(annotation["bbox"])
-        flags.append(annotation["keypoints"][2::3])
+        rows.append(annotation["keypoints"][2::3])
         heights.append(annotation["bbox"][3] / tall[annotation["image_id"]])
-    flags = np.array(flags, int).reshape(len(flags), len(JOINTS))
+    flags = np.array(rows, int).reshape(len(rows), len(JOINTS))
     labelled = max(int((flags > 0).sum()), 1)
     people = np.array(list(count.values()) or [0])
     overlaps = [largest_overlaps(np.array(each, float)) for each in boxes.values()]

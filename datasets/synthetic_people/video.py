@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -125,13 +125,14 @@ def write_video(job: "Job") -> dict[str, float] | None:
     figures of a clip for tracking (:func:`.statistics.clip_figures`), else None."""
     name = f"{job.number + 1:06d}"
     path = os.path.join(job.folder, "videos", f"{name}.mp4")
-    size = job.size if not np.isscalar(job.size) else (job.size, int(round(job.size * 0.75 / 16)) * 16)
-    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), RATE, tuple(size))
+    size = (job.size, int(round(job.size * 0.75 / 16)) * 16) if isinstance(job.size, int) else job.size
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
     if not writer.isOpened():
         raise MediaError(
             f"{path}: this OpenCV cannot write MP4 video; install opencv-python-headless, or use --videos 0"
         )
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     about, stream_of_frames = _frames_of(job, size)
     for frame, (image, people, camera, more) in enumerate(stream_of_frames):
         writer.write(image)

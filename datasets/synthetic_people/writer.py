@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rle_onestage.errors import DataError
+from rle_onestage.utils.near import did_you_mean
 
 from .labels import category
 from .noise import check_noise, write_noisy_labels
@@ -46,7 +47,7 @@ class Settings:
     val: int = 500
     videos: int = 2
     frames: int = 75
-    size: object = 256
+    size: int | tuple[int, int] = 256
     seed: int = 0
     supersampling: int = 2
     layout: Layout = Layout()
@@ -86,7 +87,7 @@ class Job:
     number: int
     count: int
     frames: int
-    size: object
+    size: int | tuple[int, int]
     seed: int
     supersampling: int
     layout: Layout
@@ -105,7 +106,7 @@ def make_dataset(
     noise: str | None = None,
     noise_scale: float = 1.0,
     **changes: Any,
-) -> dict | None:
+) -> dict[str, dict[str, Any]]:
     """Make the synthetic set in ``output``, or find that it is there already.
 
     Args:
@@ -147,10 +148,11 @@ def make_dataset(
     return found
 
 
-def make_settings(preset: str, people: list[int] | tuple[int, int] | None = None, **changes: Any) -> "Settings | None":
+def make_settings(preset: str, people: list[int] | tuple[int, int] | None = None, **changes: Any) -> "Settings":
     """Settings of a preset with changes; DataError names what is out of range."""
     if preset not in PRESETS:
-        raise DataError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+        hint = did_you_mean(preset, PRESETS)
+        raise DataError(f"preset {preset!r} is unknown; {hint}{' ' * bool(hint)}choose one of {', '.join(PRESETS)}")
     settings = replace(PRESETS[preset], **{k: v for k, v in changes.items() if v is not None})
     if people is not None:
         if not 1 <= people[0] <= people[1] <= 40:
@@ -170,7 +172,7 @@ def make_settings(preset: str, people: list[int] | tuple[int, int] | None = None
         raise DataError(f"--frames {settings.frames} makes no video; give 2 or more")
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"seed {settings.seed} is out of range; give a number from 0 to 2^63 - 1")
-    return replace(settings, size=int(size[0]) if len(size) == 1 else tuple(int(s) for s in size))
+    return replace(settings, size=int(size[0]) if len(size) == 1 else (int(size[0]), int(size[1])))
 
 
 def usable_cores() -> int:
@@ -186,7 +188,7 @@ def as_json(settings: "Settings") -> dict:
     return json.loads(json.dumps({"generator_version": VERSION, **kept}))
 
 
-def find_existing(output: str, settings: "Settings", force: bool) -> dict[str, dict[str, float]] | None:
+def find_existing(output: str, settings: "Settings", force: bool) -> dict[str, dict[str, Any]] | None:
     """Statistics of a complete set of the same settings, or None when ``output`` may be written.
 
     Raises:
@@ -266,7 +268,7 @@ def _fill(folder: str, settings: "Settings", workers: int, quiet: bool) -> None:
         "seed": settings.seed,
         "settings": as_json(settings),
     }
-    shared = dict(folder=folder, frames=settings.frames, size=settings.size, seed=settings.seed,
+    shared: dict[str, Any] = dict(folder=folder, frames=settings.frames, size=settings.size, seed=settings.seed,
                   supersampling=settings.supersampling, video_style=settings.video_style,
                   layout=settings.layout, info=info, categories=[category()])  # fmt: skip
     jobs = [Job(split="videos", number=k, count=0, **shared) for k in range(settings.videos)]
@@ -290,7 +292,8 @@ def _fill(folder: str, settings: "Settings", workers: int, quiet: bool) -> None:
 
 
 def _collect(parts: list[tuple[dict, list]], info: dict) -> dict[str, Any]:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image, people in parts:
         images.append(image)
         for person in people:
@@ -298,9 +301,9 @@ def _collect(parts: list[tuple[dict, list]], info: dict) -> dict[str, Any]:
     return {"info": info, "images": images, "annotations": annotations, "categories": [category()], "licenses": []}
 
 
-def _run(jobs: "list[Job]", workers: int, total: int, quiet: bool) -> list | None:
+def _run(jobs: "list[Job]", workers: int, total: int, quiet: bool) -> list[Any]:
     """Results in the order of the jobs."""
-    results = [None] * len(jobs)
+    results: list[Any] = [None] * len(jobs)
     progress = Progress(total, quiet)
     if workers == 1:
         for k, job in enumerate(jobs):
@@ -325,7 +328,7 @@ def _run(jobs: "list[Job]", workers: int, total: int, quiet: bool) -> list | Non
     return results
 
 
-def _prepare_worker(parent):
+def _prepare_worker(parent: int) -> None:
     """One thread for OpenCV, and an end when the parent has ended, however that came about."""
     cv2.setNumThreads(1)
 
@@ -345,7 +348,7 @@ def work(job: "Job") -> dict[str, float] | list[tuple[dict, list]] | None:
 
 
 def make_image(
-    seed: int, split: str, number: int, size: int, layout: "Layout", supersampling: int = 2
+    seed: int, split: str, number: int, size: int | tuple[int, int], layout: "Layout", supersampling: int = 2
 ) -> "tuple[np.ndarray, list[dict], Camera]":
     """(image (H, W, 3) uint8 BGR, annotations without ids, camera): a pure function of the arguments."""
     scene = sample_scene(seed, split, number, size, layout)

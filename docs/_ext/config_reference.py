@@ -106,7 +106,9 @@ def reference() -> str:
     lines += ["## Keys of Detectron2 that this project reads", ""]
     lines += ["Defaults are Detectron2's; the configs in `configs/` set what differs.", ""]
     lines += ["| key | default | value |", "|---|---|---|"]
-    lines += [f"| `{key}` | `{value!r}` | {_words(key)} |" for key, value in sorted(theirs.items())]
+    lines += [
+        f'| <a id="{anchor(key)}"></a>`{key}` | `{value!r}` | {_words(key)} |' for key, value in sorted(theirs.items())
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -121,14 +123,19 @@ def _groups(keys: list[str], values: Mapping[str, Any], comments: Comments) -> I
     for key in keys:
         groups.setdefault(key.rpartition(".")[0], []).append(key)
     for group, members in groups.items():
-        yield from ("", f"## {group}", "")
+        yield from ("", f"## {group or 'Keys outside of groups'}", "")
         if group in comments.texts:
             yield from (as_markdown(comments.texts[group]), "")
         for key in members:
-            yield from (f"`{key}`", f": Default: `{values[key]!r}`. Value: {_words(key)}.")
+            yield from (f"({anchor(key)})=", "", f"`{key}`", f": Default: `{values[key]!r}`. Value: {_words(key)}.")
             if key in comments.texts:
                 yield from ("", f"  {as_markdown(comments.texts[key])}")
             yield ""
+
+
+def anchor(key: str) -> str:
+    """The end of the address of a key on the page: ``#config-solver-max-iter``."""
+    return f"config-{re.sub('[^a-z0-9]+', '-', key.lower())}"
 
 
 def _words(key):
@@ -138,7 +145,10 @@ def _words(key):
     if key not in SCHEMA:
         return "as the default"
     nothing = " or nothing" if getattr(SCHEMA[key], "nothing", False) else ""
-    return re.sub(r"'([^']*)'", r"`\1`", SCHEMA[key].words) + nothing
+    words = SCHEMA[key].words.replace("''", '`""`')
+    if hasattr(SCHEMA[key], "registry"):  # a user adds names
+        words = f"{words.removesuffix(', which alone is supported here')}, or a name that you register"
+    return re.sub(r"'([^']+)'", r"`\1`", words) + nothing
 
 
 def renamed_keys() -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from latency import format_latency
 from latency import measure as measure_latency
-from measure.labels import add_set_flags, sets_from
-from measure.runs import MoveNet, Ours, add_movenet_flags
-from measure.tables import Run, format_report, make_report
+from people_study.labels import add_set_flags, sets_from
+from people_study.latency import add_timing_flags
+from people_study.runs import MoveNet, Ours, add_model_flags, add_movenet_flags
+from people_study.tables import Run, format_report, make_report
 from run_model import results_file, run
 
 from rle_onestage.errors import DataError, exits_with_sentence
@@ -27,26 +28,22 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 if TYPE_CHECKING:
-    from measure.labels import LabelledSet
+    from people_study.labels import LabelledSet
 
 
 OURS, PEER = "ours", "movenet"
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    add_model_flags(parser)
     parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
     add_set_flags(parser)
     parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
     parser.add_argument("--image", metavar="FILE", help="to time both on; without it only accuracy is measured")
-    parser.add_argument("--threads", type=positive_int, default=2, metavar="N")
-    parser.add_argument("--rounds", type=positive_int, default=7, metavar="N", help="turns of each when timing")
-    parser.add_argument("--calls", type=positive_int, default=10, metavar="N", help="of each in a turn")
+    add_timing_flags(parser)
     parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     add_movenet_flags(parser, required=True)
     return parser.parse_args(arguments)
 
@@ -57,7 +54,7 @@ def run_peer(peer: "MoveNet", sides: list[int], sets: "list[LabelledSet]", folde
         for labelled in sets:
             path = results_file(folder, PEER, labelled.name, side)
             if not os.path.exists(path):
-                peer.write(labelled.truth.source, labelled.folder, side, path)
+                peer.write(labelled.truth.source, labelled.image_folder, side, path)
                 print(path)
 
 

@@ -11,8 +11,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from measure.hashes import BITS, SAME, find_pairs, read_images, same_names
-from measure.tables import table
+from people_study.hashes import BITS, SAME, find_pairs, read_images, same_names
+from people_study.tables import table
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -23,16 +23,16 @@ from rle_onestage.video.io import make_folder, write_image
 from rle_onestage.visualization import contact_sheet
 
 if TYPE_CHECKING:
-    from measure.hashes import Images
+    from people_study.hashes import Images
 
 
 DRAWN = 120  # pairs on the page, most alike first
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "FOLDER")}
+    pair: dict[str, Any] = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "FOLDER")}
     parser.add_argument("--set", dest="train", help="to train on", **pair)
     parser.add_argument("--test", help="never to be trained on", **pair)
     parser.add_argument("--bits", type=natural_int, default=BITS, metavar="N", help="of 64 that may differ")
@@ -44,14 +44,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def find(
     train: dict[str, str], test: dict[str, str], *, bits: int = BITS, same: float = SAME, within: bool = False
-) -> "tuple[dict[str, Any], Images] | None":
+) -> "tuple[dict[str, Any], Images]":
     """Look for copies.
 
     Args:
         train: training set -> folder.
         test: test set -> folder.
-        bits: see :func:`~measure.hashes.find_pairs`.
-        within: see :func:`~measure.hashes.find_pairs`.
+        bits: see :func:`~people_study.hashes.find_pairs`.
+        within: see :func:`~people_study.hashes.find_pairs`.
         same: correlation from which a pair is a copy.
 
     Returns:
@@ -62,7 +62,8 @@ def find(
     folders = {**train, **test}
     images, unreadable = read_images(folders)
     names = [f"{s}/{os.path.basename(path)}" for s, path in zip(images.sets, images.paths)]
-    rows, exclude = [], set()
+    rows: list[dict[str, Any]] = []
+    exclude: set[str] = set()
     for pair in find_pairs(images, bits=bits, within=within):
         copy = pair.correlation >= same
         row = {"first": names[pair.first], "second": names[pair.second], "bits": pair.bits}

@@ -12,9 +12,9 @@ intervals.json.
 import argparse
 import os
 
-from measure.coverage import coverage, format_coverage
-from measure.labels import add_set_flags, sets_from
-from measure.runs import Ours, config_at
+from people_study.coverage import coverage, format_coverage
+from people_study.labels import add_set_flags, sets_from
+from people_study.runs import Ours, add_model_flags, config_at
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -23,16 +23,14 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    add_model_flags(parser)
     parser.add_argument("--side", type=positive_int, default=640, metavar="N")
     add_set_flags(parser)
     parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
     parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
 
 

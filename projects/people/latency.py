@@ -13,9 +13,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from measure.latency import in_turn, ratios
-from measure.runs import MoveNet, Ours, add_movenet_flags
-from measure.tables import table
+from people_study.latency import add_timing_flags, in_turn, ratios
+from people_study.runs import MoveNet, Ours, add_model_flags, add_movenet_flags
+from people_study.tables import table
 
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -24,18 +24,14 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    add_model_flags(parser)
     parser.add_argument("--image", required=True, metavar="FILE")
     parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
-    parser.add_argument("--threads", type=positive_int, default=2, metavar="N")
-    parser.add_argument("--rounds", type=positive_int, default=7, metavar="N", help="turns of each")
-    parser.add_argument("--calls", type=positive_int, default=10, metavar="N", help="of each in a turn")
+    add_timing_flags(parser)
     parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     add_movenet_flags(parser, required=True)
     return parser.parse_args(arguments)
 
@@ -50,8 +46,8 @@ def measure(
         peer: with ``ask(image, side)``.
         image: path.
         sides: pixels.
-        rounds: see :func:`~measure.latency.in_turn`.
-        calls: see :func:`~measure.latency.in_turn`.
+        rounds: see :func:`~people_study.latency.in_turn`.
+        calls: see :func:`~people_study.latency.in_turn`.
 
     Returns:
         dict side -> dict of ``ours``, ``movenet`` and ``ratio`` (ours to MoveNet's).

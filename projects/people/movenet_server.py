@@ -15,6 +15,7 @@ import time
 from types import ModuleType
 
 import cv2
+import numpy as np
 
 
 def load(script: str) -> ModuleType:
@@ -24,6 +25,7 @@ def load(script: str) -> ModuleType:
         script: path of ``movenet.py``.
     """
     spec = importlib.util.spec_from_file_location("movenet", script)
+    assert spec is not None and spec.loader is not None  # for the type checker: a .py file has both
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -42,7 +44,7 @@ def main(script: str, models: str, threads: int) -> None:
     model = load(script).MoveNet(models, 320, threads=threads)
     for line in sys.stdin:
         side, path = line.rstrip("\n").split(" ", 1)
-        image = cv2.imread(path)[:, :, ::-1].copy()
+        image = np.asarray(cv2.imread(path))[:, :, ::-1].copy()
         model.side = int(side)
         start = time.perf_counter()
         scores = model(image)[2]

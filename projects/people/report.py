@@ -12,8 +12,8 @@ joints, and the paired bootstrap over images of every difference from the baseli
 import argparse
 import os
 
-from measure.labels import add_set_flags, sets_from
-from measure.tables import Run, format_report, make_report
+from people_study.labels import add_set_flags, sets_from
+from people_study.tables import Run, format_report, make_report
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -22,7 +22,7 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_set_flags(parser)
@@ -33,7 +33,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def as_runs(given: list[list[str]]) -> "list[Run] | None":
+def as_runs(given: list[list[str]]) -> list[Run]:
     """The files of results that the command line names.
 
     Raises:

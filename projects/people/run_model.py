@@ -14,8 +14,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from measure.labels import add_set_flags, sets_from
-from measure.runs import Ours, config_at
+from people_study.labels import add_set_flags, sets_from
+from people_study.runs import Ours, add_model_flags, config_at
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import positive_int
@@ -23,20 +23,18 @@ from rle_onestage.utils.safe_files import local_path, write_text
 from rle_onestage.video.io import make_folder
 
 if TYPE_CHECKING:
-    from measure.labels import LabelledSet
+    from people_study.labels import LabelledSet
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    add_model_flags(parser)
     parser.add_argument("--name", required=True, help="of the model")
     parser.add_argument("--side", type=positive_int, nargs="+", default=[320, 448, 640], metavar="N")
     add_set_flags(parser)
     parser.add_argument("--threads", type=positive_int, metavar="N")
     parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
 
 
@@ -45,7 +43,7 @@ def results_file(folder: str, model: str, set_name: str, side: int) -> str:
     return os.path.join(folder, f"{model}_{set_name}_{side}.json")
 
 
-def check_model(folder: str, name: str, config_file: str, weights, options: list[str]) -> None:
+def check_model(folder: str, name: str, config_file: str, weights: str | None, options: Sequence[str]) -> None:
     """Keep in the folder which model ``name`` is.
 
     Raises:
@@ -67,7 +65,7 @@ def check_model(folder: str, name: str, config_file: str, weights, options: list
 
 def run(
     config_file: str,
-    weights,
+    weights: str | None,
     name: str,
     sides: list[int],
     sets: "list[LabelledSet]",
@@ -79,19 +77,21 @@ def run(
     """Write what is missing.
 
     Args:
-        config_file: see :class:`~measure.runs.Ours`.
-        weights: see :class:`~measure.runs.Ours`.
-        options: see :class:`~measure.runs.Ours`.
-        threads: see :class:`~measure.runs.Ours`.
+        config_file: see :class:`~people_study.runs.Ours`.
+        weights: see :class:`~people_study.runs.Ours`.
+        options: see :class:`~people_study.runs.Ours`.
+        threads: see :class:`~people_study.runs.Ours`.
         name: of the model.
         sides: pixels.
-        sets: list of :class:`~measure.labels.LabelledSet`.
+        sets: list of :class:`~people_study.labels.LabelledSet`.
         folder: for the files.
     """
     check_model(folder, name, config_file, weights, options)
     for side in sides:
         todo = [s for s in sets if not os.path.exists(results_file(folder, name, s.name, side))]
-        model = Ours(config_file, side, weights=weights, options=options, threads=threads) if todo else None
+        if not todo:
+            continue
+        model = Ours(config_file, side, weights=weights, options=options, threads=threads)
         for labelled in todo:
             path = results_file(folder, name, labelled.name, side)
             print(f"{path}: {len(model.write(labelled, path))} people in {len(labelled.truth.images)} images")

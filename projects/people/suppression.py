@@ -13,13 +13,17 @@ import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from measure.labels import add_set_flags, sets_from, together
-from measure.matching import match, metrics
-from measure.runs import Ours
-from measure.tables import shown, table
+from detectron2.structures import Instances
+from people_study.labels import add_set_flags, sets_from, together
+from people_study.matching import match, metrics
+from people_study.runs import Ours, add_model_flags
+from people_study.tables import shown, table
 
+from rle_onestage import Predictor
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
 from rle_onestage.modeling.postprocessing import EVERYBODY
@@ -28,12 +32,17 @@ from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
+if TYPE_CHECKING:
+    from people_study.labels import LabelledSet
+
+# BOX_NMS, OKS_NMS, TOPK, TEST_STEPS, HALF_SIZE_FROM.
+Setting = tuple[float, float, int, int, float]
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    add_model_flags(parser)
     parser.add_argument("--side", type=positive_int, default=640, metavar="N")
     parser.add_argument(
         "--box", type=positive_float, nargs="+", default=[0.5, 0.65, 0.8], metavar="T", help="TEST.BOX_NMS"
@@ -46,37 +55,36 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--half", type=natural_float, nargs="+", default=[0.0], metavar="S", help="TEST.HALF_SIZE_FROM")
     add_set_flags(parser)
     parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
     return parser.parse_args(arguments)
 
 
 @torch.no_grad()
-def people_under(predictor, image, settings):
+def people_under(predictor: Predictor, image: np.ndarray, settings: Sequence[Setting]) -> list[Instances]:
     """``Instances`` of one image for each setting (box, oks, topk, passes, half), from one look of the trunk at each
     size."""
     model, given = predictor.model, predictor._input(image)
     batch = model.preprocess_image([given])
     features = model.features(batch.tensor)
-    small = model.features(model.at_half_size(batch.tensor)) if any(setting[-1] for setting in settings) else None
+    halved = model.features(model.at_half_size(batch.tensor)) if any(half for *_, half in settings) else None
     found = []
     for box, oks, topk, passes, half in settings:
         decoder = model.decoder
         decoder.box_nms, decoder.oks_nms, decoder.topk, model.refiner.test_steps = box, oks, topk, passes
-        looks = decoder.looks(half) if half else (EVERYBODY,)
-        people = model.decode(features, looks[0])
+        large, small = decoder.looks(half) if half else (EVERYBODY, EVERYBODY)
+        people = model.decode(features, large)
         if half:
-            people = decoder.unite(people, model.decode(small, looks[1]))
+            people = decoder.unite(people, model.decode(halved, small))
         found.append(decoder.to_instances(people, batch.image_sizes, [image.shape[:2]])[0])
     return found
 
 
-def measure(model, sets, settings):
+def measure(model: Ours, sets: "dict[str, LabelledSet]", settings: Sequence[Setting]) -> list[dict[str, float]]:
     """COCO's metrics on all sets as one, for each setting."""
-    results = {setting: {} for setting in settings}
+    results: dict[Setting, dict[str, list]] = {setting: {} for setting in settings}
     for labelled in sets.values():
-        rows = {setting: [] for setting in settings}
+        rows: dict[Setting, list] = {setting: [] for setting in settings}
         for image_id, entry in labelled.truth.images.items():
-            image = read_image(os.path.join(labelled.folder, entry["file_name"]))
+            image = read_image(os.path.join(labelled.image_folder, entry["file_name"]))
             for setting, people in zip(settings, people_under(model.predictor, image, settings)):
                 rows[setting] += instances_to_coco(people, image_id, labelled.truth.category_id)
         for setting in settings:

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measure.bootstrap import draw_images, interval
-from measure.labels import add_set_flags, read_results_of, sets_from, together
-from measure.matching import match
-from measure.operating import at_threshold, best_threshold, curve, images_with_people
-from measure.tables import shown, table
-from measure.worst import draw_worst, mistakes
+from people_study.bootstrap import draw_images, interval
+from people_study.labels import add_set_flags, read_results_of, sets_from, together
+from people_study.matching import match
+from people_study.operating import at_threshold, best_threshold, curve, images_with_people
+from people_study.tables import shown, table
+from people_study.worst import draw_worst, mistakes
 
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -33,14 +33,14 @@ from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
 
 if TYPE_CHECKING:
-    from measure.labels import LabelledSet
-    from measure.matching import Matching
+    from people_study.labels import LabelledSet
+    from people_study.matching import Matching
 
 
 _SHARES = ("precision", "recall", "f1")
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_set_flags(parser)
@@ -55,13 +55,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def read_all(sets: "dict[str, LabelledSet]", given: list[list[str]]) -> dict | None:
+def read_all(sets: "dict[str, LabelledSet]", given: list[list[str]]) -> dict[str, dict[str, list[dict]]]:
     """The files of results: model -> set -> list.
 
     Raises:
         ConfigError: a set is unknown. DataError: a file cannot be used.
     """
-    found = OrderedDict()
+    found: dict[str, dict[str, list[dict]]] = OrderedDict()
     for model, name, path in given:
         if name not in sets:
             raise ConfigError(f"{path} is said to be of set {name}, which --set does not name")
@@ -77,11 +77,11 @@ def measure(
     backgrounds: Sequence[str] = (),
     threshold: float | None = None,
     resamples: int = 1000,
-) -> dict | None:
+) -> dict[str, Any]:
     """One model.
 
     Args:
-        sets: name -> :class:`~measure.labels.LabelledSet`.
+        sets: name -> :class:`~people_study.labels.LabelledSet`.
         results: set -> COCO results.
         held_out: names of the sets that the threshold is chosen on.
         backgrounds: names of the sets without people.
@@ -90,7 +90,7 @@ def measure(
 
     Returns:
         dict of ``held_out`` (the row of the threshold), ``sets`` (set -> row there and ``own_best``) and
-        ``backgrounds`` (set -> :func:`~measure.operating.images_with_people`).
+        ``backgrounds`` (set -> :func:`~people_study.operating.images_with_people`).
 
     Raises:
         ConfigError: the model has no results on a held-out set.
@@ -101,7 +101,7 @@ def measure(
     whole = together([sets[name] for name in held_out])
     found = curve(match(whole.labelled, whole.results({name: results[name] for name in held_out})))
     chosen = best_threshold(found) if threshold is None else at_threshold(found, threshold)
-    report = {"held_out": chosen, "sets": OrderedDict(), "backgrounds": OrderedDict()}
+    report: dict[str, Any] = {"held_out": chosen, "sets": OrderedDict(), "backgrounds": OrderedDict()}
     for name, own in results.items():
         if name in backgrounds:
             report["backgrounds"][name] = images_with_people(own, sets[name].truth.images, chosen["threshold"])

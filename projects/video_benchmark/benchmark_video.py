@@ -16,7 +16,6 @@ python projects/video_benchmark/benchmark_video.py demo --video clip.mp4 --outpu
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,8 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         commands.time_demo(args.config_file, options, args.video, args.output, rounds=args.rounds, lag=args.lag)
     else:
         commands.time_frames(args.people, args.frames, COCO)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def follow(path, lowest, rate, options):
+def follow(path: str, lowest: float, rate: float, options: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     """Rows (M,) of the detections that belong to a track, and its identity (M,)."""
     import supervision
     from trackers import ByteTrackTracker

@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # The generator of synthetic people.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "datasets"))
@@ -76,7 +77,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _name_peers(sub):
+def _name_peers(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--peers", nargs=2, action="append", default=[], metavar=("NAME", "WEIGHTS"))
     sub.add_argument("--peer-python", default="python", metavar="FILE", help="interpreter of the peers' environment")
 
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _report(args)
 
 
-def _time_training(args):
+def _time_training(args: argparse.Namespace) -> None:
     if args.rounds < 1 or args.processes < 1:
         raise ConfigError("--rounds and --processes must be at least 1")
     found = rates(args.ours, args.peers, args.root, peer_python=args.peer_python, size=args.size,
@@ -107,9 +108,9 @@ def _time_training(args):
         write_json(found, args.output)
 
 
-def _report(args):
+def _report(args: argparse.Namespace) -> None:
     make_folder(args.output)
-    models = []
+    models: list[Any] = []
     try:
         models.extend(h2h.build_models(args.ours, args.peers, peer_python=args.peer_python, size=args.size,
                                      threads=args.threads, options=args.opts))  # fmt: skip

@@ -22,8 +22,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("YOLO_OFFLINE", "true")
 
@@ -55,7 +56,7 @@ def write_yolo(root: Path, work: Path) -> Path:
     for split in ("train", "val"):
         data = json.loads((root / "annotations" / f"person_keypoints_{split}.json").read_text())
         names = data["categories"][0]["keypoints"]
-        by_image = {}
+        by_image: dict[int, list[dict]] = {}
         for annotation in data["annotations"]:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
         images, labels = work / "images" / split, work / "labels" / split
@@ -99,8 +100,8 @@ def train(args: argparse.Namespace) -> None:
     print(f"trained in {seconds:.0f} s")
 
 
-def people_of(result, image_id):
-    """COCO results of one image."""
+def people_of(result: Any, image_id: int) -> list[dict[str, Any]]:
+    """COCO results of one image, from Ultralytics' ``Results``."""
     if result.keypoints is None:
         return []
     rows, boxes = [], result.boxes
@@ -160,7 +161,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
 
-    def command(name, function, weights):
+    def command(name: str, function: Callable, weights: bool) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         sub.set_defaults(run=function)
         sub.add_argument("--imgsz", type=int, default=640)

@@ -1,24 +1,22 @@
 """Calibrate a model: fit a correction of its sigmas and powers of its score on one half, report on the other."""
 
+import logging
 import math
 import os
-import zlib
 from collections import OrderedDict
-from collections.abc import Container, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.evaluation import DatasetEvaluator
 
 from ..data.datasets import get_skeleton
-from ..data.loader import build_test_loader
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
-from ..engine.inference import build_for_inference, run_on_loader
-from ..errors import ConfigError, DataError
-from ..evaluation import GroundTruth, instances_to_coco, match_people, write_json
+from ..engine.inference import build_for_inference
+from ..errors import ConfigError
+from ..evaluation import write_json
 from ..evaluation.calibration import (
     LEVELS,
     calibration_table,
@@ -29,9 +27,8 @@ from ..evaluation.calibration import (
     reliability,
 )
 from ..evaluation.per_joint import Matches, person_oks
-from ..evaluation.ranking import Ranking, choose_powers, compare_scores, has_quality, powered
+from ..evaluation.ranking import choose_powers, compare_scores, has_quality, powered
 from ..evaluation.regions import KINDS, bootstrap_intervals
-from ..evaluation.results import Result
 from ..modeling import RLEOneStage
 from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
@@ -39,63 +36,14 @@ from ..structures import ErrorDensity
 from ..utils.safe_files import save_tensors
 from ..video import io as media
 from .correction import corrected_results, corrected_std, fit_constant, fit_correction, knows_visibility
-from .plots import BASELINE, draw_page
+from .doubts import find_doubts
+from .plots import BASELINE, Halves, draw_page
+from .samples import Sample, take_samples
+
+logger = logging.getLogger(__name__)
 
 REPORT, PAGE = "calibration.json", "calibration.png"
 _POWERS = ("SCORE_POWER", "QUALITY_POWER", "OKS_POWER")
-
-
-class Sample(NamedTuple):
-    """Labels of some images and what a model found in them."""
-
-    truth: GroundTruth
-    results: list[Result]
-    oks_sigmas: np.ndarray  # (K,)
-    max_people: int = 20  # results an image that count
-
-    @property
-    def matches(self) -> Matches:
-        """People matched at a box IoU of 0.5."""
-        return match_people(self.truth, self.results, max_people=self.max_people)
-
-    @property
-    def ranking(self) -> Ranking:
-        """The detections, to be ranked by other scores."""
-        return Ranking(self.truth, self.results, self.oks_sigmas.tolist(), max_people=self.max_people)
-
-    @property
-    def factors(self) -> np.ndarray:
-        """(N, 3) of the scores: score branch, quality and expected OKS."""
-        return np.array([r["score_factors"] for r in self.results], dtype=float).reshape(-1, 3)
-
-    def subset(self, image_ids: Container[Any]) -> "Sample":
-        """The same with only some images.
-
-        Args:
-            image_ids: ids of these.
-        """
-        results = [r for r in self.results if r["image_id"] in image_ids]
-        return self._replace(truth=self.truth.subset(i for i in self.truth.images if i in image_ids), results=results)
-
-
-class _Collected(DatasetEvaluator):
-    """Keeps the results."""
-
-    def reset(self) -> None:
-        """Forget all results."""
-        self.results: list[Result] = []
-
-    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Take the model's outputs for some images."""
-        for given, output in zip(inputs, outputs):
-            results = instances_to_coco(output["instances"], given["image_id"])
-            height, width = given["image"].shape[-2:]
-            pixels = height * width / (given["height"] * given["width"])
-            self.results += [{**result, "input_area": pixels * result["person_area"]} for result in results]
-
-    def evaluate(self) -> list[Result]:
-        """All results."""
-        return self.results
 
 
 def calibrate(
@@ -121,15 +69,15 @@ def calibrate(
         resamples: of the images, for the intervals of AP.
 
     Returns:
-        The report, as it is written to ``calibration.json``: ``correction``, and the ``dependence`` of it on size of
-        person and visibility; ``before`` and ``after``, see :func:`~.evaluation.calibration.calibration_table`;
-        ``after_intervals``, the bootstrap intervals of what is held then, see
-        :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold with the
-        corrected sigma and the density's own sizes;
-        ``ellipses``, what the ellipses of one and two standard deviations should hold; ``reliability``; ``likelihood``,
-        in nats a joint of the same people before and after and with one constant sigma for each joint; ``scores``, see
-        :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; and the
-        ``files``.
+        The report, as it is written to ``calibration.json``: ``images``, ``people`` and ``joints``, how many were
+        fitted on and held out; ``correction``, and the ``dependence`` of it on size of person and visibility;
+        ``ellipses``, what those of one and two standard deviations should hold; ``before`` and ``after``, see
+        :func:`~.evaluation.calibration.calibration_table`; ``after_intervals``, the bootstrap intervals of what is held
+        then, see :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold
+        with the corrected sigma and the density's own sizes; ``reliability``; ``likelihood``, in nats a joint of the
+        same people before and after and with one constant sigma for each joint; ``scores``, see
+        :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; ``doubts``,
+        sentences about what makes the report less than it seems; and the ``files``.
 
     Raises:
         ConfigError: no weights, a model without sigmas, or a share outside (0, 1).
@@ -138,41 +86,53 @@ def calibrate(
     """
     if not 0 < fit_share < 1:
         raise ConfigError(f"the share of images to fit on is {fit_share:g}; give one between 0 and 1")
+    files = _files(cfg, output, folder)
+    model, names = _load(cfg), get_skeleton(cfg, dataset_name).names
+    fit, held_out = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
+    fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
+    report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)
+    halves = _fit_and_measure(cfg, model, fit, held_out, report, names=names, resamples=resamples)
+    report["doubts"] = find_doubts(fit, held_out, report)
+    for doubt in report["doubts"]:
+        logger.warning("%s%s", doubt[0].upper(), doubt[1:])
+    report["files"] = files
+    draw_page(files[1], report, halves, held_out.oks_sigmas)
+    _save(cfg, model, files[2], names)
+    write_json(report, files[0])
+    return report
+
+
+def _files(cfg: CfgNode, output: str | None, folder: str | None) -> list[str]:
+    """Paths of report, page and checkpoint, whose folders are made."""
     output = output or os.path.join(cfg.OUTPUT_DIR, "model_calibrated.pth")
     folder = folder or os.path.join(cfg.OUTPUT_DIR, "calibration")
     for path in (folder, os.path.dirname(os.path.abspath(output))):
         media.make_folder(path)
-    model = _load(cfg)
-    fit, held_out = _samples(cfg, model, dataset_name, fit_datasets, fit_share)
+    return [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output]
+
+
+def _fit_and_measure(
+    cfg: CfgNode,
+    model: RLEOneStage,
+    fit: Sample,
+    held_out: Sample,
+    report: OrderedDict[str, Any],
+    *,
+    names: Sequence[str],
+    resamples: int,
+) -> Halves:
+    """Give the model its correction and the report its metrics; the held-out matches before and after it."""
     density = model.decoder.error_density().to("cpu")
     correction = fit_correction(fit.matches, density)
     model.decoder.set_correction(*correction)
-    after = model.decoder.error_density().to("cpu")
-    fit_after, held_out_after = (
+    fit_after, after = (
         s._replace(results=corrected_results(s.results, correction, model.decoder)) for s in (fit, held_out)
     )
-    names = get_skeleton(cfg, dataset_name).names
-    fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
-    report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on)
-    report["weights"] = cfg.MODEL.WEIGHTS
-    report["images"] = {"fit": len(fit.truth.images), "held_out": len(held_out.truth.images)}
-    report["correction"] = _named(correction, names)
-    report["dependence"] = _dependence(correction, fit.matches)
-    report["ellipses"] = _ellipses(density, names)
-    halves = {"before": (held_out.matches, density), "after": (held_out_after.matches, after)}
-    for key, (matches, own) in halves.items():
-        report[key] = calibration_table(matches, held_out.oks_sigmas.tolist(), names, own)
-    report["after_intervals"] = _intervals(*halves["after"], resamples)
-    sigma_alone = calibration_table(held_out_after.matches, held_out.oks_sigmas.tolist(), names, density)
-    report["sigma_alone"] = regions_by_group(sigma_alone)
-    report["reliability"] = _reliability(halves)
-    report["likelihood"] = _likelihood(fit.matches, held_out.matches, correction, density)
-    report |= _scores(cfg, fit_after, held_out, held_out_after, resamples)
-    report["files"] = [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output]
-    draw_page(report["files"][1], report, halves, held_out.oks_sigmas)
-    _save(cfg, model, output, names)
-    write_json(report, report["files"][0])
-    return report
+    corrected = model.decoder.error_density().to("cpu")
+    halves = {"before": (held_out.matches, density), "after": (after.matches, corrected)}
+    report |= _measure(fit, held_out, halves, correction, names, resamples)
+    report |= _scores(cfg, fit_after, held_out, after, resamples)
+    return halves
 
 
 def _load(cfg: CfgNode) -> RLEOneStage:
@@ -190,68 +150,38 @@ def _load(cfg: CfgNode) -> RLEOneStage:
     return found
 
 
-# -------------------------------------------------------------------- data
-
-
-def _samples(
-    cfg: CfgNode, model: RLEOneStage, dataset_name: str, fit_datasets: Sequence[str], fit_share: float
-) -> tuple[Sample, Sample]:
-    """What is fitted on, and what is reported on."""
-    if dataset_name in fit_datasets:
-        raise ConfigError(f"--fit-dataset and --dataset are both {dataset_name}; name another one, or give --fit-share")
-    held_out = _sample(cfg, model, dataset_name)
-    if fit_datasets:
-        fit = _as_one([_sample(cfg, model, name) for name in fit_datasets])
-    else:
-        chosen = {i for i in held_out.truth.images if is_for_fit(i, fit_share)}
-        fit, held_out = held_out.subset(chosen), held_out.subset(set(held_out.truth.images) - chosen)
-    for sample, what in ((fit, "fit on"), (held_out, "report on")):
-        if not sample.truth.by_image():
-            raise DataError(
-                f"{', '.join(fit_datasets) or dataset_name} leaves no image with labelled people to {what}; give a "
-                "larger set, or another --fit-share"
-            )
-    return fit, held_out
-
-
-def is_for_fit(image_id: Any, share: float) -> bool:
-    """Whether an image is fitted on: by a hash of its id, the same on every machine.
-
-    Args:
-        image_id: number or text.
-        share: of all images, in (0, 1).
-    """
-    return zlib.crc32(str(image_id).encode()) < share * 2**32
-
-
-def _sample(cfg: CfgNode, model: RLEOneStage, name: str) -> Sample:
-    """The labels of a data set, and what the model finds in it."""
-    skeleton = get_skeleton(cfg, name)
-    truth = GroundTruth.of_dataset(name, skeleton.num_joints)
-    results = cast("list[Result]", run_on_loader(model, build_test_loader(cfg, name), _Collected(), name=name))
-    oks_sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
-    return Sample(truth, list(results), oks_sigmas, cfg.TEST.MAX_PEOPLE)
-
-
-def _as_one(samples: Sequence[Sample]) -> Sample:
-    """Several samples of the same joints as one."""
-    truth, ids = GroundTruth.merged([sample.truth for sample in samples])
-    results = []
-    for sample, new in zip(samples, ids):
-        for result in sample.results:
-            moved = {"image_id": new[result["image_id"]], "category_id": truth.category_id}
-            results.append({**result, **moved})
-    return samples[0]._replace(truth=truth, results=results)
-
-
 # -------------------------------------------------------------------- metrics
 
 
-def _named(correction: Correction, names: Sequence[str]) -> OrderedDict[str, dict[str, Any]]:
-    """The correction by the joints' names, for the report."""
+def _measure(
+    fit: Sample, held_out: Sample, halves: Halves, correction: Correction, names: Sequence[str], resamples: int
+) -> OrderedDict[str, Any]:
+    """What the report says of intervals, regions and likelihood, and on how many images, people and joints it rests."""
+    fitted, (matches, density) = fit.matches, halves["before"]
+    oks_sigmas, after = held_out.oks_sigmas.tolist(), halves["after"][0]
+    both = {"fit": (fit, fitted), "held_out": (held_out, matches)}
+    report: OrderedDict[str, Any] = OrderedDict()
+    report["images"] = {key: len(sample.truth.images) for key, (sample, _) in both.items()}
+    report["people"] = {key: len(found.area) for key, (_, found) in both.items()}
+    report["joints"] = {key: int((found.visibility > 0).sum()) for key, (_, found) in both.items()}
+    report["correction"] = _named(correction, names, fitted)
+    report["dependence"] = _dependence(correction, fitted)
+    report["ellipses"] = _ellipses(density, names)
+    for key, (found, own) in halves.items():
+        report[key] = calibration_table(found, oks_sigmas, names, own)
+    report["after_intervals"] = _intervals(*halves["after"], resamples)
+    report["sigma_alone"] = regions_by_group(calibration_table(after, oks_sigmas, names, density))
+    report["reliability"] = _reliability(halves)
+    report["likelihood"] = _likelihood(fitted, matches, correction, density)
+    return report
+
+
+def _named(correction: Correction, names: Sequence[str], fit: Matches) -> OrderedDict[str, dict[str, Any]]:
+    """The correction by the joints' names, with the number of labels that each is fitted to, for the report."""
+    labels = (fit.visibility > 0).sum(0)
     keys = ("log_scale", "power", "intervals", "regions")
-    columns = [getattr(correction, key).tolist() for key in keys]
-    rows = [dict(zip(keys, row)) for row in zip(*columns)]
+    columns = [*(getattr(correction, key) for key in keys), labels]
+    rows = [dict(zip((*keys, "labels"), row)) for row in zip(*(c.tolist() for c in columns))]
     for row in rows:
         row["ellipses"], row["hdr"] = row.pop("regions")
     return OrderedDict(zip(names, rows))
@@ -276,7 +206,7 @@ def _ellipses(density: ErrorDensity, names: Sequence[str]) -> OrderedDict[str, d
     return OrderedDict((name, {"one_sigma": one, "two_sigma": two}) for name, (one, two) in zip(names, columns))
 
 
-def _reliability(halves: Mapping[str, tuple[Matches, ErrorDensity]]) -> dict[str, Any]:
+def _reliability(halves: Halves) -> dict[str, Any]:
     """Share of coordinates within the interval of each level, and of joints within each region, before and after."""
     known = {key: pair for key, pair in halves.items() if (pair[0].visibility > 0).any()}
     curves = {kind: {key: reliability(*pair, kind=kind).tolist() for key, pair in known.items()} for kind in KINDS}

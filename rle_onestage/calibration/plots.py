@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ..errors import MediaError
-from ..evaluation.calibration import has_std, pearson
+from ..errors import MediaError, counted
+from ..evaluation.calibration import has_std, pearson, row_label
 from ..evaluation.per_joint import Matches, person_oks
 from ..evaluation.regions import KINDS, REPORTED, SHORT, reported_key
 from ..structures import ErrorDensity
@@ -24,9 +25,10 @@ from ..utils.output_files import write_bytes
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BEFORE, AFTER, HIDDEN, GREY = "#E69F00", "#0072B2", "#CC79A7", "#777777"
+_COUNTS = LinearSegmentedColormap.from_list("counts", ["#B9D3E8", "#08306B"])  # one person can be seen on white
 BASELINE = "score alone"  # the score that others are compared with, in the report
 Halves = Mapping[str, tuple[Matches, ErrorDensity]]  # ``before`` and ``after`` the correction
-_GROUPS = ("all", "visible", "hidden", "small", "medium", "large")
+GROUPS = ("all", "visible", "hidden", "small", "medium", "large")
 _BINS = 10  # of equal counts, of predicted sigma
 _REACH = 4.0  # standard deviations that the plot of the density shows to each side
 _SHARES = (0.95, 0.8, 0.5)  # of the probability within the contours
@@ -61,10 +63,10 @@ def _draw(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.n
     _scores(axes[1, 3], report["scores"])
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    people, joints = (report["after"]["all"][key] for key in ("people", "joints"))
+    images, people, joints = (report[what]["held_out"] for what in ("images", "people", "joints"))
     figure.suptitle(
-        f"{report['dataset']}: {report['images']['held_out']} held-out images, {people} people matched, "
-        f"{joints} labelled joints"
+        f"{report['dataset']}: {counted(images, 'held-out image')}, "
+        f"{counted(people, 'matched person', 'matched people')}, {counted(joints, 'labelled joint')}"
     )
     _write(figure, path)
 
@@ -98,20 +100,22 @@ def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
 
 def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
     """Coverage of the reported intervals or regions in each group, and below of each joint."""
-    names = [*_GROUPS, *(name for name in report["after"] if name not in _GROUPS)]
-    places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(_GROUPS))
+    names = [*GROUPS, *(name for name in report["after"] if name not in GROUPS)]
+    places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(GROUPS))
     for level in REPORTED:
         axis.axvline(100 * level, color=GREY, lw=0.8, ls=":")
         for key, face, edge in (("before", "none", BEFORE), ("after", AFTER, AFTER)):
             values = [report[key][name][reported_key(kind, level)] for name in names]
             label = key if level == REPORTED[0] else None
             axis.plot(values, places, ls="none", marker="o", ms=4, mfc=face, mec=edge, label=label)
-    axis.set_yticks(places, [name.replace("_", " ") for name in names], fontsize=8)
+    rows = [report["after"][name] for name in names]
+    labels = [f"{row_label(name, row).replace('_', ' ')}: {row['joints']}" for name, row in zip(names, rows)]
+    axis.set_yticks(places, labels, fontsize=8)
     axis.set_xticks([100 * level for level in REPORTED])
     axis.invert_yaxis()
     what = "coordinates within the interval (%)" if kind == "coverage" else "joints within the region (%)"
-    axis.set(title=f"Coverage of {KINDS[kind]}", xlabel=what)
-    _legend(axis, loc="upper center", bbox_to_anchor=(0.42, 1.0))
+    axis.set(title=f"Coverage of {KINDS[kind]}: labelled joints", xlabel=what)
+    _legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2)  # points are everywhere within
 
 
 def _sigma_against_error(axis: Axes, halves: Halves) -> None:
@@ -218,10 +222,10 @@ def _score_against_oks(axis: Axes, matches: Matches, oks_sigmas: np.ndarray) -> 
     axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
     if len(oks):
         axis.hexbin(
-            matches.score, oks, gridsize=28, extent=(0, 1, 0, 1), bins="log", mincnt=1, cmap="Blues", linewidths=0.1
+            matches.score, oks, gridsize=28, extent=(0, 1, 0, 1), bins="log", mincnt=1, cmap=_COUNTS, linewidths=0.1
         )
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="score of a person", ylabel="its OKS")
-    axis.set_title(f"Score against OKS, Pearson's r {pearson(matches.score, oks):.2f}")
+    axis.set_title(f"Score against OKS (dark: many people), r {pearson(matches.score, oks):.2f}")
 
 
 def _scores(axis: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..evaluation.calibration import format_calibration
+from ..errors import counted
+from ..evaluation.calibration import COLUMNS, format_calibration
 from ..evaluation.regions import KINDS, REPORTED, format_regions, reported_key
-from ..evaluation.tables import table_text
+from ..utils.tables import table_text
+from .plots import GROUPS
 
 
 def format_report(report: Mapping[str, Any]) -> str:
@@ -15,27 +17,42 @@ def format_report(report: Mapping[str, Any]) -> str:
     Args:
         report: of :func:`~.fit.calibrate`.
     """
-    groups = ("all", "visible", "hidden", "small", "medium", "large")
-    parts = [f"{report['images']['fit']} images to fit on, {report['images']['held_out']} held out."]
-    for key in ("before", "after"):
-        table = {name: report[key][name] for name in groups}
-        parts.append(f"held-out images, {key} the correction:\n{format_calibration(table)}")
+    sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
+    parts = [f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"]
+    for key, columns in (("before", f" ({COLUMNS})"), ("after", "")):
+        table = {name: report[key][name] for name in GROUPS}
+        parts.append(f"held-out images, {key} the correction{columns}:\n{format_calibration(table)}")
         parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
     parts += [_open(report), _what_is_fitted(report)]
     before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
     parts.append(
-        f"nats a joint of the same people: {before:.3f} before, {after:.3f} after the correction; with one sigma for "
-        f"each joint {pixels:.3f}, relative to the person's size {relative:.3f}"
+        f"nats a joint, of the same {counted(report['joints']['held_out'], 'held-out joint')}: {before:.3f} before, "
+        f"{after:.3f} after the correction; with one sigma for each joint {pixels:.3f}, relative to the person's size "
+        f"{relative:.3f}"
     )
+    images = counted(report["images"]["held_out"], "held-out image")
+    parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
+    powers = "\n".join(report["config"])
+    parts.append(f"powers of the score that were best on the images to fit on, as config keys:\n{powers}")
+    metrics, plots, weights = report["files"]
+    return "\n\n".join([*parts, f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}"])
+
+
+def _size_of(report: Mapping[str, Any], key: str) -> str:
+    images, people, joints = (report[what][key] for what in ("images", "people", "joints"))
+    return (
+        f"{counted(images, 'image')} with {counted(people, 'matched person', 'matched people')} and "
+        f"{counted(joints, 'labelled joint')}"
+    )
+
+
+def _score_table(report: Mapping[str, Any]) -> str:
     rows = [
         [name, row["AP"], "{:.1f} to {:.1f}".format(*row["AP_interval"]), row["difference"],
          "{:.2f} to {:.2f}".format(*row["difference_interval"]), row["pearson"]]
         for name, row in report["scores"].items()
     ]  # fmt: skip
-    header = ["score", "AP", "95 %", "over score alone", "95 %", "r with OKS"]
-    parts.append(f"the same detections by score:\n{table_text(rows, header)}")
-    parts.append("powers that were best on the images to fit on:\n" + "\n".join(report["config"]))
-    return "\n\n".join([*parts, "\n".join(report["files"])])
+    return table_text(rows, ["score", "AP", "95 %", "over score alone", "95 %", "r with OKS"])
 
 
 def _open(report: Mapping[str, Any]) -> str:

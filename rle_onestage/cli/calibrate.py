@@ -8,6 +8,7 @@ rle-onestage calibrate --config-file C --dataset D --fit-dataset F --opts MODEL.
 import argparse
 from collections.abc import Sequence
 
+from rle_onestage.cli.checks import check_config, check_output, check_output_folder
 from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_int, share
@@ -34,10 +35,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_config(args.config_file, args.opts)
+    check_output(args.output, "--output", through=False)
+    check_output_folder(args.report_dir, "--report-dir")
     start()
     from rle_onestage.calibration import calibrate, format_report
+    from rle_onestage.data.lookup import check_sets
 
     cfg = read_config(args)
+    check_sets(cfg, [], needed=args.fit_dataset)
     report = calibrate(
         cfg,
         test_set(cfg, args.dataset),

@@ -2,7 +2,7 @@
 
 rle-onestage demo --input a.jpg folder 'more/*.png' --output out
 rle-onestage demo --video-input clip.mp4 --output clip_people.mp4 --track --smooth --json clip.jsonl
-rle-onestage demo --config-file C --video-input rtsp://camera/stream --track --json people.jsonl --opts ...
+rle-onestage demo --config-file C --video-input rtsp://camera/stream --track --json people.jsonl KEY VALUE ...
 rle-onestage demo --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
 
 exit codes:
@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rle_onestage.cli.options import add_config_file, add_last_options, add_precision, read_config, start
+from rle_onestage.cli.checks import check_config, check_images, check_output
+from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, natural_int, number, positive_float, positive_int
 from rle_onestage.utils.output_files import is_stdout
 
 if TYPE_CHECKING:
     from rle_onestage.demo import DemoOptions
-    from rle_onestage.predictor import Predictor
     from rle_onestage.structures.skeleton import Skeleton
     from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
@@ -70,8 +70,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="tries in a row to connect a camera or stream that breaks off (default 5; 0: none)",
     )  # fmt: skip
     add_precision(parser)
-    add_last_options(parser)
-    return parser.parse_args(arguments)
+    add_options(parser)
+    return parse_options(parser, arguments)
 
 
 def _add_tracking(parser: argparse.ArgumentParser) -> None:
@@ -87,12 +87,13 @@ def _add_tracking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--legend", action="store_true", help="explain colours and marks in a corner of the video")
 
 
-def options_from(args: argparse.Namespace, predictor: "Predictor") -> "DemoOptions":
-    """The command line as :class:`~rle_onestage.demo.options.DemoOptions`."""
+def options_from(args: argparse.Namespace) -> "DemoOptions":
+    """The command line as :class:`~rle_onestage.demo.options.DemoOptions`, with COCO's joints as yet."""
     from rle_onestage.demo import DemoOptions
+    from rle_onestage.structures import COCO
 
     return DemoOptions(
-        skeleton=predictor.skeleton,
+        skeleton=COCO,
         output=args.output,
         json=args.json,
         threshold=THRESHOLD if args.confidence_threshold is None else args.confidence_threshold,
@@ -102,7 +103,6 @@ def options_from(args: argparse.Namespace, predictor: "Predictor") -> "DemoOptio
         fps=args.fps,
         reconnect=args.reconnect,
         legend=args.legend,
-        category_id=predictor.category.id,
     )
 
 
@@ -127,6 +127,31 @@ def started_at(score: float) -> "TrackerOptions":
     return replace(usual, birth=score, high=min(usual.high, score), low=min(usual.low, score))
 
 
+def check_paths(args: argparse.Namespace) -> list[str]:
+    """Look for what is read, and whether results can be written; nothing is made yet.
+
+    Returns:
+        The image files of ``--input``.
+
+    Raises:
+        MediaError: something is not there, or cannot be written.
+    """
+    from rle_onestage.demo.options import video_path
+    from rle_onestage.video.io import check_source, check_window, find_images, output_paths
+
+    images = find_images(args.input or ())
+    source = args.webcam if args.video_input is None else args.video_input
+    if args.video_input is not None:
+        check_source(args.video_input)
+    if args.output and args.input:
+        output_paths(images, args.output)
+    elif args.output:
+        video_path(source, args.output)
+    elif args.output is None and args.json is None:
+        check_window()
+    return images
+
+
 @exits_with_sentence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
@@ -135,18 +160,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_score(args.confidence_threshold, "--confidence-threshold")
     if args.lag is not None and not args.smooth:
         raise ConfigError(f"--lag {args.lag} needs --smooth")
+    check_images(args.input or ())
+    check_output(args.json, "--json")
+    check_config(args.config_file, args.opts)
     # Results that go to stdout are not mixed with the log.
     with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
         start()
     from rle_onestage.demo import run_images, run_video
     from rle_onestage.predictor import Predictor
-    from rle_onestage.video.io import check_source
 
-    if args.video_input is not None:
-        check_source(args.video_input)  # before the seconds that the model takes to load
-    predictor = Predictor(read_config(args, packaged=CONFIG), precision=args.precision)
-    options = options_from(args, predictor)
+    # All that can be wrong, before the seconds that the model takes to load.
+    images = check_paths(args)
+    options, cfg = options_from(args), read_config(args, packaged=CONFIG)
+    predictor = Predictor(cfg, precision=args.precision)
+    options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)
     if args.input:
-        return run_images(predictor, args.input, options)
+        return run_images(predictor, images, options)
     source = args.webcam if args.video_input is None else args.video_input
     return run_video(predictor, source, options, tracker_from(args, options.skeleton))

@@ -14,7 +14,9 @@ The patches for current numpy, Pillow and setuptools, and for absent C++ operato
 wheel and not at run time: data-loader workers that are spawned would not see a run-time patch.
 """
 
-# Standard library only, nothing of this package: a checkout runs this file before anything is installed.
+# Standard library only, nothing of this package: a checkout runs this file before anything is installed, on an older
+# Python too, which must come as far as the sentence that says so.
+from __future__ import annotations
 
 import argparse
 import base64

@@ -8,8 +8,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from rle_onestage.cli.checks import check_config, check_output_folder
 from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.errors import check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
 
@@ -31,6 +32,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_score(args.confidence_threshold, "--confidence-threshold")
+    check_config(args.config_file, args.opts)
+    check_output_folder(args.output, "--output")
     start()
     from rle_onestage.label_errors import find_label_errors
 
@@ -38,4 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = test_set(cfg, args.dataset)
     output = args.output or os.path.join(cfg.OUTPUT_DIR, "label_errors")
     found = find_label_errors(cfg, name, output, number=args.number, min_score=args.confidence_threshold)
-    print(f"{len(found.label_errors)} unlikely labels of {found.people} labelled people are in {output}")
+    print(
+        f"{found.trust.unlikely} of {found.people} labelled people have unlikely labels; "
+        f"{len(found.label_errors)} of them are listed and drawn in {output}"
+    )

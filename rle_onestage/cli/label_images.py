@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rle_onestage.cli.options import add_config_file, add_last_options, add_precision, read_config, start
+from rle_onestage.cli.checks import check_config, check_file, check_images, check_output
+from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
@@ -55,8 +56,8 @@ def parse(arguments: Sequence[str] | None, usual: "LabelOptions") -> argparse.Na
     )  # fmt: skip
     parser.add_argument("--teacher", action="store_true", help="show the published metrics of MoveNet's labels too")
     add_precision(parser)
-    add_last_options(parser)
-    return parser.parse_args(arguments)
+    add_options(parser)
+    return parse_options(parser, arguments)
 
 
 def _add_thresholds(parser: argparse.ArgumentParser, usual: "LabelOptions") -> None:
@@ -110,9 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     args = parse(arguments, LabelOptions())
     code, files = 0, args.labels
+    for path in files or ():
+        check_file(path, "--labels")
+    check_file(args.score_against, "--score-against")
     if args.input:
         if not args.output:
             raise ConfigError("there is no --output; name the file that the labels go to")
+        check_images(args.input)
+        check_output(args.output, "--output")
+        check_config(args.config_file, args.opts)
         options = options_from(args)
         cfg = read_config(args, packaged=CONFIG)
         code = label_images(

@@ -1,6 +1,8 @@
 """What several sub-commands share: flags of the config, and the data set that is looked at."""
 
 import argparse
+import logging
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from rle_onestage.errors import ConfigError, PoseError
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+_KEY = re.compile(r"(MODEL|INPUT|DATASETS|DATALOADER|SOLVER|TEST)(\.[A-Z0-9_]+)+")
+OPTIONS_HELP = "config keys to change; a list is one word, such as a,b"
 # Of the convolutions; the keys of predictor.PRECISIONS, which takes seconds to import.
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -36,22 +40,29 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add ``KEY VALUE`` pairs of the config that may stand anywhere; :func:`parse_options` reads them."""
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="config keys to change")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="the same without --opts")
+    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help=OPTIONS_HELP)
+    add_options_flag(parser)
+
+
+def add_options_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--opts``, for a parser that has a positional argument ``options``."""
+    parser.add_argument(
+        "--opts", nargs="*", action="extend", default=[], metavar="KEY VALUE", help="the same behind a flag"
+    )
 
 
 def parse_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line of :func:`add_options`; all pairs are in ``opts``."""
+    """Parse a command line of :func:`add_options`; all pairs are in ``opts``.
+
+    Pairs that stand right behind the paths of ``--input`` are pairs too, as far as they look like keys.
+    """
     args = parser.parse_intermixed_args(arguments)
-    args.opts = [*args.opts, *args.options]
+    inputs = list(getattr(args, "input", None) or ())
+    at = next((i for i, word in enumerate(inputs) if i and _KEY.fullmatch(word)), len(inputs))
+    if inputs:
+        args.input = inputs[:at]
+    args.opts = [*inputs[at:], *args.opts, *args.options]
     return args
-
-
-def add_last_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--opts``, after which all words are ``KEY VALUE`` pairs."""
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change"
-    )
 
 
 def start(*, log: bool = True) -> None:
@@ -74,6 +85,7 @@ def start(*, log: bool = True) -> None:
         from detectron2.utils.logger import setup_logger
 
         setup_logger(name="rle_onestage", abbrev_name="rle")
+        logging.getLogger("rle_onestage").setLevel(logging.INFO)  # what is below is for developers
 
 
 def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":
@@ -93,8 +105,13 @@ def test_set(cfg: "CfgNode", given: str | None) -> str:
     """The data set of ``--dataset``, or else the first of ``DATASETS.TEST``.
 
     Raises:
-        ConfigError: neither names one.
+        ConfigError: neither names one, or there is none of this name.
+        DataError: its annotation file is missing.
     """
+    from rle_onestage.data.lookup import check_sets
+
     if not (given or cfg.DATASETS.TEST):
         raise ConfigError("DATASETS.TEST is empty; name the data set with --dataset")
-    return given or cfg.DATASETS.TEST[0]
+    name = given or cfg.DATASETS.TEST[0]
+    check_sets(cfg, [], needed=[name])
+    return name

@@ -8,6 +8,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from rle_onestage.cli.checks import check_file, check_output
 from rle_onestage.cli.options import start
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_float, positive_int
@@ -35,6 +36,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_file(args.annotations, "--annotations")
+    check_file(args.results, "--results")
+    check_output(args.json, "--json")
     start(log=False)
     from rle_onestage.evaluation import format_scores, score_results, write_json
 

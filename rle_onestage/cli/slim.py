@@ -8,9 +8,11 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from rle_onestage.cli.checks import check_weights
 from rle_onestage.cli.options import start
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser
+from rle_onestage.utils.output_files import check_folder, check_target
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -30,14 +32,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_target(args.output, "--output", through=False)
+    check_folder(args.output, "--output")
+    check_weights(args.checkpoint, "its name")
     start(log=False)
     from rle_onestage.engine.checkpoint import read_checkpoint, slim
     from rle_onestage.engine.checkpoint.joints import KEY, joints_of_weights
-    from rle_onestage.utils.output_files import check_folder, check_target
     from rle_onestage.utils.safe_files import local_path, save_tensors
 
-    check_target(args.output, "--output", through=False)
-    check_folder(args.output, "--output")
     content = read_checkpoint(args.checkpoint)
     if args.joints is not None:
         content[KEY] = joints_of_weights(args.joints, content, args.checkpoint)

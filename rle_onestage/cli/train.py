@@ -8,12 +8,31 @@ torchrun --nproc_per_node 2 -m rle_onestage.cli train --config-file my.yaml
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
-from rle_onestage.cli.options import start
+from rle_onestage.cli.checks import check_words
+from rle_onestage.cli.options import OPTIONS_HELP, add_options_flag, parse_options, start
 from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.utils.arguments import PROGRAM, complain
+from rle_onestage.utils.arguments import PROGRAM, check_flags, complain
+
+FLAGS = {
+    "config_file": "a YAML file, a run's config.yaml, or a config of the package such as quickstart.yaml",
+    "resume": "go on from the last checkpoint of OUTPUT_DIR, where there is one",
+    "eval_only": "evaluate MODEL.WEIGHTS on DATASETS.TEST instead, as rle-onestage evaluate does",
+    "num_gpus": "processes on each machine, one a GPU (default: 1)",
+    "num_machines": "machines that work together (default: 1)",
+    "machine_rank": "number of this machine, from 0",
+    "dist_url": "address at which the processes meet, the same on all machines",
+    "opts": OPTIONS_HELP,
+}
+OF_EVALUATE = {
+    "resume": "evaluate the last checkpoint of OUTPUT_DIR instead of MODEL.WEIGHTS",
+    "eval_only": argparse.SUPPRESS,
+    "imports": "import a Python module with parts of your own that the model or the evaluation needs, by its name",
+}
+METAVARS = {"num_gpus": "N", "num_machines": "N", "machine_rank": "N", "dist_url": "URL", "opts": "KEY VALUE"}
 
 
 def train(args: argparse.Namespace) -> object:
@@ -25,9 +44,11 @@ def train(args: argparse.Namespace) -> object:
     Returns:
         The results of the evaluation, or of the last one of the training.
     """
+    from rle_onestage.data.lookup import check_sets
     from rle_onestage.engine import Trainer, evaluate_only, setup
 
     cfg = setup(args)
+    check_sets(cfg, cfg.DATASETS.TEST, needed=() if args.eval_only else cfg.DATASETS.TRAIN)
     if args.eval_only:
         return evaluate_only(cfg, resume=args.resume)
     trainer = Trainer(cfg)
@@ -59,12 +80,28 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "train", text
 
 @exits_with_sentence
 def _parse(arguments: Sequence[str] | None, command: str, text: str | None) -> argparse.Namespace:
+    words = sys.argv[1:] if arguments is None else arguments
+    check_words(words)
     start(log=False)
     from rle_onestage.engine import argument_parser
 
     parser = argument_parser()
     parser.prog, parser.description, parser.epilog = f"{PROGRAM} {command}", text, None
-    parser.set_defaults(eval_only=command == "evaluate")
+    _adapt(parser, command)
     # argparse calls it as a method of the parser.
     setattr(parser, "error", lambda message: complain(parser, message))  # noqa: B010 -- to a type checker it is fixed
-    return parser.parse_args(arguments)
+    check_flags(parser, words)
+    return parse_options(parser, words)
+
+
+def _adapt(parser: argparse.ArgumentParser, command: str) -> None:
+    """Detectron2's flags in our words, those of the command alone; ``KEY VALUE`` pairs as in the other commands."""
+    evaluates = command == "evaluate"
+    texts = {**FLAGS, **(OF_EVALUATE if evaluates else {})}
+    for action in parser._actions:
+        action.help = texts.get(action.dest, action.help)
+        action.metavar = METAVARS.get(action.dest, action.metavar)
+        if action.dest == "opts" and not action.option_strings:  # which Detectron2 has at the end of the line alone
+            action.dest, action.nargs, action.default = "options", "*", []
+    add_options_flag(parser)
+    parser.set_defaults(eval_only=evaluates)

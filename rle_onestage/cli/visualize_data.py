@@ -10,7 +10,8 @@ training ignores. Beside the images, page.png has the first of them on one page.
 import argparse
 from collections.abc import Sequence
 
-from rle_onestage.cli.options import read_config, start
+from rle_onestage.cli.checks import check_config, check_output_folder
+from rle_onestage.cli.options import add_options, parse_options, read_config, start
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_int
 
@@ -25,14 +26,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--output-dir", default="output/data", metavar="DIR", help="to write to (output/data)")
     parser.add_argument("--num", type=positive_int, default=24, metavar="N", help="how many images (24)")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys to change")
-    return parser.parse_args(arguments)
+    add_options(parser)
+    return parse_options(parser, arguments)
 
 
 @exits_with_sentence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_config(args.config_file, args.opts)
+    check_output_folder(args.output_dir, "--output-dir")
     start(log=False)
     from rle_onestage.visualization.labels import draw_dataset
 

@@ -8,8 +8,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.options import add_config_file, add_last_options, read_config, start, test_set
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.cli.checks import check_config, check_file, check_output
+from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
+from rle_onestage.errors import check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
 # Those of visualization.results_page, which takes seconds to import.
@@ -31,20 +32,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score that is drawn (0.1)"
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the page to write")
-    add_last_options(parser)
-    return parser.parse_args(arguments)
+    add_options(parser)
+    return parse_options(parser, arguments)
 
 
 @exits_with_sentence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_output(args.output, "--output", through=False)
+    check_score(args.confidence_threshold, "--confidence-threshold")
+    check_config(args.config_file, args.opts)
+    check_file(args.results, "--results")
     start()
     from rle_onestage.evaluation import RESULTS_FILE
-    from rle_onestage.utils.output_files import check_target
     from rle_onestage.visualization.results_page import page_of_results
 
-    check_target(args.output, "--output", through=False)
     cfg = read_config(args)
     shown = page_of_results(
         cfg,

@@ -15,6 +15,7 @@ from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
+from ..utils.near import did_you_mean
 from .coco.categories import check_num_joints, keypoint_category
 from .coco.json_files import Problems, read_json
 from .coco.records import load_coco_keypoints
@@ -326,10 +327,9 @@ def get_metadata(name: str) -> Metadata:
     """
     if name not in DatasetCatalog.list():
         ours = sorted(n for n in DatasetCatalog.list() if isinstance(MetadataCatalog.get(n), KeypointMetadata))
-        raise ConfigError(
-            f"there is no data set {name!r}; add it to DATASETS.KEYPOINT_FILES or use one of {', '.join(ours)}, or "
-            "one of Detectron2's."
-        )
+        hint = did_you_mean(name, DatasetCatalog.list())
+        others = f"{hint} Else" if hint else f"use one of {', '.join(ours)}, one of Detectron2's, or"
+        raise ConfigError(f"there is no data set {name!r}; {others} add it to DATASETS.KEYPOINT_FILES")
     return MetadataCatalog.get(name)
 
 

@@ -39,14 +39,19 @@ def model_skeleton(cfg: CfgNode) -> Skeleton:
         ConfigError: see :func:`~.datasets.get_skeleton`.
         DataError: see :func:`~.datasets.get_skeleton`.
     """
+    return get_skeleton(cfg, _model_set(cfg))
+
+
+def _model_set(cfg: CfgNode) -> str:
+    """The data set whose joints the model learns, see :func:`model_skeleton`."""
     register_from_config(cfg)
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         if name in cfg.DATASETS.TRAIN or is_there(name):
             if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
-                return get_skeleton(cfg, name)
+                return name
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN names no data set.")
-    return get_skeleton(cfg, cfg.DATASETS.TRAIN[0])
+    return cfg.DATASETS.TRAIN[0]
 
 
 def known_joints(cfg: CfgNode) -> list[str] | None:
@@ -55,15 +60,31 @@ def known_joints(cfg: CfgNode) -> list[str] | None:
     Those of the test sets, which have the model's joints in its order; without them those of :func:`model_skeleton`.
     What is wrong with a set is left to those who read its images.
     """
-    for name in cfg.DATASETS.TEST:
-        with contextlib.suppress(ConfigError, DataError):
-            register_from_config(cfg)
-            names = joint_names(name) if is_there(name) else []
-            if len(names) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
-                return names
+    name = _test_set(cfg)
+    if name is not None:
+        return joint_names(name)
     with contextlib.suppress(ConfigError, DataError):
         return list(model_skeleton(cfg).names)
     return None
+
+
+def _test_set(cfg: CfgNode) -> str | None:
+    """The first test set on this machine that has as many joints as the model."""
+    for name in cfg.DATASETS.TEST:
+        with contextlib.suppress(ConfigError, DataError):
+            register_from_config(cfg)
+            if is_there(name) and len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
+                return name
+    return None
+
+
+def source_of_joints(cfg: CfgNode) -> str | None:
+    """The data set that :func:`known_joints` goes by, and its file, for messages; None where none tells."""
+    name = _test_set(cfg)
+    with contextlib.suppress(ConfigError, DataError):
+        name = name or _model_set(cfg)
+    metadata = get_metadata(name) if name else None
+    return f"data set {name!r} ({metadata.json_file})" if isinstance(metadata, KeypointMetadata) else name
 
 
 def check_test_joints(cfg: CfgNode) -> None:
@@ -81,6 +102,26 @@ def check_test_joints(cfg: CfgNode) -> None:
                 f"the test sets {named[0][0]!r} and {name!r} have different joints ({', '.join(named[0][1])}; "
                 f"{', '.join(names)}); test a model on sets with its joints in its order"
             )
+
+
+def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()) -> None:
+    """Check the names of data sets before a model is built.
+
+    Args:
+        cfg: with ``DATASETS.KEYPOINT_FILES``.
+        names: that must be registered.
+        needed: those whose annotation file must be on this machine too.
+
+    Raises:
+        ConfigError: one is not registered.
+        DataError: the file of one is missing.
+    """
+    register_from_config(cfg)
+    for name in (*names, *needed):
+        get_metadata(name)
+    for name in needed:
+        if not is_there(name):
+            joint_names(name)  # which says what is missing
 
 
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:

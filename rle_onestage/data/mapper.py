@@ -237,9 +237,9 @@ class PoseMapper:
             others: three more, for a mosaic; needs a canvas.
 
         Returns:
-            dict with image (3, H, W) uint8 tensor in ``image_format``, height and width of the original (of a mosaic:
-            the canvas), file_name, image_id, and in training instances (:func:`~.people.as_instances`), ignore_boxes,
-            and regions where a set leaves something open (:func:`~.people.region_row`).
+            dict with image (3, H, W) uint8 tensor in ``image_format``, height and width of the original (or of the
+            canvas, for a mosaic), file_name, image_id, and in training instances (:func:`~.people.as_instances`),
+            ignore_boxes, and regions where a set leaves something open (:func:`~.people.region_row`).
 
         Raises:
             UnreadableImage: the image cannot be used.

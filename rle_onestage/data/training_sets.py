@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from detectron2.config import CfgNode
-from tabulate import tabulate
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, joint_key
 from ..utils.images import read_image
+from ..utils.tables import table_text
 from .coco.json_files import Problems
 from .datasets import get_metadata, load_dataset, problems_of
 from .labels import LabelRules, make_rules, set_weights
@@ -198,7 +198,7 @@ def _tell(rows: list[_Row]) -> None:
         for row in rows if total
     ]  # fmt: skip
     head = ("data set", "images", "people", "joints", "boxes alone", "comes", "counts", "share of a step")
-    logger.info("Training on %d data sets:\n%s", len(rows), tabulate(table, head, disable_numparse=True))
+    logger.info("Training on %d data sets:\n%s", len(rows), table_text(table, head))
 
 
 def _contents(name: str) -> tuple:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from detectron2.structures import Instances
 
-from ..errors import MediaError
+from ..errors import MediaError, counted
 from ..evaluation.results import instances_to_coco
-from ..utils.images import read_image
+from ..utils.images import UnreadableImage, read_image
 from ..utils.signals import StopRequest
 from ..video import io as media
-from .left_out import is_expected, reason_to_leave_out
+from .left_out import is_expected, nothing_usable, reason_to_leave_out
 from .options import DemoOptions, check_outputs, draw
 from .progress import Tally, progress
 from .results import ImageResults
@@ -65,23 +65,30 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
                 goes_on = True
             if not goes_on or stop.signum:
                 break
-    return _ended(stop, tally, files, left_out, unwritten)
-
-
-def _ended(stop: StopRequest, tally: Tally, files: list[str], left_out: list[Exception], unwritten: list[str]) -> int:
-    """Say what was done; the exit code."""
     if len(left_out) == len(files):
-        raise MediaError(
-            f"none of the {len(files)} inputs can be used as an image (first: {files[0]}: "
-            f"{reason_to_leave_out(left_out[0])}); check --input"
-        )
+        raise nothing_usable(files, left_out[0])
     if unwritten and len(unwritten) == tally.images:
-        raise MediaError(f"none of {len(unwritten)} images could be written, the last because {unwritten[-1]}")
-    faults = sum(not is_expected(error) for error in left_out)
-    clauses = [f"; {len(left_out)} images left out"] if left_out else []
-    clauses += [f"; {len(unwritten)} images not written"] if unwritten else []
-    logger.info("%s%s", tally, "".join(clauses))
-    return stop.exit_code if stop.signum else 1 if unwritten or faults else 0
+        raise MediaError(f"no image could be written, of {len(unwritten)}; the last because {unwritten[-1]}")
+    logger.info("%s%s", "interrupted: " if stop.signum else "", _summary(tally, options, left_out, len(unwritten)))
+    failed = unwritten or not all(map(is_expected, left_out))
+    return stop.exit_code if stop.signum else 1 if failed else 0
+
+
+def _summary(tally: Tally, options: DemoOptions, left_out: list[Exception], unwritten: int) -> str:
+    """What was found and written, where, and what is missing there."""
+    parts = [str(tally)]
+    if options.output:
+        parts.append(f"{counted(tally.images - unwritten, 'image')} drawn in {options.output}")
+    if options.json:
+        parts.append(f"results in {options.json}")
+    unreadable = sum(isinstance(error, UnreadableImage) for error in left_out)
+    for number, what in (
+        (unreadable, "could not be read"),
+        (len(left_out) - unreadable, "could not be looked at"),
+        (unwritten, "could not be written"),
+    ):
+        parts += [f"{counted(number, 'image')} {what}"] if number else []
+    return "; ".join(parts)
 
 
 def _show_or_write(image: np.ndarray, people: Instances, output: str | None, options: DemoOptions) -> bool:

@@ -1,6 +1,8 @@
 """Why an image is left out of a run: what goes wrong with one costs that one alone, whatever it is."""
 
-from ..errors import DataError, PoseError
+from collections.abc import Sequence
+
+from ..errors import DataError, MediaError, PoseError
 from ..utils.images import UnreadableImage
 
 TOO_LARGE = "it is too large for the memory"
@@ -22,6 +24,24 @@ def reason_to_leave_out(error: Exception) -> str:
     if isinstance(error, MemoryError) or "memory" in str(error).lower():
         return TOO_LARGE
     return str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+
+
+def nothing_usable(files: Sequence[str], first: Exception) -> MediaError:
+    """The error of a run in which every input was left out.
+
+    Args:
+        files: the inputs.
+        first: with which the first was left out.
+
+    Raises:
+        PoseError: see :func:`reason_to_leave_out`.
+    """
+    reason = reason_to_leave_out(first)
+    if len(files) == 1:
+        return MediaError(f"{files[0]} cannot be used as an image ({reason}); check --input")
+    return MediaError(
+        f"none of the {len(files)} inputs can be used as an image (first: {files[0]}: {reason}); check --input"
+    )
 
 
 def is_expected(error: Exception) -> bool:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from ..errors import counted
+
 T = TypeVar("T")
 STAGES = ("reading", "model", "tracking", "drawing", "writing")
 
@@ -15,11 +17,13 @@ class Load:
     Attributes:
         frames: written so far.
         people: written so far, in all frames.
+        tracks: ids of the tracked people among them.
         rate: frames per second of late, 0 before the second.
     """
 
     def __init__(self) -> None:
         self.frames = self.people = 0
+        self.tracks: set[int] = set()
         self._busy = dict.fromkeys(STAGES, 0.0)
         self._begin = time.perf_counter()
         self._last: float | None = None
@@ -61,4 +65,4 @@ class Load:
     def __str__(self) -> str:
         wall = max(time.perf_counter() - self._begin, 1e-9)
         shares = ", ".join(f"{stage} {100 * busy / wall:.0f} %" for stage, busy in self._busy.items())
-        return f"{self.frames} frames in {wall:.1f} s, {self.frames / wall:.1f} frames/s ({shares})"
+        return f"{counted(self.frames, 'frame')} in {wall:.1f} s, {self.frames / wall:.1f} frames/s ({shares})"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
+from ..errors import counted
 from ..utils.signals import StopRequest
 from ..video.io import Frame, VideoReader
 from .load import Load
@@ -194,7 +195,7 @@ def track(seen: Iterable[Seen], tracker: TracksPeople, load: Load) -> Iterator[S
     if failure is not None:
         raise failure
     if waiting:
-        raise RuntimeError(f"the tracker gave no people for the last {len(waiting)} frames")
+        raise RuntimeError(f"the tracker gave no people for the last {counted(len(waiting), 'frame')}")
 
 
 def _matched(waiting: collections.deque[Frame], ready: list[Instances]) -> Iterator[Seen]:

@@ -10,6 +10,8 @@ import numpy as np
 from detectron2.structures import Instances
 from tqdm import tqdm
 
+from ..errors import counted
+
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Tally:
         rate = self.images / max(self.seconds, 1e-9)
         each = 1000 * self.seconds / max(self.images, 1)
         return (
-            f"{self.people} people in {self.images} images, {rate:.1f} images/s "
+            f"{counted(self.people, 'person', 'people')} in {counted(self.images, 'image')}, {rate:.1f} images/s "
             f"({each:.0f} ms each, without reading and drawing)"
         )
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from detectron2.structures import Instances
 
+from ..errors import counted
 from ..evaluation.tracks import TrackWriter
 from ..utils.signals import StopRequest
 from ..video import io as media
@@ -74,8 +75,19 @@ def run_video(
                 _run(predictor, video, options, tracker, load, stop, writer, results)
         finally:
             _report(video, writer if load.frames else None)
-    logger.info("%s; %d people%s", load, load.people, f"; {path}" if path and load.frames else "")
+    logger.info("%s", load)
+    written = [f"the video is {path}"] if path and load.frames else []
+    written += [f"results are in {options.json}"] if options.json else []
+    said = "; ".join([f"{_people(load)} found in {counted(load.frames, 'frame')}", *written])
+    logger.info("%s%s", "interrupted: " if stop.signum else "", said)
     return stop.exit_code if stop.signum else 0
+
+
+def _people(load: Load) -> str:
+    """How many people were found: tracked ones count once, others in each frame."""
+    if load.tracks:
+        return f"{counted(len(load.tracks), 'tracked person', 'tracked people')} ({load.people} in all frames)"
+    return counted(load.people, "person", "people")
 
 
 def _video_writer(path: str, video: media.VideoReader) -> media.VideoWriter:
@@ -153,6 +165,8 @@ def _take(
             if writer is not None and image is not None:
                 writer.write(image, frame.time)
         load.frames, load.people = load.frames + 1, load.people + len(people)
+        if people.has("ID"):
+            load.tracks.update(people.ID.tolist())
         if window and image is not None and not media.show(image, 1):
             return
         del frame, people, image  # not held while the next one is made

@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.structures import Boxes, Instances, Keypoints
+from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,10 +24,12 @@ from rle_onestage.engine.checkpoint import load_weights, slim
 from rle_onestage.engine.device import amp_dtype
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
+from rle_onestage.engine.random_people import random_sample
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.modeling.locations import make_locations
+from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.modeling.structures import DenseOutputs
 from rle_onestage.utils.safe_files import save_tensors
 
@@ -80,12 +82,21 @@ class Benchmark:
         size: (height, width) of the network's input.
         batch: images at inference.
         rounds: of each measurement.
+
+    Raises:
+        ConfigError: the architecture is no :class:`~rle_onestage.modeling.meta_arch.rle_onestage.RLEOneStage`.
     """
 
     def __init__(self, cfg: CfgNode, *, size: Sequence[int], batch: int = 1, rounds: int = 50):
         self.cfg, self.batch, self.rounds = cfg, batch, rounds
         seed_everything(0)
-        self.model = cast(Any, Trainer.build_model(cfg))  # an RLEOneStage, whose parts are measured
+        model = Trainer.build_model(cfg)
+        if not isinstance(model, RLEOneStage):
+            raise ConfigError(
+                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be measured, because the benchmark "
+                "knows the parts of RLEOneStage only; use that one, or derive yours from it"
+            )
+        self.model: Any = model  # Any, because the kind of its parts is the config's choice
         if cfg.MODEL.WEIGHTS:
             load_weights(self.model, cfg.MODEL.WEIGHTS, strict=False)
         self.model.eval()
@@ -379,21 +390,3 @@ class TrainingStep:
             "residuals": sum(e[..., 0].numel() for e, _, options in calls if not options["preset_only"]),
             "nodes": nodes,
         }
-
-
-def random_sample(number: int, side: int, num_joints: int, people: int = 3) -> dict[str, Any]:
-    """A training sample of noise with people anywhere."""
-    generator = torch.Generator().manual_seed(number)
-    corner = torch.rand(people, 2, generator=generator) * side * 0.5
-    boxes = torch.cat([corner, corner + side * (0.2 + 0.3 * torch.rand(people, 2, generator=generator))], 1)
-    share = torch.rand(people, num_joints, 2, generator=generator)
-    joints = boxes[:, None, :2] * (1 - share) + boxes[:, None, 2:] * share
-    truth = Instances((side, side))
-    truth.gt_boxes, truth.gt_classes = Boxes(boxes), torch.zeros(people, dtype=torch.int64)
-    truth.gt_area = 0.5 * truth.gt_boxes.area()
-    truth.gt_keypoints = Keypoints(torch.cat([joints, torch.full((people, num_joints, 1), 2.0)], 2))
-    image = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
-    return {
-        "image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}",
-        "image_id": number,
-    }  # fmt: skip

@@ -136,23 +136,28 @@ class TrainerBuilders(TrainerBase):
 def evaluate_only(
     cfg: CfgNode, resume: bool = False, trainer: type[TrainerBuilders] = TrainerBuilders
 ) -> Mapping[str, Any]:
-    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or the last checkpoint with ``resume``), evaluate.
+    """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or with ``resume`` the last checkpoint), evaluate.
 
     Args:
         cfg: the config.
-        resume: look for a checkpoint in ``OUTPUT_DIR`` first.
+        resume: take the last checkpoint in ``OUTPUT_DIR``, as a training that goes on does.
         trainer: whose ``build_model`` and ``test`` are used.
 
     Returns:
         The metrics, see :func:`rle_onestage.engine.inference.evaluate`.
 
     Raises:
-        CheckpointError: no weights are named, or they do not fit exactly.
+        CheckpointError: no weights are named, there is no checkpoint to take, or the weights do not fit exactly.
         ConfigError: ``TEST.EXPECTED_RESULTS`` names no metric.
         SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
     """
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
-    path = (last_checkpoint(cfg.OUTPUT_DIR) if resume else None) or cfg.MODEL.WEIGHTS
+    path = last_checkpoint(cfg.OUTPUT_DIR) if resume else cfg.MODEL.WEIGHTS
+    if resume and not path:
+        raise CheckpointError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has no checkpoint for --resume; to evaluate weights that are there, replace "
+            f"--resume by MODEL.WEIGHTS {os.path.join(cfg.OUTPUT_DIR, 'model_final.pth')}"
+        )
     if not path:
         raise CheckpointError(
             "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "

@@ -84,7 +84,7 @@ class Writers(HookBase):
     traceback of a disk that is full.
 
     Args:
-        writers: of Detectron2; those that have ``start_at`` are told the first iteration before the training begins.
+        writers: of Detectron2; those that have ``start_at`` are told the first iteration just before it.
         period: iterations.
     """
 
@@ -94,8 +94,13 @@ class Writers(HookBase):
         self._quiet = contextlib.ExitStack()  # here, because a hook that fails to start ends those after it too
 
     def before_train(self) -> None:
-        """Prepare the writers."""
+        """Hide the tracebacks of the writers' threads."""
         self._quiet.enter_context(logs.quiet_event_threads())
+
+    def before_step(self) -> None:
+        """Prepare the writers for the first iteration; a training that does not come so far leaves their files."""
+        if self.trainer.iter > self.trainer.start_iter:
+            return
         for writer in self.writers:
             if hasattr(writer, "start_at"):
                 writer.start_at(self.trainer.start_iter)

@@ -23,10 +23,11 @@ from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import load_weights
-from rle_onestage.engine.checkpoint.joints import recorded_joints
+from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints
+from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
-from rle_onestage.errors import ConfigError, MediaError, PoseError, shown
+from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
@@ -114,7 +115,10 @@ def build_for_inference(
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()
     joints = known_joints(cfg)
-    content = load_weights(model, weights, strict=True, use_ema=use_ema, joints=joints)
+    try:
+        content = load_weights(model, weights, strict=True, use_ema=use_ema, joints=joints)
+    except UnfitWeights as error:
+        raise CheckpointError(explain_misfit(cfg, weights, error)) from error
     model.joint_names = joints or recorded_joints(content)
     return model.eval()
 
@@ -154,7 +158,8 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
         ) from error
     count = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
-    share = f", {frozen / 1e6:.2f} of them frozen" if frozen else ""
+    # In full: a trunk's batch norms are some thousands, which are 0.00 million.
+    share = f", {frozen:,} of them frozen (not trained)" if frozen else ""
     logger.info("%s with %.2f million parameters%s", type(model).__name__, count / 1e6, share)
     return model
 

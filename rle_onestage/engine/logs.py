@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from rle_onestage.errors import ConfigError
@@ -274,6 +275,17 @@ def keep_before(path: str, start_iter: int) -> None:
     if damaged:
         logger.warning("%s: %d damaged line(s) dropped", path, damaged)
     write_text(path, b"".join(kept).decode("utf-8"), remedy=CHECK_OUTPUT_DIR)
+
+
+def report_data(loader: object) -> None:
+    """Say at the end of a training what of its data could not be used, in any process. Collective.
+
+    Args:
+        loader: of the training; those that have ``report_lines`` are asked.
+    """
+    lines = comm.gather(loader.report_lines() if hasattr(loader, "report_lines") else [])
+    for line in dict.fromkeys(line for process in lines for line in process):
+        logger.warning("Data: %s", line)
 
 
 def _iteration_of(line: bytes) -> float | None:

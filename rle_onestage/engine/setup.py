@@ -23,14 +23,15 @@ from rle_onestage.engine.config.conflicts import describe_size, input_sizes, set
 from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml
 from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
-from rle_onestage.engine.config.schema import known_defaults, registered_names, settle
+from rle_onestage.engine.config.names import listed_names
+from rle_onestage.engine.config.schema import known_defaults, settle
 from rle_onestage.engine.config.validation import validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.processes import attempts, lock
+from rle_onestage.engine.takeover import CONFIG, write_config
 from rle_onestage.errors import EXIT_CODE, ConfigError
 from rle_onestage.utils.arguments import natural_int, positive_int
-from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
@@ -96,8 +97,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
-    ``OUTPUT_DIR``, starts the logs and writes ``OUTPUT_DIR/config.yaml``. Turns on ``args.resume`` where torchrun
-    restarts a training that it began itself.
+    ``OUTPUT_DIR`` and starts the logs. Turns on ``args.resume`` where torchrun restarts a training that it began
+    itself. An evaluation gets its ``OUTPUT_DIR/config.yaml`` here, unless there is one; a training writes it just
+    before its first iteration.
 
     Args:
         args: what :func:`argument_parser` gave.
@@ -129,9 +131,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         if cfg.get("FLOAT32_PRECISION"):  # a key of Detectron2's main branch
             torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
     _log_environment(args, cfg, world_size)
-    config_path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
-    if comm.is_main_process() and not (args.eval_only and os.path.exists(config_path)):
-        write_text(config_path, cfg.dump(), remedy=CHECK_OUTPUT_DIR)
+    if args.eval_only and comm.is_main_process() and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, CONFIG)):
+        write_config(cfg)  # a training does when it has its first batch
     return cfg
 
 
@@ -149,7 +150,7 @@ def claim_output(path: str, *, goes_on: bool) -> None:
     """Keep other trainings out of ``OUTPUT_DIR``, see :mod:`rle_onestage.engine.processes.lock`. Collective.
 
     Args:
-        path: an existing folder.
+        path: of the folder, which is made where it is missing.
         goes_on: whether this training resumes one, whose killed processes may still be ending; it waits for them.
 
     Raises:
@@ -158,6 +159,7 @@ def claim_output(path: str, *, goes_on: bool) -> None:
     problem = None
     if comm.is_main_process():
         try:
+            os.makedirs(path, exist_ok=True)
             lock.claim(path, patience=None if goes_on else 0)
         except ConfigError as error:
             problem = str(error)
@@ -170,9 +172,10 @@ def _goes_on_after_restart(path: str) -> bool:
     """Whether this is a restart by torchrun of a training that has begun in a folder. Collective."""
     goes_on = False
     if comm.is_main_process():
-        goes_on = attempts.is_restart() and attempts.has_begun(path)
-        if not goes_on:
+        goes_on = attempts.has_begun(path)
+        if goes_on and not attempts.is_restart():  # an earlier one of the same name began it, not this one
             attempts.forget(path)
+            goes_on = False
     return comm.all_gather(goes_on)[0]
 
 
@@ -289,6 +292,5 @@ class _Parser(argparse.ArgumentParser):
     """Its help ends with the names that the config may choose from, also those that ``--import`` has added."""
 
     def format_help(self) -> str:
-        """The help."""
-        lines = [f"  {key}: {', '.join(names) or '(none)'}" for key, names in registered_names().items()]
-        return "\n".join([super().format_help(), "registered names, by the config key that takes them:", *lines, ""])
+        """The help; for a command that evaluates, without the names that matter in training alone."""
+        return f"{super().format_help()}\n{listed_names(training=not self.get_default('eval_only'))}\n"

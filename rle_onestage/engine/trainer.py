@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import logging
-import os
 import secrets
 import sys
 import time
@@ -24,7 +23,6 @@ from rle_onestage.engine.builders import TrainerBuilders
 from rle_onestage.engine.checkpoint import (
     apply_weights,
     check_places,
-    forget_last_checkpoint,
     last_checkpoint,
     load_weights,
     read_checkpoint,
@@ -38,13 +36,15 @@ from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
+from rle_onestage.engine.logs import report_data
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper
-from rle_onestage.engine.processes import attempts, lock
+from rle_onestage.engine.processes import lock
 from rle_onestage.engine.processes.meeting import is_lost_partner
 from rle_onestage.engine.processes.watch import EvaluationStopped, interruptible
 from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.step_metrics import StepMetrics
+from rle_onestage.engine.takeover import take_over
 from rle_onestage.errors import DataError, DivergenceError
 from rle_onestage.utils.safe_files import remove_unfinished
 from rle_onestage.utils.signals import StopRequest
@@ -68,8 +68,8 @@ class Trainer(TrainerBuilders):
 
     def __init__(self, cfg: CfgNode):
         super().__init__()
-        cfg = settle_seed(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
-        self.cfg = cfg
+        self._given_cfg = settle_seed(cfg)  # what is written: another number of processes scales it anew
+        self.cfg = cfg = DefaultTrainer.auto_scale_workers(self._given_cfg, comm.get_world_size())
         self.seed = cfg.SEED
         self.joints = known_joints(cfg)
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
@@ -92,6 +92,8 @@ class Trainer(TrainerBuilders):
         self.best = BestCheckpoint(cfg.OUTPUT_DIR, cfg.TEST.BEST_METRIC)
         self.recent = RecentCheckpoints(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_KEEP)
         self._data: Iterator[list[dict]] = iter(())
+        self._first_batch: list[dict] | None = None
+        self._begun = False  # whether the checkpoints in the folder are of this training
         self._stop = StopRequest()
         single_cpu = comm.get_world_size() == 1 and self.device.type == "cpu"
         self._metrics = StepMetrics(immediate=single_cpu)
@@ -153,8 +155,6 @@ class Trainer(TrainerBuilders):
         check_expected_names(self.cfg, self.evaluators_are_ours(self.cfg))
         if self.device.type == "cpu":
             keep_freed_memory()
-        if comm.is_main_process():
-            os.makedirs(self.cfg.OUTPUT_DIR, exist_ok=True)
         claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
         try:
             results = self._train()
@@ -167,11 +167,9 @@ class Trainer(TrainerBuilders):
         if comm.is_main_process():
             remove_unfinished(self.cfg.OUTPUT_DIR)
             check_places(self.cfg.OUTPUT_DIR)
-            if self.start_iter == 0:
-                forget_last_checkpoint(self.cfg.OUTPUT_DIR)
-                attempts.note_begun(self.cfg.OUTPUT_DIR)
-        comm.synchronize()
-        lock.note(self.cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from
+        self._begun = self.start_iter > 0
+        if self._begun:
+            lock.note(self.cfg.OUTPUT_DIR)
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
@@ -190,18 +188,22 @@ class Trainer(TrainerBuilders):
                     self.after_train()
             finally:
                 self._data = iter(())
-            self._report_data(loader)
+            report_data(loader)
         return self.results
 
     def _loop(self) -> None:
-        if signum := max(comm.all_gather(self._stop.signum)):
-            self._leave(signum, "before the first iteration")
+        self._leave_if_stopped()
         if self.start_iter >= self.max_iter:
             logger.info("Nothing left to train: iteration %d of %d", self.start_iter, self.max_iter)
             self.iter = self.saved_iter = self.start_iter - 1
         try:
             if self.start_iter >= self.max_iter and self.cfg.DATASETS.TEST:
                 self.evaluate()
+            if self.start_iter < self.max_iter:
+                self._first_batch = self._next_batch()
+                self._leave_if_stopped()  # if not, every process has its batch
+                take_over(self._given_cfg, anew=self.start_iter == 0)
+                self._begun = True
             for iteration in range(self.start_iter, self.max_iter):
                 self.iter = iteration
                 self.before_step()
@@ -220,6 +222,9 @@ class Trainer(TrainerBuilders):
             self._leave(self._stop.signum, f"in iteration {self.iter}, as was another process")
 
     def _next_batch(self) -> list[dict]:
+        if self._first_batch is not None:
+            batch, self._first_batch = self._first_batch, None
+            return batch
         # A signal may have come to the data-loading processes too. The batch is the same where it is made here.
         if self._stop.signum and hasattr(self._data, "make"):
             return self._data.make(self.iter)
@@ -308,9 +313,13 @@ class Trainer(TrainerBuilders):
         logger.info(text, self.iter, self.cfg.OUTPUT_DIR)
         sys.exit(128 + signum)
 
+    def _leave_if_stopped(self) -> None:
+        if signum := max(comm.all_gather(self._stop.signum)):
+            self._leave(signum, "before the first iteration")
+
     def _leave(self, signum: int, when: str) -> NoReturn:
         """End where there is nothing new to save."""
-        last = last_checkpoint(self.cfg.OUTPUT_DIR) if comm.is_main_process() else None
+        last = last_checkpoint(self.cfg.OUTPUT_DIR) if self._begun and comm.is_main_process() else None
         text = f"go on from {last} with the same command and --resume" if last else "nothing was saved yet"
         logger.info("Stopped by a signal %s; %s", when, text)
         sys.exit(128 + signum)
@@ -386,9 +395,3 @@ class Trainer(TrainerBuilders):
             save_checkpoint(self.cfg.OUTPUT_DIR, name, {**content, **more}, latest=latest)
             self.recent.saved(name)
         self.saved_iter = self.iter if latest else self.saved_iter
-
-    def _report_data(self, loader: Iterable[list[dict]]) -> None:
-        """Say at the end what of the data could not be used, in any process."""
-        lines = comm.gather(loader.report_lines() if hasattr(loader, "report_lines") else [])
-        for line in dict.fromkeys(line for process in lines for line in process):
-            logger.warning("Data: %s", line)

@@ -9,15 +9,21 @@ import numpy as np
 import torch
 
 from ..structures.error_density import ErrorDensity
+from ..utils.tables import table_text
 from .per_joint import Matches, joint_oks, person_oks
 from .regions import KINDS, REPORTED, covered, reported_key, reported_keys
-from .tables import table_text
 
 Row = OrderedDict[str, float]  # metrics of some joints by name
 
 # Levels over which the expected calibration error is a mean.
 LEVELS = tuple(i / 20 for i in range(1, 20))
 _BY_SIZE = ("small", "medium", "large")
+# What a table's columns are.
+COLUMNS = (
+    "coverage of intervals and its error (ECE) in %, negative log-likelihood (NLL) in nats a joint, correlation (r, "
+    "rho) of a joint's expected OKS and of a person's score with their OKS"
+)
+SIZES = "size: thirds by sqrt(area)"  # what a table's header says of these; COCO's have other limits
 
 
 def has_std(matches: Matches) -> bool:
@@ -38,7 +44,7 @@ def calibration_table(
 
     Returns:
         ``all``, ``visible``, ``hidden``, ``small``, ``medium``, ``large`` (thirds by the square root of the
-        labelled area) and the joints' names -> metrics by name:
+        labelled area, see ``size_from``) and the joints' names -> metrics by name:
 
         - ``joints``, ``people``: how many labelled joints, of how many people;
         - ``coverage_50`` and so on: share of coordinates within that interval, in percent;
@@ -50,7 +56,9 @@ def calibration_table(
         - ``sigma_px``, ``median_sigma_px``, ``sigma_relative``, ``median_sigma_relative``: sharpness, the mean and
           median predicted standard deviation of a coordinate in pixels, and in percent of sqrt(area);
         - ``joint_pearson``, ``joint_spearman``: correlation of a joint's expected OKS with its own OKS;
-        - ``person_pearson``, ``person_spearman``: of the person's score with its OKS (not for joints and flags).
+        - ``person_pearson``, ``person_spearman``: of the person's score with its OKS (not for joints and flags);
+        - ``size_from``, ``size_to``: the limits of ``small``, ``medium`` and ``large`` in pixels of sqrt(area), the
+          second included.
 
         What cannot be computed (no labels, no sigmas, no density) is NaN.
     """
@@ -64,6 +72,8 @@ def calibration_table(
     table["hidden"] = _row(values, matches.visibility == 1)
     for number, name in enumerate(_BY_SIZE):
         table[name] = _row(values, labelled & (third == number)[:, None], people=True)
+        limits = zip(("size_from", "size_to"), ([0.0, *edges], [*edges, math.inf]))
+        table[name].update((key, float(values_of[number])) for key, values_of in limits)
     for k, name in enumerate(names):
         table[name] = _row(values, labelled & (np.arange(len(names)) == k))
     return table
@@ -178,11 +188,20 @@ def format_calibration(table: Mapping[str, Mapping[str, float]]) -> str:
     Args:
         table: of :func:`calibration_table`.
     """
-    header = ["", "joints", *(f"{100 * level:g} %" for level in REPORTED), "ECE", "NLL", "sigma px", "sigma %"]
+    sized = any("size_from" in row for row in table.values())
+    header = [
+        SIZES if sized else "",
+        "joints",
+        *(f"{100 * level:g} %" for level in REPORTED),
+        "ECE",
+        "NLL",
+        "sigma px",
+        "sigma %",
+    ]
     header += ["joint r", "joint rho", "person r", "person rho"]
     keys = ["joints", *(reported_key("coverage", at) for at in REPORTED), "ece", "nll", "sigma_px", "sigma_relative"]
     keys += ["joint_pearson", "joint_spearman", "person_pearson", "person_spearman"]
-    rows = [[name, *(_shown(row.get(key)) for key in keys)] for name, row in table.items()]
+    rows = [[row_label(name, row), *(_shown(row.get(key)) for key in keys)] for name, row in table.items()]
     return table_text(rows, header)
 
 
@@ -196,6 +215,21 @@ def regions_by_group(table: Mapping[str, Mapping[str, float]]) -> OrderedDict[st
         Its rows with :func:`~.regions.reported_keys` alone.
     """
     return OrderedDict((name, OrderedDict((key, row[key]) for key in reported_keys())) for name, row in table.items())
+
+
+def row_label(name: str, row: Mapping[str, float]) -> str:
+    """What a row is called where people read it: a third of the people with its limits in pixels.
+
+    Args:
+        name: of the row.
+        row: of :func:`calibration_table`.
+    """
+    if "size_from" not in row or not row["people"]:
+        return name
+    low, high = row["size_from"], row["size_to"]
+    if math.isinf(high):
+        return f"{name} (over {low:.0f} px)"
+    return f"{name} ({low:.0f} to {high:.0f} px)" if low else f"{name} (to {high:.0f} px)"
 
 
 def _shown(value: Any) -> Any:

@@ -18,15 +18,16 @@ from detectron2.utils.logger import create_small_table
 from ..data.coco.json_files import read_json
 from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
-from ..errors import ConfigError, DataError, MediaError, check_score
+from ..errors import ConfigError, DataError, MediaError, check_score, counted
 from ..structures import ErrorDensity, Skeleton
-from .calibration import Row, calibration_table, format_calibration, regions_by_group
+from .calibration import COLUMNS, Row, calibration_table, format_calibration, regions_by_group
 from .ground_truth import GroundTruth
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
 from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
+from .stand_ins import warn_of_stand_ins
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ class PoseEvaluator(DatasetEvaluator):
         self.oks_sigmas = np.asarray(list(oks_sigmas) or self.skeleton.oks_sigmas, dtype=float)
         if len(self.oks_sigmas) != self.skeleton.num_joints:
             raise ConfigError(
-                f"TEST.KEYPOINT_OKS_SIGMAS has {len(self.oks_sigmas)} values but {dataset_name} has "
-                f"{self.skeleton.num_joints} joints; give one for each"
+                f"TEST.KEYPOINT_OKS_SIGMAS has {counted(len(self.oks_sigmas), 'value')} but {dataset_name} has "
+                f"{counted(self.skeleton.num_joints, 'joint')}; give one for each"
             )
         self.output_dir = output_dir
         self.distributed = distributed
@@ -190,8 +191,8 @@ class PoseEvaluator(DatasetEvaluator):
         repeated = [i for i, n in Counter(image_ids).items() if n > 1]
         if repeated:
             raise DataError(
-                f"{len(repeated)} images of {self.dataset_name} were evaluated more than once (first: {repeated[0]}); "
-                "use build_test_loader, which gives every image once"
+                f"{counted(len(repeated), 'image')} of {self.dataset_name} evaluated more than once (first: "
+                f"{repeated[0]}); use build_test_loader, which gives every image once"
             )
 
     def _check_all(self, truth: GroundTruth, image_ids: Sequence[Any]) -> None:
@@ -214,6 +215,8 @@ class PoseEvaluator(DatasetEvaluator):
         """All metrics of :meth:`evaluate`."""
         scores: OrderedDict[str, Mapping[str, float]] = OrderedDict()
         oks_sigmas, limit = self.oks_sigmas.tolist(), self.max_people
+        if oks_sigmas == list(self.skeleton.oks_sigmas):
+            warn_of_stand_ins(self.skeleton)
         truth.warn_of_cut(limit)
         for iou_type in METRICS:
             scores[iou_type] = coco_metrics(truth.dataset, results, iou_type, oks_sigmas, max_people=limit)
@@ -242,11 +245,7 @@ class PoseEvaluator(DatasetEvaluator):
         density = None if self.density is None else self.density.to("cpu")
         table = calibration_table(matches, self.oks_sigmas.tolist(), self.skeleton.names, density)
         groups = OrderedDict((name, row) for name, row in table.items() if name not in self.skeleton.names)
-        logger.info(
-            "Calibration over joints of matched people (coverage of intervals and its error in %%, likelihood in nats "
-            "a joint, correlation of expected OKS and score with OKS):\n%s",
-            format_calibration(groups),
-        )
+        logger.info("Calibration over joints of matched people (%s):\n%s", COLUMNS, format_calibration(groups))
         logger.info(
             "Coordinates within intervals, joints within ellipses of the covariance and within regions of highest "
             "density, in %%:\n%s",

@@ -14,6 +14,7 @@ from ..data.coco.arrays import LARGEST_COORDINATE
 from ..data.coco.json_files import read_json, without_garbage_collection
 from ..data.datasets import get_metadata
 from ..data.lookup import images_of_part
+from ..errors import counted
 from .result_files import Labels
 from .results import Result
 
@@ -194,9 +195,10 @@ class GroundTruth:
         reach = 100.0 * float(np.minimum(numbers, max_people).sum() / numbers.sum())
         if numbers.max() > max_people:
             logger.warning(
-                "%d images of %s have more than %d labelled people (the fullest %d), and COCO counts the %d best "
-                "results of each: keypoint AR cannot exceed %.1f; set %s to %d to count all.",
-                (numbers > max_people).sum(), self.source, max_people, numbers.max(), max_people, reach, option,
+                "In %s of %s there are more than %s (the fullest has %d), and COCO counts the best %d results of "
+                "each: keypoint AR cannot exceed %.1f; set %s to %d to count all.",
+                counted(int((numbers > max_people).sum()), "image"), self.source,
+                counted(max_people, "labelled person", "labelled people"), numbers.max(), max_people, reach, option,
                 numbers.max(),
             )  # fmt: skip
         return reach

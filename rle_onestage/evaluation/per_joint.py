@@ -11,9 +11,9 @@ import torch
 from ..structures import oks
 from ..structures.boxes import iou_matrix
 from ..structures.covariance import correlation_of, unpacked
+from ..utils.tables import table_text
 from .ground_truth import GroundTruth, People
 from .results import Result, boxes_array, by_image, keypoints_array
-from .tables import table_text
 
 MATCH_IOU = 0.5
 

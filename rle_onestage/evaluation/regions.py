@@ -13,8 +13,8 @@ import torch
 
 from ..structures.covariance import mahalanobis
 from ..structures.error_density import ErrorDensity
+from ..utils.tables import table_text
 from .per_joint import Matches
-from .tables import table_text
 
 # Intervals and regions that are reported, and how their metrics' names begin.
 REPORTED = (0.5, 0.8, 0.9, 0.95)

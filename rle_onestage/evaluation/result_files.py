@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.coco.arrays import SMALLEST, flat_keypoints, float_rows
 from ..data.coco.json_files import is_id, is_number, load_json, without_garbage_collection
-from ..errors import DataError, shown
+from ..errors import DataError, counted, shown
 from .results import Result
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ def _check_numbers(results: list[Result], where: Naming, labels: Labels | None) 
     joints = _count_joints(results, where)
     if labels is not None and results and joints != labels.num_joints:
         raise DataError(
-            f"{where(0)} has {joints} joints in `keypoints`, but {labels.source} has {labels.num_joints}; give results "
-            "of the same joints"
+            f"{where(0)} has {counted(joints, 'joint')} in `keypoints`, but {labels.source} has {labels.num_joints}; "
+            "give results of the same joints"
         )
     keypoints = flat_keypoints([r["keypoints"] for r in results], joints, where)
     _check_finite(float_rows(keypoints, "keypoints", where), "keypoints", where)

@@ -15,6 +15,7 @@ from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .metrics import coco_metrics
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
 from .result_files import read_results
+from .stand_ins import warn_of_stand_ins
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def score_results(
     if not 1 <= max_people <= MOST_PEOPLE:
         raise ConfigError(f"max_people (--max-people) is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
     _check_there_is_something(truth, results, threshold, annotations, results_file)
+    warn_of_stand_ins(skeleton)
     truth.warn_of_cut(max_people, "max_people (--max-people)")
     scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
     has_boxes = all("bbox" in r for r in results)
@@ -84,7 +86,7 @@ def _check_there_is_something(
         raise DataError(f"{annotations} has no labelled people (no joint of anybody is labelled) to be found")
     if results and max(result["score"] for result in results) < threshold:
         logger.warning(
-            "%s: no score reaches %g, so that nobody has a best match; scores are probabilities from 0 to 1",
+            "%s: no score reaches %g, so nobody has a best match; scores are probabilities from 0 to 1",
             results_file, threshold,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from ..data.coco.json_files import is_number
-from ..errors import DataError, MediaError
+from ..errors import DataError, MediaError, counted
 from ..structures.covariance import unpacked
 from ..utils.output_files import OutputFile, check_target
 from ..utils.whole_numbers import is_whole
@@ -89,7 +89,7 @@ class TrackWriter:
         except OSError as error:
             self._finish()
             raise MediaError(
-                f"{self.path} cannot be written on ({error.strerror}) after {self.frames} frames, "
+                f"{self.path} cannot be written on ({error.strerror}) after {counted(self.frames, 'frame')}, "
                 "which stay there; make room or choose another file with --json"
             ) from error
         self._size += len(data)
@@ -157,7 +157,17 @@ class Tracks(NamedTuple):
 
 
 def read_tracks(path: str | os.PathLike[str]) -> Tracks:
-    """Read what :class:`TrackWriter` wrote.
+    """Read what :class:`TrackWriter` wrote: the file of ``rle-onestage demo --video-input V --json FILE``.
+
+    Each line is a JSON object. Who reads the file without this function finds, by ``type``:
+
+    - ``"header"``, the first line: ``source`` (the video's name), ``width`` and ``height`` (pixels), ``fps``,
+      ``skeleton`` (the name of the set of joints) and ``keypoints`` (the joints' names, in the order of the numbers
+      below);
+    - ``"end"``, the last line: ``frames``, their number; it is missing where the process was killed;
+    - no ``type``: one person of one frame, a COCO result with ``frame`` (from 0 on), ``time`` (seconds),
+      ``keypoints`` (x, y and expected OKS of each joint), ``keypoint_sigmas`` (pixels, x and y of each joint) and, of
+      tracked people, ``track_id`` and ``predicted``.
 
     A last line that was cut in half, by a process that was killed, is left out with a warning.
 

@@ -3,6 +3,7 @@
 from .evidence import Case, Collector, Evidence, Prediction, Ratios, Views, compare, match_cases, share_of_misses, weigh
 from .mistakes import Explanation, Mistake, describe, explain
 from .search import Findings, LabelError, find_label_errors, rank
+from .trust import Trust, measure_trust
 
 __all__ = [
     "Case",
@@ -14,12 +15,14 @@ __all__ = [
     "Prediction",
     "Ratios",
     "LabelError",
+    "Trust",
     "Views",
     "compare",
     "describe",
     "explain",
     "find_label_errors",
     "match_cases",
+    "measure_trust",
     "rank",
     "share_of_misses",
     "weigh",

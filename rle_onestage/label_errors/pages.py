@@ -21,6 +21,11 @@ Colour = tuple[int, int, int]
 Entry = tuple[Case, Sequence[int], str, tuple[str, str]]  # a person, joints, file name, lines of text
 # BGR.
 LABEL, MODEL = (255, 64, 255), (80, 255, 80)
+SIDES = "left is blue, right is orange"
+LEGEND = (
+    "magenta: unlikely labels; green: where the model expects them, with ellipses of one and two standard deviations; "
+    f"{SIDES}"
+)
 NAMED = 4  # unlikely labels that still fit into a crop with names and ties
 _SHIFT = 4
 
@@ -142,7 +147,9 @@ def _circle(canvas: np.ndarray, centre: np.ndarray, radius: float, colour: Colou
     cv2.circle(canvas, tuple(_fixed(centre).tolist()), int(_fixed(radius)), colour, width, cv2.LINE_AA, _SHIFT)
 
 
-def write_pages(folder: str, stem: str, entries: Sequence[Entry], image_root: str, skeleton: Skeleton) -> list[str]:
+def write_pages(
+    folder: str, stem: str, entries: Sequence[Entry], image_root: str, skeleton: Skeleton, *, legend: str = LEGEND
+) -> list[str]:
     """Write pages of ten people each, ``STEM_01.jpg`` and so on.
 
     Args:
@@ -151,6 +158,7 @@ def write_pages(folder: str, stem: str, entries: Sequence[Entry], image_root: st
         entries: list of (case, joints, file name, lines of text).
         image_root: folder of the images.
         skeleton: the joints.
+        legend: a line above the people.
 
     Returns:
         Paths of the pages.
@@ -163,10 +171,11 @@ def write_pages(folder: str, stem: str, entries: Sequence[Entry], image_root: st
         tiles = [_tile(*entry, image_root, skeleton) for entry in entries[start : start + PER_PAGE]]
         rows = -(-len(tiles) // COLUMNS)
         height, width = tiles[0].shape[:2]
-        gap = 10
-        page = np.full((rows * (height + gap) + gap, COLUMNS * (width + gap) + gap, 3), PAPER, np.uint8)
+        gap, head = 10, 2 * TEXT
+        page = np.full((head + rows * (height + gap), COLUMNS * (width + gap) + gap, 3), PAPER, np.uint8)
+        draw_text(page, legend, (gap + 2, TEXT // 2), TEXT - 2, (200, 200, 200))
         for i, tile in enumerate(tiles):
-            y, x = gap + i // COLUMNS * (height + gap), gap + i % COLUMNS * (width + gap)
+            y, x = head + i // COLUMNS * (height + gap), gap + i % COLUMNS * (width + gap)
             page[y : y + height, x : x + width] = tile
         path = os.path.join(folder, f"{stem}_{start // PER_PAGE + 1:02d}.jpg")
         media.write_image(path, page)

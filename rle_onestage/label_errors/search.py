@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..engine.inference import bare, build_for_inference, run_on_loader
-from ..errors import ConfigError, DataError, check_score
+from ..errors import ConfigError, DataError, check_score, counted
 from ..evaluation import GroundTruth, write_json
 from ..modeling.postprocessing import Decoder
 from ..structures.covariance import packed
@@ -25,7 +25,8 @@ from ..utils.safe_files import write_text
 from ..video import io as media
 from .evidence import Case, Collector, Ratios, Views, compare, match_cases, share_of_misses, weigh
 from .mistakes import Explanation, describe, explain
-from .pages import PER_PAGE, Entry, write_pages
+from .pages import PER_PAGE, SIDES, Entry, write_pages
+from .trust import Trust, measure_trust
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Findings(NamedTuple):
     people: int  # labelled, in all
     labels: int
     misses: np.ndarray  # (K,) share of labels that the model misses
+    trust: Trust  # in the model, on these people
 
 
 def rank(cases: Sequence[Case], density: ErrorDensity, skeleton: Skeleton, *, views: int = 1) -> Findings:
@@ -90,7 +92,8 @@ def rank(cases: Sequence[Case], density: ErrorDensity, skeleton: Skeleton, *, vi
     errors.sort(key=lambda error: -error.gain_per_label)
     missed.sort(key=lambda case: -case.annotation["area"])
     labels = int(sum((case.visibility > 0).sum() for case in cases))
-    return Findings(errors, missed, len(cases), labels, misses)
+    trust = measure_trust(cases, skeleton, seen=len(seen), unlikely=len(errors))
+    return Findings(errors, missed, len(cases), labels, misses, trust)
 
 
 def _misses(cases: Sequence[Case], ratios: Sequence[Ratios], skeleton: Skeleton) -> np.ndarray:
@@ -105,7 +108,8 @@ def find_label_errors(
     """Run the config's model over a data set and write its least likely labels to a folder.
 
     Written are ``label_errors.json`` and ``label_errors.csv`` (a line for each label), ``label_errors_01.jpg`` and so
-    on with ten people each, and ``not_found_01.jpg`` with the largest labelled people whom the model does not find.
+    on with ten people each, and ``not_found_01.jpg`` with the largest labelled people whom the model does not find. A
+    warning says where the model is too weak for its verdict to be trusted (:class:`~.trust.Trust`).
 
     Args:
         cfg: the config, with weights.
@@ -141,13 +145,25 @@ def find_label_errors(
     results = list(collector.results.values())
     cases = match_cases(truth, results, min_score=min_score, max_people=cfg.TEST.MAX_PEOPLE)
     found = rank(cases, density, skeleton, views=len(collector.results))
-    logger.info(
-        "%d labels of %d people: %d people with unlikely labels, %d not found", found.labels, found.people,
-        len(found.label_errors), len(found.missed),
-    )  # fmt: skip
     found = found._replace(label_errors=found.label_errors[:number])
+    _tell(found, dataset_name)
     write_findings(found, output, truth, skeleton, metadata.image_root)
     return found
+
+
+def _tell(found: Findings, dataset_name: str) -> None:
+    """Say what was found, and whether the model is good enough to say so."""
+    trust = found.trust
+    logger.info(
+        "%s of %s: %s with unlikely labels, of whom the first %d are listed; %d not found",
+        counted(found.labels, "label"), counted(found.people, "person", "people"),
+        counted(trust.unlikely, "person", "people"), len(found.label_errors), len(found.missed),
+    )  # fmt: skip
+    if trust.doubt():
+        logger.warning(
+            "The model is too weak on %s for its verdict to be trusted: %s. Look at each label before you change it, "
+            "or train the model longer.", dataset_name, trust.doubt(),
+        )  # fmt: skip
 
 
 def write_findings(found: Findings, output: str, truth: GroundTruth, skeleton: Skeleton, image_root: str) -> None:
@@ -166,7 +182,8 @@ def write_findings(found: Findings, output: str, truth: GroundTruth, skeleton: S
         {"image": names[c.annotation["image_id"]], "annotation": _file_id(c.annotation), "bbox": c.annotation["bbox"]}
         for c in found.missed
     ]
-    content = {"people": found.people, "labels": found.labels, "label_errors": entries, "not_found": missed}
+    content = {"people": found.people, "labels": found.labels, "trust": _trust_entry(found.trust)}
+    content |= {"label_errors": entries, "not_found": missed}
     write_json(content, os.path.join(output, "label_errors.json"))
     write_text(os.path.join(output, "label_errors.csv"), _table(entries))
     tiles: list[Entry] = [
@@ -177,7 +194,13 @@ def write_findings(found: Findings, output: str, truth: GroundTruth, skeleton: S
         (c, [], m["image"], ("no person found", f"{m['image']}, annotation {m['annotation']}"))
         for c, m in zip(found.missed[:PER_PAGE], missed)
     ]
-    write_pages(output, "not_found", tiles, image_root, skeleton)
+    legend = f"the largest labelled people whom the model does not find; {SIDES}"
+    write_pages(output, "not_found", tiles, image_root, skeleton, legend=legend)
+
+
+def _trust_entry(trust: Trust) -> dict[str, Any]:
+    doubt = trust.doubt()
+    return {"mean_oks": trust.oks, "seen": trust.seen, "unlikely": trust.unlikely, "trusted": not doubt, "doubt": doubt}
 
 
 def _entry(number: int, error: LabelError, skeleton: Skeleton, names: dict[Any, str]) -> dict[str, Any]:
@@ -214,7 +237,7 @@ def _file_id(annotation: dict[str, Any]) -> Any:
 
 
 def _captions(entry: dict[str, Any]) -> tuple[str, str]:
-    head = f"{entry['rank']}  {entry['explanation']}: {entry['gain']:+.0f} nats"
+    head = f"{entry['rank']}  {entry['explanation']}: {entry['gain_per_label']:+.1f} nats a label"
     surprises = ", ".join(f"{j['joint'].replace('_', ' ')} {j['surprise']:.1f}" for j in entry["joints"])
     return head, f"{entry['image']}, score {entry['score']:.2f}; surprise in nats: {surprises}"
 

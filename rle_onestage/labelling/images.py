@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ..demo.images import image_ids
-from ..demo.left_out import is_expected, reason_to_leave_out
+from ..demo.left_out import is_expected, nothing_usable, reason_to_leave_out
 from ..demo.progress import progress
-from ..errors import ConfigError, MediaError, shown
+from ..errors import ConfigError, MediaError, counted, shown
 from ..evaluation.results import PIXEL_CENTRE, write_json
 from ..predictor import Category, Predictor
 from ..structures.skeleton import Skeleton
@@ -58,8 +58,8 @@ class Labeller:
             raise ConfigError("the model has no density of errors, so no joint is known to be sure") from error
         if self.options.min_joints > self.skeleton.num_joints:
             raise ConfigError(
-                f"min_joints is {shown(self.options.min_joints)}, but people have {self.skeleton.num_joints} joints; "
-                "give fewer"
+                f"min_joints is {shown(self.options.min_joints)}, but people have "
+                f"{counted(self.skeleton.num_joints, 'joint')}; give fewer"
             )
         self._predictors = predictors_at(predictor, self.options.sizes)
 
@@ -107,8 +107,8 @@ class Counts:
     def __str__(self) -> str:
         seconds = (time.perf_counter() - self._begin) / max(self.images, 1)
         return (
-            f"{self.people} people with {self.joints} joints and {self.ignored} ignore regions in {self.images} images "
-            f"({seconds:.2f} s each)"
+            f"{counted(self.people, 'person', 'people')} with {counted(self.joints, 'joint')} and "
+            f"{counted(self.ignored, 'ignore region')} in {counted(self.images, 'image')} ({seconds:.2f} s each)"
         )
 
 
@@ -150,37 +150,42 @@ def label_images(
     _check_output(output, files)
     labeller = Labeller(predictor, options)
     counts = Counts()
-    images: list[dict] = []
-    annotations: list[dict] = []
     with StopRequest() as stop:
-        for file, name, image_id in progress(list(zip(files, names, image_ids(files))), len(files), "image", counts):
-            try:
-                image = read_image(file)
-                labels = labeller(image)
-            except Exception as error:
-                logger.warning("left out %s: %s", file, reason_to_leave_out(error))
-                counts.left_out.append(error)
-                continue
-            counts.add(labels)
-            images.append({"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]})
-            first = len(annotations) + 1
-            annotations.extend(annotations_of(labels, image_id, first, image.shape[:2], labeller.category.id))
-            if stop.signum:
-                break
+        images, annotations = _label_all(labeller, files, names, counts, stop)
     if not images:
-        raise MediaError(
-            f"none of the {len(files)} inputs can be used as an image (first: {files[0]}: "
-            f"{reason_to_leave_out(counts.left_out[0])}); check --input"
-        )
+        raise nothing_usable(files, counts.left_out[0])
     info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
     category = category_of(labeller.skeleton, labeller.category)
     write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
     return _ended(stop, counts, output, len(files))
 
 
+def _label_all(
+    labeller: Labeller, files: list[str], names: list[str], counts: Counts, stop: StopRequest
+) -> tuple[list[dict], list[dict]]:
+    """The file's ``images`` and ``annotations``, until a signal came; what cannot be used is named and counted."""
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for file, name, image_id in progress(list(zip(files, names, image_ids(files))), len(files), "image", counts):
+        try:
+            image = read_image(file)
+            labels = labeller(image)
+        except Exception as error:
+            logger.warning("left out %s: %s", file, reason_to_leave_out(error))
+            counts.left_out.append(error)
+            continue
+        counts.add(labels)
+        images.append({"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]})
+        first = len(annotations) + 1
+        annotations.extend(annotations_of(labels, image_id, first, image.shape[:2], labeller.category.id))
+        if stop.signum:
+            break
+    return images, annotations
+
+
 def _ended(stop: StopRequest, counts: Counts, output: str, number: int) -> int:
     """Say what was done of so many images; the exit code."""
-    left_out = f"; {len(counts.left_out)} images left out" if counts.left_out else ""
+    left_out = f"; {counted(len(counts.left_out), 'image')} left out" if counts.left_out else ""
     logger.info("%s%s; written to %s", counts, left_out, output)
     if not stop.signum:
         return 0 if all(map(is_expected, counts.left_out)) else 1

@@ -134,7 +134,7 @@ class LabelOptions:
 
     @property
     def views_needed(self) -> int:
-        """In how many views a labelled person is found: views that agree need two."""
+        """In how many views a labelled person is found, at least; views that agree need two."""
         return max(math.ceil(self.min_view_share * self.number_of_views - 1e-9), min(2, self.number_of_views))
 
     def as_dict(self) -> dict:

@@ -5,6 +5,7 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from ..data.coco.categories import keypoint_category
 from ..data.coco.json_files import read_json
@@ -12,7 +13,8 @@ from ..errors import DataError
 from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import greedy_match
 from ..evaluation.results import boxes_array, keypoints_array
-from ..structures.boxes import iou_matrix
+from ..structures.boxes import iou_matrix, share_inside
+from ..structures.oks import joint_oks
 from ..structures.skeleton import Skeleton, skeleton_from_category
 
 logger = logging.getLogger(__name__)
@@ -205,14 +207,14 @@ def _compare_image(own: list[dict], theirs: list[dict], skeleton: Skeleton, comp
     boxes = boxes_array(people)
     joints, true_joints = (keypoints_array(group, skeleton.num_joints) for group in (people, true))
     area = np.array([a["area"] for a in true], dtype=float)
-    oks = _joint_oks(joints, true_joints, area, skeleton)  # (N, M, K), NaN where not both have the joint
+    oks = _similarity(joints, true_joints, area, skeleton)  # (N, M, K), NaN where not both have the joint
     iou = iou_matrix(boxes, boxes_array([*true, *bare]))  # (N, M and those without joints)
     alike = iou.copy()
     alike[:, : len(true)] = np.maximum(alike[:, : len(true)], _mean_of_known(oks))
     matches = greedy_match(alike, MATCH)
     rows, columns = np.array([m for m in matches if m[1] < len(true)], dtype=int).reshape(-1, 2).T
     strangers = np.setdiff1d(np.arange(len(people)), [row for row, _ in matches])
-    real = len(matches) + int((_share_inside(boxes[strangers], boxes_array(crowds)) >= COVERED).any(1).sum())
+    real = len(matches) + int((share_inside(boxes[strangers], boxes_array(crowds)) >= COVERED).any(1).sum())
     both = ~np.isnan(oks[rows, columns])  # (S, K)
     offset = joints[rows, :, :2] - true_joints[columns, :, :2]
     relative = np.linalg.norm(offset, axis=-1) / np.sqrt(np.maximum(area[columns], 1e-9))[:, None]
@@ -233,12 +235,13 @@ def _compare_image(own: list[dict], theirs: list[dict], skeleton: Skeleton, comp
     )
 
 
-def _joint_oks(joints: np.ndarray, true: np.ndarray, area: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+def _similarity(joints: np.ndarray, true: np.ndarray, area: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Similarity (N, M, K) of joints (N, K, 3) and (M, K, 3), NaN where not both are labelled."""
     distance2 = ((joints[:, None, :, :2] - true[None, :, :, :2]) ** 2).sum(-1)
-    variance = np.maximum(area, 1e-9)[:, None] * (2 * np.array(skeleton.oks_sigmas)) ** 2  # (M, K)
+    parts = (distance2, np.maximum(area, 1e-9), skeleton.oks_sigmas)
+    similarity = joint_oks(*(torch.as_tensor(part, dtype=torch.float64) for part in parts)).numpy()
     both = (joints[:, None, :, 2] > 0) & (true[None, :, :, 2] > 0)
-    return np.where(both, np.exp(-distance2 / (2 * variance)), np.nan)
+    return np.where(both, similarity, np.nan)
 
 
 def _mean_of_known(oks: np.ndarray) -> np.ndarray:
@@ -249,18 +252,10 @@ def _mean_of_known(oks: np.ndarray) -> np.ndarray:
 def _outcomes(labelled: np.ndarray, true: np.ndarray, ignored: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Index into OUTCOMES (M,) of each person, with boxes (., 4) of people, ignore regions and labelled people."""
     outcome = np.full(len(true), OUTCOMES.index("missed"))
-    outcome[(_share_inside(true, own) >= COVERED).any(1)] = OUTCOMES.index("inside")
-    outcome[(_share_inside(true, ignored) >= COVERED).any(1)] = OUTCOMES.index("ignored")
+    outcome[(share_inside(true, own) >= COVERED).any(1)] = OUTCOMES.index("inside")
+    outcome[(share_inside(true, ignored) >= COVERED).any(1)] = OUTCOMES.index("ignored")
     outcome[labelled] = OUTCOMES.index("labelled")
     return outcome
-
-
-def _share_inside(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Share (N, M) of each box (N, 4) that lies in each region (M, 4)."""
-    low = np.maximum(boxes[:, None, :2], regions[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], regions[None, :, 2:])
-    size = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    return (high - low).clip(min=0).prod(-1) / np.maximum(size, 1e-9)[:, None]
 
 
 def _in_sigmas(offset: np.ndarray, people: list[dict], both: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from tabulate import tabulate
 
+from ..errors import counted
 from ..structures.skeleton import split_side
+from ..utils.tables import table_text
 from .scoring import Comparison
 
 
@@ -56,15 +57,13 @@ def format_comparison(comparison: Comparison, *, teachers: bool = False) -> str:
     rows.append(["rms of error / sigma", _number(joints["z"], 2), *([""] * len(published))])
     head = ["", *(each.name for each in (own, *published))]
     about = (
-        f"{comparison.images} images ({comparison.complete_images} with all people marked, "
-        f"{comparison.labelled} labelled people there), {len(comparison.outcome)} people with joints in the ground "
-        f"truth, {len(comparison.kept)} of them labelled; {comparison.ignored} ignore regions"
+        f"{counted(comparison.images, 'image')} ({comparison.complete_images} with all people marked, "
+        f"{counted(comparison.labelled, 'labelled person', 'labelled people')} there), "
+        f"{counted(len(comparison.outcome), 'person', 'people')} with joints in the ground truth, "
+        f"{len(comparison.kept)} of them labelled; {counted(comparison.ignored, 'ignore region')}"
     )
-    parts = tabulate(_part_rows(comparison, teachers), headers=_part_head(teachers), tablefmt="pipe",
-                     disable_numparse=True, colalign=("left", *["right"] * (6 + 2 * teachers)))  # fmt: skip
-    whole = tabulate(rows, headers=head, tablefmt="pipe", disable_numparse=True,
-                     colalign=("left", *["right"] * (len(head) - 1)))  # fmt: skip
-    return f"{about}\n\n{whole}\n\n{parts}"
+    parts = table_text(_part_rows(comparison, teachers), _part_head(teachers))
+    return f"{about}\n\n{table_text(rows, head)}\n\n{parts}"
 
 
 ROWS = (

@@ -6,14 +6,12 @@ from torch import nn
 
 from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.device import settle_device
-from rle_onestage.engine.setup import load_config
+from rle_onestage.engine.setup import configured_device, load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.model_zoo.shipped import PREFIX
 from rle_onestage.predictor import Predictor
-from rle_onestage.utils.packaged_files import CONFIGS, config_names, find_config, near_names, weight_names
+from rle_onestage.utils.packaged_files import CONFIGS, MODELS, config_names, find_config, near_names, weight_names
 
-# Names of weights, with the config that runs them.
-MODELS = {"people": "demo.yaml", "people_synthetic": "demo_synthetic.yaml"}
 # Other configs of models whose weights come with the package.
 _TRAINED_BY = {"people/people.yaml": "people", "people_synthetic.yaml": "people_synthetic"}
 
@@ -64,12 +62,14 @@ def get_config(name: str, trained: bool = False) -> CfgNode:
             has it: empty or a backbone's for configs that train, trained weights for ``people`` and the like.
 
     Returns:
-        The config, which may be changed.
+        The config, which may be changed. Its device is the CPU where the config's is CUDA and there is none.
 
     Raises:
         ConfigError: there is no such config, or there are no weights of it.
     """
-    cfg = load_config(get_config_file(name)).clone()
+    file = get_config_file(name)
+    # Settled before, so that nobody is warned of a default that the packaged configs have.
+    cfg = load_config(file, ["MODEL.DEVICE", configured_device(file, ())]).clone()
     cfg.defrost()
     if trained:
         cfg.MODEL.WEIGHTS = get_checkpoint_url(name)
@@ -116,7 +116,15 @@ def get_predictor(
     Raises:
         ConfigError: there is no such config or device, or there are no weights of it.
     """
-    return Predictor(_config_for(name, trained, device), precision=precision)
+    cfg = _config_for(name, trained, device)
+    if not cfg.MODEL.WEIGHTS.startswith(PREFIX):  # none, or those of a backbone
+        raise ConfigError(
+            f"{name!r} has no weights of a whole model; give trained=True for those that come with the package"
+            if _weights_of(name) in weight_names()
+            else f"{name!r} has no trained weights in the model zoo; give your own: Predictor(get_config({name!r}), "
+            f"checkpoint), or use one of {', '.join(sorted(MODELS))}"
+        )
+    return Predictor(cfg, precision=precision)
 
 
 def _config_for(name: str, trained: bool, device: str | None) -> CfgNode:

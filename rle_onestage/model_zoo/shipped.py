@@ -4,9 +4,9 @@ from typing import IO, Any
 
 from detectron2.utils.file_io import PathHandler, PathManager
 
+from rle_onestage.utils.near import did_you_mean
 from rle_onestage.utils.packaged_files import CHECKPOINTS
-
-PREFIX = "rle-onestage://"
+from rle_onestage.utils.packaged_files import SHIPPED as PREFIX
 
 
 class _Shipped(PathHandler):
@@ -16,8 +16,9 @@ class _Shipped(PathHandler):
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         file = CHECKPOINTS / path.removeprefix(PREFIX)
         if not file.is_file():
-            there = ", ".join(sorted(each.name for each in CHECKPOINTS.glob("*.pth")))
-            raise FileNotFoundError(f"this package comes with {there or 'none'}")
+            there = sorted(each.name for each in CHECKPOINTS.glob("*.pth"))
+            hint = did_you_mean(file.name, there)
+            raise FileNotFoundError(f"{hint}{' ' * bool(hint)}this package comes with {', '.join(there) or 'none'}")
         return str(file)
 
     def _isfile(self, path: str, **kwargs: Any) -> bool:

@@ -33,3 +33,10 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union (N, M) of every box (N, 4) with every box (M, 4), in float64."""
     first, second = (torch.from_numpy(np.array(boxes, dtype=float)) for boxes in (a, b))
     return box_iou(first[:, None], second[None]).numpy()
+
+
+def share_inside(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Share (N, M) of the area of every box (N, 4) that lies in every region (M, 4), in float64."""
+    first, second = (torch.from_numpy(np.array(part, dtype=float)) for part in (boxes, regions))
+    common = box_intersection(first[:, None], second[None])
+    return (common / box_area(first).clamp(min=1e-9)[:, None]).numpy()

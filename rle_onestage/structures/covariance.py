@@ -19,7 +19,8 @@ def covariance_of(sigmas: Tensor, correlation: Tensor) -> Tensor:
         correlation: (...) of the errors in x and y, in (-1, 1).
 
     Returns:
-        (..., 2, 2) in square pixels; the sigmas are the roots of its diagonal, to the last bit.
+        (..., 2, 2) in square pixels; the sigmas are the roots of its diagonal, to the last bit of a root that is
+        rounded correctly.
     """
     variance = sigmas.square()
     both = (correlation * sigmas[..., 0] * sigmas[..., 1])[..., None]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError, DataError, shown
+from ..errors import ConfigError, DataError, counted, shown
 
 STAND_IN_OKS_SIGMA = 0.08
 
@@ -36,7 +36,7 @@ _PART_OKS_SIGMAS = {
 }
 _LEFT, _RIGHT = ("left", "l"), ("right", "r")
 MOST_LETTERS = 100  # of a joint's name, as in checkpoints
-_warned: set[tuple[tuple[str, ...], str]] = set()  # (joint names, what was said of them)
+_warned: set[tuple[str, ...]] = set()  # joint names that were found to have no pairs
 _logger = logging.getLogger(__name__)
 
 
@@ -241,7 +241,7 @@ def skeleton_from_category(
         category: has ``keypoints`` (names) and may have ``skeleton`` (limbs, 1-based) and ``name``.
         flip_pairs: pairs of joint names; empty or None: found from left and right in the names.
         oks_sigmas: K OKS sigmas; empty or None: the official ones if the joints are those of COCO or CrowdPose, else
-            :func:`stand_in_oks_sigmas` with a warning, once for each set of joints.
+            :func:`stand_in_oks_sigmas`, which evaluation warns of.
 
     Raises:
         DataError: no keypoints, joint names that repeat, or a limb that does not exist.
@@ -263,8 +263,8 @@ def skeleton_from_category(
         )
     known = next((s for s in SKELETONS.values() if s.names == names), None)
     pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else find_flip_pairs(names)
-    if not pairs and len(names) > 1 and (names, "pairs") not in _warned:
-        _warned.add((names, "pairs"))
+    if not pairs and len(names) > 1 and names not in _warned:
+        _warned.add(names)
         _logger.warning(
             "No left/right pairs among the joints %s: a mirrored image keeps them as they are. "
             "Give DATASETS.KEYPOINT_FLIP_PAIRS if some swap.",
@@ -288,21 +288,12 @@ def _choose_oks_sigmas(
     if given:
         if len(given) != len(names):
             raise ConfigError(
-                f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} values but there are {len(names)} joints; "
-                "give one for each."
+                f"TEST.KEYPOINT_OKS_SIGMAS has {counted(len(given), 'value')} but the file has "
+                f"{counted(len(names), 'joint')}; give one for each."
             )
         return tuple(float(s) for s in given), True
     if known is not None and known.has_oks_sigmas:
         return known.oks_sigmas, True
-    if (names, "oks_sigmas") not in _warned:
-        _warned.add((names, "oks_sigmas"))
-        _logger.warning(
-            "COCO has no OKS sigmas for these %d joints (%s): stand-ins by body part (%s elsewhere) are used, so AP "
-            "cannot be compared with published metrics. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
-            len(names),
-            ", ".join(names),
-            STAND_IN_OKS_SIGMA,
-        )
     return stand_in_oks_sigmas(names), False
 
 

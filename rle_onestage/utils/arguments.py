@@ -2,10 +2,13 @@
 
 import argparse
 import math
-from collections.abc import Callable
-from typing import NoReturn
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from rle_onestage.errors import cut
+from rle_onestage.utils.near import did_you_mean
 
 PROGRAM = "rle-onestage"
 # What whole numbers stay below: those of C take no more.
@@ -29,10 +32,42 @@ class CommandParser(argparse.ArgumentParser):
         """End with the sentence and exit code 2."""
         complain(self, message)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, for which all others ask; unknown flags first, before what is missing because of them."""
+        check_flags(self, sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
 
 def complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """End with one sentence and exit code 2."""
-    parser.exit(2, f"error: {message}; see {parser.prog} --help\n")
+    hint = _meant(parser, message)
+    parser.exit(2, f"error: {message}; {hint}{' ' * bool(hint)}see {parser.prog} --help\n")
+
+
+def check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Complain of the first word that looks like a flag and is none; abbreviations of flags are some.
+
+    Args:
+        parser: that has the flags.
+        words: of the command line.
+    """
+    known = [flag for action in parser._actions if action.help != argparse.SUPPRESS for flag in action.option_strings]
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag == "--":
+            return
+        is_one = flag in parser._option_string_actions or any(each.startswith(flag) for each in known)
+        if re.match("--|-[A-Za-z]", flag) and not is_one:
+            hint = did_you_mean(flag, known)
+            remedy = f"{hint}{' ' * bool(hint)}see {parser.prog} --help"
+            parser.exit(2, f"error: there is no flag {cut(flag, 60)}; {remedy}\n")
+
+
+def _meant(parser: argparse.ArgumentParser, message: str) -> str:
+    """What somebody may have meant who chose what argparse complains of; "" for other complaints."""
+    found = re.match(r"argument ([^\s:/]+)[^:]*: invalid choice: '?([^'\s]*)'?", message)
+    action = parser._option_string_actions.get(found[1]) if found else None
+    return did_you_mean(found[2], map(str, action.choices or ())) if found and action is not None else ""
 
 
 def _number(kind: type, words: str, fits: Callable[[float], bool]) -> Callable[[str], float]:

@@ -1,16 +1,21 @@
 """Configs and weights that come with the package: where they are, and their names."""
 
 import difflib
+import os
 from pathlib import Path
 
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import ConfigError, shown
+from rle_onestage.utils.near import near_file, remedy_for, what_is_wrong
 
 _ZOO = Path(__file__).resolve().parents[1] / "model_zoo"
 # In a checkout a symbolic link to the repository's configs/, in the wheel a folder.
 CONFIGS = _ZOO / "configs"
 CHECKPOINTS = _ZOO / "checkpoints"
 # Users of a checkout write configs/demo.yaml, and it means the same without one.
-_PREFIX = "configs/"
+# Names of weights that come with the package, with the config that runs them.
+MODELS = {"people": "demo.yaml", "people_synthetic": "demo_synthetic.yaml"}
+SHIPPED = "rle-onestage://"  # begins their addresses
+_PREFIX, _ENDING = "configs/", ".yaml"
 
 
 def config_names() -> list[str]:
@@ -40,6 +45,37 @@ def find_config(name: str) -> Path | None:
     return CONFIGS / name if name in config_names() else None
 
 
+def config_path(name: str, folder: str = "") -> str:
+    """The absolute path of a config: on disk, else with the package.
+
+    Args:
+        name: of the config; ``~`` is expanded.
+        folder: to which it is relative; "" for the current one.
+    """
+    path = os.path.abspath(os.path.join(folder, os.path.expanduser(name)))
+    if os.path.exists(path) or "\0" in name:
+        return path
+    return str(find_config(name) or path)
+
+
+def check_config_path(path: str, name: str, asked_by: str = "", *, check: str = "check its name") -> None:
+    """Raises ConfigError unless a config is there; says what may have been meant.
+
+    Args:
+        path: of the config, see :func:`config_path`.
+        name: as it was given.
+        asked_by: who named it, for the message.
+        check: what to look at where nothing is near.
+    """
+    if not (wrong := what_is_wrong(path)):
+        return
+    near = [] if os.path.exists(path) or near_file(path, (".yaml", ".yml")) else near_names(name, config_names())
+    remedy = remedy_for(path, check, (".yaml", ".yml"))
+    if near:
+        remedy = f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?"
+    raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; {remedy}")
+
+
 def near_names(name: str, names: list[str]) -> list[str]:
     """The names that one may have meant: those that are spelt alike, whole or in their last part.
 
@@ -50,9 +86,10 @@ def near_names(name: str, names: list[str]) -> list[str]:
     Returns:
         At most three names, the closest first.
     """
-    name = name.replace("\\", "/").removeprefix(_PREFIX)
-    near = difflib.get_close_matches(name, names, cutoff=0.6)
-    last = {each.rsplit("/", 1)[-1]: each for each in names}
+    name = name.replace("\\", "/").removeprefix(_PREFIX).removesuffix(_ENDING)  # all end alike
+    whole = {each.removesuffix(_ENDING): each for each in names}
+    last = {each.rsplit("/", 1)[-1]: full for each, full in whole.items()}
+    near = [whole[each] for each in difflib.get_close_matches(name, whole, cutoff=0.6)]
     near += [last[each] for each in difflib.get_close_matches(name.rsplit("/", 1)[-1], last, cutoff=0.7)]
     return list(dict.fromkeys(near))[:3]
 
@@ -60,6 +97,19 @@ def near_names(name: str, names: list[str]) -> list[str]:
 def weight_names() -> list[str]:
     """Names of the packaged weights, without their ending."""
     return sorted(path.stem for path in CHECKPOINTS.glob("*.pth"))
+
+
+def config_of_weights(address: str) -> str | None:
+    """The config that fits weights, as a command line takes it; None where nobody knows.
+
+    Args:
+        address: of weights: those of the package, or a file of a training, which leaves its ``config.yaml`` beside it.
+    """
+    folder, file = os.path.split(address.removeprefix(SHIPPED))
+    if address.startswith(SHIPPED) or os.path.realpath(folder) == str(CHECKPOINTS):
+        return MODELS.get(os.path.splitext(file)[0])
+    beside = os.path.join(folder, "config.yaml")
+    return beside if "://" not in address and os.path.isfile(beside) else None
 
 
 def _check_folder() -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, cut
+from .file_kinds import refuse_foreign_kind
 from .pickled_arrays import STAND_INS
 
 _NUMBERS = (
@@ -41,9 +42,12 @@ def read_pth(path: str) -> Any:
         CheckpointError: the file is damaged, also where only a checksum tells, or holds other objects.
     """
     try:
+        refuse_foreign_kind(path)
         _check_archive(path)
         with torch.serialization.safe_globals([(made, name) for name, made in STAND_INS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         if _is_pickle(path) and ("weights_only" in str(error) or "Unsupported" in str(error)):
             raise CheckpointError(

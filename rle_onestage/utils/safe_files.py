@@ -13,6 +13,7 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.utils.near import WEIGHT_FILES, remedy_for, what_is_wrong
 from rle_onestage.utils.output_files import remove_unfinished, replaced_when_done, write_text
 from rle_onestage.utils.pickled_arrays import STAND_INS, NumberArray, NumberType
 from rle_onestage.utils.pretrained import first_line, read_pth
@@ -61,9 +62,9 @@ def local_path(address: str) -> str:
     """
     remote = "://" in address
     if not remote:
-        if not os.path.isfile(address):
-            wrong = "is no file" if os.path.exists(address) else "does not exist"
-            raise CheckpointError(f"checkpoint {address} {wrong}; check MODEL.WEIGHTS")
+        if wrong := what_is_wrong(address):
+            remedy = remedy_for(address, "check MODEL.WEIGHTS", WEIGHT_FILES)
+            raise CheckpointError(f"checkpoint {address} {wrong}; {remedy}")
         return address
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +16,9 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
+from rle_onestage.calibration.doubts import find_doubts
 from rle_onestage.calibration.report import format_report
+from rle_onestage.calibration.samples import Collected, Sample, is_for_fit
 from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
@@ -124,7 +127,7 @@ def calibrated(made):
 def results_of(path, weights, name):
     cfg = load_config(path, ["MODEL.WEIGHTS", weights])
     model = build_for_inference(cfg, weights)
-    return list(run_on_loader(model, build_test_loader(cfg, name), subject._Collected(), name=name)), model
+    return list(run_on_loader(model, build_test_loader(cfg, name), Collected(), name=name)), model
 
 
 def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
@@ -151,6 +154,60 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     text = format_report(report)
     assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
     assert "bootstrap interval over images" in text
+
+
+def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
+    report, _ = calibrated
+    rows = [report["after"][name] for name in ("small", "medium", "large")]
+    limits = [(row["size_from"], row["size_to"]) for row in rows]
+    assert limits[0][0] == 0 < limits[0][1] == limits[1][0] < limits[1][1] == limits[2][0] and limits[2][1] == math.inf
+    text = format_report(report)
+    assert f"| small (to {limits[0][1]:.0f} px) " in text and f"| large (over {limits[2][0]:.0f} px) " in text
+    assert "thirds by sqrt(area)" in text and f"{report['joints']['held_out']} held-out joints" in text
+    assert report["joints"]["held_out"] == report["after"]["all"]["joints"]
+    assert sum(row["labels"] for row in report["correction"].values()) == report["joints"]["fit"]
+
+
+def test_what_is_doubtful_is_in_the_report(made, calibrated):
+    _, _, _, names = made
+    report, _ = calibrated
+    # All images of the toy are one file.
+    (doubt,) = report["doubts"]
+    number, people = report["images"]["held_out"], 2 * report["images"]["held_out"]
+    assert doubt.startswith(f"{number} of {number} images to report on ({names[0]}), with {people} labelled people")
+    assert f"are also fitted on (0.5 of {names[0]}; the first is black.png)" in doubt
+
+
+def sample_of(files):
+    """Images of these files with one labelled person each."""
+    truth = SimpleNamespace(images=files, by_image=lambda: {i: [{}] for i in files})
+    return Sample(truth, [], np.array(SIGMAS), files=files)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({}, []),
+        (
+            {"files": {1: "/a/1.png", 2: "/b/2.png"}},
+            ["1 of 2 images", "with 1 labelled person, are", "(first; ", "2.png"],
+        ),
+        (
+            {"people": {"fit": 1, "held_out": 50}},
+            ["1 matched person in 1 image to fit", "50 matched people in 2 images"],
+        ),
+        ({"AP": 0.3}, ["0.3 AP"]),
+        ({"AP": math.nan}, []),
+    ],
+)
+def test_doubts(change, words):
+    report = {
+        "dataset": "second", "fit_dataset": "first", "images": {"fit": 1, "held_out": 2},
+        "people": change.get("people", {"fit": 50, "held_out": 50}),
+        "scores": {"expected OKS": {"AP": change.get("AP", 60.0)}},
+    }  # fmt: skip
+    doubts = find_doubts(sample_of({7: "/b/2.png"}), sample_of(change.get("files", {1: "/a/1.png"})), report)
+    assert len(doubts) == bool(words) and all(word in doubts[0] for word in words)
 
 
 def test_files(calibrated):
@@ -227,7 +284,9 @@ def test_tool_with_another_set_to_fit_on(made, calibrated, capsys, monkeypatch):
         ["--config-file", path, "MODEL.WEIGHTS", corrected, "--dataset", names[1], "--fit-dataset", names[0]]
         + ["--resamples", "20", "--output", str(folder / "again.pth"), "--report-dir", str(folder / "again")]
     )
-    assert "120 images to fit on, 120 held out" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"fitted on {names[0]}: 120 images with 240 matched people and 720 labelled joints" in shown
+    assert f"held out, {names[1]}: 120 images" in shown
     power = [read_checkpoint(p)["model"]["decoder.correction"][:, 1] for p in (corrected, str(folder / "again.pth"))]
     torch.testing.assert_close(power[0], power[1], atol=0.12, rtol=0)
 
@@ -242,9 +301,9 @@ def test_command_line():
 
 def test_halves_do_not_depend_on_the_machine_and_grow():
     ids = range(1, 4001)
-    small, large = ({i for i in ids if subject.is_for_fit(i, share)} for share in (0.3, 0.5))
+    small, large = ({i for i in ids if is_for_fit(i, share)} for share in (0.3, 0.5))
     assert len(small) == pytest.approx(1200, rel=0.1) and small < large
-    assert [i for i in range(1, 13) if subject.is_for_fit(i, 0.5)] == [2, 3, 6, 7, 12]
+    assert [i for i in range(1, 13) if is_for_fit(i, 0.5)] == [2, 3, 6, 7, 12]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +349,7 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no labelled joint of a person"):
         subject.calibrate(cfg, names[0])
     # On the held-out half alone: metrics are missing, nothing fails.
-    odd = {i for i in PEOPLE if not subject.is_for_fit(i, 0.5)}
+    odd = {i for i in PEOPLE if not is_for_fit(i, 0.5)}
     nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)

@@ -169,12 +169,12 @@ def test_the_old_tools_are_the_commands(name):
     assert tool["main"].__module__.startswith("rle_onestage.cli.")
 
 
-def test_a_set_up_without_detectron2_is_one_sentence(monkeypatch, capsys):
+def test_a_set_up_without_detectron2_is_one_sentence(small, monkeypatch, capsys):
     def missing():
         raise ImportError(options.HOW_TO_INSTALL)
 
     monkeypatch.setattr(options, "load", missing)
     with pytest.raises(SystemExit) as end:
-        cli.main(["slim", "a.pth", "--output", "b.pth"])
+        cli.main(["slim", str(small), "--output", "b.pth"])
     error = capsys.readouterr().err
     assert end.value.code == 2 and "rle-onestage install-detectron2" in error and error.count("\n") == 1

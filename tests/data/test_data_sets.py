@@ -142,8 +142,8 @@ def test_the_log_says_what_there_is(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "rle_onestage"):
         load_training_records(two_sets(tmp_path, weights=[1, [3, 0.5]], names=("sets_said_a", "sets_said_b")))
     assert "sets_said_b: joints that it does not have" in caplog.text and "model does not have: neck" in caplog.text
-    row = next(line for line in caplog.text.splitlines() if line.startswith("sets_said_b"))
-    assert row.split("  ")[-1].strip() == "66.7 %" and "4 of 4" in row
+    row = next(line for line in caplog.text.splitlines() if line.startswith("| sets_said_b"))
+    assert row.split("|")[-2].strip() == "66.7 %" and "4 of 4" in row
 
 
 def test_a_tenth_is_held_out_by_file_name(tmp_path):

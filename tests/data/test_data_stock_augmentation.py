@@ -12,7 +12,9 @@ from detectron2.structures import BoxMode
 
 from rle_onestage.data import PoseMapper
 from rle_onestage.data.randomness import drawn_from
-from rle_onestage.data.transforms.stock import augmentation_entries, build_augmentations
+from rle_onestage.data.transforms.stock import AUGMENTATION_REGISTRY, augmentation_entries, build_augmentations
+from rle_onestage.engine import load_config
+from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.errors import ConfigError
 from rle_onestage.structures.skeleton import COCO
 
@@ -160,8 +162,10 @@ def test_generators_go_on_as_if_nothing_had_been_drawn():
 @pytest.mark.parametrize(
     "entries, words",
     [
-        (["RandomFlp"], "names 'RandomFlp', which is none of .*RandomFlip.*; register"),
-        ([["RandomRotation", {"angel": 3}]], "RandomRotation cannot be made with .*angel"),
+        (["RandomFlp"], "names 'RandomFlp'; did you mean RandomFlip[?] it is none of .*RandomCrop.*; register"),
+        ([["RandomRotation", {"angel": 3}]], "RandomRotation has no option 'angel'; did you mean angle[?] its options"),
+        (["RandomRotation"], "RandomRotation needs the option angle; give .RandomRotation, {angle: ...}"),
+        ([["RandomContrast", {"intensity_min": 1}]], "RandomContrast needs the option intensity_max; "),
         ([["RandomCrop", {"crop_type": "round", "crop_size": [1, 1]}]], "RandomCrop cannot be made"),
         ([["RandomFlip", {"prob": 1.0}, 3]], "INPUT.AUGMENTATIONS has"),
         ("RandomFlip", "give a list, such as"),
@@ -170,6 +174,33 @@ def test_generators_go_on_as_if_nothing_had_been_drawn():
 def test_what_cannot_be_made_is_one_sentence(entries, words):
     with pytest.raises(ConfigError, match=words):
         build_augmentations(entries)
+
+
+def test_names_and_options_are_checked_with_the_rest_of_the_config():
+    """Before a model or a loader is built."""
+    for entry, words in (("RandomFlp", "mean RandomFlip"), (["RandomFlip", {"probe": 1}], "no option 'probe'")):
+        with pytest.raises(ConfigError, match=f"command line: INPUT.AUGMENTATIONS.*{words}"):
+            load_config("", ["INPUT.AUGMENTATIONS", [entry]])
+
+
+def test_values_are_checked_before_a_training_builds_anything():
+    cfg = load_config("", ["INPUT.AUGMENTATIONS", [["RandomFlip", {"horizontal": True, "vertical": True}]]])
+    with pytest.raises(ConfigError, match="RandomFlip cannot be made with"):
+        validate_training(cfg)
+
+
+def test_an_augmentation_may_take_any_options():
+    class Anything(T.Augmentation):
+        def __init__(self, strength, **more):
+            self.strength, self.more = strength, more
+
+    AUGMENTATION_REGISTRY.register(Anything)
+    try:
+        assert build_augmentations([["Anything", {"strength": 1, "colour": 2}]])[0].more == {"colour": 2}
+        with pytest.raises(ConfigError, match="Anything needs the option strength; "):
+            augmentation_entries([["Anything", {"colour": 2}]])
+    finally:
+        del AUGMENTATION_REGISTRY._obj_map["Anything"]
 
 
 def test_entries_stay_as_they_are():

@@ -47,7 +47,7 @@ def test_a_full_disk_costs_what_does_not_fit(tmp_path):
     with no_more_than(60_000):
         assert run_images(one_person, [str(tmp_path / "a.png"), small], chosen) == 1
     assert os.listdir(out) == ["b.png"] and names(found) == ["a.png", "b.png"]
-    with no_more_than(60_000), pytest.raises(MediaError, match="none of 1 images.*File too large"):
+    with no_more_than(60_000), pytest.raises(MediaError, match="no image could be written, of 1; .*File too large"):
         run_images(one_person, [str(tmp_path / "a.png")], chosen)
 
 
@@ -69,6 +69,7 @@ def test_no_memory_for_an_image_costs_that_image(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), ValueError("broken"), ZeroDivisionError("x"), KeyError("k")])
 def test_whatever_fails_with_an_image_costs_that_image_alone(tmp_path, caplog, monkeypatch, error):
+    caplog.set_level("INFO")
     sources = [image_file(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
     found, out = tmp_path / "r.json", tmp_path / "out"
     chosen = options(output=str(out), json=str(found))
@@ -87,6 +88,9 @@ def test_whatever_fails_with_an_image_costs_that_image_alone(tmp_path, caplog, m
     assert run_images(second(one_person), sources, chosen) == 1
     assert names(found) == ["a.png", "c.png"] == sorted(os.listdir(out))
     assert f"left out {sources[1]}: {type(error).__name__}" in caplog.text
+    last = caplog.messages[-1]
+    assert last.startswith("2 people in 2 images, ")
+    assert last.endswith(f"; 2 images drawn in {out}; results in {found}; 1 image could not be looked at")
     for place in ("read_image", "draw"):
         with monkeypatch.context() as patch:
             patch.setattr(images_module, place, second(getattr(images_module, place)))

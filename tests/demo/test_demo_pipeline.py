@@ -63,7 +63,7 @@ def test_a_tracker_that_lags(tmp_path):
 
 
 def test_a_tracker_that_gives_too_few(tmp_path):
-    with pytest.raises(RuntimeError, match="last 1 frames"):
+    with pytest.raises(RuntimeError, match="last 1 frame"):
         run_video(one_person, video(tmp_path / "in.mp4"), options(json=str(tmp_path / "r")), Lagging(lose=1))
 
 

@@ -45,11 +45,15 @@ def test_what_it_says_at_the_end(tmp_path, caplog):
         return one_person(image)
 
     run_video(slow, source, options(output=str(tmp_path / "out.mp4"), draw=plain))
-    line = r"12 frames in [\d.]+ s, [\d.]+ frames/s \(reading (\d+) %, model (\d+) %, .*\); 12 people"
+    line = r"12 frames in [\d.]+ s, [\d.]+ frames/s \(reading (\d+) %, model (\d+) %, .*\)\n"
     said = re.search(line, caplog.text)
     assert said and int(said[2]) > 60 > int(said[1])
+    assert caplog.messages[-1] == f"12 people found in 12 frames; the video is {tmp_path / 'out.mp4'}"
     with media.VideoReader(str(tmp_path / "out.mp4")) as reader:
         assert reader.sound_path
+    results = str(tmp_path / "r.jsonl")
+    run_video(one_person, source, options(json=results), Lagging())
+    assert caplog.messages[-1] == f"2 tracked people (24 in all frames) found in 12 frames; results are in {results}"
 
 
 def test_a_folder_of_frames_and_a_camera(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from doc_pages import ROOT, blocks, pages
 
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
 from rle_onestage.data import load_coco_keypoints
+from rle_onestage.data.mapper import build_mapper
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.packaged_files import CHECKPOINTS
 from rle_onestage.video.io import VideoWriter
@@ -65,11 +66,11 @@ def workplace(tmp_path, monkeypatch):
     person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "predicted": False}
     person |= {"bbox": [0, 0, 9, 9], "keypoints": [1.0] * 51, "keypoint_sigmas": [1.0] * 34}
     (tmp_path / "clip.jsonl").write_text(json.dumps(person) + "\n")
-    run = tmp_path / "output" / "quickstart"
-    run.mkdir(parents=True)
     cfg = load_config("configs/demo_synthetic.yaml", ["DATASETS.TEST", "('rle_synthetic_val',)", *SMALL])
-    (run / "config.yaml").write_text(cfg.dump())
-    shutil.copy(CHECKPOINTS / "people_synthetic.pth", run / "model_final.pth")
+    for run in (tmp_path / "output" / "quickstart", tmp_path / "output" / "own"):
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(cfg.dump())
+        shutil.copy(CHECKPOINTS / "people_synthetic.pth", run / "model_final.pth")
     (tmp_path / "toy.json").write_text(json.dumps(label_file(["a.jpg", "b.jpg"])))
     (tmp_path / "my.yaml").write_text(TINY.format(folder=tmp_path))
     return tmp_path
@@ -127,7 +128,10 @@ def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch, forgott
     assert cfg.MY.TEMPERATURE == 1.0
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=False)
-    assert type(trainer.model.criterion.density).__name__ == "StudentT"
+    model = trainer.model
+    parts = [type(part).__name__ for part in (model.criterion.density, model.backbone, model.head)]
+    assert parts == ["StudentT", "FewConvs", "WideningHead"]
+    assert type(build_mapper(cfg, False)).__name__ == "SometimesGrey"
     assert "mean" in trainer.train()["people"]
     lines = (workplace / "run" / "training.jsonl").read_text().splitlines()
     assert "seconds" in json.loads(lines[0])
@@ -143,8 +147,8 @@ def test_config(text, tmp_path):
 
 
 def test_the_example_of_a_label_file(tmp_path):
-    (text,) = blocks(ROOT / "docs" / "datasets.md", "json")
+    (text,) = blocks(ROOT / "docs" / "own_joints.md", "json")
     (tmp_path / "labels.json").write_text(text)
     (record,), _ = load_coco_keypoints(str(tmp_path / "labels.json"), str(tmp_path))
     (person,) = record["annotations"]
-    assert len(person["keypoints"]) == 6 and person["bbox"] == [10, 20, 100, 200]
+    assert len(person["keypoints"]) == 15 and person["bbox"] == [210, 60, 180, 390]

@@ -48,13 +48,21 @@ def test_comments_are_no_markup():
 def test_every_key_is_in_the_reference():
     ours, text = _C.clone(), reference()
     add_rle_onestage_config(ours)
-    assert "`MODEL.RLE_ONESTAGE.DENSITY`\n: Default: `'rle'`." in text
+    entry = "(config-model-rle-onestage-density)=\n\n`MODEL.RLE_ONESTAGE.DENSITY`\n: Default: `'rle'`."
+    assert '| <a id="config-solver-max-iter"></a>`SOLVER.MAX_ITER` |' in text
+    assert entry in text and "\n## Keys outside of groups\n" in text and "\n## \n" not in text
     for group in ("MODEL.RLE_ONESTAGE", "INPUT.POSE", "SOLVER.EMA"):
         node = ours
         for part in group.split("."):
             node = node[part]
         missing = [key for key in node if f"{group}.{key}" not in text]
         assert not missing, f"{group}: {missing}"
+
+
+def test_registries_take_more_names_than_they_have():
+    text = reference()
+    assert "Value: `PoseMapper`, or a name that you register." in text
+    assert "| `TEST.AUG.ENABLED` | `False` | False, which alone is supported here |" in text
 
 
 LINKS = {"projects/a/README.md": "docs/benchmarks/a.md"}

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from rle_onestage.engine.processes import attempts
+from rle_onestage.engine.setup import _goes_on_after_restart
 
 
 @pytest.fixture
@@ -45,6 +46,21 @@ def test_among_several_machines_the_first_process_may_move(tmp_path, under):
     assert attempts.has_begun(str(tmp_path))
     under(run="job2", machines=2, process=10, restart=1)
     assert not attempts.has_begun(str(tmp_path))
+
+
+def test_a_first_attempt_is_not_taken_for_an_earlier_one_of_its_name(tmp_path, under):
+    """It leaves the note of any other torchrun, which goes when the training begins."""
+    folder = str(tmp_path)
+    under(process=10)
+    attempts.note_begun(folder)
+    under(process=11)
+    assert not _goes_on_after_restart(folder) and (tmp_path / attempts.NAME).exists()
+    under(machines=2, process=11)
+    assert not _goes_on_after_restart(folder)
+    under(machines=2, process=11, restart=1)
+    assert not _goes_on_after_restart(folder)
+    attempts.note_begun(folder)
+    assert _goes_on_after_restart(folder)
 
 
 def test_a_training_without_torchrun_ends_what_was_noted(tmp_path, under, monkeypatch):

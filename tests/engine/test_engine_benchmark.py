@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import engine_toy
 import pytest
 import torch
 from modeling_toys import TINY
@@ -13,7 +14,7 @@ from speed.benchmark_report import run
 from rle_onestage.engine import benchmark
 from rle_onestage.engine.benchmark import Benchmark, alternate
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import PoseError
+from rle_onestage.errors import ConfigError, PoseError
 
 PARTS = "inference,flow,people,loader,training,evaluation"
 
@@ -77,6 +78,13 @@ def test_measuring_leaves_the_weights_alone():
     before = {name: p.detach().clone() for name, p in measured.model.named_parameters()}
     measured.training(1)
     assert all(torch.equal(before[name], p) for name, p in measured.model.named_parameters())
+
+
+def test_an_architecture_without_the_parts_is_named(tmp_path):
+    config = str(engine_toy.write_config(tmp_path))
+    with pytest.raises(ConfigError, match="ToyPose cannot be measured"):
+        Benchmark(load_config(config), size=(64, 64))
+    assert Benchmark(load_config(config, engine_toy.REAL), size=(64, 64), rounds=1).parameters()["all"] > 0
 
 
 def test_cases_take_turns(monkeypatch):

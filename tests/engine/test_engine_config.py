@@ -72,7 +72,7 @@ def test_mistakes_in_files_are_named(tmp_path, text, words):
         (["SOLVER.MAX_ITER", "x"], ["SOLVER.MAX_ITER", "int"]),
         (["SOLVER", "x"], ["SOLVER", "group"]),
         (["SEED.X", "1"], ["SEED"]),
-        (["DATASETS.TEST", "a"], ["DATASETS.TEST", "tuple"]),
+        (["DATASETS.TEST", "(a"], ["DATASETS.TEST", "no list"]),
         (["SOLVER.BASE_LR", "-1"], ["SOLVER.BASE_LR", "positive"]),
         (["DATALOADER.NUM_WORKERS", "-2"], ["DATALOADER.NUM_WORKERS"]),
     ],
@@ -116,8 +116,10 @@ def arguments(tmp_path, *opts, **flags):
     return argparse.Namespace(**{**given, **flags})
 
 
-def test_setup_draws_a_seed_once_and_writes_it(tmp_path):
-    cfg = setup(arguments(tmp_path, "MODEL.DEVICE", "cpu"))
+def test_setup_draws_a_seed_once_and_writes_it_where_nobody_has(tmp_path):
+    assert setup(arguments(tmp_path, "MODEL.DEVICE", "cpu")).SEED >= 0
+    assert not (tmp_path / "out" / "config.yaml").exists()  # a training writes it with its first batch
+    cfg = setup(arguments(tmp_path, "MODEL.DEVICE", "cpu", eval_only=True))
     assert cfg.SEED >= 0 and cfg.is_frozen()
     written = Path(cfg.OUTPUT_DIR, "config.yaml")
     assert load_config(str(written)).SEED == cfg.SEED

@@ -69,6 +69,34 @@ def test_a_training_that_is_ending_is_waited_for(tmp_path, caplog):
     assert [f"still belongs to process {first.pid} on" in line for line in caplog.messages] == [True]
 
 
+def test_the_file_goes_with_the_lock_and_there_are_never_two_owners(tmp_path, monkeypatch):
+    """Each process may open the file just before another deletes it."""
+    monkeypatch.setattr(lock, "_POLL_SECONDS", 0)
+
+    def take_turns():
+        for _ in range(100):
+            lock.claim(tmp_path)
+            os.mkdir(tmp_path / "owned")  # fails where another process is the owner too
+            os.rmdir(tmp_path / "owned")
+            lock.release(tmp_path)
+
+    processes = [Forked(take_turns, tmp_path / f"log{number}") for number in range(4)]
+    for process in processes:
+        assert process.wait(60) == 0, process.log.read_text()
+    assert not (tmp_path / lock.NAME).exists()
+
+
+def test_the_lock_of_another_process_is_never_deleted(tmp_path):
+    lock.claim(tmp_path)
+    os.remove(tmp_path / lock.NAME)
+    other = holder(tmp_path, tmp_path)
+    lock.release(tmp_path)
+    with pytest.raises(ConfigError, match=f"process {other.pid} on"):
+        lock.claim(tmp_path, patience=0)
+    other.send(signal.SIGKILL, group=False)
+    other.wait()
+
+
 def test_it_is_waited_for_as_long_as_processes_without_their_launcher_may_take():
     assert lock.PATIENCE_SECONDS > signals.ORPHAN_SECONDS + signals.POLL_SECONDS
 
@@ -102,4 +130,5 @@ def test_the_second_training_leaves_all_of_the_first(tmp_path):
     with pytest.raises(ConfigError, match="belongs to a training"):  # without setup() too
         Trainer(load_config(str(config))).train()
     assert first.wait() == 0, first.log.read_text()
+    assert not (tmp_path / "out" / lock.NAME).exists()
     assert len((tmp_path / "out" / "training.jsonl").read_text().splitlines()) == 4

@@ -248,22 +248,6 @@ def test_links_are_places_of_checkpoints_where_their_folder_is_there(tmp_path):
         check_places(tmp_path)
 
 
-def test_a_training_that_begins_anew_hides_the_earlier_one_from_resume(tmp_path):
-    """A kill before its first checkpoint would otherwise have --resume go on with other weights."""
-    config = engine_toy.write_config(tmp_path, MAX_ITER=1)
-    trainer = Trainer(load_config(str(config), ["DATASETS.TEST", "()"]))
-    trainer.train()
-    old = last_checkpoint(tmp_path / "out")
-
-    class Killed(Trainer):
-        def run_step(self):
-            raise MemoryError
-
-    with pytest.raises(MemoryError):
-        Killed(trainer.cfg).train()
-    assert last_checkpoint(tmp_path / "out") is None and os.path.exists(old)
-
-
 def test_lines_of_the_log_that_nobody_can_read_are_dropped(tmp_path):
     path, good = tmp_path / "training.jsonl", b'{"iteration": 1, "a": "\xc3\xa9"}\n'
     bad = [b"\xff\xfe\n", b"5\n", b"[]\n", b'{"iteration": "1"}\n', b"[" * 10**5, b"\n", b"\n"]

@@ -1,5 +1,7 @@
 """Stock Detectron2 with our config: its trainer trains it, its evaluator says of every file what ours says."""
 
+import json
+
 import engine_toy
 import pytest
 import torch
@@ -7,6 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling import build_model
+from engine_kills import started
 
 from rle_onestage.data.datasets import load_dataset
 from rle_onestage.engine import evaluate_only, load_config, read_checkpoint
@@ -86,6 +89,22 @@ def test_the_stock_evaluator_gives_our_metrics(stock, tmp_path, name):
     assert numbers(theirs) == pytest.approx(numbers(ours), abs=1e-6)
     if name in ("whole", "slim"):
         assert numbers(theirs) == pytest.approx(numbers(results), abs=1e-6)
+
+
+def test_the_stock_evaluator_gives_our_metrics_for_a_model_of_two_processes(tmp_path):
+    config = str(engine_toy.write_config(tmp_path))
+    options = [*engine_toy.REAL, *OPTIONS, "INPUT.POSE.SIZE", "64", "SOLVER.MAX_ITER", "16"]
+    process = started(tmp_path, *options, processes_count=2)
+    assert process.wait() == 0, process.log.read_text()
+    in_training = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    cfg = load_config(config, [*options, "MODEL.WEIGHTS", str(tmp_path / "out" / "model_final.pth")])
+    load_dataset(cfg, "toy_people")
+    model = build_model(cfg)
+    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    theirs = numbers(Stock.test(cfg, model))
+    assert all(0 < theirs[task, "AP"] < 100 for task in ("bbox", "keypoints"))
+    assert theirs == pytest.approx(numbers(in_training), abs=1e-6)
+    assert theirs == pytest.approx(numbers(evaluate_only(cfg)), abs=1e-6)
 
 
 def test_the_stock_evaluator_by_config_beside_ours(stock, tmp_path):

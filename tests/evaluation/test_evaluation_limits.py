@@ -40,7 +40,7 @@ def test_more_than_20_people_are_said_and_counted_where_asked(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         cut = score_results(str(file), oks_sigmas=SIGMAS)
     (record,) = caplog.records
-    assert "1 images" in record.getMessage() and "the fullest 30" in record.getMessage()
+    assert "In 1 image of" in record.getMessage() and "the fullest has 30" in record.getMessage()
     assert "66.7" in record.getMessage() and "--max-people" in record.getMessage()
     assert cut["keypoints"]["AR"] == pytest.approx(100 * 20 / 30)
     caplog.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rle_onestage.errors import ConfigError, DataError
-from rle_onestage.evaluation import format_scores, score_results
+from rle_onestage.evaluation import format_scores, score_results, stand_ins
 from rle_onestage.evaluation.metrics import random_case
 
 TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
@@ -34,6 +34,17 @@ def test_scores_of_results_and_of_the_ground_truth(folder, capsys):
         ["--annotations", truth, "--results", results, "--json", str(folder / "scores.json")]
     )
     assert "AP75" in capsys.readouterr().out and "keypoints" in json.loads((folder / "scores.json").read_text())
+
+
+def test_stand_in_sigmas_are_said_once_where_ap_is_computed(folder, caplog, monkeypatch):
+    monkeypatch.setattr(stand_ins, "_said", set())
+    truth, results = str(folder / "truth.json"), str(folder / "results.json")
+    score_results(truth, results, oks_sigmas=[0.08] * 5)
+    assert "stand-ins" not in caplog.text
+    for _ in range(2):
+        score_results(truth, results)
+    (said,) = [r.getMessage() for r in caplog.records if "stand-ins" in r.getMessage()]
+    assert "these 5 joints (left_hand, " in said and "Set TEST.KEYPOINT_OKS_SIGMAS" in said
 
 
 def test_results_of_another_set_are_an_error(folder):

@@ -178,7 +178,7 @@ def test_other_ways_to_write_results_have_the_same_figures(place):
         (lambda r: r[0].update(score=True), "has `score` True"),
         (lambda r: r[0].update(score="0.5"), "has `score` '0.5'"),
         (lambda r: r[0].update(keypoints=None), "has `keypoints` None; it must be a list"),
-        (lambda r: r[0].update(keypoints=[1, 2, 1]), "has 1 joints in `keypoints`, but .*labels.json has 3"),
+        (lambda r: r[0].update(keypoints=[1, 2, 1]), "has 1 joint in `keypoints`, but .*labels.json has 3"),
         (lambda r: r[1].update(keypoints=[1, 2, 1]), "result 2 .* has 3 numbers in `keypoints`, which must be 9"),
         (lambda r: r[1].update(keypoints=[1, None, 1] * 3), "result 2 .* has nan in `keypoints`.*null is none"),
         (lambda r: r[1].update(keypoints=["5", 1, 1] * 3), "result 2 .* other than numbers in `keypoints`: '5'"),

@@ -12,8 +12,9 @@ from torch import nn
 
 from rle_onestage.cli.label_errors import main
 from rle_onestage.evaluation import GroundTruth
-from rle_onestage.label_errors import Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
+from rle_onestage.label_errors import Trust, Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
+from rle_onestage.label_errors.pages import TEXT
 from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
@@ -232,6 +233,34 @@ def test_corrupted_labels_come_first():
     assert np.mean([set(s.joints) == wrong[s.case.annotation["id"]] for s in right]) > 0.9
 
 
+def found_in(people, *, wrong=0, off=0.0, unseen=0):
+    """What is found where so many people have their legs swapped, and predictions lie ``off`` pixels away."""
+    annotations, results = [], []
+    for number in range(1, people + 1):
+        annotations.append(annotation_of(number, swapped(POSE, *LEGS) if number <= wrong else POSE))
+        results += [] if number > people - unseen else [result_of(number, POSE + [off, 0.0], sigma=max(off, SIGMA))]
+    return rank(match_cases(truth_of(annotations), [results]), density(), COCO)
+
+
+def test_a_model_that_fits_most_labels_is_trusted():
+    trust = found_in(10, wrong=2, unseen=1).trust
+    assert (trust.seen, trust.unlikely) == (9, 2) and not trust.doubt()
+    # One in ten is not found; two others have six of 17 joints wrong, by the distance between hips, knees, ankles.
+    distance, sigmas = np.array([28.0, 34, 38]), np.array([0.107, 0.087, 0.089])
+    left = np.exp(-(distance**2) / (2 * 12000 * (2 * sigmas) ** 2)).mean()
+    assert trust.oks == pytest.approx(0.9 - 0.2 * 6 / 17 * (1 - left))
+
+
+def test_a_model_that_contradicts_many_or_misses_them_is_not_trusted():
+    many = found_in(8, wrong=3).trust
+    assert many.oks > 0.8 and "contradicts labels of 3 of the 8 people" in many.doubt()
+    far = found_in(8, off=25.0).trust
+    assert far.unlikely == 0 and "mean OKS of 0." in far.doubt()
+    blind = found_in(8, unseen=8).trust
+    assert blind.oks == 0 and "mean OKS of 0.00" in blind.doubt()
+    assert "1 person" in Trust(0.9, 1, 1).doubt()
+
+
 class Fake(nn.Module):
     """Finds ``POSE`` in a image whose marker is left, its mirror image where it is right."""
 
@@ -296,9 +325,10 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: Fake().eval())
     folder = tmp_path / "out"
     main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)])
-    assert "2 unlikely labels of 13 labelled people" in capsys.readouterr().out
+    assert "2 of 13 labelled people have unlikely labels" in capsys.readouterr().out
     content = json.loads((folder / "label_errors.json").read_text())
     assert {s["annotation"] for s in content["label_errors"]} == {4, 8}
+    assert content["trust"]["trusted"] and (content["trust"]["seen"], content["trust"]["unlikely"]) == (12, 2)
     assert [m["annotation"] for m in content["not_found"]] == [10]
     legs = next(s for s in content["label_errors"] if s["annotation"] == 4)
     assert legs["explanation"] == "legs: left and right swapped" and len(legs["joints"]) == 6
@@ -307,7 +337,8 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 + 16 and all(float(row["surprise"]) > 0 for row in rows)
     for page in ("label_errors_01.jpg", "not_found_01.jpg"):
-        assert cv2.imread(str(folder / page)).std() > 5
+        drawn = cv2.imread(str(folder / page))
+        assert drawn.std() > 5 and drawn[: 2 * TEXT].max() > 150  # a legend above
     assert not list(folder.glob("*.tmp*"))
     with pytest.raises(SystemExit) as stopped:
         main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "MODEL.WEIGHTS", ""])

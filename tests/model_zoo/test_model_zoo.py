@@ -8,7 +8,8 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from rle_onestage import load_config, model_zoo
-from rle_onestage.errors import ConfigError
+from rle_onestage.engine.checkpoint import read_checkpoint
+from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.utils import packaged_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,16 +54,32 @@ def test_a_model_trains_on_and_has_the_weights(name):
 def test_a_predictor_by_name():
     predictor = model_zoo.get_predictor("people_synthetic", device="cpu")
     assert not predictor.model.training and len(predictor.skeleton.names) == 17
-    with pytest.raises(ConfigError, match="MODEL.WEIGHTS is empty"):
+    with pytest.raises(ConfigError, match="'people_synthetic.yaml' has no weights .*; give trained=True"):
         model_zoo.get_predictor("people_synthetic.yaml", device="cpu")
+    with pytest.raises(ConfigError, match="1x.yaml' has no trained .*; give your own: Predictor.get_config"):
+        model_zoo.get_predictor(R50, device="cpu")
     with pytest.raises(ConfigError, match="device 'gpu'"):
         model_zoo.get_predictor("people", device="gpu")
+
+
+def test_nobody_is_warned_of_the_device_of_a_packaged_config(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert model_zoo.get_config("people", trained=True).MODEL.DEVICE == "cpu"
+    model_zoo.get("people_synthetic", trained=True)
+    assert "CUDA" not in caplog.text
+    model_zoo.get("people_synthetic", device="cuda")
+    assert "device is cuda, but CUDA is not available" in caplog.text  # who asks for it is told
+
+
+def test_addresses_of_weights_are_corrected():
+    with pytest.raises(CheckpointError, match="did you mean people.pth[?] this package comes with people.pth"):
+        read_checkpoint("rle-onestage://poeple.pth")
 
 
 @pytest.mark.parametrize(
     "function, name, sentence",
     [
-        ("get_config_file", "peple", "'peple' is not in the model zoo; did you mean people?"),
+        ("get_config_file", "peple", "'peple' is not in the model zoo; did you mean people or people/people.yaml?"),
         ("get_config", "coco/rle_onestage_R50_FPN_1.yaml", f"did you mean {R50}"),
         ("get", "people/quickstart.yaml", "did you mean quickstart.yaml"),
         ("get_predictor", "zzz", "there are Base-RLEOneStage.yaml"),

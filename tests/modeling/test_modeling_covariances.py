@@ -55,8 +55,8 @@ def test_the_covariance_is_that_of_the_labels_after_a_resize_by_different_factor
     torch.testing.assert_close(point.double(), labels.mean(0), atol=0.05, rtol=0)
     torch.testing.assert_close(covariance.double(), torch.cov(labels.T), atol=0.02, rtol=0.02)
     assert abs(covariance[0, 1]) > 0.1 * (covariance[0, 0] * covariance[1, 1]).sqrt()
-    sigmas = instances.pred_keypoint_covariances.diagonal(dim1=-2, dim2=-1).sqrt()
-    assert torch.equal(sigmas, instances.pred_keypoint_sigmas)
+    variances = instances.pred_keypoint_covariances.diagonal(dim1=-2, dim2=-1)
+    assert torch.equal(variances, instances.pred_keypoint_sigmas.square())
 
 
 def test_every_person_has_covariances_and_the_sigmas_they_had_to_the_last_bit():
@@ -64,8 +64,8 @@ def test_every_person_has_covariances_and_the_sigmas_they_had_to_the_last_bit():
     model = build_model(tiny_config("MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", 0.0)).eval()
     people = model([make_input(0, [(6, 4, 50, 60, 17)])])[0]["instances"]
     assert len(people) and people.pred_keypoint_covariances.shape == (len(people), 17, 2, 2)
-    sigmas = people.pred_keypoint_covariances.diagonal(dim1=-2, dim2=-1).sqrt()
-    assert torch.equal(sigmas, people.pred_keypoint_sigmas)
+    variances = people.pred_keypoint_covariances.diagonal(dim1=-2, dim2=-1)
+    assert torch.equal(variances, people.pred_keypoint_sigmas.square())
     # What earlier versions reported: the learned sigma, corrected by joint alone.
     decoder = make_decoder("fcos", [0.05] * JOINTS)
     log_scale, power = torch.tensor([0.3, -0.2]), torch.tensor([1.1, 0.9])

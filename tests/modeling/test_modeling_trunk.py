@@ -10,6 +10,7 @@ from modeling_toys import make_input, tiny_config
 from timm.layers import Conv2dSame
 from torch import nn
 
+from rle_onestage.engine.inference import build_architecture
 from rle_onestage.engine.optimizer import build_optimizer, parameter_groups
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.backbone.timm_fpn import SameConv2d, SameDepthwiseConv2d, with_fast_depthwise
@@ -54,6 +55,13 @@ def test_frozen_stages_stay_with_their_statistics():
     assert not [name for name in network if name.startswith(("conv_stem", "bn1", "blocks.0.", "blocks.1."))]
     assert {"blocks.2.0.pw_exp.conv.weight", "blocks.2.0.pw_exp.bn.running_mean"} <= network
     assert "backbone.lateral.0.0.weight" in changed
+
+
+def test_what_is_frozen_is_said_in_full(caplog):
+    with caplog.at_level("INFO", "rle_onestage"):
+        model = build_architecture(tiny_config("MODEL.RLE_ONESTAGE.TRUNK.NORM", "frozen"))
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    assert 1000 < frozen < 100_000 and f", {frozen:,} of them frozen (not trained)" in caplog.text
 
 
 def test_frozen_norms_stay_and_convolutions_learn():

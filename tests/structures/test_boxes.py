@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchvision
 
-from rle_onestage.structures.boxes import box_area, box_intersection, box_iou, iou_matrix
+from rle_onestage.structures.boxes import box_area, box_intersection, box_iou, iou_matrix, share_inside
 
 
 def test_overlaps_by_hand():
@@ -18,6 +18,12 @@ def test_boxes_without_area_overlap_with_nothing():
     boxes = np.array([[0, 0, 10, 10], [5, 5, 5, 5], [9, 9, 1, 1]])
     assert box_area(torch.tensor(boxes)).tolist() == [100, 0, 0]
     assert not iou_matrix(boxes, boxes)[1:].any() and np.isfinite(iou_matrix(boxes, boxes)).all()
+
+
+def test_shares_are_of_the_first_boxes():
+    boxes, regions = np.array([[0, 0, 4, 4], [2, 2, 2, 2]]), np.array([[2, 0, 8, 2], [-9, -9, 9, 9], [4, 4, 8, 8]])
+    assert share_inside(boxes, regions).tolist() == [[0.25, 1, 0], [0, 0, 0]]
+    assert share_inside(boxes[:0], regions).shape == (0, 3)
 
 
 @pytest.mark.parametrize("rows, columns", [(0, 3), (3, 0), (0, 0)])

@@ -78,12 +78,11 @@ def test_category_of_coco_is_coco():
     assert skeleton.oks_sigmas == COCO.oks_sigmas and skeleton.has_oks_sigmas
 
 
-def test_own_joints_warn_once_about_sigmas(caplog):
+def test_own_joints_have_stand_in_sigmas(caplog):
     category = {"name": "person", "keypoints": [f"{n}_x" for n in LSP], "skeleton": [[1, 2], [13, 14]]}
     with caplog.at_level(logging.WARNING, logger="rle_onestage"):
         skeleton = skeleton_from_category(category)
-        skeleton_from_category(category)
-    assert sum("TEST.KEYPOINT_OKS_SIGMAS" in r.message for r in caplog.records) == 1
+    assert not caplog.records  # whether it matters is known where AP is computed
     assert skeleton.limbs == ((0, 1), (12, 13))
     assert skeleton.flip_index == [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
     assert not skeleton.has_oks_sigmas
@@ -106,7 +105,7 @@ def test_given_pairs_and_sigmas_are_taken():
         ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a", "z"]]}, ConfigError, "'z'"),
         ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a", "b"], ["b", "a"]]}, ConfigError, "twice"),
         ({"keypoints": ["a", "b"]}, {"flip_pairs": [["a"]]}, ConfigError, "pairs"),
-        ({"keypoints": ["a", "b"]}, {"oks_sigmas": [0.1]}, ConfigError, "1 values but there are 2"),
+        ({"keypoints": ["a", "b"]}, {"oks_sigmas": [0.1]}, ConfigError, "1 value but the file has 2 joints"),
     ],
 )
 def test_bad_categories_are_one_sentence(category, options, error, words):

@@ -29,7 +29,12 @@ def test_it_makes_a_set_and_a_page(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [(("--preset", "huge"), "quickstart"), (("--workers", 0), "--workers"), (("--people", 5, 2), "MIN and MAX")],
+    [
+        (("--preset", "huge"), "quickstart"),
+        (("--preset", "quickstar"), "mean quickstart?"),
+        (("--workers", 0), "--workers"),
+        (("--people", 5, 2), "MIN and MAX"),
+    ],
 )
 def test_bad_arguments_are_one_sentence(monkeypatch, tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit) as caught:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from demo_toys import options, within
+from light_package import LIGHT
 from media_toys import image_file, one_person, video
 
 from rle_onestage.demo import run_images, run_video
@@ -130,7 +131,7 @@ def test_a_pipe_that_nobody_reads_is_a_sentence_in_bounded_time(tmp_path, monkey
 @posix
 @pytest.mark.parametrize("how", ["file", "pipe"])
 def test_dev_stdout_is_the_own_output_as_it_is(tmp_path, how):
-    code = (
+    code = LIGHT + (
         "from rle_onestage.utils.output_files import write_bytes, is_stdout, kind_of\n"
         "print('first', flush=True); assert is_stdout('/dev/stdout') and kind_of('/dev/stdout')\n"
         "write_bytes('/dev/stdout', b'second\\n'); print('third')"

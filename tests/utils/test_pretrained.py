@@ -123,7 +123,7 @@ class Harmful:
         (".pth", {"a": Harmful()}, "could run code"),
         (".pth", {"iteration": 3}, "hold no tensor by name"),
         (".pth", [torch.ones(1)], "hold no tensor by name"),
-        (".pth", b"", "damaged"),
+        (".pth", b"", "is an empty file; name a file of weights"),
         (".safetensors", b"neither", "damaged"),
     ],
 )

@@ -26,6 +26,7 @@ from rle_onestage.evaluation.results import write_json
 from rle_onestage.modeling.codec import ScaleCodec
 from rle_onestage.modeling.criterion import Criterion
 from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.density.densities import Density
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,16 @@ class Predictor(nn.Module):
 
     def __init__(self, *, loss: str):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4))
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        layers = [nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU()]
+        last = nn.Linear(64, 4)
+        self.layers = nn.Sequential(*layers, last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.how = LOSSES[loss]
-        self.density = build_density(**self.how.density)
-        self.codec = ScaleCodec(form=self.how.form, floor=0.02, init=1.0, learned=self.density.learns_scale)
+        density = build_density(**self.how.density)
+        assert isinstance(density, Density)  # for the type checker: without groups it is one of all joints
+        self.density = density
+        self.codec = ScaleCodec(form=self.how.form, floor=0.02, init=1.0, learned=bool(density.learns_scale))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(mu, scale), both (n, 2) in pixels."""
@@ -185,7 +190,7 @@ def train(noise: str, loss: str, settings: Settings, advance: Callable[[], objec
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, noise: str, settings: Settings) -> dict[str, Any]:
+def evaluate(model: Predictor, noise: str, settings: Settings) -> dict[str, Any]:
     """Metrics of a predictor on fresh points.
 
     Args:
@@ -234,7 +239,7 @@ def evaluate(model: nn.Module, noise: str, settings: Settings) -> dict[str, Any]
     }
 
 
-def _log_q(density: nn.Module, e: Tensor, chunk: int = 65536) -> Tensor:
+def _log_q(density: Density, e: Tensor, chunk: int = 65536) -> Tensor:
     """Log (n,) of the reported density at residuals (n, 2)."""
     return torch.cat([density.reported_log_q(rows[None])[0] for rows in e.split(chunk)])
 
@@ -246,7 +251,7 @@ def _bins(true: Tensor, reported: Tensor, ratio: Tensor) -> list[dict[str, float
     return [{"true": float(t.mean()), "reported": float(r.mean()), "ratio": float(q.mean())} for t, r, q in parts]
 
 
-def _drawn_density(model: nn.Module, points: Points, count: int = 48) -> np.ndarray:
+def _drawn_density(model: Predictor, points: Points, count: int = 48) -> np.ndarray:
     """Mean over some points of the reported density of (label - true joint) / true standard deviation, on the grid."""
     axis = torch.tensor(GRID, dtype=torch.float32)
     z = torch.cartesian_prod(axis, axis)

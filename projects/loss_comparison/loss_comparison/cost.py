@@ -3,7 +3,7 @@
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from detectron2.config import CfgNode
@@ -78,7 +78,7 @@ class TwoStage:
                 "GeneralizedRCNN with MODEL.KEYPOINT_ON"
             )
         seed_everything(0)
-        self.model = build_architecture(cfg).eval()
+        self.model: Any = build_architecture(cfg).eval()
         if cfg.MODEL.WEIGHTS:
             load_weights(self.model, cfg.MODEL.WEIGHTS, strict=True)
         self.image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
@@ -101,7 +101,7 @@ class TwoStage:
 
 
 @torch.no_grad()
-def infer(side: "OneStage | TwoStage", people: int) -> Instances | None:
+def infer(side: "OneStage | TwoStage", people: int) -> Instances:
     """One image with so many people through the whole model; returns the ``Instances``."""
     height, width = side.image.shape[1:]
     with side.showing(people):
@@ -118,7 +118,7 @@ def measure(
     rounds: int = 30,
     one_options: Sequence[str] = (),
     two_options: Sequence[str] = (),
-):
+) -> dict[str, Any]:
     """Parameters, FLOPs, memory and time of both.
 
     Args:
@@ -141,10 +141,10 @@ def measure(
         ConfigError: a config is wrong, or a model cannot show so many people.
         CheckpointError: the weights do not fit.
     """
-    sides = OrderedDict()
+    sides: OrderedDict[str, OneStage | TwoStage] = OrderedDict()
     sides[ONE_STAGE] = OneStage(load_config(one_config, one_options), (size, size))
     sides[TWO_STAGE] = TwoStage(load_config(two_config, two_options), (size, size))
-    report = {"size": size, "rounds": rounds, "torch": torch.__version__}
+    report: dict[str, Any] = {"size": size, "rounds": rounds, "torch": torch.__version__}
     for name, side in sides.items():
         report[name] = _static(side, size)
         report[name]["people"] = {number: _for_people(side, number, name) for number in people}
@@ -161,10 +161,11 @@ def measure(
 @torch.no_grad()
 def _static(side: "OneStage | TwoStage", size: int) -> dict[str, float]:
     """What does not depend on the people."""
-    own = sum(p.numel() for p in side.own_parameters())
-    backbone = sum(p.numel() for p in side.model.backbone.parameters())
+    own = sum([p.numel() for p in side.own_parameters()])
+    trunk: Any = side.model.backbone
+    backbone = sum([p.numel() for p in trunk.parameters()])
     with FlopCounterMode(display=False) as counter:
-        side.model.backbone(torch.zeros(1, 3, size, size, device=side.model.device))
+        trunk(torch.zeros(1, 3, size, size, device=side.model.device))
     return {
         "parameters_M": (own + backbone) / 1e6,
         "own_parameters_M": own / 1e6,
@@ -186,7 +187,7 @@ def _for_people(side: "OneStage | TwoStage", number: int, name: str) -> dict[str
     return {"found": found, "gflops": own / 1e9, "peak_mb": memory.peak / 1e6}
 
 
-def _backbone_flops(counter) -> int:
+def _backbone_flops(counter: FlopCounterMode) -> int:
     counts = counter.get_flop_counts()
     inside = [operations for name, operations in counts.items() if name.endswith(".backbone")]
     return sum(inside[0].values()) if inside else 0

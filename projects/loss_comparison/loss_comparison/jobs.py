@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils.signals import StopRequest
+
+from .runs import Run
 
 logger = logging.getLogger("rle_onestage")
 
@@ -27,10 +29,11 @@ class Failure(Exception):
 class _Active:
     """A run under way: its steps one after the other, each a process of its own."""
 
-    def __init__(self, run, script: str, environment: dict[str, str], lock: int):
+    def __init__(self, run: Run, script: str, environment: dict[str, str], lock: int):
         self.run, self.script, self.environment, self.lock = run, script, environment, lock
-        self.what, self.process, self.start = None, None, time.monotonic()
-        self._done = set()
+        self.what, self.start = "", time.monotonic()
+        self.process: subprocess.Popen | None = None
+        self._done: set[str] = set()
 
     def advance(self) -> bool | None:
         """Start the next step if none is under way; False when the run is complete.
@@ -72,7 +75,9 @@ class _Active:
         return f"{self.run.label} {self.what}"
 
 
-def work_off(runs, *, script: str, output: str, jobs: int = 1, start: type = _Active) -> tuple | None:
+def work_off(
+    runs: Sequence[Run], *, script: str, output: str, jobs: int = 1, start: type = _Active
+) -> tuple[int, dict[str, str]]:
     """Train and evaluate what is not done yet.
 
     A signal (Ctrl-C, SIGTERM) is handed on to the processes, which save and end; the same call goes on from there.
@@ -93,7 +98,9 @@ def work_off(runs, *, script: str, output: str, jobs: int = 1, start: type = _Ac
     environment = dict(os.environ)
     if jobs > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    waiting, active, failures = [run for run in runs if not run.is_done()], [], {}
+    waiting = [run for run in runs if not run.is_done()]
+    active: list[_Active] = []
+    failures: dict[str, str] = {}
     with _locked(output) as lock, StopRequest() as stop, _Progress(runs) as progress:
         try:
             while (waiting or active) and not stop.signum:
@@ -121,7 +128,7 @@ def _goes_on(one: "_Active", failures: dict[str, str], progress: "_Progress") ->
     return False
 
 
-def _beginning(run) -> str:
+def _beginning(run: Run) -> str:
     done = run.iterations_done()
     if run.is_trained():
         return "is trained, evaluating"
@@ -171,9 +178,10 @@ def _last_words(folder: str) -> str:
 class _Progress:
     """A bar over all iterations on a terminal; elsewhere a line at every event and every minute."""
 
-    def __init__(self, runs):
+    def __init__(self, runs: Sequence[Run]):
         self.runs, self.total = runs, sum(run.iterations for run in runs)
-        self.bar, self._stack = None, contextlib.ExitStack()
+        self.bar: Any = None  # tqdm's, on a terminal
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "_Progress":
         self.first = self.count = self._count(self.runs)
@@ -192,7 +200,7 @@ class _Progress:
         self._stack.close()
 
     @staticmethod
-    def _count(runs) -> int:
+    def _count(runs: Sequence[Run]) -> int:
         return sum(run.iterations_done() for run in runs)
 
     def say(self, text: str) -> None:

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -48,7 +49,7 @@ def _draw(sets: dict[str, dict[str, Any]], path: str) -> None:
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
 
 
-def _panel(axis, dataset: str, rows: dict) -> None:
+def _panel(axis: Axes, dataset: str, rows: dict) -> None:
     seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
     places = {name: place for place, name in enumerate(rows)}
     for key, colour, _, shift in _SERIES:
@@ -57,8 +58,9 @@ def _panel(axis, dataset: str, rows: dict) -> None:
             # The same seed from loss to loss: what the paired differences compare.
             line = [(places[n] + spread[seed], r["seeds"][seed][key]) for n, r in rows.items() if _has(r, seed, key)]
             if line:
-                axis.plot(*zip(*line), color=colour, alpha=0.25, linewidth=0.8, zorder=1)
-                axis.scatter(*zip(*line), color=colour, s=22, linewidths=0, alpha=0.9, zorder=3)
+                x, y = zip(*line)
+                axis.plot(x, y, color=colour, alpha=0.25, linewidth=0.8, zorder=1)
+                axis.scatter(x, y, color=colour, s=22, linewidths=0, alpha=0.9, zorder=3)
         for name, row in rows.items():
             if key in row["mean"]:
                 middle, centre = row["mean"][key], places[name] + shift

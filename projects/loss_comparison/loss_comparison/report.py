@@ -47,7 +47,7 @@ def compare(runs: "list[Run]", failures: Mapping[str, str] | Sequence[tuple[str,
         of :func:`difference`; and ``order``: see :func:`paper_order`. ``runs``, ``done``: how many. ``failures``.
     """
     order = {name: place for place, name in enumerate(PAPER_ORDER)}
-    found = OrderedDict()
+    found: dict[str, dict[str, dict[int, dict]]] = OrderedDict()
     done = [run for run in runs if run.is_done()]
     for run in sorted(done, key=lambda run: order.get(run.name, len(order))):
         for dataset, metrics in run_scores(run).items():
@@ -102,10 +102,10 @@ def paper_order(rows: dict | dict[str, dict[int, dict]], losses: list[str], metr
     if len(losses) < 2:
         return None
     common = set.intersection(*(set(rows[name]) for name in losses))
-    values = [[rows[name][seed].get(metric) for name in losses] for seed in common]
-    values = [v for v in values if None not in v]
-    holds = sum(all(a > b for a, b in zip(v, v[1:])) for v in values)
-    return {"losses": losses, "holds": holds, "seeds": len(values)}
+    values: list[list[Any]] = [[rows[name][seed].get(metric) for name in losses] for seed in common]
+    whole = [v for v in values if None not in v]
+    holds = sum([all(a > b for a, b in zip(v, v[1:])) for v in whole])
+    return {"losses": losses, "holds": holds, "seeds": len(whole)}
 
 
 # -------------------------------------------------------------------- text

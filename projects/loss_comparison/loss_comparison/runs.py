@@ -25,8 +25,9 @@ LOSSES["rle_gaussian"] = [_DENSITY, "rle", _PRESET, "gaussian"]
 CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTAGE.TEST.OKS_POWER", "0.0"]
 # What does not change the weights that come out of a training; the OKS sigmas do, being part of the assignment.
 _EVALUATION_ONLY = ("TEST.", "MODEL.RLE_ONESTAGE.TEST.", "DATASETS.TEST", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
-_PLACE = ("OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.LOG_PERIOD", "VERSION")
-_PLACE += ("SOLVER.CHECKPOINT_KEEP",)
+_PLACE = (
+    "OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.LOG_PERIOD", "VERSION", "SOLVER.CHECKPOINT_KEEP",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Run:
         """The trained model's file."""
         return os.path.join(self.folder, FINAL)
 
-    def config(self) -> CfgNode | None:
+    def config(self) -> CfgNode:
         """The config of the training."""
         return load_config(self.config_file, self.options)
 
@@ -168,7 +169,7 @@ def plan(
     baselines: list[str] | tuple = (),
     baseline_weights: list[str] | tuple = (),
     options: list[str] | tuple = (),
-) -> "list[Run] | None":
+) -> list[Run]:
     """All runs, seed by seed, so that an early stop still leaves whole rows.
 
     Args:

@@ -76,7 +76,7 @@ def _from_metrics(metrics: dict[str, dict[str, dict]]) -> dict[str, float]:
 
 def _from_results(cfg: CfgNode, dataset_name: str) -> dict[str, float]:
     skeleton = get_skeleton(cfg, dataset_name)
-    sigmas = np.array(list(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas, dtype=float)
+    sigmas = tuple(cfg.TEST.KEYPOINT_OKS_SIGMAS) or skeleton.oks_sigmas
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     results = read_results(os.path.join(results_folder(cfg, dataset_name), RESULTS_FILE), labels=truth.labels)
     matches = match_people(truth, results, max_people=cfg.TEST.MAX_PEOPLE)
@@ -87,7 +87,7 @@ def _from_results(cfg: CfgNode, dataset_name: str) -> dict[str, float]:
         squares = np.square(matches.predicted - matches.joints).sum(-1)[matches.visibility > 0]
         row["rms_px"] = float(np.sqrt(squares.mean()))
     if results and all("score_factors" in r for r in results):
-        person = powered([r["score_factors"] for r in results], (1, 0, 0))
+        person = powered(np.array([r["score_factors"] for r in results]), (1, 0, 0))
         ranking = Ranking(truth, results, sigmas, max_people=cfg.TEST.MAX_PEOPLE)
         row["reranked_AP"] = ranking.average_precision(ranking.rank(person))
     return row

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from measure.labels import read_set
+from people_study.labels import read_set
 
 from rle_onestage.evaluation.metrics import random_case
 from rle_onestage.structures.skeleton import COCO

@@ -8,10 +8,10 @@ import intervals
 import numpy as np
 import pytest
 import torch
-from measure.coverage import coverage, coverage_table, format_coverage, is_corrected
-from measure.labels import read_set
-from measure.matching import SIZES
-from measure.runs import Ours
+from people_study.coverage import coverage, coverage_table, format_coverage, is_corrected
+from people_study.labels import read_set
+from people_study.matching import SIZES
+from people_study.runs import Ours
 from people_toys import JOINTS, row_of_people
 
 from rle_onestage.evaluation.per_joint import Matches

@@ -6,7 +6,7 @@ import cv2
 import duplicates
 import numpy as np
 import pytest
-from measure.hashes import correlation, dhash, find_pairs, read_images
+from people_study.hashes import correlation, dhash, find_pairs, read_images
 
 
 def image(seed, height=120, width=160):
@@ -51,7 +51,7 @@ def test_correlation_is_of_grey_values_whatever_the_brightness():
 def test_blocks_of_images_give_the_same_pairs_as_all_at_once(folders, monkeypatch):
     images, _ = read_images(folders)
     whole = find_pairs(images, bits=20, within=True)
-    monkeypatch.setattr("measure.hashes._BLOCK", 3)
+    monkeypatch.setattr("people_study.hashes._BLOCK", 3)
     assert find_pairs(images, bits=20, within=True) == whole and len(whole) >= 2
 
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from measure.bootstrap import compare, draw_images
-from measure.labels import read_set, together
-from measure.matching import COCO_AREAS, match, metrics
+from people_study.bootstrap import compare, draw_images
+from people_study.labels import read_set, together
+from people_study.matching import COCO_AREAS, match, metrics
 from people_toys import random_set, without_ties
 
 from rle_onestage.errors import ConfigError

@@ -6,11 +6,11 @@ import math
 import cv2
 import numpy as np
 import pytest
-from measure.joints import joint_table
-from measure.labels import read_set
-from measure.matching import match
-from measure.operating import at_threshold, best_threshold, curve, images_with_people
-from measure.worst import draw_worst, mistakes
+from people_study.joints import joint_table
+from people_study.labels import read_set
+from people_study.matching import match
+from people_study.operating import at_threshold, best_threshold, curve, images_with_people
+from people_study.worst import draw_worst, mistakes
 from people_toys import random_set, row_of_people
 
 from rle_onestage.errors import DataError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import report
 import torch
-from measure.labels import read_results_of, read_set, together
-from measure.likelihood import compare_nats, pairs_by_box, people_nats, read_nats, write_nats
+from people_study.labels import read_results_of, read_set, together
+from people_study.likelihood import compare_nats, pairs_by_box, people_nats, read_nats, write_nats
 from people_toys import JOINTS, random_set, row_of_people, write_set
 
 from rle_onestage.errors import DataError

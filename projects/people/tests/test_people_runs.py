@@ -10,9 +10,9 @@ import latency
 import numpy as np
 import pytest
 import run_model
-from measure.labels import read_set
-from measure.latency import in_turn, ratios
-from measure.runs import MoveNet
+from people_study.labels import read_set
+from people_study.latency import in_turn, ratios
+from people_study.runs import MoveNet
 from people_toys import row_of_people
 
 from rle_onestage.errors import ConfigError, MediaError

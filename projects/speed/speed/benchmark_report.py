@@ -4,15 +4,19 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from rle_onestage.engine.benchmark import Benchmark
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, MediaError
-from rle_onestage.utils.arguments import MOST
 from rle_onestage.utils.safe_files import write_text
+
+from .flags import whole_numbers
 
 PARTS = ("inference", "flow", "people", "loader", "training", "evaluation")
 
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> dict:
         "machine": platform.processor() or platform.machine(),
         "parameters_M": benchmark.parameters(), "gflops": benchmark.flops(),
     }  # fmt: skip
-    measures = {
+    measures: dict[str, Callable[[], Any]] = {
         "inference": benchmark.inference,
         "flow": benchmark.without_flow,
         "people": lambda: benchmark.people(people, max(args.rounds, 200) if args.rounds >= 50 else args.rounds),
@@ -58,39 +62,27 @@ def run(args: argparse.Namespace) -> dict:
     return report
 
 
-def _checked(args):
+def _checked(args: argparse.Namespace) -> tuple[list[str], list[int]]:
     parts = [part for part in args.parts.split(",") if part]
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise ConfigError(f"--parts {unknown[0]!r} is unknown; choose among {', '.join(PARTS)}")
     if args.batch < 1 or args.rounds < 1 or args.threads < 0:
         raise ConfigError("--batch and --rounds must be at least 1, and --threads not negative")
-    return parts, _numbers(args.people, "--people")
+    return parts, whole_numbers(args.people, "--people")
 
 
-def _numbers(text, flag):
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"{flag} {text!r} is not a list of whole numbers such as 1,10,100") from error
-    if min(numbers) < 1:
-        raise ConfigError(f"{flag} {text!r} has a number below 1")
-    if max(numbers) >= MOST:
-        raise ConfigError(f"{flag} {text!r} has a number that is too large")
-    return numbers
-
-
-def _size(text, cfg):
+def _size(text: str, cfg: CfgNode) -> tuple[int, int]:
     if not text:
         fixed = cfg.INPUT.MAX_SIZE_TEST if cfg.INPUT.MIN_SIZE_TEST >= cfg.INPUT.MAX_SIZE_TEST else 0
         return (fixed or cfg.INPUT.POSE.SIZE or 640,) * 2
-    sides = _numbers(text, "--size")
+    sides = whole_numbers(text, "--size")
     if len(sides) > 2:
         raise ConfigError(f"--size {text!r} has more than two sides; give height,width or one side")
-    return tuple(sides) if len(sides) == 2 else (sides[0], sides[0])
+    return sides[0], sides[-1]
 
 
-def _write(path, report):
+def _write(path: str, report: dict[str, Any]) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     try:
         os.makedirs(folder, exist_ok=True)
@@ -126,7 +118,7 @@ def format_report(report: dict) -> str:
     return tabulate(rows, tablefmt="simple", disable_numparse=True)
 
 
-def _flow_rows(flow):
+def _flow_rows(flow: dict[str, Any]) -> list[tuple[str, str]]:
     ms, gflops, millions = flow["ms"], flow["gflops"], flow["parameters_M"]
     rows = [
         (f"pixels to people {n} the flow", f"{ms[n]:.2f} ms, {gflops[n]:.4f} GFLOPs, {millions[n]:.3f} M parameters")
@@ -136,7 +128,7 @@ def _flow_rows(flow):
     return [*rows, ("without / with", f"{ms['without'] / ms['with']:.3f}, {same}")]
 
 
-def _training_rows(training):
+def _training_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
     shares, ms = training["shares"], training["ms"]
     return [
         (f"training step, {training['images']} images", f"{ms['step']:.1f} ms ({training['data']})"),

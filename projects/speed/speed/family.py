@@ -17,7 +17,7 @@ from rle_onestage.predictor import Predictor
 
 def measure(
     config_files: list[str], *, size: int, rounds: int = 20, training_images: int = 0, options: tuple = ()
-) -> dict[str, dict[str, Any]] | None:
+) -> dict[str, dict[str, Any]]:
     """Cost of each config's model; weights do not matter and are random.
 
     Args:

@@ -4,7 +4,7 @@ import argparse
 import math
 import platform
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from tabulate import tabulate
@@ -16,12 +16,10 @@ from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.results import write_json
 from rle_onestage.modeling.codec import ScaleCodec
 from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.density.densities import Density
 from rle_onestage.modeling.density.flow import RealNVP
-from rle_onestage.utils.arguments import MOST
 
-if TYPE_CHECKING:
-    from rle_onestage.modeling.density.densities import Density, FlowDensity
-
+from .flags import whole_numbers
 
 DENSITIES = ("l1", "l2", "laplace", "gaussian", "flow", "rle", "rle_released")
 RESIDUALS = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
@@ -35,10 +33,12 @@ class MaskedFlow(nn.Module):
     and not a distribution object, which would be slower.
     """
 
+    masks: torch.Tensor
+
     def __init__(self, *, couplings: int = 6, hidden: int = 64):
         super().__init__()
 
-        def network(*last: Any):
+        def network(*last: nn.Module) -> nn.Sequential:
             return nn.Sequential(
                 nn.Linear(2, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, 2),
                 *last,
@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
             raise ConfigError(f"--rounds is {args.rounds}; it must be at least 1")
         settle_device(args.device, key="--device", fall_back=False)
         report = speed(
-            _numbers(args.points, "--points"),
-            _numbers(args.threads, "--threads"),
+            whole_numbers(args.points, "--points"),
+            whole_numbers(args.threads, "--threads"),
             rounds=args.rounds,
             device=args.device,
         )
@@ -88,18 +88,6 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.output:
         write_json(report, args.output)
     return report
-
-
-def _numbers(text: str, flag: str) -> list[int] | None:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"{flag} {text!r} is not a list of whole numbers such as 1,2") from error
-    if min(numbers) < 1:
-        raise ConfigError(f"{flag} {text!r} has a number below 1")
-    if max(numbers) >= MOST:
-        raise ConfigError(f"{flag} {text!r} has a number that is too large")
-    return numbers
 
 
 def speed(points: list[int], threads: list[int], *, rounds: int, device: str = "cpu") -> dict:
@@ -165,9 +153,10 @@ def gradients(*, floor: float = 0.02) -> dict[str, Any]:
         bfloat16 and float16 autocast gives the same gradients to the last bit.
     """
     torch.manual_seed(0)
-    densities = {name: build_density(name) for name in DENSITIES}
+    densities = {name: _density(name) for name in DENSITIES}
     densities["rle, random flow"] = _random_flow()
-    report, same = {"residuals": list(RESIDUALS)}, True
+    report: dict[str, Any] = {"residuals": list(RESIDUALS)}
+    same = True
     for title, sigma in (("at one stride", 1.0), ("1 % above its floor", 1.01 * floor)):
         rows = report[title] = {}
         for name, density in densities.items():
@@ -180,16 +169,24 @@ def gradients(*, floor: float = 0.02) -> dict[str, Any]:
     return {**report, "same_under_autocast": same}
 
 
-def _random_flow() -> "FlowDensity":
-    density = build_density("rle")
+def _density(name: str) -> "Density":
+    density = build_density(name)
+    assert isinstance(density, Density)  # for the type checker: without groups it is one of all joints
+    return density
+
+
+def _random_flow() -> "Density":
+    density = _density("rle")
     with torch.no_grad():
         for parameter in density.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter.add_(0.1 * torch.randn_like(parameter))
     density.refresh()
     return density
 
 
-def _gradient_row(density: "Density", codec: "ScaleCodec", sigma: float, *, dtype=None) -> dict[str, list[float]]:
+def _gradient_row(
+    density: "Density", codec: "ScaleCodec", sigma: float, *, dtype: torch.dtype | None = None
+) -> dict[str, list[float]]:
     unit = torch.ones(len(RESIDUALS))
     spread = torch.full((len(RESIDUALS), 1, 2), sigma)
     raw = codec.encode(spread, unit).requires_grad_()

@@ -16,13 +16,13 @@ class Tracked(NamedTuple):
     """People of all frames of a clip, N in all, in the order of frames.
 
     ``frame`` (N,): number from 0. ``track_id`` (N,). ``keypoints`` (N, K, 2), pixels, origin at the first pixel's
-    corner. ``sigmas`` (N, K, 2), pixels, or None.
+    corner. ``sigmas`` (N, K, 2), pixels; (0,) where there are none.
     """
 
     frame: np.ndarray
     track_id: np.ndarray
     keypoints: np.ndarray
-    sigmas: np.ndarray | None = None
+    sigmas: np.ndarray = np.empty(0)
 
 
 class Clip(NamedTuple):
@@ -39,14 +39,14 @@ class Clip(NamedTuple):
     area: np.ndarray
 
 
-def read_clip(path: Path) -> "Clip | None":
+def read_clip(path: str | Path) -> Clip:
     """Read the labels of a video: COCO's with ``track_id`` and ``frame_index``, as ``make_synthetic.py`` writes.
 
     Raises:
         DataError: missing, no JSON, or something in it is missing or of a wrong kind.
     """
     try:
-        data = load_json(path, str(path))
+        data = load_json(str(path), str(path))
         frame_of = {image["id"]: image["frame_index"] for image in data["images"]}
         rows = sorted(data["annotations"], key=lambda a: (frame_of[a["image_id"]], a["track_id"]))
         joints = len(data["categories"][0]["keypoints"])
@@ -87,12 +87,12 @@ def similarities(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) ->
     Returns:
         list of (slice of the clip's rows, slice of the tracks' rows, (M, N) OKS), one a frame.
     """
-    sigmas = torch.as_tensor(np.asarray(sigmas, dtype=float))
+    oks_sigmas = torch.as_tensor(np.asarray(sigmas, dtype=float))
     out = []
     for mine, theirs in zip(rows_by_frame(clip.people.frame, clip.frames), rows_by_frame(tracked.frame, clip.frames)):
         oks = pairwise_oks(
             torch.from_numpy(tracked.keypoints[theirs]), torch.from_numpy(clip.people.keypoints[mine]),
-            torch.from_numpy(clip.labelled[mine]), torch.from_numpy(clip.area[mine]), sigmas,
+            torch.from_numpy(clip.labelled[mine]), torch.from_numpy(clip.area[mine]), oks_sigmas,
         )  # fmt: skip
         out.append((mine, theirs, oks.numpy().T))
     return out

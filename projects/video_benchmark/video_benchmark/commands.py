@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -94,10 +94,11 @@ def report_clips(
     print(f"{len(cases)} clips\n\n{text}")
 
 
-def tracker_options(assignments: list[str] | tuple) -> "TrackerOptions | None":
+def tracker_options(assignments: list[str] | tuple) -> TrackerOptions:
     """The tracker's options with some of them, ``NAME=VALUE``, changed. See :func:`report_clips`."""
     try:
-        return TrackerOptions(**{name: float(value) for name, value in (one.split("=") for one in assignments)})
+        options: dict[str, Any] = {name: float(value) for name, value in (one.split("=") for one in assignments)}
+        return TrackerOptions(**options)
     except (ValueError, TypeError) as error:
         given = " ".join(assignments)
         raise ConfigError(f"{given!r} names no options of the tracker ({error}); give NAME=VALUE") from error
@@ -125,7 +126,9 @@ def choose_peer(clips: str, detections: str, folder: str, skeleton: Skeleton) ->
     print(report.table({"": report.measure_peer(cases, best, skeleton)}, identity_metrics, "identity"))
 
 
-def tune_options(clips, detections, what, trials, seed, equal, skeleton):
+def tune_options(
+    clips: str, detections: str, what: str, trials: int, seed: int, equal: float | None, skeleton: Skeleton
+) -> None:
     """Search for options of the tracker and print each gain."""
     cases = load_all(clips, detections)
     ranges, score = (TRACKING, identity_score) if what == "tracking" else (MOTION, smoothness_score)
@@ -155,8 +158,8 @@ def time_frames(number: int, frames: int, skeleton: Skeleton) -> None:
             start = time.perf_counter()
             tracker.push(people, i / 25)
             spent.append(1000 * (time.perf_counter() - start))
-        spent = np.array(spent[frames // 20 :])
-        lines.append([name, *(f"{value:.2f}" for value in (np.median(spent), np.percentile(spent, 95)))])
+        last = np.array(spent[frames // 20 :])
+        lines.append([name, *(f"{value:.2f}" for value in (np.median(last), np.percentile(last, 95)))])
     print(f"{number} people")
     print(tabulate(lines, ["", "ms a frame, median", "95 %"], tablefmt="pipe", disable_numparse=True))
 
@@ -183,7 +186,7 @@ def time_demo(config_file: str, options: list, video: str, output: str, *, round
         "model alone": lambda: [predictor(image) for image in images],
         "whole demo": lambda: run_video(predictor, video, demo, PoseTracker(predictor.skeleton, lag=lag)),
     }
-    rates = {name: [] for name in runs}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             start = time.perf_counter()
@@ -195,7 +198,7 @@ def time_demo(config_file: str, options: list, video: str, output: str, *, round
     print(tabulate(lines, ["frames/s", *range(1, rounds + 1)], tablefmt="pipe", disable_numparse=True))
 
 
-def _people(points, rng):
+def _people(points: np.ndarray, rng: np.random.Generator) -> Instances:
     out = Instances((1000, 1000))
     out.pred_boxes = Boxes(torch.from_numpy(np.concatenate([points.min(1), points.max(1)], 1)).float())
     out.scores = torch.from_numpy(rng.uniform(0.3, 0.9, len(points))).float()

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from detectron2.structures import Boxes, Instances
 from rle_onestage.errors import DataError
 from rle_onestage.video.io import VideoReader
 
-from .clips import read_clip
+from .clips import Clip, read_clip
 
 _FIELDS = {
     "boxes": "pred_boxes", "scores": "scores", "keypoints": "pred_keypoints", "sigmas": "pred_keypoint_sigmas",
@@ -45,7 +46,7 @@ class Found(NamedTuple):
         return out
 
 
-def find_clips(folder):
+def find_clips(folder: str) -> dict[str, tuple[str, str]]:
     """The clips of a set of ``datasets/make_synthetic.py``: dict name -> (video, labels).
 
     Raises:
@@ -64,7 +65,7 @@ def find_clips(folder):
     return clips
 
 
-def detect(predictor, folder, output):
+def detect(predictor: Callable[[np.ndarray], Instances], folder: str, output: str) -> Iterator[tuple[str, float]]:
     """Run a predictor over all clips; those that are done already are left as they are.
 
     Args:
@@ -86,8 +87,8 @@ def detect(predictor, folder, output):
         yield name, len(found.scores) / max(int(found.frame.max(initial=-1)) + 1, 1)
 
 
-def _save(path, people):
-    columns = {name: [] for name in _FIELDS}
+def _save(path: str, people: list[Instances]) -> None:
+    columns: dict[str, list] = {name: [] for name in _FIELDS}
     for one in people:
         for name, field in _FIELDS.items():
             value = one.get(field)
@@ -96,11 +97,11 @@ def _save(path, people):
     arrays["frame"] = np.concatenate([np.full(len(one), i) for i, one in enumerate(people)])
     arrays["size"] = np.array(people[0].image_size)
     temporary = f"{path}.tmp{os.getpid()}.npz"
-    np.savez_compressed(temporary, **arrays)
+    np.savez_compressed(temporary, allow_pickle=False, **arrays)
     os.replace(temporary, path)
 
 
-def load(path):
+def load(path: str) -> Found:
     """Read the people found in a clip.
 
     Raises:
@@ -115,7 +116,7 @@ def load(path):
         ) from error
 
 
-def load_all(folder, detections):
+def load_all(folder: str, detections: str) -> dict[str, tuple[Clip, Found]]:
     """Labels and detections of a folder's clips: dict name -> (:class:`~.clips.Clip`, :class:`Found`)."""
     return {
         name: (read_clip(labels), load(os.path.join(detections, f"{name}.npz")))

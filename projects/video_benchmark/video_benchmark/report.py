@@ -27,10 +27,10 @@ DRAWS = 2000  # of the bootstrap
 
 
 class Result(NamedTuple):
-    """Results of a row, one a clip: ``identity`` and ``smoothness``, each None where it is not measured."""
+    """Results of a row, one a clip: ``identity`` and ``smoothness``, each empty where it is not measured."""
 
-    identity: list | None = None
-    smoothness: list | None = None
+    identity: list
+    smoothness: list
 
 
 def variants(equal: float, equal_options: "TrackerOptions") -> "dict[str, Variant]":
@@ -79,16 +79,16 @@ def measure_filters(
         filters: dict name -> (kind, parameters) of
         :func:`~.variants.filtered`.
     """
-    out = {name: [] for name in filters}
+    out: dict[str, list] = {name: [] for name in filters}
     for clip, found in cases.values():
         done = run(Variant(smooth=False), clip, found, skeleton)
         pairs = match(clip, done.raw, skeleton.oks_sigmas)
         for name, (kind, parameters) in filters.items():
             out[name].append(smoothness(clip, pairs, filtered(done, clip.rate, kind, **parameters), done.raw.sigmas))
-    return {name: Result(None, results) for name, results in out.items()}
+    return {name: Result([], results) for name, results in out.items()}
 
 
-def measure_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: "Skeleton") -> "Result | None":
+def measure_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: "Skeleton") -> Result:
     """Result of another tracker's files: ``rows`` of the detections, and ``ids``. See ``bytetrack_peer.py``.
 
     Raises:
@@ -106,10 +106,10 @@ def measure_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: 
         rows, ids = rows[order], ids[order]
         tracked = Tracked(found.frame[rows], ids, found.keypoints[rows, :, :2].astype(float))
         results.append(identity_results(clip, tracked, skeleton.oks_sigmas))
-    return Result(results)
+    return Result(results, [])
 
 
-def best_peer(cases, folder, skeleton):
+def best_peer(cases: "dict[str, tuple[Clip, Found]]", folder: str, skeleton: "Skeleton") -> tuple[str, int]:
     """Of the combinations in a folder the one with the largest sum of IDF1 and HOTA, and how many there were.
 
     Raises:
@@ -122,7 +122,7 @@ def best_peer(cases, folder, skeleton):
     for path in folders:
         found = identity_metrics(measure_peer(cases, path, skeleton).identity)
         scores[path] = found["IDF1"] + found["HOTA"]
-    return max(scores, key=scores.get), len(folders)
+    return max(scores, key=lambda path: scores[path]), len(folders)
 
 
 def difference(first: list, second: list, of: Callable, name: str) -> tuple[float, float, float]:
@@ -160,7 +160,7 @@ def table(results: "dict[str, Result]", of: Callable, part: str) -> str:
 
 def as_json(results: "dict[str, Result]") -> dict[str, dict[str, Any]]:
     """All metrics of all rows, over all clips and of each clip."""
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
         out[name] = {}
         for part, of in (("identity", identity_metrics), ("smoothness", smoothness_metrics)):

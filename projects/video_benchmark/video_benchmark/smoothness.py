@@ -46,13 +46,13 @@ def match(clip: "Clip", tracked: "Tracked", sigmas: tuple[float, ...]) -> "Pairs
     Returns:
         :class:`Pairs`.
     """
-    found, true = [], []
+    rows_found, rows_true = [], []
     for mine, theirs, oks in similarities(clip, tracked, sigmas):
         rows, columns = linear_sum_assignment(-oks)
         good = oks[rows, columns] >= _MATCH
-        true.append(mine.start + rows[good])
-        found.append(theirs.start + columns[good])
-    found, true = np.concatenate(found).astype(int), np.concatenate(true).astype(int)
+        rows_true.append(mine.start + rows[good])
+        rows_found.append(theirs.start + columns[good])
+    found, true = np.concatenate(rows_found).astype(int), np.concatenate(rows_true).astype(int)
     index = {
         key: i for i, key in enumerate(zip(tracked.frame[found], tracked.track_id[found], clip.people.track_id[true]))
     }

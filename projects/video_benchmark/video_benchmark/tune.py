@@ -34,7 +34,7 @@ def identity_score(variant: "Variant", cases: "dict[str, tuple[Clip, Found]]", s
     return found["IDF1"] + found["HOTA"]
 
 
-def smoothness_score(variant, cases, skeleton):
+def smoothness_score(variant: "Variant", cases: "dict[str, tuple[Clip, Found]]", skeleton: "Skeleton") -> float:
     """Error and half the jitter, with the sign changed."""
     results = [metrics(variant, clip, found, skeleton)[1] for clip, found in cases.values()]
     found = smoothness_metrics(results)

@@ -62,7 +62,7 @@ def run(variant: "Variant", clip: "Clip", detections: "Found", skeleton: "Skelet
     return Run(_tracked(smooth), _tracked(plain), sizes)
 
 
-def _equalised(people: Instances, share) -> Instances:
+def _equalised(people: Instances, share: float | None) -> Instances:
     if share is not None:
         size = people.pred_areas.clamp(min=1).sqrt()[:, None, None]
         people.pred_keypoint_sigmas = (share * size).expand_as(people.pred_keypoint_sigmas).clone()

@@ -53,7 +53,7 @@ class Ours:
         if weights:
             self.predictor = Predictor(cfg, weights)
         else:
-            model = build_architecture(cfg).eval()
+            model: Any = build_architecture(cfg).eval()
             model.drop_training_parts()
             self.predictor = Predictor(cfg, model=as_run(model))
         self.cost = {"parameters_M": sum(p.numel() for p in self.predictor.model.parameters()) / 1e6}
@@ -106,9 +106,10 @@ class Peer:
             )  # fmt: skip
         except OSError as error:
             raise ConfigError(f"--peer-python {python} cannot be started ({error.strerror}); see --help") from error
-        self.cost = self._answer()
+        self.cost: dict[str, float] = self._answer()
 
-    def _answer(self) -> dict[str, float] | None:
+    def _answer(self) -> dict[str, Any]:
+        assert self._server.stdout is not None  # for the type checker: it is a pipe
         for line in self._server.stdout:
             if line.startswith("{"):  # Ultralytics prints to standard output too
                 return json.loads(line)
@@ -128,6 +129,7 @@ class Peer:
 
     def ask(self, path: str) -> tuple[float, int]:
         """(milliseconds from the decoded image to people, number of people)."""
+        assert self._server.stdin is not None  # for the type checker: it is a pipe
         self._server.stdin.write(f"{os.path.abspath(path)}\n")
         self._server.stdin.flush()
         answer = self._answer()
@@ -135,6 +137,5 @@ class Peer:
 
     def close(self) -> None:
         """End its process."""
-        self._server.stdin.close()
-        self._server.wait()
+        self._server.communicate()  # closes its input, which ends it, and its output
         self._words.close()

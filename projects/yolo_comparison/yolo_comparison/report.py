@@ -59,7 +59,7 @@ def scores(
     Returns:
         dict split -> model -> metric -> percent.
     """
-    table = {split: {} for split in splits}
+    table: dict[str, dict[str, dict]] = {split: {} for split in splits}
     for split in splits:
         for model in models:
             file = os.path.join(output, f"{model.name}.{split}.json")
@@ -72,7 +72,9 @@ def scores(
     return table
 
 
-def latencies(models, image: str, *, rounds: int = 5, calls: int = 10) -> dict[str, dict[str, Any]]:
+def latencies(
+    models: "list[Ours | Peer]", image: str, *, rounds: int = 5, calls: int = 10
+) -> dict[str, dict[str, Any]]:
     """Milliseconds from a decoded image to people, the models in turn.
 
     Args:
@@ -84,7 +86,7 @@ def latencies(models, image: str, *, rounds: int = 5, calls: int = 10) -> dict[s
     Returns:
         dict model -> {"ms": median of the rounds' medians, "rounds": [median of each round], "people": found}.
     """
-    measured = {model.name: [] for model in models}
+    measured: dict[str, list[float]] = {model.name: [] for model in models}
     people = {}
     for model in models:
         for _ in range(WARMUP):
@@ -103,7 +105,7 @@ def draw_images(models: "list[Ours | Peer]", root: str, split: str, output: str,
     file = annotations_file(root, split)
     data = read_json(file)
     skeleton = skeleton_from_category(keypoint_category(data, file), None, [])
-    labels = {}
+    labels: dict[int, list[dict]] = {}
     for annotation in data["annotations"]:
         labels.setdefault(annotation["image_id"], []).append(annotation)
     found = [by_image(read_results(os.path.join(output, f"{model.name}.{split}.json"))) for model in models]

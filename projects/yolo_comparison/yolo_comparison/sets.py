@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+from typing import Any
 
 from synthetic_people.writer import make_dataset
 
@@ -70,7 +71,7 @@ def merge(parts: list[tuple[str, str, str, int]], root: str, split: str) -> None
     """
     os.makedirs(os.path.join(root, "annotations"), exist_ok=True)
     os.makedirs(os.path.join(root, split), exist_ok=True)
-    merged = None
+    merged: dict[str, Any] = {}
     for prefix, folder, source, number in parts:
         data = read_json(annotations_file(folder, source))
         merged = merged or {**data, "images": [], "annotations": []}

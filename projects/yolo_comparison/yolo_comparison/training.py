@@ -36,7 +36,7 @@ def rates(
     size: int,
     processes: int,
     rounds: int,
-) -> dict[str, dict[str, Any]] | None:
+) -> dict[str, dict[str, Any]]:
     """Images a second of each model, the models in turn.
 
     Args:
@@ -55,7 +55,7 @@ def rates(
         ConfigError: a training ends with an error, or two models have the same name.
     """
     check_names(*ours, *peers)
-    measured = {name: [] for name, _ in (*ours, *peers)}
+    measured: dict[str, list[float]] = {name: [] for name, _ in (*ours, *peers)}
     for number in range(rounds):
         for name, config in ours:
             measured[name].append(our_rate(config, root, size=size, processes=processes))

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ...structures.boxes import share_inside
 from . import augmentation as aug
 from .canvas import CanvasPeople, bounds, swap_sides
 from .cutouts import Cutout
@@ -103,7 +104,7 @@ def random_place(
     best, least = aug.identity(*size), np.inf  # of the first try at the latest
     for _ in range(max(tries, 1)):
         transform = _place(rng, size, cutout, boxes, lengths, rotate, mirror, beside, most_enlarged)
-        covered = _largest_cover(aug.transform_boxes(cutout.box[None], transform)[0], boxes)
+        covered = share_inside(boxes, aug.transform_boxes(cutout.box[None], transform)).max(initial=0.0)
         if covered < least:
             best, least = transform, covered
         if covered <= most_covered:
@@ -175,15 +176,6 @@ def _cut_sides_to_border(transform: aug.Transform, cutout: Cutout) -> aug.Transf
     matrix = transform.matrix.copy()
     matrix[:2, 2] += shift
     return transform._replace(matrix=matrix)
-
-
-def _largest_cover(box: np.ndarray, boxes: np.ndarray) -> float:
-    """The largest share of one of the boxes (M, 4) that lies in ``box``; 0 without boxes."""
-    if not len(boxes):
-        return 0.0
-    common = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return float((common.clip(0).prod(1) / np.maximum(sides.prod(1), 1e-9)).max())
 
 
 def paste(

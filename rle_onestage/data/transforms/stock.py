@@ -5,6 +5,7 @@ gives the new box, by how much the area grows, and whether left and right swap. 
 (``apply_coords``), one of a user's own too.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 
 from ...errors import ConfigError, shown
+from ...utils.near import did_you_mean
 from ..randomness import drawn_from
 from .canvas import CanvasPeople, clip_people, swap_sides
 
@@ -33,10 +35,11 @@ _RING = np.stack([np.cos(_RING), np.sin(_RING)], axis=1)
 
 
 def augmentation_entries(value: Any) -> list:
-    """Check the form of ``INPUT.AUGMENTATIONS``; the names are looked up when the mapper is built.
+    """Check ``INPUT.AUGMENTATIONS``: its form, the names, and the names of the options.
 
     Raises:
-        ConfigError: it is not a list of names and of [name, {option: value}].
+        ConfigError: it is not a list of names and of [name, {option: value}], a name is not known, or an augmentation
+            does not take an option, or needs one that is not given.
     """
     for entry in value if isinstance(value, (list, tuple)) else [value]:
         name, options = (entry, {}) if isinstance(entry, str) else _pair(entry)
@@ -49,6 +52,7 @@ def augmentation_entries(value: Any) -> list:
                 f"INPUT.AUGMENTATIONS has {shown(entry)}; give a list of names, or of [name, {{option: value}}] such "
                 "as [RandomRotation, {angle: [-10, 10]}]"
             )
+        _check_options(name, options)
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"INPUT.AUGMENTATIONS is {shown(value)}; give a list, such as [{shown(value)}]")
     return list(value)
@@ -58,6 +62,35 @@ def _pair(entry: Any) -> tuple[Any, Any]:
     return tuple(entry) if isinstance(entry, (list, tuple)) and len(entry) == 2 else (None, None)
 
 
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError unless an augmentation takes these options, and has all that it needs."""
+    taken = [
+        parameter
+        for parameter in inspect.signature(_augmentation_class(name)).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY)
+    ]
+    names = [parameter.name for parameter in taken if parameter.kind != parameter.VAR_KEYWORD]
+    unknown = [option for option in options if option not in names] if len(names) == len(taken) else []
+    needed = [p.name for p in taken if p.name in names and p.default is p.empty and p.name not in options]
+    allowed = f"its options are {', '.join(names)}" if names else "it has no options"
+    if unknown:
+        hint = did_you_mean(unknown[0], names)
+        raise ConfigError(
+            f"INPUT.AUGMENTATIONS: {name} has no option {shown(unknown[0])}; {hint}{' ' * bool(hint)}{allowed}"
+        )
+    if needed:
+        raise ConfigError(
+            f"INPUT.AUGMENTATIONS: {name} needs the option{'s' * (len(needed) > 1)} {', '.join(needed)}; give "
+            f"[{name}, {{{', '.join(f'{each}: ...' for each in needed)}}}] ({allowed})"
+        )
+
+
+def augmentation_names() -> list[str]:
+    """The names that ``INPUT.AUGMENTATIONS`` can have now: those of :data:`AUGMENTATION_REGISTRY`, and Detectron2's."""
+    by_config = _stock().keys() - {"AugmentationList", "RandomApply"}  # which take other augmentations, made already
+    return list(dict.fromkeys([*(name for name, _ in AUGMENTATION_REGISTRY), *sorted(by_config)]))
+
+
 def build_augmentations(entries: Sequence) -> list[T.Augmentation]:
     """Make what ``INPUT.AUGMENTATIONS`` lists.
 
@@ -65,7 +98,7 @@ def build_augmentations(entries: Sequence) -> list[T.Augmentation]:
         entries: names, or [name, {option: value}], of augmentations of Detectron2 or of :data:`AUGMENTATION_REGISTRY`.
 
     Raises:
-        ConfigError: a name is not known, or an augmentation does not take its options.
+        ConfigError: see :func:`augmentation_entries`; or an augmentation does not take the values of its options.
     """
     made = []
     for entry in augmentation_entries(entries):
@@ -80,15 +113,22 @@ def build_augmentations(entries: Sequence) -> list[T.Augmentation]:
     return made
 
 
+def _stock() -> dict[str, type[T.Augmentation]]:
+    """Detectron2's augmentations by name, without their bases."""
+    kinds = {key: kind for key, kind in vars(T).items() if isinstance(kind, type) and issubclass(kind, T.Augmentation)}
+    return {key: kind for key, kind in kinds.items() if key not in ("Augmentation", "TransformGen")}
+
+
 def _augmentation_class(name: str) -> type[T.Augmentation]:
     if name in AUGMENTATION_REGISTRY:
         return AUGMENTATION_REGISTRY.get(name)
-    stock = {key: kind for key, kind in vars(T).items() if isinstance(kind, type) and issubclass(kind, T.Augmentation)}
+    stock = _stock()
     if name not in stock:
-        known = sorted({*stock, *(key for key, _ in AUGMENTATION_REGISTRY)} - {"Augmentation", "TransformGen"})
+        known = augmentation_names()
+        hint = did_you_mean(name, known)
         raise ConfigError(
-            f"INPUT.AUGMENTATIONS names {shown(name)}, which is none of {', '.join(known)}; register your own with "
-            "AUGMENTATION_REGISTRY."
+            f"INPUT.AUGMENTATIONS names {shown(name)}; {hint}{' ' * bool(hint)}it is none of {', '.join(known)}; "
+            "register your own with AUGMENTATION_REGISTRY in a module of IMPORTS"
         )
     return stock[name]
 

@@ -13,7 +13,25 @@ logger = logging.getLogger(__name__)
 
 MOST = 1000  # joints of a model
 _HEAD = {"head.presence.bias": 1, "head.offset.bias": 2}  # rows of each joint in models of ours
+REMEDY = (
+    "use the config and data sets that it was trained with, or train from it (MODEL.WEIGHTS without --resume), which "
+    "takes joints over by name"
+)
 KEY = "joints"  # entry of a checkpoint: the names, in the order of the model
+
+
+class UnfitWeights(CheckpointError):
+    """Weights that are not those of the model: other joints, or other shapes.
+
+    Attributes:
+        what: the clause that says so.
+        remedy: what to do.
+        of_joints: whether joints differ by name.
+    """
+
+    def __init__(self, what: str, remedy: str, *, of_joints: bool = False):
+        super().__init__(f"{what}; {remedy}")
+        self.what, self.remedy, self.of_joints = what, remedy, of_joints
 
 
 def recorded_joints(content: Mapping) -> list[str] | None:
@@ -117,7 +135,7 @@ def by_joint_name(
     if source == list(range(len(given))):
         return weights
     if strict:
-        raise CheckpointError(_refusal(given, joints, source, address))
+        raise UnfitWeights(_difference(given, joints, source, address), REMEDY, of_joints=True)
     if count is None:
         logger.warning(
             "Checkpoint %s has other joints (%s) than the model (%s), and %s does not say which of its weights belong "
@@ -167,17 +185,14 @@ def _names_of(
     return None
 
 
-def _refusal(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> str:
+def _difference(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> str:
     absent = [name for name, place in zip(joints, source) if place < 0]
     if len(given) == len(joints) and not absent:
         at = next(i for i, place in enumerate(source) if place != i)
         what = f"the model's joints in another order (joint {at} is {given[at]} in the file, {joints[at]} in the model)"
     else:
         what = f"the joints {', '.join(given)}, but the model's are {', '.join(joints)}"
-    return (
-        f"checkpoint {address} has {what}; use the config and data sets that it was trained with, or train from it "
-        "(MODEL.WEIGHTS without --resume), which takes joints over by name"
-    )
+    return f"checkpoint {address} has {what}"
 
 
 def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> None:

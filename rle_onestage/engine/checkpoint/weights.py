@@ -9,7 +9,7 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from torch import Tensor, nn
 
 from rle_onestage.engine.checkpoint.files import TRAINING_ONLY, read_checkpoint
-from rle_onestage.engine.checkpoint.joints import by_joint_name
+from rle_onestage.engine.checkpoint.joints import UnfitWeights, by_joint_name
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.pretrained import check_finite, first_line
 
@@ -130,9 +130,9 @@ def _raise_unless_exact(
     if unexpected:
         problems.append(f"not in the model: {_names(unexpected)}")
     if problems:
-        raise CheckpointError(
-            f"checkpoint {address} does not fit the model ({'; '.join(problems)}); use the config it was trained with "
-            "(MODEL and NUM_KEYPOINTS above all)"
+        raise UnfitWeights(
+            f"checkpoint {address} does not fit the model ({'; '.join(problems)})",
+            "use the config it was trained with (MODEL and NUM_KEYPOINTS above all)",
         )
 
 

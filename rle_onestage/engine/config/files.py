@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.renamed import rename_options, rename_values
-from rle_onestage.engine.config.rules import Either
+from rle_onestage.engine.config.rules import Either, takes_list
 from rle_onestage.engine.config.schema import rule_for, settle
-from rle_onestage.engine.config.yaml_file import parse_yaml, what_is_wrong
+from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml
 from rle_onestage.errors import ConfigError, cut, shown
-from rle_onestage.utils.packaged_files import config_names, find_config, near_names
+from rle_onestage.utils.packaged_files import check_config_path, config_path
 
 BASE_KEY = "_BASE_"
+_PLACES = "__places__"  # attribute of a group of keys
 MAX_FILES = 50  # that a config is made of
-COMMAND_LINE = "command line"
 MOST_OF_A_KEY = 120  # characters of it that a message has
 
 
@@ -49,26 +49,8 @@ def read_yaml(path: str) -> ConfigFile:
     return _read(path, "", (), {})
 
 
-def _located(name: str, folder: str) -> str:
-    """The absolute path of a config: on disk, else with the package."""
-    path = os.path.abspath(os.path.join(folder, os.path.expanduser(name)))
-    if os.path.exists(path) or "\0" in name:
-        return path
-    return str(find_config(name) or path)
-
-
-def _missing(name: str) -> str:
-    """What to do where a config does not exist."""
-    near = near_names(name, config_names())
-    return (
-        f"did you mean {' or '.join(near)}, which come{'s' * (len(near) == 1)} with the package?"
-        if near
-        else ("check --config-file")
-    )
-
-
 def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, ConfigFile]) -> ConfigFile:
-    path = _located(name, folder)
+    path = config_path(name, folder)
     if path in done:
         return done[path]
     if path in chain:
@@ -76,9 +58,7 @@ def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, Config
     asked_by = f" (named by {BASE_KEY} of {chain[-1]})" if chain else ""
     if len(done) + len(chain) >= MAX_FILES:
         raise ConfigError(f"config file {path}{asked_by} is one of more than {MAX_FILES}; name fewer by {BASE_KEY}")
-    if wrong := what_is_wrong(path):
-        remedy = "check --config-file" if os.path.exists(path) else _missing(name)
-        raise ConfigError(f"config file {shown(path, 300)[1:-1]}{asked_by} {wrong}; {remedy}")
+    check_config_path(path, name, asked_by)
     loaded, lines = parse_yaml(path)
     loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):
@@ -94,7 +74,8 @@ def _read(name: str, folder: str, chain: tuple[str, ...], done: dict[str, Config
         _overlay(merged.values, below.values)
         merged.places.update(below.places)
     _overlay(merged.values, loaded)
-    merged.places.update((name, f"config file {path}, line {line}") for name, line in lines.items())
+    base = f" (a base of {os.path.basename(chain[0])})" if chain else ""
+    merged.places.update((name, f"config file {path}, line {line}{base}") for name, line in lines.items())
     done[path] = merged
     return merged
 
@@ -134,12 +115,14 @@ def merge_dict(cfg: CN, values: Mapping, source: str, places: Mapping[str, str],
             merge_dict(cfg[key], value, source, places, f"{name}.")
         else:
             cfg[key] = settle(name, _decode(value, cfg[key], name), cfg[key], at)
+            _note_place(cfg, key, at)
 
 
 def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     """Merge ``[KEY, VALUE, KEY, VALUE, ...]`` from the command line into ``cfg`` in place.
 
-    Values are Python literals (``0.1``, ``"('a',)"``, ``True``) or else plain strings.
+    Values are Python literals (``0.1``, ``"('a',)"``, ``True``) or else plain strings. A list may also be written as in
+    YAML (``[a, b]``), with commas alone (``a,b``), or as its one value (``a``).
 
     Raises:
         ConfigError: odd number of items, unknown key, or a value that does not fit the schema.
@@ -151,9 +134,10 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
         flag = cut(str(flags[0]), MOST_OF_A_KEY)
         raise ConfigError(f"{source}: {flag} stands among the KEY VALUE options; put all flags before them")
     if len(options) % 2:
+        hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
         raise ConfigError(
             f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
-            f"the last one, {shown(options[-1])}, has no partner"
+            f"the last one, {shown(options[-1])}, has no partner{hint}"
         )
     options = rename_options(options, source)
     for key, raw in zip(options[0::2], options[1::2]):
@@ -173,7 +157,30 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
                 f"{source}: {key} is a group of keys; set one of them, e.g. {_example_key(node, parts, key)}"
             )
         current = node[parts[-1]]
-        node[parts[-1]] = settle(str(key), _decode(raw, current, str(key)), current, source)
+        value = _decode(raw, current, str(key))
+        if isinstance(raw, str) and value is not None and takes_list(rule_for(str(key), current)):
+            value = _as_list(raw, value, str(key))
+        node[parts[-1]] = settle(str(key), value, current, source)
+        _note_place(node, parts[-1], source)
+
+
+def _note_place(group: CN, key: str, place: str) -> None:
+    """Remember where a value was given. Copies of the config know it too."""
+    group.__dict__.setdefault(_PLACES, {})[key] = (group[key], place)
+
+
+def place_of(cfg: CN, key: str) -> str | None:
+    """Where the value of a key was given, such as ``config file a.yaml, line 3``; None for defaults and later values.
+
+    Args:
+        cfg: a config of :func:`merge_dict` and :func:`merge_options`, or a copy of one.
+        key: dotted.
+    """
+    *groups, last = key.split(".")
+    for name in groups:
+        cfg = cfg[name]
+    value, place = cfg.__dict__.get(_PLACES, {}).get(last, (None, None))
+    return place if value == cfg[last] else None
 
 
 def _example_key(node: CN, parts: Sequence[str], key: Any) -> str:
@@ -190,6 +197,27 @@ def _decode(raw: Any, current: Any, name: str) -> Any:
             return ast.literal_eval(raw)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return raw
+
+
+def _as_list(raw: str, value: Any, name: str) -> Any:
+    """The list that a word of the command line stands for, where its key takes one.
+
+    Args:
+        raw: the word.
+        value: as a Python literal, or else the word.
+        name: of the key.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if value is not raw:
+        return [value] if isinstance(value, (str, int, float)) else value
+    found = parse_list(raw)
+    if found is None:
+        raise ConfigError(
+            f"{COMMAND_LINE}: {name} is {shown(raw)}, which is no list; write {name} a,b or {name} \"['a', 'b']\""
+        )
+    return found
 
 
 def _all_keys(cfg: CN, prefix: str = "") -> Iterator[str]:

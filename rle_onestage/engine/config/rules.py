@@ -13,6 +13,7 @@ from typing import Any
 
 from rle_onestage.data.labels import SetOptions
 from rle_onestage.errors import ConfigError, percent_hint, shown
+from rle_onestage.utils.near import did_you_mean
 from rle_onestage.utils.registry import NamedRegistry, parse_entry
 
 # Far beyond any use, and what int64 holds.
@@ -142,11 +143,17 @@ class Choice:
 
     def settle(self, value: Any, default: Any = None) -> Any:
         """The value as it is; raises Misfit where the rule does not allow it."""
-        if type(value) is not type(self.choices[0]):
-            raise Misfit
-        if value not in self.choices:
-            raise Misfit(f"choose {self.words}")
-        return value
+        return _chosen(value, self.choices, self.words)
+
+
+def _chosen(value: Any, choices: tuple, words: str) -> Any:
+    """A value that is one of some; raises Misfit for others, with what may have been meant."""
+    if type(value) is not type(choices[0] if choices else ""):
+        raise Misfit
+    if value not in choices:
+        hint = did_you_mean(value, filter(None, choices)) if isinstance(value, str) else ""
+        raise Misfit(f"{hint}{' ' * bool(hint)}choose {words}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -165,11 +172,11 @@ class Registered:
     @property
     def words(self) -> str:
         """The values that the key takes, in words, for messages."""
-        return Choice(self.choices).words
+        return f"one of {', '.join(map(repr, self.choices))}, or what a module of IMPORTS registers"
 
     def settle(self, value: Any, default: Any = None) -> Any:
         """The value as it is; raises Misfit where the rule does not allow it."""
-        return Choice(self.choices).settle(value, default)
+        return _chosen(value, self.choices, self.words)
 
 
 @dataclass(frozen=True)
@@ -344,6 +351,11 @@ def _rule_like(default: Any) -> Any:
         inner = kinds.get(alike.pop(), _Plain()) if len(alike) == 1 else _Plain()
         return Items(Either((inner, Number())) if inner == kinds[int] else inner)
     return Either((_Plain(),), nothing=True) if default is None else None
+
+
+def takes_list(rule: Any) -> bool:
+    """Whether the values that a rule takes are lists."""
+    return set(rule.kinds.split(" or ")) <= {"list", "tuple"}
 
 
 def whole(low: int = 0, high: int = HUGE) -> Number:

@@ -29,6 +29,7 @@ from rle_onestage.engine.config.rules import (
     keypoint_files,
     real,
     share,
+    takes_list,
     whole,
 )
 from rle_onestage.engine.registries import HOOK_REGISTRY
@@ -242,12 +243,6 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def registered_names() -> dict[str, list[str]]:
-    """The names that a config may choose from by each key that a registry stands behind, for ``--help``."""
-    rules = ((name, rule) for name, rule in SCHEMA.items() if isinstance(rule, (Registered, Entries)))
-    return {name: list(rule.registry.names) for name, rule in rules}
-
-
 def _expected(value: Any) -> list:
     if not isinstance(value, (list, tuple)):
         raise Misfit
@@ -292,8 +287,10 @@ def settle(name: str, value: Any, default: Any, source: str = "") -> Any:
         raise ConfigError(f"{where}{name} is {shown(value)}; {reason}")
     if value is None:
         raise ConfigError(f"{where}{name} has no value (None); it must be of type {rule.kinds}: {rule.words}")
+    example = f", such as [{shown(value)}]" if takes_list(rule) and isinstance(value, (str, int, float)) else ""
     raise ConfigError(
         f"{where}{name} must be of type {rule.kinds}, got {type(value).__name__} {shown(value)}; give {rule.words}"
+        f"{example}"
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from rle_onestage.data.transforms.stock import build_augmentations
 from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.meta_arch.build import assigner_name, flow_groups
@@ -40,8 +41,10 @@ def validate_training(cfg: CfgNode) -> None:
     """Check what matters only where weights are trained.
 
     Raises:
-        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` would freeze weights that nobody trained.
+        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` would freeze weights that nobody trained; or an augmentation of
+            ``INPUT.AUGMENTATIONS`` does not take the values of its options.
     """
+    build_augmentations(cfg.INPUT.AUGMENTATIONS)  # by names they were checked before, but only making them tells all
     key = PRETRAINED_KEYS.get(cfg.MODEL.BACKBONE.NAME)
     at, norm = cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.TRUNK.NORM
     frozen = f"MODEL.BACKBONE.FREEZE_AT is {at}" if at else f"MODEL.RLE_ONESTAGE.TRUNK.NORM is {norm}"

@@ -4,7 +4,6 @@
 numbers in any way. Here every mistake becomes one :class:`~rle_onestage.errors.ConfigError` with its line.
 """
 
-import os
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
@@ -20,6 +19,7 @@ MAX_DEPTH = 40
 MAX_KEY = 100
 # Characters of a number: 1:1:1:... is one to YAML, whose value takes time by the square of its length.
 MAX_NUMBER = 1000
+COMMAND_LINE = "command line"
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {_TAG + "int", _TAG + "float"}
 _PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
@@ -59,6 +59,29 @@ def parse_yaml(path: str) -> Parsed:
         raise ConfigError(f"config file {path}: not valid YAML ({first_line(error)}); correct its syntax") from error
     finally:
         loader.dispose()
+
+
+def parse_list(text: str) -> list[Any] | None:
+    """The list that words of a command line stand for: ``a``, ``a,b``, ``(a, b)`` or ``[a, [b, {c: 1}]]``.
+
+    Args:
+        text: the words.
+
+    Returns:
+        The list of plain values; None where the text is none.
+    """
+    text = text.strip()
+    closing = {"(": ")", "[": "]"}.get(text[:1])
+    if len(text) > MAX_BYTES or (closing and text[-1:] != closing):
+        return None
+    text = text[1:-1] if closing else text
+    try:
+        loader = _Loader(f"[{text}]", COMMAND_LINE)
+        root = loader.get_single_node()
+        values = None if root is None else loader.value_of(root)
+    except (yaml.YAMLError, ConfigError, RecursionError, ValueError, IndexError, KeyError, OverflowError):
+        return None
+    return values if isinstance(values, list) else None
 
 
 def _read(path: str) -> str:
@@ -177,10 +200,3 @@ def _lines(root: yaml.Node | None) -> dict[str, int]:
                 found[name] = key_node.start_mark.line + 1
                 todo.append((f"{name}.", value_node))
     return found
-
-
-def what_is_wrong(path: str) -> str:
-    """ "" for a regular file, else what is wrong with the path, in words."""
-    if os.path.isfile(path):
-        return ""
-    return "is a folder" if os.path.isdir(path) else "is no file" if os.path.exists(path) else "does not exist"

@@ -206,6 +206,8 @@ def _guarded(
         if local_rank == 0:
             _complain(error)
         sys.exit(EXIT_CODE)
+    finally:
+        lock.release_all()  # where what had claimed a folder failed before its training
 
 
 def _fail_among_others(error: Exception, store: dist.Store | None) -> NoReturn:
@@ -237,6 +239,7 @@ def _exit(code: int, store: dist.Store | None) -> NoReturn:
     """End this process; at once where there are partners, who may be waiting in a collective and never answer."""
     if store is None:
         sys.exit(code)
+    lock.release_all()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

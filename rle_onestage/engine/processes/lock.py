@@ -1,6 +1,8 @@
 """One training at a time in an ``OUTPUT_DIR``: the system's lock on a file in it, held by the first process.
 
-The system drops it with the process, however that ends, so a lock that nobody holds never counts.
+The system drops it with the process, however that ends, so a lock that nobody holds never counts. Its
+holder deletes the file at the end, while it is locked. Who has opened it before that, and locks it afterwards, finds
+that the file has lost its name, and tries again; so there are never two holders.
 """
 
 import contextlib
@@ -31,6 +33,7 @@ NAME = ".training.lock"
 PATIENCE_SECONDS = ORPHAN_SECONDS + 10.0
 _POLL_SECONDS = 0.2
 _SAID_LENGTH = 200
+_MOST_TRIES = 100  # at files that lose their name just then
 _held: dict[str, int] = {}  # resolved folder -> descriptor
 _used: list[str] = []
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
@@ -82,10 +85,22 @@ def claim(folder: str, patience: float | None = None) -> None:
 
 
 def release(folder: str) -> None:
-    """Let others have a folder; nothing where this process does not hold it."""
-    descriptor = _held.pop(os.path.realpath(folder), None)
-    if descriptor is not None:
-        os.close(descriptor)
+    """Let others have a folder, without the file of the lock; nothing where this process does not hold it."""
+    folder = os.path.realpath(folder)
+    descriptor = _held.pop(folder, None)
+    if descriptor is None:
+        return
+    path = os.path.join(folder, NAME)
+    with contextlib.suppress(OSError):  # the file stays then, and counts for nothing
+        if _is_still(path, descriptor):
+            os.remove(path)  # while it is locked: afterwards it may be another process's
+    os.close(descriptor)
+
+
+def release_all() -> None:
+    """Let others have what this process still holds, as its work has ended."""
+    for folder in list(_held):
+        release(folder)
 
 
 def note(folder: str) -> None:
@@ -106,6 +121,21 @@ def used() -> list[str]:
 
 def _try(path: str, fcntl: ModuleType) -> tuple[int | None, bool]:
     """(descriptor of the locked file, or None where it cannot be locked; whether another process has it)."""
+    for _ in range(_MOST_TRIES):
+        descriptor, taken = _open_locked(path, fcntl)
+        if descriptor is None:
+            return None, taken
+        if _is_still(path, descriptor):
+            with contextlib.suppress(OSError):  # a full disk: the lock holds, only the name of its holder is missing
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
+            return descriptor, False
+        os.close(descriptor)  # its name is gone: the holder before has ended, or somebody has deleted the folder
+    return None, True
+
+
+def _open_locked(path: str, fcntl: ModuleType) -> tuple[int | None, bool]:
+    """What :func:`_try` gives, of a file that may have lost its name."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
@@ -119,12 +149,6 @@ def _try(path: str, fcntl: ModuleType) -> tuple[int | None, bool]:
                 path, error.strerror,
             )  # fmt: skip
             return None, False
-        if not _is_still(path, descriptor):  # somebody deleted the folder or the file meanwhile
-            os.close(descriptor)
-            return None, True
-        with contextlib.suppress(OSError):  # a full disk: the lock holds, only the name of its holder is missing
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
         return descriptor, False
     except BaseException:
         with contextlib.suppress(OSError):

@@ -120,8 +120,9 @@ class Density(nn.Module):
         changed.
 
         Returns:
-            Of the G = 1 group of joints: nodes (G, Q, D), weights (G, Q) with the sum 1, mean (G, D) and standard
-            deviation (G, D) of the density that is reported, in units of the scale.
+            (nodes, weights, mean, std) of the G = 1 group of joints. These are nodes (G, Q, D), weights (G, Q) with
+            the sum 1, mean (G, D) and standard deviation (G, D) of the density that is reported, in units of the
+            scale.
         """
         e, weight, mean, std = self._moments()
         e, mean, std = e * self.fitted, mean * self.fitted, std * self.fitted

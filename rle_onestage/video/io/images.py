@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from ...errors import MediaError
+from ...errors import MediaError, counted
 from ...utils.output_files import check_target, kind_of, write_bytes
 from .formats import looks_like_video
 
@@ -73,11 +73,11 @@ def images_in(folder: str, option: str) -> list[str]:
     others = collections.Counter(os.path.splitext(name)[1].lower() for name in entries if name not in set(names))
     if not names:
         videos = sum(count for ending, count in others.items() if looks_like_video(ending))
-        there = f"{videos} videos, each to be given with --video-input" if videos else "none of its files is one"
+        there = f"{counted(videos, 'video')}, to be given with --video-input" if videos else "none of its files is one"
         raise MediaError(f"folder {folder} has no images by their names, such as a.jpg ({there}); check {option}")
     if others:
         endings = ", ".join(ending or "no ending" for ending in sorted(others)[:8])
-        logger.info("folder %s: %d files are no images by their names (%s)", folder, others.total(), endings)
+        logger.info("folder %s: %s left out (%s)", folder, counted(others.total(), "other file"), endings)
     return names
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
-from ...errors import MediaError
+from ...errors import MediaError, counted
 from .formats import check_rate
 from .live import RECONNECT, CameraSource, Newest, Reconnecting
 from .sources import DEFAULT_FPS, ContainerSource, FolderSource
@@ -118,10 +118,10 @@ class VideoReader:
 
     def report(self) -> str:
         """What was amiss, as one line, or an empty string: frames left out or dropped, an end that came early."""
-        clauses = [f"{self.skipped} damaged frames left out"] if self.skipped else []
+        clauses = [f"{counted(self.skipped, 'damaged frame')} left out"] if self.skipped else []
         shortfall = self._source.shortfall() if self._ended else ""
         clauses += [shortfall] if shortfall else []
-        clauses += [f"{self.dropped} frames dropped to keep up"] if self.dropped else []
+        clauses += [f"{counted(self.dropped, 'frame')} dropped to keep up"] if self.dropped else []
         return f"{self.name}: {'; '.join(clauses)}" if clauses else ""
 
     def stop(self) -> None:

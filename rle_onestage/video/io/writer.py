@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from av.container import OutputContainer
 
-from ...errors import MediaError
+from ...errors import MediaError, counted
 from ...utils.output_files import check_target, temporary_beside
 from .formats import LONGEST_STEP, check_frame_size, check_rate, encoder_for, encoder_options, muxer_options
 from .images import make_folder
@@ -244,7 +244,7 @@ class VideoWriter:
 
     def report(self) -> str:
         """What was amiss, as one line, or an empty string."""
-        clauses = [f"{self.resized} frames of another size fitted into {self._size}"] if self.resized else []
+        clauses = [f"{counted(self.resized, 'frame')} of another size fitted into {self._size}"] if self.resized else []
         lost = {"lost": "its sound could not be kept", "cut": "its sound ends early"}.get(self.sound)
         reason = f" ({self._sound_reason})" if self._sound_reason else ""
         clauses += [lost + reason] if lost else []
@@ -263,7 +263,7 @@ class VideoWriter:
             ) from error
         self._rename()
         raise MediaError(
-            f"video {self.path}: {what} after {kept} frames, which stay usable there; "
+            f"video {self.path}: {what} after {counted(kept, 'frame')}, usable there; "
             "make room or give another place with --output"
         ) from error
 

@@ -69,7 +69,8 @@ class PoseTracker:
             score first.
 
         Raises:
-            DataError: a field is missing, or the time does not grow. ValueError: the tracker was made with a lag.
+            DataError: a field is missing, or the time does not grow.
+            ValueError: the tracker was made with a lag.
         """
         if self.lag:
             raise ValueError("a tracker with a lag answers later: use push() and finish()")

@@ -48,7 +48,8 @@ def curve(matching: Matching, weights: np.ndarray | None = None) -> Curve:
     weights = np.ones(len(matches.people)) if weights is None else np.asarray(weights, dtype=float)
     weight = weights[matches.image]
     right, wrong = (np.cumsum(part[0] * weight) for part in (matches.right, matches.wrong))
-    last = np.flatnonzero(np.append(matches.score[1:] != matches.score[:-1], True)) if len(matches.score) else []
+    ends = np.append(matches.score[1:] != matches.score[:-1], True)[: len(matches.score)]  # of equal scores
+    last = np.flatnonzero(ends)
     return Curve(matches.score[last], right[last], wrong[last], float(weights @ matches.people))
 
 

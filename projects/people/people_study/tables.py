@@ -12,10 +12,10 @@ from .bootstrap import compare
 from .joints import joint_table
 from .labels import TOGETHER, LabelledSet, read_results_of, together
 from .likelihood import compare_nats, read_nats
-from .matching import COCO_AREAS, match, metrics
+from .matching import COCO_AREAS, Matching, match, metrics
 
 if TYPE_CHECKING:
-    from measure.labels import Together
+    from people_study.labels import Together
 
 
 _MAIN = ("AP", "AP50", "AP75", "AR", "APm", "APl")
@@ -36,12 +36,12 @@ class _Measured(NamedTuple):
 
     results: list
     nats: list | None
-    matching: object
+    matching: Matching
 
 
 def make_report(
     sets: list[LabelledSet], runs: list[Run], *, baseline: str | None = None, resamples: int = 1000
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Everything that results and labels say.
 
     Args:
@@ -63,7 +63,7 @@ def make_report(
     if baseline not in {run.model for run in runs}:
         raise ConfigError(f"--baseline {baseline} has no results; name one of those given with --results")
     groups, found = _with_together(sets, _read(sets, runs))
-    report = {"baseline": baseline, "resamples": resamples, "sets": OrderedDict()}
+    report: dict[str, Any] = {"baseline": baseline, "resamples": resamples, "sets": OrderedDict()}
     for part in ("metrics", "differences", "nats", "joints"):
         report[part] = OrderedDict()
     for labelled in groups:
@@ -75,9 +75,10 @@ def make_report(
     return report
 
 
-def _read(sets: "list[LabelledSet]", runs: "list[Run]") -> dict[str, dict[int, dict]] | None:
+def _read(sets: "list[LabelledSet]", runs: "list[Run]") -> dict[str, dict[int, dict]]:
     """set -> side -> model -> (results, nats)."""
-    by_name, found = {s.name: s for s in sets}, {s.name: {} for s in sets}
+    by_name = {s.name: s for s in sets}
+    found: dict[str, dict[int, dict]] = {s.name: {} for s in sets}
     for run in runs:
         if run.set_name not in by_name:
             raise ConfigError(f"{run.path} is said to be of set {run.set_name}, which --set does not name")
@@ -104,7 +105,7 @@ def _with_together(
     by_name = {labelled.name: labelled for labelled in groups}
     return groups, {
         name: {
-            side: OrderedDict((m, _Measured(*r, match(by_name[name], r[0]))) for m, r in models.items())
+            side: OrderedDict((m, _Measured(r, n, match(by_name[name], r))) for m, (r, n) in models.items())
             for side, models in sides.items()
             if models
         }
@@ -125,7 +126,7 @@ def _merged(whole: "Together", parts: list[tuple[str, dict]]) -> dict:
 
 
 def _side(labelled: "LabelledSet", models: dict, baseline: str, resamples: int) -> dict[str, Any]:
-    tables = {
+    tables: dict[str, Any] = {
         "metrics": OrderedDict((name, metrics(m.matching)) for name, m in models.items()),
         "joints": OrderedDict((n, joint_table(labelled, m.results, m.matching)) for n, m in models.items()),
     }

@@ -131,7 +131,7 @@ def format_coverage(report: dict) -> str:
     return "\n\n".join([*parts, table(("score", "AP", "difference"), rows)]) + "\n"
 
 
-def _beside(before: dict, after: dict, key: str) -> str:
+def _beside(before: dict, after: dict | None, key: str) -> str:
     """A metric without the correction and with it."""
     digits = 2 if key == "nll" else 1
     one = shown(before[key], digits)

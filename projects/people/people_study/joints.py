@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .matching import Matching
 REACHED = 0.5  # OKS of a joint that counts as found
 
 
-def matched_people(labelled: LabelledSet, results: list[dict], pairs: np.ndarray) -> Matches:
+def matched_people(labelled: LabelledSet, results: list[dict], pairs: Iterable[Sequence[int]]) -> Matches:
     """Results and the people they are matched with.
 
     Args:

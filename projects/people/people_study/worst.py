@@ -4,7 +4,6 @@ import os
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from rle_onestage.errors import DataError
 from rle_onestage.evaluation.calibration import person_oks
 from rle_onestage.evaluation.results import by_image, instances_from_labels, instances_from_results
 from rle_onestage.utils.images import read_image
@@ -70,11 +69,10 @@ def draw_worst(
     Raises:
         DataError: the set has no folder, or an image cannot be read. MediaError: the page cannot be written.
     """
-    if labelled.folder is None:
-        raise DataError(f"set {labelled.name} has no image folder, so nothing can be drawn; name it with the set")
+    folder = labelled.image_folder
     truth, groups, labels, tiles = labelled.truth, by_image(results), labelled.truth.by_image(), []
     for row in rows:
-        image = read_image(os.path.join(labelled.folder, row.file_name))
+        image = read_image(os.path.join(folder, row.file_name))
         predicted = instances_from_results(groups.get(row.image_id, []), image.shape[:2], truth.num_joints)
         expected = instances_from_labels(labels.get(row.image_id, []), image.shape[:2], truth.num_joints)
         tiles.append(side_by_side(image, predicted, expected, labelled.skeleton, threshold=threshold))

@@ -24,6 +24,17 @@ class LabelledSet(NamedTuple):
     skeleton: Skeleton
     folder: str | None = None  # of the images; None where they are not looked at
 
+    @property
+    def image_folder(self) -> str:
+        """The folder, where images are looked at.
+
+        Raises:
+            DataError: the set has none.
+        """
+        if self.folder is None:
+            raise DataError(f"set {self.name} has no image folder; name it with the set")
+        return self.folder
+
 
 def read_set(name: str, annotations: str, folder: str | None = None, *, list_file: str | None = None) -> LabelledSet:
     """Read a COCO-format keypoint file.
@@ -49,7 +60,7 @@ def read_set(name: str, annotations: str, folder: str | None = None, *, list_fil
     return LabelledSet(name, truth, skeleton, folder)
 
 
-def _listed(truth: "GroundTruth", list_file: str) -> Iterable | None:
+def _listed(truth: "GroundTruth", list_file: str) -> Iterable:
     """Ids of the images that a file names."""
     try:
         with open(list_file, encoding="utf-8") as file:
@@ -110,7 +121,9 @@ def together(sets: list[LabelledSet]) -> Together:
     repeated = [name for name, count in Counter(s.name for s in sets).items() if count > 1]
     if repeated:
         raise ConfigError(f"two sets are called {repeated[0]}; every name must be different")
-    images, annotations, image_ids, annotation_ids = [], [], {}, {}
+    images: list[dict] = []
+    annotations: list[dict] = []
+    image_ids, annotation_ids = {}, {}
     for labelled in sets:
         if labelled.skeleton.names != first.skeleton.names:
             raise ConfigError(f"{first.name} and {labelled.name} have different joints and cannot be measured as one")

@@ -47,7 +47,13 @@ class Ours:
     """
 
     def __init__(
-        self, config_file: str, side: int, *, weights=None, options: Sequence = (), threads: int | None = None
+        self,
+        config_file: str,
+        side: int,
+        *,
+        weights: str | None = None,
+        options: Sequence = (),
+        threads: int | None = None,
     ):
         if threads:
             torch.set_num_threads(threads)
@@ -60,14 +66,13 @@ class Ours:
         Raises:
             DataError: the set has no folder or other joints, or an image cannot be read.
         """
-        if labelled.folder is None:
-            raise DataError(f"set {labelled.name} has no image folder; name it with the set")
+        folder = labelled.image_folder
         joints = self.predictor.skeleton.num_joints
         if joints != labelled.truth.num_joints:
             raise DataError(f"the model has {joints} joints but {labelled.truth.source} {labelled.truth.num_joints}")
         rows = []
         for image_id, image in labelled.truth.images.items():
-            people = self.predictor(read_image(os.path.join(labelled.folder, image["file_name"])))
+            people = self.predictor(read_image(os.path.join(folder, image["file_name"])))
             rows += instances_to_coco(people, image_id, labelled.truth.category_id)
         return rows
 
@@ -103,7 +108,7 @@ class MoveNet:
                 raise ConfigError(f"{what} {path} is not there; see the README of projects/people")
         self.python, self.script, self.models, self.threads = python, script, models, threads
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self._server = self._words = None
+        self._server: subprocess.Popen[str] | None = None
 
     def write(self, annotations: str, folder: str, side: int, path: str) -> None:
         """Write COCO results of a set.
@@ -129,22 +134,22 @@ class MoveNet:
         Raises:
             ConfigError: its process does not start, or ends.
         """
-        if self._server is None:
-            self._start()
-        self._server.stdin.write(f"{side} {os.path.abspath(path)}\n")
-        self._server.stdin.flush()
-        line = self._server.stdout.readline()
+        server = self._server = self._server or self._start()
+        assert server.stdin is not None and server.stdout is not None  # for the type checker: both are pipes
+        server.stdin.write(f"{side} {os.path.abspath(path)}\n")
+        server.stdin.flush()
+        line = server.stdout.readline()
         if not line:
-            self._server.wait()
+            server.wait()
             self._words.seek(0)
             raise ConfigError(f"MoveNet's process ended: {_last_words(self._words.read())}")
         return json.loads(line)["ms"]
 
-    def _start(self) -> None:
+    def _start(self) -> "subprocess.Popen[str]":
         self._words = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill and stop it
         command = [self.python, SERVER, self.script, self.models, str(self.threads)]
         try:
-            self._server = subprocess.Popen(
+            return subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, text=True,
                 env=self._environment,
             )  # fmt: skip
@@ -154,9 +159,7 @@ class MoveNet:
     def close(self) -> None:
         """End its process, if there is one."""
         if self._server is not None:
-            self._server.stdin.close()
-            self._server.wait()
-            self._server.stdout.close()
+            self._server.communicate()  # closes its input, which ends it, and its output
             self._words.close()
             self._server = None
 
@@ -164,6 +167,13 @@ class MoveNet:
 def _last_words(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else "without a word"
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """``--config-file``, ``--weights`` and ``--opts`` of :class:`Ours`."""
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--weights", metavar="FILE", help="default: the config's")
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE")
 
 
 def add_movenet_flags(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -1,0 +1,66 @@
+"""What a reader of a calibration should know before believing it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import counted
+from .samples import Sample
+
+# With fewer, a joint's own quantiles count less than those of all joints (two coordinates each, see correction.py).
+LEAST_PEOPLE = 50
+# Below, a model finds so few people rightly that their errors say little of those that it would make.
+LEAST_AP = 5.0
+
+
+def find_doubts(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> list[str]:
+    """Sentences about what makes a report less than it seems; none where all is well.
+
+    Args:
+        fit: what was fitted on.
+        held_out: what is reported on.
+        report: with ``dataset``, ``fit_dataset``, ``images``, ``people`` (matched) and ``scores``.
+    """
+    return [s for s in (_of_shared(fit, held_out, report), _of_few(report), _of_weak(report)) if s]
+
+
+def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> str:
+    """About images that are in both halves."""
+    fitted = {fit.files[i] for i in fit.truth.images}
+    shared = [i for i in held_out.truth.images if held_out.files[i] in fitted]
+    if not shared:
+        return ""
+    people = held_out.truth.by_image()
+    number = sum(len(people.get(i, ())) for i in shared)
+    return (
+        f"{len(shared)} of {counted(len(held_out.truth.images), 'image')} to report on ({report['dataset']}), with "
+        f"{counted(number, 'labelled person', 'labelled people')}, are also fitted on ({report['fit_dataset']}; the "
+        f"first is {os.path.basename(held_out.files[shared[0]])}), so the report is too good; give sets without common "
+        "images"
+    )
+
+
+def _of_few(report: Mapping[str, Any]) -> str:
+    """About halves with few people."""
+    people, images = report["people"], report["images"]
+    if min(people.values()) >= LEAST_PEOPLE:
+        return ""
+    fit, held_out = (
+        f"{counted(people[key], 'matched person', 'matched people')} in {counted(images[key], 'image')}"
+        for key in ("fit", "held_out")
+    )
+    return (
+        f"there are few people: {fit} to fit on, {held_out} to report on; with fewer than {LEAST_PEOPLE} the "
+        "percentages depend on chance, so give more labelled images"
+    )
+
+
+def _of_weak(report: Mapping[str, Any]) -> str:
+    """About a model that finds hardly anybody rightly."""
+    ap = report["scores"]["expected OKS"]["AP"]
+    if not ap < LEAST_AP:  # also NaN
+        return ""
+    return (
+        f"the model has {ap:.1f} AP on the held-out images (below {LEAST_AP:g}), so the correction is that of the few "
+        "people whom it finds; train it longer, and calibrate it then"
+    )

@@ -1,0 +1,44 @@
+"""When a training takes its ``OUTPUT_DIR`` over from an earlier one: just before its first iteration.
+
+Until then it may still fail (a data set that is not there, weights that do not fit), and must leave all as it was.
+"""
+
+import os
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from rle_onestage.engine.checkpoint import forget_last_checkpoint
+from rle_onestage.engine.processes import attempts, lock
+from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
+
+CONFIG = "config.yaml"
+
+
+def write_config(cfg: CfgNode) -> None:
+    """Write every key and its value to ``OUTPUT_DIR/config.yaml``.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    write_text(os.path.join(cfg.OUTPUT_DIR, CONFIG), cfg.dump(), remedy=CHECK_OUTPUT_DIR)
+
+
+def take_over(cfg: CfgNode, *, anew: bool) -> None:
+    """Make ``OUTPUT_DIR`` that of this training. Collective; call it when every process has its first batch.
+
+    Args:
+        cfg: the config to write there.
+        anew: whether the training begins, so that the checkpoints in the folder are another's.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        CheckpointError: see :func:`rle_onestage.engine.checkpoint.forget_last_checkpoint`.
+    """
+    if comm.is_main_process():
+        write_config(cfg)  # first, because it takes room: on a full disk the earlier checkpoints are still found
+        if anew:
+            forget_last_checkpoint(cfg.OUTPUT_DIR)
+            attempts.note_begun(cfg.OUTPUT_DIR)
+    comm.synchronize()
+    lock.note(cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from

@@ -1,0 +1,119 @@
+"""A training that fails before its first iteration leaves what an earlier one has in the folder, byte for byte."""
+
+import json
+import os
+import shutil
+import signal
+
+import engine_toy
+import pytest
+from engine_kills import started, wait_for
+
+from rle_onestage.engine import Trainer, last_checkpoint, load_config
+from rle_onestage.engine.processes import attempts, lock
+
+EARLIER = ["TEST.EVAL_PERIOD", "4", "TEST.BEST_METRIC", "keypoints/AP", "SOLVER.CHECKPOINT_KEEP", "1"]
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """The folder of a toy; in ``out`` is all that a second training leaves, which hides the first one's files."""
+    folder = tmp_path_factory.mktemp("earlier")
+    engine_toy.write_config(folder)
+    for log in ("first", "second"):
+        process = started(folder, *EARLIER, log=log)
+        assert process.wait() == 0, process.log.read_text()
+    (folder / "out" / attempts.NAME).write_text(json.dumps({"run": "none", "machines": 1, "host": "a", "process": 1}))
+    return folder
+
+
+@pytest.fixture
+def used(earlier, tmp_path):
+    """A copy of it; its config's paths are the original's, and ``OUTPUT_DIR`` is the copy's."""
+    shutil.copytree(earlier / "out", tmp_path / "out")
+    config = json.loads((earlier / "toy.yaml").read_text())
+    (tmp_path / "toy.yaml").write_text(json.dumps({**config, "OUTPUT_DIR": str(tmp_path / "out")}))
+    return tmp_path
+
+
+def content(folder):
+    """{path in a folder: bytes}, without the text logs."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files if not f.name.startswith("log.txt")}
+
+
+def unreadable(folder):
+    """A data set whose images are all gone, which is found when the first batch is made."""
+    people = json.loads((folder / "toy.yaml").read_text())["DATASETS"]["KEYPOINT_FILES"][0][1]
+    images = folder / "images"
+    shutil.copytree(os.path.join(os.path.dirname(people), "images"), images)
+    for image in images.iterdir():
+        image.write_bytes(b"no image")
+    return ["DATASETS.KEYPOINT_FILES", json.dumps([["toy_people", people, str(images)]])]
+
+
+FOUR_JOINTS = ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "4", "TEST.KEYPOINT_OKS_SIGMAS", "[0.05, 0.06, 0.07, 0.08]"]
+IMAGES = ("images that cannot be read", unreadable, "images")
+DATA_SET = ("a data set of another name", ["DATASETS.TRAIN", "('toy_persons',)"], "toy_persons")
+ANEW = [
+    DATA_SET,
+    IMAGES,
+    ("joints that do not fit", FOUR_JOINTS, "has 3 joints"),
+    ("an architecture of another name", ["MODEL.META_ARCHITECTURE", "ToyPoses"], "ToyPoses"),
+    ("weights that are not there", ["MODEL.WEIGHTS", "missing.pth"], "missing.pth"),
+    ("a metric of another name", ["TEST.EXPECTED_RESULTS", "[['keypoints','AQ',1,1]]"], "AQ"),
+]
+RESUMED = [
+    DATA_SET,
+    IMAGES,
+    ("another number of joints", FOUR_JOINTS, "model_final.pth does not fit"),
+    ("another optimizer", ["SOLVER.OPTIMIZER", "AdamW"], "AdamW"),
+]
+FAILING = [(False, *kind) for kind in ANEW] + [(True, *kind) for kind in RESUMED]
+
+
+@pytest.mark.parametrize("resume, kind, options, word", FAILING, ids=[f"{kind}-{again}" for again, kind, *_ in FAILING])
+def test_a_training_that_fails_early_changes_nothing(used, resume, kind, options, word):
+    options = options(used) if callable(options) else options
+    before, logged = content(used / "out"), (used / "out" / "log.txt").read_bytes()
+    assert {"last_checkpoint", "training.jsonl", "metrics.json", "model_best.pth", "config.yaml"} <= set(before)
+    process = started(used, *options, "SEED", 5, "SOLVER.MAX_ITER", 20, resume=resume)
+    assert process.wait() == 2, process.log.read_text()
+    assert word in process.log.read_text().splitlines()[-1] and "Traceback" not in process.log.read_text()
+    assert content(used / "out") == before
+    assert (used / "out" / "log.txt").read_bytes().startswith(logged)
+
+
+def test_one_of_two_processes_that_fails_early_changes_nothing(used):
+    before = content(used / "out")
+    process = started(used, *unreadable(used), processes_count=2)
+    assert process.wait() == 2, process.log.read_text()
+    assert content(used / "out") == before
+
+
+def test_a_signal_while_the_first_batch_is_made_changes_nothing(used):
+    before = content(used / "out")
+    process = started(used, "DATALOADER.NUM_WORKERS", 1, phase="first batch")
+    wait_for(process.marker, process)
+    process.send(signal.SIGTERM, group=False)
+    assert process.wait() == 128 + signal.SIGTERM
+    said = process.log.read_text().splitlines()[-1]
+    assert "before the first iteration; nothing was saved yet" in said
+    assert content(used / "out") == before
+
+
+def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
+    """A kill within it would otherwise have --resume go on with the earlier weights."""
+    path = last_checkpoint(used / "out")
+    cfg = load_config(str(used / "toy.yaml"), ["SEED", "11", "DATASETS.TEST", "()"])
+
+    class Killed(Trainer):
+        def run_step(self):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Killed(cfg).train()
+    assert last_checkpoint(used / "out") is None and os.path.exists(path)
+    assert load_config(str(used / "out" / "config.yaml")).SEED == 11
+    assert not (used / "out" / attempts.NAME).exists() and not (used / "out" / lock.NAME).exists()
+    assert (used / "out" / "training.jsonl").read_bytes() == b""
