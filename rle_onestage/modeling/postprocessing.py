@@ -180,7 +180,7 @@ class Decoder(nn.Module):
         regions: Tensor | None = None,
         dependence: Tensor | None = None,
     ) -> None:
-        """Correct sigma from now on, see :mod:`.correction`.
+        """Correct sigma from now on, see :mod:`rle_onestage.modeling.correction`.
 
         Args:
             log_scale: (K,) of each joint.
