@@ -10,5 +10,5 @@ def test_the_readme_is_short_and_says_how_to_start():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150
     assert len(re.findall(r"!\[|<img", text)) == 1
-    for heading in ("Install", "Two commands", "Use it in Python", "Train", "Model zoo", "Read on"):
+    for heading in ("Install", "Two commands in a checkout", "Use it in Python", "Train", "Model zoo", "Read on"):
         assert f"\n## {heading}\n" in text

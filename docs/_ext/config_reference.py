@@ -146,8 +146,6 @@ def _words(key):
         return "as the default"
     nothing = " or nothing" if getattr(SCHEMA[key], "nothing", False) else ""
     words = SCHEMA[key].words.replace("''", '`""`')
-    if hasattr(SCHEMA[key], "registry"):  # a user adds names
-        words = f"{words.removesuffix(', which alone is supported here')}, or a name that you register"
     return re.sub(r"'([^']+)'", r"`\1`", words) + nothing
 
 

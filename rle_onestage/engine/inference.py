@@ -157,10 +157,7 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
             f"{name}, its features and channels, and what was changed last"
         ) from error
     count = sum(parameter.numel() for parameter in model.parameters())
-    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
-    # In full: a trunk's batch norms are some thousands, which are 0.00 million.
-    share = f", {frozen:,} of them frozen (not trained)" if frozen else ""
-    logger.info("%s with %.2f million parameters%s", type(model).__name__, count / 1e6, share)
+    logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
     return model
 
 

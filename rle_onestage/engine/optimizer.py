@@ -1,6 +1,7 @@
 """Optimizer, learning-rate schedule and gradient clipping, from Detectron2's own config keys."""
 
 import bisect
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,8 @@ from fvcore.common.param_scheduler import CosineParamScheduler, MultiStepParamSc
 from torch import Tensor, nn
 
 from rle_onestage.errors import ConfigError
+
+logger = logging.getLogger("rle_onestage")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -24,6 +27,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         The optimizer; each group has its ``initial_lr``, which the schedule multiplies.
     """
     solver = cfg.SOLVER
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    if frozen:
+        logger.info("%s of its parameters are frozen (not trained)", f"{frozen:,}")
     groups = parameter_groups(
         model,
         lr=solver.BASE_LR,

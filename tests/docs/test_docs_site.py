@@ -61,8 +61,8 @@ def test_every_key_is_in_the_reference():
 
 def test_registries_take_more_names_than_they_have():
     text = reference()
-    assert "Value: `PoseMapper`, or a name that you register." in text
-    assert "| `TEST.AUG.ENABLED` | `False` | False, which alone is supported here |" in text
+    assert "Value: one of `PoseMapper`, or what a module of IMPORTS registers." in text
+    assert "`TEST.AUG.ENABLED` | `False` | False, which alone is supported here |" in text
 
 
 LINKS = {"projects/a/README.md": "docs/benchmarks/a.md"}

@@ -58,10 +58,13 @@ def test_frozen_stages_stay_with_their_statistics():
 
 
 def test_what_is_frozen_is_said_in_full(caplog):
+    cfg = tiny_config("MODEL.RLE_ONESTAGE.TRUNK.NORM", "frozen")
     with caplog.at_level("INFO", "rle_onestage"):
-        model = build_architecture(tiny_config("MODEL.RLE_ONESTAGE.TRUNK.NORM", "frozen"))
+        model = build_architecture(cfg)
+        assert "frozen" not in caplog.text  # of no meaning where nothing is trained
+        build_optimizer(cfg, model)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    assert 1000 < frozen < 100_000 and f", {frozen:,} of them frozen (not trained)" in caplog.text
+    assert 1000 < frozen < 100_000 and f"{frozen:,} of its parameters are frozen (not trained)" in caplog.text
 
 
 def test_frozen_norms_stay_and_convolutions_learn():

@@ -69,7 +69,7 @@ def warn_of_conflicts(cfg: CfgNode) -> None:
     sizes, side = input_sizes(cfg), cfg.INPUT.POSE.SIZE
     if side and not cfg.INPUT.MIN_SIZE_TEST == cfg.INPUT.MAX_SIZE_TEST == side and comm.is_main_process():
         logger.info(
-            "Images are tested at %s (%s) and trained on %s (INPUT.POSE.SIZE, which says nothing about the test).",
+            "Size of images at test: %s (%s); in training: %s (INPUT.POSE.SIZE).",
             describe_size(sizes["test"]), " and ".join(TEST_KEYS), describe_size(sizes["train"]),
         )  # fmt: skip
     for sentence in conflicts(cfg):

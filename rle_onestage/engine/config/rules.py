@@ -189,7 +189,7 @@ class Entries:
     @property
     def words(self) -> str:
         """The values that the key takes, in words, for messages."""
-        names = ", ".join(self.registry.names) or "what a module of IMPORTS registers"
+        names = ", ".join((*self.registry.names, "or what a module of IMPORTS registers")).removeprefix("or ")
         return f"a list of names, or of [name, {{option: value}}]: {names}"
 
     def settle(self, value: Any, default: Any = ()) -> list:
