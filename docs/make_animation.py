@@ -53,6 +53,7 @@ def drawn(drawer, frame, people, factor):
     """One frame with its people, ``factor`` times as large."""
     people.pred_keypoints[..., :2] *= factor
     people.pred_keypoint_sigmas *= factor
+    people.pred_keypoint_covariances *= factor**2
     people.pred_boxes.scale(factor, factor)
     image = cv2.resize(frame.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return drawer(image, people, frame.time)

@@ -104,7 +104,7 @@ class Predictor:
         Returns:
             N people on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``,
             ``scores`` (N,), ``pred_classes`` (N,), ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2),
-            ``pred_keypoint_presence`` (N, K).
+            ``pred_keypoint_covariances`` (N, K, 2, 2), ``pred_keypoint_presence`` (N, K).
 
         Raises:
             DataError: the image has another shape or type.

@@ -44,4 +44,7 @@ def drawn_matches(people, *, seed=0, log_scale=0.0, power=1.0, joints=3):
         score=rng.random(people),
         predicted_area=size**2,
         image_id=np.arange(people),
+        correlation=np.zeros((people, joints)),
+        visible=np.full((people, joints), np.nan),
+        input_area=size**2,
     )

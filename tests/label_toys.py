@@ -7,6 +7,7 @@ from detectron2.structures import Boxes, Instances
 from ground_truth_outputs import make_decoder
 
 from rle_onestage.modeling.density import build_density
+from rle_onestage.structures.covariance import covariance_of
 from rle_onestage.structures.skeleton import COCO
 
 HEIGHT, WIDTH = 240, 320
@@ -38,7 +39,7 @@ def write_images(folder, numbers):
     return [str(path) for path in paths]
 
 
-def person(joints, *, sigma=1.0, presence=1.0, score=0.9, box=None, area=None):
+def person(joints, *, sigma=1.0, presence=1.0, score=0.9, box=None, area=None, correlation=0.0):
     """One detection: joints (K, 2) from the corner of the first pixel, and what is said of them."""
     joints = np.asarray(joints, dtype=float)
     low, high = joints.min(0) - 5, joints.max(0) + 5
@@ -47,6 +48,7 @@ def person(joints, *, sigma=1.0, presence=1.0, score=0.9, box=None, area=None):
         "joints": joints, "sigmas": np.broadcast_to(sigma, joints.shape).astype(float), "score": score, "box": box,
         "presence": np.broadcast_to(presence, len(joints)).astype(float),
         "area": float(0.5 * (box[2:] - box[:2]).prod()) if area is None else area,
+        "correlations": np.broadcast_to(correlation, len(joints)).astype(float),
     }  # fmt: skip
 
 
@@ -85,6 +87,8 @@ class Knows:
         out.scores = self._stack(found, "score", ())
         out.pred_keypoints = torch.cat([joints, torch.ones_like(joints[..., :1])], -1)
         out.pred_keypoint_sigmas = self._stack(found, "sigmas", (self.skeleton.num_joints, 2))
+        correlations = self._stack(found, "correlations", (self.skeleton.num_joints,))
+        out.pred_keypoint_covariances = covariance_of(out.pred_keypoint_sigmas, correlations)
         out.pred_keypoint_presence = self._stack(found, "presence", (self.skeleton.num_joints,))
         out.pred_areas = self._stack(found, "area", ())
         return out
@@ -96,6 +100,7 @@ class Knows:
         return {
             **found, "box": np.array([width - x1, y0, width - x0, y1]), "joints": joints,
             "sigmas": found["sigmas"][flip], "presence": found["presence"][flip],
+            "correlations": -found["correlations"][flip],
         }  # fmt: skip
 
     @staticmethod

@@ -1,7 +1,9 @@
 """The correction of sigma: its fit, its report and its plots."""
 
-from .correction import ConstantSigma, Correction, correct_sigma, corrected_results, fit_constant, fit_correction
-from .fit import calibrate, format_report
+from ..modeling.correction import Correction, correct_sigma
+from .correction import ConstantSigma, corrected_results, fit_constant, fit_correction
+from .fit import calibrate
+from .report import format_report
 
 __all__ = [
     "ConstantSigma",

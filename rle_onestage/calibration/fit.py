@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,28 +15,29 @@ from ..data.datasets import get_skeleton
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.inference import build_for_inference
-from ..errors import ConfigError, counted
+from ..errors import ConfigError
 from ..evaluation import write_json
 from ..evaluation.calibration import (
-    COLUMNS,
     LEVELS,
     calibration_table,
-    format_calibration,
+    has_std,
     log_likelihood,
     pearson,
+    regions_by_group,
     reliability,
 )
 from ..evaluation.per_joint import Matches, person_oks
 from ..evaluation.ranking import choose_powers, compare_scores, has_quality, powered
+from ..evaluation.regions import KINDS, bootstrap_intervals
 from ..modeling import RLEOneStage
+from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
 from ..structures import ErrorDensity
 from ..utils.safe_files import save_tensors
-from ..utils.tables import table_text
 from ..video import io as media
-from .correction import Correction, correct_sigma, corrected_results, fit_constant, fit_correction
+from .correction import corrected_results, corrected_std, fit_constant, fit_correction, knows_visibility
 from .doubts import find_doubts
-from .plots import BASELINE, GROUPS, Halves, draw_page
+from .plots import BASELINE, Halves, draw_page
 from .samples import Sample, take_samples
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,11 @@ def calibrate(
 
     Returns:
         The report, as it is written to ``calibration.json``: ``images``, ``people`` and ``joints``, how many were
-        fitted on and held out; ``correction``; ``before`` and ``after``, see
-        :func:`~.evaluation.calibration.calibration_table`; ``reliability``; ``likelihood``, in nats a joint of the
+        fitted on and held out; ``correction``, and the ``dependence`` of it on size of person and visibility;
+        ``ellipses``, what those of one and two standard deviations should hold; ``before`` and ``after``, see
+        :func:`~.evaluation.calibration.calibration_table`; ``after_intervals``, the bootstrap intervals of what is held
+        then, see :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold
+        with the corrected sigma and the density's own sizes; ``reliability``; ``likelihood``, in nats a joint of the
         same people before and after and with one constant sigma for each joint; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; ``doubts``,
         sentences about what makes the report less than it seems; and the ``files``.
@@ -126,7 +130,7 @@ def _fit_and_measure(
     )
     corrected = model.decoder.error_density().to("cpu")
     halves = {"before": (held_out.matches, density), "after": (after.matches, corrected)}
-    report |= _measure(fit, held_out, halves, correction, names)
+    report |= _measure(fit, held_out, halves, correction, names, resamples)
     report |= _scores(cfg, fit_after, held_out, after, resamples)
     return halves
 
@@ -150,18 +154,23 @@ def _load(cfg: CfgNode) -> RLEOneStage:
 
 
 def _measure(
-    fit: Sample, held_out: Sample, halves: Halves, correction: Correction, names: Sequence[str]
+    fit: Sample, held_out: Sample, halves: Halves, correction: Correction, names: Sequence[str], resamples: int
 ) -> OrderedDict[str, Any]:
-    """What the report says of intervals and likelihood, and on how many images, people and joints it rests."""
+    """What the report says of intervals, regions and likelihood, and on how many images, people and joints it rests."""
     fitted, (matches, density) = fit.matches, halves["before"]
+    oks_sigmas, after = held_out.oks_sigmas.tolist(), halves["after"][0]
     both = {"fit": (fit, fitted), "held_out": (held_out, matches)}
     report: OrderedDict[str, Any] = OrderedDict()
     report["images"] = {key: len(sample.truth.images) for key, (sample, _) in both.items()}
     report["people"] = {key: len(found.area) for key, (_, found) in both.items()}
     report["joints"] = {key: int((found.visibility > 0).sum()) for key, (_, found) in both.items()}
     report["correction"] = _named(correction, names, fitted)
+    report["dependence"] = _dependence(correction, fitted)
+    report["ellipses"] = _ellipses(density, names)
     for key, (found, own) in halves.items():
-        report[key] = calibration_table(found, held_out.oks_sigmas.tolist(), names, own)
+        report[key] = calibration_table(found, oks_sigmas, names, own)
+    report["after_intervals"] = _intervals(*halves["after"], resamples)
+    report["sigma_alone"] = regions_by_group(calibration_table(after, oks_sigmas, names, density))
     report["reliability"] = _reliability(halves)
     report["likelihood"] = _likelihood(fitted, matches, correction, density)
     return report
@@ -170,17 +179,38 @@ def _measure(
 def _named(correction: Correction, names: Sequence[str], fit: Matches) -> OrderedDict[str, dict[str, Any]]:
     """The correction by the joints' names, with the number of labels that each is fitted to, for the report."""
     labels = (fit.visibility > 0).sum(0)
-    columns = (correction.log_scale, correction.power, correction.intervals, labels)
-    rows = [
-        dict(zip(("log_scale", "power", "intervals", "labels"), row)) for row in zip(*(c.tolist() for c in columns))
-    ]
+    keys = ("log_scale", "power", "intervals", "regions")
+    columns = [*(getattr(correction, key) for key in keys), labels]
+    rows = [dict(zip((*keys, "labels"), row)) for row in zip(*(c.tolist() for c in columns))]
+    for row in rows:
+        row["ellipses"], row["hdr"] = row.pop("regions")
     return OrderedDict(zip(names, rows))
 
 
-def _reliability(halves: Halves) -> dict[str, list[float]]:
-    """Share of coordinates within the interval of each level, before and after."""
-    curves = {key: reliability(*pair).tolist() for key, pair in halves.items() if (pair[0].visibility > 0).any()}
-    return {"levels": list(LEVELS), **curves}
+def _dependence(correction: Correction, matches: Matches) -> dict[str, Any]:
+    """On size of person and visibility; ``hidden`` is None where the model does not say what is visible."""
+    values = [] if correction.dependence is None else correction.dependence.tolist()
+    named = dict(zip(DEPENDENCE, values))
+    return named if knows_visibility(matches) else {**named, "hidden": None}
+
+
+def _intervals(matches: Matches, density: ErrorDensity, resamples: int) -> dict[str, Any]:
+    """What the choice of the images leaves open of what was held; nothing where nobody was matched."""
+    return bootstrap_intervals(matches, density, resamples=resamples) if has_std(matches) else {}
+
+
+def _ellipses(density: ErrorDensity, names: Sequence[str]) -> OrderedDict[str, dict[str, float]]:
+    """What the ellipses that are drawn, of one and two standard deviations, hold under the learned error (%)."""
+    radii = torch.tensor([1.0, 2.0]).to(density.axis)[:, None].expand(-1, len(names))
+    columns = zip(*(100 * density.in_ellipse(radii)).tolist())
+    return OrderedDict((name, {"one_sigma": one, "two_sigma": two}) for name, (one, two) in zip(names, columns))
+
+
+def _reliability(halves: Halves) -> dict[str, Any]:
+    """Share of coordinates within the interval of each level, and of joints within each region, before and after."""
+    known = {key: pair for key, pair in halves.items() if (pair[0].visibility > 0).any()}
+    curves = {kind: {key: reliability(*pair, kind=kind).tolist() for key, pair in known.items()} for kind in KINDS}
+    return {"levels": list(LEVELS), **curves.pop("coverage"), **curves}
 
 
 def _likelihood(
@@ -190,8 +220,7 @@ def _likelihood(
     with the best constant one of each joint, in pixels and relative to the person."""
     constants = {"constant_px": fit_constant(fit, density, relative=False)}
     constants["constant_relative"] = fit_constant(fit, density, relative=True)
-    corrected = correct_sigma(torch.from_numpy(held_out.std), torch.from_numpy(held_out.predicted_area), correction)
-    others = {"before": held_out, "after": held_out._replace(std=corrected.numpy())}
+    others = {"before": held_out, "after": held_out._replace(std=corrected_std(held_out, correction))}
     others |= {name: constant.of(held_out) for name, constant in constants.items()}
     labelled = held_out.visibility > 0
     rows: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -241,45 +270,3 @@ def _save(cfg: CfgNode, model: RLEOneStage, output: str, names: Sequence[str]) -
     weights = content["raw" if not cfg.TEST.USE_EMA and "raw" in content else "model"]
     weights |= {f"decoder.{key}": value.cpu().clone() for key, value in model.decoder.state_dict().items()}
     save_tensors(output, content)
-
-
-def format_report(report: Mapping[str, Any]) -> str:
-    """A calibration as text.
-
-    Args:
-        report: of :func:`calibrate`.
-    """
-    sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
-    parts = [f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"]
-    for key, columns in (("before", f" ({COLUMNS})"), ("after", "")):
-        table = {name: report[key][name] for name in GROUPS}
-        parts.append(f"held-out images, {key} the correction{columns}:\n{format_calibration(table)}")
-    before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
-    parts.append(
-        f"nats a joint, of the same {counted(report['joints']['held_out'], 'held-out joint')}: {before:.3f} before, "
-        f"{after:.3f} after the correction; with one sigma for each joint {pixels:.3f}, relative to the person's size "
-        f"{relative:.3f}"
-    )
-    images = counted(report["images"]["held_out"], "held-out image")
-    parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
-    powers = "\n".join(report["config"])
-    parts.append(f"powers of the score that were best on the images to fit on, as config keys:\n{powers}")
-    metrics, plots, weights = report["files"]
-    return "\n\n".join([*parts, f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}"])
-
-
-def _size_of(report: Mapping[str, Any], key: str) -> str:
-    images, people, joints = (report[what][key] for what in ("images", "people", "joints"))
-    return (
-        f"{counted(images, 'image')} with {counted(people, 'matched person', 'matched people')} and "
-        f"{counted(joints, 'labelled joint')}"
-    )
-
-
-def _score_table(report: Mapping[str, Any]) -> str:
-    rows = [
-        [name, row["AP"], "{:.1f} to {:.1f}".format(*row["AP_interval"]), row["difference"],
-         "{:.2f} to {:.2f}".format(*row["difference_interval"]), row["pearson"]]
-        for name, row in report["scores"].items()
-    ]  # fmt: skip
-    return table_text(rows, ["score", "AP", "95 %", "over score alone", "95 %", "r with OKS"])

@@ -1,4 +1,5 @@
-"""A page of plots of a calibration: do intervals hold what they say, does sigma follow the error, does the score?"""
+"""A page of plots of a calibration: do intervals and regions hold what they say, does sigma follow the error, does the
+score?"""
 
 import io
 import os
@@ -14,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError, counted
-from ..evaluation.calibration import REPORTED, has_std, pearson, row_label
+from ..evaluation.calibration import has_std, pearson, row_label
 from ..evaluation.per_joint import Matches, person_oks
+from ..evaluation.regions import KINDS, REPORTED, SHORT, reported_key
 from ..structures import ErrorDensity
+from ..structures.covariance import ellipse_axes
 from ..utils.fonts import families_for
 from ..utils.output_files import write_bytes
 
@@ -48,15 +51,16 @@ def draw_page(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: 
 
 
 def _draw(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
-    figure = Figure(figsize=(15, 9.2), layout="constrained")
-    axes = figure.subplots(2, 3)
+    figure = Figure(figsize=(20, 9.6), layout="constrained")
+    axes = figure.subplots(2, 4)
     matches, density = halves["after"]
     _reliability(axes[0, 0], report)
-    _coverage(axes[0, 1], report)
-    _sigma_against_error(axes[0, 2], halves)
-    _density(axes[1, 0], matches, density)
-    _score_against_oks(axes[1, 1], matches, oks_sigmas)
-    _scores(axes[1, 2], report["scores"])
+    for axis, kind in zip(axes[0, 1:], KINDS):
+        _coverage(axis, report, kind)
+    _sigma_against_error(axes[1, 0], halves)
+    _density(axes[1, 1], matches, density)
+    _score_against_oks(axes[1, 2], matches, oks_sigmas)
+    _scores(axes[1, 3], report["scores"])
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
     images, people, joints = (report[what]["held_out"] for what in ("images", "people", "joints"))
@@ -77,27 +81,31 @@ def _write(figure: Figure, path: str) -> None:
 
 
 def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
-    """Coverage against the interval's level."""
-    levels = 100 * np.array([0.0, *report["reliability"]["levels"], 1.0])
+    """Coverage against the level of the interval or region."""
+    found = report["reliability"]
+    levels = 100 * np.array([0.0, *found["levels"], 1.0])
     axis.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":")
-    for key, color in (("before", BEFORE), ("after", AFTER)):
-        if key in report["reliability"]:
-            covered = 100 * np.array([0.0, *report["reliability"][key], 1.0])
-            error = report[key]["all"]["ece"]
-            axis.plot(levels, covered, "o-", ms=3, color=color, label=f"{key} the correction, ECE {error:.1f} %")
-    axis.set(title="Reliability", xlabel="level of the interval (%)", ylabel="coordinates within it (%)")
+    for kind, style in (("coverage", "o-"), ("ellipse", "--"), ("hdr", ":")):
+        curves = found if kind == "coverage" else found[kind]
+        for key, color in (("before", BEFORE), ("after", AFTER)):
+            if key in curves and np.isfinite(curves[key]).all():
+                covered = 100 * np.array([0.0, *curves[key], 1.0])
+                error = np.abs(covered - levels)[1:-1].mean()
+                label = f"{SHORT[kind]}, {key}: {error:.1f} %"
+                axis.plot(levels, covered, style, ms=3, color=color, label=label)
+    axis.set(title="Reliability and its mean error", xlabel="level (%)", ylabel="coordinates or joints within (%)")
     axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     _legend(axis, loc="upper left")
 
 
-def _coverage(axis: Axes, report: Mapping[str, Any]) -> None:
-    """Coverage of the reported intervals in each group; joints in grey below the groups."""
+def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
+    """Coverage of the reported intervals or regions in each group, and below of each joint."""
     names = [*GROUPS, *(name for name in report["after"] if name not in GROUPS)]
     places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(GROUPS))
     for level in REPORTED:
         axis.axvline(100 * level, color=GREY, lw=0.8, ls=":")
         for key, face, edge in (("before", "none", BEFORE), ("after", AFTER, AFTER)):
-            values = [report[key][name][f"coverage_{100 * level:g}"] for name in names]
+            values = [report[key][name][reported_key(kind, level)] for name in names]
             label = key if level == REPORTED[0] else None
             axis.plot(values, places, ls="none", marker="o", ms=4, mfc=face, mec=edge, label=label)
     rows = [report["after"][name] for name in names]
@@ -105,7 +113,8 @@ def _coverage(axis: Axes, report: Mapping[str, Any]) -> None:
     axis.set_yticks(places, labels, fontsize=8)
     axis.set_xticks([100 * level for level in REPORTED])
     axis.invert_yaxis()
-    axis.set(title="Coverage by group: labelled joints", xlabel="coordinates within the interval (%)")
+    what = "coordinates within the interval (%)" if kind == "coverage" else "joints within the region (%)"
+    axis.set(title=f"Coverage of {KINDS[kind]}: labelled joints", xlabel=what)
     _legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2)  # points are everywhere within
 
 
@@ -157,6 +166,7 @@ def _density(axis: Axes, matches: Matches, density: ErrorDensity) -> None:
     axis.contour(x, x, values.T, levels=_contour_levels(values), colors=[AFTER], linewidths=[0.8, 1.2, 1.8])
     axis.axhline(0, color=GREY, lw=0.5)
     axis.axvline(0, color=GREY, lw=0.5)
+    _ellipses(axis, density)
     z = np.zeros((0, 2))
     if has_std(matches):
         z = ((matches.joints - matches.predicted) / matches.std)[matches.visibility > 0]
@@ -170,7 +180,19 @@ def _density(axis: Axes, matches: Matches, density: ErrorDensity) -> None:
     axis.set(xlabel="error of x / sigma", ylabel="error of y / sigma  (y down)")
     axis.invert_yaxis()
     shares = ", ".join(f"{100 * s:g}" for s in reversed(_SHARES))
-    axis.set_title(f"Learned density ({shares} %) and the errors", pad=34)
+    axis.set_title(f"Learned density and ellipses (dashed) of {shares} %", pad=34)
+
+
+def _ellipses(axis: Axes, density: ErrorDensity) -> None:
+    """The ellipses that hold the shares under the learned density, of the mean covariance over joints."""
+    correlation = float(density.correlation[density.group].mean())
+    a, b, angle = ellipse_axes(np.array([[1.0, correlation], [correlation, 1.0]]))
+    turn = np.linspace(0, 2 * np.pi, 121)
+    x, y = a * np.cos(turn), b * np.sin(turn)
+    for share in _SHARES:
+        radius = float(density.ellipse_radius(share).mean())
+        cos, sin = radius * np.cos(angle), radius * np.sin(angle)
+        axis.plot(cos * x - sin * y, sin * x + cos * y, "--", color=HIDDEN, lw=1)
 
 
 def _marginal(

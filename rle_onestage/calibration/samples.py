@@ -65,7 +65,10 @@ class Collected(DatasetEvaluator):
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         """Take the model's outputs for some images."""
         for given, output in zip(inputs, outputs):
-            self.results += instances_to_coco(output["instances"], given["image_id"])
+            results = instances_to_coco(output["instances"], given["image_id"])
+            height, width = given["image"].shape[-2:]
+            pixels = height * width / (given["height"] * given["width"])
+            self.results += [{**result, "input_area": pixels * result["person_area"]} for result in results]
 
     def evaluate(self) -> list[Result]:
         """All results."""

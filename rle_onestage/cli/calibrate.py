@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_output(args.output, "--output", through=False)
     check_output_folder(args.report_dir, "--report-dir")
     start()
-    from rle_onestage.calibration.fit import calibrate, format_report
+    from rle_onestage.calibration import calibrate, format_report
     from rle_onestage.data.lookup import check_sets
 
     cfg = read_config(args)

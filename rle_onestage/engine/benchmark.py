@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.structures import Boxes, Instances, Keypoints
+from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +24,7 @@ from rle_onestage.engine.checkpoint import load_weights, slim
 from rle_onestage.engine.device import amp_dtype
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
+from rle_onestage.engine.random_people import random_sample
 from rle_onestage.engine.setup import seed_everything
 from rle_onestage.engine.trainer import Trainer
 from rle_onestage.errors import ConfigError, DataError
@@ -34,7 +35,12 @@ from rle_onestage.utils.safe_files import save_tensors
 
 
 def alternate(
-    cases: Mapping[Any, Callable[[], Any]], rounds: int, *, device: str | torch.device = "cpu", warmup: int = 3
+    cases: Mapping[Any, Callable[[], Any]],
+    rounds: int,
+    *,
+    device: str | torch.device = "cpu",
+    warmup: int = 3,
+    clock: Callable[[], float] | None = None,
 ) -> dict[Any, float]:
     """Median seconds of each case.
 
@@ -43,6 +49,7 @@ def alternate(
         rounds: calls of each, in turn.
         device: whose queue is waited for.
         warmup: rounds that do not count.
+        clock: that gives seconds; None: ``time.perf_counter``.
 
     Returns:
         Seconds by name.
@@ -54,15 +61,16 @@ def alternate(
         if queue is not None:
             queue.synchronize()
 
+    clock = clock or time.perf_counter
     times: dict[Any, list[float]] = {name: [] for name in cases}
     for number in range(rounds + warmup):
         for name, function in cases.items():
             wait()
-            start = time.perf_counter()
+            start = clock()
             function()
             wait()
             if number >= warmup:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: median(values) for name, values in times.items()}
 
 
@@ -164,12 +172,14 @@ class Benchmark:
             cases["half"] = lambda: model.decode(model.features(model.at_half_size(images)), look)
         return self.time({**cases, "complete": lambda: model(inputs)})
 
-    def _decode(self, dense: DenseOutputs, features: Mapping[str, Tensor]) -> list[Instances]:
+    def _decode(self, dense: DenseOutputs, features: Mapping[str, Tensor], covariances: bool = True) -> list[Instances]:
         """Dense outputs to Instances, as the architecture does it; also for outputs that were made up."""
         model = self.model
         shapes = [(features[name].shape[-2], features[name].shape[-1]) for name in model.in_features]
         locations = make_locations(shapes, model.strides, self.device)
         people = model.decode_dense(dense, locations, features)
+        if not covariances:
+            people = people._replace(correlations=None)
         sizes = [self.size] * len(dense.score)
         return model.decoder.to_instances(people, sizes, sizes)
 
@@ -194,11 +204,23 @@ class Benchmark:
         return {"ms": ms, "complete_ms": complete, "found": found, "ratio": ms[last] / ms[first],
                 "complete_ratio": complete[last] / complete[first]}  # fmt: skip
 
-    def _with_network(self, dense: DenseOutputs, image: Tensor) -> list[Instances]:
+    @torch.no_grad()
+    def covariances(self, number: int, rounds: int | None = None) -> dict[str, float]:
+        """Milliseconds "with_ms" and "without_ms" covariances, in turn, for one image with so many confident people,
+        from the input on; and their "ratio". On a CPU it is processor time: other work on the machine takes away far
+        more than the difference."""
+        image = torch.zeros(1, 3, *self.size, device=self.device).contiguous(memory_format=torch.channels_last)
+        dense = self.crowd(number, self.model.backbone(image))
+        cases = {c: functools.partial(self._with_network, dense, image, covariances=c) for c in (True, False)}
+        clock = time.process_time if self.device.type == "cpu" else None
+        took = alternate(cases, rounds or self.rounds, device=self.device, clock=clock)
+        return {"with_ms": 1e3 * took[True], "without_ms": 1e3 * took[False], "ratio": took[True] / took[False]}
+
+    def _with_network(self, dense: DenseOutputs, image: Tensor, *, covariances: bool = True) -> list[Instances]:
         """The network's work, and then decode of dense outputs that were made up."""
         features = self.model.backbone(image)
         self.model.head.dense([features[name] for name in self.model.in_features])
-        return self._decode(dense, features)
+        return self._decode(dense, features, covariances=covariances)
 
     def crowd(self, number: int, features: Mapping[str, Tensor]) -> DenseOutputs:
         """Dense outputs with ``number`` small people side by side on the finest level, and nothing else."""
@@ -368,21 +390,3 @@ class TrainingStep:
             "residuals": sum(e[..., 0].numel() for e, _, options in calls if not options["preset_only"]),
             "nodes": nodes,
         }
-
-
-def random_sample(number: int, side: int, num_joints: int, people: int = 3) -> dict[str, Any]:
-    """A training sample of noise with people anywhere."""
-    generator = torch.Generator().manual_seed(number)
-    corner = torch.rand(people, 2, generator=generator) * side * 0.5
-    boxes = torch.cat([corner, corner + side * (0.2 + 0.3 * torch.rand(people, 2, generator=generator))], 1)
-    share = torch.rand(people, num_joints, 2, generator=generator)
-    joints = boxes[:, None, :2] * (1 - share) + boxes[:, None, 2:] * share
-    truth = Instances((side, side))
-    truth.gt_boxes, truth.gt_classes = Boxes(boxes), torch.zeros(people, dtype=torch.int64)
-    truth.gt_area = 0.5 * truth.gt_boxes.area()
-    truth.gt_keypoints = Keypoints(torch.cat([joints, torch.full((people, num_joints, 1), 2.0)], 2))
-    image = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
-    return {
-        "image": image, "instances": truth, "height": side, "width": side, "file_name": f"random {number}",
-        "image_id": number,
-    }  # fmt: skip

@@ -11,11 +11,11 @@ import torch
 from ..structures.error_density import ErrorDensity
 from ..utils.tables import table_text
 from .per_joint import Matches, joint_oks, person_oks
+from .regions import KINDS, REPORTED, covered, reported_key, reported_keys
 
 Row = OrderedDict[str, float]  # metrics of some joints by name
 
-# Intervals that are reported, and those over which the expected calibration error is a mean.
-REPORTED = (0.5, 0.8, 0.9, 0.95)
+# Levels over which the expected calibration error is a mean.
 LEVELS = tuple(i / 20 for i in range(1, 20))
 _BY_SIZE = ("small", "medium", "large")
 # What a table's columns are.
@@ -48,6 +48,8 @@ def calibration_table(
 
         - ``joints``, ``people``: how many labelled joints, of how many people;
         - ``coverage_50`` and so on: share of coordinates within that interval, in percent;
+        - ``ellipse_50`` and ``hdr_50`` and so on: share of joints within the ellipse of the covariance, and within the
+          learned error's region of highest density, of that level, in percent;
         - ``ece``: expected calibration error, the mean of ``|coverage - level|`` over the levels 5, 10, ..., 95 %, in
           percent;
         - ``nll``: negative log-likelihood in nats per joint, in pixels;
@@ -77,19 +79,22 @@ def calibration_table(
     return table
 
 
-def reliability(matches: Matches, density: ErrorDensity, levels: Sequence[float] = LEVELS) -> np.ndarray:
-    """Share of labelled coordinates within the predicted interval of each level.
+def reliability(
+    matches: Matches, density: ErrorDensity, levels: Sequence[float] = LEVELS, *, kind: str = "coverage"
+) -> np.ndarray:
+    """Share of labelled coordinates within the predicted interval of each level, or of joints within the region.
 
     Args:
         matches: with predicted standard deviations.
         density: of the model's error.
         levels: L probabilities in (0, 1).
+        kind: "coverage" of intervals, or a region's name in :data:`~.regions.KINDS`.
 
     Returns:
-        (L,) shares in [0, 1].
+        (L,) shares in [0, 1]; NaN for regions without covariances.
     """
-    labelled = matches.visibility > 0
-    return _covered(matches, density, levels)[:, labelled].mean((1, 2))
+    labelled, found = matches.visibility > 0, covered(matches, density, levels, (kind,))
+    return found[kind][:, labelled].mean((1, 2)) if kind in found else np.full(len(levels), math.nan)
 
 
 def log_likelihood(matches: Matches, density: ErrorDensity) -> np.ndarray:
@@ -137,12 +142,6 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return pearson(rankdata(x), rankdata(y))
 
 
-def _covered(matches: Matches, density: ErrorDensity, levels: Sequence[float]) -> np.ndarray:
-    """Whether each coordinate lies within the interval of each level: (L, S, K, 2)."""
-    units = np.abs(matches.joints - matches.predicted) / matches.std
-    return np.stack([units <= density.half_width(level).double().numpy()[:, None] for level in levels])
-
-
 def _values(matches: Matches, oks_sigmas: Sequence[float], density: ErrorDensity | None) -> dict[str, np.ndarray]:
     """What the metrics are means of, by name: an array of all joints (S, K, ...) or people (S,) each."""
     values = {"own": joint_oks(matches, oks_sigmas), "expected": matches.expected}
@@ -152,8 +151,8 @@ def _values(matches: Matches, oks_sigmas: Sequence[float], density: ErrorDensity
         values["relative"] = 100 * matches.std / np.sqrt(np.maximum(matches.area, 1e-9))[:, None, None]
         if density is not None:
             values["nll"] = -log_likelihood(matches, density)
-            values["covered"] = _covered(matches, density, REPORTED)
-            values["all_covered"] = _covered(matches, density, LEVELS)
+            values |= covered(matches, density, REPORTED)
+            values["all_covered"] = covered(matches, density, LEVELS, ("coverage",))["coverage"]
     return values
 
 
@@ -162,9 +161,11 @@ def _row(values: Mapping[str, np.ndarray], mask: np.ndarray, *, people: bool = F
     count, chosen = int(mask.sum()), mask.any(1)
     row: Row = OrderedDict(joints=count, people=int(chosen.sum()))
     nan = math.nan
-    known = count > 0 and "covered" in values
-    for number, level in enumerate(REPORTED):
-        row[f"coverage_{100 * level:g}"] = 100 * float(values["covered"][number][mask].mean()) if known else nan
+    known = count > 0 and "coverage" in values
+    for kind in KINDS:
+        for number, level in enumerate(REPORTED):
+            held = float(values[kind][number][mask].mean()) if count and kind in values else nan
+            row[reported_key(kind, level)] = 100 * held
     row["ece"] = nan
     if known:
         coverage = values["all_covered"][:, mask].mean((1, 2))
@@ -198,10 +199,22 @@ def format_calibration(table: Mapping[str, Mapping[str, float]]) -> str:
         "sigma %",
     ]
     header += ["joint r", "joint rho", "person r", "person rho"]
-    keys = ["joints", *(f"coverage_{100 * level:g}" for level in REPORTED), "ece", "nll", "sigma_px", "sigma_relative"]
+    keys = ["joints", *(reported_key("coverage", at) for at in REPORTED), "ece", "nll", "sigma_px", "sigma_relative"]
     keys += ["joint_pearson", "joint_spearman", "person_pearson", "person_spearman"]
     rows = [[row_label(name, row), *(_shown(row.get(key)) for key in keys)] for name, row in table.items()]
     return table_text(rows, header)
+
+
+def regions_by_group(table: Mapping[str, Mapping[str, float]]) -> OrderedDict[str, Row]:
+    """What was held of each interval and region, without the other metrics.
+
+    Args:
+        table: of :func:`calibration_table`.
+
+    Returns:
+        Its rows with :func:`~.regions.reported_keys` alone.
+    """
+    return OrderedDict((name, OrderedDict((key, row[key]) for key in reported_keys())) for name, row in table.items())
 
 
 def row_label(name: str, row: Mapping[str, float]) -> str:

@@ -20,10 +20,11 @@ from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, MediaError, check_score, counted
 from ..structures import ErrorDensity, Skeleton
-from .calibration import COLUMNS, calibration_table, format_calibration
+from .calibration import COLUMNS, Row, calibration_table, format_calibration, regions_by_group
 from .ground_truth import GroundTruth
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
+from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
 from .stand_ins import warn_of_stand_ins
@@ -226,9 +227,10 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
-        self._write(table, "per_joint.json")
+        calibration = self._calibration(matches)
+        self._write(_with_regions(table, calibration), "per_joint.json")
         scores["per_joint"] = _flat(table)
-        scores["calibration"] = self._calibration(matches)
+        scores["calibration"] = _finite(calibration["all"])
         best = best_match(truth, results, oks_sigmas, score_threshold=self.score_threshold, max_people=limit)
         logger.info(
             "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
@@ -238,12 +240,18 @@ class PoseEvaluator(DatasetEvaluator):
         scores["best_match"] = best
         return scores
 
-    def _calibration(self, matches: Matches) -> OrderedDict[str, float]:
-        """The row of all joints; what the model does not predict is left out."""
+    def _calibration(self, matches: Matches) -> OrderedDict[str, Row]:
+        """See :func:`~.calibration.calibration_table`; its groups are logged."""
         density = None if self.density is None else self.density.to("cpu")
-        table = calibration_table(matches, self.oks_sigmas.tolist(), (), density)
-        logger.info("Calibration over joints of matched people (%s):\n%s", COLUMNS, format_calibration(table))
-        return OrderedDict((key, value) for key, value in table["all"].items() if math.isfinite(value))
+        table = calibration_table(matches, self.oks_sigmas.tolist(), self.skeleton.names, density)
+        groups = OrderedDict((name, row) for name, row in table.items() if name not in self.skeleton.names)
+        logger.info("Calibration over joints of matched people (%s):\n%s", COLUMNS, format_calibration(groups))
+        logger.info(
+            "Coordinates within intervals, joints within ellipses of the covariance and within regions of highest "
+            "density, in %%:\n%s",
+            format_regions(groups),
+        )
+        return table
 
 
 def results_folder(cfg: CfgNode, dataset_name: str) -> str:
@@ -255,6 +263,25 @@ def results_folder(cfg: CfgNode, dataset_name: str) -> str:
     """
     folder = os.path.join(cfg.OUTPUT_DIR, "inference")
     return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder
+
+
+def _finite(row: Mapping[str, float]) -> OrderedDict[str, float]:
+    """A row without what the model does not predict."""
+    return OrderedDict((key, value) for key, value in row.items() if math.isfinite(value))
+
+
+def _with_regions(
+    errors: Mapping[str, Mapping[str, float]], calibration: Mapping[str, Row]
+) -> OrderedDict[str, Mapping[str, float]]:
+    """The errors of each joint, and what intervals and regions held of it; the same by visibility and size."""
+    held = regions_by_group(calibration)
+    rows: OrderedDict[str, Mapping[str, float]] = OrderedDict()
+    for name, row in errors.items():
+        rows[name] = {**row, **_finite(held[name])}
+    for name, row in calibration.items():
+        if name not in rows:  # the sizes of people
+            rows[name] = {"count": row["joints"], **_finite(held[name])}
+    return rows
 
 
 def _flat(table: Mapping[str, Mapping[str, float]]) -> OrderedDict[str, float]:

@@ -10,6 +10,7 @@ import torch
 
 from ..structures import oks
 from ..structures.boxes import iou_matrix
+from ..structures.covariance import correlation_of, unpacked
 from ..utils.tables import table_text
 from .ground_truth import GroundTruth, People
 from .results import Result, boxes_array, by_image, keypoints_array
@@ -29,6 +30,9 @@ class Matches(NamedTuple):
     score: np.ndarray  # (S,)
     predicted_area: np.ndarray  # (S,) what the model took for the area, NaN where the results have none
     image_id: np.ndarray  # (S,)
+    correlation: np.ndarray  # (S, K) predicted, of the errors in x and y, NaN where the results have none
+    visible: np.ndarray  # (S, K) predicted probability that a labelled joint is visible, NaN likewise
+    input_area: np.ndarray  # (S,) ``predicted_area`` in pixels of the network's input, where that is known
 
 
 def oks_matrix(keypoints: np.ndarray, people: People, oks_sigmas: Sequence[float]) -> np.ndarray:
@@ -116,24 +120,35 @@ def match_people(truth: GroundTruth, results: list[Result], *, max_people: int =
         group, labels = group[:max_people], people[image_id]
         keypoints = keypoints_array(group, k)
         for i, j in greedy_match(iou_matrix(boxes_array(group), labels.boxes), MATCH_IOU):
-            std = np.array(group[i].get("keypoint_sigmas", [math.nan] * (2 * k)), dtype=float).reshape(k, 2)
+            area: Any = group[i].get("person_area", math.nan)  # a number of each row, stacked below
             rows.append(
-                (
-                    keypoints[i, :, :2],
-                    keypoints[i, :, 2],
-                    std,
-                    labels.joints[j],
-                    labels.visibility[j],
-                    labels.area[j],
-                    group[i]["score"],
-                    group[i].get("person_area", math.nan),
-                    image_id,
+                Matches(
+                    predicted=keypoints[i, :, :2],
+                    expected=keypoints[i, :, 2],
+                    std=_per_joint(group[i], "keypoint_sigmas", k, 2),
+                    joints=labels.joints[j],
+                    visibility=labels.visibility[j],
+                    area=labels.area[j],
+                    score=group[i]["score"],
+                    predicted_area=area,
+                    image_id=image_id,
+                    correlation=correlation_of(unpacked(_per_joint(group[i], "keypoint_covariances", k, 3))),
+                    visible=_per_joint(group[i], "keypoint_visibility", k, 1)[:, 0],
+                    input_area=group[i].get("input_area", area),
                 )
             )
     if not rows:
-        shapes: list[tuple[int, ...]] = [(0, k, 2), (0, k), (0, k, 2), (0, k, 2), (0, k), (0,), (0,), (0,), (0,)]
-        return Matches(*(np.zeros(shape) for shape in shapes))
+        pairs, each, none = np.zeros((0, k, 2)), np.zeros((0, k)), np.zeros(0)
+        return Matches(
+            predicted=pairs, expected=each, std=pairs, joints=pairs, visibility=each, area=none, score=none,
+            predicted_area=none, image_id=none, correlation=each, visible=each, input_area=none,
+        )  # fmt: skip
     return Matches(*(np.stack(column) for column in zip(*rows)))
+
+
+def _per_joint(result: Result, key: str, joints: int, numbers: int) -> np.ndarray:
+    """So many numbers of each joint (K, n), NaN where the result has none."""
+    return np.array(result.get(key, [math.nan] * (numbers * joints)), dtype=float).reshape(joints, numbers)
 
 
 def joint_errors(

@@ -11,14 +11,16 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from ..errors import MediaError
+from ..structures.covariance import packed, unpacked
 from ..utils.output_files import write_bytes
 
 Result = dict[str, Any]  # one detection in COCO's format
 # Detectron2 adds 0.5 to keypoints on loading (a pixel index becomes the pixel's centre); results take it off again.
 PIXEL_CENTRE = 0.5
 # Of pixels and probabilities in results: far below what can be seen, and half the size of the file. Scores stay exact,
-# because rounding would tie them.
+# because rounding would tie them. Of square pixels, as exact as sigmas are.
 DECIMALS = 4
+SQUARE_DECIMALS = 6
 
 
 def instances_to_coco(instances: Instances, image_id: Any, category_id: int | str = 1) -> list[Result]:
@@ -26,15 +28,17 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
 
     Args:
         instances: with ``pred_boxes``, ``scores`` and, where the model has them, ``pred_keypoints`` (N, K, 3),
-            ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_presence`` (N, K), ``pred_score_factors`` (N, 3)
-            and ``pred_areas`` (N,); pixels of the original image.
+            ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_covariances`` (N, K, 2, 2),
+            ``pred_keypoint_presence`` (N, K), ``pred_score_factors`` (N, 3) and ``pred_areas`` (N,); pixels of the
+            original image.
         image_id: id in the annotation file.
         category_id: the person's id in the annotation file.
 
     Returns:
         N dicts of ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
-        keypoint_sigmas (2K, pixels), keypoint_presence (K), score_factors (3: score, quality, expected OKS),
-        person_area (square pixels)``; keypoints are pixel indices, as in COCO's files.
+        keypoint_sigmas (2K, pixels), keypoint_covariances (3K: xx, xy, yy, square pixels), keypoint_presence (K),
+        score_factors (3: score, quality, expected OKS), person_area (square pixels)``; keypoints are pixel indices, as
+        in COCO's files.
     """
     if len(instances) == 0:
         return []
@@ -51,6 +55,9 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
         _attach(results, "keypoints", keypoints)
     if instances.has("pred_keypoint_sigmas"):
         _attach(results, "keypoint_sigmas", instances.pred_keypoint_sigmas.double().numpy())
+    if instances.has("pred_keypoint_covariances"):
+        numbers = packed(instances.pred_keypoint_covariances.double().numpy())
+        _attach(results, "keypoint_covariances", numbers, SQUARE_DECIMALS)
     if instances.has("pred_keypoint_presence"):
         _attach(results, "keypoint_presence", instances.pred_keypoint_presence.double().numpy())
     if instances.has("pred_score_factors"):
@@ -62,9 +69,9 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
     return results
 
 
-def _attach(results: list[Result], key: str, values: np.ndarray) -> None:
+def _attach(results: list[Result], key: str, values: np.ndarray, decimals: int = DECIMALS) -> None:
     """Put a rounded row of values (N, ...) into each of N results."""
-    for result, row in zip(results, values.reshape(len(results), -1).round(DECIMALS).tolist()):
+    for result, row in zip(results, values.reshape(len(results), -1).round(decimals).tolist()):
         result[key] = row
 
 
@@ -167,6 +174,9 @@ def instances_from_results(results: Sequence[Result], size: tuple[int, int], num
     for key, shape in (("keypoint_sigmas", (-1, num_joints, 2)), ("keypoint_presence", (-1, num_joints))):
         if results and all(key in r for r in results):
             out.set(f"pred_{key}", torch.tensor([r[key] for r in results], dtype=torch.float64).reshape(shape))
+    if results and all("keypoint_covariances" in r for r in results):
+        numbers = np.array([r["keypoint_covariances"] for r in results], dtype=float).reshape(-1, num_joints, 3)
+        out.pred_keypoint_covariances = torch.from_numpy(unpacked(numbers))
     return out
 
 

@@ -20,6 +20,7 @@ from detectron2.structures import Instances
 
 from ..data.coco.json_files import is_number
 from ..errors import DataError, MediaError, counted
+from ..structures.covariance import unpacked
 from ..utils.output_files import OutputFile, check_target
 from ..utils.whole_numbers import is_whole
 from .results import Result, boxes_array, instances_to_coco, without_nan
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 _EXACT = 2**53  # whole numbers below it are exact as JSON has them
 
 _TRACKED = {"ID": "track_id", "predicted": "predicted"}  # fields of Instances and keys
+_PER_JOINT = {"keypoint_sigmas": 2, "keypoint_covariances": 3}  # numbers of a joint
 _OLD_KEYS = {"carried": "predicted"}  # of earlier versions
 
 
@@ -132,6 +134,7 @@ class Tracks(NamedTuple):
     scores: np.ndarray  # (N,)
     keypoints: np.ndarray  # (N, K, 3) x, y, expected OKS
     sigmas: np.ndarray  # (N, K, 2) standard deviations, NaN where there are none
+    covariances: np.ndarray  # (N, K, 2, 2) NaN where there are none, as in files of earlier versions
     header: dict[str, Any]  # the first line; may be empty
     frames: int | None  # number of frames, also those without people; None where the file was cut off
 
@@ -230,12 +233,14 @@ def _check(item: Any, joints: int | None, where: str) -> int:
             raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
     if not isinstance(item.get("predicted", False), bool):
         raise DataError(f"{where} has a 'predicted' that is neither true nor false; give what --json wrote of a video")
-    found, sigmas = len(item["keypoints"]) // 3, item.get("keypoint_sigmas")
+    found = len(item["keypoints"]) // 3
     if 3 * found != len(item["keypoints"]) or (joints is not None and found != joints):
         raise DataError(f"{where} has {len(item['keypoints'])} numbers as keypoints, unlike the lines before")
-    usable = isinstance(sigmas, list) and len(sigmas) == 2 * found and all(map(_is_number, sigmas))
-    if sigmas is not None and not usable:
-        raise DataError(f"{where} has no {2 * found} numbers as 'keypoint_sigmas'; give what --json wrote of a video")
+    for key, each in _PER_JOINT.items():
+        values = item.get(key)
+        usable = isinstance(values, list) and len(values) == each * found and all(map(_is_number, values))
+        if values is not None and not usable:
+            raise DataError(f"{where} has no {each * found} numbers as {key!r}; give what --json wrote of a video")
     return found
 
 
@@ -247,8 +252,12 @@ def _is_number(value: Any) -> bool:
 def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None, joints: int | None) -> Tracks:
     """The lines of people, which were checked, as arrays."""
     joints = len(header.get("keypoints", ())) if joints is None else joints
-    nothing = [None] * (2 * joints)
-    sigmas = [p.get("keypoint_sigmas") or nothing for p in people]
+
+    def per_joint(key: str) -> np.ndarray:
+        nothing = [None] * (_PER_JOINT[key] * joints)
+        values = np.array([p.get(key) or nothing for p in people], dtype=float)
+        return values.reshape(len(people), joints, _PER_JOINT[key])
+
     return Tracks(
         frame=np.array([p["frame"] for p in people], dtype=np.int64),
         time=np.array([p["time"] for p in people], dtype=float),
@@ -257,7 +266,8 @@ def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None
         boxes=boxes_array(people),
         scores=np.array([p["score"] for p in people], dtype=float),
         keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(len(people), joints, 3),
-        sigmas=np.array(sigmas, dtype=float).reshape(len(people), joints, 2),
+        sigmas=per_joint("keypoint_sigmas"),
+        covariances=unpacked(per_joint("keypoint_covariances")),
         header=header,
         frames=frames,
     )

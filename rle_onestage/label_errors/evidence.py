@@ -13,6 +13,7 @@ from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import MATCH_IOU, greedy_match
 from ..evaluation.results import boxes_array, by_image, instances_to_coco
 from ..structures.boxes import iou_matrix
+from ..structures.covariance import mirrored_covariances, unpacked
 from ..structures.error_density import ErrorDensity
 
 # Nothing is surer than this: neither that a prediction is about right, nor that a joint is there.
@@ -54,6 +55,8 @@ class Views(nn.Module):
         keypoints[..., 0] = width - keypoints[..., 0]
         people.pred_keypoints = keypoints
         people.pred_keypoint_sigmas = people.pred_keypoint_sigmas[:, self.flip_index]
+        if people.has("pred_keypoint_covariances"):
+            people.pred_keypoint_covariances = mirrored_covariances(people.pred_keypoint_covariances, self.flip_index)
         people.pred_keypoint_presence = people.pred_keypoint_presence[:, self.flip_index]
         return people
 
@@ -91,6 +94,7 @@ class Prediction(NamedTuple):
 
     joints: np.ndarray  # (K, 2)
     sigmas: np.ndarray  # (K, 2) standard deviations
+    covariances: np.ndarray  # (K, 2, 2) of these
     expected: np.ndarray  # (K,) OKS
     presence: np.ndarray  # (K,)
     box: np.ndarray  # (4,) x0, y0, x1, y1
@@ -143,9 +147,12 @@ def _match(predictions: list[Prediction], labels: Any) -> dict[int, int]:
 
 def _prediction(result: dict[str, Any], num_joints: int) -> Prediction:
     keypoints = np.array(result["keypoints"], dtype=float).reshape(num_joints, 3)
+    sigmas = np.array(result["keypoint_sigmas"], dtype=float).reshape(num_joints, 2)
+    numbers = result.get("keypoint_covariances", np.insert(sigmas**2, 1, 0.0, axis=1))  # upright if it is not known
     return Prediction(
         keypoints[:, :2],
-        np.array(result["keypoint_sigmas"], dtype=float).reshape(num_joints, 2),
+        sigmas,
+        unpacked(np.array(numbers, dtype=float).reshape(num_joints, 3)),
         keypoints[:, 2],
         np.array(result["keypoint_presence"], dtype=float),
         boxes_array([result])[0],

@@ -1,11 +1,13 @@
 """Contact sheets of labels that are unlikely: the label, what the model expects, and what would mend it."""
 
+import math
 import os
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from ..structures.covariance import ellipse_axes
 from ..structures.skeleton import Skeleton, split_side
 from ..utils.images import UnreadableImage, read_image
 from ..video import io as media
@@ -88,7 +90,7 @@ def drawn(image: np.ndarray, case: Case, joints: Sequence[int], skeleton: Skelet
         model = crop.place(predicted.joints)
         _draw_skeleton(right, model, predicted.presence >= PRESENT, skeleton, 2)
         for j in joints:
-            _draw_expected(left, model[j], predicted.sigmas[j] * crop.scale, (1.0, 2.0) if few else (1.0,))
+            _draw_expected(left, model[j], predicted.covariances[j] * crop.scale**2, (1.0, 2.0) if few else (1.0,))
             if few:
                 _line(left, labels[j], model[j], EDGE, 3)
                 _line(left, labels[j], model[j], MODEL, 1)
@@ -123,11 +125,12 @@ def _draw_names(canvas: np.ndarray, points: np.ndarray, joints: Sequence[int], s
         draw_tag(canvas, skeleton.names[j].replace("_", " "), (points[j, 0] + 11, below), 12, dot=LABEL)
 
 
-def _draw_expected(canvas: np.ndarray, point: np.ndarray, sigmas: np.ndarray, factors: Sequence[float]) -> None:
+def _draw_expected(canvas: np.ndarray, point: np.ndarray, covariance: np.ndarray, factors: Sequence[float]) -> None:
+    *axes, angle = ellipse_axes(covariance)
     for factor in factors:
-        where, size = (tuple(_fixed(v).tolist()) for v in (point, np.clip(factor * sigmas, 1.0, 4.0 * PANEL)))
+        where, size = (tuple(_fixed(v).tolist()) for v in (point, np.clip(factor * np.array(axes), 1.0, 4.0 * PANEL)))
         for colour, width in ((EDGE, 3), (MODEL, 1)):
-            cv2.ellipse(canvas, where, size, 0, 0, 360, colour, width, cv2.LINE_AA, _SHIFT)
+            cv2.ellipse(canvas, where, size, math.degrees(angle), 0, 360, colour, width, cv2.LINE_AA, _SHIFT)
     _circle(canvas, point, 2.5, MODEL)
 
 

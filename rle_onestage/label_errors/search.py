@@ -18,6 +18,7 @@ from ..engine.inference import bare, build_for_inference, run_on_loader
 from ..errors import ConfigError, DataError, check_score, counted
 from ..evaluation import GroundTruth, write_json
 from ..modeling.postprocessing import Decoder
+from ..structures.covariance import packed
 from ..structures.error_density import ErrorDensity
 from ..structures.skeleton import Skeleton
 from ..utils.safe_files import write_text
@@ -210,6 +211,7 @@ def _entry(number: int, error: LabelError, skeleton: Skeleton, names: dict[Any, 
             "label": case.labels[j].tolist(),
             "predicted": first.joints[j].tolist(),
             "sigma": first.sigmas[j].tolist(),
+            "covariance": packed(first.covariances[j]).tolist(),
             "surprise": float(error.ratios.surprise[j]),
             "corrected": explanation.keypoints[j].tolist(),
         }

@@ -16,6 +16,7 @@ class Label(NamedTuple):
     score: float
     joints: np.ndarray  # (K, 2)
     sigmas: np.ndarray  # (K, 2)
+    correlations: np.ndarray  # (K,) of the errors in x and y
     kept: np.ndarray  # (K,) bool: labelled; nothing is said of the others
 
 
@@ -108,7 +109,8 @@ def _label(person: FusedPerson, kept: np.ndarray, size: tuple[int, int]) -> Labe
     limit = np.array([size[1], size[0]], dtype=float)
     low, high = points.min(0).clip(0, limit), points.max(0).clip(0, limit)
     area = min(person.area, float((high - low).prod()))
-    return Label(np.concatenate([low, high]), area, person.score, person.joints, person.sigmas, kept)
+    box = np.concatenate([low, high])
+    return Label(box, area, person.score, person.joints, person.sigmas, person.correlations, kept)
 
 
 def _has_size(box: np.ndarray) -> bool:

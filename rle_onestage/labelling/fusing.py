@@ -22,6 +22,7 @@ class FusedPerson(NamedTuple):
     presence: np.ndarray  # (K,)
     spread: np.ndarray  # (K,) root mean square distance of the views from the joint, pixels
     disagreement: np.ndarray  # (K,) the same in the views' own standard deviations
+    correlations: np.ndarray  # (K,) of the errors in x and y
 
 
 def similarity(people: Detections, oks_sigmas: tuple[float, ...]) -> np.ndarray:
@@ -79,7 +80,8 @@ def fuse(found: Detections) -> FusedPerson:
     Joints are weighted by the inverse of their variance. All views come from one model and one image, so their errors
     go together, and a mean of them is not sqrt(V) times as sure as one. The variance of a fused joint is that of the
     mixture of the views: the weighted mean of their variances plus their weighted mean square distance from the fused
-    joint. Box and area are medians, score and presence are means.
+    joint. The covariance of x and y is that of the same mixture, see :func:`_between_x_and_y`. Box and area are
+    medians, score and presence are means.
 
     Args:
         found: V rows, all of one person.
@@ -90,17 +92,38 @@ def fuse(found: Detections) -> FusedPerson:
     square = (found.joints - joints) ** 2
     between = (weight * square).sum(0)  # (K, 2)
     within = len(precision) / precision.sum(0)  # the weighted mean of 1 / precision
+    sigmas = np.sqrt(within + between)
     return FusedPerson(
         box=np.median(found.boxes, axis=0),
         area=float(np.median(found.areas)),
         score=float(found.scores.mean()),
         views=len(found.scores),
         joints=joints,
-        sigmas=np.sqrt(within + between),
+        sigmas=sigmas,
         presence=found.presence.mean(0),
         spread=np.sqrt(between.sum(-1)),
         disagreement=np.sqrt((square * precision).mean((0, 2))),
+        correlations=_between_x_and_y(found, weight, found.joints - joints) / sigmas.prod(-1),
     )
+
+
+def _between_x_and_y(found: Detections, weight: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Covariance (K,) of x and y in the mixture of V views.
+
+    A draw takes x from a view by the weights of x, and y by those of y. Both are of one view as often as these allow:
+    with the smaller of the view's two weights. Then they have the view's own covariance. Else they come from two
+    views, by what is left of the weights, and go together no more than these views' offsets do.
+
+    Args:
+        found: V rows, all of one person.
+        weight: (V, K, 2) with the sums 1.
+        offset: (V, K, 2) of the views from the fused joints, pixels.
+    """
+    same = weight.min(-1)  # (V, K)
+    within = (same * (found.correlations * found.sigmas.prod(-1) + offset.prod(-1))).sum(0)
+    left = weight - same[..., None]
+    x, y = np.moveaxis((left * offset).sum(0), -1, 0)
+    return within + x * y / np.maximum(1 - same.sum(0), 1e-12)
 
 
 def as_detections(people: list[FusedPerson]) -> Detections:
@@ -109,5 +132,5 @@ def as_detections(people: list[FusedPerson]) -> Detections:
     Args:
         people: at least one.
     """
-    columns = (np.stack([getattr(p, name) for p in people]) for name in ("box", "joints", "sigmas", "presence"))
-    return Detections(*columns, *(np.array([getattr(p, name) for p in people]) for name in ("score", "area")))
+    names = ("box", "joints", "sigmas", "presence", "score", "area", "correlations")
+    return Detections(*(np.array([getattr(p, name) for p in people]) for name in names))

@@ -218,6 +218,8 @@ def _annotation(label: Label, size: tuple[int, int], ids: dict) -> dict:
     points = (label.joints - PIXEL_CENTRE).clip(0, last).round(DECIMALS)
     keypoints = np.concatenate([points, np.full((len(points), 1), 2.0)], 1) * label.kept[:, None]
     sigmas = label.sigmas.round(DECIMALS + 1) * label.kept[:, None]
+    between = label.correlations * label.sigmas.prod(-1)
+    covariances = np.insert(label.sigmas**2, 1, between, axis=1).round(2 * DECIMALS + 1) * label.kept[:, None]
     x0, y0, x1, y1 = label.box
     return {
         **ids,
@@ -228,6 +230,7 @@ def _annotation(label: Label, size: tuple[int, int], ids: dict) -> dict:
         "keypoints": [int(v) if v == int(v) else v for v in keypoints.ravel().tolist()],
         "num_keypoints": int(label.kept.sum()),
         "keypoint_sigmas": sigmas.ravel().tolist(),
+        "keypoint_covariances": covariances.ravel().tolist(),
         "score": round(label.score, 4),
         "source": SOURCE,
     }

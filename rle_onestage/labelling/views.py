@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from ..data.transforms.augmentation import resize_image
 from ..errors import ConfigError
 from ..predictor import Predictor
+from ..structures.covariance import correlation_of
 from .options import LabelOptions
 
 # No standard deviation counts as smaller, in pixels: joints are given as pixels, and a zero would outweigh everything.
@@ -24,6 +25,7 @@ class Detections(NamedTuple):
     presence: np.ndarray  # (N, K) probability that the joint is in the image
     scores: np.ndarray  # (N,)
     areas: np.ndarray  # (N,) COCO areas, square pixels
+    correlations: np.ndarray  # (N, K) of the errors in x and y
 
     def take(self, rows: list[int] | np.ndarray) -> "Detections":
         """The chosen rows."""
@@ -39,13 +41,18 @@ def from_instances(people: Instances) -> Detections:
     needed = ("pred_keypoint_sigmas", "pred_keypoint_presence", "pred_areas")
     if not all(people.has(name) for name in needed):
         raise ConfigError("the model reports no sigma of its joints, so nothing says which are sure; use RLEOneStage")
+    sigmas = people.pred_keypoint_sigmas.double().numpy()
+    correlations = np.zeros(sigmas.shape[:2])
+    if people.has("pred_keypoint_covariances"):
+        correlations = correlation_of(people.pred_keypoint_covariances.double().numpy())
     return Detections(
         boxes=people.pred_boxes.tensor.double().numpy(),
         joints=people.pred_keypoints[..., :2].double().numpy(),
-        sigmas=people.pred_keypoint_sigmas.double().numpy().clip(min=LEAST_SIGMA),
+        sigmas=sigmas.clip(min=LEAST_SIGMA),
         presence=people.pred_keypoint_presence.double().numpy(),
         scores=people.scores.double().numpy(),
         areas=people.pred_areas.double().numpy().clip(min=1.0),
+        correlations=correlations,
     )
 
 
@@ -65,6 +72,7 @@ def mirrored_back(detections: Detections, width: int, flip_index: list[int]) -> 
         joints=joints,
         sigmas=detections.sigmas[:, flip_index],
         presence=detections.presence[:, flip_index],
+        correlations=-detections.correlations[:, flip_index],
     )
 
 

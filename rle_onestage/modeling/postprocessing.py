@@ -1,15 +1,17 @@
 """From predictions to people: a fixed number of candidates, whatever the image holds."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from ..structures.boxes import AREA_OF_BOX, box_area
+from ..structures.covariance import covariance_of
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
+from .correction import INDEPENDENT, Correction, correct_sigma
 from .density import Density, GroupedDensity
 from .density.quadrature import fold
 from .locations import Locations
@@ -28,6 +30,7 @@ class People(NamedTuple):
     presence: Tensor  # (B, N, K) probabilities
     areas: Tensor  # (B, N) predicted COCO areas
     kept: Tensor  # (B, N) bool, False for what is suppressed
+    correlations: Tensor | None = None  # (B, N, K) of the errors in x and y; None: not known
 
 
 class Look(NamedTuple):
@@ -36,9 +39,17 @@ class Look(NamedTuple):
     smallest: float
     largest: float
     candidates: float  # share of ``topk``
+    zoom: float = 1.0  # pixels of the network's input in one of this look
 
 
 EVERYBODY = Look(0.0, float("inf"), 1.0)
+
+
+def _without_later_parts(decoder: "Decoder", weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """A whole file of an earlier version: its correction has no part that came later."""
+    if prefix + "correction" in weights:
+        for name, value in zip(decoder.LATER, (torch.zeros_like(decoder.regions), torch.tensor(INDEPENDENT))):
+            weights.setdefault(prefix + name, value)
 
 
 def _fold_loaded(decoder: "Decoder", _: object) -> None:
@@ -75,13 +86,18 @@ class Decoder(nn.Module):
     folded_weights: Tensor
     mean: Tensor
     std: Tensor
+    correlation: Tensor
     axis: Tensor
     log_q: Tensor
     correction: Tensor
     intervals: Tensor
+    regions: Tensor
+    dependence: Tensor
     area_ratio: Tensor
     # Tensors whose first axis is that of the joints: rows of each.
-    JOINT_ROWS = {"correction": 1, "intervals": 1}
+    JOINT_ROWS = {"correction": 1, "intervals": 1, "regions": 1}
+    # Not in files of earlier versions, whose corrections have no such part.
+    LATER = ("regions", "dependence")
 
     def __init__(
         self,
@@ -112,15 +128,20 @@ class Decoder(nn.Module):
         folded = self.FOLDED**2
         self.register_buffer("folded_nodes", torch.zeros(groups, folded, 2), persistent=False)
         self.register_buffer("folded_weights", torch.zeros(groups, folded), persistent=False)
+        self.register_load_state_dict_pre_hook(_without_later_parts)
         self.register_load_state_dict_post_hook(_fold_loaded)
         self.register_buffer("mean", torch.zeros(groups, 2))
         self.register_buffer("std", torch.ones(groups, 2))
+        self.register_buffer("correlation", torch.zeros(groups), persistent=False)
         self.register_buffer("axis", density_axis(self.mean, self.std, self.AXIS))
         self.register_buffer("log_q", torch.zeros(groups, self.AXIS, self.AXIS))
         # The correction of sigma that a calibration fits: log-scale and power of each joint, and half-widths of its
         # intervals (zeros: those of the density).
         self.register_buffer("correction", torch.tensor([0.0, 1.0]).expand(joints, 2).clone())
         self.register_buffer("intervals", torch.zeros(joints, len(LEVELS)))
+        # And its regions, see ``ErrorDensity``, and how it depends on the person and on what is hidden.
+        self.register_buffer("regions", torch.zeros(joints, 2, len(LEVELS)))
+        self.register_buffer("dependence", torch.tensor(INDEPENDENT))
         # COCO's area over the box's, of the people that the weights were trained with: it turns boxes into areas.
         self.register_buffer("area_ratio", torch.tensor(AREA_OF_BOX))
 
@@ -134,57 +155,77 @@ class Decoder(nn.Module):
         self.weights[:, : nodes.shape[1]] = weights
         self.mean.copy_(mean)
         self.std.copy_(std)
-        self.fold_table()
         self.axis.copy_(density_axis(mean, std, self.AXIS))
         grid = torch.stack([torch.cartesian_prod(*axes) for axes in self.axis])  # (G, S S, 2)
         self.log_q.copy_(density.reported_log_q(grid).view_as(self.log_q))
+        self.fold_table()
         self.reset_correction()
 
     @torch.no_grad()
     def fold_table(self) -> None:
-        """Renew the table of the expected OKS, which needs the squares of the errors only, from ``nodes``."""
+        """Renew what files do not have: the table of the expected OKS, which needs the squares of the errors only, from
+        ``nodes``; and the correlation of the errors in x and y, from ``log_q``."""
+        self.correlation.copy_(self.error_density().correlation)
         folded = [fold(*group, self.FOLDED) for group in zip(self.nodes, self.weights, self.std)]
         nodes, weights = zip(*folded)
         self.folded_nodes.copy_(torch.stack(nodes))
         self.folded_weights.copy_(torch.stack(weights))
 
     @torch.no_grad()
-    def set_correction(self, log_scale: Tensor, power: Tensor, intervals: Tensor) -> None:
-        """Correct sigma from now on: with ``s`` the square root of a person's area, to ``s exp(log_scale) (sigma /
-        s)^power``.
+    def set_correction(
+        self,
+        log_scale: Tensor,
+        power: Tensor,
+        intervals: Tensor,
+        regions: Tensor | None = None,
+        dependence: Tensor | None = None,
+    ) -> None:
+        """Correct sigma from now on, see :mod:`rle_onestage.modeling.correction`.
 
         Args:
             log_scale: (K,) of each joint.
             power: (K,) of each joint.
             intervals: (K, L) half-widths, in corrected standard deviations, of the intervals about the point that hold
                 a coordinate with the probabilities ``LEVELS``.
+            regions: (K, 2, L) of the regions that hold a label with these probabilities, see ``ErrorDensity``; None:
+                those of the density.
+            dependence: (4,) on size of person and visibility, see ``correction.DEPENDENCE``; None: on nothing.
         """
+        self.reset_correction()
         self.correction.copy_(torch.stack([log_scale, power], 1))
         self.intervals.copy_(intervals)
+        if regions is not None:
+            self.regions.copy_(regions)
+        if dependence is not None:
+            self.dependence.copy_(dependence)
 
     @torch.no_grad()
     def reset_correction(self) -> None:
         """Report sigma as it was learned."""
         self.correction[:, 0], self.correction[:, 1] = 0.0, 1.0
         self.intervals.zero_()
+        self.regions.zero_()
+        self.dependence.copy_(self.dependence.new_tensor(INDEPENDENT))
 
     def error_density(self) -> ErrorDensity:
         """The density of a joint's error in units of the sigma that is reported."""
-        fitted = bool(self.intervals.any())
         return ErrorDensity(
             axis=self.axis,
             log_q=self.log_q,
             mean=self.mean,
             std=self.std,
             group=self.group,
-            intervals=self.intervals if fitted else None,
+            intervals=self.intervals if self.intervals.any() else None,
+            regions=self.regions if self.regions.any() else None,
         )
 
-    def _corrected(self, sigma: Tensor, area: Tensor) -> Tensor:
-        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,)."""
-        size = area.clamp(min=1).sqrt()[:, None, None]
-        log_scale, power = self.correction[:, None].unbind(-1)
-        return size * torch.exp(log_scale) * (sigma / size) ** power
+    def _corrected(self, sigma: Tensor, area: Tensor, zoom: float, visibility: Tensor | None) -> Tensor:
+        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,); ``visibility``:
+        (P, K) logits, None without an opinion."""
+        log_scale, power = self.correction.unbind(-1)
+        correction = Correction(log_scale, power, self.intervals, self.regions, self.dependence)
+        visible = None if visibility is None else torch.sigmoid(visibility)
+        return correct_sigma(sigma, area, correction, input_area=area * zoom**2, visible=visible)
 
     def select(self, dense: DenseOutputs, locations: Locations, look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
         """The best locations of each image: B x N flat candidates, and their scores (B, N).
@@ -223,7 +264,7 @@ class Decoder(nn.Module):
         area = self._area(box_area(boxes))
         joints = poses.mu + poses.scale * self.mean[self.group]
         std = self.std[self.group]
-        sigmas = self._corrected(poses.scale * std, area)
+        sigmas = self._corrected(poses.scale * std, area, look.zoom, poses.visibility)
         expected = self._expected_oks(sigmas / std, area)  # (B N, K)
         presence = torch.sigmoid(poses.presence)
         person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
@@ -242,6 +283,7 @@ class Decoder(nn.Module):
             areas=area,
             kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
+            correlations=self.correlation[self.group].expand(*shape, -1),
         )  # fmt: skip
 
     def looks(self, limit: float) -> tuple[Look, Look]:
@@ -252,7 +294,7 @@ class Decoder(nn.Module):
                 half image. Up to ``OVERLAP`` times as large those of the whole one count too, so that nobody falls
                 between them.
         """
-        return Look(0.0, self.OVERLAP * limit, 1.0), Look(limit / 2, float("inf"), self.FEW)
+        return Look(0.0, self.OVERLAP * limit, 1.0), Look(limit / 2, float("inf"), self.FEW, zoom=2.0)
 
     def unite(self, whole: People, half: People) -> People:
         """People of an image, and of the same image at half size in its own pixels, without duplicates.
@@ -264,7 +306,9 @@ class Decoder(nn.Module):
             boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
             sigmas=2 * half.sigmas, areas=4 * half.areas,
         )  # fmt: skip
-        both = People(*(torch.cat(pair, 1) for pair in zip(whole, half)))
+        pairs: Any = zip(whole, half)
+        joined: Any = [None if one is None else torch.cat([one, other], 1) for one, other in pairs]
+        both = People(*joined)
         apart = None
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
@@ -319,6 +363,10 @@ class Decoder(nn.Module):
             joints = people.joints[row, index]
             instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)
             instances.pred_keypoint_sigmas = people.sigmas[row, index] * scale
+            if people.correlations is not None:
+                instances.pred_keypoint_covariances = covariance_of(
+                    instances.pred_keypoint_sigmas, people.correlations[row, index]
+                )
             instances.pred_keypoint_presence = people.presence[row, index]
             # Of the whole box; that of a box cut at the border would be another one.
             instances.pred_areas = people.areas[row, index] * scale.prod()

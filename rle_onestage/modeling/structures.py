@@ -31,10 +31,12 @@ class Poses(NamedTuple):
     mu: Tensor  # (P, K, 2)
     scale: Tensor  # (P, K, 2), spread of the preset, positive
     presence: Tensor  # (P, K) logits
+    visibility: Tensor | None = None  # (P, K) logits that a labelled joint is visible; None without an opinion
 
     def rows(self, index: Tensor) -> "Poses":
         """The poses at ``index`` (n,) int64, or where it is true (P,)."""
-        return Poses(*(field[index] for field in self))
+        visibility = None if self.visibility is None else self.visibility[index]
+        return Poses(self.mu[index], self.scale[index], self.presence[index], visibility)
 
 
 class CandidatePredictions(NamedTuple):

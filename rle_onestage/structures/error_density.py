@@ -1,11 +1,15 @@
 """The density of a joint's error as a table: what inference and evaluation need of the likelihood, without the flow."""
 
+import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-# Central intervals whose half-widths a calibration may fit.
+from .covariance import mahalanobis
+
+# Central intervals and regions that a calibration may fit.
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 REACH = 40.0  # standard deviations that the table covers to each side
 
@@ -40,17 +44,32 @@ class ErrorDensity:
         group: (K,) int64, which of the G densities is each joint's.
         intervals: (K, L) half-widths in standard deviations at ``LEVELS``, fitted on data; None, and zeros for a joint,
             take the density's.
+        regions: (K, 2, L) of the regions at ``LEVELS``, fitted on data: radii of the ellipses, and the levels that the
+            density's own regions have; None, and zeros for a joint, take the density's.
+
+    Attributes:
+        correlation: (G,) of the errors in x and y.
     """
 
     def __init__(
-        self, *, axis: Tensor, log_q: Tensor, mean: Tensor, std: Tensor, group: Tensor, intervals: Tensor | None = None
+        self,
+        *,
+        axis: Tensor,
+        log_q: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        group: Tensor,
+        intervals: Tensor | None = None,
+        regions: Tensor | None = None,
     ) -> None:
         self.axis, self.table, self.mean, self.std, self.group = axis, log_q, mean, std, group
-        self.intervals = intervals
+        self.intervals, self.regions = intervals, regions
         edge = torch.cat([axis[..., :1], (axis[..., 1:] + axis[..., :-1]) / 2, axis[..., -1:]], -1)
         width = edge.diff()  # (G, 2, S), the trapezoidal rule's
         mass = torch.exp(log_q) * width[:, 0, :, None] * width[:, 1, None, :]
         self._mass = mass / mass.sum((1, 2), keepdim=True)
+        x, y = ((axis - mean[..., None]) / std[..., None]).unbind(1)
+        self.correlation = torch.einsum("gi,gij,gj->g", x, self._mass, y)
 
     def to(self, device: torch.device | str) -> "ErrorDensity":
         """The same on another device.
@@ -65,6 +84,7 @@ class ErrorDensity:
             std=self.std.to(device),
             group=self.group.to(device),
             intervals=None if self.intervals is None else self.intervals.to(device),
+            regions=None if self.regions is None else self.regions.to(device),
         )
 
     def log_prob(self, residual: Tensor, std: Tensor) -> Tensor:
@@ -123,15 +143,7 @@ class ErrorDensity:
         own = self._half_width(level)[self.group]
         if self.intervals is None:
             return own
-        # The fitted ratio to the density's own half-width, linear in the level; 1 for joints without fitted ones.
-        ratio = torch.stack(
-            [fitted / self._half_width(at)[self.group] for at, fitted in zip(LEVELS, self.intervals.unbind(1))], 1
-        )
-        ratio = torch.where(self.intervals.any(1, keepdim=True), ratio, 1.0)
-        high = min(sum(at < level for at in LEVELS), len(LEVELS) - 1)
-        low = max(high - 1, 0)
-        part = (level - LEVELS[low]) / max(LEVELS[high] - LEVELS[low], 1e-9)
-        return own * torch.lerp(ratio[:, low], ratio[:, high], min(max(part, 0.0), 1.0))
+        return own * _fitted_ratio(level, [self._half_width(at)[self.group] for at in LEVELS], self.intervals)
 
     def _half_width(self, level: float) -> Tensor:
         """(G,) from the density: where the mass between -h and h, mean of both coordinates, reaches the level."""
@@ -146,6 +158,72 @@ class ErrorDensity:
                 inside = inside + (upper - lower) / 2
             widths.append(_interpolate(h.new_tensor([level]), inside, h)[0])
         return torch.stack(widths)
+
+    def ellipse_radius(self, level: float) -> Tensor:
+        """Radius of the ellipse of the reported covariance that holds a label.
+
+        Args:
+            level: probability, in (0, 1).
+
+        Returns:
+            (K,) Mahalanobis distances: the half-axes in reported standard deviations along the axes of the covariance.
+        """
+        own = self._radius(level)[self.group]
+        if self.regions is None:
+            return own
+        return own * _fitted_ratio(level, [self._radius(at)[self.group] for at in LEVELS], self.regions[:, 0])
+
+    def _radius(self, level: float) -> Tensor:
+        """(G,) from the density."""
+        wanted = self.axis.new_tensor([level])
+        return torch.stack([_interpolate(wanted, cumulative, radii)[0] for radii, cumulative in self._by_radius])
+
+    def in_ellipse(self, distance: Tensor) -> Tensor:
+        """Probability that the density itself gives to the ellipse through a label: 0 at the point, 1 far out.
+
+        Args:
+            distance: (..., K) Mahalanobis distances, see :func:`~.covariance.mahalanobis`.
+
+        Returns:
+            (..., K) in [0, 1].
+        """
+        out = torch.empty_like(distance)
+        for number, (radii, cumulative) in enumerate(self._by_radius):
+            chosen = self.group == number
+            flat = distance[..., chosen]
+            inside = _interpolate(flat.reshape(-1).to(radii), radii, cumulative)
+            out[..., chosen] = inside.view(flat.shape).to(out)
+        return out
+
+    @functools.cached_property
+    def _by_radius(self) -> list[tuple[Tensor, Tensor]]:
+        """Of each density the Mahalanobis distances of its table's nodes, ascending, and the mass up to each."""
+        tables = []
+        for axes, mean, std, mass, correlation in zip(self.axis, self.mean, self.std, self._mass, self.correlation):
+            z = (torch.cartesian_prod(*axes) - mean) / std
+            radii, order = mahalanobis(z, correlation).sort()
+            mass = mass.flatten()[order]
+            tables.append((radii, (mass.cumsum(0) - mass / 2).clamp(0, 1)))  # half a node's mass lies beyond it
+        return tables
+
+    def density_level(self, level: float) -> Tensor:
+        """Which of the density's own regions of highest density holds a label with a probability.
+
+        Args:
+            level: the probability, in (0, 1).
+
+        Returns:
+            (K,) the level that the density gives to this region: ``level`` itself where nothing was fitted. A label
+            lies in it if ``1 - tail(log_q)`` is at most that.
+        """
+        own = self.axis.new_full((len(self.group),), level)
+        if self.regions is None:
+            return own
+        fitted = self.regions[:, 1]
+        ends = [torch.zeros_like(fitted[:, :1]), fitted, torch.ones_like(fitted[:, :1])]
+        nominal = fitted.new_tensor([0.0, *LEVELS, 1.0])
+        rows = [_interpolate(fitted.new_tensor([level]), nominal, row)[0] for row in torch.cat(ends, 1)]
+        return torch.where(fitted.any(1), torch.stack(rows), own)
 
     def expected_oks(self, std: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
         """Expected OKS of joints whose labels have this density about the reported point.
@@ -184,6 +262,22 @@ class ErrorDensity:
             chosen = self.group == number
             out[..., chosen] = less[torch.searchsorted(values, log_q[..., chosen].contiguous())].to(out)
         return out
+
+
+def _fitted_ratio(level: float, own: Sequence[Tensor], fitted: Tensor) -> Tensor:
+    """What was fitted over what the density has itself: (K,), linear in the level, 1 for joints without fitted values.
+
+    Args:
+        level: in (0, 1).
+        own: (K,) of the density, at each of ``LEVELS``.
+        fitted: (K, L) at ``LEVELS``.
+    """
+    ratio = torch.stack([there / here for here, there in zip(own, fitted.unbind(1))], 1)
+    ratio = torch.where(fitted.any(1, keepdim=True), ratio, 1.0)
+    high = min(sum(at < level for at in LEVELS), len(LEVELS) - 1)
+    low = max(high - 1, 0)
+    part = (level - LEVELS[low]) / max(LEVELS[high] - LEVELS[low], 1e-9)
+    return torch.lerp(ratio[:, low], ratio[:, high], min(max(part, 0.0), 1.0))
 
 
 def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from detectron2.structures import Instances
 
 from ..structures import Skeleton, split_side
+from ..structures.covariance import ellipse_axes
 from .strokes import EDGE, FAR, Colour, Plate, capsule, disc, draw_tag, ellipse, tag_plate
 
 # BGR.
@@ -45,7 +46,7 @@ class _Person(NamedTuple):
     joints: np.ndarray  # (K, 2) in OpenCV's coordinates (pixel centres)
     confidence: np.ndarray  # (K,)
     shown: np.ndarray  # (K,) bool
-    sigmas: np.ndarray | None  # (K, 2)
+    covariances: np.ndarray | None  # (K, 2, 2)
     box: np.ndarray  # (4,)
     score: float
     colour: Colour  # fill of the joints
@@ -74,8 +75,8 @@ def draw_people(
     Args:
         image: (H, W, 3) BGR uint8; not changed.
         instances: N people with ``pred_keypoints`` (N, K, 3) and, where there are any, ``scores``, ``pred_boxes``,
-            ``pred_keypoint_sigmas``, ``pred_keypoint_presence``, ``ID`` (which then chooses the colours and is
-            written) and ``predicted`` (drawn faintly).
+            ``pred_keypoint_covariances`` or ``pred_keypoint_sigmas``, ``pred_keypoint_presence``, ``ID`` (which then
+            chooses the colours and is written) and ``predicted`` (drawn faintly).
         skeleton: the K joints.
         threshold: lowest score drawn.
         draw_sigma: also ellipses of one and two predicted standard deviations.
@@ -123,7 +124,7 @@ def _people(
     keypoints = instances.pred_keypoints.detach().double().numpy() * np.array([scale, scale, 1.0])
     scores = instances.scores.detach().numpy() if instances.has("scores") else np.ones(number)
     presence = _field(instances, "pred_keypoint_presence")
-    sigmas = _field(instances, "pred_keypoint_sigmas")
+    covariances = _covariances(instances)
     named = instances.has("ID")
     ids = instances.ID.tolist() if named else range(number)
     predicted = instances.predicted.tolist() if instances.has("predicted") else [False] * number
@@ -140,7 +141,7 @@ def _people(
                 joints,
                 np.nan_to_num(keypoints[i, :, 2]).clip(0, 1),
                 shown,
-                None if sigmas is None else sigmas[i] * scale,
+                None if covariances is None else covariances[i] * scale**2,
                 box,
                 float(scores[i]),
                 colour,
@@ -155,6 +156,14 @@ def _people(
 def _field(instances: Instances, name: str) -> np.ndarray | None:
     """A field as an array, None where there is none."""
     return instances.get(name).detach().double().numpy() if instances.has(name) else None
+
+
+def _covariances(instances: Instances) -> np.ndarray | None:
+    """(N, K, 2, 2), upright where there are sigmas alone; None without either."""
+    sigmas = _field(instances, "pred_keypoint_sigmas")
+    if instances.has("pred_keypoint_covariances") or sigmas is None:
+        return _field(instances, "pred_keypoint_covariances")
+    return np.square(sigmas)[..., None] * np.eye(2)
 
 
 def _box_of(instances: Instances, i: int, joints: np.ndarray, shown: np.ndarray, scale: float) -> np.ndarray:
@@ -229,14 +238,15 @@ def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> N
 
 def _draw_sigmas(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> None:
     """Ellipses of one (filled) and two (outlined) standard deviations."""
-    if person.sigmas is None:
+    if person.covariances is None:
         return
-    joints, known = person.joints.tolist(), np.isfinite(person.sigmas).all(1)
+    joints, known = person.joints.tolist(), np.isfinite(person.covariances).all((1, 2))
     for k in np.flatnonzero(person.shown & known).tolist():
         colour = SIDE_COLOURS[sides[k]]
+        *axes, angle = ellipse_axes(person.covariances[k])
         for factor, thickness, alpha in ((1.0, -1, 0.2), (1.0, 1, 0.7), (2.0, 1, 0.4)):
-            x, y = (min(max(factor * s, 0.5), FAR / 4) for s in person.sigmas[k].tolist())
-            ellipse(canvas, joints[k], (x, y), colour, person.opacity * alpha, thickness)
+            a, b = (min(max(factor * s, 0.5), FAR / 4) for s in axes)
+            ellipse(canvas, joints[k], (a, b), colour, person.opacity * alpha, thickness, angle)
 
 
 def _draw_box(canvas: np.ndarray, person: _Person) -> None:

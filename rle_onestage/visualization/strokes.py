@@ -92,22 +92,30 @@ def disc(
 
 
 def ellipse(
-    canvas: np.ndarray, centre: Point, axes: Point, colour: Colour, alpha: float = 1.0, thickness: int = -1
+    canvas: np.ndarray,
+    centre: Point,
+    axes: Point,
+    colour: Colour,
+    alpha: float = 1.0,
+    thickness: int = -1,
+    angle: float = 0.0,
 ) -> None:
-    """Draw an upright ellipse, in place.
+    """Draw an ellipse, in place.
 
     Args:
         canvas: (H, W, 3) BGR uint8, changed.
         centre: x, y.
-        axes: half-axes along x and y, in pixels.
+        axes: half-axes along x and y before it is turned, in pixels.
         colour: BGR.
         alpha: opacity, from 0 to 1.
         thickness: of the line, in pixels; -1 fills it.
+        angle: by which it is turned, from x towards y, in radians.
     """
-    (x, y), (a, b) = centre, axes
+    (x, y), cos, sin = centre, math.cos(angle), math.sin(angle)
+    a, b = (math.hypot(axes[0] * along, axes[1] * across) for along, across in ((cos, sin), (sin, cos)))
 
     def draw(patch: np.ndarray, x0: int, y0: int) -> None:
-        outline = _outline((x - x0, y - y0), axes)
+        outline = _outline((x - x0, y - y0), axes, angle)
         if thickness < 0:
             cv2.fillConvexPoly(patch, outline, colour, cv2.LINE_AA, _SHIFT)
         else:
@@ -117,13 +125,17 @@ def ellipse(
     _blend(canvas, (x - a - reach, y - b - reach), (x + a + reach, y + b + reach), alpha, draw)
 
 
-def _outline(centre: Point, axes: Point) -> np.ndarray:
-    """Corners (n, 2) of an ellipse, in OpenCV's fixed-point coordinates.
+def _outline(centre: Point, axes: Point, angle: float = 0.0) -> np.ndarray:
+    """Corners (n, 2) of an ellipse turned by an angle in radians, in OpenCV's fixed-point coordinates.
 
     OpenCV's own circles and ellipses have four corners below 3 pixels, so that small joints would be diamonds.
     """
     number = min(max(16, 8 * round(math.sqrt(max(axes)))), 96)
-    return np.rint((_circle(number) * axes + centre) * _ONE).astype(np.int32)
+    corners = _circle(number) * axes
+    if angle:
+        cos, sin = math.cos(angle), math.sin(angle)
+        corners = corners @ np.array([[cos, sin], [-sin, cos]])
+    return np.rint((corners + centre) * _ONE).astype(np.int32)
 
 
 @functools.lru_cache(maxsize=16)

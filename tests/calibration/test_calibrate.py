@@ -17,6 +17,7 @@ from torch import nn
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
 from rle_onestage.calibration.doubts import find_doubts
+from rle_onestage.calibration.report import format_report
 from rle_onestage.calibration.samples import Collected, Sample, is_for_fit
 from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.loader import build_test_loader
@@ -134,6 +135,9 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     before, after = report["before"]["all"], report["after"]["all"]
     assert before["coverage_90"] < 80 and after["coverage_90"] == pytest.approx(90, abs=5)
     assert after["ece"] < before["ece"] / 2 and after["nll"] < before["nll"] - 0.1
+    for level in (50, 80, 90, 95):  # the learned error is that of the labels, so regions hold as intervals do
+        assert after[f"ellipse_{level}"] == pytest.approx(level, abs=6) == after[f"hdr_{level}"]
+        assert before[f"ellipse_{level}"] < level - 4 > before[f"hdr_{level}"]
     nll = {name: row["nll"] for name, row in report["likelihood"].items()}
     assert nll["before"] == pytest.approx(before["nll"]) and nll["after"] == pytest.approx(after["nll"], abs=0.05)
     assert nll["after"] < nll["before"] and nll["after"] < min(nll["constant_px"], nll["constant_relative"]) - 0.05
@@ -143,8 +147,13 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert scores["expected OKS"]["difference_interval"][0] > 0
     assert scores["expected OKS"]["pearson"] > scores["score alone"]["pearson"] + 0.2
     assert scores["score alone"]["difference"] == 0 and "score and quality" not in scores
-    text = subject.format_report(report)
-    assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text
+    low, high = report["after_intervals"]["all"]["ellipse_90"]
+    assert low < after["ellipse_90"] < high < low + 10
+    # Of a Laplace density a circle of one standard deviation holds 53 %, of two 86 % (a Gaussian: 39 and 86 %).
+    assert 55 > report["ellipses"]["head"]["one_sigma"] > 45 and 92 > report["ellipses"]["head"]["two_sigma"] > 84
+    text = format_report(report)
+    assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
+    assert "bootstrap interval over images" in text
 
 
 def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
@@ -152,7 +161,7 @@ def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
     rows = [report["after"][name] for name in ("small", "medium", "large")]
     limits = [(row["size_from"], row["size_to"]) for row in rows]
     assert limits[0][0] == 0 < limits[0][1] == limits[1][0] < limits[1][1] == limits[2][0] and limits[2][1] == math.inf
-    text = subject.format_report(report)
+    text = format_report(report)
     assert f"| small (to {limits[0][1]:.0f} px) " in text and f"| large (over {limits[2][0]:.0f} px) " in text
     assert "thirds by sqrt(area)" in text and f"{report['joints']['held_out']} held-out joints" in text
     assert report["joints"]["held_out"] == report["after"]["all"]["joints"]
@@ -216,7 +225,7 @@ def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
     assert after["iteration"] == 7 and torch.equal(after["raw"]["other"], torch.ones(2))
     assert after["joints"] == NAMES and "joints" not in before
     changed = [key for key, value in before["model"].items() if not torch.equal(value, after["model"][key])]
-    assert sorted(changed) == ["decoder.correction", "decoder.intervals"]
+    assert sorted(changed) == [f"decoder.{part}" for part in ("correction", "dependence", "intervals", "regions")]
     named = [row["power"] for row in report["correction"].values()]
     assert after["model"]["decoder.correction"][:, 1].tolist() == pytest.approx(named)
 
@@ -226,7 +235,9 @@ def test_correcting_results_is_what_the_corrected_checkpoint_gives(made, calibra
     report, output = calibrated
     found, model = results_of(path, weights, names[1])
     rows = report["correction"].values()
-    correction = Correction(*(torch.tensor([row[key] for row in rows]) for key in ("log_scale", "power", "intervals")))
+    parts = (torch.tensor([row[key] for row in rows]) for key in ("log_scale", "power", "intervals"))
+    dependence = torch.tensor([value or 0.0 for value in report["dependence"].values()])
+    correction = Correction(*parts, dependence=dependence)
     ours = corrected_results(found, correction, model.decoder)
     theirs, corrected_model = results_of(path, output, names[1])
     assert len(ours) == len(theirs) > 300 and corrected_model.decoder.error_density().intervals is not None
@@ -236,7 +247,7 @@ def test_correcting_results_is_what_the_corrected_checkpoint_gives(made, calibra
 
     for a, b in zip(sorted(ours, key=key), sorted(theirs, key=key)):
         assert a["bbox"] == b["bbox"]
-        for field in ("keypoints", "keypoint_sigmas", "score_factors"):
+        for field in ("keypoints", "keypoint_sigmas", "keypoint_covariances", "score_factors"):
             assert a[field] == pytest.approx(b[field], rel=1e-3, abs=2e-3)
         assert a["score"] == pytest.approx(b["score"], rel=1e-3, abs=1e-3)
     assert any(abs(a["score"] - b["score"]) > 0.05 for a, b in zip(ours, found))
@@ -343,4 +354,4 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)
     assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["score alone"]["AP"] == 0
-    assert "held out" in subject.format_report(report) and os.path.exists(report["files"][1])
+    assert "held out" in format_report(report) and os.path.exists(report["files"][1])

@@ -39,12 +39,15 @@ def test_a_whole_report(tmp_path, capsys, monkeypatch):
     assert flow["parameters_M"]["without"] == pytest.approx(report["parameters_M"]["inference"])
     assert report["people"]["found"] == {1: 1, 4: 4} and report["people"]["ratio"] > 0
     assert report["people"]["complete_ratio"] > 0 and list(report["people"]["complete_ms"]) == [1, 4]
+    assert report["covariances"]["ratio"] == pytest.approx(
+        report["covariances"]["with_ms"] / report["covariances"]["without_ms"]
+    )
     assert report["loader"] is None and report["evaluation"] is None
     training = report["training"]
     assert training["data"] == "random people" and training["residuals"] > 0
     assert 0 < training["shares"]["density"] < 1 and training["ms"]["step"] > training["ms"]["optimizer"]
     table = capsys.readouterr().out
-    assert "every output the same" in table
+    assert "every output the same" in table and "covariances / without" in table
     assert "flow, likelihood, normaliser" in table and "decode, 4 people" in table and "data set is not there" in table
 
 
@@ -58,6 +61,16 @@ def test_counts_by_hand():
     small, large = measured.flops()["total"], Benchmark(cfg, size=(128, 128), rounds=1).flops()["total"]
     assert 2 < large / small < 4.1  # the candidates' share does not grow with the image
     assert not model.training
+
+
+@torch.no_grad()
+def test_covariances_are_left_out_of_one_case():
+    measured = Benchmark(load_config("", TINY), size=(64, 64), rounds=1)
+    image = torch.zeros(1, 3, 64, 64)
+    dense = measured.crowd(4, measured.model.backbone(image))
+    found = [measured._with_network(dense, image, covariances=flag)[0] for flag in (True, False)]
+    assert [each.has("pred_keypoint_covariances") for each in found] == [True, False]
+    assert torch.equal(found[0].pred_keypoint_sigmas, found[1].pred_keypoint_sigmas)
 
 
 def test_measuring_leaves_the_weights_alone():

@@ -39,6 +39,11 @@ def test_round_trip(tmp_path):
     expected = first.pred_keypoints[0].numpy() - [PIXEL_CENTRE, PIXEL_CENTRE, 0]
     assert np.allclose(tracks.keypoints[0], expected, atol=1e-3)
     assert np.isnan(tracks.sigmas[0, 3]).all() and (tracks.sigmas[1] == 1).all() and tracks.sigmas.shape == (3, 17, 2)
+    assert np.isnan(tracks.covariances).all()  # as in files of earlier versions
+    turned = people(8)
+    turned.pred_keypoint_covariances = torch.tensor([[4.0, -1.5], [-1.5, 9.0]]).expand(len(turned), 17, 2, 2)
+    path = written(tmp_path / "t", [turned])
+    assert (read_tracks(path).covariances == [[4, -1.5], [-1.5, 9]]).all() and "[4.0, -1.5, 9.0, " in open(path).read()
     track = tracks.track(8)
     assert track.frame.tolist() == [0, 2] and track.keypoints.shape == (2, 17, 3) and track.header == tracks.header
 
@@ -84,6 +89,7 @@ def test_lines_are_on_the_disk_while_it_runs_and_half_a_line_is_left_out(tmp_pat
         (lambda line: line.replace('"keypoints": [', '"keypoints": [1, '), "line 2 .*52 numbers"),
         (lambda line: line.replace('"track_id": 1', '"track_id": "a"'), "line 2 .*'track_id'"),
         (lambda line: line.replace('"keypoint_sigmas": [', '"keypoint_sigmas": [1, '), "line 2 .*34 numbers"),
+        (lambda line: line.replace('"frame"', '"keypoint_covariances": [1, 2], "frame"'), "line 2 .*51 numbers"),
         (lambda line: json.dumps({**json.loads(line), "time": None}), "line 2 .*'time'"),
     ],
 )

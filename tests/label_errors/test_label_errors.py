@@ -281,6 +281,12 @@ class Fake(nn.Module):
             people.scores, people.pred_classes = torch.tensor([0.9]), torch.zeros(1, dtype=torch.long)
             people.pred_keypoints = torch.cat([points, torch.full((17, 1), 0.9)], 1)[None]
             people.pred_keypoint_sigmas = torch.full((1, 17, 2), SIGMA)
+            # Turned as a whole, in the mirror the other way round.
+            between = torch.linspace(-1, 1, 17)
+            if item["image"][:, 0, 0].sum() < item["image"][:, 0, -1].sum():
+                between = -between[COCO.flip_index]
+            people.pred_keypoint_covariances = SIGMA**2 * torch.eye(2).repeat(1, 17, 1, 1)
+            people.pred_keypoint_covariances[0, :, 0, 1] = people.pred_keypoint_covariances[0, :, 1, 0] = between
             people.pred_keypoint_presence = torch.full((1, 17), 0.95)
             out.append({"instances": people})
         return out
@@ -297,6 +303,7 @@ def test_mirrored_view_comes_back():
     (out,) = Views(model=Fake(), flip_index=COCO.flip_index)([{"image": image, "height": HEIGHT, "width": WIDTH}])
     straight, mirrored = out["instances"], out["mirrored"]
     assert torch.allclose(straight.pred_keypoints, mirrored.pred_keypoints)
+    assert torch.equal(straight.pred_keypoint_covariances, mirrored.pred_keypoint_covariances)
     assert torch.allclose(straight.pred_boxes.tensor, mirrored.pred_boxes.tensor)
 
 

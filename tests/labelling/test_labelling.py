@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from label_toys import HEIGHT, POSE, WIDTH, Knows, at, image_of, person, write_images
 
 from rle_onestage.data import load_coco_keypoints
@@ -18,6 +19,8 @@ from rle_onestage.labelling import (
     mirrored_back,
     similarity,
 )
+from rle_onestage.labelling.fusing import stacked
+from rle_onestage.structures.covariance import covariance_of
 from rle_onestage.structures.skeleton import COCO, Skeleton
 
 ONE_SIZE = LabelOptions(sizes=(64,))
@@ -25,7 +28,7 @@ CAT = Skeleton("cat", ("nose", "left_paw", "right_paw"), ((1, 2),), ((0, 1), (0,
 
 
 def detections(*people):
-    keys = ("box", "joints", "sigmas", "presence", "score", "area")
+    keys = ("box", "joints", "sigmas", "presence", "score", "area", "correlations")
     return Detections(*(np.array([p[key] for p in people]) for key in keys))
 
 
@@ -48,10 +51,40 @@ def test_two_views_are_fused_by_the_inverse_of_their_variances():
     assert fused.box.tolist() == [1, 0, 11, 12] and fused.area == 50.0
 
 
+@pytest.mark.parametrize("second", [[2.0, 4.0], [5.0, 2.0]])
+def test_a_mirrored_view_is_merged_as_the_mixture_of_both(second):
+    """By Monte Carlo: draws of a view for x and one for y, the same one as often as their weights allow.
+
+    With sigmas in the same proportion, as in the first case, it is always the same one: the plain mixture.
+    """
+    one = person([[40.0, 30.0]], sigma=[1.0, 2.0], correlation=0.6, box=[0, 0, 99, 60])
+    other = person([[99.0 - 43.0, 28.0]], sigma=second, correlation=0.4, box=[0, 0, 99, 60])  # in the mirror
+    views = detections(one), mirrored_back(detections(other), 99, [0])
+    fused = fuse(stacked(list(views)))
+    rng, count = np.random.default_rng(0), 400_000
+    weights = np.array([v.sigmas[0, 0] ** -2 for v in views])
+    weights /= weights.sum(0)  # (2, 2) of the views, of x and y
+    even = rng.random(count)  # one number chooses for both, so that they choose the same view as often as can be
+    pick = np.stack([(even >= weights[0, axis]).astype(int) for axis in (0, 1)], 1)
+    draws = np.zeros((2, count, 2))
+    for number, (view, sign) in enumerate(zip(views, (1, -1))):
+        sigma = view.sigmas[0, 0]
+        correlation = {1: 0.6, -1: -0.4}[sign]
+        both = correlation * sigma.prod()
+        covariance = [[sigma[0] ** 2, both], [both, sigma[1] ** 2]]
+        draws[number] = rng.multivariate_normal(view.joints[0, 0], covariance, count)
+    drawn = np.stack([draws[pick[:, axis], np.arange(count), axis] for axis in (0, 1)], 1)
+    found = covariance_of(torch.from_numpy(fused.sigmas), torch.from_numpy(fused.correlations))[0].numpy()
+    np.testing.assert_allclose(drawn.mean(0), fused.joints[0], atol=0.03)
+    np.testing.assert_allclose(np.cov(drawn.T), found, rtol=0.02, atol=0.05)
+    assert abs(found[0, 1]) > 0.1
+
+
 def test_one_view_is_fused_to_itself():
-    only = person(POSE, sigma=[2.0, 3.0])
+    only = person(POSE, sigma=[2.0, 3.0], correlation=0.4)
     fused = fuse(detections(only))
     assert np.allclose(fused.joints, POSE) and np.allclose(fused.sigmas, [2.0, 3.0])
+    assert np.allclose(fused.correlations, 0.4)
     assert not fused.spread.any() and not fused.disagreement.any() and fused.views == 1
 
 
@@ -65,12 +98,13 @@ def test_a_mirrored_view_comes_back():
     """In an image of 100 pixels; left and right change places, and with them sigma and presence."""
     seen = person(
         [[30.0, 5.0], [20.0, 8.0], [45.0, 9.0]], sigma=[[1.0, 1.0], [2.0, 3.0], [4.0, 5.0]], presence=[0.9, 0.8, 0.7],
-        box=[10.0, 1.0, 60.0, 12.0],
+        box=[10.0, 1.0, 60.0, 12.0], correlation=[0.1, 0.2, 0.3],
     )  # fmt: skip
     back = mirrored_back(detections(seen), 100, CAT.flip_index)
     assert back.joints[0].tolist() == [[70.0, 5.0], [55.0, 9.0], [80.0, 8.0]]
     assert back.sigmas[0].tolist() == [[1.0, 1.0], [4.0, 5.0], [2.0, 3.0]]
     assert back.presence[0].tolist() == [0.9, 0.7, 0.8] and back.boxes[0].tolist() == [40.0, 1.0, 90.0, 12.0]
+    assert back.correlations[0].tolist() == [-0.1, -0.3, -0.2]
     twice = mirrored_back(back, 100, CAT.flip_index)
     assert all(np.array_equal(a, b) for a, b in zip(twice, detections(seen)))
 
@@ -97,7 +131,7 @@ def test_people_are_matched_across_views():
 
 
 def test_nobody_in_any_view():
-    nobody = Detections(*(np.zeros((0, *shape)) for shape in ((4,), (17, 2), (17, 2), (17,), (), ())))
+    nobody = Detections(*(np.zeros((0, *shape)) for shape in ((4,), (17, 2), (17, 2), (17,), (), (), (17,))))
     assert match_views([nobody, nobody], COCO.oks_sigmas, 0.45) == []
 
 

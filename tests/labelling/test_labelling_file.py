@@ -16,7 +16,7 @@ from rle_onestage.structures.skeleton import COCO
 
 
 def test_the_file_is_coco_and_says_how_it_was_made(tmp_path):
-    people = {7: [person(at(20, 10), sigma=[2.0, 3.0]), person(at(200, 10), score=0.2)], 12: []}
+    people = {7: [person(at(20, 10), sigma=[2.0, 3.0], correlation=0.25), person(at(200, 10), score=0.2)], 12: []}
     write_images(tmp_path / "a" / "b", people)
     output = tmp_path / "labels.json"
     options = LabelOptions(sizes=(64,), max_sigma=Limit(0.1, (("eye", 0.05),)))
@@ -36,6 +36,7 @@ def test_the_file_is_coco_and_says_how_it_was_made(tmp_path):
     assert (ignored["id"], ignored["image_id"], ignored["iscrowd"], ignored["num_keypoints"]) == (2, 7, 1, 0)
     assert labelled["num_keypoints"] == 17 and labelled["score"] == 0.9 and labelled["source"] == "rle-onestage"
     assert labelled["keypoint_sigmas"] == [2.0, 3.0] * 17 and ignored["keypoint_sigmas"] == [0.0] * 34
+    assert labelled["keypoint_covariances"] == [4.0, 1.5, 9.0] * 17 and ignored["keypoint_covariances"] == [0.0] * 51
     assert labelled["keypoints"][:3] == [69.5, 24.5, 2] and set(ignored["keypoints"]) == {0}
     (category,) = file["categories"]
     assert category["keypoints"] == list(COCO.names) and category["skeleton"][0] == [16, 14]

@@ -31,7 +31,7 @@ def people_at(places, sizes, scores, joints=17):
     people = People(
         boxes=torch.cat([xy - size[:, None] / 2, xy + size[:, None] / 2], 1), scores=torch.tensor(scores),
         factors=torch.ones(len(xy), 3), joints=points, sigmas=torch.stack([row, row], -1), presence=row,
-        areas=size**2, kept=torch.ones(len(xy), dtype=torch.bool),
+        areas=size**2, kept=torch.ones(len(xy), dtype=torch.bool), correlations=0.5 * row,
     )  # fmt: skip
     return People(*(field[None] for field in people))
 
@@ -43,6 +43,7 @@ def test_the_half_image_is_told_in_pixels_of_the_whole():
     torch.testing.assert_close(both.boxes[0, 1], torch.tensor([200.0, 200.0, 400.0, 400.0]))
     torch.testing.assert_close(both.joints[0, 1, 0], torch.tensor([220.0, 220.0, 0.5]))
     assert both.sigmas[0, 1].eq(2).all() and both.areas[0, 1] == 200**2 and both.scores[0, 1] == 0.6
+    assert both.correlations.eq(0.5).all()
 
 
 @pytest.mark.parametrize("score, kept", [(0.9, [[True, False]]), (0.5, [[False, True]])])
@@ -56,6 +57,7 @@ def test_the_looks_meet_with_an_overlap():
     whole, half = decoder.looks(100.0)
     assert (whole.smallest, whole.largest) == (0.0, pytest.approx(120.0))
     assert (half.smallest, half.largest) == (50.0, float("inf"))
+    assert (whole.zoom, half.zoom) == (1.0, 2.0)
 
 
 def test_a_look_takes_people_of_its_sizes_first():

@@ -34,4 +34,5 @@ def test_each_image_is_cut_at_its_own_border_in_the_pixels_asked_for():
     assert first.pred_boxes.tensor.tolist() == [[140, 90, 220, 210], [280, 120, 320, 180]]
     assert second.pred_boxes.tensor.tolist() == [[70, 30, 100, 60]]
     assert first.pred_keypoint_sigmas[0, 0].tolist() == [2, 3] and first.pred_areas.tolist() == [9600, 2400]
+    assert first.pred_keypoint_covariances[0, 0].tolist() == [[4, 3], [3, 9]]  # a correlation of a half
     assert torch.allclose(first.pred_keypoints[0, 8, :2], torch.tensor([180.0, 150.0]))

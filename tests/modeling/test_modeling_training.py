@@ -208,6 +208,7 @@ FIELDS = {
     "pred_classes",
     "pred_keypoints",
     "pred_keypoint_sigmas",
+    "pred_keypoint_covariances",
     "pred_keypoint_presence",
     "pred_score_factors",
     "pred_areas",
@@ -225,6 +226,8 @@ def test_outputs_are_in_the_pixels_of_height_and_width(model):
     assert torch.allclose(scaled.pred_keypoints[..., :2], one.pred_keypoints[..., :2] * factor, rtol=1e-5)
     assert torch.equal(scaled.pred_keypoints[..., 2], one.pred_keypoints[..., 2])
     assert torch.allclose(scaled.pred_keypoint_sigmas, one.pred_keypoint_sigmas * factor, rtol=1e-5)
+    squares = factor[:, None] * factor
+    assert torch.allclose(scaled.pred_keypoint_covariances, one.pred_keypoint_covariances * squares, rtol=1e-5)
     assert torch.allclose(scaled.pred_boxes.tensor, one.pred_boxes.tensor * factor.repeat(2), rtol=1e-4)
     assert (scaled.pred_boxes.tensor[:, 2] <= 192).all() and (one.scores.diff() <= 0).all()
     for name in ("scores", "pred_keypoint_presence"):

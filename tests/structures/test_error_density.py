@@ -7,6 +7,7 @@ import torch
 from ground_truth_outputs import make_decoder
 
 from rle_onestage.modeling.density import build_density
+from rle_onestage.structures.covariance import mahalanobis
 from rle_onestage.structures.error_density import LEVELS, REACH
 from rle_onestage.structures.oks import expected_gaussian, expected_laplace
 
@@ -136,3 +137,59 @@ def test_expected_oks_of_a_flow_is_what_its_error_gives():
     distance2 = (e[:, None, None] * sigma).square().sum(-1)  # (Q, 4, 3)
     exact = (weights[0][:, None, None] * torch.exp(-distance2 / (2 * variance))).sum(0)
     assert torch.allclose(table_of(density).expected_oks(sigma, area, oks_sigmas), exact, atol=0.01)
+
+
+def sampled(density, count=40_000):
+    """Standardised errors (n, 3, 2) drawn from a table: cells by their mass, even within each."""
+    generator = torch.Generator().manual_seed(3)
+    table = table_of(density)
+    edge = torch.cat([table.axis[..., :1], (table.axis[..., 1:] + table.axis[..., :-1]) / 2, table.axis[..., -1:]], -1)
+    cell = torch.multinomial(table._mass[0].flatten(), count, replacement=True, generator=generator)
+    size = table.axis.shape[-1]
+    within = torch.rand(count, 2, generator=generator)
+    place = [edge[0, a][i] + within[:, a] * edge[0, a].diff()[i] for a, i in enumerate((cell // size, cell % size))]
+    return ((torch.stack(place, -1) - table.mean[0]) / table.std[0])[:, None].expand(-1, 3, -1)
+
+
+def test_ellipses_of_a_gaussian_are_those_of_the_closed_form():
+    table = table_of(build_density("gaussian"))
+    for level in (0.5, 0.8, 0.9, 0.95, 0.99):
+        exact = math.sqrt(-2 * math.log(1 - level))
+        assert table.ellipse_radius(level).tolist() == pytest.approx([exact] * 3, rel=0.01)
+    radii = torch.tensor([[1.0] * 3, [2.0] * 3])
+    assert table.in_ellipse(radii)[:, 0].tolist() == pytest.approx([1 - math.exp(-0.5), 1 - math.exp(-2)], abs=0.01)
+
+
+def test_regions_of_a_turned_flow_hold_that_share_of_its_samples():
+    density = trained_flow()
+    table, z = table_of(density), sampled(density)
+    correlation = float(table.correlation[0])
+    assert abs(correlation) > 0.1 and correlation == pytest.approx(float(torch.corrcoef(z[:, 0].T)[0, 1]), abs=0.02)
+    radii = mahalanobis(z, table.correlation[table.group])
+    own = 1 - table.tail(table.log_q(z))
+    for level in (0.5, 0.8, 0.9, 0.95):
+        assert (radii <= table.ellipse_radius(level)).float().mean() == pytest.approx(level, abs=0.01)
+        assert (own <= table.density_level(level)).float().mean() == pytest.approx(level, abs=0.015)
+
+
+def test_the_correlation_is_the_densitys_own():
+    density = trained_flow()
+    e, weight, mean, std = density._moments()
+    exact = (weight * ((e - mean) / std).prod(-1)).sum()
+    assert table_of(density).correlation[0] == pytest.approx(float(exact), abs=1e-3)
+
+
+def test_fitted_regions_take_the_densitys_place():
+    decoder = make_decoder("fcos", [0.05] * 3)
+    own = decoder.error_density()
+    radii = torch.stack([own.ellipse_radius(level) for level in LEVELS], 1)
+    levels = torch.tensor(LEVELS).sqrt().expand(3, -1)
+    regions = torch.stack([torch.tensor([1.0, 1.5, 0.0])[:, None] * radii, levels], 1)
+    regions[2] = 0  # a joint without fitted ones
+    decoder.set_correction(torch.zeros(3), torch.ones(3), torch.zeros(3, len(LEVELS)), regions)
+    fitted = decoder.error_density()
+    for level in (0.5, 0.7, 0.93):
+        assert (fitted.ellipse_radius(level) / own.ellipse_radius(level)).tolist() == pytest.approx([1, 1.5, 1])
+        assert fitted.density_level(level).tolist() == pytest.approx([math.sqrt(level)] * 2 + [level], abs=0.01)
+    decoder.reset_correction()
+    assert decoder.error_density().regions is None

@@ -87,7 +87,12 @@ def test_people_who_cross_keep_their_identities(lag):
 def test_a_hidden_person_is_predicted_with_growing_sigma_and_comes_back_as_the_same():
     gap = range(20, 35)
     frames = [people(*([] if i in gap else [(100 + 4 * i, 240)])) for i in range(50)]
+    for one in frames:
+        one.pred_keypoint_covariances = torch.full((len(one), 17, 2, 2), 3.0)
     out = follow(frames)
+    for one in out:  # the filter's own, which takes x and y each by itself
+        sigmas = one.pred_keypoint_sigmas
+        assert torch.equal(one.pred_keypoint_covariances, torch.diag_embed(sigmas.square()))
     assert [one.ID.tolist() for one in out[:20]] == [[1]] * 20
     predicted = [one for one in out[20:35] if len(one)]
     assert len(predicted) == 5 and all(one.predicted.all() for one in predicted)  # 0.2 seconds

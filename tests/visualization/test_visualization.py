@@ -35,6 +35,21 @@ def grey(value=128):
     return np.full((100, 100, 3), value, np.uint8)
 
 
+def test_ellipses_are_turned_as_the_covariances_are():
+    """Down to the right for a positive covariance, y down; and without one as upright as they are by sigmas alone."""
+    upright, turned = arm(), arm()
+    for people, between in ((upright, 0.0), (turned, 60.0)):
+        people.pred_keypoint_covariances = torch.tensor([[64.0, between], [between, 64.0]]).expand(1, 2, 2, 2)
+    by_sigma = draw_people(grey(), arm(), ARM, draw_sigma=True, labels=False)
+    np.testing.assert_array_equal(draw_people(grey(), upright, ARM, draw_sigma=True, labels=False), by_sigma)
+    drawn = draw_people(grey(), turned, ARM, draw_sigma=True, labels=False).astype(int)
+    changed = np.abs(drawn - 128).sum(2) > 20
+    for x in (20, 80):  # about both joints
+        part = changed[50 - 20 : 50 + 21, x - 20 : x + 20]
+        below_right, above_right = part[24:, 24:].sum(), part[:17, 24:].sum()
+        assert below_right > 40 and above_right < 10
+
+
 def test_a_limb_has_its_sides_colour_and_a_dark_edge():
     image = grey()
     drawn = draw_people(image, arm(), ARM, labels=False)
@@ -107,8 +122,10 @@ def test_results_and_labels_come_back_as_instances():
     assert people.pred_keypoint_presence[0, :3].tolist() == [1, 1, 0]
     assert people.pred_boxes.tensor.tolist() == [[5, 6, 35, 46]]
     result = {**label, "score": 0.4, "keypoint_sigmas": [1.0] * 34, "keypoint_presence": [1.0] * 17}
+    result["keypoint_covariances"] = [1.0, 0.5, 1.0] * 17
     people = instances_from_results([result], (100, 100), 17)
     assert people.pred_keypoint_sigmas.shape == (1, 17, 2) and people.pred_keypoint_presence.shape == (1, 17)
+    assert people.pred_keypoint_covariances[0, 16].tolist() == [[1, 0.5], [0.5, 1]]
     assert len(instances_from_results([], (100, 100), 17)) == 0
     draw_people(grey(), people, COCO)
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import match_people
-from rle_onestage.evaluation.calibration import REPORTED, calibration_table
+from rle_onestage.evaluation.calibration import calibration_table
 from rle_onestage.evaluation.per_joint import Matches
 from rle_onestage.evaluation.ranking import Ranking, compare_scores, has_quality, powered
+from rle_onestage.evaluation.regions import REPORTED
 
 from .labels import LabelledSet
 from .matching import SIZES

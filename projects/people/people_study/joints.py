@@ -9,6 +9,7 @@ import numpy as np
 from rle_onestage.evaluation import joint_errors
 from rle_onestage.evaluation.calibration import joint_oks
 from rle_onestage.evaluation.per_joint import Matches
+from rle_onestage.structures.covariance import correlation_of, unpacked
 
 from .labels import LabelledSet
 from .matching import Matching
@@ -35,6 +36,9 @@ def matched_people(labelled: LabelledSet, results: list[dict], pairs: Iterable[S
         np.array([each["keypoints"] for each in rows], dtype=float).reshape(-1, k, 3) for rows in (found, people)
     )
     spread = [r.get("keypoint_sigmas", [math.nan] * (2 * k)) for r in found]
+    covariances = [r.get("keypoint_covariances", [math.nan] * (3 * k)) for r in found]
+    visible = [r.get("keypoint_visibility", [math.nan] * k) for r in found]
+    area = np.array([r.get("person_area", math.nan) for r in found], dtype=float)
     return Matches(
         predicted=predicted[..., :2],
         expected=predicted[..., 2],
@@ -43,8 +47,11 @@ def matched_people(labelled: LabelledSet, results: list[dict], pairs: Iterable[S
         visibility=joints[..., 2],
         area=np.array([a["area"] for a in people], dtype=float),
         score=np.array([r["score"] for r in found], dtype=float),
-        predicted_area=np.array([r.get("person_area", math.nan) for r in found], dtype=float),
+        predicted_area=area,
         image_id=np.array([a["image_id"] for a in people]),
+        correlation=correlation_of(unpacked(np.array(covariances, dtype=float).reshape(-1, k, 3))),
+        visible=np.array(visible, dtype=float).reshape(-1, k),
+        input_area=area,
     )
 
 

@@ -34,6 +34,7 @@ def gaussian_people(*, seed=0, joints=2):
     return Matches(
         predicted=labels - rng.normal(size=shape) * true, expected=rng.random(shape[:2]), std=sigma, joints=labels,
         visibility=visibility, area=side**2, score=one, predicted_area=side**2, image_id=one,
+        correlation=np.zeros(shape[:2]), visible=np.full(shape[:2], np.nan), input_area=side**2,
     )  # fmt: skip
 
 

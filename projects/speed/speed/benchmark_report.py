@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> dict:
     }
     for part in parts:
         report[part] = measures[part]()
+    if "people" in parts:
+        report["covariances"] = benchmark.covariances(people[-1])
     print(format_report(report))
     if args.output:
         _write(args.output, report)
@@ -106,6 +108,7 @@ def format_report(report: dict) -> str:
         rows += [(f"decode, {n} people", f"{ms:.2f} ms ({people['found'][n]} found)") for n, ms in people["ms"].items()]
         rows.append(("last / first, decode", f"{people['ratio']:.3f}"))
         rows.append(("last / first, complete", f"{people['complete_ratio']:.3f}"))
+        rows.append(("covariances / without, complete", f"{report['covariances']['ratio']:.3f}"))
     if "training" in report:
         rows += _training_rows(report["training"])
     for part, what in (("loader", "training batch from the loader"), ("evaluation", "evaluation, an image")):

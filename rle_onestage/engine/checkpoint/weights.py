@@ -15,8 +15,8 @@ from rle_onestage.utils.pretrained import check_finite, first_line
 
 logger = logging.getLogger(__name__)
 
-# Filled from the config when the model is built, and absent in some files.
-NOT_REQUIRED = ("pixel_mean", "pixel_std")
+# Absent in some files: filled from the config when the model is built, or parts of a correction that came later.
+NOT_REQUIRED = ("pixel_mean", "pixel_std", "decoder.regions", "decoder.dependence")
 
 
 def load_weights(

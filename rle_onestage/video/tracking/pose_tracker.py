@@ -8,6 +8,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from ...errors import DataError
+from ...structures.covariance import covariance_of
 from ...structures.oks import expected_gaussian
 from ...structures.skeleton import Skeleton
 from . import motion
@@ -173,7 +174,7 @@ class PoseTracker:
         return self._smoothed(out, tracks) if self.smooth else out
 
     def _smoothed(self, out: Instances, tracks: Tracks) -> Instances:
-        """People with the joints, sigmas and boxes of the filter."""
+        """People with the joints, sigmas, covariances and boxes of the filter."""
         joints = len(self.tolerance)
         points = tracks.state.position[:, :joints]
         lasting = self.tracker.options.lasting * np.nan_to_num(tracks.measured)
@@ -182,6 +183,9 @@ class PoseTracker:
         expected = expected_gaussian(torch.from_numpy(sigmas / scale)).prod(-1, keepdim=True)
         out.pred_keypoints = torch.cat([torch.from_numpy(points), expected], -1).to(out.pred_keypoints)
         out.pred_keypoint_sigmas = torch.from_numpy(sigmas).to(out.pred_keypoint_sigmas)
+        if out.has("pred_keypoint_covariances"):  # the filter's own: it takes x and y each by itself
+            none = torch.zeros_like(out.pred_keypoint_sigmas[..., 0])
+            out.pred_keypoint_covariances = covariance_of(out.pred_keypoint_sigmas, none)
         out.pred_boxes = Boxes(torch.from_numpy(boxes_of(tracks.state.position)).to(out.pred_boxes.tensor))
         return out
 

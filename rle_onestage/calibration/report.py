@@ -1,0 +1,83 @@
+"""A calibration as text."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import counted
+from ..evaluation.calibration import COLUMNS, format_calibration
+from ..evaluation.regions import KINDS, REPORTED, format_regions, reported_key
+from ..utils.tables import table_text
+from .plots import GROUPS
+
+
+def format_report(report: Mapping[str, Any]) -> str:
+    """A calibration as text.
+
+    Args:
+        report: of :func:`~.fit.calibrate`.
+    """
+    sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
+    parts = [f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"]
+    for key, columns in (("before", f" ({COLUMNS})"), ("after", "")):
+        table = {name: report[key][name] for name in GROUPS}
+        parts.append(f"held-out images, {key} the correction{columns}:\n{format_calibration(table)}")
+        parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
+    parts += [_open(report), _what_is_fitted(report)]
+    before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
+    parts.append(
+        f"nats a joint, of the same {counted(report['joints']['held_out'], 'held-out joint')}: {before:.3f} before, "
+        f"{after:.3f} after the correction; with one sigma for each joint {pixels:.3f}, relative to the person's size "
+        f"{relative:.3f}"
+    )
+    images = counted(report["images"]["held_out"], "held-out image")
+    parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
+    powers = "\n".join(report["config"])
+    parts.append(f"powers of the score that were best on the images to fit on, as config keys:\n{powers}")
+    metrics, plots, weights = report["files"]
+    return "\n\n".join([*parts, f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}"])
+
+
+def _size_of(report: Mapping[str, Any], key: str) -> str:
+    images, people, joints = (report[what][key] for what in ("images", "people", "joints"))
+    return (
+        f"{counted(images, 'image')} with {counted(people, 'matched person', 'matched people')} and "
+        f"{counted(joints, 'labelled joint')}"
+    )
+
+
+def _score_table(report: Mapping[str, Any]) -> str:
+    rows = [
+        [name, row["AP"], "{:.1f} to {:.1f}".format(*row["AP_interval"]), row["difference"],
+         "{:.2f} to {:.2f}".format(*row["difference_interval"]), row["pearson"]]
+        for name, row in report["scores"].items()
+    ]  # fmt: skip
+    return table_text(rows, ["score", "AP", "95 %", "over score alone", "95 %", "r with OKS"])
+
+
+def _open(report: Mapping[str, Any]) -> str:
+    """The levels that are out of reach of what was held: not within the interval of resampled images."""
+    out = [
+        f"{name} {KINDS[kind]} of {100 * level:g} %: {low:.1f} to {high:.1f}"
+        for name, row in report["after_intervals"].items()
+        for kind in KINDS
+        for level in REPORTED
+        if reported_key(kind, level) in row
+        for low, high in [row[reported_key(kind, level)]]
+        if not low <= 100 * level <= high
+    ]
+    return "levels outside of the 95 % bootstrap interval over images: " + ("; ".join(out) or "none")
+
+
+def _what_is_fitted(report: Mapping[str, Any]) -> str:
+    """Which of the three the corrected sigma fits, and what it depends on."""
+    alone = {name: report["sigma_alone"][name] for name in ("all", "visible", "hidden")}
+    exponent, hidden = report["dependence"]["size"], report["dependence"]["hidden"]
+    unknown = "the model does not say which joints are visible"
+    factor = unknown if hidden is None else f"sigma of a hidden joint times {math.exp(hidden):.2f}"
+    return (
+        "the corrected sigma fits the likelihood, neither intervals nor regions; intervals, ellipses and regions of "
+        "highest density have sizes of their own, fitted each to hold. With the density's sizes (%):\n"
+        f"{format_regions(alone)}\n"
+        f"sigma grows with the size of the person to the power {exponent:.3f} beside what the model says; {factor}"
+    )
