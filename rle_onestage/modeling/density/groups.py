@@ -36,9 +36,7 @@ class GroupedDensity(nn.Module):
         """As :meth:`Density.nll`; ``joint`` (...) int64 is needed unless ``preset_only``."""
         if joint is None or (preset_only and not isinstance(self.members[0].preset, StudentPreset)):
             return self.members[0].nll(e, scale, preset_only=True)
-        return self._by_group(
-            lambda member, e, scale: member.nll(e, scale, preset_only=preset_only), joint, e, scale
-        )
+        return self._by_group(lambda member, e, scale: member.nll(e, scale, preset_only=preset_only), joint, e, scale)
 
     def _by_group(self, function: Callable[..., Tensor], joint: Tensor, *rows: Tensor) -> Tensor:
         """``function(member, *rows of its joints)`` for every group, also one without rows: each flow has a gradient
