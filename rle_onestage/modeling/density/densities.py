@@ -321,6 +321,8 @@ class StudentDensity(Density):
         dims: D, 2 or 3.
     """
 
+    preset: StudentPreset
+
     def __init__(self, *, preset: str | StudentPreset = "student", dims: int = 2):
         super().__init__(preset=preset, dims=dims)
         self.rows = self.preset.rows
