@@ -110,16 +110,18 @@ def test_nodes_give_what_integration_gives(table):
             folded = fold(nodes[row], weights[row], std[row], 12)
             for e, weight in ((nodes[row], weights[row]), folded):
                 found = (weight * torch.exp(-0.5 * (b_over_k * e).square().sum(1))).sum().item()
-                assert found == pytest.approx(exact, abs=0.017 if b_over_k > 1 else 0.004)
+                assert found == pytest.approx(exact, abs=0.006)
 
 
 def test_known_truth_is_found():
     """Three joints, 200,000 labels each, scales that differ: degrees of freedom, scale, and the best likelihood."""
     true = torch.tensor([3.0, 4.0, 8.0])
     scale = torch.tensor([[2.0, 0.5], [1.0, 3.0], [4.0, 1.0]])
-    laws = [multivariate_t(shape=(nu - 2) / nu * np.diag(s.numpy() ** 2), df=nu) for nu, s in zip(true.tolist(), scale)]
-    samples = [law.rvs(200_000, random_state=number) for number, law in enumerate(laws)]
-    best = -np.mean([law.logpdf(e) for law, e in zip(laws, samples)])
+    truths = [
+        multivariate_t(shape=(nu - 2) / nu * np.diag(s.numpy() ** 2), df=nu) for nu, s in zip(true.tolist(), scale)
+    ]
+    samples = [truth.rvs(200_000, random_state=number) for number, truth in enumerate(truths)]
+    best = -np.mean([truth.logpdf(e) for truth, e in zip(truths, samples)])
     labels = torch.tensor(np.stack(samples, 1)).float()
     density = build_density("student", preset=StudentPreset(groups=[0, 1, 2]))
     log_scale = labels.std(0).log().requires_grad_()
@@ -178,18 +180,16 @@ def product_of(nu, mean, std):
     return log_z, first, np.sqrt(second - first**2)
 
 
-@pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize(
-    "signs, shifts",
+    "dims, signs, shifts",
     [
-        ([1] * 6, [0] * 6), ([1, -1] * 3, [0] * 6), ([1] * 6, [3] * 6), ([-1] * 6, [2, -1, 0.5, 0, 0, 0]),
-        ([-1] * 6, [7, -7, 0, 0, 0, 0]), ([-1] * 6, [20, 0, 0, 0, 0, 0]),
+        (2, [1] * 6, [0] * 6), (2, [1, -1] * 3, [0] * 6), (2, [1] * 6, [3] * 6), (2, [-1] * 6, [2, -1, 0.5, 0, 0, 0]),
+        (2, [-1] * 6, [7, -7, 0, 0, 0, 0]), (2, [-1] * 6, [20, 0, 0, 0, 0, 0]),
+        (3, [1] * 6, [0] * 6), (3, [1, -1] * 3, [0] * 6), (3, [-1] * 6, [0.5, -1, 2, 0, 0, 0]),
     ],
 )  # fmt: skip
-def test_rle_at_the_limits_of_the_flow(signs, shifts, dims):
+def test_rle_at_the_limits_of_the_flow(dims, signs, shifts):
     """Wide, narrow and shifted flows under tails from the floor to the Gaussian, all of them on the same nodes."""
-    if dims == 3 and max(map(abs, shifts)) > 2:
-        pytest.skip("space has fewer nodes on each axis")
     density = build_density("rle", preset=preset_of(FLOOR * 1.0001, 4.0, 300.0), hidden=4, dims=dims)
     mean, std = [0.0] * dims, [1.0] * dims
     couplings = list(zip(density.flow.couplings, signs, shifts))

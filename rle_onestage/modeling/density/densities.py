@@ -125,6 +125,10 @@ class Density(nn.Module):
         variance = (weight[:, None] @ (e - mean[:, None]).square())[:, 0]
         return e, weight, mean, variance.sqrt()
 
+    def _core(self, std: Tensor) -> Tensor:
+        """Width (R, D) of the bulk of q, by which the table's nodes are spaced, of a standard deviation (R, D)."""
+        return std
+
     @torch.no_grad()
     def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Quadrature of q in at most ``count`` nodes to the power D. Call :meth:`refresh` first if the weights have
@@ -136,7 +140,7 @@ class Density(nn.Module):
         """
         e, weight, mean, std = self._moments()
         e, mean, std = e * self.fitted, mean * self.fitted, std * self.fitted
-        nodes, weights = zip(*(condense(e, *row, count) for row in zip(weight, mean, std)))
+        nodes, weights = zip(*(condense(e, *row, count) for row in zip(weight, mean, self._core(std))))
         return padded(nodes), padded(weights), mean, std
 
     @torch.no_grad()
@@ -339,6 +343,11 @@ class StudentDensity(Density):
         """As :meth:`Density._moments`; mean and variance are known, and that lies beyond the nodes in part."""
         e, weight, mean, std = super()._moments()
         return e, weight, torch.zeros_like(mean), torch.ones_like(std)
+
+    def _core(self, std: Tensor) -> Tensor:
+        # With the standard deviation, much of which heavy tails make, the expected OKS is out by up to 0.015.
+        nu = self.preset.degrees()
+        return std * ((nu - 2) / nu).sqrt()[:, None]
 
 
 @DENSITY_REGISTRY.register(name="l1")

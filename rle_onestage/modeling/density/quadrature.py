@@ -160,7 +160,7 @@ def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -
         e: (Q, D) nodes.
         weight: (Q,) with the sum 1.
         mean: (D,) of the nodes.
-        std: (D,) of the nodes.
+        std: (D,) of the nodes, or of their bulk.
         count: even number of bins per axis.
 
     Returns:
