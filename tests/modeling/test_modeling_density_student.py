@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
 from detectron2.modeling import build_model
 from modeling_toys import grid_integral, make_input, tiny_config
 from scipy import integrate
@@ -13,7 +15,7 @@ from scipy.stats import chi2, multivariate_t
 
 from rle_onestage.errors import ConfigError, DivergenceError
 from rle_onestage.modeling.density import StudentPreset, build_density
-from rle_onestage.modeling.density.presets import log_gamma_ratio, log_gaussian, student_groups
+from rle_onestage.modeling.density.presets import log_gamma_ratio, log_gaussian, student_groups, student_preset
 from rle_onestage.modeling.density.quadrature import fold
 
 FLOOR = StudentPreset.FLOOR
@@ -299,6 +301,19 @@ def test_groups_of_a_config():
     five = [*student, PREFIX + "NUM_KEYPOINTS", "5"]
     assert student_groups(tiny_config(*five)) == list(range(5))  # nobody knows their names
     assert student_groups(tiny_config(*five, PREFIX + "FLOW.GROUPS", "[[0, 4], [3, 2], [1]]")) is None
+
+
+def test_pairs_are_those_of_the_training_set(monkeypatch):
+    """Also where a set of as many joints as COCO's is none of COCO's."""
+    names = [f"{side}_paw_{n}" for n in range(8) for side in ("left", "right")] + ["tail"]
+    monkeypatch.setitem(DatasetCatalog, "paws", lambda: [])
+    metadata = Metadata(name="paws", keypoint_names=names, keypoint_flip_map=list(zip(names[0:16:2], names[1:16:2])))
+    monkeypatch.setitem(MetadataCatalog, "paws", metadata)
+    cfg = tiny_config(PREFIX + "DENSITY", "student")
+    cfg.defrost()
+    cfg.DATASETS.TRAIN = ("paws",)
+    assert student_groups(cfg) == [n - n % 2 for n in range(17)]
+    assert build_density("student", preset=student_preset(cfg)).preset.share[16].tolist() == [0.0] * 16 + [1.0]
 
 
 @pytest.mark.parametrize("options", [["DENSITY", "student"], ["DENSITY", "rle", "PRESET", "student"]])

@@ -66,6 +66,7 @@ class StudentPreset(nn.Module):
 
     # Unit variance defines the scale, and the variance is infinite from 2 down. Just above, it lies far out: beyond 40
     # scales there is 4 % of it at 3, 17 % at 2.5 and 45 % at 2.2, where hardly a label is that could teach the scale.
+    # Labels of 2.2 degrees lose 0.002 nats by it.
     FLOOR = 2.5
     INIT = 4.0
     # There the density is the Gaussian to 1e-3 nats within 5 standard deviations; the bound keeps exp finite.
