@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.catalog import Metadata
 from detectron2.modeling import build_model
 from modeling_toys import grid_integral, make_input, tiny_config
 from scipy import integrate
@@ -303,15 +302,21 @@ def test_groups_of_a_config():
     assert student_groups(tiny_config(*five, PREFIX + "FLOW.GROUPS", "[[0, 4], [3, 2], [1]]")) is None
 
 
-def test_pairs_are_those_of_the_training_set(monkeypatch):
-    """Also where a set of as many joints as COCO's is none of COCO's."""
+@pytest.fixture
+def paws():
+    """The name of a data set whose 17 joints are none of COCO's: eight pairs, the left one first, and a tail."""
     names = [f"{side}_paw_{n}" for n in range(8) for side in ("left", "right")] + ["tail"]
-    monkeypatch.setitem(DatasetCatalog, "paws", lambda: [])
-    metadata = Metadata(name="paws", keypoint_names=names, keypoint_flip_map=list(zip(names[0:16:2], names[1:16:2])))
-    monkeypatch.setitem(MetadataCatalog, "paws", metadata)
+    DatasetCatalog.register("paws", list)
+    MetadataCatalog.get("paws").set(keypoint_names=names, keypoint_flip_map=list(zip(names[:16:2], names[1:16:2])))
+    yield "paws"
+    DatasetCatalog.remove("paws")
+    MetadataCatalog.remove("paws")
+
+
+def test_pairs_are_those_of_the_training_set(paws):
     cfg = tiny_config(PREFIX + "DENSITY", "student")
     cfg.defrost()
-    cfg.DATASETS.TRAIN = ("paws",)
+    cfg.DATASETS.TRAIN = (paws,)
     assert student_groups(cfg) == [n - n % 2 for n in range(17)]
     assert build_density("student", preset=student_preset(cfg)).preset.share[16].tolist() == [0.0] * 16 + [1.0]
 
