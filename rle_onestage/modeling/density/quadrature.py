@@ -57,7 +57,7 @@ class Cubature(nn.Module):
         self.dims, self.wide = dims, wide
         base = _base_cells(dims, wide)
         grid, weight = _rule(dims)
-        cells = torch.zeros(capacity or {2: 1024, 3: 8192 if wide else 4096}[dims], 2 * dims)
+        cells = torch.zeros(capacity or {2: 1024, 3: 4096}[dims] * (2 if wide else 1), 2 * dims)
         cells[: len(base)] = base
         self.register_buffer("cells", cells)
         self.register_buffer("grid", grid, persistent=False)
