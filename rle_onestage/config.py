@@ -123,10 +123,15 @@ def _add_pose_keys(m: CN) -> None:
     # "coordinate": of x and of y. "joint": one for both.
     m.SCALE.PER = "coordinate"
 
-    # "rle" (exact), "rle_released", "laplace", "gaussian", "flow", "l1", "l2", or one of DENSITY_REGISTRY.
+    # "rle" (exact), "rle_released", "laplace", "gaussian", "student", "flow", "l1", "l2", or one of DENSITY_REGISTRY.
     m.DENSITY = "rle"
-    # The density of the coarse poses and of the first iterations, and what the flow of "rle" multiplies.
+    # "laplace", "gaussian" or "student": the density of the coarse poses and of the first iterations, and what the flow
+    # of "rle" multiplies.
     m.PRESET = "laplace"
+    m.STUDENT = CN()
+    # Which joints share the degrees of freedom of Student's t (DENSITY or PRESET student): the two of a left/right pair
+    # ("pairs"), none ("each"), or all ("all"). With FLOW.GROUPS each of those has its own.
+    m.STUDENT.GROUPS = "pairs"
     m.FLOW = CN()
     # Affine couplings of the flow (RealNVP).
     m.FLOW.COUPLINGS = 6
@@ -134,7 +139,8 @@ def _add_pose_keys(m: CN) -> None:
     m.FLOW.HIDDEN = 64
     # One flow for all joints, or one for each group of joint indices, e.g. [[0, 1, 2, 3, 4], [5, 6, ...], ...].
     m.FLOW.GROUPS = []
-    # Iterations with the preset alone: a flow that learns while residuals are still huge slows the start.
+    # Iterations with the preset alone: a flow that learns while residuals are still huge slows the start. So long the
+    # degrees of freedom of Student's t stay as they are too.
     m.FLOW.WARMUP_ITERS = 1000
 
     m.REFINE = CN()

@@ -196,7 +196,8 @@ class Criterion(nn.Module):
         if not preset_only:
             group = self.density.joint_groups(scale.shape[1])
             scale = scale * self.density.std()[group]
-        return self.density.nll((people.joints - poses.mu) / scale, scale, preset_only=True)
+        joint = torch.arange(scale.shape[1], device=scale.device).expand(scale.shape[:2])
+        return self.density.nll((people.joints - poses.mu) / scale, scale, joint=joint, preset_only=True)
 
     def _heatmap(self, logits: Tensor, targets: Targets) -> Tensor:
         """Quality focal loss for each labelled joint."""

@@ -12,6 +12,9 @@ from .covariance import mahalanobis
 # Central intervals and regions that a calibration may fit.
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 REACH = 40.0  # standard deviations that the table covers to each side
+# At its edge the log of Student's t of n degrees of freedom falls by n + 2 times the log of the distance, that of a
+# Laplace density of unit variance by 57 times. From 12 degrees on no label is out there.
+HEAVY = 14.0
 
 
 def density_axis(mean: Tensor, std: Tensor, size: int) -> Tensor:
@@ -70,6 +73,20 @@ class ErrorDensity:
         self._mass = mass / mass.sum((1, 2), keepdim=True)
         x, y = ((axis - mean[..., None]) / std[..., None]).unbind(1)
         self.correlation = torch.einsum("gi,gij,gj->g", x, self._mass, y)
+        self._power = self._edge_power()
+
+    def _edge_power(self) -> Tensor:
+        """(G,) by which the log-density falls with the log of the distance at the edge of the table, along the axes."""
+        middle = (self.axis - self.mean[..., None]).abs().argmin(-1)  # (G, 2)
+        index = torch.arange(len(middle), device=middle.device)
+        lines = [self.table[index, :, middle[:, 1]], self.table[index, middle[:, 0]]]
+        distance = (self.axis - self.mean[..., None]).abs()
+        powers = [
+            (line[:, inner] - line[:, outer]) / (distance[:, number, outer] / distance[:, number, inner]).log()
+            for number, line in enumerate(lines)
+            for outer, inner in ((0, 1), (-1, -2))
+        ]
+        return torch.stack(powers).amin(0)
 
     def to(self, device: torch.device | str) -> "ErrorDensity":
         """The same on another device.
@@ -102,7 +119,8 @@ class ErrorDensity:
     def log_q(self, z: Tensor) -> Tensor:
         """Log-density of the standardised residual, bilinear in the table.
 
-        Beyond the table it falls linearly, as a Laplace density of unit variance does.
+        Beyond the table it falls linearly, as a Laplace density of unit variance does; where the tails are heavier, as
+        those of Student's t, it goes on as the power of the distance that it has at the edge.
 
         Args:
             z: (..., K, 2) residuals in units of the reported standard deviation.
@@ -112,7 +130,7 @@ class ErrorDensity:
         """
         z = z.to(self.table)
         within = z.clamp(-REACH, REACH)
-        beyond = (z - within).abs().sum(-1) * math.sqrt(2)
+        beyond = self._beyond(z, within)
         position = self.mean[self.group] + within * self.std[self.group]
         (i, u), (j, v) = (self._locate(position[..., axis], axis) for axis in (0, 1))
         flat, size = self.table.reshape(-1), self.table.shape[-1]
@@ -120,6 +138,15 @@ class ErrorDensity:
         near = torch.lerp(flat[start], flat[start + 1], v)
         far = torch.lerp(flat[start + size], flat[start + size + 1], v)
         return torch.lerp(near, far, u) + torch.log(self.std).sum(-1)[self.group] - beyond
+
+    def _beyond(self, z: Tensor, within: Tensor) -> Tensor:
+        """(..., K) by how much the log-density at ``z`` (..., K, 2) is below that at the nearest place in the table."""
+        linear = (z - within).abs().sum(-1) * math.sqrt(2)
+        heavy = self._power < HEAVY
+        if not heavy.any():
+            return linear
+        far, near = (x.square().sum(-1).clamp(min=1e-12).log() for x in (z, within))
+        return torch.where(heavy[self.group], 0.5 * self._power[self.group] * (far - near), linear)
 
     def _locate(self, position: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """Index (..., K) of the cell and the place in it (..., K) in [0, 1], by bisection in each joint's axis."""

@@ -9,10 +9,10 @@ from scipy.special import log_ndtr, logsumexp
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.density import build_density
-from rle_onestage.modeling.density.densities import log_gaussian, log_laplace
+from rle_onestage.modeling.density.presets import log_gaussian, log_laplace
 from rle_onestage.modeling.postprocessing import Decoder
 
-NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2"]
+NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "student", "l1", "l2"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from test_modeling_density import closed_log_z
 
 from rle_onestage.modeling.density import build_density
 
-NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2"]
+NAMES = ["rle", "rle_released", "flow", "laplace", "gaussian", "student", "l1", "l2"]
 
 
 def random_density(seed, *, name="rle", preset="laplace", gain=0.5):

@@ -16,6 +16,7 @@ SLOPES = {
     "l2": lambda e: e,
     "laplace": lambda e: torch.full_like(e, math.sqrt(2)),
     "gaussian": lambda e: e,
+    "student": lambda e: 6 * e / (2 + 2 * e**2),  # 4 degrees of freedom, and both coordinates are e
     "flow": lambda e: e,
     "rle": lambda e: math.sqrt(2) + e,
     "rle_released": lambda e: 1 + 2 * e,

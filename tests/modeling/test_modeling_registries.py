@@ -135,5 +135,5 @@ def test_names_of_the_registry_are_the_classes_or_given():
     def names(registry):
         return set(registry.names)
 
-    assert names(DENSITY_REGISTRY) == {"rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2"}
+    assert names(DENSITY_REGISTRY) == {"rle", "rle_released", "flow", "laplace", "gaussian", "student", "l1", "l2"}
     assert names(ASSIGNER_REGISTRY) == {"center", "dynamic", "peak"} and names(HEAD_REGISTRY) == {"PoseHead"}

@@ -26,7 +26,7 @@ BATCHES = {
     "larger than the image": [[(-200, -150, 260, 220, 17)], []],
     "two at the same place": [[(*PERSON, 17), (*PERSON, 17)], [(*PERSON, 3)]],
 }
-DENSITIES = ["rle", "rle_released", "laplace", "gaussian", "flow", "l1", "l2"]
+DENSITIES = ["rle", "rle_released", "laplace", "gaussian", "student", "flow", "l1", "l2"]
 
 
 def make_model(style, *options):

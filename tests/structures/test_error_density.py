@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from ground_truth_outputs import make_decoder
+from scipy.stats import t as student
 
-from rle_onestage.modeling.density import build_density
+from rle_onestage.modeling.density import StudentPreset, build_density
 from rle_onestage.structures.covariance import mahalanobis
 from rle_onestage.structures.error_density import LEVELS, REACH
 from rle_onestage.structures.oks import expected_gaussian, expected_laplace
@@ -91,6 +92,41 @@ def test_far_outside_the_likelihood_goes_on_falling():
     z = torch.tensor([[REACH - 1, 0], [REACH + 1, 0], [1e4, 0]]).view(3, 1, 2).expand(3, 3, 2)
     values = table.log_q(z)[:, 0]
     assert values.isfinite().all() and values[0] > values[1] > values[2]
+
+
+def student_tables():
+    """Student's t of three joints with 3, 4 and 8 degrees of freedom: the density and its tables."""
+    preset = StudentPreset(groups=[0, 1, 2])
+    preset.raw.data.copy_(torch.log(torch.tensor([3.0, 4.0, 8.0]) / preset.FLOOR - 1))
+    density = build_density("student", preset=preset).requires_grad_(False)
+    decoder = make_decoder("fcos", [0.05] * 3, group=[0, 1, 2])
+    decoder.set_density(density)
+    return density, decoder.error_density()
+
+
+def test_heavy_tails_have_their_own_log_density_also_beyond_the_table():
+    density, table = student_tables()
+    joint = torch.arange(3).expand(4000, 3)
+    z = points()
+    error = table.log_q(z) - density.log_q(z, joint)
+    assert error.abs().mean() < 0.005 and error.abs().max() < 0.06
+    for far in (1.5 * REACH, 10 * REACH):
+        z = far * torch.nn.functional.normalize(points(50), dim=-1)
+        assert torch.allclose(table.log_q(z), density.log_q(z, joint[:50]), atol=0.1)
+    z = points(20).requires_grad_()
+    table.log_q(z).sum().backward()
+    assert z.grad.isfinite().all()
+
+
+def test_half_widths_and_tails_of_students_t():
+    density, table = student_tables()
+    degrees = density.preset.degrees()
+    for level in (0.5, 0.9, 0.99):
+        widths = [student.ppf(0.5 + level / 2, nu) * math.sqrt((nu - 2) / nu) for nu in degrees.tolist()]
+        assert table.half_width(level).tolist() == pytest.approx(widths, rel=0.01)
+    z = points(500)
+    less = (1 + z.square().sum(-1) / (degrees - 2)) ** (-degrees / 2)
+    assert torch.allclose(table.tail(table.log_q(z)), less, atol=0.01)
 
 
 def test_gradient_of_the_log_density_is_the_slope_of_the_table():

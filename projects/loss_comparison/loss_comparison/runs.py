@@ -22,6 +22,7 @@ _DENSITY, _PRESET = "MODEL.RLE_ONESTAGE.DENSITY", "MODEL.RLE_ONESTAGE.PRESET"
 LOSSES = {name: [_DENSITY, name] for name in SCHEMA[_DENSITY].choices}
 LOSSES["rle"] = [_DENSITY, "rle", _PRESET, "laplace"]
 LOSSES["rle_gaussian"] = [_DENSITY, "rle", _PRESET, "gaussian"]
+LOSSES["rle_student"] = [_DENSITY, "rle", _PRESET, "student"]
 CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTAGE.TEST.OKS_POWER", "0.0"]
 # What does not change the weights that come out of a training; the OKS sigmas do, being part of the assignment.
 _EVALUATION_ONLY = ("TEST.", "MODEL.RLE_ONESTAGE.TEST.", "DATASETS.TEST", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")

@@ -122,17 +122,30 @@ def _model_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterato
     thresholds = are_set(f"{prefix}TEST.BOX_NMS", f"{prefix}TEST.OKS_NMS")
     if thresholds and model.STYLE == "centernet" and not model.TEST.HALF_SIZE_FROM:
         yield f"{', '.join(thresholds)} has no effect, because STYLE centernet has no suppression"
-    if are_set(f"{prefix}PRESET") and model.DENSITY in ("laplace", "gaussian", "l1", "l2"):
-        yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
-    # Without TRAIN the config is for inference.
-    if model.DENSITY in ("rle", "rle_released", "flow") and cfg.DATASETS.TRAIN:
-        if model.FLOW.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER:
-            yield (
-                f"{prefix}FLOW.WARMUP_ITERS {model.FLOW.WARMUP_ITERS} is not below SOLVER.MAX_ITER "
-                f"{cfg.SOLVER.MAX_ITER}: the flow is not trained, and DENSITY {model.DENSITY} stays its preset"
-            )
+    yield from _density_conflicts(cfg, are_set)
     if are_set("SOLVER.BASE_LR_END") and cfg.SOLVER.LR_SCHEDULER_NAME != "WarmupCosineLR":
         yield "SOLVER.BASE_LR_END has no effect, because SOLVER.LR_SCHEDULER_NAME is not WarmupCosineLR"
+
+
+def _density_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterator[str]:
+    model, prefix = cfg.MODEL.RLE_ONESTAGE, "MODEL.RLE_ONESTAGE."
+    alone = ("laplace", "gaussian", "student", "l1", "l2")
+    if are_set(f"{prefix}PRESET") and model.DENSITY in alone:
+        yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
+    if are_set(f"{prefix}STUDENT.GROUPS"):
+        is_student = model.DENSITY == "student" or (model.PRESET == "student" and model.DENSITY not in alone)
+        reason = "FLOW.GROUPS is set" if is_student else "neither DENSITY nor PRESET is student"
+        if len(model.FLOW.GROUPS) or not is_student:
+            yield f"{prefix}STUDENT.GROUPS {model.STUDENT.GROUPS} has no effect, because {reason}"
+    idle = {"rle": "the flow is", "rle_released": "the flow is", "flow": "the flow is",
+            "student": "the degrees of freedom are"}  # fmt: skip
+    # Without TRAIN the config is for inference.
+    if model.DENSITY in idle and cfg.DATASETS.TRAIN and model.FLOW.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER:
+        yield (
+            f"{prefix}FLOW.WARMUP_ITERS {model.FLOW.WARMUP_ITERS} is not below SOLVER.MAX_ITER "
+            f"{cfg.SOLVER.MAX_ITER}: {idle[model.DENSITY]} not trained, and DENSITY {model.DENSITY} stays "
+            f"{'as it starts' if model.DENSITY == 'student' else 'its preset'}"
+        )
 
 
 def _test_conflicts(cfg: CfgNode) -> Iterator[str]:

@@ -4,6 +4,7 @@ from .build import build_density, density_from_config
 from .densities import Density, FlowDensity, ReleasedDensity
 from .flow import RealNVP
 from .groups import GroupedDensity
+from .presets import StudentPreset
 from .registry import DENSITY_REGISTRY
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "GroupedDensity",
     "RealNVP",
     "ReleasedDensity",
+    "StudentPreset",
     "build_density",
     "density_from_config",
 ]

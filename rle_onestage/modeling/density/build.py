@@ -15,7 +15,8 @@ def build_density(name: str, *, groups: Sequence[int] | None = None, **options: 
     """Build a density by its name in the config.
 
     Args:
-        name: in ``DENSITY_REGISTRY``: "rle", "rle_released", "flow", "laplace", "gaussian", "l1", "l2", or a user's.
+        name: in ``DENSITY_REGISTRY``: "rle", "rle_released", "flow", "laplace", "gaussian", "student", "l1", "l2", or a
+            user's.
         groups: (K,) index of the group of each joint, 0 to G - 1, when groups shall have densities of their own.
         options: of the constructor, such as ``preset``, ``couplings`` and ``hidden``; each class takes those that it
             has.

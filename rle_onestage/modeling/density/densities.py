@@ -2,7 +2,8 @@
 
 The density of a label is ``p(y) = q(e) / (scale_x scale_y)``, in pixels; the loss is ``-log q(e) + log scale_x + log
 scale_y``, in nats per joint, and likewise in D = 3 dimensions. Presets have unit variance per coordinate, so that the
-scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``.
+scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``, and
+Student's t (:class:`~.presets.StudentPreset`).
 
 RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
 ``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its
@@ -16,22 +17,11 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from ...errors import ConfigError
 from .flow import RealNVP
-from .quadrature import Cubature, condense
+from .presets import PRESETS, Preset, StudentPreset, log_laplace, make_preset, preset_from_config, student_preset
+from .quadrature import Cubature, condense, padded
 from .registry import DENSITY_REGISTRY
-
-
-def log_laplace(e: Tensor) -> Tensor:
-    """Log-density (...) of the Laplace preset at ``e`` (..., D)."""
-    return (-math.sqrt(2) * e.abs() - 0.5 * math.log(2)).sum(-1)
-
-
-def log_gaussian(e: Tensor) -> Tensor:
-    """Log-density (...) of the Gaussian preset at ``e`` (..., D)."""
-    return (-0.5 * e.square() - 0.5 * math.log(2 * math.pi)).sum(-1)
-
-
-PRESETS = {"laplace": log_laplace, "gaussian": log_gaussian}
 
 
 class Density(nn.Module):
@@ -45,10 +35,13 @@ class Density(nn.Module):
     2``: with a constant scale the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
 
     Args:
-        preset: "laplace" or "gaussian": the density of the coarse poses, and of the first iterations.
+        preset: "laplace", "gaussian", "student" or a :class:`~.presets.StudentPreset`: the density of the coarse poses,
+            and of the first iterations.
         dims: D, 2 or 3.
     """
 
+    # Densities of joints that differ: 1 where all joints have the same, else K.
+    rows = 1
     fitted: Tensor
     # With False the scale is one stride for every joint, and only its reported value is fitted.
     learns_scale = True
@@ -56,10 +49,10 @@ class Density(nn.Module):
     # Relative error of the normaliser that training allows between evaluations: a fifth of the nodes.
     TRAINING_TOLERANCE = 2e-3
 
-    def __init__(self, *, preset: str, dims: int = 2):
+    def __init__(self, *, preset: str | Preset, dims: int = 2):
         super().__init__()
-        self.preset = PRESETS[preset]
-        self.cubature = Cubature(dims=dims)
+        self.preset = make_preset(preset)
+        self.cubature = Cubature(dims=dims, wide=isinstance(self.preset, StudentPreset))
         # Reported standard deviation in units of the scale; 1 where the scale is learned.
         self.register_buffer("fitted", torch.ones(()))
 
@@ -70,11 +63,11 @@ class Density(nn.Module):
         Args:
             cfg: the whole config.
         """
-        return {"preset": cfg.MODEL.RLE_ONESTAGE.PRESET}
+        return {"preset": preset_from_config(cfg)}
 
     def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
-        """Log-density (...) of residuals ``e`` (..., D), the same for every joint."""
-        return self.preset(e)
+        """Log-density (...) of residuals ``e`` (..., D), of the joints ``joint`` (...) int64 where they differ."""
+        return self.preset(e, joint)
 
     def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """Negative log-likelihood (...) in nats per joint, in float32; never clamped, and normally of either sign.
@@ -82,11 +75,15 @@ class Density(nn.Module):
         Args:
             e: (..., D) standardised residuals.
             scale: (..., D) spread of the preset in pixels.
-            joint: not used: one density for all joints.
-            preset_only: use the preset in place of the learned density.
+            joint: (...) int64, needed where joints differ.
+            preset_only: use the preset in place of the learned density; what it has learned stays as it is.
         """
-        log_q = self.preset(e.float()) if preset_only else self.log_q(e.float())
-        return torch.log(scale.float()).sum(-1) - log_q
+        return torch.log(scale.float()).sum(-1) - self._log_likelihood(e.float(), joint, preset_only)
+
+    def _log_likelihood(self, e: Tensor, joint: Tensor | None, preset_only: bool) -> Tensor:
+        if preset_only:
+            return self.preset.held(e, joint) if isinstance(self.preset, StudentPreset) else self.preset(e)
+        return self.log_q(e) if self.rows == 1 else self.log_q(e, joint)
 
     @torch.no_grad()
     def fit(self, e: Tensor, joint: Tensor | None = None, momentum: float = 0.01) -> None:
@@ -97,22 +94,40 @@ class Density(nn.Module):
     @torch.no_grad()
     def refresh(self, tolerance: float = 2e-4) -> None:
         """Place the quadrature nodes anew for the present weights."""
-        self.cubature.adapt(self._log_unnormalised, tolerance, self._probes())
+        if isinstance(self.preset, StudentPreset):
+            self.preset.check()
+        self.cubature.adapt(self._log_integrand, tolerance, self._probes())
 
     def _log_unnormalised(self, e: Tensor) -> Tensor:
         """What the quadrature integrates: a subclass whose ``log_q`` is normalised by it has another."""
         return self.log_q(e)
+
+    def _log_rows(self, e: Tensor) -> Tensor:
+        """(R, n) of the joints that differ, R = ``rows``: the integrand of each at ``e`` (n, D)."""
+        return self._log_unnormalised(e)[None]
+
+    def _log_integrand(self, e: Tensor) -> Tensor:
+        """(n,) what the nodes are placed for."""
+        if not isinstance(self.preset, StudentPreset):
+            return self._log_unnormalised(e)
+        # Nodes for all joints at once. Where tails are heavy, the variance lies where hardly any mass is.
+        return torch.logsumexp(self._log_rows(e), 0) + torch.log1p(e.square().sum(-1))
 
     def _probes(self) -> Tensor | None:
         """Points (n, D) at which a narrow peak may hide from the quadrature."""
         return None
 
     def _moments(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Present nodes (Q, D), their shares (Q,) of q, and its mean (D,) and standard deviation (D,)."""
+        """Present nodes (Q, D), their shares (R, Q) of q, and its mean (R, D) and standard deviation (R, D)."""
         e, log_weight = self.cubature.nodes()
-        weight = torch.softmax(log_weight + self._log_unnormalised(e), 0)
+        weight = torch.softmax(log_weight + self._log_rows(e), -1)
         mean = weight @ e
-        return e, weight, mean, (weight @ (e - mean).square()).sqrt()
+        variance = (weight[:, None] @ (e - mean[:, None]).square())[:, 0]
+        return e, weight, mean, variance.sqrt()
+
+    def _core(self, std: Tensor) -> Tensor:
+        """Width (R, D) of the bulk of q, by which the table's nodes are spaced, of a standard deviation (R, D)."""
+        return std
 
     @torch.no_grad()
     def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -120,31 +135,33 @@ class Density(nn.Module):
         changed.
 
         Returns:
-            (nodes, weights, mean, std) of the G = 1 group of joints. These are nodes (G, Q, D), weights (G, Q) with
-            the sum 1, mean (G, D) and standard deviation (G, D) of the density that is reported, in units of the
+            (nodes, weights, mean, std) of the G = ``rows`` groups of joints. These are nodes (G, Q, D), weights (G, Q)
+            with the sum 1, mean (G, D) and standard deviation (G, D) of the density that is reported, in units of the
             scale.
         """
         e, weight, mean, std = self._moments()
         e, mean, std = e * self.fitted, mean * self.fitted, std * self.fitted
-        nodes, weight = condense(e, weight, mean, std, count)
-        return nodes[None], weight[None], mean[None], std[None]
+        nodes, weights = zip(*(condense(e, *row, count) for row in zip(weight, mean, self._core(std))))
+        return padded(nodes), padded(weights), mean, std
 
     @torch.no_grad()
     def reported_log_q(self, e: Tensor) -> Tensor:
-        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, D) in units of the scale; G = 1."""
-        return self.log_q(e / self.fitted) - e.shape[-1] * torch.log(self.fitted)
+        """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, D) in units of the scale."""
+        joint = None if self.rows == 1 else torch.arange(self.rows, device=e.device)[:, None].expand(e.shape[:-1])
+        log_q = self.log_q(e / self.fitted) if joint is None else self.log_q(e / self.fitted, joint)
+        return log_q - e.shape[-1] * torch.log(self.fitted)
 
     def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:
         """The nodes and weights of :meth:`table`."""
         return self.table(count)[:2]
 
     def std(self) -> Tensor:
-        """Standard deviation (G, D) of q at the present weights, in units of the scale: 1 for a preset; G = 1."""
-        return self.fitted.new_ones(1, self.cubature.dims)
+        """Standard deviation (G, D) of q at the present weights, in units of the scale: 1 for a preset."""
+        return self.fitted.new_ones(self.rows, self.cubature.dims)
 
     def joint_groups(self, joints: int) -> list[int]:
-        """Index of the group of each of so many joints: all in one."""
-        return [0] * joints
+        """Index of the group of each of so many joints: all in one, or each for itself where they differ."""
+        return [0] * joints if self.rows == 1 else list(range(joints))
 
     def node_count(self) -> int:
         """Number of quadrature nodes at which a normaliser is evaluated."""
@@ -157,7 +174,7 @@ class FlowDensity(Density):
     The loss is ``sum_d log scale_d - log G(e)``, with ``residual`` and ``- log Q(e) + log Z`` (the paper's equation 8).
 
     Args:
-        preset: "laplace" or "gaussian".
+        preset: as in :class:`Density`.
         couplings: number of the flow's.
         hidden: width of its networks.
         dims: D, 2 or 3.
@@ -165,14 +182,25 @@ class FlowDensity(Density):
 
     residual = True
 
-    def __init__(self, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
+    def __init__(self, *, preset: str | Preset = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
         super().__init__(preset=preset, dims=dims)
         self.flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
+        if self.residual and isinstance(self.preset, StudentPreset):
+            self.rows = self.preset.rows
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """The preset, and the size of the flow."""
         return {**super().from_config(cfg), **_flow_size(cfg)}
+
+    def _log_rows(self, e: Tensor) -> Tensor:
+        if self.rows == 1:
+            return super()._log_rows(e)
+        return self._preset_rows(e) + self.flow.log_prob(e)
+
+    def _preset_rows(self, e: Tensor) -> Tensor:
+        """Log-density (R, n) of the preset at ``e`` (n, D)."""
+        return self.preset.of_rows(e) if isinstance(self.preset, StudentPreset) else self.preset(e)[None]
 
     def _log_unnormalised(self, e: Tensor) -> Tensor:
         log_g = self.flow.log_prob(e)
@@ -185,12 +213,12 @@ class FlowDensity(Density):
     @torch.no_grad()
     def std(self) -> Tensor:
         """As :meth:`Density.std`, on the present nodes: 0.3 % of a step of the quick start."""
-        return self._moments()[3][None]
+        return self._moments()[3]
 
     def log_z(self) -> Tensor:
-        """Log of the normaliser, with its gradient; 0 for the flow alone."""
+        """Log (R,) of the normaliser of each of the joints that differ, with its gradient; 0 for the flow alone."""
         e, log_weight = self.cubature.nodes()
-        return torch.logsumexp(log_weight + self._log_unnormalised(e), 0)
+        return torch.logsumexp(log_weight + self._log_rows(e), -1)
 
     def log_q(self, e: Tensor, joint: Tensor | None = None) -> Tensor:
         """Log-density (...) of residuals ``e`` (..., D), normalised on the present nodes."""
@@ -199,10 +227,11 @@ class FlowDensity(Density):
         # One pass of the flow for labels and nodes together: the small networks cost mostly their overhead.
         nodes, log_weight = self.cubature.nodes()
         both = torch.cat([e.reshape(-1, nodes.shape[1]), nodes])
-        log_qg = self._log_unnormalised(both)
+        log_g = self.flow.log_prob(both)
         count = len(both) - len(nodes)
-        log_z = torch.logsumexp(log_weight + log_qg[count:], 0)
-        return log_qg[:count].view(e.shape[:-1]) - log_z
+        log_z = torch.logsumexp(log_weight + (self._preset_rows(nodes) + log_g[count:]), -1)  # (R,)
+        log_qg = self.preset(e, joint) + log_g[:count].view(e.shape[:-1])
+        return log_qg - (log_z[0] if self.rows == 1 else log_z[joint])
 
 
 def _flow_size(cfg: CfgNode) -> dict[str, Any]:
@@ -220,6 +249,11 @@ class ReleasedDensity(Density):
     """
 
     def __init__(self, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
+        if preset not in PRESETS:
+            raise ConfigError(
+                f"MODEL.RLE_ONESTAGE.PRESET is {preset}, for which DENSITY rle_released has no sum; take one of "
+                f"{', '.join(PRESETS)}, or DENSITY rle"
+            )
         super().__init__(preset=preset, dims=dims)
         self.flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
         if preset == "laplace":
@@ -227,8 +261,8 @@ class ReleasedDensity(Density):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """The preset, and the size of the flow."""
-        return {**super().from_config(cfg), **_flow_size(cfg)}
+        """The preset by its name, and the size of the flow."""
+        return {"preset": cfg.MODEL.RLE_ONESTAGE.PRESET, **_flow_size(cfg)}
 
     def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """The released code's sum (...); arguments as in :meth:`Density.nll`."""
@@ -281,6 +315,40 @@ class GaussianDensity(_FixedPreset):
     """``gaussian``: the Gaussian preset with a learned scale."""
 
     PRESET = "gaussian"
+
+
+@DENSITY_REGISTRY.register(name="student")
+class StudentDensity(Density):
+    """``student``: Student's t with a learned scale and learned degrees of freedom.
+
+    Args:
+        preset: a :class:`~.presets.StudentPreset`, or "student".
+        dims: D, 2 or 3.
+    """
+
+    preset: StudentPreset
+
+    def __init__(self, *, preset: str | StudentPreset = "student", dims: int = 2):
+        super().__init__(preset=preset, dims=dims)
+        self.rows = self.preset.rows
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Which joints share their degrees of freedom."""
+        return {"preset": student_preset(cfg)}
+
+    def _log_rows(self, e: Tensor) -> Tensor:
+        return self.preset.of_rows(e)
+
+    def _moments(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As :meth:`Density._moments`; mean and variance are known, and that lies beyond the nodes in part."""
+        e, weight, mean, std = super()._moments()
+        return e, weight, torch.zeros_like(mean), torch.ones_like(std)
+
+    def _core(self, std: Tensor) -> Tensor:
+        # With the standard deviation, much of which heavy tails make, the expected OKS is out by up to 0.015.
+        nu = self.preset.degrees()
+        return std * ((nu - 2) / nu).sqrt()[:, None]
 
 
 @DENSITY_REGISTRY.register(name="l1")

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .densities import Density
+from .presets import StudentPreset
+from .quadrature import padded
 
 
 class GroupedDensity(nn.Module):
@@ -33,9 +34,9 @@ class GroupedDensity(nn.Module):
 
     def nll(self, e: Tensor, scale: Tensor, *, joint: Tensor | None = None, preset_only: bool = False) -> Tensor:
         """As :meth:`Density.nll`; ``joint`` (...) int64 is needed unless ``preset_only``."""
-        if preset_only or joint is None:
+        if joint is None or (preset_only and not isinstance(self.members[0].preset, StudentPreset)):
             return self.members[0].nll(e, scale, preset_only=True)
-        return self._by_group(lambda member, e, scale: member.nll(e, scale), joint, e, scale)
+        return self._by_group(lambda member, e, scale: member.nll(e, scale, preset_only=preset_only), joint, e, scale)
 
     def _by_group(self, function: Callable[..., Tensor], joint: Tensor, *rows: Tensor) -> Tensor:
         """``function(member, *rows of its joints)`` for every group, also one without rows: each flow has a gradient
@@ -62,10 +63,9 @@ class GroupedDensity(nn.Module):
     def table(self, count: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As :meth:`Density.table`; groups with fewer nodes than others have further ones of weight 0."""
         nodes, weights, mean, std = zip(*(member.table(count) for member in self.members))
-        most = max(weight.shape[1] for weight in weights)
         return (
-            torch.cat([F.pad(node, (0, 0, 0, most - node.shape[1])) for node in nodes]),
-            torch.cat([F.pad(weight, (0, most - weight.shape[1])) for weight in weights]),
+            padded([node[0] for node in nodes]),
+            padded([weight[0] for weight in weights]),
             torch.cat(mean),
             torch.cat(std),
         )

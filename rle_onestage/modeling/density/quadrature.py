@@ -7,18 +7,21 @@ difference first (Berntsen, Espelid and Genz, "An adaptive algorithm for the app
 integrals", TOMS 1991).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 # Of the first cells, on each side of each axis: coarser in space, where their number is cubed.
 _EDGES = {2: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0], 3: [0.0, 1.0, 2.5, 6.0, 15.0, 40.0]}
+# Beyond them for tails as heavy as a power: the widest flow, of a standard deviation of 20, ends them there.
+_FAR = [80.0, 160.0]
 
 
-def _base_cells(dims: int) -> Tensor:
+def _base_cells(dims: int, wide: bool) -> Tensor:
     """(n, 2 D) rows of low corner and widths: the graded cells of all quadrants or octants."""
-    edges = torch.tensor([-v for v in reversed(_EDGES[dims][1:])] + _EDGES[dims])
+    side = _EDGES[dims] + (_FAR if wide else [])
+    edges = torch.tensor([-v for v in reversed(side[1:])] + side)
     return torch.cat([torch.cartesian_prod(*[x] * dims) for x in (edges[:-1], edges.diff())], 1)
 
 
@@ -41,6 +44,7 @@ class Cubature(nn.Module):
 
     Args:
         dims: D, 2 or 3.
+        wide: the integrand may have tails as heavy as a power.
         capacity: largest number of cells.
     """
 
@@ -48,12 +52,12 @@ class Cubature(nn.Module):
     grid: Tensor
     grid_weight: Tensor
 
-    def __init__(self, *, dims: int = 2, capacity: int | None = None):
+    def __init__(self, *, dims: int = 2, wide: bool = False, capacity: int | None = None):
         super().__init__()
-        self.dims = dims
-        base = _base_cells(dims)
+        self.dims, self.wide = dims, wide
+        base = _base_cells(dims, wide)
         grid, weight = _rule(dims)
-        cells = torch.zeros(capacity or {2: 1024, 3: 4096}[dims], 2 * dims)
+        cells = torch.zeros(capacity or {2: 1024, 3: 4096}[dims] * (2 if wide else 1), 2 * dims)
         cells[: len(base)] = base
         self.register_buffer("cells", cells)
         self.register_buffer("grid", grid, persistent=False)
@@ -91,7 +95,7 @@ class Cubature(nn.Module):
             The estimated relative error.
         """
         capacity = len(self.cells)
-        cells = _base_cells(self.dims).to(self.cells.device)
+        cells = _base_cells(self.dims, self.wide).to(self.cells.device)
         value, parts = self._assess(log_f, cells)
         at_probes = None if probes is None else log_f(probes)
         for _ in range(60):
@@ -156,7 +160,7 @@ def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -
         e: (Q, D) nodes.
         weight: (Q,) with the sum 1.
         mean: (D,) of the nodes.
-        std: (D,) of the nodes.
+        std: (D,) of the nodes, or of their bulk.
         count: even number of bins per axis.
 
     Returns:
@@ -170,6 +174,11 @@ def condense(e: Tensor, weight: Tensor, mean: Tensor, std: Tensor, count: int) -
     mass, first = _merged(bins, weight, e, count)
     full = mass > 0
     return first[full] / mass[full, None], mass[full]
+
+
+def padded(rows: Sequence[Tensor]) -> Tensor:
+    """Tensors (Q_g, ...) of G rows as one (G, Q, ...), the shorter ones with zeros at their ends."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
 
 def _merged(bins: Tensor, weight: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
