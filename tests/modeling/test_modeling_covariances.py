@@ -38,7 +38,7 @@ def found(decoder, scale=(3.0, 5.0), *, visibility=None, look=EVERYBODY):
 
 def errors_of(density, count=400_000):
     """Draws (n, 2) of the learned density: its quadrature nodes by their weights."""
-    e, weight, _, _ = density._moments()
+    e, (weight,), _, _ = density._moments()
     picks = torch.multinomial(weight.double(), count, replacement=True, generator=torch.Generator().manual_seed(0))
     return e[picks].double()
 
