@@ -28,6 +28,7 @@ class People(NamedTuple):
     presence: Tensor  # (B, N, K) probabilities
     areas: Tensor  # (B, N) predicted COCO areas
     kept: Tensor  # (B, N) bool, False for what is suppressed
+    visibility: Tensor | None = None  # (B, N, K) probabilities; None without an opinion
 
 
 class Look(NamedTuple):
@@ -242,6 +243,7 @@ class Decoder(nn.Module):
             areas=area,
             kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
+            visibility=None if poses.visibility is None else torch.sigmoid(poses.visibility).view(*shape, -1),
         )  # fmt: skip
 
     def looks(self, limit: float) -> tuple[Look, Look]:
@@ -264,7 +266,7 @@ class Decoder(nn.Module):
             boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
             sigmas=2 * half.sigmas, areas=4 * half.areas,
         )  # fmt: skip
-        both = People(*(torch.cat(pair, 1) for pair in zip(whole, half)))
+        both = People(*(None if pair[0] is None else torch.cat(pair, 1) for pair in zip(whole, half)))
         apart = None
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
@@ -320,6 +322,8 @@ class Decoder(nn.Module):
             instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)
             instances.pred_keypoint_sigmas = people.sigmas[row, index] * scale
             instances.pred_keypoint_presence = people.presence[row, index]
+            if people.visibility is not None:
+                instances.pred_keypoint_visibility = people.visibility[row, index]
             # Of the whole box; that of a box cut at the border would be another one.
             instances.pred_areas = people.areas[row, index] * scale.prod()
             result.append(instances)

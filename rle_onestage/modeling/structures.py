@@ -31,10 +31,11 @@ class Poses(NamedTuple):
     mu: Tensor  # (P, K, 2)
     scale: Tensor  # (P, K, 2), spread of the preset, positive
     presence: Tensor  # (P, K) logits
+    visibility: Tensor | None = None  # (P, K) logits that a labelled joint is visible; None without an opinion
 
     def rows(self, index: Tensor) -> "Poses":
         """The poses at ``index`` (n,) int64, or where it is true (P,)."""
-        return Poses(*(field[index] for field in self))
+        return Poses(*(None if field is None else field[index] for field in self))
 
 
 class CandidatePredictions(NamedTuple):
@@ -98,3 +99,5 @@ class Targets(NamedTuple):
     area_known: Tensor  # (B, M) bool, whether the area was measured
     weight: Tensor  # (B, M) how much the person counts
     regions: Tensor  # (B, S, 6 + K) boxes, weight, whether labelled in part, which joints are labelled; 0 is padding
+    visible: Tensor  # (B, M, K) bool, labelled and not hidden
+    told: Tensor  # (B, M) bool, whether the person's labels tell hidden joints from visible ones
