@@ -17,13 +17,15 @@ from detectron2.utils.logger import create_small_table
 
 from ..data.coco.json_files import read_json
 from ..data.datasets import get_skeleton
-from ..data.lookup import images_of_part
+from ..data.hidden import hidden_told
+from ..data.lookup import images_of_part, set_options
 from ..errors import ConfigError, DataError, MediaError, check_score
 from ..structures import ErrorDensity, Skeleton
 from .calibration import calibration_table, format_calibration
 from .ground_truth import GroundTruth
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
+from .probabilities import format_probabilities, joint_claims, probability_table
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
 
@@ -129,9 +131,9 @@ class PoseEvaluator(DatasetEvaluator):
 
         Returns:
             ``bbox``, ``keypoints`` (metrics in percent), ``per_joint``, ``calibration`` (see
-            :func:`~.calibration.calibration_table`; what the model does not predict is left out) and ``best_match``;
-            empty on processes other than the first, and for sets without labels (test-dev), whose results are only
-            written.
+            :func:`~.calibration.calibration_table` and :func:`~.probabilities.probability_table`; what the model does
+            not predict is left out) and ``best_match``; empty on processes other than the first, and for sets without
+            labels (test-dev), whose results are only written.
 
         Raises:
             DataError: an image was processed twice, or is not in the file.
@@ -223,9 +225,11 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
-        self._write(table, "per_joint.json")
+        probabilities = self._probabilities(truth, results)
+        self._write({name: {**row, **probabilities.get(name, {})} for name, row in table.items()}, "per_joint.json")
         scores["per_joint"] = _flat(table)
         scores["calibration"] = self._calibration(matches)
+        scores["calibration"] |= {k: v for k, v in probabilities.get("all", {}).items() if math.isfinite(v)}
         best = best_match(truth, results, oks_sigmas, score_threshold=self.score_threshold, max_people=limit)
         logger.info(
             "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
@@ -234,6 +238,24 @@ class PoseEvaluator(DatasetEvaluator):
         )
         scores["best_match"] = best
         return scores
+
+    def _probabilities(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, OrderedDict[str, float]]:
+        """Metrics of presence and visibility by joint, as far as the model says and the labels know them."""
+        says = any("keypoint_visibility" in result for result in results)
+        claims = joint_claims(
+            truth,
+            results,
+            max_people=self.max_people,
+            hidden_told=says and hidden_told(self.dataset_name).told,
+            absent_known=set_options(self.dataset_name).unlabelled == "absent",
+        )
+        table = probability_table(claims, self.skeleton.names)
+        if table:
+            logger.info(
+                "Probabilities of joints of matched people (presence: labelled at all; visibility: not hidden):\n%s",
+                format_probabilities(table),
+            )
+        return table
 
     def _calibration(self, matches: Matches) -> OrderedDict[str, float]:
         """The row of all joints; what the model does not predict is left out."""

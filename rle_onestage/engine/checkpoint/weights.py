@@ -28,8 +28,8 @@ def load_weights(
         model: the bare architecture (not wrapped for several processes).
         address: see :func:`~.files.read_checkpoint`.
         strict: True for evaluation and prediction: every weight must be there and fit, but for what the architecture
-            calls optional (``OPTIONAL_KEYS``). False to start a training: what is missing starts anew, a head of another size too (with a warning); a backbone of another size, or
-            nothing that fits, is an error.
+            calls optional (``OPTIONAL_KEYS``). False to start a training: what is missing starts anew, a head of
+            another size too (with a warning); a backbone of another size, or nothing that fits, is an error.
         use_ema: take the averaged weights where the checkpoint has both.
         joints: names of the model's joints. With ``strict`` they must be the checkpoint's, in its order; else what it
             knows of each joint comes over by name, see :func:`~.joints.by_joint_name`. None: not looked at.
