@@ -60,6 +60,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
     parser.add_argument(
+        "--hidden", choices=("show", "hollow", "omit"),
+        help="what is drawn of hidden joints, where the model tells them from visible ones (default hollow)",
+    )  # fmt: skip
+    parser.add_argument(
         "--batch", type=positive_int, default=1, metavar="N", help="frames that the model gets at once (default 1)"
     )
     parser.add_argument(
@@ -91,6 +95,11 @@ def options_from(args: argparse.Namespace, predictor: "Predictor") -> "DemoOptio
     """The command line as :class:`~rle_onestage.demo.options.DemoOptions`."""
     from rle_onestage.demo import DemoOptions
 
+    if args.hidden and not predictor.tells_hidden:
+        raise ConfigError(
+            f"--hidden {args.hidden} needs a model that tells hidden joints from visible ones, which these weights do "
+            "not (MODEL.RLE_ONESTAGE.HEAD.VISIBILITY); leave it out"
+        )
     return DemoOptions(
         skeleton=predictor.skeleton,
         output=args.output,
@@ -103,6 +112,7 @@ def options_from(args: argparse.Namespace, predictor: "Predictor") -> "DemoOptio
         reconnect=args.reconnect,
         legend=args.legend,
         category_id=predictor.category.id,
+        hidden=args.hidden or "hollow",
     )
 
 

@@ -54,7 +54,9 @@ class Views(nn.Module):
         keypoints[..., 0] = width - keypoints[..., 0]
         people.pred_keypoints = keypoints
         people.pred_keypoint_sigmas = people.pred_keypoint_sigmas[:, self.flip_index]
-        people.pred_keypoint_presence = people.pred_keypoint_presence[:, self.flip_index]
+        for name in ("pred_keypoint_presence", "pred_keypoint_visibility"):
+            if people.has(name):
+                people.set(name, people.get(name)[:, self.flip_index])
         return people
 
 

@@ -137,6 +137,11 @@ class RLEOneStage(nn.Module):
         """What tells hidden joints from visible ones; None in a model without it."""
         return getattr(self.head, "visibility", None)
 
+    @property
+    def tells_hidden(self) -> bool:
+        """Whether people come with ``pred_keypoint_visibility`` at inference."""
+        return self.visibility is not None and self.visibility.has_opinion
+
     def settle_visibility(self) -> None:
         """Let the model speak of hidden joints if it was taught."""
         if self.visibility is not None:
