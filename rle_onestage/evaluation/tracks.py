@@ -132,6 +132,7 @@ class Tracks(NamedTuple):
     scores: np.ndarray  # (N,)
     keypoints: np.ndarray  # (N, K, 3) x, y, expected OKS
     sigmas: np.ndarray  # (N, K, 2) standard deviations, NaN where there are none
+    visibility: np.ndarray  # (N, K) probabilities of being visible, NaN where there are none
     header: dict[str, Any]  # the first line; may be empty
     frames: int | None  # number of frames, also those without people; None where the file was cut off
 
@@ -220,12 +221,14 @@ def _check(item: Any, joints: int | None, where: str) -> int:
             raise DataError(f"{where} has a {key!r} that is no whole number; give what --json wrote of a video")
     if not isinstance(item.get("predicted", False), bool):
         raise DataError(f"{where} has a 'predicted' that is neither true nor false; give what --json wrote of a video")
-    found, sigmas = len(item["keypoints"]) // 3, item.get("keypoint_sigmas")
+    found = len(item["keypoints"]) // 3
     if 3 * found != len(item["keypoints"]) or (joints is not None and found != joints):
         raise DataError(f"{where} has {len(item['keypoints'])} numbers as keypoints, unlike the lines before")
-    usable = isinstance(sigmas, list) and len(sigmas) == 2 * found and all(map(_is_number, sigmas))
-    if sigmas is not None and not usable:
-        raise DataError(f"{where} has no {2 * found} numbers as 'keypoint_sigmas'; give what --json wrote of a video")
+    for key, each in (("keypoint_sigmas", 2), ("keypoint_visibility", 1)):
+        values = item.get(key)
+        usable = isinstance(values, list) and len(values) == each * found and all(map(_is_number, values))
+        if values is not None and not usable:
+            raise DataError(f"{where} has no {each * found} numbers as {key!r}; give what --json wrote of a video")
     return found
 
 
@@ -239,6 +242,7 @@ def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None
     joints = len(header.get("keypoints", ())) if joints is None else joints
     nothing = [None] * (2 * joints)
     sigmas = [p.get("keypoint_sigmas") or nothing for p in people]
+    visibility = [p.get("keypoint_visibility") or nothing[:joints] for p in people]
     return Tracks(
         frame=np.array([p["frame"] for p in people], dtype=np.int64),
         time=np.array([p["time"] for p in people], dtype=float),
@@ -248,6 +252,7 @@ def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None
         scores=np.array([p["score"] for p in people], dtype=float),
         keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(len(people), joints, 3),
         sigmas=np.array(sigmas, dtype=float).reshape(len(people), joints, 2),
+        visibility=np.array(visibility, dtype=float).reshape(len(people), joints),
         header=header,
         frames=frames,
     )
