@@ -228,8 +228,8 @@ class PoseEvaluator(DatasetEvaluator):
         probabilities = self._probabilities(truth, results)
         self._write({name: {**row, **probabilities.get(name, {})} for name, row in table.items()}, "per_joint.json")
         scores["per_joint"] = _flat(table)
-        scores["calibration"] = self._calibration(matches)
-        scores["calibration"] |= {k: v for k, v in probabilities.get("all", {}).items() if math.isfinite(v)}
+        said = {key: value for key, value in probabilities.get("all", {}).items() if math.isfinite(value)}
+        scores["calibration"] = OrderedDict({**self._calibration(matches), **said})
         best = best_match(truth, results, oks_sigmas, score_threshold=self.score_threshold, max_people=limit)
         logger.info(
             "Best match of each labelled person, over predictions with a score of at least %g:\n%s",

@@ -32,7 +32,7 @@ class Curve(NamedTuple):
 
     said: np.ndarray  # mean probability
     true: np.ndarray  # share of those of whom it is true
-    count: np.ndarray  # joints
+    joints: np.ndarray  # how many
 
 
 def joint_claims(
@@ -121,8 +121,8 @@ def reliability_curve(said: np.ndarray, true: np.ndarray) -> Curve:
     place = np.minimum((said * BINS).astype(int), BINS - 1)
     count = np.bincount(place, minlength=BINS)
     filled = count > 0
-    means = (np.bincount(place, values, BINS)[filled] / count[filled] for values in (said, true.astype(float)))
-    return Curve(*means, count[filled])
+    mean_said, mean_true = (np.bincount(place, values, BINS)[filled] / count[filled] for values in (said, true * 1.0))
+    return Curve(mean_said, mean_true, count[filled])
 
 
 def calibration_error(said: np.ndarray, true: np.ndarray) -> float:
@@ -136,9 +136,9 @@ def calibration_error(said: np.ndarray, true: np.ndarray) -> float:
         From 0 to 1; NaN without a joint.
     """
     curve = reliability_curve(said, true)
-    if not curve.count.sum():
+    if not curve.joints.sum():
         return math.nan
-    return float((np.abs(curve.said - curve.true) * curve.count).sum() / curve.count.sum())
+    return float((np.abs(curve.said - curve.true) * curve.joints).sum() / curve.joints.sum())
 
 
 def probability_table(claims: Mapping[str, Claims], names: Sequence[str]) -> OrderedDict[str, Row]:

@@ -266,7 +266,10 @@ class Decoder(nn.Module):
             boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
             sigmas=2 * half.sigmas, areas=4 * half.areas,
         )  # fmt: skip
-        both = People(*(None if pair[0] is None else torch.cat(pair, 1) for pair in zip(whole, half)))
+        visibility = None
+        if whole.visibility is not None and half.visibility is not None:
+            visibility = torch.cat([whole.visibility, half.visibility], 1)
+        both = People(*(torch.cat(pair, 1) for pair in zip(whole[:-1], half[:-1])), visibility=visibility)
         apart = None
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]

@@ -35,7 +35,8 @@ class Poses(NamedTuple):
 
     def rows(self, index: Tensor) -> "Poses":
         """The poses at ``index`` (n,) int64, or where it is true (P,)."""
-        return Poses(*(None if field is None else field[index] for field in self))
+        visibility = None if self.visibility is None else self.visibility[index]
+        return Poses(self.mu[index], self.scale[index], self.presence[index], visibility)
 
 
 class CandidatePredictions(NamedTuple):
