@@ -269,12 +269,13 @@ class Decoder(nn.Module):
         visibility = None
         if whole.visibility is not None and half.visibility is not None:
             visibility = torch.cat([whole.visibility, half.visibility], 1)
-        both = People(*(torch.cat(pair, 1) for pair in zip(whole[:-1], half[:-1])), visibility=visibility)
+        both = People(*(torch.cat(pair, 1) for pair in zip(whole[:-1], half[:-1])))
         apart = None
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
             apart = first[:, None] != first
-        return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart))
+        kept = self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart)
+        return both._replace(kept=kept, visibility=visibility)
 
     def _expected_oks(self, scale: Tensor, area: Tensor) -> Tensor:
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]

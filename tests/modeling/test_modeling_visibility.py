@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
+from test_modeling_half_size import people_at
 from torch import nn
 from torch.nn import functional as F
 
@@ -79,3 +80,30 @@ def test_only_sets_that_tell_teach(told):
     gradients = torch.autograd.grad(losses["loss_visibility"], parts)
     assert all(bool(g.abs().max() > 0) == told for g in gradients)
     assert bool(model.head.visibility.taught.any()) == told
+
+
+@torch.no_grad()
+def test_a_model_whose_joints_were_not_all_taught_has_no_opinion():
+    model = make_model(*ON).eval()
+    image = [make_input(0, [])]
+    assert not model.tells_hidden and not model(image)[0]["instances"].has("pred_keypoint_visibility")
+    model.head.visibility.taught[:16] = 1
+    assert not model.eval()(image)[0]["instances"].has("pred_keypoint_visibility")
+    model.head.visibility.taught[16] = 1
+    people = model.eval()(image)[0]["instances"]
+    said = people.pred_keypoint_visibility
+    assert model.tells_hidden and said.shape == (len(people), 17) and ((said > 0) & (said < 1)).all()
+    fresh = make_model(*ON).eval()
+    fresh.load_state_dict(model.state_dict())  # by whatever tool
+    assert torch.equal(fresh(image)[0]["instances"].pred_keypoint_visibility, said)
+
+
+@torch.no_grad()
+def test_both_looks_keep_what_each_says_of_its_people():
+    one, other = people_at([(50, 50)], [40], [0.9]), people_at([(150, 150)], [100], [0.6])
+    decoder = make_model().decoder
+    both = decoder.unite(one._replace(visibility=one.presence * 0.2), other._replace(visibility=other.presence * 0.7))
+    assert both.visibility[0, :, 0].tolist() == pytest.approx([0.2, 0.7])
+    (found,) = decoder.to_instances(both, [(500, 500)], [(500, 500)])
+    assert found.pred_keypoint_visibility[:, 3].tolist() == pytest.approx([0.2, 0.7])
+    assert decoder.unite(one, other).visibility is None
