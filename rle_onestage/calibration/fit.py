@@ -13,9 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
 
 from ..data.datasets import get_skeleton
-from ..data.hidden import hidden_told
 from ..data.loader import build_test_loader
-from ..data.lookup import set_options
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.inference import build_for_inference, run_on_loader
@@ -23,7 +21,6 @@ from ..errors import ConfigError, DataError
 from ..evaluation import GroundTruth, instances_to_coco, match_people, write_json
 from ..evaluation.calibration import (
     LEVELS,
-    Row,
     calibration_table,
     format_calibration,
     log_likelihood,
@@ -31,7 +28,12 @@ from ..evaluation.calibration import (
     reliability,
 )
 from ..evaluation.per_joint import Matches, person_oks
-from ..evaluation.probabilities import format_probabilities, joint_claims, probability_table
+from ..evaluation.probabilities import (
+    dataset_claims,
+    format_probabilities,
+    probability_bins,
+    probability_table,
+)
 from ..evaluation.ranking import Ranking, choose_powers, compare_scores, has_quality, powered
 from ..evaluation.results import Result
 from ..evaluation.tables import table_text
@@ -122,8 +124,9 @@ def calibrate(
     Returns:
         The report, as it is written to ``calibration.json``: ``correction``; ``before`` and ``after``, see
         :func:`~.evaluation.calibration.calibration_table`; ``reliability``; ``likelihood``, in nats a joint of the
-        same people before and after and with one constant sigma for each joint; ``probabilities`` of the held-out
-        images, see :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
+        same people before and after and with one constant sigma for each joint; ``probabilities`` and
+        ``probability_bins`` of the held-out images, which no correction changes, see
+        :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; and the
         ``files``.
 
@@ -158,7 +161,8 @@ def calibrate(
         report[key] = calibration_table(matches, held_out.oks_sigmas.tolist(), names, own)
     report["reliability"] = _reliability(halves)
     report["likelihood"] = _likelihood(fit.matches, held_out.matches, correction, density)
-    report["probabilities"] = _probabilities(held_out, dataset_name, names)
+    claims = dataset_claims(dataset_name, held_out.truth, held_out.results, max_people=held_out.max_people)
+    report["probabilities"], report["probability_bins"] = probability_table(claims, names), probability_bins(claims)
     report |= _scores(cfg, fit_after, held_out, held_out_after, resamples)
     report["files"] = [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output]
     draw_page(report["files"][1], report, halves, held_out.oks_sigmas)
@@ -269,19 +273,6 @@ def _likelihood(
         if name in constants:
             rows[name]["sigma"] = constants[name].sigma.tolist()
     return rows
-
-
-def _probabilities(sample: Sample, dataset_name: str, names: Sequence[str]) -> OrderedDict[str, Row]:
-    """Metrics of presence and visibility by joint, which no correction changes."""
-    says = any("keypoint_visibility" in result for result in sample.results)
-    claims = joint_claims(
-        sample.truth,
-        sample.results,
-        max_people=sample.max_people,
-        hidden_told=says and hidden_told(dataset_name).told,
-        absent_known=set_options(dataset_name).unlabelled == "absent",
-    )
-    return probability_table(claims, names)
 
 
 def _scores(cfg: CfgNode, fit: Sample, before: Sample, after: Sample, resamples: int) -> dict[str, Any]:

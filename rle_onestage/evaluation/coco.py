@@ -17,15 +17,14 @@ from detectron2.utils.logger import create_small_table
 
 from ..data.coco.json_files import read_json
 from ..data.datasets import get_skeleton
-from ..data.hidden import hidden_told
-from ..data.lookup import images_of_part, set_options
+from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, MediaError, check_score
 from ..structures import ErrorDensity, Skeleton
 from .calibration import calibration_table, format_calibration
 from .ground_truth import GroundTruth
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
-from .probabilities import format_probabilities, joint_claims, probability_table
+from .probabilities import dataset_claims, format_probabilities, probability_table
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
 
@@ -241,14 +240,7 @@ class PoseEvaluator(DatasetEvaluator):
 
     def _probabilities(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, OrderedDict[str, float]]:
         """Metrics of presence and visibility by joint, as far as the model says and the labels know them."""
-        says = any("keypoint_visibility" in result for result in results)
-        claims = joint_claims(
-            truth,
-            results,
-            max_people=self.max_people,
-            hidden_told=says and hidden_told(self.dataset_name).told,
-            absent_known=set_options(self.dataset_name).unlabelled == "absent",
-        )
+        claims = dataset_claims(self.dataset_name, truth, results, max_people=self.max_people)
         table = probability_table(claims, self.skeleton.names)
         if table:
             logger.info(

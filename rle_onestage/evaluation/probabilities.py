@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.coco.flags import count_flags
+from ..data.hidden import hidden_told
+from ..data.lookup import set_options
 from ..structures.boxes import iou_matrix
 from .ground_truth import GroundTruth
 from .per_joint import MATCH_IOU, greedy_match
@@ -35,12 +37,33 @@ class Curve(NamedTuple):
     joints: np.ndarray  # how many
 
 
+def dataset_claims(
+    dataset_name: str, truth: GroundTruth, results: Sequence[Result], *, max_people: int = 20
+) -> OrderedDict[str, Claims]:
+    """:func:`joint_claims` of a registered data set, by what is known of how it was labelled.
+
+    Args:
+        dataset_name: its name.
+        truth: its labels, or some of them.
+        results: COCO results with ``bbox``.
+        max_people: results an image that count, best first.
+    """
+    says = any("keypoint_visibility" in result for result in results)
+    return joint_claims(
+        truth,
+        results,
+        max_people=max_people,
+        told=says and hidden_told(dataset_name).told,
+        absent_known=set_options(dataset_name).unlabelled == "absent",
+    )
+
+
 def joint_claims(
     truth: GroundTruth,
     results: Sequence[Result],
     *,
     max_people: int = 20,
-    hidden_told: bool | None = None,
+    told: bool | None = None,
     absent_known: bool = True,
 ) -> OrderedDict[str, Claims]:
     """Match results to labelled people at a box IoU of 0.5, greedily by score, and take what they say of the joints.
@@ -49,16 +72,16 @@ def joint_claims(
         truth: the labels.
         results: COCO results with ``bbox``.
         max_people: results an image that count, best first.
-        hidden_told: whether the labels tell hidden joints from visible ones; None: if both flags occur in them.
+        told: whether the labels tell hidden joints from visible ones; None: if both flags occur in them.
         absent_known: whether a joint without label is known to be absent.
 
     Returns:
         ``presence`` and ``visibility``, each where all results say it and the labels know it.
     """
-    if hidden_told is None:
-        hidden_told = labels_tell(truth)
+    if told is None:
+        told = labels_tell(truth)
     found: OrderedDict[str, Claims] = OrderedDict()
-    for kind, wanted in zip(KINDS, (absent_known, hidden_told)):
+    for kind, wanted in zip(KINDS, (absent_known, told)):
         key = f"keypoint_{kind}"
         if not wanted or not results or not all(key in result for result in results):
             continue
@@ -167,6 +190,18 @@ def probability_table(claims: Mapping[str, Claims], names: Sequence[str]) -> Ord
             row[f"{kind}_ece"] = 100 * calibration_error(said[chosen], true[chosen])
         table[name] = row
     return table
+
+
+def probability_bins(claims: Mapping[str, Claims]) -> OrderedDict[str, dict[str, list[float]]]:
+    """Reliability of each kind: ``said``, ``true`` and ``joints`` of the bins, see :class:`Curve`.
+
+    Args:
+        claims: of :func:`joint_claims`.
+    """
+    curves = {kind: reliability_curve(each.said[each.known], each.true[each.known]) for kind, each in claims.items()}
+    return OrderedDict(
+        (kind, {name: value.tolist() for name, value in curve._asdict().items()}) for kind, curve in curves.items()
+    )
 
 
 def format_probabilities(table: Mapping[str, Mapping[str, float]]) -> str:

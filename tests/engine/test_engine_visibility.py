@@ -6,7 +6,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 
-from rle_onestage.engine import load_weights
+from rle_onestage.engine import load_weights, read_checkpoint
+from rle_onestage.engine.checkpoint.weights import apply_weights
 from rle_onestage.errors import CheckpointError
 
 KEY = "MODEL.RLE_ONESTAGE.HEAD.VISIBILITY"
@@ -59,6 +60,13 @@ def test_a_config_may_turn_the_part_off(tmp_path, said):
     before, after = fields_of(source), fields_of(model)
     assert before.keys() - after.keys() == {"pred_keypoint_visibility"}
     assert all(torch.equal(before[name], after[name]) for name in after)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_training_that_goes_on_has_the_parts_that_it_began_with(tmp_path, on):
+    content = read_checkpoint(saved(make_model(not on), tmp_path / "m.pth"))
+    with pytest.raises(CheckpointError, match="head.visibility.logit.weight"):
+        apply_weights(make_model(on), content, "m.pth", strict=True, resume=True)
 
 
 def test_half_of_the_part_is_damage(tmp_path):

@@ -11,6 +11,7 @@ from rle_onestage.evaluation.probabilities import (
     calibration_error,
     format_probabilities,
     joint_claims,
+    probability_bins,
     probability_table,
 )
 
@@ -63,6 +64,8 @@ def test_each_probability_is_compared_where_the_labels_know_it():
     claims = joint_claims(labels(flags), results)
     assert claims["presence"].known.all() and claims["presence"].true.sum() == 8
     assert claims["visibility"].known.sum() == 8 and not claims["visibility"].known[0, 2]
+    bins = probability_bins(claims)["visibility"]
+    assert bins["joints"] == [3, 5] and bins["said"] == pytest.approx([0.2, 0.9]) and bins["true"] == [0, 1]
     table = probability_table(claims, NAMES)
     assert list(table) == ["all", *NAMES]
     assert table["all"]["visibility_auc"] == 1 and table["all"]["visibility_joints"] == 8
@@ -77,7 +80,7 @@ def test_labels_that_do_not_tell_and_results_that_do_not_say():
     said = {"keypoint_presence": [0.9, 0.8, 0.7], "keypoint_visibility": [0.9, 0.8, 0.7]}
     results = [result(i, **said) for i in range(2)]
     assert list(joint_claims(labels(flags), results)) == ["presence"]  # nobody is hidden
-    assert list(joint_claims(labels(flags), results, hidden_told=True)) == ["presence", "visibility"]
+    assert list(joint_claims(labels(flags), results, told=True)) == ["presence", "visibility"]
     assert list(joint_claims(labels(flags), results, absent_known=False)) == []
     assert list(joint_claims(labels([[2, 1, 1]]), [result(0)])) == []
     assert probability_table({}, NAMES) == {}

@@ -54,8 +54,12 @@ def apply_weights(
     strict: bool,
     use_ema: bool = True,
     joints: Sequence[str] | None = None,
+    resume: bool = False,
 ) -> None:
-    """The second half of :func:`load_weights`: of what :func:`~.files.read_checkpoint` gave for ``address``."""
+    """The second half of :func:`load_weights`: of what :func:`~.files.read_checkpoint` gave for ``address``.
+
+    With ``resume`` nothing is optional, as a training goes on with the parts that it began with.
+    """
     weights = content["model"]
     if not use_ema and "raw" in content:
         if not isinstance(content["raw"], dict):
@@ -78,7 +82,8 @@ def apply_weights(
         if not (key in own or key in obsolete or key.endswith("num_batches_tracked") or key.startswith(ignored))
     ]  # fmt: skip
     if strict:
-        missing, unexpected = _without_optional(model, own, weights, missing, unexpected, address)
+        if not resume:
+            missing, unexpected = _without_optional(model, own, weights, missing, unexpected, address)
         _raise_unless_exact(address, own, weights, mismatched, missing, unexpected)
     else:
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
