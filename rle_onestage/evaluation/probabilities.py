@@ -141,7 +141,7 @@ def reliability_curve(said: np.ndarray, true: np.ndarray) -> Curve:
         said: (n,) probabilities.
         true: (n,) bool.
     """
-    place = np.minimum((said * BINS).astype(int), BINS - 1)
+    place = (said * BINS).clip(0, BINS - 1).astype(int)  # a file of results may hold what is no probability
     count = np.bincount(place, minlength=BINS)
     filled = count > 0
     mean_said, mean_true = (np.bincount(place, values, BINS)[filled] / count[filled] for values in (said, true * 1.0))

@@ -75,7 +75,7 @@ def draw_people(
     """Draw the people whose score reaches a threshold.
 
     Where the model tells hidden joints from visible ones, these are filled and those hollow. Else confident joints are
-    filled, and about an expected OKS of 0.5 they empty. Below that, joints get faint and their limbs thin; joints that
+    filled; about an expected OKS of 0.5 they empty. Joints of a lower one are faint, and their limbs thin. Joints that
     are probably not in the image (presence below 0.25) are left out.
 
     Args:
