@@ -56,7 +56,7 @@ class SetOptions:
             teacher's "score"; empty: all count alike.
         hidden: whether labels tell hidden joints (visibility 1) from visible ones (2). "told": they do. "unknown": they
             do not (a teacher's, or where hidden joints are left out). "counted": they do if both occur often enough,
-            see :data:`~.coco.annotations.LEAST_SHARE`.
+            see :data:`~.coco.flags.LEAST_SHARE`.
         part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
         one_in: one image in so many is held out.
         only: file names (patterns such as "okfde*") of the images to take; empty: all.
