@@ -67,6 +67,9 @@ def _add_model_keys(cfg: CN) -> None:
     m.HEAD.PRIOR_PROB = 0.01
     # Whether the head also estimates the OKS of each candidate; see TEST.QUALITY_POWER.
     m.HEAD.QUALITY = True
+    # Whether hidden joints are told from visible ones (pred_keypoint_visibility). Data sets teach it whose labels tell
+    # them apart: see `hidden` in data/labels.py, SetOptions.
+    m.HEAD.VISIBILITY = False
 
     _add_pose_keys(m)
     _add_training_keys(m)
@@ -189,6 +192,7 @@ def _add_training_keys(m: CN) -> None:
     m.LOSS.POSE = 0.5
     m.LOSS.REFINE = 1.0
     m.LOSS.PRESENCE = 0.2
+    m.LOSS.VISIBILITY = 0.2
     # Auxiliary heatmaps on the refinement's map, in training only.
     m.LOSS.HEATMAP = 1.0
 

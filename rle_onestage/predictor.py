@@ -16,6 +16,7 @@ from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError
+from .modeling import RLEOneStage
 from .structures import (
     COCO,
     SKELETONS,
@@ -104,7 +105,8 @@ class Predictor:
         Returns:
             N people on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``,
             ``scores`` (N,), ``pred_classes`` (N,), ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2),
-            ``pred_keypoint_covariances`` (N, K, 2, 2), ``pred_keypoint_presence`` (N, K).
+            ``pred_keypoint_covariances`` (N, K, 2, 2), ``pred_keypoint_presence`` (N, K) and, where it tells them apart
+            (:attr:`tells_hidden`), ``pred_keypoint_visibility`` (N, K).
 
         Raises:
             DataError: the image has another shape or type.
@@ -153,6 +155,11 @@ class Predictor:
         with a probability of 0.9.
         """
         return self.model.decoder.error_density().to("cpu")  # where the people are
+
+    @property
+    def tells_hidden(self) -> bool:
+        """Whether the model tells hidden joints from visible ones; True for other architectures, which may."""
+        return not isinstance(self.model, RLEOneStage) or self.model.tells_hidden
 
     def _input(self, image: np.ndarray) -> dict[str, Any]:
         """An image as the model takes it."""

@@ -27,6 +27,7 @@ from ..evaluation.calibration import (
     reliability,
 )
 from ..evaluation.per_joint import Matches, person_oks
+from ..evaluation.probabilities import dataset_claims, probability_bins, probability_table
 from ..evaluation.ranking import choose_powers, compare_scores, has_quality, powered
 from ..evaluation.regions import KINDS, bootstrap_intervals
 from ..modeling import RLEOneStage
@@ -75,7 +76,9 @@ def calibrate(
         :func:`~.evaluation.calibration.calibration_table`; ``after_intervals``, the bootstrap intervals of what is held
         then, see :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold
         with the corrected sigma and the density's own sizes; ``reliability``; ``likelihood``, in nats a joint of the
-        same people before and after and with one constant sigma for each joint; ``scores``, see
+        same people before and after and with one constant sigma for each joint; ``probabilities`` and
+        ``probability_bins`` of the held-out images, which no correction changes, see
+        :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; ``doubts``,
         sentences about what makes the report less than it seems; and the ``files``.
 
@@ -131,6 +134,7 @@ def _fit_and_measure(
     corrected = model.decoder.error_density().to("cpu")
     halves = {"before": (held_out.matches, density), "after": (after.matches, corrected)}
     report |= _measure(fit, held_out, halves, correction, names, resamples)
+    report |= _probabilities(report["dataset"], held_out, names)
     report |= _scores(cfg, fit_after, held_out, after, resamples)
     return halves
 
@@ -229,6 +233,12 @@ def _likelihood(
         if name in constants:
             rows[name]["sigma"] = constants[name].sigma.tolist()
     return rows
+
+
+def _probabilities(dataset_name: str, held_out: Sample, names: Sequence[str]) -> dict[str, Any]:
+    """How right presence and visibility of the held-out people are, by what is known of their data set's labels."""
+    claims = dataset_claims(dataset_name, held_out.truth, held_out.results, max_people=held_out.max_people)
+    return {"probabilities": probability_table(claims, names), "probability_bins": probability_bins(claims)}
 
 
 def _scores(cfg: CfgNode, fit: Sample, before: Sample, after: Sample, resamples: int) -> dict[str, Any]:

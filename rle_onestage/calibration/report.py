@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import counted
 from ..evaluation.calibration import COLUMNS, format_calibration
+from ..evaluation.probabilities import format_probabilities
 from ..evaluation.regions import KINDS, REPORTED, format_regions, reported_key
 from ..utils.tables import table_text
 from .plots import GROUPS
@@ -30,6 +31,8 @@ def format_report(report: Mapping[str, Any]) -> str:
         f"{after:.3f} after the correction; with one sigma for each joint {pixels:.3f}, relative to the person's size "
         f"{relative:.3f}"
     )
+    if report["probabilities"]:
+        parts.append(f"probabilities of joints of the same people:\n{format_probabilities(report['probabilities'])}")
     images = counted(report["images"]["held_out"], "held-out image")
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
     powers = "\n".join(report["config"])

@@ -27,6 +27,7 @@ from rle_onestage.utils.output_files import is_stdout
 
 if TYPE_CHECKING:
     from rle_onestage.demo import DemoOptions
+    from rle_onestage.predictor import Predictor
     from rle_onestage.structures.skeleton import Skeleton
     from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
@@ -59,6 +60,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
+    parser.add_argument(
+        "--hidden", choices=("show", "hollow", "omit"),
+        help="what is drawn of hidden joints, where the model tells them from visible ones (default hollow)",
+    )  # fmt: skip
     parser.add_argument(
         "--batch", type=positive_int, default=1, metavar="N", help="frames that the model gets at once (default 1)"
     )
@@ -103,7 +108,21 @@ def options_from(args: argparse.Namespace) -> "DemoOptions":
         fps=args.fps,
         reconnect=args.reconnect,
         legend=args.legend,
+        hidden=args.hidden or "hollow",
     )
+
+
+def check_hidden(args: argparse.Namespace, predictor: "Predictor") -> None:
+    """Whether the model can say what ``--hidden`` is about.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if args.hidden and not predictor.tells_hidden:
+        raise ConfigError(
+            f"--hidden {args.hidden} needs a model that tells hidden joints from visible ones, which these weights do "
+            "not (MODEL.RLE_ONESTAGE.HEAD.VISIBILITY); leave it out"
+        )
 
 
 def tracker_from(args: argparse.Namespace, skeleton: "Skeleton") -> "PoseTracker | None":
@@ -173,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     images = check_paths(args)
     options, cfg = options_from(args), read_config(args, packaged=CONFIG)
     predictor = Predictor(cfg, precision=args.precision)
+    check_hidden(args, predictor)
     options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)
     if args.input:
         return run_images(predictor, images, options)

@@ -16,9 +16,11 @@ from detectron2.data.catalog import Metadata
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
 from ..utils.near import did_you_mean
+from .coco.annotations import read_keypoints
 from .coco.categories import check_num_joints, keypoint_category
+from .coco.flags import remember_flags
 from .coco.json_files import Problems, read_json
-from .coco.records import load_coco_keypoints
+from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
 
 
@@ -235,16 +237,12 @@ def _load(source: Source) -> list[dict]:
             f"data set {source.name!r}: there is no image folder {os.path.abspath(image_root)}; put the images there, "
             "or set DETECTRON2_DATASETS to the folder that has them."
         )
-    records, problems = load_coco_keypoints(
-        json_file,
-        image_root,
-        dataset_name=source.name,
-        annotated=source.annotated,
-        data=data,
-        weight_by=source.options.weight_by,
-        area_from_box=source.options.area == "box",
+    file = read_keypoints(data, json_file, image_root=image_root, images_only=not source.annotated)
+    remember_flags(json_file, file.flags)
+    records = records_of(
+        file, image_root, weight_by=source.options.weight_by, area_from_box=source.options.area == "box"
     )
-    _problems[source.name] = problems
+    _problems[source.name] = file.problems
     idle = idle_patterns([record["file_name"] for record in records], source.options)
     if idle:
         raise ConfigError(

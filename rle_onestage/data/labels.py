@@ -21,9 +21,11 @@ from ..structures.skeleton import map_joints
 
 logger = logging.getLogger(__name__)
 
+HIDDEN = ("counted", "told", "unknown")
 _CHOICES = {
     "unlabelled": ("absent", "unknown"),
     "area": ("given", "box"),
+    "hidden": HIDDEN,
     "part": ("all", "train", "held_out"),
 }
 _TEXT = (lambda value: isinstance(value, str), "text")
@@ -52,6 +54,9 @@ class SetOptions:
         area: "given", or "box": the areas were made from boxes, and say nothing of the ratio between the two.
         weight_by: name of a number in [0, 1] that each annotation has and that says how much it counts, such as a
             teacher's "score"; empty: all count alike.
+        hidden: whether labels tell hidden joints (visibility 1) from visible ones (2). "told": they do. "unknown": they
+            do not (a teacher's, or where hidden joints are left out). "counted": they do if both occur often enough,
+            see :data:`~.coco.flags.LEAST_SHARE`.
         part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
         one_in: one image in so many is held out.
         only: file names (patterns such as "okfde*") of the images to take; empty: all.
@@ -62,6 +67,7 @@ class SetOptions:
     partial: bool = False
     area: str = "given"
     weight_by: str = ""
+    hidden: str = "counted"
     part: str = "all"
     one_in: int = 10
     only: tuple[str, ...] = ()
@@ -100,6 +106,7 @@ class LabelRules(NamedTuple):
     absent_known: bool  # a joint without label is known to be absent
     partial: bool
     weight: float  # how much the set counts in the losses
+    hidden_told: bool = False  # labels tell hidden joints from visible ones
 
     @property
     def plain(self) -> bool:
@@ -113,7 +120,12 @@ def plain_rules(num_joints: int) -> LabelRules:
 
 
 def make_rules(
-    dataset_name: str, names: Sequence[str], wanted: Sequence[str], options: SetOptions, weight: float
+    dataset_name: str,
+    names: Sequence[str],
+    wanted: Sequence[str],
+    options: SetOptions,
+    weight: float,
+    hidden_told: bool = False,
 ) -> LabelRules:
     """Map the joints of a set to the model's by name; says once what does not map.
 
@@ -123,6 +135,7 @@ def make_rules(
         wanted: joints of the model.
         options: of the set.
         weight: how much the set counts.
+        hidden_told: whether its labels tell hidden joints from visible ones.
 
     Raises:
         ConfigError: the two have no joint in common.
@@ -141,7 +154,7 @@ def make_rules(
             "Data set %s: joints that it does not have, and that it teaches nothing of: %s; joints of its own that the "
             "model does not have: %s", dataset_name, ", ".join(missing) or "none", ", ".join(unused) or "none",
         )  # fmt: skip
-    return LabelRules(joints, options.unlabelled == "absent", options.partial, weight)
+    return LabelRules(joints, options.unlabelled == "absent", options.partial, weight, hidden_told)
 
 
 def is_held_out(file_name: str, one_in: int = 10) -> bool:

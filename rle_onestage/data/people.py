@@ -24,6 +24,7 @@ class LabelledPeople(NamedTuple):
     classes: np.ndarray  # (M,)
     crowd: np.ndarray  # (M,) bool
     weight: np.ndarray  # (M,)
+    told: np.ndarray  # (M,) bool, whether the labels tell hidden joints from visible ones
 
     @property
     def centres(self) -> np.ndarray:
@@ -62,6 +63,7 @@ def read_people(record: dict[str, Any], rules: LabelRules) -> LabelledPeople:
         classes=np.array([a["category_id"] for a in annotations], np.int64),
         crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
         weight=np.array([rules.weight * a.get("weight", 1.0) for a in annotations], np.float64),
+        told=np.full(number, rules.hidden_told),
     )
 
 
@@ -83,6 +85,7 @@ def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index: Se
             "known": swap_sides(people.known, flip_index, transform.mirrored),
             "area_known": people.area_known,
             "weight": people.weight,
+            "told": people.told,
         },
     )
     return clip_people(moved, transform.height, transform.width, people.crowd)
@@ -103,8 +106,9 @@ def as_instances(
     known: np.ndarray,
     area_known: np.ndarray,
     weight: np.ndarray,
+    told: np.ndarray,
 ) -> Instances:
-    """Labels as Detectron2 wants them, with three fields of ours.
+    """Labels as Detectron2 wants them, with five fields of ours.
 
     Args:
         size: height and width of the image.
@@ -115,6 +119,7 @@ def as_instances(
         known: (M, K) bool array, ``gt_known``: whether it is known if a joint is in the image.
         area_known: (M,) bool array, ``gt_area_known``: whether the area was measured, not made from the box.
         weight: (M,) array, ``gt_weight``: how much the person counts in the losses.
+        told: (M,) bool array, ``gt_told``: whether the labels tell hidden joints from visible ones.
     """
     instances = Instances(size)
     instances.gt_boxes = Boxes(torch.from_numpy(np.asarray(boxes, np.float32)))
@@ -124,4 +129,5 @@ def as_instances(
     instances.gt_known = torch.from_numpy(np.asarray(known, bool))
     instances.gt_area_known = torch.from_numpy(np.asarray(area_known, bool))
     instances.gt_weight = torch.from_numpy(np.asarray(weight, np.float32))
+    instances.gt_told = torch.from_numpy(np.asarray(told, bool))
     return instances

@@ -13,6 +13,7 @@ from ..utils.images import read_image
 from ..utils.tables import table_text
 from .coco.json_files import Problems
 from .datasets import get_metadata, load_dataset, problems_of
+from .hidden import hidden_told, say_who_tells
 from .labels import LabelRules, make_rules, set_weights
 from .lookup import is_there, joint_names, model_skeleton, set_options
 from .people import read_people
@@ -69,6 +70,8 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
             if not teaching.people:
                 nobody[name] = why_nobody(count_teaching(found, rules[name]), problems_of(name))
     _tell(rows)
+    if cfg.MODEL.RLE_ONESTAGE.HEAD.VISIBILITY:
+        say_who_tells(list(dict.fromkeys(names)))
     _tell_of_nobody(rows, nobody)
     _check_tests(cfg, records, skeleton)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
@@ -94,7 +97,8 @@ def training_rules(cfg: CfgNode, skeleton: Skeleton) -> dict[str, LabelRules]:
                 f"DATASETS.TRAIN names {name!r} twice and DATASETS.TRAIN_WEIGHTS says that it counts {counts:g} and "
                 f"{rules[name].weight:g}; name it once."
             )
-        rules[name] = make_rules(name, joint_names(name), skeleton.names, set_options(name), counts)
+        told = cfg.MODEL.RLE_ONESTAGE.HEAD.VISIBILITY and hidden_told(name).told
+        rules[name] = make_rules(name, joint_names(name), skeleton.names, set_options(name), counts, told)
     return rules
 
 
@@ -113,7 +117,7 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
 
     def extra_of(record: dict, annotation: dict) -> dict:
         people = read_people({"annotations": [annotation]}, training.rules[record["dataset_name"]])
-        return {"known": people.known[0], "area_known": people.area_known[0], "weight": people.weight[0]}
+        return {name: getattr(people, name)[0] for name in ("known", "area_known", "weight", "told")}
 
     records = [record for record in training.records if record["dataset_name"] in own]
     cutouts = load_cutouts(records, read_image, joints, legs=legs, extra_of=extra_of)

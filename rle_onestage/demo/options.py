@@ -14,6 +14,7 @@ from ..utils.output_files import check_target, kind_of
 from ..video import io as media
 from ..video.io.formats import check_rate
 from ..visualization import draw_people
+from ..visualization.people import HIDDEN
 
 # (image (H, W, 3) BGR uint8, its people, seconds) -> image.
 Drawing = Callable[[np.ndarray, Instances, float], np.ndarray]
@@ -37,6 +38,7 @@ class DemoOptions:
         draw: what draws a frame of a video, a callable (image, people, seconds) -> image; None for a
             :class:`~.video.VideoDrawer`.
         category_id: of what is found, in the results of images.
+        hidden: what is drawn of joints that the model takes for hidden: "show", "hollow" or "omit".
 
     Raises:
         ConfigError: a value is out of its range.
@@ -54,6 +56,7 @@ class DemoOptions:
     legend: bool = False
     draw: Drawing | None = None
     category_id: int | str = 1
+    hidden: str = "hollow"
 
     def __post_init__(self) -> None:
         check_score(self.threshold, "the threshold (--confidence-threshold)")
@@ -61,6 +64,8 @@ class DemoOptions:
             value = getattr(self, name)
             if value < least:
                 raise ConfigError(f"{name} (--{name}) is {shown(value)}; give {least} or more")
+        if self.hidden not in HIDDEN:
+            raise ConfigError(f"hidden (--hidden) is {shown(self.hidden)}; choose one of {', '.join(HIDDEN)}")
         if self.fps is not None:
             check_rate(self.fps, "--fps")
 
@@ -83,6 +88,7 @@ def draw(image: np.ndarray, people: Instances, options: DemoOptions) -> np.ndarr
         threshold=options.threshold,
         draw_sigma=options.draw_sigma,
         draw_boxes=options.draw_boxes,
+        hidden=options.hidden,
     )
 
 

@@ -190,6 +190,7 @@ def _drawing(options: DemoOptions, load: Load, tracked: bool, window: bool) -> D
         threshold=0.0 if tracked else options.threshold,
         draw_sigma=options.draw_sigma,
         draw_boxes=options.draw_boxes,
+        hidden=options.hidden,
     )
 
     def with_rate(image: np.ndarray, people: Instances, time: float) -> np.ndarray:

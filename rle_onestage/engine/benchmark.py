@@ -74,6 +74,11 @@ def alternate(
     return {name: median(values) for name, values in times.items()}
 
 
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two fields are the same, or there is neither."""
+    return one is other or (one is not None and other is not None and torch.equal(one, other))
+
+
 class Benchmark:
     """Measures one config.
 
@@ -144,7 +149,7 @@ class Benchmark:
         return {
             "parameters_M": {n: sum(p.numel() for p in model.parameters()) / 1e6 for n, model in models.items()},
             "gflops": {name: self._gflops(model) for name, model in models.items()},
-            "equal": all(torch.equal(a, b) for a, b in zip(first, second)),
+            "equal": all(_equal(a, b) for a, b in zip(first, second)),
             "ms": self.time(cases, 3 * self.rounds),
         }
 

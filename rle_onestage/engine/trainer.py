@@ -124,7 +124,7 @@ class Trainer(TrainerBuilders):
     def _resume(self, path: str) -> None:
         content = read_checkpoint(path)
         start = resuming.next_iteration(content, path)
-        apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints)
+        apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)
         if self.ema is not None:
             resuming.restore_averages(self.ema, content, path)
         resuming.restore_optimizer(self.optimizer, content, path)

@@ -24,6 +24,7 @@ from .calibration import COLUMNS, Row, calibration_table, format_calibration, re
 from .ground_truth import GroundTruth
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
+from .probabilities import dataset_claims, format_probabilities, probability_table
 from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
@@ -131,9 +132,9 @@ class PoseEvaluator(DatasetEvaluator):
 
         Returns:
             ``bbox``, ``keypoints`` (metrics in percent), ``per_joint``, ``calibration`` (see
-            :func:`~.calibration.calibration_table`; what the model does not predict is left out) and ``best_match``;
-            empty on processes other than the first, and for sets without labels (test-dev), whose results are only
-            written.
+            :func:`~.calibration.calibration_table` and :func:`~.probabilities.probability_table`; what the model does
+            not predict is left out) and ``best_match``; empty on processes other than the first, and for sets without
+            labels (test-dev), whose results are only written.
 
         Raises:
             DataError: an image was processed twice, or is not in the file.
@@ -227,10 +228,10 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
-        calibration = self._calibration(matches)
-        self._write(_with_regions(table, calibration), "per_joint.json")
+        calibration, probabilities = self._calibration(matches), self._probabilities(truth, results)
+        self._write(_by_joint(table, calibration, probabilities), "per_joint.json")
         scores["per_joint"] = _flat(table)
-        scores["calibration"] = _finite(calibration["all"])
+        scores["calibration"] = _finite({**calibration["all"], **probabilities.get("all", {})})
         best = best_match(truth, results, oks_sigmas, score_threshold=self.score_threshold, max_people=limit)
         logger.info(
             "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
@@ -239,6 +240,17 @@ class PoseEvaluator(DatasetEvaluator):
         )
         scores["best_match"] = best
         return scores
+
+    def _probabilities(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Row]:
+        """Metrics of presence and visibility by joint, as far as the model says and the labels know them."""
+        claims = dataset_claims(self.dataset_name, truth, results, max_people=self.max_people)
+        table = probability_table(claims, self.skeleton.names)
+        if table:
+            logger.info(
+                "Probabilities of joints of matched people (presence: labelled at all; visibility: not hidden):\n%s",
+                format_probabilities(table),
+            )
+        return table
 
     def _calibration(self, matches: Matches) -> OrderedDict[str, Row]:
         """See :func:`~.calibration.calibration_table`; its groups are logged."""
@@ -270,14 +282,15 @@ def _finite(row: Mapping[str, float]) -> OrderedDict[str, float]:
     return OrderedDict((key, value) for key, value in row.items() if math.isfinite(value))
 
 
-def _with_regions(
-    errors: Mapping[str, Mapping[str, float]], calibration: Mapping[str, Row]
+def _by_joint(
+    errors: Mapping[str, Mapping[str, float]], calibration: Mapping[str, Row], probabilities: Mapping[str, Row]
 ) -> OrderedDict[str, Mapping[str, float]]:
-    """The errors of each joint, and what intervals and regions held of it; the same by visibility and size."""
+    """The errors of each joint, what intervals and regions held of it, and how right its probabilities are; the first
+    two by visibility and size as well."""
     held = regions_by_group(calibration)
     rows: OrderedDict[str, Mapping[str, float]] = OrderedDict()
     for name, row in errors.items():
-        rows[name] = {**row, **_finite(held[name])}
+        rows[name] = {**row, **_finite(held[name]), **probabilities.get(name, {})}
     for name, row in calibration.items():
         if name not in rows:  # the sizes of people
             rows[name] = {"count": row["joints"], **_finite(held[name])}

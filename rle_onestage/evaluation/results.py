@@ -29,16 +29,16 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
     Args:
         instances: with ``pred_boxes``, ``scores`` and, where the model has them, ``pred_keypoints`` (N, K, 3),
             ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_covariances`` (N, K, 2, 2),
-            ``pred_keypoint_presence`` (N, K), ``pred_score_factors`` (N, 3) and ``pred_areas`` (N,); pixels of the
-            original image.
+            ``pred_keypoint_presence`` (N, K), ``pred_keypoint_visibility`` (N, K), ``pred_score_factors`` (N, 3) and
+            ``pred_areas`` (N,); pixels of the original image.
         image_id: id in the annotation file.
         category_id: the person's id in the annotation file.
 
     Returns:
         N dicts of ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
         keypoint_sigmas (2K, pixels), keypoint_covariances (3K: xx, xy, yy, square pixels), keypoint_presence (K),
-        score_factors (3: score, quality, expected OKS), person_area (square pixels)``; keypoints are pixel indices, as
-        in COCO's files.
+        keypoint_visibility (K), score_factors (3: score, quality, expected OKS), person_area (square pixels)``;
+        keypoints are pixel indices, as in COCO's files.
     """
     if len(instances) == 0:
         return []
@@ -60,6 +60,8 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
         _attach(results, "keypoint_covariances", numbers, SQUARE_DECIMALS)
     if instances.has("pred_keypoint_presence"):
         _attach(results, "keypoint_presence", instances.pred_keypoint_presence.double().numpy())
+    if instances.has("pred_keypoint_visibility"):
+        _attach(results, "keypoint_visibility", instances.pred_keypoint_visibility.double().numpy())
     if instances.has("pred_score_factors"):
         for result, row in zip(results, instances.pred_score_factors.double().tolist()):
             result["score_factors"] = row
@@ -171,7 +173,8 @@ def instances_from_results(results: Sequence[Result], size: tuple[int, int], num
     out.scores = torch.tensor([r["score"] for r in results], dtype=torch.float64)
     keypoints = torch.tensor([r["keypoints"] for r in results], dtype=torch.float64).reshape(-1, num_joints, 3)
     out.pred_keypoints = keypoints + torch.tensor([PIXEL_CENTRE, PIXEL_CENTRE, 0.0])
-    for key, shape in (("keypoint_sigmas", (-1, num_joints, 2)), ("keypoint_presence", (-1, num_joints))):
+    one = (-1, num_joints)
+    for key, shape in (("keypoint_sigmas", (*one, 2)), ("keypoint_presence", one), ("keypoint_visibility", one)):
         if results and all(key in r for r in results):
             out.set(f"pred_{key}", torch.tensor([r[key] for r in results], dtype=torch.float64).reshape(shape))
     if results and all("keypoint_covariances" in r for r in results):

@@ -14,6 +14,7 @@ from ..structures import skeleton_from_category
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .metrics import coco_metrics
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
+from .probabilities import format_probabilities, joint_claims, probability_table
 from .result_files import read_results
 from .stand_ins import warn_of_stand_ins
 
@@ -44,7 +45,8 @@ def score_results(
 
     Returns:
         ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
-        ``table``, the per-joint table.
+        ``table``, the per-joint table; where the results say presence or visibility, ``probabilities``, see
+        :func:`~.probabilities.probability_table`.
 
     Raises:
         ConfigError: an OKS sigma or ``max_people`` is out of range.
@@ -73,6 +75,9 @@ def score_results(
     if has_boxes:
         matches = match_people(truth, results, max_people=max_people)
         scores["table"] = joint_errors(matches, skeleton.oks_sigmas, skeleton.names)
+        claims = joint_claims(truth, results, max_people=max_people)
+        if claims:
+            scores["probabilities"] = probability_table(claims, skeleton.names)
     scores["best_match"] = best_match(
         truth, results, skeleton.oks_sigmas, score_threshold=threshold, max_people=max_people
     )
@@ -102,5 +107,8 @@ def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(
             f"joints of people matched at a box IoU of 0.5 (% of sqrt(area)):\n{format_joint_errors(scores['table'])}"
         )
+    if "probabilities" in scores:
+        table = format_probabilities(scores["probabilities"])
+        parts.append(f"probabilities of their joints (presence: labelled at all; visibility: not hidden):\n{table}")
     best = create_small_table(scores["best_match"])
     return "\n\n".join([*parts, f"best match of each labelled person:\n{best}"])

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _EXACT = 2**53  # whole numbers below it are exact as JSON has them
 
 _TRACKED = {"ID": "track_id", "predicted": "predicted"}  # fields of Instances and keys
-_PER_JOINT = {"keypoint_sigmas": 2, "keypoint_covariances": 3}  # numbers of a joint
+_PER_JOINT = {"keypoint_sigmas": 2, "keypoint_covariances": 3, "keypoint_visibility": 1}  # numbers of a joint
 _OLD_KEYS = {"carried": "predicted"}  # of earlier versions
 
 
@@ -135,6 +135,7 @@ class Tracks(NamedTuple):
     keypoints: np.ndarray  # (N, K, 3) x, y, expected OKS
     sigmas: np.ndarray  # (N, K, 2) standard deviations, NaN where there are none
     covariances: np.ndarray  # (N, K, 2, 2) NaN where there are none, as in files of earlier versions
+    visibility: np.ndarray  # (N, K) probabilities of being visible, NaN where there are none
     header: dict[str, Any]  # the first line; may be empty
     frames: int | None  # number of frames, also those without people; None where the file was cut off
 
@@ -268,6 +269,7 @@ def _arrays(people: Sequence[Result], header: dict[str, Any], frames: int | None
         keypoints=np.array([p["keypoints"] for p in people], dtype=float).reshape(len(people), joints, 3),
         sigmas=per_joint("keypoint_sigmas"),
         covariances=unpacked(per_joint("keypoint_covariances")),
+        visibility=per_joint("keypoint_visibility")[..., 0],
         header=header,
         frames=frames,
     )

@@ -57,7 +57,9 @@ class Views(nn.Module):
         people.pred_keypoint_sigmas = people.pred_keypoint_sigmas[:, self.flip_index]
         if people.has("pred_keypoint_covariances"):
             people.pred_keypoint_covariances = mirrored_covariances(people.pred_keypoint_covariances, self.flip_index)
-        people.pred_keypoint_presence = people.pred_keypoint_presence[:, self.flip_index]
+        for name in ("pred_keypoint_presence", "pred_keypoint_visibility"):
+            if people.has(name):
+                people.set(name, people.get(name)[:, self.flip_index])
         return people
 
 

@@ -17,6 +17,7 @@ from .losses import giou_loss, varifocal_loss
 from .regions import PartialLabels, background_weight
 from .structures import CandidatePredictions, DenseOutputs, Poses, Predictions, Stage, Targets
 from .targets import Matched, take
+from .visibility import visibility_loss
 
 
 def global_mean(value: Tensor) -> Tensor:
@@ -35,7 +36,8 @@ class Criterion(nn.Module):
     Args:
         density: of the last stage's residuals; earlier stages use its preset alone.
         oks_sigmas: (K,) COCO's OKS constants, for the quality target.
-        weights: factors of the losses: "score", "box", "quality", "pose", "refine", "presence", "heatmap".
+        weights: factors of the losses: "score", "box", "quality", "pose", "refine", "presence",
+            "visibility", "heatmap".
         heat_stride: of the auxiliary heatmaps, in pixels.
         flow_warmup: iterations with the preset alone.
         partial: how places away from known people count in sets that are labelled in part.
@@ -123,6 +125,8 @@ class Criterion(nn.Module):
             stages[0].poses.presence, people[0].labelled.float(), reduction="none"
         )
         losses["presence"] = (presence * known).mean(1).sum() / norm[1]
+        if stages[0].poses.visibility is not None:
+            losses["visibility"] = self._visibility(stages, people, assignment)
         for number, (stage, person, weight) in enumerate(zip(stages, people, weights)):
             final = number == len(stages) - 1
             nll = self._nll(stage.poses, person, weight, final=final, iteration=iteration)
@@ -169,6 +173,17 @@ class Criterion(nn.Module):
             giou_loss(candidates.boxes[positive], people.boxes) * assignment.target[positive] * people.weight
         ).sum() / norm
         return {"score": score, "box": box}
+
+    @staticmethod
+    def _visibility(stages: Sequence[Stage], people: Sequence[Matched], assignment: Assignment) -> Tensor:
+        """Mean over the stages of the cross entropy of whether labelled joints are visible."""
+        pairs = [
+            visibility_loss(stage.poses.visibility, person, assignment.target[stage.candidate] * person.weight)
+            for stage, person in zip(stages, people)
+            if stage.poses.visibility is not None
+        ]
+        sums, weights = torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
+        return (sums / global_mean(weights)).mean()
 
     def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
         """(n, K) nats per joint, in pixels; 0 where unlabelled.

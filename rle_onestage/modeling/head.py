@@ -15,6 +15,7 @@ from .backbone.timm_fpn import conv_block
 from .codec import ScaleCodec, decode_boxes, decode_joints
 from .locations import Locations
 from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
+from .visibility import VisibilityBranch
 
 
 def _start_bias(layer: nn.Conv2d | nn.Linear, value: float, rows: int | None = None) -> None:
@@ -29,7 +30,7 @@ HEAD_REGISTRY = NamedRegistry("HEAD", "MODEL.RLE_ONESTAGE.HEAD.NAME")
 
 @HEAD_REGISTRY.register()
 class PoseHead(nn.Module):
-    """Score, box, quality and an embedding at every location; joints, scales and presence only where asked.
+    """Score, box, quality and an embedding at every location; joints, scales, presence and visibility only where asked.
 
     Args:
         in_channels: of every feature map.
@@ -42,6 +43,7 @@ class PoseHead(nn.Module):
         embedding: C, width of the embedding.
         prior_prob: probability of a person at a location before training.
         quality: whether there is a quality branch.
+        visibility: whether hidden joints are told from visible ones.
         scale_codec: the parametrisation of the scale.
     """
 
@@ -64,6 +66,7 @@ class PoseHead(nn.Module):
         embedding: int,
         prior_prob: float,
         quality: bool,
+        visibility: bool,
         scale_codec: ScaleCodec,
     ):
         super().__init__()
@@ -87,6 +90,7 @@ class PoseHead(nn.Module):
             _start_bias(layer, 0.0)
         _start_bias(self.score, -math.log((1 - prior_prob) / prior_prob))
         _start_bias(self.box, 2.0, rows=4)
+        self.visibility = VisibilityBranch(embedding=embedding, num_joints=num_joints) if visibility else None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -108,6 +112,7 @@ class PoseHead(nn.Module):
             "embedding": head.EMBEDDING,
             "prior_prob": head.PRIOR_PROB,
             "quality": head.QUALITY,
+            "visibility": head.VISIBILITY,
             "scale_codec": ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
         }
 
@@ -146,7 +151,12 @@ class PoseHead(nn.Module):
             scale = self.scale_codec.decode(
                 self.scale(embedding).view(-1, self.num_joints, 2), self.scale_codec.unit(stride, boxes)
             )
-            poses = Poses(mu=decode_joints(offset, xy, stride), scale=scale, presence=self.presence(embedding))
+            poses = Poses(
+                mu=decode_joints(offset, xy, stride),
+                scale=scale,
+                presence=self.presence(embedding),
+                visibility=None if self.visibility is None else self.visibility(embedding),
+            )
         return CandidatePredictions(
             indices=indices,
             boxes=boxes,

@@ -30,6 +30,7 @@ class People(NamedTuple):
     presence: Tensor  # (B, N, K) probabilities
     areas: Tensor  # (B, N) predicted COCO areas
     kept: Tensor  # (B, N) bool, False for what is suppressed
+    visibility: Tensor | None = None  # (B, N, K) probabilities; None without an opinion
     correlations: Tensor | None = None  # (B, N, K) of the errors in x and y; None: not known
 
 
@@ -219,12 +220,11 @@ class Decoder(nn.Module):
             regions=self.regions if self.regions.any() else None,
         )
 
-    def _corrected(self, sigma: Tensor, area: Tensor, zoom: float, visibility: Tensor | None) -> Tensor:
-        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,); ``visibility``:
-        (P, K) logits, None without an opinion."""
+    def _corrected(self, sigma: Tensor, area: Tensor, zoom: float, visible: Tensor | None) -> Tensor:
+        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,); ``visible``: (P, K)
+        probabilities, None without an opinion."""
         log_scale, power = self.correction.unbind(-1)
         correction = Correction(log_scale, power, self.intervals, self.regions, self.dependence)
-        visible = None if visibility is None else torch.sigmoid(visibility)
         return correct_sigma(sigma, area, correction, input_area=area * zoom**2, visible=visible)
 
     def select(self, dense: DenseOutputs, locations: Locations, look: Look = EVERYBODY) -> tuple[Candidates, Tensor]:
@@ -264,7 +264,8 @@ class Decoder(nn.Module):
         area = self._area(box_area(boxes))
         joints = poses.mu + poses.scale * self.mean[self.group]
         std = self.std[self.group]
-        sigmas = self._corrected(poses.scale * std, area, look.zoom, poses.visibility)
+        visibility = None if poses.visibility is None else torch.sigmoid(poses.visibility)
+        sigmas = self._corrected(poses.scale * std, area, look.zoom, visibility)
         expected = self._expected_oks(sigmas / std, area)  # (B N, K)
         presence = torch.sigmoid(poses.presence)
         person_oks = (presence * expected).sum(1) / presence.sum(1).clamp(min=1e-6)
@@ -283,6 +284,7 @@ class Decoder(nn.Module):
             areas=area,
             kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
+            visibility=None if visibility is None else visibility.view(*shape, -1),
             correlations=self.correlation[self.group].expand(*shape, -1),
         )  # fmt: skip
 
@@ -313,7 +315,8 @@ class Decoder(nn.Module):
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
             apart = first[:, None] != first
-        return both._replace(kept=self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart))
+        kept = self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart)
+        return both._replace(kept=kept)
 
     def _expected_oks(self, scale: Tensor, area: Tensor) -> Tensor:
         nodes, weights = self.folded_nodes[0], self.folded_weights[0]
@@ -368,6 +371,8 @@ class Decoder(nn.Module):
                     instances.pred_keypoint_sigmas, people.correlations[row, index]
                 )
             instances.pred_keypoint_presence = people.presence[row, index]
+            if people.visibility is not None:
+                instances.pred_keypoint_visibility = people.visibility[row, index]
             # Of the whole box; that of a box cut at the border would be another one.
             instances.pred_areas = people.areas[row, index] * scale.prod()
             result.append(instances)

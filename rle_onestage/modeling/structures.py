@@ -100,3 +100,5 @@ class Targets(NamedTuple):
     area_known: Tensor  # (B, M) bool, whether the area was measured
     weight: Tensor  # (B, M) how much the person counts
     regions: Tensor  # (B, S, 6 + K) boxes, weight, whether labelled in part, which joints are labelled; 0 is padding
+    visible: Tensor  # (B, M, K) bool, labelled and not hidden
+    told: Tensor  # (B, M) bool, whether the person's labels tell hidden joints from visible ones

@@ -17,13 +17,16 @@ class Matched(NamedTuple):
     boxes: Tensor  # (P, 4)
     joints: Tensor  # (P, K, 2)
     labelled: Tensor  # (P, K) bool
+    visible: Tensor  # (P, K) bool
     area: Tensor  # (P,)
     known: Tensor  # (P, K) bool
     weight: Tensor  # (P,)
+    told: Tensor  # (P,) bool
 
 
-# Columns of the table of people: boxes, area, whether it was measured, weight; then known and keypoints of K joints.
-_FIXED = 8
+# Columns of the table of people: whether there is one, box, area, whether it was measured, weight, whether hidden
+# joints are told from visible ones; then known and keypoints of K joints.
+_FIXED = 9
 
 
 def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) -> Targets:
@@ -31,8 +34,8 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
 
     Args:
         inputs: dicts with "instances" (``gt_boxes``; ``gt_keypoints`` and ``gt_area`` where there are people; where our
-            mapper gives them ``gt_known``, ``gt_area_known``, ``gt_weight``) and, where the mapper gives them,
-            "ignore_boxes" and "regions".
+            mapper gives them ``gt_known``, ``gt_area_known``, ``gt_weight``, ``gt_told``) and, where the mapper gives
+            them, "ignore_boxes" and "regions".
         num_joints: K.
         device: of the result.
 
@@ -54,17 +57,19 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
         boxes=table[..., 1:5],
         joints=joints[..., :2],
         labelled=joints[..., 2] > 0,
+        visible=joints[..., 2] > 1,
         area=table[..., 5],
         ignore=ignore,
         known=table[..., _FIXED : _FIXED + num_joints] > 0,
         area_known=table[..., 6] > 0,
         weight=table[..., 7],
+        told=table[..., 8] > 0,
         regions=regions,
     )
 
 
 def _people_rows(people: Instances, num_joints: int) -> Tensor:
-    """(M, 8 + 4 K) of one image with people."""
+    """(M, 9 + 4 K) of one image with people."""
     rows = torch.zeros(len(people), _FIXED + 4 * num_joints)
     rows[:, 0] = 1
     rows[:, 1:5] = people.gt_boxes.tensor
@@ -72,6 +77,8 @@ def _people_rows(people: Instances, num_joints: int) -> Tensor:
     rows[:, 5] = people.gt_area if people.has("gt_area") else AREA_OF_BOX * people.gt_boxes.area()
     rows[:, 6] = people.gt_area_known if people.has("gt_area_known") else float(people.has("gt_area"))
     rows[:, 7] = people.gt_weight if people.has("gt_weight") else 1.0
+    # Without a word on it, a set may have 2 for hidden joints too.
+    rows[:, 8] = people.gt_told if people.has("gt_told") else 0.0
     if people.has("gt_keypoints"):
         keypoints = people.gt_keypoints.tensor
         # A person of whom no joint is labelled was not looked at joint by joint: it says nothing of presence.

@@ -34,6 +34,10 @@ PERSON_COLOURS: tuple[Colour, ...] = (
 )
 # About this expected OKS a joint goes from filled to hollow.
 CONFIDENT = 0.5
+# What is done with joints that are probably hidden.
+HIDDEN = ("show", "hollow", "omit")
+# Joints less likely than this to be visible are hidden.
+VISIBLE = 0.5
 # Joints less likely than this to be in the image at all are left out.
 PRESENT = 0.25
 PREDICTED_OPACITY = 0.5
@@ -45,6 +49,7 @@ class _Person(NamedTuple):
 
     joints: np.ndarray  # (K, 2) in OpenCV's coordinates (pixel centres)
     confidence: np.ndarray  # (K,)
+    filling: np.ndarray  # (K,) opacity of the joints' middles
     shown: np.ndarray  # (K,) bool
     covariances: np.ndarray | None  # (K, 2, 2)
     box: np.ndarray  # (4,)
@@ -66,16 +71,19 @@ def draw_people(
     labels: bool = True,
     person_colours: bool = True,
     scale: float = 1.0,
+    hidden: str = "hollow",
 ) -> np.ndarray:
     """Draw the people whose score reaches a threshold.
 
-    Confident joints are filled; about an expected OKS of 0.5 they empty, and their limbs get thin and faint; joints
-    that are probably not in the image (presence below 0.25) are left out.
+    Where the model tells hidden joints from visible ones, these are filled and those hollow. Else confident joints are
+    filled; about an expected OKS of 0.5 they empty. Joints of a lower one are faint, and their limbs thin. Joints that
+    are probably not in the image (presence below 0.25) are left out.
 
     Args:
         image: (H, W, 3) BGR uint8; not changed.
         instances: N people with ``pred_keypoints`` (N, K, 3) and, where there are any, ``scores``, ``pred_boxes``,
-            ``pred_keypoint_covariances`` or ``pred_keypoint_sigmas``, ``pred_keypoint_presence``, ``ID`` (which then
+            ``pred_keypoint_covariances`` or ``pred_keypoint_sigmas``, ``pred_keypoint_presence``,
+            ``pred_keypoint_visibility``, ``ID`` (which then
             chooses the colours and is written) and ``predicted`` (drawn faintly).
         skeleton: the K joints.
         threshold: lowest score drawn.
@@ -84,6 +92,8 @@ def draw_people(
         labels: also the scores, of people of whom a joint is drawn in the image; tags that would overlap move aside.
         person_colours: joints have a colour for each person; without, white (for videos without tracks).
         scale: enlarge the image by this first, so that small ones can be read.
+        hidden: what is done with joints whose probability of being visible is below 0.5, where the model says it:
+            "show" draws them as if it did not, "hollow" draws them hollow, "omit" leaves them out.
 
     Returns:
         (H * scale, W * scale, 3) BGR uint8.
@@ -93,7 +103,7 @@ def draw_people(
         canvas = cv2.resize(
             canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
         )
-    people = _people(instances, canvas.shape, threshold, person_colours, scale)
+    people = _people(instances, canvas.shape, threshold, person_colours, scale, hidden)
     sides = [split_side(name)[1] for name in skeleton.names]
     for person in people:
         if draw_boxes:
@@ -114,7 +124,7 @@ def _in_image(person: _Person, shape: Sequence[int]) -> bool:
 
 
 def _people(
-    instances: Instances, shape: Sequence[int], threshold: float, person_colours: bool, scale: float
+    instances: Instances, shape: Sequence[int], threshold: float, person_colours: bool, scale: float, hidden: str
 ) -> list[_Person]:
     """The people to draw, least certain first, so that the surer ones lie on top."""
     instances = instances.to(torch.device("cpu"))
@@ -125,6 +135,7 @@ def _people(
     scores = instances.scores.detach().numpy() if instances.has("scores") else np.ones(number)
     presence = _field(instances, "pred_keypoint_presence")
     covariances = _covariances(instances)
+    visibility = None if hidden == "show" else _field(instances, "pred_keypoint_visibility")
     named = instances.has("ID")
     ids = instances.ID.tolist() if named else range(number)
     predicted = instances.predicted.tolist() if instances.has("predicted") else [False] * number
@@ -134,12 +145,16 @@ def _people(
         shown = np.isfinite(joints).all(1) & (np.abs(joints) < FAR).all(1)
         if presence is not None:
             shown &= presence[i] >= PRESENT
+        if visibility is not None and hidden == "omit":
+            shown &= visibility[i] >= VISIBLE
+        confidence = np.nan_to_num(keypoints[i, :, 2]).clip(0, 1)
         box = _box_of(instances, i, joints, shown, scale)
         colour = PERSON_COLOURS[int(ids[i]) % len(PERSON_COLOURS)] if person_colours or named else (255, 255, 255)
         people.append(
             _Person(
                 joints,
-                np.nan_to_num(keypoints[i, :, 2]).clip(0, 1),
+                confidence,
+                _filling(confidence, None if visibility is None else visibility[i]),
                 shown,
                 None if covariances is None else covariances[i] * scale**2,
                 box,
@@ -191,9 +206,12 @@ def _thickness(confidence: float) -> float:
     return 0.6 + 0.4 * min(confidence / CONFIDENT, 1.0)
 
 
-def _filling(confidence: float) -> float:
-    """Opacity of a joint's middle: a joint that goes from sure to unsure in a video empties, it does not blink."""
-    return min(max((confidence - CONFIDENT + 0.15) / 0.3, 0.0), 1.0)
+def _filling(confidence: np.ndarray, visibility: np.ndarray | None) -> np.ndarray:
+    """Opacity of the joints' middles (K,): a joint that goes from sure to unsure in a video, or from visible to hidden,
+    empties, it does not blink."""
+    if visibility is not None:
+        return np.clip((visibility - VISIBLE) / 0.15, 0.0, 1.0)
+    return np.clip((confidence - CONFIDENT + 0.15) / 0.3, 0.0, 1.0)
 
 
 def _draw_limbs(canvas: np.ndarray, person: _Person, limbs: Sequence[tuple[int, int]], sides: Sequence[str]) -> None:
@@ -223,10 +241,10 @@ def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> N
     """Rings in the colour of the side, filled with the person's where the joint is sure."""
     radius, edge = 0.95 * person.width, _edge(person)
     ring = max(1, round(0.45 * person.width))
-    joints, confidences = person.joints.tolist(), person.confidence.tolist()
+    joints, confidences, fillings = person.joints.tolist(), person.confidence.tolist(), person.filling.tolist()
     for k in np.flatnonzero(person.shown).tolist():
         centre, side = joints[k], SIDE_COLOURS[sides[k]]
-        alpha, filling = person.opacity * _alpha(confidences[k]), person.opacity * _filling(confidences[k])
+        alpha, filling = person.opacity * _alpha(confidences[k]), person.opacity * fillings[k]
         if radius < _SMALL:  # a ring of whole pixels would be wider than the joint, and its middle is covered anyway
             disc(canvas, centre, radius + edge, EDGE, 0.85 * alpha)
         else:

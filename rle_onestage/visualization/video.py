@@ -48,7 +48,8 @@ class VideoDrawer:
                 _draw_trail(image, [place for _, place in trail], PERSON_COLOURS[number % len(PERSON_COLOURS)])
         drawn = draw_people(image, people, self.skeleton, **{"person_colours": False, **self.options})
         if self.legend:
-            draw_legend(drawn, predicted=people.has("ID"), sigma=self.options.get("draw_sigma", False))
+            told = people.has("pred_keypoint_visibility") and self.options.get("hidden", "hollow") == "hollow"
+            draw_legend(drawn, predicted=people.has("ID"), sigma=self.options.get("draw_sigma", False), hidden=told)
         return drawn
 
     def _extend(self, people: Instances, time: float) -> None:
@@ -90,16 +91,18 @@ def _draw_trail(image: np.ndarray, places: Iterable[Point], colour: Colour) -> N
         part[rows, columns] = part[rows, columns] * (1 - opacity) + np.array(stroke) * opacity
 
 
-def draw_legend(image: np.ndarray, *, predicted: bool = False, sigma: bool = False) -> None:
+def draw_legend(image: np.ndarray, *, predicted: bool = False, sigma: bool = False, hidden: bool = False) -> None:
     """Say what colours and marks mean, in the lower left corner, in place; nothing where there is no room.
 
     Args:
         image: (H, W, 3) BGR uint8, changed.
         predicted: also for people who were not found, but predicted from their motion.
         sigma: also for ellipses.
+        hidden: joints are filled where they are visible, not where they are sure.
     """
     size = max(11, min(image.shape[:2]) // 50)
-    rows = [("left", "left side"), ("right", "right side"), ("sure", "joint, sure"), ("unsure", "joint, unsure")]
+    full, hollow = ("visible", "hidden") if hidden else ("sure", "unsure")
+    rows = [("left", "left side"), ("right", "right side"), ("full", f"joint, {full}"), ("hollow", f"joint, {hollow}")]
     rows += [("predicted", "hidden: where it should be")] if predicted else []
     rows += [("sigma", "1 and 2 standard deviations")] if sigma else []
     step, pad, lead = round(1.7 * size), round(0.8 * size), round(3.2 * size)
@@ -127,6 +130,6 @@ def _draw_mark(image: np.ndarray, mark: str, start: Point, length: float, size: 
         for factor, thickness, alpha in ((1, -1, 0.3), (1, 1, 0.8), (1.8, 1, 0.5)):
             ellipse(image, centre, (0.5 * factor * size, 0.3 * factor * size), SIDE_COLOURS["left"], alpha, thickness)
     else:
-        if mark == "sure":
+        if mark == "full":
             disc(image, centre, 0.28 * size, SIDE_COLOURS[""])
         disc(image, centre, 0.36 * size, SIDE_COLOURS["left"], 1.0, max(1, round(0.16 * size)))

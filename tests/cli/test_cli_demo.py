@@ -2,7 +2,9 @@
 
 import os
 
+import numpy as np
 import pytest
+import torch
 from media_toys import one_person, read, video
 
 from rle_onestage.cli.demo import main
@@ -42,3 +44,27 @@ def test_a_threshold_reaches_the_tracker(tmp_path, monkeypatch):
         arguments = ["--video-input", source, "--json", str(results), "--track", "--confidence-threshold", threshold]
         assert main(arguments) == 0
         assert (read_tracks(results).track_id == 1).sum() == found
+
+
+def test_hidden_joints_cannot_be_left_out_where_the_model_does_not_tell_them(tmp_path, monkeypatch, capsys):
+    source, drawn = video(tmp_path / "in.mp4"), {}
+
+    def predictor(image):
+        people = one_person(image)
+        people.pred_keypoint_visibility = torch.full((2, 17), 0.3)
+        return people
+
+    predictor.skeleton, predictor.category = one_person.skeleton, one_person.category
+    monkeypatch.setattr("rle_onestage.predictor.Predictor", lambda cfg, precision: predictor)
+    for tells in (True, False):
+        predictor.tells_hidden = tells
+        for flag in ("show", "omit"):
+            arguments = ["--video-input", source, "--output", str(tmp_path / f"{flag}.mp4"), "--hidden", flag]
+            if tells:
+                assert main(arguments) == 0
+                drawn[flag] = read(tmp_path / f"{flag}.mp4")[0].image.astype(int)
+            else:
+                with pytest.raises(SystemExit):
+                    main(arguments)
+                assert f"--hidden {flag} needs a model that tells" in capsys.readouterr().err
+    assert np.abs(drawn["show"] - drawn["omit"]).max() > 60

@@ -160,7 +160,8 @@ def test_an_architecture_that_declares_nothing_says_so(tmp_path, said):
 def config(joints, *options):
     sigmas = ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", len(joints), "TEST.KEYPOINT_OKS_SIGMAS", [SIGMAS[n] for n in joints]]
     size = ["MODEL.RLE_ONESTAGE.HEAD.CHANNELS", "64", "MODEL.RLE_ONESTAGE.HEAD.EMBEDDING", "64"]
-    return tiny_config(*sigmas, *size, "MODEL.RLE_ONESTAGE.REFINE.SEARCH", "True", *options)
+    parts = ["MODEL.RLE_ONESTAGE.REFINE.SEARCH", "True", "MODEL.RLE_ONESTAGE.HEAD.VISIBILITY", "True"]
+    return tiny_config(*sigmas, *size, *parts, *options)
 
 
 def people_model(joints, *options):
@@ -175,8 +176,11 @@ def people_model(joints, *options):
             model.refiner.refinement.joint,
             model.refiner.refinement.output,
             model.refiner.refinement.output_bias,
+            model.refiner.refinement.visible,
+            model.refiner.refinement.visible_bias,
         ):
             tensor.normal_(std=0.3)
+        model.head.visibility.taught.copy_(torch.arange(len(joints)) + 1)
     model.prepare_for_inference()  # a correction belongs to the weights that say sigma
     count, levels = model.decoder.intervals.shape
     half_widths = torch.linspace(0.1, 3, levels) * torch.linspace(0.8, 1.2, count)[:, None]
@@ -212,8 +216,9 @@ def test_a_permuted_skeleton_predicts_the_same_joints(tmp_path, half):
     model = build_model(config(joints, *options))
     after = taken(model, weights, tmp_path / "m.pth", COCO.names, joints)
     assert (before.joints.std(2)[..., :2] > 1).any() and source.decoder.intervals.all()
-    for name in ("joints", "sigmas", "presence"):
+    for name in ("joints", "sigmas", "presence", "visibility"):
         torch.testing.assert_close(getattr(after, name), getattr(before, name)[:, :, order], rtol=1e-4, atol=1e-4)
+    assert before.visibility.std(2).min() > 0.01
     torch.testing.assert_close(after.scores, before.scores)
     for name in ("correction", "intervals"):
         assert torch.equal(getattr(model.decoder, name), getattr(source.decoder, name)[order])
@@ -230,6 +235,8 @@ def test_lspet_keeps_the_joints_that_both_have(tmp_path):
         shared = getattr(before, name)[:, :, places[:12]]
         torch.testing.assert_close(getattr(after, name)[:, :, :12], shared, rtol=1e-4, atol=1e-4)
     assert torch.equal(model.head.offset.weight[-4:], fresh)
+    assert after.visibility is None  # nobody taught neck and head_top
+    assert model.head.visibility.taught.tolist() == [place + 1 for place in places]
     # New joints have no correction: their intervals are the density's.
     half_width, own = model.decoder.error_density().half_width(0.5), source.decoder.error_density()
     torch.testing.assert_close(half_width[:12], own.half_width(0.5)[places[:12]])

@@ -23,7 +23,8 @@ def results():
     for number, result in enumerate(ground_truth_as_predictions(GroundTruth(dataset=content(), num_joints=3))):
         keypoints = np.clip(np.array(result["keypoints"]).reshape(3, 3) + rng.normal(0, 1, (3, 3)), -50, 150)
         extras = {"keypoint_sigmas": rng.uniform(1, 3, 6).tolist(), "keypoint_presence": [0.9, None, 0.8],
-                  "score_factors": [0.9, 1.0, 0.7], "person_area": None if number else 900.5}  # fmt: skip
+                  "keypoint_visibility": [0.9, 1.5, 0.2], "score_factors": [0.9, 1.0, 0.7],
+                  "person_area": None if number else 900.5}  # fmt: skip
         found.append({**result, "keypoints": keypoints.ravel().tolist(), "score": 0.9 - 0.1 * number, **extras})
     return found
 
@@ -144,7 +145,8 @@ def _triples(found):
 
 def _bare(found):
     for result in found:
-        for key in ("keypoint_sigmas", "keypoint_presence", "score_factors", "person_area", "category_id"):
+        ours = ("keypoint_sigmas", "keypoint_presence", "keypoint_visibility", "score_factors", "person_area")
+        for key in (*ours, "category_id"):
             del result[key]
 
 

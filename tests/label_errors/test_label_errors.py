@@ -272,10 +272,11 @@ class Fake(nn.Module):
         out = []
         for item in inputs:
             height, width = item["height"], item["width"]
-            points = torch.tensor(POSE)
+            points, visibility = torch.tensor(POSE), torch.linspace(0, 1, 17)
             if item["image"][:, 0, 0].sum() < item["image"][:, 0, -1].sum():
                 points = points[COCO.flip_index]
                 points[:, 0] = width - points[:, 0]
+                visibility = visibility[COCO.flip_index]
             people = Instances((height, width))
             people.pred_boxes = Boxes(torch.cat([points.min(0).values - 5, points.max(0).values + 5])[None])
             people.scores, people.pred_classes = torch.tensor([0.9]), torch.zeros(1, dtype=torch.long)
@@ -288,6 +289,7 @@ class Fake(nn.Module):
             people.pred_keypoint_covariances = SIGMA**2 * torch.eye(2).repeat(1, 17, 1, 1)
             people.pred_keypoint_covariances[0, :, 0, 1] = people.pred_keypoint_covariances[0, :, 1, 0] = between
             people.pred_keypoint_presence = torch.full((1, 17), 0.95)
+            people.pred_keypoint_visibility = visibility[None]
             out.append({"instances": people})
         return out
 
@@ -305,6 +307,7 @@ def test_mirrored_view_comes_back():
     assert torch.allclose(straight.pred_keypoints, mirrored.pred_keypoints)
     assert torch.equal(straight.pred_keypoint_covariances, mirrored.pred_keypoint_covariances)
     assert torch.allclose(straight.pred_boxes.tensor, mirrored.pred_boxes.tensor)
+    assert torch.equal(straight.pred_keypoint_visibility, mirrored.pred_keypoint_visibility)
 
 
 def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):

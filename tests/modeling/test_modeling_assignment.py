@@ -37,6 +37,8 @@ def make_case(people, crowds=()):
         area_known=valid,
         weight=valid.float(),
         regions=torch.zeros(len(people), 0, 6 + K),
+        visible=labelled,
+        told=valid,
     )
 
 

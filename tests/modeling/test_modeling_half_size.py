@@ -33,7 +33,7 @@ def people_at(places, sizes, scores, joints=17):
         factors=torch.ones(len(xy), 3), joints=points, sigmas=torch.stack([row, row], -1), presence=row,
         areas=size**2, kept=torch.ones(len(xy), dtype=torch.bool), correlations=0.5 * row,
     )  # fmt: skip
-    return People(*(field[None] for field in people))
+    return People(*(None if field is None else field[None] for field in people))
 
 
 def test_the_half_image_is_told_in_pixels_of_the_whole():

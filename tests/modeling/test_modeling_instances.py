@@ -8,7 +8,7 @@ from test_modeling_half_size import people_at
 
 def people_of(*images, sizes=((100, 200),), asked=None, most=10):
     decoder = build_model(tiny_config("TEST.DETECTIONS_PER_IMAGE", most)).decoder
-    people = type(images[0])(*(torch.cat(field) for field in zip(*images)))
+    people = type(images[0])(*(None if field[0] is None else torch.cat(field) for field in zip(*images)))
     return decoder.to_instances(people, list(sizes), list(asked or sizes))
 
 

@@ -164,6 +164,8 @@ def test_noisy_starts_weigh_as_much_under_a_learned_density():
         area=torch.ones(3),
         known=all_joints,
         weight=torch.ones(3),
+        visible=all_joints,
+        told=torch.ones(3, dtype=bool),
     )
     mu, std = joints + torch.randn(3, 17, 2), 1 + torch.rand(3, 17, 2)
     laplace = model.criterion._denoising(Poses(mu, std, torch.zeros(3, 17)), people, preset_only=True)

@@ -252,6 +252,19 @@ def test_a_joint_that_appears_is_as_sure_as_the_others_at_once():
         assert out.pred_keypoint_sigmas.min() > 0.2
 
 
+def test_a_person_who_is_predicted_keeps_what_was_last_said_of_the_joints():
+    """Whether joints are visible is not smoothed: each frame says it, and who is not found keeps the last word."""
+    frames = [people((300, 200)) for _ in range(12)]
+    for i, frame in enumerate(frames):
+        frame.pred_keypoint_visibility = torch.full((1, 17), 0.9 - 0.05 * i)
+    frames[8:10] = [frame[[]] for frame in frames[8:10]]
+    for lag in (0, 4):
+        found = follow(frames, lag=lag)
+        assert [out.predicted.tolist() for out in found[7:11]] == [[False], [True], [True], [False]]
+        said = [float(out.pred_keypoint_visibility[0, 3]) for out in found[7:11]]
+        assert said == pytest.approx([0.55, 0.55, 0.55, 0.4])
+
+
 @pytest.mark.parametrize("rate", [25.0, 4.0])
 def test_low_scores_keep_a_track_also_where_frames_are_rare(rate):
     tracker = PoseTracker(COCO, options=OPTIONS)

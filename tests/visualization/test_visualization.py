@@ -175,3 +175,18 @@ def test_discs_are_round_at_every_size(radius):
     # Half its extent along x and along a diagonal; a diamond has 0.7 of the first on the second.
     along, across = cover[50].sum() / 2, np.diag(cover).sum() / np.sqrt(2)
     assert along == pytest.approx(radius + 0.5, rel=0.15) and across / along > 0.8
+
+
+def test_hidden_joints_are_hollow_or_left_out_where_the_model_tells_them():
+    """The elbow is visible, the wrist hidden; how sure the model is of the place does not matter."""
+    people = arm()
+    people.pred_keypoint_visibility = torch.tensor([[0.9, 0.4]])
+    kept = {name: draw_people(grey(), people, ARM, labels=False, hidden=name) for name in ("show", "hollow", "omit")}
+    elbow, wrist = (50, 20), (50, 80)
+    filled = kept["show"][elbow]
+    assert np.array_equal(kept["hollow"][elbow], filled) and np.array_equal(kept["show"][wrist], filled)
+    assert not np.array_equal(kept["hollow"][wrist], filled) and (kept["hollow"][wrist] != 128).any()
+    assert (kept["omit"][45:56, 40:] == 128).all() and np.array_equal(kept["omit"][elbow], filled)
+    del people._fields["pred_keypoint_visibility"]
+    for name in kept:
+        assert np.array_equal(draw_people(grey(), people, ARM, labels=False, hidden=name), kept["show"])

@@ -3,7 +3,7 @@
 from .annotations import KeypointFile, read_keypoints
 from .categories import check_num_joints, keypoint_categories, keypoint_category
 from .json_files import Problems, load_json, read_json
-from .records import load_coco_keypoints
+from .records import load_coco_keypoints, records_of
 
 __all__ = [
     "KeypointFile",
@@ -15,4 +15,5 @@ __all__ = [
     "load_json",
     "read_json",
     "read_keypoints",
+    "records_of",
 ]

@@ -28,6 +28,7 @@ from ...structures.boxes import AREA_OF_BOX
 from .arrays import LARGEST_COORDINATE, box_array, crowd_array, keypoint_array, mend_boxes, stated_areas
 from .categories import check_num_joints, keypoint_categories
 from .doubts import find_doubts
+from .flags import FlagCounts, count_flags
 from .json_files import (
     Problems,
     first_repeated,
@@ -64,6 +65,11 @@ class KeypointFile(NamedTuple):
     def num_keypoints(self) -> np.ndarray:
         """Labelled joints of each annotation, (A,)."""
         return (self.keypoints[..., 2] > 0).sum(1)
+
+    @property
+    def flags(self) -> FlagCounts:
+        """The flags of its people."""
+        return count_flags(self.keypoints[~self.crowd, :, 2])
 
 
 @without_garbage_collection()

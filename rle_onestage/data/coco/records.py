@@ -51,7 +51,20 @@ def load_coco_keypoints(
     """
     data = read_json(json_file, dataset_name) if data is None else data
     file = read_keypoints(data, json_file, image_root=image_root, images_only=not annotated)
-    records = {
+    return records_of(file, image_root, weight_by=weight_by, area_from_box=area_from_box), file.problems
+
+
+@without_garbage_collection()
+def records_of(file: KeypointFile, image_root: str, *, weight_by: str = "", area_from_box: bool = False) -> list[dict]:
+    """The records of :func:`load_coco_keypoints`, of a file that was read already; says what is wrong with it.
+
+    Args:
+        file: what :func:`~.annotations.read_keypoints` gave.
+        image_root: path of the folder of images.
+        weight_by: as there.
+        area_from_box: as there.
+    """
+    records: dict[Any, dict] = {
         image_id: {
             "file_name": os.path.join(image_root, image["file_name"]),
             "image_id": image_id,
@@ -66,8 +79,8 @@ def load_coco_keypoints(
         if weights is not None and not annotation["iscrowd"]:
             annotation["weight"] = weights[i]
         records[image_id]["annotations"].append(annotation)
-    file.problems.say(json_file)
-    return list(records.values()), file.problems
+    file.problems.say(file.source)
+    return list(records.values())
 
 
 def _annotations(file: KeypointFile, area_from_box: bool) -> Iterator[tuple[Any, dict]]:

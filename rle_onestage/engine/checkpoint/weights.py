@@ -29,9 +29,9 @@ def load_weights(
     Args:
         model: the bare architecture (not wrapped for several processes).
         address: see :func:`~.files.read_checkpoint`.
-        strict: True for evaluation and prediction: every weight must be there and fit. False to start a training:
-            what is missing starts anew, a head of another size too (with a warning); a backbone of another size, or
-            nothing that fits, is an error.
+        strict: True for evaluation and prediction: every weight must be there and fit, but for what the architecture
+            calls optional (``OPTIONAL_KEYS``). False to start a training: what is missing starts anew, a head of
+            another size too (with a warning); a backbone of another size, or nothing that fits, is an error.
         use_ema: take the averaged weights where the checkpoint has both.
         joints: names of the model's joints. With ``strict`` they must be the checkpoint's, in its order; else what it
             knows of each joint comes over by name, see :func:`~.joints.by_joint_name`. None: not looked at.
@@ -56,8 +56,12 @@ def apply_weights(
     strict: bool,
     use_ema: bool = True,
     joints: Sequence[str] | None = None,
+    resume: bool = False,
 ) -> None:
-    """The second half of :func:`load_weights`: of what :func:`~.files.read_checkpoint` gave for ``address``."""
+    """The second half of :func:`load_weights`: of what :func:`~.files.read_checkpoint` gave for ``address``.
+
+    With ``resume`` nothing is optional, as a training goes on with the parts that it began with.
+    """
     weights = content["model"]
     if not use_ema and "raw" in content:
         if not isinstance(content["raw"], dict):
@@ -80,6 +84,8 @@ def apply_weights(
         if not (key in own or key in obsolete or key.endswith("num_batches_tracked") or key.startswith(ignored))
     ]  # fmt: skip
     if strict:
+        if not resume:
+            missing, unexpected = _without_optional(model, own, weights, missing, unexpected, address)
         _raise_unless_exact(address, own, weights, mismatched, missing, unexpected)
     else:
         _check_and_report_start(address, own, weights, mismatched, missing, unexpected)
@@ -114,6 +120,26 @@ def _shapes(keys: Sequence[str], weights: Mapping[str, Tensor], own: Mapping[str
 
 def _names(keys: Sequence[str], limit: int = 3) -> str:
     return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
+
+
+def _without_optional(
+    model: nn.Module,
+    own: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    missing: list[str],
+    unexpected: list[str],
+    address: str,
+) -> tuple[list[str], list[str]]:
+    """``missing`` and ``unexpected`` without what a model works without, which is told; a part of it does not do."""
+    optional = tuple(getattr(model, "OPTIONAL_KEYS", ()))
+    theirs, ours = ({key for key in keys if key.startswith(optional)} for keys in (weights, own))
+    if not optional or (theirs and ours):
+        return missing, unexpected
+    if ours:
+        logger.info("Checkpoint %s does not have %s: done without", address, _by_module(sorted(ours)))
+    if theirs:
+        logger.info("Not used from %s, as the config turns it off: %s", address, _by_module(sorted(theirs)))
+    return [key for key in missing if key not in ours], [key for key in unexpected if key not in theirs]
 
 
 def _raise_unless_exact(

@@ -61,6 +61,7 @@ MODEL_KEYS = {
     "HEAD.EMBEDDING": _CHANNELS,
     "HEAD.PRIOR_PROB": share(above=True, below=True),
     "HEAD.QUALITY": Flag(),
+    "HEAD.VISIBILITY": Flag(),
     "TIMM.NAME": _NAME,
     "TIMM.PRETRAINED": Either((Flag(), Text()), nothing=True),
     "TIMM.FPN_CHANNELS": _CHANNELS,
@@ -101,7 +102,10 @@ MODEL_KEYS = {
     "ASSIGN.RADIUS": real(0, 1e4, above=True),
     "ASSIGN.LEVEL_SIZES": Items(real(0, 1e6, above=True), most=20, ascending=True),
     "ASSIGN.OKS_WIDEN": real(0, 1e4, above=True),
-    **{f"LOSS.{name}": _FACTOR for name in ("SCORE", "BOX", "QUALITY", "POSE", "REFINE", "PRESENCE", "HEATMAP")},
+    **{
+        f"LOSS.{name}": _FACTOR
+        for name in ("SCORE", "BOX", "QUALITY", "POSE", "REFINE", "PRESENCE", "VISIBILITY", "HEATMAP")
+    },
     "PARTIAL.BACKGROUND": share(),
     "PARTIAL.CONFIDENT": share(),
     "TEST.TOPK": whole(1, 10_000),

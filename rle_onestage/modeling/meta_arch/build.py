@@ -192,5 +192,6 @@ def _build_refinement(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> JointRef
         norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION,
         search=options.REFINE.SEARCH,
+        visibility=options.HEAD.VISIBILITY,
         scale_codec=ScaleCodec.from_config(cfg, init=options.REFINE.SCALE_INIT),
     )

@@ -24,6 +24,7 @@ from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
 from ..structures import NOT_REFINED, DenseOutputs, Predictions, Targets
 from ..targets import make_targets
+from ..visibility import VisibilityBranch
 from .build import build_parts
 from .watch import Watch
 
@@ -49,6 +50,8 @@ class RLEOneStage(nn.Module):
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
     OBSOLETE_KEYS = ("iteration",)
+    # Beginnings of the names of what says whether joints are hidden: without it in a file, a model does not say it.
+    OPTIONAL_KEYS = ("head.visibility.", "refiner.refinement.visible")
     criterion: Criterion | None
     assigner: Assigner | None
     pixel_mean: Tensor
@@ -126,7 +129,23 @@ class RLEOneStage(nn.Module):
         super().train(mode)
         if not mode:
             self.renew_if_trained()
+            self.settle_visibility()
         return self
+
+    @property
+    def visibility(self) -> VisibilityBranch | None:
+        """What tells hidden joints from visible ones; None in a model without it."""
+        return getattr(self.head, "visibility", None)
+
+    @property
+    def tells_hidden(self) -> bool:
+        """Whether people come with ``pred_keypoint_visibility`` at inference."""
+        return self.visibility is not None and self.visibility.has_opinion
+
+    def settle_visibility(self) -> None:
+        """Let the model speak of hidden joints if it was taught."""
+        if self.visibility is not None:
+            self.visibility.settle()
 
     def _remember_weights(self) -> None:
         """The tables are right for the present weights."""
@@ -241,6 +260,8 @@ class RLEOneStage(nn.Module):
         dense, locations = self.dense(features)
         pairs = self.assigner.candidates(locations, targets)
         candidates = self.head.project(dense, pairs.candidates, locations)
+        if self.visibility is not None:
+            self.visibility.count(targets)
         assignment = self.assigner(pairs, locations, targets, candidates)
         refined = NOT_REFINED
         if self.refiner is not None:
@@ -275,6 +296,7 @@ def _renew_before_saving(model: RLEOneStage, *_: object) -> None:
 def _trust_what_was_loaded(model: RLEOneStage, incompatible: _IncompatibleKeys) -> None:
     """Whole tables that came in a file are right for the weights that it leaves in the model."""
     missing = incompatible.missing_keys
+    model.settle_visibility()
     if not any("decoder." in key for key in missing):
         model._remember_weights()
     sums, ratio = (any(name in key for key in missing) for name in ("criterion.area_sums", "decoder.area_ratio"))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ..backbone.timm_fpn import conv_block
 from ..codec import ScaleCodec
 from ..structures import CandidatePredictions, Poses
+from ..visibility import prior_logit
 from .joint_attention import JointAttention
 from .joint_search import JointSearch
 from .sampling import sample_bilinear, sample_own_channel
@@ -45,11 +46,15 @@ class JointRefinement(nn.Module):
         context: (channels, stride) of each coarser map that is sampled too: what a large person's joint is about.
         attention: heads of the attention among the joints of a person; 0 for none.
         search: whether a wide look at the heatmap comes first, see :class:`~.joint_search.JointSearch`.
+        visibility: whether hidden joints are told from visible ones, by what is seen at the joint: like the scale, the
+            logit of a pass takes the place of the one before.
         scale_codec: the parametrisation of the scale, in units of ``stride``.
     """
 
     # Tensors whose first axis is that of the joints: rows of each.
-    JOINT_ROWS = {"joint": 1, "output": 1, "output_bias": 1, "heat.weight": 1, "heat.bias": 1}
+    JOINT_ROWS = {
+        "joint": 1, "output": 1, "output_bias": 1, "heat.weight": 1, "heat.bias": 1, "visible": 1, "visible_bias": 1,
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class JointRefinement(nn.Module):
         context: Sequence[tuple[int, int]],
         attention: int,
         search: bool,
+        visibility: bool,
         scale_codec: ScaleCodec,
     ):
         super().__init__()
@@ -85,6 +91,8 @@ class JointRefinement(nn.Module):
         self.heat = nn.Conv2d(channels, num_joints, 1)
         if self.heat.bias is not None:
             nn.init.constant_(self.heat.bias, -4.0)
+        self.visible = nn.Parameter(torch.empty(num_joints, channels).normal_(std=0.01)) if visibility else None
+        self.visible_bias = nn.Parameter(torch.full((num_joints,), prior_logit())) if visibility else None
 
     def features(self, feature: Tensor, context: Sequence[Tensor] = ()) -> SampledMaps:
         """The maps that are sampled.
@@ -136,5 +144,12 @@ class JointRefinement(nn.Module):
                 mu=start + moved + out[..., :2] * reach,
                 scale=self.scale_codec.decode(out[..., 2:], self.scale_codec.unit(stride, boxes)),
                 presence=poses.presence,
+                visibility=self._visibility(hidden, poses.visibility),
             )
         return candidates._replace(poses=refined)
+
+    def _visibility(self, hidden: Tensor, before: Tensor | None) -> Tensor | None:
+        """Logits (P, K) from what was seen (P, K, C); None where nobody had an opinion ``before``."""
+        if before is None or self.visible is None or self.visible_bias is None:
+            return before
+        return torch.einsum("pkc,kc->pk", hidden, self.visible) + self.visible_bias
