@@ -64,9 +64,10 @@ class NoisyLabels(nn.Module):
         tensors = [torch.from_numpy(part).float() for part in (boxes, mu, sigma)]
         return self.decoded(*tensors, torch.from_numpy(rng.normal(1, 1, len(boxes))).float(), item)
 
-    def decoded(self, boxes, mu, sigma, person, item):
+    def decoded(self, boxes, mu, sigma, person, item, visibility=None):
         """The real decoder's answer."""
-        said = candidate_predictions(Poses(mu, sigma, torch.full(mu.shape[:2], 3.0)), boxes=boxes, score=person)
+        poses = Poses(mu, sigma, torch.full(mu.shape[:2], 3.0), visibility)
+        said = candidate_predictions(poses, boxes=boxes, score=person)
         people = self.decoder(said, torch.sigmoid(person)[None])
         size = (item["height"], item["width"])
         return self.decoder.to_instances(people, [size], [size])[0]

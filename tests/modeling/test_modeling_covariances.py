@@ -104,6 +104,29 @@ def test_the_correction_depends_on_the_size_in_the_networks_input_and_on_visibil
     assert torch.equal(found(decoder, visibility=logits).sigmas, plain)
 
 
+@pytest.mark.parametrize("half_size_from", [0, 64])
+@torch.no_grad()
+def test_what_a_model_says_of_hidden_joints_widens_their_covariances(half_size_from):
+    torch.manual_seed(0)
+    options = ("HEAD.VISIBILITY", True, "TEST.SCORE_THRESH", 0.0, "TEST.HALF_SIZE_FROM", half_size_from)
+    model = build_model(tiny_config(*(f"MODEL.RLE_ONESTAGE.{o}" if isinstance(o, str) else o for o in options)))
+    model.refiner.refinement.visible_bias.copy_(torch.linspace(-3, 3, 17))
+    model.head.visibility.taught.fill_(1)
+    model.eval().decoder.set_density(turned_density())
+    image = torch.randn(1, 3, 128, 128)
+    plain = model.find(image)
+    model.decoder.dependence[-1] = 0.8  # of the logarithm, where a joint is surely hidden
+    people = model.find(image)
+    ratio = people.sigmas / plain.sigmas
+    torch.testing.assert_close(ratio, torch.exp(0.8 * (1 - people.visibility))[..., None].expand_as(ratio))
+    assert (ratio[..., 0, :] > 1.5 * ratio[..., 16, :]).all()
+    (found,) = model.decoder.to_instances(people, [(128, 128)], [(128, 128)])
+    assert len(found) and found.pred_keypoint_visibility.shape == (len(found), 17)
+    variances = found.pred_keypoint_covariances.diagonal(dim1=-2, dim2=-1)
+    assert torch.equal(variances, found.pred_keypoint_sigmas.square())
+    assert found.pred_keypoint_covariances[..., 0, 1].abs().min() > 0
+
+
 def test_a_file_of_an_earlier_version_is_read_with_its_own_correction():
     decoder = make_decoder("fcos", [0.05] * JOINTS)
     decoder.set_density(turned_density())

@@ -115,7 +115,7 @@ def test_names_are_known_to_validation_as_they_are_registered(registered):
 
 def test_unknown_names_are_one_sentence_with_the_known_ones():
     assert "StudentDensity" not in SCHEMA[PREFIX + "DENSITY"].choices
-    with pytest.raises(ConfigError, match="DENSITY is 'StudentDensity'; choose one of .*'rle'"):
+    with pytest.raises(ConfigError, match=r"DENSITY is 'StudentDensity'; did you mean student\? choose one of .*'rle'"):
         tiny_config(PREFIX + "DENSITY", "StudentDensity")
     for registry, _ in CLASSES:
         with pytest.raises(ConfigError, match=f"{registry.key} is 'x'; choose one of {', '.join(registry.names)}"):
