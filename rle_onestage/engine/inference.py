@@ -30,6 +30,7 @@ from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
+from rle_onestage.modeling.correction import DEPENDENCE
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -37,6 +38,7 @@ from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 logger = logging.getLogger("rle_onestage")
 
 METRICS = "metrics.json"
+_HIDDEN = DEPENDENCE.index("hidden")
 # What Detectron2's, timm's and torch's builders raise where sizes or names of the config do not fit one another.
 _OF_BUILDERS = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
@@ -120,7 +122,18 @@ def build_for_inference(
     except UnfitWeights as error:
         raise CheckpointError(explain_misfit(cfg, weights, error)) from error
     model.joint_names = joints or recorded_joints(content)
-    return model.eval()
+    _warn_of_hidden_joints(model.eval(), weights)
+    return model
+
+
+def _warn_of_hidden_joints(model: nn.Module, weights: str) -> None:
+    """Where the correction of sigma needs what the model does not say."""
+    if isinstance(model, RLEOneStage) and not model.tells_hidden and bool(model.decoder.dependence[_HIDDEN]):
+        logger.warning(
+            "The calibration in %s corrects sigma by which joints are hidden, which this model does not tell: all get "
+            "the sigmas of visible ones. Set MODEL.RLE_ONESTAGE.HEAD.VISIBILITY True, or calibrate anew.",
+            weights,
+        )
 
 
 def as_run(model: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ from modeling_toys import make_input, tiny_config
 
 from rle_onestage.engine import load_weights, read_checkpoint
 from rle_onestage.engine.checkpoint.weights import apply_weights
+from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.errors import CheckpointError
 
 KEY = "MODEL.RLE_ONESTAGE.HEAD.VISIBILITY"
@@ -60,6 +61,17 @@ def test_a_config_may_turn_the_part_off(tmp_path, said):
     before, after = fields_of(source), fields_of(model)
     assert before.keys() - after.keys() == {"pred_keypoint_visibility"}
     assert all(torch.equal(before[name], after[name]) for name in after)
+
+
+@pytest.mark.parametrize("hidden", [0.5, 0.0])
+def test_a_correction_by_what_the_config_turns_off_is_told(tmp_path, said, hidden):
+    source = make_model(True)
+    source.head.visibility.taught.fill_(1)
+    source.eval().decoder.dependence[-1] = hidden
+    path = saved(source, tmp_path / "m.pth")
+    for on in (True, False):
+        build_for_inference(tiny_config(KEY, on), path)
+        assert any("which this model does not tell" in line for line in said()) == (hidden > 0 and not on)
 
 
 @pytest.mark.parametrize("on", [True, False])
