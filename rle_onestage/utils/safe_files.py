@@ -6,6 +6,8 @@ All files are written by :mod:`.output_files`, whose functions for files of text
 import os
 import pickle
 import socket
+import struct
+from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, ClassVar
 
@@ -90,6 +92,9 @@ class _ArraysOnly(pickle._Unpickler):
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
+    # Of the unpickler in Python, which typeshed does not list.
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name in the pickle stands for, by the list of what is allowed."""
@@ -105,6 +110,13 @@ class _ArraysOnly(pickle._Unpickler):
         super().load_build()  # type: ignore[misc]  # a method that typeshed does not list
 
     dispatch[pickle.BUILD[0]] = load_build
+
+    def load_bytearray8(self) -> None:
+        """Bytes whose number stands before them: pickle's own takes memory for as many before it reads them."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:

@@ -171,6 +171,7 @@ def numbers_of_pickles():
 @given(start=st.sampled_from([b"", b"\x80\x02", b"\x80\x04", b"\x80\x05"]), code=numbers_of_pickles())
 @example(start=b"\x80\x04", code=b"Nr\xff\xff\xff\x7f.")  # the number of a memo, for which C's unpickler takes 34 GB
 @example(start=b"\x80\x02", code=b"cnumpy.core.multiarray\nscalar\n(NN}U\x0c__defaults__)stb.")
+@example(start=b"\x80\x05", code=b"\x96\x10\x00\x00\x00\x01\x00\x00\x00abc")  # three bytes that are said to be 4 GB
 @example(start=b"\x80\x02", code=b"cos\nmkdir\n(X\x04\x00\x00\x00traptR.")
 def test_pickles_of_any_operations(place, start, code):
     for name in ("any.pkl", "any.pth"):
