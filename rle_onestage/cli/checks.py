@@ -42,7 +42,8 @@ def check_words(words: Sequence[str]) -> None:
     named += [value for flag, value in pairs if flag == "--config-file"]
     # A training that goes on needs the weights no more that it began with.
     goes_on = any(len(word) > 2 and "--resume".startswith(word) for word in words)
-    weights = [] if goes_on else [part for pair in pairs if pair[0] == "MODEL.WEIGHTS" for part in pair]
+    given = [pair for pair in pairs if pair[0] == "MODEL.WEIGHTS" and not pair[1].startswith("-")]
+    weights = [] if goes_on else [part for pair in given for part in pair]
     check_config(named[-1] if named else None, weights)
 
 

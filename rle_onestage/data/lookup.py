@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, skeleton_from_category
+from .coco.json_files import read_json
 from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
 
@@ -121,7 +122,7 @@ def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()
         get_metadata(name)
     for name in needed:
         if not is_there(name):
-            joint_names(name)  # which says what is missing
+            read_json(get_metadata(name).json_file, name)  # which says what is missing
 
 
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:

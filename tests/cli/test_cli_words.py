@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from rle_onestage import cli
-from rle_onestage.cli import calibrate, demo, label_errors, train, visualize_data, worst_images
+from rle_onestage.cli import calibrate, demo, label_errors, label_images, train, visualize_data, worst_images
 from rle_onestage.cli.checks import check_words
 from rle_onestage.cli.options import add_options, parse_options
 from rle_onestage.errors import CheckpointError
+from rle_onestage.labelling import LabelOptions
 from rle_onestage.utils.arguments import CommandParser
 from rle_onestage.utils.pretrained import read_pth
 
@@ -58,6 +59,42 @@ def test_options_behind_the_inputs_of_a_demo():
     args = demo.parse(["--input", "a.jpg", "TEST.png", *PAIRS])
     assert args.input == ["a.jpg", "TEST.png"] and args.opts == PAIRS
     assert demo.parse(["--input", "a.jpg", *PAIRS, "--opts", "SEED", "-1"]).opts == [*PAIRS, "SEED", "-1"]
+
+
+@pytest.mark.parametrize(
+    "words, inputs",
+    [
+        (["--input", "a.jpg", "--score-against", "x", *PAIRS], ["a.jpg"]),
+        (["--inp", "a.jpg", *PAIRS], ["a.jpg"]),
+        (["--input", "a.jpg", "--sizes", "64", "96", *PAIRS], ["a.jpg"]),
+        (["--input", "a.jpg", "--max-sigma", "0.1", "eye=0.05", *PAIRS, "--no-mirror"], ["a.jpg"]),
+        (["--input", "MODEL.WEIGHTS", *PAIRS], ["MODEL.WEIGHTS"]),
+    ],
+    ids=lambda value: " ".join(value)[:40],
+)
+def test_options_behind_the_values_of_any_flag(words, inputs):
+    args = label_images.parse(words, LabelOptions())
+    assert args.opts == PAIRS and args.input == inputs
+    assert demo.parse(["--webcam", *PAIRS]).opts == PAIRS
+    assert calibrate.parse(["--config-file", "c", "--fit-dataset", "a", "b", *PAIRS]).fit_dataset == ["a", "b"]
+
+
+@pytest.mark.parametrize("value", ["-1", "-1e-3", "-.5,.5", "-1,3"])
+def test_values_may_begin_with_a_minus(value):
+    pair = ["SOLVER.BASE_LR", value]
+    assert visualize_data.parse([*pair, "--num", "3"]).opts == pair
+    assert train._parse(["--config-file", "quickstart.yaml", *pair], "train", "").opts == pair
+
+
+def test_a_key_in_both_forms_is_not_chosen_silently(capsys):
+    assert "SEED is given behind --opts and without; give it once" in complaint(
+        capsys, "visualize-data", "SEED", "1", "--opts", "SEED", "2"
+    )
+    assert visualize_data.parse(["SEED", "1", "SEED", "2", "--opts", "OUTPUT_DIR", "a"]).opts[-1] == "2"
+
+
+def test_a_flag_between_a_key_and_its_value_is_not_the_value(folder):
+    check_words(["MODEL.WEIGHTS", "--config-file", "quickstart.yaml", "model_final.pth"])
 
 
 def test_several_times_opts_are_all_taken():
@@ -188,6 +225,19 @@ def test_sets_are_looked_up_before_a_model_is_built(words, folder, capsys, monke
         cli.main(words)
     error = capsys.readouterr().err
     assert end.value.code and "there is no data set 'rle_synthetic_trai'; did you mean rle_synthetic_train?" in error
+
+
+@pytest.mark.parametrize("words", [["train"], ["calibrate", "--dataset", "there", "--fit-dataset", "rle_synthetic_train"],
+                                   ["label-errors", "--dataset", "rle_synthetic_train"]])  # fmt: skip
+def test_sets_of_the_package_that_are_not_there_are_said_before_a_model_is_built(words, folder, capsys, monkeypatch):
+    monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
+    monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", None)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(folder / "nothing"))
+    sets = ["DATASETS.KEYPOINT_FILES", repr([["there", str(folder / "labels.json"), "."]])]
+    words = [*words, "--config-file", "quickstart.yaml", *sets, "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"]
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert "data set 'rle_synthetic_train' was not found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON"), ("empty", "an empty")])
