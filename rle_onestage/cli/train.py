@@ -48,7 +48,8 @@ def train(args: argparse.Namespace) -> object:
     from rle_onestage.engine import Trainer, evaluate_only, setup
 
     cfg = setup(args)
-    check_sets(cfg, cfg.DATASETS.TEST, needed=() if args.eval_only else cfg.DATASETS.TRAIN)
+    # Test sets too: a training would fail at its end.
+    check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
     if args.eval_only:
         return evaluate_only(cfg, resume=args.resume)
     trainer = Trainer(cfg)

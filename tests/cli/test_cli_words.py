@@ -227,9 +227,12 @@ def test_sets_are_looked_up_before_a_model_is_built(words, folder, capsys, monke
     assert end.value.code and "there is no data set 'rle_synthetic_trai'; did you mean rle_synthetic_train?" in error
 
 
-@pytest.mark.parametrize("words", [["train"], ["calibrate", "--dataset", "there", "--fit-dataset", "rle_synthetic_train"],
-                                   ["label-errors", "--dataset", "rle_synthetic_train"]])  # fmt: skip
-def test_sets_of_the_package_that_are_not_there_are_said_before_a_model_is_built(words, folder, capsys, monkeypatch):
+MISSING = "rle_synthetic_train"  # a set of the package, whose joints are known without its file
+
+
+@pytest.mark.parametrize("words", [["train"], ["evaluate", "DATASETS.TEST", MISSING],
+                                   ["label-errors", "--dataset", MISSING], ["calibrate", "--dataset", "there", "--fit-dataset", MISSING]])  # fmt: skip
+def test_missing_sets_of_the_package_are_said_before_a_model_is_built(words, folder, capsys, monkeypatch):
     monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
     monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", None)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(folder / "nothing"))
@@ -237,7 +240,7 @@ def test_sets_of_the_package_that_are_not_there_are_said_before_a_model_is_built
     words = [*words, "--config-file", "quickstart.yaml", *sets, "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"]
     with pytest.raises(SystemExit):
         cli.main(words)
-    assert "data set 'rle_synthetic_train' was not found" in capsys.readouterr().err
+    assert f"data set {MISSING!r} was not found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON"), ("empty", "an empty")])

@@ -57,6 +57,7 @@ IMAGES = ("images that cannot be read", unreadable, "images")
 DATA_SET = ("a data set of another name", ["DATASETS.TRAIN", "('toy_persons',)"], "toy_persons")
 ANEW = [
     DATA_SET,
+    ("a test set that is not there", ["DATASETS.TEST", "('rle_synthetic_val',)"], "'rle_synthetic_val' was not found"),
     IMAGES,
     ("joints that do not fit", FOUR_JOINTS, "has 3 joints"),
     ("an architecture of another name", ["MODEL.META_ARCHITECTURE", "ToyPoses"], "ToyPoses"),
@@ -82,6 +83,17 @@ def test_a_training_that_fails_early_changes_nothing(used, resume, kind, options
     assert word in process.log.read_text().splitlines()[-1] and "Traceback" not in process.log.read_text()
     assert content(used / "out") == before
     assert (used / "out" / "log.txt").read_bytes().startswith(logged)
+
+
+@pytest.mark.parametrize("name", ["last_checkpoint", ".training.earlier", "config.yaml"])
+def test_a_file_that_could_not_be_written_anew_changes_nothing(used, name):
+    (used / "out" / name).unlink()
+    (used / "out" / name).mkdir()
+    before = content(used / "out")
+    process = started(used, "SEED", 5)
+    assert process.wait() == 2
+    assert f"{name} cannot be written (it is a folder, not a file)" in process.log.read_text().splitlines()[-1]
+    assert content(used / "out") == before
 
 
 def test_one_of_two_processes_that_fails_early_changes_nothing(used):
