@@ -230,8 +230,15 @@ def test_sets_are_looked_up_before_a_model_is_built(words, folder, capsys, monke
 MISSING = "rle_synthetic_train"  # a set of the package, whose joints are known without its file
 
 
-@pytest.mark.parametrize("words", [["train"], ["evaluate", "DATASETS.TEST", MISSING],
-                                   ["label-errors", "--dataset", MISSING], ["calibrate", "--dataset", "there", "--fit-dataset", MISSING]])  # fmt: skip
+OF_MISSING = [
+    ["train"],
+    ["evaluate", "DATASETS.TEST", MISSING],
+    ["label-errors", "--dataset", MISSING],
+    ["calibrate", "--dataset", "there", "--fit-dataset", MISSING],
+]
+
+
+@pytest.mark.parametrize("words", OF_MISSING, ids=[words[0] for words in OF_MISSING])
 def test_missing_sets_of_the_package_are_said_before_a_model_is_built(words, folder, capsys, monkeypatch):
     monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
     monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", None)

@@ -41,6 +41,11 @@ def augmentation_entries(value: Any) -> list:
         ConfigError: it is not a list of names and of [name, {option: value}], a name is not known, or an augmentation
             does not take an option, or needs one that is not given.
     """
+    if isinstance(value, (list, tuple)) and [type(part) for part in value] == [str, dict]:
+        raise ConfigError(
+            f"INPUT.AUGMENTATIONS is {shown(value)}; put an augmentation and its options into a list of their own, as "
+            "in [[RandomRotation, {angle: [-10, 10]}]]"
+        )
     for entry in value if isinstance(value, (list, tuple)) else [value]:
         name, options = (entry, {}) if isinstance(entry, str) else _pair(entry)
         if (

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.renamed import rename_options, rename_values
-from rle_onestage.engine.config.rules import Either, takes_list
+from rle_onestage.engine.config.rules import Either, takes_list, takes_names
 from rle_onestage.engine.config.schema import rule_for, settle
 from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml
 from rle_onestage.errors import ConfigError, cut, shown
@@ -158,8 +158,9 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
             )
         current = node[parts[-1]]
         value = _decode(raw, current, str(key))
-        if isinstance(raw, str) and value is not None and takes_list(rule_for(str(key), current)):
-            value = _as_list(raw, value, str(key))
+        rule = rule_for(str(key), current)
+        if isinstance(raw, str) and value is not None and takes_list(rule):
+            value = _as_list(raw, value, str(key), names=takes_names(rule))
         node[parts[-1]] = settle(str(key), value, current, source)
         _note_place(node, parts[-1], source)
 
@@ -199,20 +200,22 @@ def _decode(raw: Any, current: Any, name: str) -> Any:
         return raw
 
 
-def _as_list(raw: str, value: Any, name: str) -> Any:
+def _as_list(raw: str, value: Any, name: str, *, names: bool) -> Any:
     """The list that a word of the command line stands for, where its key takes one.
 
     Args:
         raw: the word.
         value: as a Python literal, or else the word.
         name: of the key.
+        names: whether the list is one of text, also where its words look like numbers.
 
     Raises:
         ConfigError: it is none.
     """
-    if value is not raw:
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    if value is not raw and not (names and all(isinstance(number, (int, float)) for number in numbers)):
         return [value] if isinstance(value, (str, int, float)) else value
-    found = parse_list(raw)
+    found = parse_list(raw, names=names)
     if found is None:
         raise ConfigError(
             f"{COMMAND_LINE}: {name} is {shown(raw)}, which is no list; write {name} a,b or {name} \"['a', 'b']\""
