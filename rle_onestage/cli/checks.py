@@ -78,7 +78,9 @@ def check_images(inputs: Iterable[str]) -> None:
         path = os.path.expanduser(given)
         if not (os.path.exists(path) or glob.has_magic(path)):
             near = near_file(path)
-            raise MediaError(f"input {given} does not exist; {f'did you mean {near}?' if near else 'check --input'}")
+            raise MediaError(
+                f"input {given or repr(given)} does not exist; {f'did you mean {near}?' if near else 'check --input'}"
+            )
 
 
 def check_output(path: str | None, flag: str, *, through: bool = True) -> None:
@@ -98,6 +100,12 @@ def check_output(path: str | None, flag: str, *, through: bool = True) -> None:
             check_output_folder(os.path.dirname(os.path.abspath(path)), flag)
 
 
+def check_given(path: str | None, flag: str) -> None:
+    """Raises MediaError for an empty name, as a variable of a shell that is not set leaves it."""
+    if path == "":
+        raise MediaError(f"the name after {flag} is empty; give one, or leave {flag} out")
+
+
 def check_output_folder(path: str | None, flag: str) -> None:
     """Check that files can be written into a folder, or that it can be made. Nothing is made yet.
 
@@ -106,14 +114,16 @@ def check_output_folder(path: str | None, flag: str) -> None:
         flag: that it came by.
 
     Raises:
-        MediaError: it is a file, or lies below one, or may not be written.
+        MediaError: its name is empty; or it is a file, or lies below one, or may not be written.
     """
+    check_given(path, flag)
     if path is None:
         return
     there = os.path.abspath(path)
     while not os.path.lexists(there) and os.path.dirname(there) != there:
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise MediaError(f"{path} cannot be written, as {there} is a file; give another place with {flag}")
+        kind = "a file" if os.path.exists(there) else "a link to something that does not exist"
+        raise MediaError(f"{path} cannot be written, as {there} is {kind}; give another place with {flag}")
     if not os.access(there, os.W_OK):
         raise MediaError(f"folder {there} cannot be written; give another place with {flag}")

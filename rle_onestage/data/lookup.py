@@ -50,9 +50,18 @@ def _model_set(cfg: CfgNode) -> str:
         if name in cfg.DATASETS.TRAIN or is_there(name):
             if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
                 return name
+    return training_names(cfg)[0]
+
+
+def training_names(cfg: CfgNode) -> list[str]:
+    """The names of ``DATASETS.TRAIN``.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN names no data set.")
-    return cfg.DATASETS.TRAIN[0]
+        raise ConfigError("DATASETS.TRAIN names no data set; name those to train on, such as rle_coco_2017_train")
+    return list(cfg.DATASETS.TRAIN)
 
 
 def known_joints(cfg: CfgNode) -> list[str] | None:

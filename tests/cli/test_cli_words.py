@@ -139,6 +139,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "quickstrat.yaml").write_text("SEED: 1")
     (tmp_path / "model_final.pth").write_bytes(b"\x80")
     (tmp_path / "runs").mkdir()
+    (tmp_path / "lost").symlink_to("nowhere")
     return tmp_path
 
 
@@ -167,6 +168,10 @@ def folder(tmp_path, monkeypatch):
         (["worst-images", "--config-file", "demo.yaml", "--output", "x.png", "--results", "no"], "file no does not"),
         (["slim", "no.pth", "--output", "x.pth"], "checkpoint no.pth does not exist"),
         (["slim", "runs", "--output", "x.pth"], "checkpoint runs is a folder"),
+        (["demo", "--input", "photo.jpg", "--output", ""], "the name after --output is empty"),
+        (["demo", "--input", "", "--output", "o"], "input '' does not exist"),
+        (["label-errors", "--config-file", "demo.yaml", "--output", ""], "the name after --output is empty"),
+        (["visualize-data", "--output-dir", "lost"], "lost is a link to something that does not exist"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
@@ -291,3 +296,10 @@ def test_what_a_user_imports_is_listed(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert "build_own_backbone" in shown_help(capsys, "train", "--import", "own_backbone")
+
+
+def test_a_training_on_nothing_is_refused_before_a_model_is_built(folder, capsys, monkeypatch):
+    monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
+    with pytest.raises(SystemExit):
+        cli.main(["train", "DATASETS.TRAIN", "", "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"])
+    assert "DATASETS.TRAIN names no data set; name those" in capsys.readouterr().err

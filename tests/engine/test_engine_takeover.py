@@ -60,6 +60,7 @@ ANEW = [
     ("a test set that is not there", ["DATASETS.TEST", "('rle_synthetic_val',)"], "'rle_synthetic_val' was not found"),
     IMAGES,
     ("joints that do not fit", FOUR_JOINTS, "has 3 joints"),
+    ("no data set", ["DATASETS.TRAIN", "()"], "DATASETS.TRAIN names no data set; name those"),
     ("an architecture of another name", ["MODEL.META_ARCHITECTURE", "ToyPoses"], "ToyPoses"),
     ("weights that are not there", ["MODEL.WEIGHTS", "missing.pth"], "missing.pth"),
     ("a metric of another name", ["TEST.EXPECTED_RESULTS", "[['keypoints','AQ',1,1]]"], "AQ"),
