@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
-from ..structures.skeleton import Skeleton, skeleton_from_category
+from ..structures.skeleton import Skeleton, map_joints, skeleton_from_category
 from .coco.json_files import read_json
 from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
@@ -112,6 +112,24 @@ def check_test_joints(cfg: CfgNode) -> None:
                 f"the test sets {named[0][0]!r} and {name!r} have different joints ({', '.join(named[0][1])}; "
                 f"{', '.join(names)}); test a model on sets with its joints in its order"
             )
+
+
+def check_model_joints(name: str, joints: Sequence[str] | None) -> None:
+    """Check that a registered data set has the joints of a model in its order.
+
+    Args:
+        name: of the data set.
+        joints: names of the model's joints; None where nobody knows them, which is let pass.
+
+    Raises:
+        DataError: it has not.
+    """
+    own = joint_names(name)
+    if joints is not None and map_joints(own, joints) != list(range(len(own))):
+        raise DataError(
+            f"data set {name!r} has the joints {', '.join(own)}, but the model's are {', '.join(joints)}; name a set "
+            "with the model's joints in its order"
+        )
 
 
 def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()) -> None:
