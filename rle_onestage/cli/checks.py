@@ -67,9 +67,9 @@ def check_weights(address: str, given_by: str) -> None:
 
 
 def check_file(path: str | None, flag: str) -> None:
-    """Raises DataError unless a file of data is there; None is not looked at."""
+    """Raises DataError unless a file of data, which is JSON, is there; None is not looked at."""
     if path is not None and kind_of(path) in ("", "a folder") and (wrong := what_is_wrong(path)):
-        raise DataError(f"file {path} {wrong}; {remedy_for(path, f'check {flag}')}")
+        raise DataError(f"file {path} {wrong}; {remedy_for(path, f'check {flag}', ('.json',))}")
 
 
 def check_images(inputs: Iterable[str]) -> None:

@@ -52,6 +52,9 @@ def test_what_is_no_list_is_told_the_form(word):
 def test_other_mistakes_with_lists_are_told_the_form_too(tmp_path):
     with pytest.raises(ConfigError, match="the last one, 'b', has no partner; a list is one word, such as a,b"):
         load_config("", ["DATASETS.TRAIN", "a", "b"])
+    for words in (["SEED", "1", "MODEL.WEIGHTS=a=b"], ["MODEL.WEIGHTS=a=b", "SEED=1"]):
+        with pytest.raises(ConfigError, match="is one word; write the key and its value apart: MODEL.WEIGHTS a=b"):
+            load_config("", words)
     (tmp_path / "c.yaml").write_text("DATASETS: {TRAIN: a}")
     with pytest.raises(ConfigError, match=r"c.yaml, line 1: DATASETS.TRAIN must be .*, such as \['a'\]$"):
         load_config(str(tmp_path / "c.yaml"))

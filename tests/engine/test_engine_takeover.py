@@ -130,3 +130,27 @@ def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
     assert load_config(str(used / "out" / "config.yaml")).SEED == 11
     assert not (used / "out" / attempts.NAME).exists() and not (used / "out" / lock.NAME).exists()
     assert (used / "out" / "training.jsonl").read_bytes() == b""
+
+
+def test_a_training_that_stumbles_and_is_begun_again_sees_each_batch_once(used):
+    cfg = load_config(str(used / "toy.yaml"), ["DATASETS.TEST", "()", "SOLVER.MAX_ITER", "3"])
+
+    class Stumbles(Trainer):
+        stumbles = True
+
+        def before_step(self):
+            if self.stumbles:
+                raise MemoryError
+            super().before_step()
+
+    def batches(trainer):
+        seen = []
+        trainer.model.register_forward_pre_hook(lambda _, given: seen.append([i["file_name"] for i in given[0]]))
+        trainer.train()
+        return seen
+
+    trainer = Stumbles(cfg)
+    with pytest.raises(MemoryError):
+        trainer.train()
+    trainer.stumbles = False
+    assert batches(trainer) == batches(Trainer(cfg))

@@ -129,16 +129,7 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     """
     source = COMMAND_LINE
     options = list(options or [])
-    flags = [item for item in options if str(item).startswith("--")]
-    if flags:
-        flag = cut(str(flags[0]), MOST_OF_A_KEY)
-        raise ConfigError(f"{source}: {flag} stands among the KEY VALUE options; put all flags before them")
-    if len(options) % 2:
-        hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
-        raise ConfigError(
-            f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
-            f"the last one, {shown(options[-1])}, has no partner{hint}"
-        )
+    _check_pairs(options)
     options = rename_options(options, source)
     for key, raw in zip(options[0::2], options[1::2]):
         parts, node, prefix = str(key).split("."), cfg, ""
@@ -163,6 +154,26 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
             value = _as_list(raw, value, str(key), names=takes_names(rule))
         node[parts[-1]] = settle(str(key), value, current, source)
         _note_place(node, parts[-1], source)
+
+
+def _check_pairs(options: Sequence[Any]) -> None:
+    """Raises ConfigError unless the options of a command line are KEY VALUE pairs, as far as that can be seen."""
+    flags = [item for item in options if str(item).startswith("--")]
+    if flags:
+        flag = cut(str(flags[0]), MOST_OF_A_KEY)
+        raise ConfigError(f"{COMMAND_LINE}: {flag} stands among the KEY VALUE options; put all flags before them")
+    joined = next((str(item) for item in options[0::2] if "=" in str(item)), None)
+    if joined is not None:
+        key, _, value = cut(joined, MOST_OF_A_KEY).partition("=")
+        raise ConfigError(
+            f"{COMMAND_LINE}: {key}={value} is one word; write the key and its value apart: {key} {value}"
+        )
+    if len(options) % 2:
+        hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
+        raise ConfigError(
+            f"{COMMAND_LINE}: options come as KEY VALUE pairs, but there are {len(options)} items; "
+            f"the last one, {shown(options[-1])}, has no partner{hint}"
+        )
 
 
 def _note_place(group: CN, key: str, place: str) -> None:
