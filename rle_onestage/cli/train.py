@@ -44,11 +44,12 @@ def train(args: argparse.Namespace) -> object:
     Returns:
         The results of the evaluation, or of the last one of the training.
     """
-    from rle_onestage.data.lookup import check_sets
+    from rle_onestage.data.lookup import check_sets, training_names
     from rle_onestage.engine import Trainer, evaluate_only, setup
 
     cfg = setup(args)
-    check_sets(cfg, cfg.DATASETS.TEST, needed=() if args.eval_only else cfg.DATASETS.TRAIN)
+    # Test sets too: a training would fail at its end.
+    check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST))
     if args.eval_only:
         return evaluate_only(cfg, resume=args.resume)
     trainer = Trainer(cfg)

@@ -187,7 +187,7 @@ class Trainer(TrainerBuilders):
                 finally:  # not where the data fail: hooks that were not started have nothing to end
                     self.after_train()
             finally:
-                self._data = iter(())
+                self._data, self._first_batch = iter(()), None
             report_data(loader)
         return self.results
 
