@@ -46,7 +46,7 @@ from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.engine.takeover import take_over
 from rle_onestage.errors import DataError, DivergenceError
-from rle_onestage.modeling.train_only import train_only
+from rle_onestage.modeling.trained_parts import train_only
 from rle_onestage.utils.safe_files import remove_unfinished
 from rle_onestage.utils.signals import StopRequest
 

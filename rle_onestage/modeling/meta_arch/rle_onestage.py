@@ -24,7 +24,7 @@ from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
 from ..structures import NOT_REFINED, DenseOutputs, Predictions, Targets
 from ..targets import make_targets
-from ..train_only import train_only
+from ..trained_parts import train_only
 from ..visibility import VisibilityBranch
 from .build import build_parts
 from .watch import Watch
@@ -47,7 +47,7 @@ class RLEOneStage(nn.Module):
         pixel_mean: of each channel.
         pixel_std: of each channel.
         input_format: of the images, "BGR" or "RGB".
-        trained: beginnings of the names of the parameters that learn, see :func:`~..train_only.train_only`; none: all.
+        trained: beginnings of the names of the parameters that learn, see :func:`~..trained_parts.train_only`; none: all.
     """
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.

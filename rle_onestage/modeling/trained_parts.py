@@ -87,7 +87,9 @@ def _check(model: nn.Module, names: Sequence[str]) -> None:
                 f"{KEY} names {shown(name)}, all of which is frozen by another key; set MODEL.BACKBONE.FREEZE_AT to 0 "
                 "and MODEL.RLE_ONESTAGE.TRUNK.NORM to train, or leave the name out"
             )
-        raise ConfigError(f"{KEY} names {shown(name)}, with which the name of no parameter begins; {_hint(name, known)}")
+        raise ConfigError(
+            f"{KEY} names {shown(name)}, with which the name of no parameter begins; {_hint(name, known)}"
+        )
 
 
 def _hint(name: str, known: dict[str, nn.Parameter]) -> str:
