@@ -41,8 +41,8 @@ def validate_training(cfg: CfgNode) -> None:
     """Check what matters only where weights are trained.
 
     Raises:
-        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` would freeze weights that nobody trained; or an augmentation of
-            ``INPUT.AUGMENTATIONS`` does not take the values of its options.
+        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` or ``SOLVER.TRAIN_ONLY`` would freeze weights that nobody trained; or
+            an augmentation of ``INPUT.AUGMENTATIONS`` does not take the values of its options.
     """
     build_augmentations(cfg.INPUT.AUGMENTATIONS)  # by names they were checked before, but only making them tells all
     key = PRETRAINED_KEYS.get(cfg.MODEL.BACKBONE.NAME)

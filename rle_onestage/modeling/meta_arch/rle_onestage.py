@@ -47,7 +47,8 @@ class RLEOneStage(nn.Module):
         pixel_mean: of each channel.
         pixel_std: of each channel.
         input_format: of the images, "BGR" or "RGB".
-        trained: beginnings of the names of the parameters that learn, see :func:`~..trained_parts.train_only`; none: all.
+        trained: beginnings of the names of the parameters that learn, see
+            :func:`rle_onestage.modeling.train_only`; none: all.
     """
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
