@@ -46,6 +46,7 @@ def label_file(images):
     category = {"id": 1, "name": "person", "keypoints": list(COCO.names), "skeleton": []}
     joints = [value for joint in range(17) for value in (20 + 5 * joint, 20 + 3 * joint, 2)]
     person = {"category_id": 1, "bbox": [10, 10, 100, 80], "area": 4000, "iscrowd": 0, "keypoints": joints}
+    person["num_keypoints"] = 17  # pycocotools asks for it
     return {
         "images": [{"id": n, "file_name": name, "width": 128, "height": 96} for n, name in enumerate(images)],
         "annotations": [{"id": n + 1, "image_id": n, **person} for n in range(len(images))],
@@ -66,7 +67,9 @@ def workplace(tmp_path, monkeypatch):
     person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "predicted": False}
     person |= {"bbox": [0, 0, 9, 9], "keypoints": [1.0] * 51, "keypoint_sigmas": [1.0] * 34}
     (tmp_path / "clip.jsonl").write_text(json.dumps(person) + "\n")
-    cfg = load_config("configs/demo_synthetic.yaml", ["DATASETS.TEST", "('rle_synthetic_val',)", *SMALL])
+    toy = [["docs_toy", str(tmp_path / "toy.json"), str(tmp_path)]]
+    sets = ["DATASETS.KEYPOINT_FILES", str(toy), "DATASETS.TRAIN", "('docs_toy',)", "DATASETS.TEST", "('docs_toy',)"]
+    cfg = load_config("configs/demo_synthetic.yaml", [*sets, *SMALL])
     for run in (tmp_path / "output" / "quickstart", tmp_path / "output" / "own"):
         run.mkdir(parents=True)
         (run / "config.yaml").write_text(cfg.dump())
