@@ -40,6 +40,7 @@ from .correction import corrected_results, corrected_std, fit_constant, fit_corr
 from .doubts import find_doubts
 from .plots import BASELINE, Halves, draw_page
 from .samples import Sample, take_samples
+from .trained import doubt_of_trained
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +92,17 @@ def calibrate(
         raise ConfigError(f"the share of images to fit on is {fit_share:g}; give one between 0 and 1")
     files = _files(cfg, output, folder)
     model, names = _load(cfg), get_skeleton(cfg, dataset_name).names
+    trained = doubt_of_trained(cfg, [dataset_name, *fit_datasets])
+    if trained:  # said at once: the model takes a while
+        logger.warning(trained)
     fit, held_out = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
     fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
     report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)
     halves = _fit_and_measure(cfg, model, fit, held_out, report, names=names, resamples=resamples)
-    report["doubts"] = find_doubts(fit, held_out, report)
-    for doubt in report["doubts"]:
+    doubts = find_doubts(fit, held_out, report)
+    for doubt in doubts:
         logger.warning("%s%s", doubt[0].upper(), doubt[1:])
+    report["doubts"] = [*filter(None, [trained]), *doubts]
     report["files"] = files
     draw_page(files[1], report, halves, held_out.oks_sigmas)
     _save(cfg, model, files[2], names)

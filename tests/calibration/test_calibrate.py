@@ -19,7 +19,9 @@ from rle_onestage.calibration.correction import Correction, corrected_results
 from rle_onestage.calibration.doubts import find_doubts
 from rle_onestage.calibration.report import format_report
 from rle_onestage.calibration.samples import Collected, Sample, is_for_fit
+from rle_onestage.calibration.trained import doubt_of_trained
 from rle_onestage.cli.calibrate import main, parse
+from rle_onestage.data.datasets import register_from_config
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
 from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
@@ -177,6 +179,23 @@ def test_what_is_doubtful_is_in_the_report(made, calibrated):
     number, people = report["images"]["held_out"], 2 * report["images"]["held_out"]
     assert doubt.startswith(f"{number} of {number} images to report on ({names[0]}), with {people} labelled people")
     assert f"are also fitted on (0.5 of {names[0]}; the first is black.png)" in doubt
+
+
+def test_images_that_are_trained_on_are_said(made, tmp_path, caplog):
+    _, path, weights, names = made
+    (tmp_path / "elsewhere").mkdir()
+    other = write_set(tmp_path / "elsewhere", "elsewhere", 1, images=3)
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path), "DATASETS.TRAIN", str((names[1],))])
+    cfg.defrost()
+    cfg.DATASETS.KEYPOINT_FILES = [*cfg.DATASETS.KEYPOINT_FILES, other]
+    register_from_config(cfg)
+    # All images of the toy are one file, that of another folder with the same name is not.
+    assert doubt_of_trained(cfg, ["elsewhere"]) == ""
+    report = subject.calibrate(cfg, names[0], resamples=5)
+    assert "1 of 1 image of" in report["doubts"][0] and f"DATASETS.TRAIN names {names[1]}" in report["doubts"][0]
+    assert caplog.text.count(report["doubts"][0]) == 1
+    cfg.DATASETS.TRAIN = ("not_registered",)  # as that of a run whose sets are elsewhere
+    assert doubt_of_trained(cfg, [names[0]]) == ""
 
 
 def sample_of(files):
