@@ -148,15 +148,31 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
         assert row["power"] == pytest.approx(NoisyLabels.POWER, abs=0.15)
     scores = report["scores"]
     assert scores["expected OKS"]["difference_interval"][0] > 0
-    assert scores["expected OKS"]["pearson"] > scores["score alone"]["pearson"] + 0.2
-    assert scores["score alone"]["difference"] == 0 and "score and quality" not in scores
+    assert scores["expected OKS"]["pearson"] > scores["person probability"]["pearson"] + 0.2
+    assert scores["person probability"]["difference"] == 0 and "person probability and quality" not in scores
     low, high = report["after_intervals"]["all"]["ellipse_90"]
     assert low < after["ellipse_90"] < high < low + 10
     # Of a Laplace density a circle of one standard deviation holds 53 %, of two 86 % (a Gaussian: 39 and 86 %).
     assert 55 > report["ellipses"]["head"]["one_sigma"] > 45 and 92 > report["ellipses"]["head"]["two_sigma"] > 84
     text = format_report(report)
-    assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
+    assert "powers of the score" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
     assert "bootstrap interval over images" in text
+
+
+@pytest.mark.parametrize(
+    "chosen, interval, words",
+    [
+        ((1, 0, 1), [0.2, 1.4], ["are better", "+0.8 AP", "\nMODEL.RLE_ONESTAGE.TEST.OKS_POWER"]),
+        ((1, 0, 1), [-0.2, 1.4], ["keep the config's powers", "(SCORE_POWER", "not better beyond chance, +0.8 AP"]),
+        ((1, 0, 1), [math.nan, math.nan], ["keep the config's powers"]),
+        ((1, 1, 1), [0.0, 0.0], ["the config's were best"]),
+    ],
+)
+def test_powers_are_advised_where_they_are_better_on_held_out_images(calibrated, chosen, interval, words):
+    report, _ = calibrated
+    powers = {"config": (1, 1, 1), "chosen": chosen, "gain": 0.8, "gain_interval": interval}
+    text = format_report({**report, "powers": powers})
+    assert all(word in text for word in words) and ("\nMODEL.RLE" in text) == (interval[0] > 0)
 
 
 def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
@@ -373,5 +389,5 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)
-    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["score alone"]["AP"] == 0
+    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person probability"]["AP"] == 0
     assert "held out" in format_report(report) and os.path.exists(report["files"][1])
