@@ -20,9 +20,9 @@ def format_report(report: Mapping[str, Any]) -> str:
     """
     sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
     parts = [f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"]
-    for key, columns in (("before", f" ({COLUMNS})"), ("after", "")):
+    for key, columns in (("before", ""), ("after", f"\n{COLUMNS}")):
         table = {name: report[key][name] for name in GROUPS}
-        parts.append(f"held-out images, {key} the correction{columns}:\n{format_calibration(table)}")
+        parts.append(f"held-out images, {key} the correction:\n{format_calibration(table)}{columns}")
         parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
     parts += [_open(report), _what_is_fitted(report)]
     before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())

@@ -130,11 +130,10 @@ def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """
     parts = [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
     if "table" in scores:
-        parts.append(
-            f"joints of people matched at a box IoU of 0.5 (% of sqrt(area)):\n{format_joint_errors(scores['table'])}"
-        )
+        table = format_joint_errors(scores["table"])
+        parts.append(f"joints of people matched at a box IoU of 0.5 (errors in % of sqrt(area)):\n{table}")
     if "probabilities" in scores:
         table = format_probabilities(scores["probabilities"])
         parts.append(f"probabilities of their joints (presence: labelled at all; visibility: not hidden):\n{table}")
     best = create_small_table(scores["best_match"])
-    return "\n\n".join([*parts, f"best match of each labelled person:\n{best}"])
+    return "\n\n".join([*parts, f"best match of each labelled person (OKS in %):\n{best}"])
