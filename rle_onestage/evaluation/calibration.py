@@ -20,10 +20,10 @@ LEVELS = tuple(i / 20 for i in range(1, 20))
 _BY_SIZE = ("small", "medium", "large")
 # What a table's columns are, to stand below it.
 COLUMNS = (
-    "50 % to 95 %: share of coordinates within the intervals of that level; ECE: mean error of such shares, of 19 levels\n"
+    "50 % to 95 %: coordinates within the intervals of that level; ECE: mean error of such shares, of 19 levels\n"
     "NLL: negative log-likelihood of a joint's label, lower is better; sigma %: of the person's sqrt(area)\n"
-    "r: Pearson's correlation (of values), rho: Spearman's (of ranks), of a joint's expected OKS and of a person's score\n"
-    "with the OKS reached"
+    "r: Pearson's correlation (of values), rho: Spearman's (of ranks), of a joint's expected OKS and of a person's\n"
+    "score with the OKS reached"
 )
 SIZES = "size: thirds by sqrt(area)"  # what a table's header says of these; COCO's have other limits
 
