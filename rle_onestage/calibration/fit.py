@@ -41,10 +41,12 @@ from .correction import corrected_results, corrected_std, fit_constant, fit_corr
 from .doubts import find_doubts
 from .plots import BASELINE, Halves, draw_page
 from .samples import Sample, take_samples
+from .trained import doubt_of_trained
 
 logger = logging.getLogger(__name__)
 
 REPORT, PAGE = "calibration.json", "calibration.png"
+OWN, CHOSEN = "expected OKS", "expected OKS, chosen powers"  # scores with the config's powers, and with the best ones
 _POWERS = ("SCORE_POWER", "QUALITY_POWER", "OKS_POWER")
 
 
@@ -80,7 +82,8 @@ def calibrate(
         same people before and after and with one constant sigma for each joint; ``probabilities`` and
         ``probability_bins`` of the held-out images, which no correction changes, see
         :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
-        :func:`~.evaluation.ranking.compare_scores`; ``config``, the chosen powers as lines of a config; ``doubts``,
+        :func:`~.evaluation.ranking.compare_scores`; ``powers``, those of the config and the ``chosen`` ones, with what
+        these gain; ``config``, the chosen powers as lines of a config; ``doubts``,
         sentences about what makes the report less than it seems; and the ``files``.
 
     Raises:
@@ -95,13 +98,17 @@ def calibrate(
     model, names = _load(cfg), get_skeleton(cfg, dataset_name).names
     for name in (dataset_name, *fit_datasets):
         check_model_joints(name, getattr(model, "joint_names", None))
+    trained = doubt_of_trained(cfg, [dataset_name, *fit_datasets])
+    if trained:  # said at once: the model takes a while
+        logger.warning(trained)
     fit, held_out = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
     fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
     report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)
     halves = _fit_and_measure(cfg, model, fit, held_out, report, names=names, resamples=resamples)
-    report["doubts"] = find_doubts(fit, held_out, report)
-    for doubt in report["doubts"]:
+    doubts = find_doubts(fit, held_out, report)
+    for doubt in doubts:
         logger.warning("%s%s", doubt[0].upper(), doubt[1:])
+    report["doubts"] = [*filter(None, [trained]), *doubts]
     report["files"] = files
     draw_page(files[1], report, halves, held_out.oks_sigmas)
     _save(cfg, model, files[2], names)
@@ -253,17 +260,24 @@ def _scores(cfg: CfgNode, fit: Sample, before: Sample, after: Sample, resamples:
     scores: OrderedDict[str, np.ndarray] = OrderedDict()
     scores[BASELINE] = powered(after.factors, (1, 0, 0))
     if has_quality(after.factors):
-        scores["score and quality"] = powered(after.factors, (own[0], own[1], 0))
+        scores[f"{BASELINE} and quality"] = powered(after.factors, (own[0], own[1], 0))
     scores["expected OKS, uncorrected"] = powered(before.factors, own)
-    scores["expected OKS"] = powered(after.factors, own)
-    scores["expected OKS, chosen powers"] = powered(after.factors, chosen)
+    scores[OWN] = powered(after.factors, own)
+    scores[CHOSEN] = powered(after.factors, chosen)
     after.truth.warn_of_cut(after.max_people)
     table = compare_scores(after.ranking, scores, baseline=BASELINE, resamples=resamples)
     for name, row in table.items():
         row["pearson"] = _correlation(after, scores[name])
     lines = [f"MODEL.RLE_ONESTAGE.TEST.{name} {power:g}" for name, power in zip(_POWERS, chosen)]
     grid = [{"powers": list(powers), "AP": ap} for powers, ap in tried]
-    return {"scores": table, "powers": {"config": own, "chosen": chosen, "tried": grid}, "config": lines}
+    gain = _gain(after, scores[OWN], scores[CHOSEN], resamples)
+    return {"scores": table, "powers": {"config": own, "chosen": chosen, **gain, "tried": grid}, "config": lines}
+
+
+def _gain(sample: Sample, own: np.ndarray, chosen: np.ndarray, resamples: int) -> dict[str, Any]:
+    """AP that the chosen powers gain over the config's on the held-out images, and the interval of it."""
+    row = compare_scores(sample.ranking, {OWN: own, CHOSEN: chosen}, baseline=OWN, resamples=resamples)[CHOSEN]
+    return {"gain": row["difference"], "gain_interval": row["difference_interval"]}
 
 
 def _correlation(sample: Sample, scores: np.ndarray) -> float:

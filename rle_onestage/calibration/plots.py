@@ -24,11 +24,13 @@ from ..utils.fonts import families_for
 from ..utils.output_files import write_bytes
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
-BEFORE, AFTER, HIDDEN, GREY = "#E69F00", "#0072B2", "#CC79A7", "#777777"
+BEFORE, AFTER, HIDDEN, GREY = "#D55E00", "#0072B2", "#CC79A7", "#777777"
+ERRORS = "#444444"
 _COUNTS = LinearSegmentedColormap.from_list("counts", ["#B9D3E8", "#08306B"])  # one person can be seen on white
-BASELINE = "score alone"  # the score that others are compared with, in the report
+BASELINE = "person probability"  # the score that others are compared with, in the report
 Halves = Mapping[str, tuple[Matches, ErrorDensity]]  # ``before`` and ``after`` the correction
 GROUPS = ("all", "visible", "hidden", "small", "medium", "large")
+_MARKERS = ("o", "s", "^", "D")  # of the reported levels
 _BINS = 10  # of equal counts, of predicted sigma
 _REACH = 4.0  # standard deviations that the plot of the density shows to each side
 _SHARES = (0.95, 0.8, 0.5)  # of the probability within the contours
@@ -102,20 +104,23 @@ def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
     """Coverage of the reported intervals or regions in each group, and below of each joint."""
     names = [*GROUPS, *(name for name in report["after"] if name not in GROUPS)]
     places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(GROUPS))
-    for level in REPORTED:
+    for level, marker in zip(REPORTED, _MARKERS, strict=True):
         axis.axvline(100 * level, color=GREY, lw=0.8, ls=":")
         for key, face, edge in (("before", "none", BEFORE), ("after", AFTER, AFTER)):
             values = [report[key][name][reported_key(kind, level)] for name in names]
-            label = key if level == REPORTED[0] else None
-            axis.plot(values, places, ls="none", marker="o", ms=4, mfc=face, mec=edge, label=label)
+            label = f"{100 * level:g} %" if key == "after" else None
+            axis.plot(values, places, ls="none", marker=marker, ms=5, mfc=face, mec=edge, mew=1.3, label=label)
     rows = [report["after"][name] for name in names]
     labels = [f"{row_label(name, row).replace('_', ' ')}: {row['joints']}" for name, row in zip(names, rows)]
     axis.set_yticks(places, labels, fontsize=8)
     axis.set_xticks([100 * level for level in REPORTED])
     axis.invert_yaxis()
-    what = "coordinates within the interval (%)" if kind == "coverage" else "joints within the region (%)"
-    axis.set(title=f"Coverage of {KINDS[kind]}: labelled joints", xlabel=what)
-    _legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2)  # points are everywhere within
+    what = "coordinates of labelled joints within (%)" if kind == "coverage" else "labelled joints within (%)"
+    axis.set(title=f"Coverage of {KINDS[kind]}", xlabel=what)
+    _legend(
+        axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=len(REPORTED), columnspacing=0.8, handletextpad=0.1,
+        title="hollow: before, filled: after", title_fontsize=9,
+    )  # fmt: skip  # below, for points are everywhere within
 
 
 def _sigma_against_error(axis: Axes, halves: Halves) -> None:
@@ -172,7 +177,8 @@ def _density(axis: Axes, matches: Matches, density: ErrorDensity) -> None:
         z = ((matches.joints - matches.predicted) / matches.std)[matches.visibility > 0]
         shown = z[(np.abs(z) < _REACH).all(1)]
         some = shown[:: max(1, len(shown) // 3000)]
-        axis.scatter(some[:, 0], some[:, 1], s=2, lw=0, color=GREY, alpha=0.35, rasterized=True)
+        size, alpha = (3, 0.5) if len(some) > 500 else (9, 0.9)
+        axis.scatter(some[:, 0], some[:, 1], s=size, lw=0, color=ERRORS, alpha=alpha, rasterized=True)
     step = x[1] - x[0]
     _marginal(axis.inset_axes((0, 1, 1, 0.12), sharex=axis), x, values.sum(1) * step, z[:, 0], "vertical")
     _marginal(axis.inset_axes((1, 0, 0.12, 1), sharey=axis), x, values.sum(0) * step, z[:, 1], "horizontal")
@@ -242,7 +248,7 @@ def _scores(axis: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
     axis.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set_ylim(len(names) - 0.5, -0.7)
     alone = table[BASELINE]
-    axis.set_title(f"AP by score; {BASELINE}: {alone['AP']:.1f}, r {alone['pearson']:.2f}")
+    axis.set_title(f"AP by score\n{BASELINE}: {alone['AP']:.1f}, r {alone['pearson']:.2f}")
     axis.set_xlabel("difference of AP, with 95 % bootstrap interval")
 
 

@@ -9,7 +9,7 @@ from ..evaluation.calibration import COLUMNS, format_calibration
 from ..evaluation.probabilities import format_probabilities
 from ..evaluation.regions import KINDS, REPORTED, format_regions, reported_key
 from ..utils.tables import table_text
-from .plots import GROUPS
+from .plots import BASELINE, GROUPS
 
 
 def format_report(report: Mapping[str, Any]) -> str:
@@ -20,9 +20,9 @@ def format_report(report: Mapping[str, Any]) -> str:
     """
     sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
     parts = [f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"]
-    for key, columns in (("before", f" ({COLUMNS})"), ("after", "")):
+    for key, columns in (("before", ""), ("after", f"\n{COLUMNS}")):
         table = {name: report[key][name] for name in GROUPS}
-        parts.append(f"held-out images, {key} the correction{columns}:\n{format_calibration(table)}")
+        parts.append(f"held-out images, {key} the correction:\n{format_calibration(table)}{columns}")
         parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
     parts += [_open(report), _what_is_fitted(report)]
     before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
@@ -35,8 +35,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         parts.append(f"probabilities of joints of the same people:\n{format_probabilities(report['probabilities'])}")
     images = counted(report["images"]["held_out"], "held-out image")
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
-    powers = "\n".join(report["config"])
-    parts.append(f"powers of the score that were best on the images to fit on, as config keys:\n{powers}")
+    parts.append(_powers(report))
     metrics, plots, weights = report["files"]
     return "\n\n".join([*parts, f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}"])
 
@@ -55,7 +54,24 @@ def _score_table(report: Mapping[str, Any]) -> str:
          "{:.2f} to {:.2f}".format(*row["difference_interval"]), row["pearson"]]
         for name, row in report["scores"].items()
     ]  # fmt: skip
-    return table_text(rows, ["score", "AP", "95 %", "over score alone", "95 %", "r with OKS"])
+    return table_text(rows, ["score", "AP", "95 %", f"over {BASELINE}", "95 %", "r with OKS"])
+
+
+def _powers(report: Mapping[str, Any]) -> str:
+    """The powers that were best on the images to fit on, as config keys where they are better on the others too."""
+    powers = report["powers"]
+    if tuple(powers["chosen"]) == tuple(powers["config"]):
+        return "of all powers of the score that were tried, the config's were best on the images to fit on; keep them"
+    low, high = powers["gain_interval"]
+    gain = f"{powers['gain']:+.1f} AP on the held-out images ({low:.2f} to {high:.2f})"
+    lines = "\n".join(report["config"])
+    if low > 0:
+        return f"other powers of the score are better than the config's: {gain}; as config keys:\n{lines}"
+    values = ", ".join(line.split(".")[-1] for line in report["config"])
+    return (
+        f"keep the config's powers of the score: those that were best on the images to fit on ({values}) are not "
+        f"better beyond chance, {gain}"
+    )
 
 
 def _open(report: Mapping[str, Any]) -> str:

@@ -2,14 +2,15 @@
 
 rle-onestage score-results --annotations person_keypoints_val.json --results coco_instances_results.json
 rle-onestage score-results --annotations person_keypoints_val.json
+rle-onestage score-results --config-file output/own/config.yaml --dataset own_val --results coco_instances_results.json
 """
 
 import argparse
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.checks import check_file, check_output
-from rle_onestage.cli.options import start
+from rle_onestage.cli.checks import check_config, check_file, check_output
+from rle_onestage.cli.options import start, test_set
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_float, positive_int
 
@@ -17,7 +18,10 @@ from rle_onestage.utils.arguments import CommandParser, positive_float, positive
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = CommandParser("score-results", __doc__)
-    parser.add_argument("--annotations", required=True, metavar="FILE", help="the ground truth, in COCO's format")
+    labels = parser.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--annotations", metavar="FILE", help="the ground truth, in COCO's format")
+    labels.add_argument("--config-file", metavar="FILE", help="the config that has --dataset, whose images alone count")
+    parser.add_argument("--dataset", metavar="NAME", help="with --config-file; default: the first of DATASETS.TEST")
     parser.add_argument("--results", metavar="FILE", help="without it, the ground truth is scored as predictions")
     parser.add_argument(
         "--oks-sigmas", "--sigmas", nargs="+", type=positive_float, default=(), metavar="S",
@@ -29,22 +33,36 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="results an image that count in keypoint AP (COCO: 20)",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="also write the metrics")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.dataset and not args.config_file:
+        parser.error("--dataset needs --config-file, the config that has this data set")
+    return args
 
 
 @exits_with_sentence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
+    check_config(args.config_file)
     check_file(args.annotations, "--annotations")
     check_file(args.results, "--results")
     check_output(args.json, "--json")
     start(log=False)
     from rle_onestage.evaluation import format_scores, score_results, write_json
 
+    annotations, oks_sigmas, dataset_name = args.annotations, args.oks_sigmas, None
+    if args.config_file:
+        from rle_onestage.data.datasets import get_metadata
+        from rle_onestage.engine.setup import load_config
+
+        cfg = load_config(args.config_file)
+        dataset_name = test_set(cfg, args.dataset)
+        annotations = get_metadata(dataset_name).json_file
+        oks_sigmas = oks_sigmas or cfg.TEST.KEYPOINT_OKS_SIGMAS
     scores = score_results(
-        args.annotations, args.results, oks_sigmas=args.oks_sigmas, backend=args.backend, max_people=args.max_people
-    )
+        annotations, args.results, oks_sigmas=oks_sigmas, backend=args.backend, max_people=args.max_people,
+        dataset_name=dataset_name,
+    )  # fmt: skip
     print(format_scores(scores))
     if args.json:
         write_json(scores, os.path.abspath(args.json))

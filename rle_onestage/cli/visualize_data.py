@@ -26,6 +26,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--output-dir", default="output/data", metavar="DIR", help="to write to (output/data)")
     parser.add_argument("--num", type=positive_int, default=24, metavar="N", help="how many images (24)")
+    parser.add_argument("--with-people", action="store_true", help="leave out images on which nobody is labelled")
     add_options(parser)
     return parse_options(parser, arguments)
 
@@ -40,5 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.visualization.labels import draw_dataset
 
     cfg = read_config(args)
-    count = draw_dataset(cfg, args.output_dir, augmented=args.source == "dataloader", number=args.num)
+    augmented = args.source == "dataloader"
+    count = draw_dataset(cfg, args.output_dir, augmented=augmented, number=args.num, with_people=args.with_people)
     print(f"{count} images are in {args.output_dir}")

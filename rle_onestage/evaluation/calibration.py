@@ -18,10 +18,12 @@ Row = OrderedDict[str, float]  # metrics of some joints by name
 # Levels over which the expected calibration error is a mean.
 LEVELS = tuple(i / 20 for i in range(1, 20))
 _BY_SIZE = ("small", "medium", "large")
-# What a table's columns are.
+# What a table's columns are, to stand below it.
 COLUMNS = (
-    "coverage of intervals and its error (ECE) in %, negative log-likelihood (NLL) in nats a joint, correlation (r, "
-    "rho) of a joint's expected OKS and of a person's score with their OKS"
+    "50 % to 95 %: coordinates within the intervals of that level; ECE: mean error of such shares, of 19 levels\n"
+    "NLL: negative log-likelihood of a joint's label, lower is better; sigma %: of the person's sqrt(area)\n"
+    "r: Pearson's correlation (of values), rho: Spearman's (of ranks), of a joint's expected OKS and of a person's\n"
+    "score with the OKS reached"
 )
 SIZES = "size: thirds by sqrt(area)"  # what a table's header says of these; COCO's have other limits
 
@@ -193,8 +195,8 @@ def format_calibration(table: Mapping[str, Mapping[str, float]]) -> str:
         SIZES if sized else "",
         "joints",
         *(f"{100 * level:g} %" for level in REPORTED),
-        "ECE",
-        "NLL",
+        "ECE %",
+        "NLL nats",
         "sigma px",
         "sigma %",
     ]

@@ -225,7 +225,7 @@ class PoseEvaluator(DatasetEvaluator):
         matches = match_people(truth, results, max_people=limit)
         table = joint_errors(matches, oks_sigmas, self.skeleton.names)
         logger.info(
-            "Errors of each joint, of people matched at a box IoU of 0.5 (%% of sqrt(area)):\n%s",
+            "Errors of each joint, of people matched at a box IoU of 0.5 (errors in %% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
         calibration, probabilities = self._calibration(matches), self._probabilities(truth, results)
@@ -234,7 +234,7 @@ class PoseEvaluator(DatasetEvaluator):
         scores["calibration"] = _finite({**calibration["all"], **probabilities.get("all", {})})
         best = best_match(truth, results, oks_sigmas, score_threshold=self.score_threshold, max_people=limit)
         logger.info(
-            "Best match of each labelled person, over predictions with a score of at least %g:\n%s",
+            "Best match of each labelled person (OKS in %%), over predictions with a score of at least %g:\n%s",
             self.score_threshold,
             create_small_table(best),
         )
@@ -257,7 +257,7 @@ class PoseEvaluator(DatasetEvaluator):
         density = None if self.density is None else self.density.to("cpu")
         table = calibration_table(matches, self.oks_sigmas.tolist(), self.skeleton.names, density)
         groups = OrderedDict((name, row) for name, row in table.items() if name not in self.skeleton.names)
-        logger.info("Calibration over joints of matched people (%s):\n%s", COLUMNS, format_calibration(groups))
+        logger.info("Calibration over joints of matched people:\n%s\n%s", format_calibration(groups), COLUMNS)
         logger.info(
             "Coordinates within intervals, joints within ellipses of the covariance and within regions of highest "
             "density, in %%:\n%s",

@@ -288,6 +288,7 @@ def format_joint_errors(table: Mapping[str, Mapping[str, float]]) -> str:
     Args:
         table: of :func:`joint_errors`.
     """
-    header = ["joint", "labelled", "mean px", "median px", "mean %", "median %", "OKS", "expected", "residual/sigma"]
+    header = ["joint", "labelled", "mean px", "median px", "mean %", "median %", "OKS %"]
+    header += ["expected OKS %", "residual/sigma"]
     rows = [[name, *row.values()] for name, row in table.items()]
     return table_text(rows, header)

@@ -9,7 +9,8 @@ from detectron2.utils.logger import create_small_table
 
 from ..data.coco.categories import keypoint_category
 from ..data.coco.json_files import read_json
-from ..errors import ConfigError, DataError, shown
+from ..data.lookup import images_of_part
+from ..errors import ConfigError, DataError, counted, shown
 from ..structures import skeleton_from_category
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .metrics import coco_metrics
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Results an image that may count: COCO's code makes tables of that size.
 MOST_PEOPLE = 10_000
+# Share of the images with people that may have no result before it is said: good models find nobody in some.
+_SILENT = 0.1
 
 
 def score_results(
@@ -32,6 +35,7 @@ def score_results(
     backend: str = "auto",
     threshold: float = 0.1,
     max_people: int = 20,
+    dataset_name: str | None = None,
 ) -> OrderedDict[str, Mapping[str, Any]]:
     """Metrics of a file of COCO results; without one, of the ground truth as predictions (AP must be 100).
 
@@ -42,6 +46,7 @@ def score_results(
         backend: see :func:`~.metrics.coco_metrics`.
         threshold: lowest score of a best match.
         max_people: results an image that count, best first (COCO: 20); a warning says where that matters.
+        dataset_name: a registered data set of this file; where it is a part of it, its images alone count. None: all.
 
     Returns:
         ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
@@ -58,12 +63,18 @@ def score_results(
         raise ConfigError(f"sigmas (--sigmas) are {given}; each must be a number from 1e-06 to 1000, as COCO's 0.026")
     skeleton = skeleton_from_category(keypoint_category(dataset, annotations), None, list(oks_sigmas))
     truth = GroundTruth(dataset=dataset, num_joints=skeleton.num_joints, source=annotations)
-    results = read_results(results_file, labels=truth.labels) if results_file else ground_truth_as_predictions(truth)
+    if dataset_name is not None:
+        truth = truth.subset(images_of_part(dataset_name, truth.images.values()))
+    results = ground_truth_as_predictions(truth)
+    if results_file:
+        results = read_results(results_file, labels=truth.labels, part=dataset_name is not None)
     for result in results:
         result["category_id"] = truth.category_id
     if not 1 <= max_people <= MOST_PEOPLE:
         raise ConfigError(f"max_people (--max-people) is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
     _check_there_is_something(truth, results, threshold, annotations, results_file)
+    if results_file:
+        _warn_of_images_without_results(truth, results, results_file)
     warn_of_stand_ins(skeleton)
     truth.warn_of_cut(max_people, "max_people (--max-people)")
     scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
@@ -96,6 +107,21 @@ def _check_there_is_something(
         )  # fmt: skip
 
 
+def _warn_of_images_without_results(truth: GroundTruth, results: list[dict[str, Any]], results_file: str) -> None:
+    """Results of a part of a file look bad beside all of its labels."""
+    with_people, having = truth.by_image(), {result["image_id"] for result in results}
+    without = [image for image in with_people if image not in having]
+    if len(without) <= _SILENT * len(with_people):
+        return
+    people, lost = (sum(len(with_people[image]) for image in images) for images in (with_people, without))
+    logger.warning(
+        "%s has no result for %d of %s with people in %s: their %s not found, so AP is at most %.0f. If "
+        "the results are of a part of the file, give --config-file and --dataset, which names that part, in place of "
+        "--annotations.", results_file, len(without), counted(len(with_people), "image"), truth.source,
+        counted(lost, "person counts as", "people count as"), 100 * (1 - lost / people),
+    )  # fmt: skip
+
+
 def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Metrics of a file as text.
 
@@ -104,11 +130,10 @@ def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """
     parts = [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
     if "table" in scores:
-        parts.append(
-            f"joints of people matched at a box IoU of 0.5 (% of sqrt(area)):\n{format_joint_errors(scores['table'])}"
-        )
+        table = format_joint_errors(scores["table"])
+        parts.append(f"joints of people matched at a box IoU of 0.5 (errors in % of sqrt(area)):\n{table}")
     if "probabilities" in scores:
         table = format_probabilities(scores["probabilities"])
         parts.append(f"probabilities of their joints (presence: labelled at all; visibility: not hidden):\n{table}")
     best = create_small_table(scores["best_match"])
-    return "\n\n".join([*parts, f"best match of each labelled person:\n{best}"])
+    return "\n\n".join([*parts, f"best match of each labelled person (OKS in %):\n{best}"])

@@ -49,6 +49,11 @@ class LabelError(NamedTuple):
         return sorted({j for m in self.explanation.mistakes for j in m.joints})
 
     @property
+    def absent(self) -> list[int]:
+        """Those of them that should not be labelled."""
+        return [j for m in self.explanation.mistakes if m.kind == "surplus" for j in m.joints]
+
+    @property
     def gain_per_label(self) -> float:
         """What people are ranked by: nats that the explanation gains, over the number of labels that it concerns.
 
@@ -189,14 +194,15 @@ def write_findings(found: Findings, output: str, truth: GroundTruth, skeleton: S
     write_json(content, os.path.join(output, "label_errors.json"))
     write_text(os.path.join(output, "label_errors.csv"), _table(entries))
     tiles: list[Entry] = [
-        (error.case, error.joints, e["image"], _captions(e)) for error, e in zip(found.label_errors, entries)
+        Entry(error.case, error.joints, e["image"], _captions(e), error.absent)
+        for error, e in zip(found.label_errors, entries)
     ]
     write_pages(output, "label_errors", tiles, image_root, skeleton)
     tiles = [
-        (c, [], m["image"], ("no person found", f"{m['image']}, annotation {m['annotation']}"))
+        Entry(c, [], m["image"], ("no person found", f"{m['image']}, annotation {m['annotation']}"))
         for c, m in zip(found.missed[:PER_PAGE], missed)
     ]
-    legend = f"the largest labelled people whom the model does not find; {SIDES}"
+    legend = f"the largest labelled people whom the model does not find, with their labelled box; {SIDES}"
     write_pages(output, "not_found", tiles, image_root, skeleton, legend=legend)
 
 
@@ -239,7 +245,7 @@ def _file_id(annotation: dict[str, Any]) -> Any:
 
 
 def _captions(entry: dict[str, Any]) -> tuple[str, str]:
-    head = f"{entry['rank']}  {entry['explanation']}: {entry['gain_per_label']:+.1f} nats a label"
+    head = f"{entry['rank']}  {entry['gain_per_label']:+.1f} nats a label: {entry['explanation']}"
     surprises = ", ".join(f"{j['joint'].replace('_', ' ')} {j['surprise']:.1f}" for j in entry["joints"])
     return head, f"{entry['image']}, score {entry['score']:.2f}; surprise in nats: {surprises}"
 

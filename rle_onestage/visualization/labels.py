@@ -1,5 +1,6 @@
 """Labels drawn on their images: as the training loader gives them, or as the annotation files say."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from .people import draw_people
 
 PAGE = "page.png"
 PAGE_COLUMNS, PAGE_SIZE = 4, 24
+_SEARCHED = 100  # images looked at for each with people that is drawn: the loader's have no end
 _SHORTEST = 480  # pixels of the longer side; smaller images are enlarged
 
 
@@ -41,7 +43,7 @@ class LabelledImage(NamedTuple):
     skeleton: Skeleton
 
 
-def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int) -> int:
+def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int, with_people: bool = False) -> int:
     """Draw labels of ``DATASETS.TRAIN``: an image a file, and a page of the first of them.
 
     Args:
@@ -49,6 +51,7 @@ def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int) -> 
         folder: to write to.
         augmented: what the loader gives in a training; else what the annotation files say.
         number: how many images.
+        with_people: leave out images on which nobody is labelled.
 
     Returns:
         How many images were drawn: the files may have fewer.
@@ -59,6 +62,8 @@ def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int) -> 
         MediaError: an image cannot be written.
     """
     source = loaded_labels(cfg) if augmented else filed_labels(cfg)
+    if with_people:
+        source = (labelled for labelled in itertools.islice(source, _SEARCHED * number) if len(labelled.boxes))
     page: list[tuple[np.ndarray, str]] = []
     count = 0
     for count, labelled in zip(range(1, number + 1), source):

@@ -42,6 +42,7 @@ VISIBLE = 0.5
 PRESENT = 0.25
 PREDICTED_OPACITY = 0.5
 _SMALL = 2.0  # radius of a joint, in pixels
+_WITH_SIGMA = 0.5  # size of a joint beside its usual one where ellipses are drawn, which it would cover
 
 
 class _Person(NamedTuple):
@@ -108,10 +109,10 @@ def draw_people(
     for person in people:
         if draw_boxes:
             _draw_box(canvas, person)
+        _draw_limbs(canvas, person, skeleton.limbs, sides)
         if draw_sigma:
             _draw_sigmas(canvas, person, sides)
-        _draw_limbs(canvas, person, skeleton.limbs, sides)
-        _draw_joints(canvas, person, sides)
+        _draw_joints(canvas, person, sides, _WITH_SIGMA if draw_sigma and person.covariances is not None else 1.0)
     if labels:
         _draw_labels(canvas, [person for person in people if _in_image(person, canvas.shape)])
     return canvas
@@ -237,10 +238,10 @@ def _edge(person: _Person) -> float:
     return max(0.8, 0.28 * person.width)
 
 
-def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> None:
+def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str], size: float) -> None:
     """Rings in the colour of the side, filled with the person's where the joint is sure."""
-    radius, edge = 0.95 * person.width, _edge(person)
-    ring = max(1, round(0.45 * person.width))
+    radius, edge = size * 0.95 * person.width, size * _edge(person)
+    ring = max(1, round(size * 0.45 * person.width))
     joints, confidences, fillings = person.joints.tolist(), person.confidence.tolist(), person.filling.tolist()
     for k in np.flatnonzero(person.shown).tolist():
         centre, side = joints[k], SIDE_COLOURS[sides[k]]
@@ -255,16 +256,18 @@ def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> N
 
 
 def _draw_sigmas(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> None:
-    """Ellipses of one (filled) and two (outlined) standard deviations."""
+    """Ellipses of one (filled) and two (outlined) standard deviations, over the limbs, with dark edges."""
     if person.covariances is None:
         return
     joints, known = person.joints.tolist(), np.isfinite(person.covariances).all((1, 2))
     for k in np.flatnonzero(person.shown & known).tolist():
         colour = SIDE_COLOURS[sides[k]]
         *axes, angle = ellipse_axes(person.covariances[k])
-        for factor, thickness, alpha in ((1.0, -1, 0.2), (1.0, 1, 0.7), (2.0, 1, 0.4)):
+        line = max(1, round(0.3 * person.width))
+        strokes = (1.0, -1, 0.3, colour), (2.0, line + 2, 0.45, EDGE), (2.0, line, 0.9, colour)
+        for factor, thickness, alpha, paint in (*strokes, (1.0, line + 2, 0.45, EDGE), (1.0, line, 1.0, colour)):
             a, b = (min(max(factor * s, 0.5), FAR / 4) for s in axes)
-            ellipse(canvas, joints[k], (a, b), colour, person.opacity * alpha, thickness, angle)
+            ellipse(canvas, joints[k], (a, b), paint, person.opacity * alpha, thickness, angle)
 
 
 def _draw_box(canvas: np.ndarray, person: _Person) -> None:

@@ -76,7 +76,7 @@ def page_of_results(
             f"{dataset_name} has no images with labelled people that can be read; check DETECTRON2_DATASETS"
         )
     numbers = [counted(s.people, "labelled person", "labelled people") for s in shown]
-    captions = [f"{s.file_name}   mean OKS {100 * s.oks:.0f}   {number}" for s, number in zip(shown, numbers)]
+    captions = [f"{s.file_name}   mean OKS {100 * s.oks:.0f} %   {number}" for s, number in zip(shown, numbers)]
     media.make_folder(os.path.dirname(output))
     media.write_image(output, contact_sheet(pairs, columns, captions=captions, tile=(900, 320)))
     return shown

@@ -20,7 +20,9 @@ from rle_onestage.calibration.correction import Correction, corrected_results
 from rle_onestage.calibration.doubts import find_doubts
 from rle_onestage.calibration.report import format_report
 from rle_onestage.calibration.samples import Collected, Sample, is_for_fit
+from rle_onestage.calibration.trained import doubt_of_trained
 from rle_onestage.cli.calibrate import main, parse
+from rle_onestage.data.datasets import register_from_config
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
 from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
@@ -147,15 +149,31 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
         assert row["power"] == pytest.approx(NoisyLabels.POWER, abs=0.15)
     scores = report["scores"]
     assert scores["expected OKS"]["difference_interval"][0] > 0
-    assert scores["expected OKS"]["pearson"] > scores["score alone"]["pearson"] + 0.2
-    assert scores["score alone"]["difference"] == 0 and "score and quality" not in scores
+    assert scores["expected OKS"]["pearson"] > scores["person probability"]["pearson"] + 0.2
+    assert scores["person probability"]["difference"] == 0 and "person probability and quality" not in scores
     low, high = report["after_intervals"]["all"]["ellipse_90"]
     assert low < after["ellipse_90"] < high < low + 10
     # Of a Laplace density a circle of one standard deviation holds 53 %, of two 86 % (a Gaussian: 39 and 86 %).
     assert 55 > report["ellipses"]["head"]["one_sigma"] > 45 and 92 > report["ellipses"]["head"]["two_sigma"] > 84
     text = format_report(report)
-    assert "SCORE_POWER" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
+    assert "powers of the score" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
     assert "bootstrap interval over images" in text
+
+
+@pytest.mark.parametrize(
+    "chosen, interval, words",
+    [
+        ((1, 0, 1), [0.2, 1.4], ["are better", "+0.8 AP", "\nMODEL.RLE_ONESTAGE.TEST.OKS_POWER"]),
+        ((1, 0, 1), [-0.2, 1.4], ["keep the config's powers", "(SCORE_POWER", "not better beyond chance, +0.8 AP"]),
+        ((1, 0, 1), [math.nan, math.nan], ["keep the config's powers"]),
+        ((1, 1, 1), [0.0, 0.0], ["the config's were best"]),
+    ],
+)
+def test_powers_are_advised_where_they_are_better_on_held_out_images(calibrated, chosen, interval, words):
+    report, _ = calibrated
+    powers = {"config": (1, 1, 1), "chosen": chosen, "gain": 0.8, "gain_interval": interval}
+    text = format_report({**report, "powers": powers})
+    assert all(word in text for word in words) and ("\nMODEL.RLE" in text) == (interval[0] > 0)
 
 
 def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
@@ -178,6 +196,23 @@ def test_what_is_doubtful_is_in_the_report(made, calibrated):
     number, people = report["images"]["held_out"], 2 * report["images"]["held_out"]
     assert doubt.startswith(f"{number} of {number} images to report on ({names[0]}), with {people} labelled people")
     assert f"are also fitted on (0.5 of {names[0]}; the first is black.png)" in doubt
+
+
+def test_images_that_are_trained_on_are_said(made, tmp_path, caplog):
+    _, path, weights, names = made
+    (tmp_path / "elsewhere").mkdir()
+    other = write_set(tmp_path / "elsewhere", "elsewhere", 1, images=3)
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path), "DATASETS.TRAIN", str((names[1],))])
+    cfg.defrost()
+    cfg.DATASETS.KEYPOINT_FILES = [*cfg.DATASETS.KEYPOINT_FILES, other]
+    register_from_config(cfg)
+    # All images of the toy are one file, that of another folder with the same name is not.
+    assert doubt_of_trained(cfg, ["elsewhere"]) == ""
+    report = subject.calibrate(cfg, names[0], resamples=5)
+    assert "1 of 1 image of" in report["doubts"][0] and f"DATASETS.TRAIN names {names[1]}" in report["doubts"][0]
+    assert caplog.text.count(report["doubts"][0]) == 1
+    cfg.DATASETS.TRAIN = ("not_registered",)  # as that of a run whose sets are elsewhere
+    assert doubt_of_trained(cfg, [names[0]]) == ""
 
 
 def sample_of(files):
@@ -369,5 +404,5 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
     monkeypatch.setattr(NoisyLabels, "people", nobody)
     report = subject.calibrate(cfg, names[0], resamples=5)
-    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["score alone"]["AP"] == 0
+    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person probability"]["AP"] == 0
     assert "held out" in format_report(report) and os.path.exists(report["files"][1])

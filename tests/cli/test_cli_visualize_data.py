@@ -1,3 +1,4 @@
+import json
 import os
 
 import cv2
@@ -31,6 +32,20 @@ def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
     assert len(files) == count + 1 and files[-1] == "page.png" and "0000_" in files[0]
     assert cv2.imread(str(tmp_path / "out" / files[0])).std() > 0
     assert f"{count} images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("source, count", [("annotation", 2), ("dataloader", 5)])
+def test_images_without_people_are_left_out(tmp_path, source, count):
+    given = arguments(tmp_path, "--source", source, "--num", "5", "--with-people", "INPUT.POSE.SIZE", "64")
+    (path,) = tmp_path.rglob("*.json")
+    content = json.loads(path.read_text())
+    gone = content["images"][1]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != gone["id"]]
+    path.write_text(json.dumps(content))
+    main([*given, "DATALOADER.FILTER_EMPTY_ANNOTATIONS", "False"])
+    files = [name for name in os.listdir(tmp_path / "out") if name != "page.png"]
+    stem = os.path.splitext(gone["file_name"])[0]
+    assert len(files) == count and not any(name.endswith(f"_{stem}.jpg") for name in files)
 
 
 def test_wrong_joints_are_one_sentence(tmp_path, capsys):

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import runpy
 
 import numpy as np
 import pytest
 
+from rle_onestage.cli.score_results import main
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import format_scores, score_results, stand_ins
 from rle_onestage.evaluation.metrics import random_case
@@ -91,3 +93,33 @@ def test_a_pipe_is_no_file_of_results(folder):
     os.mkfifo(folder / "pipe")
     with pytest.raises(DataError, match="pipe is a pipe, not a file"):
         score_results(str(folder / "truth.json"), str(folder / "pipe"))
+
+
+def test_results_of_a_part_of_the_file(folder, caplog):
+    """Images without results cost recall, which is said; as a data set the part is scored alone."""
+    truth, results = str(folder / "truth.json"), json.loads((folder / "results.json").read_text())
+    score_results(truth, str(folder / "results.json"), oks_sigmas=[0.08] * 5)
+    assert "no result" not in caplog.text
+    images = json.loads((folder / "truth.json").read_text())["images"]
+    chosen = [image["id"] for image in images[:3]]
+    (folder / "part.json").write_text(json.dumps([r for r in results if r["image_id"] in chosen]))
+    cost = score_results(truth, str(folder / "part.json"), oks_sigmas=[0.08] * 5)["keypoints"]["AP"]
+    assert "no result for 3 of 6 images with people" in caplog.text and "--dataset" in caplog.text
+    limit = float(re.search(r"AP is at most (\d+)\.", caplog.text)[1])
+    caplog.clear()
+    config = folder / "config.yaml"
+    only = {"only": [image["file_name"] for image in images[:3]]}
+    sets = [["scored_part", truth, str(folder), only]]
+    config.write_text(json.dumps({"VERSION": 2, "DATASETS": {"TEST": ["scored_part"], "KEYPOINT_FILES": sets}}))
+    given = ["--config-file", str(config), "--oks-sigmas", *["0.08"] * 5, "--json", str(folder / "scores.json")]
+    main([*given, "--results", str(folder / "part.json")])
+    alone = json.loads((folder / "scores.json").read_text())["keypoints"]["AP"]
+    assert "no result" not in caplog.text and cost < limit < 100 and cost < alone
+    main([*given, "--results", str(folder / "results.json")])  # results of the other images are left out
+    assert json.loads((folder / "scores.json").read_text())["keypoints"]["AP"] == alone
+
+
+def test_a_data_set_without_a_config_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["--annotations", "a.json", "--dataset", "own_val"])
+    assert "--dataset needs --config-file" in capsys.readouterr().err

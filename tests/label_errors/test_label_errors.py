@@ -14,7 +14,7 @@ from rle_onestage.cli.label_errors import main
 from rle_onestage.evaluation import GroundTruth
 from rle_onestage.label_errors import Trust, Views, compare, describe, match_cases, rank, search, share_of_misses, weigh
 from rle_onestage.label_errors.mistakes import explain, groups_of_pairs
-from rle_onestage.label_errors.pages import TEXT
+from rle_onestage.label_errors.pages import LABEL, MODEL, PANEL, TEXT, drawn
 from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.structures.error_density import ErrorDensity
@@ -311,6 +311,31 @@ def test_mirrored_view_comes_back():
     assert torch.equal(straight.pred_keypoint_visibility, mirrored.pred_keypoint_visibility)
 
 
+def colours_in(canvas, colour):
+    """Whether pixels have about a colour."""
+    return bool((np.abs(canvas.astype(int) - colour).max(-1) < 40).any())
+
+
+def test_a_label_that_should_not_be_there_is_tied_to_nothing():
+    labels = POSE.copy()
+    labels[9] += 40
+    case = case_of(labels)
+    for absent, tied in (((), True), ((9,), False)):
+        left = drawn(image_file(), case, [9], COCO, absent=absent)[:, :PANEL]
+        assert colours_in(left, MODEL) == tied and colours_in(left, LABEL)
+
+
+def test_who_is_not_found_is_shown_with_box_and_surroundings():
+    visibility = np.zeros(17)
+    visibility[9] = 2
+    lost = case_of(POSE, visibility=visibility)
+    lost = lost._replace(views=[], annotation={**lost.annotation, "bbox": [20, 30, 40, 60]})
+    pair = drawn(np.zeros((HEIGHT, WIDTH, 3), np.uint8), lost, [], COCO)
+    for half in (pair[:, :PANEL], pair[:, -PANEL:]):
+        rows, columns = np.nonzero((half[: PANEL - 40] > 120).all(-1))
+        assert np.ptp(rows) < PANEL / 1.5 and np.ptp(rows) > 100 and np.ptp(columns) > 60  # not the crop's own border
+
+
 def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
     annotations = [annotation_of(n, POSE - 0.5) for n in range(1, 14)]
     annotations[3] = annotation_of(4, swapped(POSE, *LEGS) - 0.5)
@@ -349,8 +374,8 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 + 16 and all(float(row["surprise"]) > 0 for row in rows)
     for page in ("label_errors_01.jpg", "not_found_01.jpg"):
-        drawn = cv2.imread(str(folder / page))
-        assert drawn.std() > 5 and drawn[: 2 * TEXT].max() > 150  # a legend above
+        sheet = cv2.imread(str(folder / page))
+        assert sheet.std() > 5 and sheet[: 2 * TEXT].max() > 150  # a legend above
     assert not list(folder.glob("*.tmp*"))
     with pytest.raises(SystemExit) as stopped:
         main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "MODEL.WEIGHTS", ""])
