@@ -14,6 +14,7 @@ from detectron2.config import CfgNode
 from ..data.datasets import get_skeleton
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
+from ..engine.checkpoint.named import no_weights
 from ..engine.inference import build_for_inference
 from ..errors import ConfigError
 from ..evaluation import write_json
@@ -142,7 +143,7 @@ def _fit_and_measure(
 def _load(cfg: CfgNode) -> RLEOneStage:
     """The model of a config, without a correction."""
     if not cfg.MODEL.WEIGHTS:
-        raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/model_final.pth")
+        raise ConfigError(no_weights(cfg))
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS, use_ema=cfg.TEST.USE_EMA)
     if not isinstance(getattr(model, "decoder", None), Decoder):
         raise ConfigError(
