@@ -31,7 +31,7 @@ from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.engine.takeover import CONFIG, write_config
 from rle_onestage.errors import EXIT_CODE, ConfigError
-from rle_onestage.utils.arguments import natural_int, positive_int
+from rle_onestage.utils.arguments import IMPORT_HELP, natural_int, positive_int
 
 logger = logging.getLogger("rle_onestage")
 
@@ -269,7 +269,7 @@ def add_import_flag(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument(
         "--import", dest="imports", action=_Import, default=[], metavar="MODULE",
-        help="import a Python module that registers parts of your own, by its name; may be given several times",
+        help=IMPORT_HELP,
     )  # fmt: skip
 
 
