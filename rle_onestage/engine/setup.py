@@ -25,7 +25,7 @@ from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
 from rle_onestage.engine.config.names import listed_names
 from rle_onestage.engine.config.schema import known_defaults, settle
-from rle_onestage.engine.config.validation import validate
+from rle_onestage.engine.config.validation import from_elsewhere, validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.processes import attempts, lock
@@ -60,7 +60,7 @@ def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, impor
         validate(cfg)
     except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
         source = f"config file {config_file}{' with the command line' if opts else ''}: " if config_file else ""
-        raise ConfigError(f"{source}{error}") from error
+        raise ConfigError(f"{source}{from_elsewhere(cfg, str(error), config_file)}") from error
     warn_of_conflicts(cfg)
     cfg.freeze()
     return cfg
