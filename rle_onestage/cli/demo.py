@@ -119,7 +119,7 @@ def check_video_flags(args: argparse.Namespace) -> None:
         ConfigError: one has not.
     """
     flags = ("track", "smooth", "lag", "legend", "fps")
-    given = [flag for flag in flags if getattr(args, flag) not in (None, False)]
+    given = [flag for flag in flags if getattr(args, flag) is not None and getattr(args, flag) is not False]
     if args.input and given:
         raise ConfigError(
             f"--{given[0]} is for videos, and --input takes single images; leave it out, or give the video, or a "

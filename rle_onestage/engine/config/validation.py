@@ -10,6 +10,7 @@ from rle_onestage.engine.config.files import place_of
 from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.meta_arch.build import assigner_name, flow_groups
+from rle_onestage.utils.packaged_files import config_path
 
 # Where the builders of this project find what their network starts from.
 PRETRAINED_KEYS = {
@@ -47,15 +48,16 @@ def from_elsewhere(cfg: CfgNode, message: str, config_file: str) -> str:
     Args:
         cfg: that the message is about.
         message: names keys.
-        config_file: which is blamed.
+        config_file: which is blamed; "" where there is none.
     """
     places: dict[str, str] = {}
+    itself = config_path(config_file) if config_file else ""
     for key in dict.fromkeys(_KEY.findall(message)):
         try:
             place = place_of(cfg, key)
         except (KeyError, AttributeError, TypeError):  # the end of a longer name
             continue
-        if place and not place.startswith(f"config file {config_file},"):
+        if place and not place.startswith(f"config file {itself},"):
             places[key] = place
     return "; ".join([message, *(f"{key} is from the {place}" for key, place in places.items())])
 
