@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]
     return cfg
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
+def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = None) -> CfgNode:
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
@@ -103,6 +103,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
     Args:
         args: what :func:`argument_parser` gave.
+        check: raises where something is missing that the config names; called before anything is made.
 
     Returns:
         The frozen config.
@@ -119,6 +120,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         )
     if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
+    if check is not None:
+        check(cfg)
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
         claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())

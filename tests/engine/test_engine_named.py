@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from rle_onestage import cli
 from rle_onestage.engine.builders import evaluate_only
 from rle_onestage.engine.checkpoint.named import no_weights
 from rle_onestage.engine.inference import build_for_inference
@@ -70,3 +71,21 @@ def test_a_run_from_random_weights_names_its_own(run):
         evaluate_only(cfg)
     (run / "model_final.pth").unlink()
     assert no_weights(cfg).endswith("MODEL.WEIGHTS output/run/model_final.pth")
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["MODEL.WEIGHTS", ""], "evaluation needs weights"),
+        (["--resume"], "has no checkpoint for --resume"),
+        (["DATASETS.TEST", "gone", "DATASETS.KEYPOINT_FILES", "[[gone, a.json, images]]"], "'gone' was not found"),
+    ],
+)
+def test_an_evaluation_without_weights_or_data_makes_no_folder(run, tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.setenv("DETECTRON2_DATASETS", "")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["evaluate", "--config-file", str(run / "config.yaml"), *words, "OUTPUT_DIR", "results"])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and sentence in said and not (tmp_path / "results").exists()
+    assert "was not found" not in said or "(DETECTRON2_DATASETS is empty)" in said

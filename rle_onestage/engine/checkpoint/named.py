@@ -10,7 +10,9 @@ import re
 
 from detectron2.config import CfgNode
 
+from rle_onestage.engine.checkpoint.last import last_checkpoint
 from rle_onestage.engine.config.files import place_of
+from rle_onestage.errors import CheckpointError
 
 logger = logging.getLogger("rle_onestage")
 
@@ -56,3 +58,27 @@ def no_weights(cfg: CfgNode, otherwise: str = "") -> str:
     """
     own = trained_beside(cfg) or f"output/run/{FINAL}"
     return f"{KEY} is empty; give trained weights, e.g. {KEY} {own}{otherwise}"
+
+
+def weights_to_evaluate(cfg: CfgNode, *, resume: bool) -> str:
+    """What an evaluation loads.
+
+    Args:
+        cfg: the config.
+        resume: take the last checkpoint in ``OUTPUT_DIR`` instead of ``MODEL.WEIGHTS``.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = last_checkpoint(cfg.OUTPUT_DIR) if resume else cfg.MODEL.WEIGHTS
+    if resume and not path:
+        raise CheckpointError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has no checkpoint for --resume; to evaluate weights that are there, replace "
+            f"--resume by MODEL.WEIGHTS {os.path.join(cfg.OUTPUT_DIR, 'model_final.pth')}"
+        )
+    if not path:
+        raise CheckpointError(
+            f"evaluation needs weights: give MODEL.WEIGHTS {trained_beside(cfg) or 'path/to/model_final.pth'}, or "
+            f"--resume to take the last checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
+        )
+    return path

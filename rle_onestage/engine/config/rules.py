@@ -199,9 +199,14 @@ class Entries:
         for entry in value:
             try:
                 name, options = parse_entry(entry)
+            except ConfigError as error:
+                raise Misfit(str(error)) from error
+            try:
                 self.registry.get(Text().settle(name))
             except ConfigError as error:
-                raise Misfit(str(error).removeprefix(f"{self.registry.key} is ")) from error
+                reason = str(error).removeprefix(f"{self.registry.key} is ")
+                # The message has the whole list; which of several it is about is said too.
+                raise Misfit(reason.removeprefix(f"{shown(name)}; ") if len(value) == 1 else reason) from error
             for option in options.values():
                 _Plain().settle(option)
         return list(value)
