@@ -8,6 +8,7 @@ torchrun --nproc_per_node 2 -m rle_onestage.cli train --config-file my.yaml
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def train(args: argparse.Namespace) -> object:
 
     def check(cfg: "CfgNode") -> None:
         check_sets(cfg, cfg.DATASETS.TEST, needed=cfg.DATASETS.TEST if args.eval_only else cfg.DATASETS.TRAIN)
-        if args.eval_only:
+        if args.eval_only and not os.path.isdir(cfg.OUTPUT_DIR):  # which is not made for nothing
             weights_to_evaluate(cfg, resume=args.resume)
 
     cfg = setup(args, check)
