@@ -297,6 +297,9 @@ def _add_solver_keys(cfg: CN) -> None:
     s.LAYER_DECAY = 1.0
     # Factor of the flow's learning rate.
     s.FLOW_MULTIPLIER = 1.0
+    # Beginnings of the names of the parameters that learn, e.g. ["head.visibility.", "refiner.refinement.visible"]; all
+    # else of the model stays as it is, to the digit: weights, statistics of batch norms, tables. []: everything learns.
+    s.TRAIN_ONLY = []
     # The average of the weights, of which an iteration keeps DECAY. DECAY itself rises from 0, with WARMUP iterations
     # as the time constant.
     s.EMA = CN({"ENABLED": True, "DECAY": 0.9998, "WARMUP": 2000})

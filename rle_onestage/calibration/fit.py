@@ -12,6 +12,7 @@ import torch
 from detectron2.config import CfgNode
 
 from ..data.datasets import get_skeleton
+from ..data.lookup import check_model_joints
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.checkpoint.named import no_weights
@@ -85,13 +86,16 @@ def calibrate(
 
     Raises:
         ConfigError: no weights, a model without sigmas, or a share outside (0, 1).
-        DataError: a half without images, or none with a matched person to fit to.
+        DataError: a half without images, or none with a matched person to fit to; or a set with other joints than the
+            model's, or in another order.
         CheckpointError: the weights cannot be read or do not fit, or the output cannot be written.
     """
     if not 0 < fit_share < 1:
         raise ConfigError(f"the share of images to fit on is {fit_share:g}; give one between 0 and 1")
     files = _files(cfg, output, folder)
     model, names = _load(cfg), get_skeleton(cfg, dataset_name).names
+    for name in (dataset_name, *fit_datasets):
+        check_model_joints(name, getattr(model, "joint_names", None))
     fit, held_out = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
     fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
     report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)

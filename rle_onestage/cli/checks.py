@@ -42,7 +42,8 @@ def check_words(words: Sequence[str]) -> None:
     named += [value for flag, value in pairs if flag == "--config-file"]
     # A training that goes on needs the weights no more that it began with.
     goes_on = any(len(word) > 2 and "--resume".startswith(word) for word in words)
-    weights = [] if goes_on else [part for pair in pairs if pair[0] == "MODEL.WEIGHTS" for part in pair]
+    given = [pair for pair in pairs if pair[0] == "MODEL.WEIGHTS" and not pair[1].startswith("-")]
+    weights = [] if goes_on else [part for pair in given for part in pair]
     check_config(named[-1] if named else None, weights)
 
 
@@ -66,9 +67,9 @@ def check_weights(address: str, given_by: str) -> None:
 
 
 def check_file(path: str | None, flag: str) -> None:
-    """Raises DataError unless a file of data is there; None is not looked at."""
+    """Raises DataError unless a file of data, which is JSON, is there; None is not looked at."""
     if path is not None and kind_of(path) in ("", "a folder") and (wrong := what_is_wrong(path)):
-        raise DataError(f"file {path} {wrong}; {remedy_for(path, f'check {flag}')}")
+        raise DataError(f"file {path} {wrong}; {remedy_for(path, f'check {flag}', ('.json',))}")
 
 
 def check_images(inputs: Iterable[str]) -> None:
@@ -77,7 +78,9 @@ def check_images(inputs: Iterable[str]) -> None:
         path = os.path.expanduser(given)
         if not (os.path.exists(path) or glob.has_magic(path)):
             near = near_file(path)
-            raise MediaError(f"input {given} does not exist; {f'did you mean {near}?' if near else 'check --input'}")
+            raise MediaError(
+                f"input {given or repr(given)} does not exist; {f'did you mean {near}?' if near else 'check --input'}"
+            )
 
 
 def check_output(path: str | None, flag: str, *, through: bool = True) -> None:
@@ -97,6 +100,12 @@ def check_output(path: str | None, flag: str, *, through: bool = True) -> None:
             check_output_folder(os.path.dirname(os.path.abspath(path)), flag)
 
 
+def check_given(path: str | None, flag: str) -> None:
+    """Raises MediaError for an empty name, as a variable of a shell that is not set leaves it."""
+    if path == "":
+        raise MediaError(f"the name after {flag} is empty; give one, or leave {flag} out")
+
+
 def check_output_folder(path: str | None, flag: str) -> None:
     """Check that files can be written into a folder, or that it can be made. Nothing is made yet.
 
@@ -105,14 +114,16 @@ def check_output_folder(path: str | None, flag: str) -> None:
         flag: that it came by.
 
     Raises:
-        MediaError: it is a file, or lies below one, or may not be written.
+        MediaError: its name is empty; or it is a file, or lies below one, or may not be written.
     """
+    check_given(path, flag)
     if path is None:
         return
     there = os.path.abspath(path)
     while not os.path.lexists(there) and os.path.dirname(there) != there:
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise MediaError(f"{path} cannot be written, as {there} is a file; give another place with {flag}")
+        kind = "a file" if os.path.exists(there) else "a link to something that does not exist"
+        raise MediaError(f"{path} cannot be written, as {there} is {kind}; give another place with {flag}")
     if not os.access(there, os.W_OK):
         raise MediaError(f"folder {there} cannot be written; give another place with {flag}")

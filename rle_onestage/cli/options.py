@@ -3,19 +3,22 @@
 import argparse
 import logging
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rle_onestage import load
 from rle_onestage.compat import HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV
 from rle_onestage.console import leaving_at_once
-from rle_onestage.errors import ConfigError, PoseError
+from rle_onestage.errors import ConfigError, PoseError, cut
 from rle_onestage.utils.arguments import IMPORT_HELP
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 _KEY = re.compile(r"(MODEL|INPUT|DATASETS|DATALOADER|SOLVER|TEST)(\.[A-Z0-9_]+)+")
+# What begins with a minus and is no flag: also 1e-3 and lists such as -1,3.
+_NEGATIVE = re.compile(r"-\.?\d")
 OPTIONS_HELP = "config keys to change; a list is one word, such as a,b"
 # Of the convolutions; the keys of predictor.PRECISIONS, which takes seconds to import.
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -59,15 +62,45 @@ def add_options_flag(parser: argparse.ArgumentParser) -> None:
 def parse_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse a command line of :func:`add_options`; all pairs are in ``opts``.
 
-    Pairs that stand right behind the paths of ``--input`` are pairs too, as far as they look like keys.
+    Pairs that stand right behind the values of a flag are pairs too, as far as they look like keys. Values may begin
+    with a minus.
+
+    Args:
+        parser: of the command.
+        arguments: without the program's name; None takes those of this process.
     """
-    args = parser.parse_intermixed_args(arguments)
-    inputs = list(getattr(args, "input", None) or ())
-    at = next((i for i, word in enumerate(inputs) if i and _KEY.fullmatch(word)), len(inputs))
-    if inputs:
-        args.input = inputs[:at]
-    args.opts = [*inputs[at:], *args.opts, *args.options]
+    parser._negative_number_matcher = _NEGATIVE
+    args = parser.parse_intermixed_args(_with_opts(parser, sys.argv[1:] if arguments is None else arguments))
+    bare = dict(zip(args.options[0::2], args.options[1::2]))
+    for key, value in zip(args.opts[0::2], args.opts[1::2]):
+        if bare.get(key, value) != value:  # argparse does not tell which of them came last
+            parser.error(f"{cut(key, 120)} is given behind --opts and without; give it once")
+    args.opts = [*args.opts, *args.options]
     return args
+
+
+def _with_opts(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
+    """The command line with ``--opts`` before a key of the config that a flag would take for one of its values."""
+    result: list[str] = []
+    takes: int | str | None = 0  # the flag before, as argparse's nargs
+    values = 0  # that it has
+    for word in words:
+        action = _action_of(parser, word)
+        if action or word == "--":
+            takes, values = action.nargs if action else 0, -1
+        elif takes in ("+", "?") and values >= (takes == "+") and _KEY.fullmatch(word):
+            result.append("--opts")
+            takes = 0
+        result.append(word)
+        values += 1
+    return result
+
+
+def _action_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:
+    """What a flag sets, also where it is abbreviated; None for other words."""
+    known = parser._option_string_actions
+    meant = [flag for flag in known if flag.startswith(word)] if word.startswith("--") and len(word) > 2 else []
+    return known.get(word) or (known[meant[0]] if len(meant) == 1 else None)
 
 
 def start(*, log: bool = True) -> None:

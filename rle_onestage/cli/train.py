@@ -49,12 +49,13 @@ def train(args: argparse.Namespace) -> object:
     Returns:
         The results of the evaluation, or of the last one of the training.
     """
-    from rle_onestage.data.lookup import check_sets
+    from rle_onestage.data.lookup import check_sets, training_names
     from rle_onestage.engine import Trainer, evaluate_only, setup
     from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 
     def check(cfg: "CfgNode") -> None:
-        check_sets(cfg, cfg.DATASETS.TEST, needed=cfg.DATASETS.TEST if args.eval_only else cfg.DATASETS.TRAIN)
+        # Test sets too: a training would fail at its end.
+        check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST))
         if args.eval_only and not os.path.isdir(cfg.OUTPUT_DIR):  # which is not made for nothing
             weights_to_evaluate(cfg, resume=args.resume)
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
-from ..structures.skeleton import Skeleton, skeleton_from_category
+from ..structures.skeleton import Skeleton, map_joints, skeleton_from_category
+from .coco.json_files import read_json
 from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
 
@@ -49,9 +50,18 @@ def _model_set(cfg: CfgNode) -> str:
         if name in cfg.DATASETS.TRAIN or is_there(name):
             if len(joint_names(name)) == cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS:
                 return name
+    return training_names(cfg)[0]
+
+
+def training_names(cfg: CfgNode) -> list[str]:
+    """The names of ``DATASETS.TRAIN``.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN names no data set.")
-    return cfg.DATASETS.TRAIN[0]
+        raise ConfigError("DATASETS.TRAIN names no data set; name those to train on, such as rle_coco_2017_train")
+    return list(cfg.DATASETS.TRAIN)
 
 
 def known_joints(cfg: CfgNode) -> list[str] | None:
@@ -104,6 +114,24 @@ def check_test_joints(cfg: CfgNode) -> None:
             )
 
 
+def check_model_joints(name: str, joints: Sequence[str] | None) -> None:
+    """Check that a registered data set has the joints of a model in its order.
+
+    Args:
+        name: of the data set.
+        joints: names of the model's joints; None where nobody knows them, which is let pass.
+
+    Raises:
+        DataError: it has not.
+    """
+    own = joint_names(name)
+    if joints is not None and map_joints(own, joints) != list(range(len(own))):
+        raise DataError(
+            f"data set {name!r} has the joints {', '.join(own)}, but the model's are {', '.join(joints)}; name a set "
+            "with the model's joints in its order"
+        )
+
+
 def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()) -> None:
     """Check the names of data sets before a model is built.
 
@@ -121,7 +149,7 @@ def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()
         get_metadata(name)
     for name in needed:
         if not is_there(name):
-            joint_names(name)  # which says what is missing
+            read_json(get_metadata(name).json_file, name)  # which says what is missing
 
 
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:

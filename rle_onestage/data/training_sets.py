@@ -15,7 +15,7 @@ from .coco.json_files import Problems
 from .datasets import get_metadata, load_dataset, problems_of
 from .hidden import hidden_told, say_who_tells
 from .labels import LabelRules, make_rules, set_weights
-from .lookup import is_there, joint_names, model_skeleton, set_options
+from .lookup import is_there, joint_names, model_skeleton, set_options, training_names
 from .people import read_people
 from .teaching import Teaching, count_teaching, why_nobody
 from .transforms.cutouts import Cutout, load_cutouts
@@ -46,9 +46,7 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
         DataError: as :func:`~.datasets.load_dataset`; also when an image is trained on and tested on, or nobody is left
             to learn from.
     """
-    names = list(cfg.DATASETS.TRAIN)
-    if not names:
-        raise ConfigError("DATASETS.TRAIN names no data set.")
+    names = training_names(cfg)
     weights = set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)
     skeleton = model_skeleton(cfg)
     rules = training_rules(cfg, skeleton)

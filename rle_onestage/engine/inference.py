@@ -116,6 +116,7 @@ def build_for_inference(
     cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
     cfg.MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED = ""
     cfg.MODEL.BACKBONE.FREEZE_AT = 0
+    cfg.SOLVER.TRAIN_ONLY = []
     model: Any = (build_model or build_architecture)(cfg)  # what it has beside a module depends on the architecture
     if hasattr(model, "drop_training_parts"):
         model.drop_training_parts()

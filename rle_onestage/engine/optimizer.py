@@ -27,8 +27,11 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         The optimizer; each group has its ``initial_lr``, which the schedule multiplies.
     """
     solver = cfg.SOLVER
+    count = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
-    if frozen:
+    if solver.TRAIN_ONLY:
+        logger.info("%s of %s parameters are trained (SOLVER.TRAIN_ONLY)", f"{count - frozen:,}", f"{count:,}")
+    elif frozen:
         logger.info("%s of its parameters are frozen (not trained)", f"{frozen:,}")
     groups = parameter_groups(
         model,

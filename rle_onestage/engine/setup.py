@@ -29,9 +29,10 @@ from rle_onestage.engine.config.validation import from_elsewhere, validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.processes import attempts, lock
-from rle_onestage.engine.takeover import CONFIG, write_config
+from rle_onestage.engine.takeover import write_config
 from rle_onestage.errors import EXIT_CODE, ConfigError
 from rle_onestage.utils.arguments import IMPORT_HELP, natural_int, positive_int
+from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 
 logger = logging.getLogger("rle_onestage")
 
@@ -134,7 +135,7 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
         if cfg.get("FLOAT32_PRECISION"):  # a key of Detectron2's main branch
             torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
     _log_environment(args, cfg, world_size)
-    if args.eval_only and comm.is_main_process() and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, CONFIG)):
+    if args.eval_only and comm.is_main_process() and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, TRAINING_CONFIG)):
         write_config(cfg)  # a training does when it has its first batch
     return cfg
 

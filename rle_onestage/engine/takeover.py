@@ -10,9 +10,8 @@ from detectron2.utils import comm
 
 from rle_onestage.engine.checkpoint import forget_last_checkpoint
 from rle_onestage.engine.processes import attempts, lock
+from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
-
-CONFIG = "config.yaml"
 
 
 def write_config(cfg: CfgNode) -> None:
@@ -21,7 +20,7 @@ def write_config(cfg: CfgNode) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    write_text(os.path.join(cfg.OUTPUT_DIR, CONFIG), cfg.dump(), remedy=CHECK_OUTPUT_DIR)
+    write_text(os.path.join(cfg.OUTPUT_DIR, TRAINING_CONFIG), cfg.dump(), remedy=CHECK_OUTPUT_DIR)
 
 
 def take_over(cfg: CfgNode, *, anew: bool) -> None:

@@ -46,6 +46,7 @@ from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.engine.takeover import take_over
 from rle_onestage.errors import DataError, DivergenceError
+from rle_onestage.modeling.trained_parts import train_only
 from rle_onestage.utils.safe_files import remove_unfinished
 from rle_onestage.utils.signals import StopRequest
 
@@ -77,6 +78,7 @@ class Trainer(TrainerBuilders):
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.model: Any = self.build_model(cfg)  # what it has beside a module depends on the architecture
         self.model.train()
+        train_only(self.model, cfg.SOLVER.TRAIN_ONLY)  # of an architecture that does not read the key itself
         self.optimizer = self.build_optimizer(cfg, self.model)
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer)
         self.clip_gradients = GradientClipper.from_config(cfg, self.model)
@@ -187,7 +189,7 @@ class Trainer(TrainerBuilders):
                 finally:  # not where the data fail: hooks that were not started have nothing to end
                     self.after_train()
             finally:
-                self._data = iter(())
+                self._data, self._first_batch = iter(()), None
             report_data(loader)
         return self.results
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
+from ..data.lookup import check_model_joints
 from ..engine.checkpoint.named import no_weights
 from ..engine.inference import bare, build_for_inference, run_on_loader
 from ..errors import ConfigError, DataError, check_score, counted
@@ -124,7 +125,7 @@ def find_label_errors(
 
     Raises:
         ConfigError: there are no weights, the model has no density, or ``min_score`` is no score.
-        DataError: nobody is labelled.
+        DataError: nobody is labelled; or the joints are not the model's in its order.
         MediaError: something cannot be written.
     """
     check_score(min_score, "min_score (--confidence-threshold)")
@@ -136,6 +137,7 @@ def find_label_errors(
     if not truth.by_image():
         raise DataError(f"{metadata.json_file} has no labelled people; use a data set with keypoint labels")
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS)
+    check_model_joints(dataset_name, getattr(model, "joint_names", None))
     decoder = getattr(bare(model), "decoder", None)
     if not isinstance(decoder, Decoder):
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} has no density; use RLEOneStage")

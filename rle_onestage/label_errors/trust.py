@@ -33,6 +33,8 @@ class Trust(NamedTuple):
                 f"its joints have a mean OKS of {self.oks:.2f} with the labels (below {LEAST_OKS:g}; people who are "
                 "not found count 0)"
             )
+        if not self.seen:
+            return "it finds nobody in all of its views, so no label was looked at"
         if self.unlikely > MOST_UNLIKELY * self.seen:
             return (
                 f"it contradicts labels of {self.unlikely} of the {counted(self.seen, 'person', 'people')} whom it "

@@ -7,6 +7,7 @@ Importing it registers the architecture ``RLEOneStage`` and the backbones ``buil
 from .backbone.movenet import MoveNetPyramid, build_movenet_backbone
 from .backbone.timm_fpn import TimmPyramid, build_timm_fpn_backbone
 from .meta_arch.rle_onestage import RLEOneStage
+from .trained_parts import train_only
 
 __all__ = [
     "MoveNetPyramid",
@@ -14,4 +15,5 @@ __all__ = [
     "TimmPyramid",
     "build_movenet_backbone",
     "build_timm_fpn_backbone",
+    "train_only",
 ]

@@ -33,6 +33,10 @@ def global_mean(value: Tensor) -> Tensor:
 class Criterion(nn.Module):
     """Sees dense outputs, poses and targets, never the network.
 
+    Attributes:
+        counts_areas: whether the people of a batch count in the area ratio.
+        learns_density: whether the density, or anything of it, is trained.
+
     Args:
         density: of the last stage's residuals; earlier stages use its preset alone.
         oks_sigmas: (K,) COCO's OKS constants, for the quality target.
@@ -63,6 +67,7 @@ class Criterion(nn.Module):
         self.partial = partial
         self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
         self.heat_stride = heat_stride
+        self.counts_areas = self.learns_density = True
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         # Sums over the training people of COCO's area and of the box's, in square pixels. The first numbers stand in
         # until there are people, and weigh nothing beside them. In float32, as some devices have nothing wider: the
@@ -102,7 +107,8 @@ class Criterion(nn.Module):
 
         In a batch without people the sums are empty, not absent, so that every output still has a gradient.
         """
-        self.count_areas(targets)
+        if self.counts_areas:
+            self.count_areas(targets)
         dense, candidates, (refined, denoised, heat) = predictions
         positive = (assignment.person >= 0).nonzero()[:, 0]
         stages = [Stage(candidates.poses.rows(positive), positive), *refined]
@@ -194,7 +200,7 @@ class Criterion(nn.Module):
         residual = (people.joints[chosen] - poses.mu[chosen]) / poses.scale[chosen]
         joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
         preset_only = not final or iteration < self.flow_warmup
-        if final:
+        if final and self.learns_density:
             self.density.fit(residual.detach(), joint)
             if not preset_only and iteration % self.REFRESH_EVERY == 0:
                 self.density.refresh(self.density.TRAINING_TOLERANCE)

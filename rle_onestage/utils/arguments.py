@@ -59,7 +59,7 @@ def check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
             return
         is_one = flag in parser._option_string_actions or any(each.startswith(flag) for each in known)
         if re.match("--|-[A-Za-z]", flag) and not is_one:
-            hint = did_you_mean(flag, known)
+            hint = did_you_mean(flag, known, cutoff=0.7)
             remedy = f"{hint}{' ' * bool(hint)}see {parser.prog} --help"
             parser.exit(2, f"error: there is no flag {cut(flag, 60)}; {remedy}\n")
 

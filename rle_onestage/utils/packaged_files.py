@@ -15,6 +15,7 @@ CHECKPOINTS = _ZOO / "checkpoints"
 # Names of weights that come with the package, with the config that runs them.
 MODELS = {"people": "demo.yaml", "people_synthetic": "demo_synthetic.yaml"}
 SHIPPED = "rle-onestage://"  # begins their addresses
+TRAINING_CONFIG = "config.yaml"  # that a training leaves in its OUTPUT_DIR
 _PREFIX, _ENDING = "configs/", ".yaml"
 
 
@@ -108,7 +109,7 @@ def config_of_weights(address: str) -> str | None:
     folder, file = os.path.split(address.removeprefix(SHIPPED))
     if address.startswith(SHIPPED) or os.path.realpath(folder) == str(CHECKPOINTS):
         return MODELS.get(os.path.splitext(file)[0])
-    beside = os.path.join(folder, "config.yaml")
+    beside = os.path.join(folder, TRAINING_CONFIG)
     return beside if "://" not in address and os.path.isfile(beside) else None
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -325,6 +326,20 @@ def test_bad_input_is_one_sentence(made, tmp_path, options, change, error, messa
     with pytest.raises(error, match=message):
         subject.calibrate(cfg, names[0], **change)
     assert not (tmp_path / "model_calibrated.pth").exists()
+
+
+def test_sets_of_joints_in_another_order_are_refused(made, tmp_path):
+    _, path, weights, names = made
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights])
+    files = [list(entry) for entry in cfg.DATASETS.KEYPOINT_FILES]
+    content = json.loads(Path(files[1][1]).read_text())
+    content["categories"][0]["keypoints"] = NAMES[::-1]
+    (tmp_path / "turned.json").write_text(json.dumps(content))
+    files.append([f"{names[0]}_turned", str(tmp_path / "turned.json"), files[1][2]])
+    cfg = load_config(path, ["MODEL.WEIGHTS", weights, "DATASETS.KEYPOINT_FILES", json.dumps(files)])
+    for turned in ({"fit_datasets": [files[-1][0]]}, {"dataset_name": files[-1][0]}):
+        with pytest.raises(DataError, match="_turned' has the joints foot, hand, head, but the model's are head, hand"):
+            subject.calibrate(cfg, **{"dataset_name": names[0], "folder": str(tmp_path), "resamples": 10, **turned})
 
 
 @META_ARCH_REGISTRY.register()

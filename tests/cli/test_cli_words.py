@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from rle_onestage import cli
-from rle_onestage.cli import calibrate, demo, label_errors, train, visualize_data, worst_images
+from rle_onestage.cli import calibrate, demo, label_errors, label_images, train, visualize_data, worst_images
 from rle_onestage.cli.checks import check_words
 from rle_onestage.cli.options import add_options, parse_options, read_config
 from rle_onestage.errors import CheckpointError
+from rle_onestage.labelling import LabelOptions
 from rle_onestage.utils.arguments import CommandParser
 from rle_onestage.utils.pretrained import read_pth
 
@@ -85,6 +86,42 @@ def test_options_behind_the_inputs_of_a_demo():
     assert demo.parse(["--input", "a.jpg", *PAIRS, "--opts", "SEED", "-1"]).opts == [*PAIRS, "SEED", "-1"]
 
 
+@pytest.mark.parametrize(
+    "words, inputs",
+    [
+        (["--input", "a.jpg", "--score-against", "x", *PAIRS], ["a.jpg"]),
+        (["--inp", "a.jpg", *PAIRS], ["a.jpg"]),
+        (["--input", "a.jpg", "--sizes", "64", "96", *PAIRS], ["a.jpg"]),
+        (["--input", "a.jpg", "--max-sigma", "0.1", "eye=0.05", *PAIRS, "--no-mirror"], ["a.jpg"]),
+        (["--input", "MODEL.WEIGHTS", *PAIRS], ["MODEL.WEIGHTS"]),
+    ],
+    ids=lambda value: " ".join(value)[:40],
+)
+def test_options_behind_the_values_of_any_flag(words, inputs):
+    args = label_images.parse(words, LabelOptions())
+    assert args.opts == PAIRS and args.input == inputs
+    assert demo.parse(["--webcam", *PAIRS]).opts == PAIRS
+    assert calibrate.parse(["--config-file", "c", "--fit-dataset", "a", "b", *PAIRS]).fit_dataset == ["a", "b"]
+
+
+@pytest.mark.parametrize("value", ["-1", "-1e-3", "-.5,.5", "-1,3"])
+def test_values_may_begin_with_a_minus(value):
+    pair = ["SOLVER.BASE_LR", value]
+    assert visualize_data.parse([*pair, "--num", "3"]).opts == pair
+    assert train._parse(["--config-file", "quickstart.yaml", *pair], "train", "").opts == pair
+
+
+def test_a_key_in_both_forms_is_not_chosen_silently(capsys):
+    assert "SEED is given behind --opts and without; give it once" in complaint(
+        capsys, "visualize-data", "SEED", "1", "--opts", "SEED", "2"
+    )
+    assert visualize_data.parse(["SEED", "1", "SEED", "2", "--opts", "OUTPUT_DIR", "a"]).opts[-1] == "2"
+
+
+def test_a_flag_between_a_key_and_its_value_is_not_the_value(folder):
+    check_words(["MODEL.WEIGHTS", "--config-file", "quickstart.yaml", "model_final.pth"])
+
+
 def test_several_times_opts_are_all_taken():
     parser = CommandParser("toy", None)
     add_options(parser)
@@ -99,6 +136,7 @@ def test_several_times_opts_are_all_taken():
         (["train", "--config-fiel", "c"], "there is no flag --config-fiel; did you mean --config-file? see"),
         (["evaluate", "--zzz"], "there is no flag --zzz; see rle-onestage evaluate --help"),
         (["slim", "a.pth", "-o", "b.pth"], "there is no flag -o; "),
+        (["demo", "--num", "3"], "there is no flag --num; see"),
         (["worst-images", "--config-file", "c", "--output", "o", "--order", "wrost"], "did you mean worst? see"),
         (["demo", "--webcam", "--precision", "bfloat"], "did you mean bfloat16? see"),
         (["score-results", "--annotations", "a", "--backend", "fastr"], "did you mean faster? see"),
@@ -127,6 +165,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "quickstrat.yaml").write_text("SEED: 1")
     (tmp_path / "model_final.pth").write_bytes(b"\x80")
     (tmp_path / "runs").mkdir()
+    (tmp_path / "lost").symlink_to("nowhere")
     return tmp_path
 
 
@@ -150,11 +189,16 @@ def folder(tmp_path, monkeypatch):
         (["label-errors", "--config-file", "demo.yaml", "--output", "photo.jpg"], "photo.jpg is a file; give another"),
         (["visualize-data", "--output-dir", "photo.jpg/out"], "photo.jpg is a file; give another"),
         (["score-results", "--annotations", "lables.json"], "does not exist; did you mean labels.json?"),
+        (["score-results", "--annotations", "photo.json"], "file photo.json does not exist; check --annotations"),
         (["score-results", "--annotations", "runs"], "file runs is a folder; check --annotations"),
         (["worst-images", "--config-file", "demo.yaml", "--output", "photo.jpg/x.png"], "photo.jpg is a file; give"),
         (["worst-images", "--config-file", "demo.yaml", "--output", "x.png", "--results", "no"], "file no does not"),
         (["slim", "no.pth", "--output", "x.pth"], "checkpoint no.pth does not exist"),
         (["slim", "runs", "--output", "x.pth"], "checkpoint runs is a folder"),
+        (["demo", "--input", "photo.jpg", "--output", ""], "the name after --output is empty"),
+        (["demo", "--input", "", "--output", "o"], "input '' does not exist"),
+        (["label-errors", "--config-file", "demo.yaml", "--output", ""], "the name after --output is empty"),
+        (["visualize-data", "--output-dir", "lost"], "lost is a link to something that does not exist"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
@@ -215,6 +259,29 @@ def test_sets_are_looked_up_before_a_model_is_built(words, folder, capsys, monke
     assert end.value.code and "there is no data set 'rle_synthetic_trai'; did you mean rle_synthetic_train?" in error
 
 
+MISSING = "rle_synthetic_train"  # a set of the package, whose joints are known without its file
+
+
+OF_MISSING = [
+    ["train"],
+    ["evaluate", "DATASETS.TEST", MISSING],
+    ["label-errors", "--dataset", MISSING],
+    ["calibrate", "--dataset", "there", "--fit-dataset", MISSING],
+]
+
+
+@pytest.mark.parametrize("words", OF_MISSING, ids=[words[0] for words in OF_MISSING])
+def test_missing_sets_of_the_package_are_said_before_a_model_is_built(words, folder, capsys, monkeypatch):
+    monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
+    monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", None)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(folder / "nothing"))
+    sets = ["DATASETS.KEYPOINT_FILES", repr([["there", str(folder / "labels.json"), "."]])]
+    words = [*words, "--config-file", "quickstart.yaml", *sets, "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"]
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert f"data set {MISSING!r} was not found" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name, kind", [("photo.jpg", "an image"), ("labels.json", "a JSON"), ("empty", "an empty")])
 def test_slim_says_what_a_file_is_that_is_no_checkpoint(name, kind, folder, capsys, monkeypatch):
     (folder / "empty").touch()
@@ -256,3 +323,10 @@ def test_what_a_user_imports_is_listed(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert "build_own_backbone" in shown_help(capsys, "train", "--import", "own_backbone")
+
+
+def test_a_training_on_nothing_is_refused_before_a_model_is_built(folder, capsys, monkeypatch):
+    monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
+    with pytest.raises(SystemExit):
+        cli.main(["train", "DATASETS.TRAIN", "", "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"])
+    assert "DATASETS.TRAIN names no data set; name those" in capsys.readouterr().err

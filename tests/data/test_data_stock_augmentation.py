@@ -207,3 +207,19 @@ def test_entries_stay_as_they_are():
     entries = ["RandomFlip", ["RandomRotation", {"angle": [-10, 10]}]]
     assert augmentation_entries(entries) == entries
     assert [type(a) for a in build_augmentations(entries)] == [T.RandomFlip, T.RandomRotation]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["RandomRotation", {"angle": "x"}],
+        ["RandomBrightness", {"intensity_min": "dark", "intensity_max": 1}],
+        ["RandomCrop", {"crop_type": "relative", "crop_size": "x"}],
+    ],
+    ids=lambda entry: entry[0],
+)
+def test_what_fails_in_use_alone_is_said_before_the_training(entry):
+    state = np.random.get_state()[1].copy()
+    with pytest.raises(ConfigError, match=f"{entry[0]} does not work with .*; correct its options, or leave it out"):
+        build_augmentations([entry])
+    assert (np.random.get_state()[1] == state).all()

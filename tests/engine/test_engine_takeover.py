@@ -57,8 +57,10 @@ IMAGES = ("images that cannot be read", unreadable, "images")
 DATA_SET = ("a data set of another name", ["DATASETS.TRAIN", "('toy_persons',)"], "toy_persons")
 ANEW = [
     DATA_SET,
+    ("a test set that is not there", ["DATASETS.TEST", "('rle_synthetic_val',)"], "'rle_synthetic_val' was not found"),
     IMAGES,
     ("joints that do not fit", FOUR_JOINTS, "has 3 joints"),
+    ("no data set", ["DATASETS.TRAIN", "()"], "DATASETS.TRAIN names no data set; name those"),
     ("an architecture of another name", ["MODEL.META_ARCHITECTURE", "ToyPoses"], "ToyPoses"),
     ("weights that are not there", ["MODEL.WEIGHTS", "missing.pth"], "missing.pth"),
     ("a metric of another name", ["TEST.EXPECTED_RESULTS", "[['keypoints','AQ',1,1]]"], "AQ"),
@@ -82,6 +84,17 @@ def test_a_training_that_fails_early_changes_nothing(used, resume, kind, options
     assert word in process.log.read_text().splitlines()[-1] and "Traceback" not in process.log.read_text()
     assert content(used / "out") == before
     assert (used / "out" / "log.txt").read_bytes().startswith(logged)
+
+
+@pytest.mark.parametrize("name", ["last_checkpoint", ".training.earlier", "config.yaml"])
+def test_a_file_that_could_not_be_written_anew_changes_nothing(used, name):
+    (used / "out" / name).unlink()
+    (used / "out" / name).mkdir()
+    before = content(used / "out")
+    process = started(used, "SEED", 5)
+    assert process.wait() == 2
+    assert f"{name} cannot be written (it is a folder, not a file)" in process.log.read_text().splitlines()[-1]
+    assert content(used / "out") == before
 
 
 def test_one_of_two_processes_that_fails_early_changes_nothing(used):
@@ -117,3 +130,27 @@ def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
     assert load_config(str(used / "out" / "config.yaml")).SEED == 11
     assert not (used / "out" / attempts.NAME).exists() and not (used / "out" / lock.NAME).exists()
     assert (used / "out" / "training.jsonl").read_bytes() == b""
+
+
+def test_a_training_that_stumbles_and_is_begun_again_sees_each_batch_once(used):
+    cfg = load_config(str(used / "toy.yaml"), ["DATASETS.TEST", "()", "SOLVER.MAX_ITER", "3"])
+
+    class Stumbles(Trainer):
+        stumbles = True
+
+        def before_step(self):
+            if self.stumbles:
+                raise MemoryError
+            super().before_step()
+
+    def batches(trainer):
+        seen = []
+        trainer.model.register_forward_pre_hook(lambda _, given: seen.append([i["file_name"] for i in given[0]]))
+        trainer.train()
+        return seen
+
+    trainer = Stumbles(cfg)
+    with pytest.raises(MemoryError):
+        trainer.train()
+    trainer.stumbles = False
+    assert batches(trainer) == batches(Trainer(cfg))

@@ -259,6 +259,7 @@ def test_a_model_that_contradicts_many_or_misses_them_is_not_trusted():
     blind = found_in(8, unseen=8).trust
     assert blind.oks == 0 and "mean OKS of 0.00" in blind.doubt()
     assert "1 person" in Trust(0.9, 1, 1).doubt()
+    assert "no label was looked at" in Trust(0.9, 0, 0).doubt()
 
 
 class Fake(nn.Module):
@@ -325,8 +326,16 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
         "DATASETS": {"KEYPOINT_FILES": [["test_label_errors", str(tmp_path / "truth.json"), str(tmp_path)]]},
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(json.dumps(config))
-    monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: Fake().eval())
+    model = Fake().eval()
+    monkeypatch.setattr(search, "build_for_inference", lambda cfg, weights: model)
     folder = tmp_path / "out"
+    model.joint_names = list(COCO.names)[::-1]
+    with pytest.raises(SystemExit):
+        main(
+            ["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)]
+        )
+    assert "'test_label_errors' has the joints nose, " in capsys.readouterr().err and not list(folder.iterdir())
+    model.joint_names = list(COCO.names)
     main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)])
     assert "2 of 13 labelled people have unlikely labels" in capsys.readouterr().out
     content = json.loads((folder / "label_errors.json").read_text())

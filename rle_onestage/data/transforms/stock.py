@@ -41,6 +41,11 @@ def augmentation_entries(value: Any) -> list:
         ConfigError: it is not a list of names and of [name, {option: value}], a name is not known, or an augmentation
             does not take an option, or needs one that is not given.
     """
+    if isinstance(value, (list, tuple)) and [type(part) for part in value] == [str, dict]:
+        raise ConfigError(
+            f"INPUT.AUGMENTATIONS is {shown(value)}; put an augmentation and its options into a list of their own, as "
+            "in [[RandomRotation, {angle: [-10, 10]}]]"
+        )
     for entry in value if isinstance(value, (list, tuple)) else [value]:
         name, options = (entry, {}) if isinstance(entry, str) else _pair(entry)
         if (
@@ -110,7 +115,23 @@ def build_augmentations(entries: Sequence) -> list[T.Augmentation]:
             raise ConfigError(
                 f"INPUT.AUGMENTATIONS: {name} cannot be made with {shown(dict(options))} ({error}); correct them."
             ) from error
+        if name not in AUGMENTATION_REGISTRY:
+            _try_out(made[-1], name, options)
     return made
+
+
+def _try_out(made: T.Augmentation, name: str, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError where one of Detectron2's fails on a small image: many take any value until they are used."""
+    blank = T.AugInput(np.full((64, 64, 3), 128, np.uint8), boxes=np.array([[8, 8, 56, 56]], np.float32))
+    try:
+        with drawn_from(np.random.default_rng(0)):
+            T.AugmentationList([made])(blank)
+    except Exception as error:  # of any kind, as it is not foreseen there
+        reason = f"{type(error).__name__}: {shown(str(error), 200)[1:-1]}"
+        raise ConfigError(
+            f"INPUT.AUGMENTATIONS: {name} does not work with {shown(dict(options))} ({reason}); correct its options, "
+            "or leave it out"
+        ) from error
 
 
 def _stock() -> dict[str, type[T.Augmentation]]:

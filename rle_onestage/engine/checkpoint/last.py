@@ -14,6 +14,7 @@ import torch
 
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.output_files import kind_of
+from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.pickled_arrays import STAND_INS
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
 EARLIER = ".training.earlier"
+_KEPT = (LAST, EARLIER, TRAINING_CONFIG)  # are written anew by a training
 # Bytes of it that are looked at.
 MAX_NAME = 4096
 # ``model_best.pth`` is of no use for resuming.
@@ -150,16 +152,16 @@ def forget_last_checkpoint(folder: str) -> None:
 
 
 def check_places(folder: str) -> None:
-    """Fail before a training where one of its checkpoints could not get its name at the end.
+    """Fail before a training where one of its checkpoints, or what says of them, could not get its name later.
 
     Raises:
         CheckpointError: something else has such a name: a folder, a pipe, a device, or a link to a missing folder.
     """
-    for name in sorted({"model_final.pth", *filter(_WRITTEN.fullmatch, os.listdir(folder))}):
+    for name in sorted({"model_final.pth", *_KEPT, *filter(_WRITTEN.fullmatch, os.listdir(folder))}):
         path = os.path.join(folder, name)
         kind = kind_of(path)
         if not kind and not os.path.isdir(os.path.dirname(os.path.realpath(path))):
             kind = "a link into a folder that does not exist"
         if kind:
             remedy = "delete or rename it, or change OUTPUT_DIR"
-            raise CheckpointError(f"checkpoint {path} cannot be written (it is {kind}, not a file); {remedy}")
+            raise CheckpointError(f"{path} cannot be written (it is {kind}, not a file); {remedy}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.renamed import rename_options, rename_values
-from rle_onestage.engine.config.rules import Either, takes_list
+from rle_onestage.engine.config.rules import Either, takes_list, takes_names
 from rle_onestage.engine.config.schema import rule_for, settle
 from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml
 from rle_onestage.errors import ConfigError, cut, shown
@@ -129,16 +129,7 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     """
     source = COMMAND_LINE
     options = list(options or [])
-    flags = [item for item in options if str(item).startswith("--")]
-    if flags:
-        flag = cut(str(flags[0]), MOST_OF_A_KEY)
-        raise ConfigError(f"{source}: {flag} stands among the KEY VALUE options; put all flags before them")
-    if len(options) % 2:
-        hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
-        raise ConfigError(
-            f"{source}: options come as KEY VALUE pairs, but there are {len(options)} items; "
-            f"the last one, {shown(options[-1])}, has no partner{hint}"
-        )
+    _check_pairs(options)
     options = rename_options(options, source)
     for key, raw in zip(options[0::2], options[1::2]):
         parts, node, prefix = str(key).split("."), cfg, ""
@@ -158,10 +149,31 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
             )
         current = node[parts[-1]]
         value = _decode(raw, current, str(key))
-        if isinstance(raw, str) and value is not None and takes_list(rule_for(str(key), current)):
-            value = _as_list(raw, value, str(key))
+        rule = rule_for(str(key), current)
+        if isinstance(raw, str) and value is not None and takes_list(rule):
+            value = _as_list(raw, value, str(key), names=takes_names(rule))
         node[parts[-1]] = settle(str(key), value, current, source)
         _note_place(node, parts[-1], source)
+
+
+def _check_pairs(options: Sequence[Any]) -> None:
+    """Raises ConfigError unless the options of a command line are KEY VALUE pairs, as far as that can be seen."""
+    flags = [item for item in options if str(item).startswith("--")]
+    if flags:
+        flag = cut(str(flags[0]), MOST_OF_A_KEY)
+        raise ConfigError(f"{COMMAND_LINE}: {flag} stands among the KEY VALUE options; put all flags before them")
+    joined = next((str(item) for item in options[0::2] if "=" in str(item)), None)
+    if joined is not None:
+        key, _, value = cut(joined, MOST_OF_A_KEY).partition("=")
+        raise ConfigError(
+            f"{COMMAND_LINE}: {key}={value} is one word; write the key and its value apart: {key} {value}"
+        )
+    if len(options) % 2:
+        hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
+        raise ConfigError(
+            f"{COMMAND_LINE}: options come as KEY VALUE pairs, but there are {len(options)} items; "
+            f"the last one, {shown(options[-1])}, has no partner{hint}"
+        )
 
 
 def _note_place(group: CN, key: str, place: str) -> None:
@@ -199,20 +211,22 @@ def _decode(raw: Any, current: Any, name: str) -> Any:
         return raw
 
 
-def _as_list(raw: str, value: Any, name: str) -> Any:
+def _as_list(raw: str, value: Any, name: str, *, names: bool) -> Any:
     """The list that a word of the command line stands for, where its key takes one.
 
     Args:
         raw: the word.
         value: as a Python literal, or else the word.
         name: of the key.
+        names: whether the list is one of text, also where its words look like numbers.
 
     Raises:
         ConfigError: it is none.
     """
-    if value is not raw:
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    if value is not raw and not (names and all(isinstance(number, (int, float)) for number in numbers)):
         return [value] if isinstance(value, (str, int, float)) else value
-    found = parse_list(raw)
+    found = parse_list(raw, names=names)
     if found is None:
         raise ConfigError(
             f"{COMMAND_LINE}: {name} is {shown(raw)}, which is no list; write {name} a,b or {name} \"['a', 'b']\""

@@ -199,14 +199,10 @@ class Entries:
         for entry in value:
             try:
                 name, options = parse_entry(entry)
-            except ConfigError as error:
-                raise Misfit(str(error)) from error
-            try:
                 self.registry.get(Text().settle(name))
             except ConfigError as error:
                 reason = str(error).removeprefix(f"{self.registry.key} is ")
-                # The message has the whole list; which of several it is about is said too.
-                raise Misfit(reason.removeprefix(f"{shown(name)}; ") if len(value) == 1 else reason) from error
+                raise Misfit(reason.removeprefix(f"{shown(entry)}; ") if len(value) == 1 else reason) from error
             for option in options.values():
                 _Plain().settle(option)
         return list(value)
@@ -361,6 +357,11 @@ def _rule_like(default: Any) -> Any:
 def takes_list(rule: Any) -> bool:
     """Whether the values that a rule takes are lists."""
     return set(rule.kinds.split(" or ")) <= {"list", "tuple"}
+
+
+def takes_names(rule: Any) -> bool:
+    """Whether the values that a rule takes are lists of text."""
+    return isinstance(rule, Items) and rule.each.kinds == "str"
 
 
 def whole(low: int = 0, high: int = HUGE) -> Number:

@@ -177,6 +177,7 @@ SOLVER_KEYS = {
         )
     },  # fmt: skip
     "LAYER_DECAY": share(above=True),
+    "TRAIN_ONLY": _NAMES,
     "EMA.ENABLED": Flag(),
     "EMA.DECAY": share(below=True),
     "EMA.WARMUP": whole(0, 10**9),

@@ -61,11 +61,12 @@ def parse_yaml(path: str) -> Parsed:
         loader.dispose()
 
 
-def parse_list(text: str) -> list[Any] | None:
-    """The list that words of a command line stand for: ``a``, ``a,b``, ``(a, b)`` or ``[a, [b, {c: 1}]]``.
+def parse_list(text: str, *, names: bool = False) -> list[Any] | None:
+    """The list that words of a command line stand for: ``a``, ``a,b``, ``(a, b)``, ``[a],[b]`` or ``[a, {c: 1}]``.
 
     Args:
         text: the words.
+        names: whether its values are text, also ``2017`` and ``yes``.
 
     Returns:
         The list of plain values; None where the text is none.
@@ -74,10 +75,17 @@ def parse_list(text: str) -> list[Any] | None:
     closing = {"(": ")", "[": "]"}.get(text[:1])
     if len(text) > MAX_BYTES or (closing and text[-1:] != closing):
         return None
-    text = text[1:-1] if closing else text
+    inner = _flow_list(text[1:-1] if closing else text, names)
+    return _flow_list(text, names) if inner is None and closing == "]" else inner
+
+
+def _flow_list(text: str, names: bool) -> list[Any] | None:
+    """What :func:`parse_list` gives, of the text between the brackets."""
     try:
         loader = _Loader(f"[{text}]", COMMAND_LINE)
         root = loader.get_single_node()
+        if names and root is not None and all(isinstance(item, yaml.ScalarNode) for item in root.value):
+            return [item.value for item in root.value]
         values = None if root is None else loader.value_of(root)
     except (yaml.YAMLError, ConfigError, RecursionError, ValueError, IndexError, KeyError, OverflowError):
         return None

@@ -144,6 +144,7 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "input_format": cfg.INPUT.FORMAT,
+        "trained": cfg.SOLVER.TRAIN_ONLY,
     }
 
 

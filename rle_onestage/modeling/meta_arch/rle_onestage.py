@@ -1,6 +1,6 @@
 """The meta-architecture: wiring and ``from_config``, nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
 from ..structures import NOT_REFINED, DenseOutputs, Predictions, Targets
 from ..targets import make_targets
+from ..trained_parts import train_only
 from ..visibility import VisibilityBranch
 from .build import build_parts
 from .watch import Watch
@@ -46,6 +47,8 @@ class RLEOneStage(nn.Module):
         pixel_mean: of each channel.
         pixel_std: of each channel.
         input_format: of the images, "BGR" or "RGB".
+        trained: beginnings of the names of the parameters that learn, see
+            :func:`rle_onestage.modeling.train_only`; none: all.
     """
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
@@ -72,6 +75,7 @@ class RLEOneStage(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         input_format: str,
+        trained: Sequence[str] = (),
     ):
         super().__init__()
         self.backbone, self.head, self.refiner = backbone, head, refiner
@@ -84,7 +88,8 @@ class RLEOneStage(nn.Module):
         self.register_state_dict_pre_hook(_renew_before_saving)
         self.register_load_state_dict_post_hook(_trust_what_was_loaded)
         use_strides_of_gradients(self)
-        self.prepare_for_inference()
+        self._renew()
+        train_only(self, trained)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -100,8 +105,14 @@ class RLEOneStage(nn.Module):
         """Renew what the decoder has of the training: tables of the density, and the area ratio.
 
         The model itself does so where they have, see :meth:`renew_if_trained`. Without the training's parts the tables
-        are those of the checkpoint.
+        are those of the checkpoint; so they are where the density is not trained.
         """
+        if self.criterion is not None and not self.criterion.learns_density:
+            self.renew_if_trained()
+        else:
+            self._renew()
+
+    def _renew(self) -> None:
         if self.criterion is not None:
             self.criterion.density.refresh()
             self.decoder.set_density(self.criterion.density)
@@ -119,7 +130,7 @@ class RLEOneStage(nn.Module):
             return
         self.decoder.area_ratio.copy_(self.criterion.area_ratio())
         if not self._density_then.same(_density_weights(self.criterion.density)):
-            self.prepare_for_inference()
+            self._renew()
         elif not self._scale_then.same(self._scale_weights()):
             self.decoder.reset_correction()
             self._remember_weights()
@@ -160,8 +171,19 @@ class RLEOneStage(nn.Module):
 
     def start_training_anew(self) -> None:
         """Forget the run that the weights come from, where another training starts with them."""
-        if self.criterion is not None:
+        if self.criterion is not None and self.criterion.counts_areas:
             self.criterion.restart_areas(self.criterion.area_ratio())
+
+    def keep_untrained(self, is_trained: Callable[[str], bool]) -> None:
+        """Leave what a training finds out beside its weights as it is, but for what is trained.
+
+        Args:
+            is_trained: of the name of a parameter or buffer.
+        """
+        if self.criterion is not None:
+            self.criterion.counts_areas = is_trained("criterion.area_sums")
+            density = self.criterion.density.named_parameters(prefix="criterion.density")
+            self.criterion.learns_density = any(is_trained(name) for name, _ in density)
 
     def drop_training_parts(self) -> None:
         """Forget the criterion with its flow, and the assigner: inference needs neither."""
@@ -260,7 +282,7 @@ class RLEOneStage(nn.Module):
         dense, locations = self.dense(features)
         pairs = self.assigner.candidates(locations, targets)
         candidates = self.head.project(dense, pairs.candidates, locations)
-        if self.visibility is not None:
+        if self.visibility is not None and self.visibility.training:
             self.visibility.count(targets)
         assignment = self.assigner(pairs, locations, targets, candidates)
         refined = NOT_REFINED
