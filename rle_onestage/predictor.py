@@ -14,6 +14,7 @@ from torch import nn
 
 from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
+from .engine.checkpoint.named import no_weights
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError
 from .modeling import RLEOneStage
@@ -83,10 +84,7 @@ class Predictor:
         if model is None:
             weights = checkpoint or cfg.MODEL.WEIGHTS
             if not weights:
-                raise ConfigError(
-                    "MODEL.WEIGHTS is empty; name trained weights there, such as output/model_final.pth, or by "
-                    "Predictor's argument checkpoint"
-                )
+                raise ConfigError(no_weights(cfg, ", or Predictor's argument checkpoint"))
             model = as_run(build_for_inference(cfg, weights))
         # Of any type: besides RLEOneStage it may be another architecture of Detectron2, or a stand-in for one.
         self.model: Any = model.eval()

@@ -15,6 +15,7 @@ from ..data.datasets import get_skeleton
 from ..data.lookup import check_model_joints
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
+from ..engine.checkpoint.named import no_weights
 from ..engine.inference import build_for_inference
 from ..errors import ConfigError
 from ..evaluation import write_json
@@ -153,7 +154,7 @@ def _fit_and_measure(
 def _load(cfg: CfgNode) -> RLEOneStage:
     """The model of a config, without a correction."""
     if not cfg.MODEL.WEIGHTS:
-        raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/model_final.pth")
+        raise ConfigError(no_weights(cfg))
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS, use_ema=cfg.TEST.USE_EMA)
     if not isinstance(getattr(model, "decoder", None), Decoder):
         raise ConfigError(

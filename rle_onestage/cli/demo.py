@@ -112,6 +112,23 @@ def options_from(args: argparse.Namespace) -> "DemoOptions":
     )
 
 
+def check_video_flags(args: argparse.Namespace) -> None:
+    """Whether the flags of tracking have something to do.
+
+    Raises:
+        ConfigError: one has not.
+    """
+    flags = ("track", "smooth", "lag", "legend", "fps")
+    given = [flag for flag in flags if getattr(args, flag) is not None and getattr(args, flag) is not False]
+    if args.input and given:
+        raise ConfigError(
+            f"--{given[0]} is for videos, and --input takes single images; leave it out, or give the video, or a "
+            "folder of its frames, by --video-input"
+        )
+    if args.lag is not None and not args.smooth:
+        raise ConfigError(f"--lag {args.lag} needs --smooth")
+
+
 def check_hidden(args: argparse.Namespace, predictor: "Predictor") -> None:
     """Whether the model can say what ``--hidden`` is about.
 
@@ -177,8 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
     if args.confidence_threshold is not None:
         check_score(args.confidence_threshold, "--confidence-threshold")
-    if args.lag is not None and not args.smooth:
-        raise ConfigError(f"--lag {args.lag} needs --smooth")
+    check_video_flags(args)
     check_images(args.input or ())
     check_given(args.output, "--output")
     check_output(args.json, "--json")

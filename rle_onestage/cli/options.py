@@ -11,6 +11,7 @@ from rle_onestage import load
 from rle_onestage.compat import HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV
 from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import ConfigError, PoseError, cut
+from rle_onestage.utils.arguments import IMPORT_HELP
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -42,7 +43,11 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``KEY VALUE`` pairs of the config that may stand anywhere; :func:`parse_options` reads them."""
+    """Add what changes the config: ``KEY VALUE`` pairs that may stand anywhere, and ``--import``.
+
+    :func:`parse_options` reads the pairs, :func:`read_config` imports the modules.
+    """
+    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE", help=IMPORT_HELP)
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help=OPTIONS_HELP)
     add_options_flag(parser)
 
@@ -125,13 +130,16 @@ def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":
     """The config that ``--config-file`` and the options ask for.
 
     Args:
-        args: with ``config_file`` and ``opts``.
+        args: with ``config_file``, ``opts`` and ``imports``.
         packaged: the package's config that is taken without ``--config-file``, whatever file has its name here.
     """
+    from rle_onestage.engine.config.imports import KEY as IMPORTS
+    from rle_onestage.engine.config.schema import settle
     from rle_onestage.engine.setup import load_config
     from rle_onestage.utils.packaged_files import CONFIGS
 
-    return load_config(args.config_file or (str(CONFIGS / packaged) if packaged else ""), args.opts)
+    path = args.config_file or (str(CONFIGS / packaged) if packaged else "")
+    return load_config(path, args.opts, imports=settle(IMPORTS, args.imports, [], "--import"))
 
 
 def test_set(cfg: "CfgNode", given: str | None) -> str:

@@ -8,14 +8,19 @@ torchrun --nproc_per_node 2 -m rle_onestage.cli train --config-file my.yaml
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rle_onestage.cli.checks import check_words
 from rle_onestage.cli.options import OPTIONS_HELP, add_options_flag, parse_options, start
 from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import PROGRAM, check_flags, complain
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 FLAGS = {
     "config_file": "a YAML file, a run's config.yaml, or a config of the package such as quickstart.yaml",
@@ -46,10 +51,15 @@ def train(args: argparse.Namespace) -> object:
     """
     from rle_onestage.data.lookup import check_sets, training_names
     from rle_onestage.engine import Trainer, evaluate_only, setup
+    from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 
-    cfg = setup(args)
-    # Test sets too: a training would fail at its end.
-    check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST))
+    def check(cfg: "CfgNode") -> None:
+        # Test sets too: a training would fail at its end.
+        check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST))
+        if args.eval_only and not os.path.isdir(cfg.OUTPUT_DIR):  # which is not made for nothing
+            weights_to_evaluate(cfg, resume=args.resume)
+
+    cfg = setup(args, check)
     if args.eval_only:
         return evaluate_only(cfg, resume=args.resume)
     trainer = Trainer(cfg)

@@ -24,7 +24,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--source", choices=("annotation", "dataloader"), default="dataloader",
         help="the files' labels, or what the loader makes of them in a training (default)",
     )  # fmt: skip
-    parser.add_argument("--output-dir", default="output/data", metavar="DIR", help="to write to (output/data)")
+    # Named as in Detectron2's tool, and as in the other commands here.
+    parser.add_argument(
+        "--output-dir", "--output", default="output/data", metavar="DIR", help="to write to (output/data)"
+    )
     parser.add_argument("--num", type=positive_int, default=24, metavar="N", help="how many images (24)")
     parser.add_argument("--with-people", action="store_true", help="leave out images on which nobody is labelled")
     add_options(parser)

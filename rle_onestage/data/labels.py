@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..structures.skeleton import map_joints
+from ..utils.near import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class SetOptions:
         known = [field.name for field in fields(cls)]
         for key, value in options.items():
             if key not in known:
-                raise ConfigError(f"{where} have {key!r}, which is not one of {', '.join(known)}")
+                hint = did_you_mean(str(key), known)
+                raise ConfigError(f"{where} have {key!r}; {hint}{' ' * bool(hint)}there are {', '.join(known)}")
             if key in _CHOICES and value not in _CHOICES[key]:
                 raise ConfigError(f"{where}: {key} is {value!r}; choose one of {', '.join(_CHOICES[key])}")
             if not _KINDS.get(key, _TEXT)[0](value):

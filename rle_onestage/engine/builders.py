@@ -1,8 +1,6 @@
 """What a training is made of: the class methods of Detectron2's ``DefaultTrainer``."""
 
 import inspect
-import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,15 +14,13 @@ from torch import nn
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine import hooks, optimizer
-from rle_onestage.engine.checkpoint import last_checkpoint
+from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
 from rle_onestage.engine.logs import default_writers
 from rle_onestage.engine.registries import HOOK_REGISTRY
-from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.registry import build_evaluator
-
-logger = logging.getLogger("rle_onestage")
 
 
 class TrainerBuilders(TrainerBase):
@@ -152,18 +148,7 @@ def evaluate_only(
         SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
     """
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
-    path = last_checkpoint(cfg.OUTPUT_DIR) if resume else cfg.MODEL.WEIGHTS
-    if resume and not path:
-        raise CheckpointError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has no checkpoint for --resume; to evaluate weights that are there, replace "
-            f"--resume by MODEL.WEIGHTS {os.path.join(cfg.OUTPUT_DIR, 'model_final.pth')}"
-        )
-    if not path:
-        raise CheckpointError(
-            "evaluation needs weights: give MODEL.WEIGHTS path/to/model_final.pth, or --resume to take the last "
-            f"checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
-        )
-    logger.info("Evaluating the weights of %s", path)
+    path = weights_to_evaluate(cfg, resume=resume)
     model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)
     try:
         results = trainer.test(cfg, model)

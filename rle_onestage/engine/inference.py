@@ -25,6 +25,7 @@ from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints
 from rle_onestage.engine.checkpoint.misfit import explain_misfit
+from rle_onestage.engine.checkpoint.named import tell_weights
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
@@ -94,6 +95,7 @@ def build_for_inference(
 ) -> nn.Module:
     """The config's architecture with the weights of a checkpoint, without what only training needs.
 
+    The log names the weights, see :func:`~.named.tell_weights`.
     Its attribute ``joint_names`` has the names of its joints, by the config's data sets or else by the checkpoint, or
     None.
 
@@ -107,6 +109,7 @@ def build_for_inference(
         ConfigError: ``MODEL.META_ARCHITECTURE`` is not registered.
         CheckpointError: the weights cannot be read or do not fit, or are of other joints than the config's data sets.
     """
+    tell_weights(cfg, weights)
     # Pretrained weights of the backbone would be replaced at once; do not fetch them.
     cfg = cfg.clone()
     cfg.defrost()

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
 from rle_onestage.engine.config.names import listed_names
 from rle_onestage.engine.config.schema import known_defaults, settle
-from rle_onestage.engine.config.validation import validate
+from rle_onestage.engine.config.validation import from_elsewhere, validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile
 from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.engine.takeover import write_config
 from rle_onestage.errors import EXIT_CODE, ConfigError
-from rle_onestage.utils.arguments import natural_int, positive_int
+from rle_onestage.utils.arguments import IMPORT_HELP, natural_int, positive_int
 from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 
 logger = logging.getLogger("rle_onestage")
@@ -61,7 +61,7 @@ def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, impor
         validate(cfg)
     except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
         source = f"config file {config_file}{' with the command line' if opts else ''}: " if config_file else ""
-        raise ConfigError(f"{source}{error}") from error
+        raise ConfigError(f"{source}{from_elsewhere(cfg, str(error), config_file)}") from error
     warn_of_conflicts(cfg)
     cfg.freeze()
     return cfg
@@ -94,7 +94,7 @@ def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]
     return cfg
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
+def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = None) -> CfgNode:
     """Make everything ready for training or evaluation from parsed arguments.
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
@@ -104,6 +104,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
     Args:
         args: what :func:`argument_parser` gave.
+        check: raises where something is missing that the config names; called before anything is made.
 
     Returns:
         The frozen config.
@@ -120,6 +121,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         )
     if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
+    if check is not None:
+        check(cfg)
     _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
         claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())
@@ -270,7 +273,7 @@ def add_import_flag(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument(
         "--import", dest="imports", action=_Import, default=[], metavar="MODULE",
-        help="import a Python module that registers parts of your own, by its name; may be given several times",
+        help=IMPORT_HELP,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..data.lookup import check_model_joints
+from ..engine.checkpoint.named import no_weights
 from ..engine.inference import bare, build_for_inference, run_on_loader
 from ..errors import ConfigError, DataError, check_score, counted
 from ..evaluation import GroundTruth, write_json
@@ -134,7 +135,7 @@ def find_label_errors(
     """
     check_score(min_score, "min_score (--confidence-threshold)")
     if not cfg.MODEL.WEIGHTS:
-        raise ConfigError("MODEL.WEIGHTS is empty; give trained weights, e.g. MODEL.WEIGHTS output/run/model_final.pth")
+        raise ConfigError(no_weights(cfg))
     media.make_folder(output)
     skeleton, metadata = get_skeleton(cfg, dataset_name), MetadataCatalog.get(dataset_name)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError, percent_hint
 from .covariance import mahalanobis
 
 # Central intervals and regions that a calibration may fit.
@@ -166,7 +167,11 @@ class ErrorDensity:
 
         Returns:
             (K,) in reported standard deviations.
+
+        Raises:
+            ConfigError: the level is no such probability.
         """
+        _check_level(level)
         own = self._half_width(level)[self.group]
         if self.intervals is None:
             return own
@@ -194,7 +199,11 @@ class ErrorDensity:
 
         Returns:
             (K,) Mahalanobis distances: the half-axes in reported standard deviations along the axes of the covariance.
+
+        Raises:
+            ConfigError: the level is no such probability.
         """
+        _check_level(level)
         own = self._radius(level)[self.group]
         if self.regions is None:
             return own
@@ -242,7 +251,11 @@ class ErrorDensity:
         Returns:
             (K,) the level that the density gives to this region: ``level`` itself where nothing was fitted. A label
             lies in it if ``1 - tail(log_q)`` is at most that.
+
+        Raises:
+            ConfigError: the level is no such probability.
         """
+        _check_level(level)
         own = self.axis.new_full((len(self.group),), level)
         if self.regions is None:
             return own
@@ -289,6 +302,13 @@ class ErrorDensity:
             chosen = self.group == number
             out[..., chosen] = less[torch.searchsorted(values, log_q[..., chosen].contiguous())].to(out)
         return out
+
+
+def _check_level(level: float) -> None:
+    """Raises ConfigError for what is no probability between 0 and 1: no finite interval has it, or none at all."""
+    if not 0 < level < 1:
+        hint = percent_hint(level) if level < 100 else ""
+        raise ConfigError(f"level is {level:g}; give a probability greater than 0 and less than 1{hint}")
 
 
 def _fitted_ratio(level: float, own: Sequence[Tensor], fitted: Tensor) -> Tensor:

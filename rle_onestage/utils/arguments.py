@@ -11,6 +11,7 @@ from rle_onestage.errors import cut
 from rle_onestage.utils.near import did_you_mean
 
 PROGRAM = "rle-onestage"
+IMPORT_HELP = "import a Python module that registers parts of your own, by its name; may be given several times"
 # What whole numbers stay below: those of C take no more.
 MOST = 2**31
 

@@ -1,6 +1,5 @@
 """Classes by the name that a config gives them: one decorator makes one known to configs, messages and ``--help``."""
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 from fvcore.common.registry import Registry
 
 from ..errors import ConfigError, shown
+from .near import did_you_mean
 
 # An entry of a config that names a class: its name, or [name, {option: value}].
 Entry = str | Sequence[Any]
@@ -70,10 +70,11 @@ class NamedRegistry(Registry):
             return super().get(name)
         module, _, attribute = name.rpartition(".")
         if self.base is None or not module:
-            near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            known = f"choose one of {', '.join(self.names)}{hint}" if self.names else "none is registered"
-            raise ConfigError(f"{self.key} is {shown(name)}; {known}, or register a class in a module of IMPORTS")
+            hint = did_you_mean(name, self.names)
+            known = f"choose one of {', '.join(self.names)}, or" if self.names else "none is registered;"
+            raise ConfigError(
+                f"{self.key} is {shown(name)}; {hint}{' ' * bool(hint)}{known} register a class in a module of IMPORTS"
+            )
         found = getattr(sys.modules.get(module), attribute, None)
         if not (inspect.isclass(found) and issubclass(found, self.base)):
             why = f"is no class derived from {self.base.__name__}" if module in sys.modules else "was not imported"

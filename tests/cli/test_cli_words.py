@@ -1,5 +1,7 @@
 """Words of a command line: what was meant, where options may stand, and what is looked at before anything is loaded."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from rle_onestage import cli
 from rle_onestage.cli import calibrate, demo, label_errors, label_images, train, visualize_data, worst_images
 from rle_onestage.cli.checks import check_words
-from rle_onestage.cli.options import add_options, parse_options
+from rle_onestage.cli.options import add_options, parse_options, read_config
 from rle_onestage.errors import CheckpointError
 from rle_onestage.labelling import LabelOptions
 from rle_onestage.utils.arguments import CommandParser
@@ -46,6 +48,29 @@ def test_options_of_the_config_in_both_forms(command, flag, tmp_path, monkeypatc
     assert parse([*given, *flag, *PAIRS]).opts == PAIRS
     assert parse([*flag, *PAIRS, *given]).opts == PAIRS
     assert parse(given).opts == []
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_modules_of_the_users_own_come_with_every_config(command, tmp_path, monkeypatch):
+    name = f"own_parts_of_{command.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parse, given = PARSERS[command]
+    args = parse([*given, "--config-file", "quickstart.yaml", "--import", name, "SEED", "7"])
+    assert args.imports == [name] and args.opts == ["SEED", "7"]
+    if command not in ("train", "evaluate"):  # which hand the names to each process
+        assert read_config(args).IMPORTS == [name] and name in sys.modules
+
+
+@pytest.mark.parametrize(
+    "name, reason", [("nowhere", "which cannot be found"), ("./parts", "such as my_package.my_module, not a path")]
+)
+def test_a_module_that_is_not_there_is_one_sentence(name, reason, capsys):
+    assert reason in complaint(capsys, "visualize-data", "--import", name)
+
+
+def test_a_folder_of_output_has_the_name_of_the_other_commands_too():
+    assert [visualize_data.parse([flag, "out"]).output_dir for flag in ("--output", "--output-dir")] == ["out", "out"]
 
 
 def test_a_training_that_goes_on_needs_no_weights_to_start_from(tmp_path):

@@ -168,7 +168,9 @@ def test_a_tenth_is_held_out_by_file_name(tmp_path):
 
 def test_bad_input_is_one_sentence(tmp_path):
     for options, pattern in (
-        ({"partly": True}, "have 'partly', which is not one of unlabelled, partial"),
+        ({"partly": True}, "have 'partly'; did you mean part\\? there are unlabelled, partial"),
+        ({"prt": "train"}, "have 'prt'; did you mean part\\? there are"),
+        ({"size": 3}, "have 'size'; there are"),
         ({"unlabelled": "maybe"}, "unlabelled is 'maybe'; choose one of absent, unknown"),
         ({"partial": 1}, "partial must be True or False"),
         ({"weight_by": 3}, "weight_by must be text"),

@@ -30,6 +30,20 @@ def test_file_bases_and_options_lie_on_top_of_each_other(tmp_path):
     assert cfg.is_frozen()
 
 
+def test_keys_that_do_not_fit_together_are_found_where_they_stand(tmp_path, monkeypatch):
+    write(tmp_path / "base.yaml", "SEED: 1\nTEST: {KEYPOINT_OKS_SIGMAS: [0.1, 0.2]}\n")
+    write(tmp_path / "top.yaml", "_BASE_: base.yaml\nMODEL: {RLE_ONESTAGE: {NUM_KEYPOINTS: 3}}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load_config("top.yaml")
+    said = str(caught.value)
+    assert said.startswith("config file top.yaml: TEST.KEYPOINT_OKS_SIGMAS has 2 ")
+    place = f"{tmp_path}/base.yaml, line 2 (a base of top.yaml)"
+    assert said.endswith(f"; TEST.KEYPOINT_OKS_SIGMAS is from the config file {place}")
+    with pytest.raises(ConfigError, match="; MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is from the command line$"):
+        load_config("base.yaml", ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", 4])
+
+
 @pytest.mark.parametrize(
     "text, words",
     [

@@ -7,6 +7,7 @@ import torch
 from ground_truth_outputs import make_decoder
 from scipy.stats import t as student
 
+from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.density import StudentPreset, build_density
 from rle_onestage.structures.covariance import mahalanobis
 from rle_onestage.structures.error_density import LEVELS, REACH
@@ -65,6 +66,16 @@ def test_half_widths_are_those_of_the_closed_forms():
         assert laplace.half_width(level).tolist() == pytest.approx([expected] * 3, rel=0.01)
         expected = float(normal.icdf(torch.tensor(0.5 + level / 2)))
         assert gaussian.half_width(level).tolist() == pytest.approx([expected] * 3, rel=0.01)
+
+
+@pytest.mark.parametrize("method", ["half_width", "ellipse_radius", "density_level"])
+def test_levels_are_probabilities(method):
+    ask = getattr(table_of(build_density("laplace")), method)
+    with pytest.raises(ConfigError, match=r"level is 90; give a probability .* less than 1 \(0.9 for 90 percent\)"):
+        ask(90)
+    for level in (-1, 0, 1, 100, float("nan")):
+        with pytest.raises(ConfigError, match="greater than 0 and less than 1$"):
+            ask(level)
 
 
 def test_half_widths_of_a_flow_hold_that_share_of_its_samples():

@@ -124,9 +124,10 @@ def read_json(path: str, dataset_name: str = "") -> dict:
     """
     title = f"data set {dataset_name!r}" if dataset_name else "the data set"
     if not os.path.isfile(path):
+        root = os.environ.get("DETECTRON2_DATASETS", "not set") or "empty"
         raise DataError(
             f"{title} was not found: there is no annotation file {os.path.abspath(path)} (DETECTRON2_DATASETS is "
-            f"{os.environ.get('DETECTRON2_DATASETS', 'not set')}); put the data there, or set DETECTRON2_DATASETS to "
+            f"{root}); put the data there, or set DETECTRON2_DATASETS to "
             "the folder that has it."
         )
     data = load_json(path, f"{path} of {title}")

@@ -201,7 +201,8 @@ class Entries:
                 name, options = parse_entry(entry)
                 self.registry.get(Text().settle(name))
             except ConfigError as error:
-                raise Misfit(str(error).removeprefix(f"{self.registry.key} is ")) from error
+                reason = str(error).removeprefix(f"{self.registry.key} is ")
+                raise Misfit(reason.removeprefix(f"{shown(entry)}; ") if len(value) == 1 else reason) from error
             for option in options.values():
                 _Plain().settle(option)
         return list(value)

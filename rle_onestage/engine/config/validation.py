@@ -1,19 +1,24 @@
 """Does a config make sense? Values and how they fit together, before anything expensive starts."""
 
+import re
 from typing import Any
 
 from detectron2.config import CfgNode
 
 from rle_onestage.data.transforms.stock import build_augmentations
+from rle_onestage.engine.config.files import place_of
 from rle_onestage.engine.config.schema import check_values
 from rle_onestage.errors import ConfigError, shown
 from rle_onestage.modeling.meta_arch.build import assigner_name, flow_groups
+from rle_onestage.utils.packaged_files import config_path
 
 # Where the builders of this project find what their network starts from.
 PRETRAINED_KEYS = {
     "build_timm_fpn_backbone": "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED",
     "build_movenet_backbone": "MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED",
 }
+
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(?:\.[A-Z][A-Z0-9_]*)+")
 
 
 def get(cfg: CfgNode, name: str) -> Any:
@@ -35,6 +40,26 @@ def validate(cfg: CfgNode) -> None:
     _check_keypoints(cfg)
     _check_style(cfg)
     _check_images(cfg)
+
+
+def from_elsewhere(cfg: CfgNode, message: str, config_file: str) -> str:
+    """A message about keys, with the places of those that the config file does not give itself.
+
+    Args:
+        cfg: that the message is about.
+        message: names keys.
+        config_file: which is blamed; "" where there is none.
+    """
+    places: dict[str, str] = {}
+    itself = config_path(config_file) if config_file else ""
+    for key in dict.fromkeys(_KEY.findall(message)):
+        try:
+            place = place_of(cfg, key)
+        except (KeyError, AttributeError, TypeError):  # the end of a longer name
+            continue
+        if place and not place.startswith(f"config file {itself},"):
+            places[key] = place
+    return "; ".join([message, *(f"{key} is from the {place}" for key, place in places.items())])
 
 
 def validate_training(cfg: CfgNode) -> None:
