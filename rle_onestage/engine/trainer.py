@@ -353,7 +353,7 @@ class Trainer(TrainerBuilders):
         with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
             share_buffers(self.model)
             try:
-                with interruptible(self._stop):
+                with interruptible(self._stop), hooks.saved_is_told(self):
                     self.results = self.test(self.cfg, self.model) or {}
             except MetricsUnwritten as error:
                 logger.warning("%s; going on without that file", error)

@@ -206,6 +206,28 @@ def test_a_worker_that_dies_at_once_names_no_checkpoint(config, monkeypatch):
         train(config)
 
 
+def test_a_last_evaluation_that_fails_says_what_is_saved_and_how_to_evaluate_it(config, tmp_path):
+    held_out = engine_toy.make_data(tmp_path / "held out")
+    files = json.loads(config.read_text())["DATASETS"]["KEYPOINT_FILES"]
+    files.append(["toy_held_out", str(held_out), str(held_out.parent / "images")])
+    (held_out.parent / "images" / "003.png").write_bytes(b"no image")
+    sets = ["DATASETS.KEYPOINT_FILES", json.dumps(files), "DATASETS.TEST", "('toy_held_out',)"]
+    with pytest.raises(DataError) as caught:
+        train(config, *sets)
+    out = tmp_path / "out"
+    assert "003.png" in str(caught.value) and f"saved as {out / 'model_final.pth'}" in str(caught.value)
+    command = str(caught.value).split("rle-onestage evaluate ")[1].split()
+    assert command == ["--config-file", f"{out / 'config.yaml'}", "MODEL.WEIGHTS", f"{out / 'model_final.pth'}"]
+    held_out.parent.joinpath("images", "003.png").write_bytes((tmp_path / "data/images/003.png").read_bytes())
+    assert "keypoints" in evaluate_only(load_config(command[1], command[2:]))
+
+
+def test_an_evaluation_that_fails_in_between_does_not_say_that_the_training_is_finished(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "test", lambda *_: (_ for _ in ()).throw(DataError("image a.png is gone")))
+    with pytest.raises(DataError, match="^image a.png is gone$"):
+        train(config, "TEST.EVAL_PERIOD", "2")
+
+
 def test_resume_of_a_finished_training_evaluates(config):
     train(config)
     trainer, results = train(config, resume=True)
