@@ -81,8 +81,8 @@ def saved_is_told(trainer: "Trainer") -> Iterator[None]:
         if path is not None:
             config = shlex.quote(os.path.join(folder, "config.yaml"))
             error.args = (
-                f"{str(error).rstrip('.')}; the training itself is finished and saved as {path}: evaluate it afterwards "
-                f"by rle-onestage evaluate --config-file {config} MODEL.WEIGHTS {shlex.quote(path)}",
+                f"{str(error).rstrip('.')}; the training itself is finished and saved as {path}: evaluate it "
+                f"afterwards by rle-onestage evaluate --config-file {config} MODEL.WEIGHTS {shlex.quote(path)}",
             )
         raise
 
