@@ -68,6 +68,8 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
             if not teaching.people:
                 nobody[name] = why_nobody(count_teaching(found, rules[name]), problems_of(name))
     _tell(rows)
+    pairs = ", ".join(f"{left}/{right}" for left, right in skeleton.flip_map)
+    logger.info("Joints that swap in a mirrored image: %s", pairs or "none")
     if cfg.MODEL.RLE_ONESTAGE.HEAD.VISIBILITY:
         say_who_tells(list(dict.fromkeys(names)))
     _tell_of_nobody(rows, nobody)

@@ -3,17 +3,21 @@
 import contextlib
 import datetime
 import logging
+import os
+import shlex
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detectron2.engine import HookBase
 from detectron2.utils.events import EventStorage, EventWriter
 
 from rle_onestage.engine import logs
+from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.checkpoint.retention import periodic_name
+from rle_onestage.errors import PoseError
 
 if TYPE_CHECKING:
     from rle_onestage.engine.trainer import Trainer
@@ -63,6 +67,24 @@ class PeriodicEvaluation(HookBase):
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
             self.trainer.evaluate()
+
+
+@contextlib.contextmanager
+def saved_is_told(trainer: "Trainer") -> Iterator[None]:
+    """Within the block, errors of an evaluation after the last step say that the weights are saved, and what to do."""
+    try:
+        yield
+    except PoseError as error:
+        folder = trainer.cfg.OUTPUT_DIR
+        finished = trainer.iter + 1 >= trainer.max_iter and trainer.saved_iter == trainer.iter
+        path = last_checkpoint(folder) if finished else None
+        if path is not None:
+            config = shlex.quote(os.path.join(folder, "config.yaml"))
+            error.args = (
+                f"{str(error).rstrip('.')}; the training itself is finished and saved as {path}: evaluate it "
+                f"afterwards by rle-onestage evaluate --config-file {config} MODEL.WEIGHTS {shlex.quote(path)}",
+            )
+        raise
 
 
 class StepTimer(HookBase):

@@ -277,6 +277,19 @@ def keep_before(path: str, start_iter: int) -> None:
     write_text(path, b"".join(kept).decode("utf-8"), remedy=CHECK_OUTPUT_DIR)
 
 
+def tell_extent(done: int, total: int) -> None:
+    """Say at the beginning of a training which iterations come, counted from 1 as in the lines of progress.
+
+    Args:
+        done: iterations of earlier runs.
+        total: ``SOLVER.MAX_ITER``.
+    """
+    if done < total:
+        logger.info("Training: iterations %d to %d", done + 1, total)
+    else:
+        logger.info("Nothing left to train: %d iterations are done, and SOLVER.MAX_ITER is %d", done, total)
+
+
 def report_data(loader: object) -> None:
     """Say at the end of a training what of its data could not be used, in any process. Collective.
 

@@ -23,7 +23,7 @@ from rle_onestage.engine.config.conflicts import describe_size, input_sizes, set
 from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml
 from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
-from rle_onestage.engine.config.names import listed_names
+from rle_onestage.engine.config.names import listed_names, own_parts
 from rle_onestage.engine.config.schema import known_defaults, settle
 from rle_onestage.engine.config.validation import from_elsewhere, validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
@@ -249,6 +249,9 @@ def _log_environment(args: argparse.Namespace, cfg: CfgNode, world_size: int) ->
     logger.info("Images: %s in training, %s at test", sizes["train"], sizes["test"])
     for name in cfg[IMPORTS]:
         logger.info("Of the user's own: the module %s (%s), by %s", name, where(name), IMPORTS)
+    if cfg[IMPORTS]:
+        parts = ", ".join(f"{key} {' '.join(names)}" for key, names in own_parts(cfg).items())
+        logger.info("Of the user's own, in use: %s", parts or "nothing that a key names")
     logger.info("Config %s %s -> %s", args.config_file or "(defaults)", " ".join(args.opts or []), cfg.OUTPUT_DIR)
 
 

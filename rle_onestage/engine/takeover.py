@@ -37,7 +37,7 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
     if comm.is_main_process():
         write_config(cfg)  # first, because it takes room: on a full disk the earlier checkpoints are still found
         if anew:
-            forget_last_checkpoint(cfg.OUTPUT_DIR)
+            forget_last_checkpoint(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS)
             attempts.note_begun(cfg.OUTPUT_DIR)
     comm.synchronize()
     lock.note(cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from

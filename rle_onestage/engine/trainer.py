@@ -36,7 +36,7 @@ from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
-from rle_onestage.engine.logs import report_data
+from rle_onestage.engine.logs import report_data, tell_extent
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper
 from rle_onestage.engine.processes import lock
@@ -115,7 +115,8 @@ class Trainer(TrainerBuilders):
             return
         validate_training(self.cfg)
         if resume:
-            logger.info("No checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
+            text = "--resume finds no checkpoint in OUTPUT_DIR %s: starting from the beginning"
+            logger.warning(text, self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
             load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
             if hasattr(self.model, "start_training_anew"):  # before the averages are copies of it
@@ -124,6 +125,7 @@ class Trainer(TrainerBuilders):
                 self.ema.load_state_dict(self.model.state_dict())
 
     def _resume(self, path: str) -> None:
+        resuming.check_density(self.cfg, path)
         content = read_checkpoint(path)
         start = resuming.next_iteration(content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)
@@ -138,7 +140,7 @@ class Trainer(TrainerBuilders):
             self.run = content["run"] if isinstance(content.get("run"), str) else None
             self.best.resume(self.run)
             self.recent.resume(content.get("periodic"), self.start_iter)
-        logger.info("Resuming from %s at iteration %d of %d", path, self.start_iter, self.max_iter)
+        logger.info("Resuming from %s: %d of %d iterations are done", path, self.start_iter, self.max_iter)
 
     # ---------------------------------------------------------------- loop
 
@@ -173,7 +175,7 @@ class Trainer(TrainerBuilders):
         if self._begun:
             lock.note(self.cfg.OUTPUT_DIR)
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
-        logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
+        tell_extent(self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
             loader: Iterable[list[dict]] = ()
             self.iter = self.start_iter
@@ -196,7 +198,6 @@ class Trainer(TrainerBuilders):
     def _loop(self) -> None:
         self._leave_if_stopped()
         if self.start_iter >= self.max_iter:
-            logger.info("Nothing left to train: iteration %d of %d", self.start_iter, self.max_iter)
             self.iter = self.saved_iter = self.start_iter - 1
         try:
             if self.start_iter >= self.max_iter and self.cfg.DATASETS.TEST:
@@ -221,7 +222,7 @@ class Trainer(TrainerBuilders):
         except RuntimeError as error:
             if not (self._stop.signum and is_lost_partner(error)):
                 raise
-            self._leave(self._stop.signum, f"in iteration {self.iter}, as was another process")
+            self._leave(self._stop.signum, f"in iteration {self.iter + 1}, as was another process")
 
     def _next_batch(self) -> list[dict]:
         if self._first_batch is not None:
@@ -251,7 +252,7 @@ class Trainer(TrainerBuilders):
         if comm.get_world_size() == 1:  # partners may be in the middle of their step
             if self.saved_iter != self.iter:
                 self.save(periodic_name(self.iter))
-            where = f"after iteration {self.iter}, where all is saved,"
+            where = f"after iteration {self.iter + 1}, where all is saved,"
         if self._stop.signum:
             logger.info("Stopped by a signal; go on %s with the same command and --resume", where)
             sys.exit(self._stop.exit_code)
@@ -311,8 +312,9 @@ class Trainer(TrainerBuilders):
         if self.saved_iter != self.iter:
             self.save(periodic_name(self.iter))
         comm.synchronize()  # the launcher ends all when one has ended, also one that is still writing
-        text = "Stopped by a signal after iteration %d; all is saved in %s, go on with the same command and --resume"
-        logger.info(text, self.iter, self.cfg.OUTPUT_DIR)
+        text = "Stopped by a signal: %d of %d iterations are done; all is saved in %s, go on with the same command and "
+        text += "--resume"
+        logger.info(text, self.iter + 1, self.max_iter, self.cfg.OUTPUT_DIR)
         sys.exit(128 + signum)
 
     def _leave_if_stopped(self) -> None:
@@ -355,7 +357,7 @@ class Trainer(TrainerBuilders):
         with self.averaged_weights() if self.cfg.TEST.USE_EMA else contextlib.nullcontext():
             share_buffers(self.model)
             try:
-                with interruptible(self._stop):
+                with interruptible(self._stop), hooks.saved_is_told(self):
                     self.results = self.test(self.cfg, self.model) or {}
             except MetricsUnwritten as error:
                 logger.warning("%s; going on without that file", error)

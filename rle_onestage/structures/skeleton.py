@@ -183,6 +183,17 @@ def find_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(pairs))
 
 
+def without_partner(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
+    """Joints that say left or right, and have no pair: their partner may be misspelt.
+
+    Args:
+        names: K joint names.
+        pairs: pairs of 0-based indices that were found, see :func:`find_flip_pairs`.
+    """
+    paired = {index for pair in pairs for index in pair}
+    return [name for index, name in enumerate(names) if index not in paired and split_side(name)[1]]
+
+
 def named_flip_pairs(names: Iterable[str], pairs: Iterable[Sequence[str]]) -> tuple[tuple[int, int], ...]:
     """Turn pairs of joint names (``cfg.DATASETS.KEYPOINT_FLIP_PAIRS``) into pairs of indices.
 
@@ -263,13 +274,8 @@ def skeleton_from_category(
         )
     known = next((s for s in SKELETONS.values() if s.names == names), None)
     pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else find_flip_pairs(names)
-    if not pairs and len(names) > 1 and names not in _warned:
-        _warned.add(names)
-        _logger.warning(
-            "No left/right pairs among the joints %s: a mirrored image keeps them as they are. "
-            "Give DATASETS.KEYPOINT_FLIP_PAIRS if some swap.",
-            ", ".join(names),
-        )
+    if not flip_pairs:
+        _warn_of_pairs(names, pairs)
     chosen, measured = _choose_oks_sigmas(names, oks_sigmas, known)
     return Skeleton(
         name=str(category.get("name", "custom")),
@@ -279,6 +285,31 @@ def skeleton_from_category(
         oks_sigmas=chosen,
         has_oks_sigmas=measured,
     )
+
+
+def _warn_of_pairs(names: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
+    """Say once of each set of joints what its names leave open.
+
+    Args:
+        names: K joint names.
+        pairs: those found by the names.
+    """
+    alone = without_partner(names, pairs)
+    if names in _warned or len(names) == 1 or (pairs and not alone):
+        return
+    _warned.add(names)
+    if not pairs:
+        _logger.warning(
+            "No left/right pairs among the joints %s: a mirrored image keeps them as they are. "
+            "Give DATASETS.KEYPOINT_FLIP_PAIRS if some swap.",
+            ", ".join(names),
+        )
+    else:
+        _logger.warning(
+            "Joints that say left or right, but have no partner of the other side: %s. A mirrored image keeps them as "
+            "they are. Correct the names in the annotation file, or give all pairs by DATASETS.KEYPOINT_FLIP_PAIRS.",
+            ", ".join(alone),
+        )
 
 
 def _choose_oks_sigmas(

@@ -1,5 +1,6 @@
 """--resume with files that are damaged: one sentence, or the newest checkpoint, and never memory of others."""
 
+import contextlib
 import copy
 import json
 import os
@@ -12,7 +13,7 @@ from rle_onestage.engine import Trainer, last_checkpoint, load_config
 from rle_onestage.engine.checkpoint import check_places, forget_last_checkpoint, read_checkpoint, resume
 from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.setup import settle_seed
-from rle_onestage.errors import CheckpointError
+from rle_onestage.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +263,39 @@ def test_a_checkpoint_whose_weights_are_no_dictionary(tmp_path):
     torch.save({"model": None, "optimizer": {}, "iteration": 1}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="a.pth holds no weights"):
         read_checkpoint(str(tmp_path / "a.pth"))
+
+
+PREFIX = "MODEL.RLE_ONESTAGE."
+
+
+@pytest.mark.parametrize(
+    "of_training, now, key",
+    [
+        (
+            {"DENSITY": "student"},
+            {"DENSITY": "laplace"},
+            "DENSITY is laplace, but the training to resume has 'student'",
+        ),
+        ({"DENSITY": "rle", "PRESET": "laplace"}, {"DENSITY": "rle", "PRESET": "gaussian"}, "PRESET is gaussian, but"),
+        ({"DENSITY": "laplace", "PRESET": "laplace"}, {"DENSITY": "laplace", "PRESET": "gaussian"}, None),
+        ({"DENSITY": "student"}, {"DENSITY": "student"}, None),
+        ("no mapping", {"DENSITY": "laplace"}, None),
+        (None, {"DENSITY": "laplace"}, None),
+    ],
+)
+def test_going_on_with_another_loss_is_refused_by_its_key(tmp_path, of_training, now, key):
+    if of_training is not None:
+        (tmp_path / "config.yaml").write_text(json.dumps({"MODEL": {"RLE_ONESTAGE": of_training}}))
+    cfg = load_config("", [word for name, value in now.items() for word in (PREFIX + name, value)])
+    refused = pytest.raises(ConfigError, match=key) if key else contextlib.nullcontext()
+    with refused:
+        resume.check_density(cfg, str(tmp_path / "model_final.pth"))
+
+
+def test_a_trainer_refuses_to_resume_with_another_loss(tmp_path):
+    config = str(engine_toy.write_config(tmp_path, MAX_ITER=1))
+    trainer = Trainer(load_config(config, [PREFIX + "DENSITY", "laplace", "DATASETS.TEST", "()"]))
+    trainer.resume_or_load(resume=False)
+    trainer.train()
+    with pytest.raises(ConfigError, match="DENSITY is gaussian.*has 'laplace' .*config.yaml"):
+        Trainer(load_config(config, [PREFIX + "DENSITY", "gaussian"])).resume_or_load(resume=True)

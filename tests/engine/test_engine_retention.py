@@ -200,11 +200,13 @@ def test_without_a_list_nothing_of_before_is_deleted(tmp_path, names):
 
 
 def test_the_best_of_an_earlier_training_is_no_bar(config, tmp_path, monkeypatch):
-    """Also where the new one is interrupted before its first evaluation: the file is still the earlier one's then."""
+    """Also where the new one is interrupted before its first evaluation, and the file is the earlier one's still."""
     train(config, [90.0] * 4)
     monkeypatch.setenv("TOY_SIGNAL_AT", "0:15")
     train(config, [])
     monkeypatch.delenv("TOY_SIGNAL_AT")
+    moved = tmp_path / "out" / "model_best_earlier.pth"
+    moved.rename(tmp_path / "out" / "model_best.pth")  # where it would be as the MODEL.WEIGHTS of the new one
     assert best_of(tmp_path / "out")[1]["value"] == 90.0
     train(config, [10.0, 20.0, 15.0, 5.0], resume=True)
     assert best_of(tmp_path / "out")[1] == {"metric": "keypoints/AP", "value": 20.0, "iteration": 3}

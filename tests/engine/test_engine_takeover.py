@@ -10,6 +10,7 @@ import pytest
 from engine_kills import started, wait_for
 
 from rle_onestage.engine import Trainer, last_checkpoint, load_config
+from rle_onestage.engine.checkpoint import forget_last_checkpoint
 from rle_onestage.engine.processes import attempts, lock
 
 EARLIER = ["TEST.EVAL_PERIOD", "4", "TEST.BEST_METRIC", "keypoints/AP", "SOLVER.CHECKPOINT_KEEP", "1"]
@@ -117,7 +118,10 @@ def test_a_signal_while_the_first_batch_is_made_changes_nothing(used):
 
 def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
     """A kill within it would otherwise have --resume go on with the earlier weights."""
-    path = last_checkpoint(used / "out")
+    out = used / "out"
+    kept = {
+        name: (out / name).read_bytes() for name in ("model_final.pth", "model_best.pth", "model_final_earlier.pth")
+    }
     cfg = load_config(str(used / "toy.yaml"), ["SEED", "11", "DATASETS.TEST", "()"])
 
     class Killed(Trainer):
@@ -126,7 +130,10 @@ def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
 
     with pytest.raises(MemoryError):
         Killed(cfg).train()
-    assert last_checkpoint(used / "out") is None and os.path.exists(path)
+    assert last_checkpoint(used / "out") is None
+    assert (out / "model_final_earlier_2.pth").read_bytes() == kept["model_final.pth"]
+    assert (out / "model_best_earlier_2.pth").read_bytes() == kept["model_best.pth"]
+    assert (out / "model_final_earlier.pth").read_bytes() == kept["model_final_earlier.pth"]  # of the first training
     assert load_config(str(used / "out" / "config.yaml")).SEED == 11
     assert not (used / "out" / attempts.NAME).exists() and not (used / "out" / lock.NAME).exists()
     assert (used / "out" / "training.jsonl").read_bytes() == b""
@@ -154,3 +161,21 @@ def test_a_training_that_stumbles_and_is_begun_again_sees_each_batch_once(used):
         trainer.train()
     trainer.stumbles = False
     assert batches(trainer) == batches(Trainer(cfg))
+
+
+def test_a_training_warns_of_what_it_replaces_and_keeps_the_weights_it_starts_from(tmp_path, caplog):
+    for name in ("model_final.pth", "model_best.pth", "model_0000004.pth", "metrics.json", "last_checkpoint"):
+        (tmp_path / name).write_text(name)
+    with caplog.at_level("WARNING"):
+        forget_last_checkpoint(str(tmp_path), str(tmp_path / "model_final.pth"))
+    said = caplog.records[-1].getMessage()
+    assert "model_best.pth is model_best_earlier.pth now" in said
+    assert "replaces metrics.json, model_0000004.pth, model_final.pth when" in said
+    assert (tmp_path / "model_best_earlier.pth").read_text() == "model_best.pth"
+    assert not (tmp_path / "model_best.pth").exists() and last_checkpoint(str(tmp_path)) is None
+    assert (tmp_path / "model_final.pth").read_text() == "model_final.pth"
+
+
+def test_the_first_training_in_a_folder_has_nothing_to_warn_of(tmp_path, caplog):
+    forget_last_checkpoint(str(tmp_path))
+    assert not caplog.records and not list(tmp_path.iterdir())

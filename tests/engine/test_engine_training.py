@@ -176,7 +176,7 @@ def test_a_worker_that_dies_is_an_error_and_costs_nothing(config, tmp_path, resu
         train(config, "SOLVER.MAX_ITER", "4")
     trainer = Loses(load_config(str(config), ["DATALOADER.NUM_WORKERS", "1", "SOLVER.CHECKPOINT_PERIOD", "100"]))
     trainer.resume_or_load(resume=resumed)
-    with pytest.raises(DataError, match=r"killed by signal 9.*NUM_WORKERS.* after iteration [45], where all is saved"):
+    with pytest.raises(DataError, match=r"killed by signal 9.*NUM_WORKERS.* after iteration [56], where all is saved"):
         trainer.train()
     train(config, resume=True)
     train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
@@ -190,7 +190,7 @@ def test_a_worker_of_an_evaluation_that_dies_costs_nothing(config, tmp_path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr("rle_onestage.engine.inference.run_on_loader", lost)
-        with pytest.raises(DataError, match="signal 9; then go on after iteration 4, where all is saved"):
+        with pytest.raises(DataError, match="signal 9; then go on after iteration 5, where all is saved"):
             train(config, "TEST.EVAL_PERIOD", "5")
     assert train(config, resume=True)[0].start_iter == 5
     train(config, "OUTPUT_DIR", str(tmp_path / "whole"))
@@ -206,15 +206,56 @@ def test_a_worker_that_dies_at_once_names_no_checkpoint(config, monkeypatch):
         train(config)
 
 
-def test_resume_of_a_finished_training_evaluates(config):
+def test_a_last_evaluation_that_fails_says_what_is_saved_and_how_to_evaluate_it(config, tmp_path):
+    held_out = engine_toy.make_data(tmp_path / "held out")
+    files = json.loads(config.read_text())["DATASETS"]["KEYPOINT_FILES"]
+    files.append(["toy_held_out", str(held_out), str(held_out.parent / "images")])
+    (held_out.parent / "images" / "003.png").write_bytes(b"no image")
+    sets = ["DATASETS.KEYPOINT_FILES", json.dumps(files), "DATASETS.TEST", "('toy_held_out',)"]
+    with pytest.raises(DataError) as caught:
+        train(config, *sets)
+    out = tmp_path / "out"
+    assert "003.png" in str(caught.value) and f"saved as {out / 'model_final.pth'}" in str(caught.value)
+    command = str(caught.value).split("rle-onestage evaluate ")[1].split()
+    assert command == ["--config-file", f"{out / 'config.yaml'}", "MODEL.WEIGHTS", f"{out / 'model_final.pth'}"]
+    held_out.parent.joinpath("images", "003.png").write_bytes((tmp_path / "data/images/003.png").read_bytes())
+    assert "keypoints" in evaluate_only(load_config(command[1], command[2:]))
+
+
+def test_an_evaluation_that_fails_in_between_does_not_say_that_the_training_is_finished(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "test", lambda *_: (_ for _ in ()).throw(DataError("image a.png is gone")))
+    with pytest.raises(DataError, match="^image a.png is gone$"):
+        train(config, "TEST.EVAL_PERIOD", "2")
+
+
+def test_resume_of_a_finished_training_evaluates(config, caplog):
     train(config)
-    trainer, results = train(config, resume=True)
+    with caplog.at_level("INFO"):
+        trainer, results = train(config, "SOLVER.MAX_ITER", "6", resume=True)
     assert trainer.start_iter == 8 and "keypoints" in results
+    assert "Nothing left to train: 8 iterations are done, and SOLVER.MAX_ITER is 6" in caplog.text
+    assert "Training: iterations" not in caplog.text
 
 
-def test_resume_without_a_checkpoint_starts(config):
+def test_the_log_counts_iterations_from_1(config, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("TOY_SIGNAL_AT", "3:15")
+    caplog.set_level("INFO")
+    with pytest.raises(SystemExit):
+        train(config)
+    assert "Training: iterations 1 to 8" in caplog.text
+    assert "Stopped by a signal: 4 of 8 iterations are done; all is saved in" in caplog.text
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000003.pth"
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    train(config, resume=True)
+    assert "model_0000003.pth: 4 of 8 iterations are done" in caplog.text
+    assert "Training: iterations 5 to 8" in caplog.text
+
+
+def test_resume_without_a_checkpoint_starts_with_a_warning(config, tmp_path, caplog):
     trainer, _ = train(config, "SOLVER.MAX_ITER", "1", resume=True)
     assert trainer.start_iter == 0
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"--resume finds no checkpoint in OUTPUT_DIR {tmp_path / 'out'}: starting from the beginning" in said
 
 
 def test_non_finite_loss_names_the_images_and_spares_the_checkpoint(config, tmp_path, monkeypatch):

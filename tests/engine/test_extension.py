@@ -185,6 +185,9 @@ def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, mon
     line = ["--config-file", config, *engine_toy.REAL, *options]
     trainer = Trainer(setup(argument_parser().parse_args(line)))
     results = trainer.train()
+    said = (tmp_path / "out" / "log.txt").read_text()
+    assert "own, in use: INPUT.MAPPER dark_model, MODEL.BACKBONE.NAME ToyPyramid, " in said
+    assert f"{prefix}DENSITY logistic_model, SOLVER.HOOKS counter_model, TEST.EVALUATORS widest_model" in said
     assert type(trainer.model.criterion.density).__name__ == "Logistic" and trainer.model.assigner.topk == 2
     assert bool((trainer.model.criterion.density.place != 0).all())
     assert sys.modules["pkg_model.model_parts"].DarkMapper.seen >= 8 * 4  # as many steps of as many images

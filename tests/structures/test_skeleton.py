@@ -117,3 +117,18 @@ def test_a_name_without_end_is_not_printed():
     with pytest.raises(DataError, match="of 10000 letters; give joints names of up to 100") as caught:
         skeleton_from_category({"name": "person", "keypoints": ["x" * 10_000, "b"]})
     assert len(str(caught.value)) < 300
+
+
+def test_a_joint_of_a_side_without_its_partner_is_warned_of_once(caplog):
+    category = {"name": "person", "keypoints": ["nose", "left_eye", "right_eye", "leftt_wrist", "right_wrist"]}
+    for _ in range(2):
+        assert skeleton_from_category(category).flip_pairs == ((1, 2),)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "leftt_wrist, right_wrist. A mirrored" in record.getMessage()
+
+
+def test_pairs_that_are_given_are_not_warned_of(caplog):
+    category = {"name": "person", "keypoints": ["nose", "left_eye", "right_eye", "leftt_hand", "right_hand"]}
+    pairs = [["left_eye", "right_eye"], ["leftt_hand", "right_hand"]]
+    assert len(skeleton_from_category(category, pairs).flip_pairs) == 2
+    assert not caplog.records

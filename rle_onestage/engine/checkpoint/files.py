@@ -126,11 +126,10 @@ def _rename(weights: OrderedDict[str, Tensor], address: str, *, tell: bool) -> N
         renamed = rename_weights(weights)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {address}: {error}") from error
-    if renamed and tell:
+    # The files that come with the package have such names too, which nobody needs to know.
+    if renamed and tell and not address.startswith("rle-onestage://"):
         pairs = ", ".join(f"{old.rstrip('.')} is {new.rstrip('.')} now" for old, new in renamed.items())
-        # The files that come with the package have them too, which nobody needs to know.
-        level = logging.DEBUG if address.startswith("rle-onestage://") else logging.INFO
-        logger.log(level, "Checkpoint %s has names of an earlier version: %s", address, pairs)
+        logger.info("Checkpoint %s has names of an earlier version: %s", address, pairs)
 
 
 def _from_zoo(content: Any, path: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Where that file is lost, the checkpoints themselves tell. Those of an earlier tr
 names stand in ``.training.earlier`` from when another one began.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -27,6 +28,8 @@ _KEPT = (LAST, EARLIER, TRAINING_CONFIG)  # are written anew by a training
 MAX_NAME = 4096
 # ``model_best.pth`` is of no use for resuming.
 _RESUMABLE = re.compile(r"model_(final|\d+)\.pth")
+_MOVED = ("model_best.pth", "model_final.pth")
+_LOGS = ("metrics.json", "training.jsonl")
 _WRITTEN = re.compile(r"model_(final|best|\d+)\.pth")
 
 
@@ -128,15 +131,23 @@ def _noted(folder: str) -> dict[str, Any]:
     return noted if isinstance(noted, dict) else {}
 
 
-def forget_last_checkpoint(folder: str) -> None:
-    """Let ``--resume`` no longer find the checkpoints of an earlier training, which stay, as another one begins.
+def forget_last_checkpoint(folder: str, weights: str = "") -> None:
+    """Let ``--resume`` no longer find the checkpoints of an earlier training, as another one begins in its folder.
+
+    Its final and its best weights are kept under other names, see :func:`earlier_name`, and a warning says so.
+
+    Args:
+        folder: of both trainings.
+        weights: the path of those that this training starts from. They keep their name until they are replaced, so
+            that the same command can start again.
 
     Raises:
-        CheckpointError: the file that names them cannot be deleted.
+        CheckpointError: the file that names them cannot be deleted, or one cannot get its other name.
         ConfigError: the folder cannot be written.
     """
     pointer = os.path.join(folder, LAST)
     there = _written(folder, _RESUMABLE)
+    names = sorted(_written(folder, _WRITTEN))
     if there:
         write_text(os.path.join(folder, EARLIER), json.dumps(there), remedy=CHECK_OUTPUT_DIR)
     try:
@@ -147,8 +158,53 @@ def forget_last_checkpoint(folder: str) -> None:
         raise CheckpointError(
             f"{pointer} cannot be deleted ({error.strerror}); delete it, or change OUTPUT_DIR"
         ) from error
-    if there:
-        logger.info("The checkpoints of an earlier training in %s stay, but --resume no longer finds them", folder)
+    if not names:
+        return
+    fates = [f"{name} is {_move_aside(folder, name)} now" for name in names if _can_move(folder, name, weights)]
+    logs = [name for name in _LOGS if os.path.exists(os.path.join(folder, name))]
+    left = [name for name in names if os.path.exists(os.path.join(folder, name))]
+    if left or logs:
+        fates.append(f"this training replaces {', '.join(logs + left)} when it writes files of these names")
+    logger.warning("%s has an earlier training, which --resume no longer goes on with: %s", folder, "; ".join(fates))
+
+
+def _can_move(folder: str, name: str, weights: str) -> bool:
+    """Whether a checkpoint gets another name: the final and the best, unless it is a link, which is written through."""
+    path = os.path.join(folder, name)
+    return name in _MOVED and not os.path.islink(path) and os.path.realpath(path) != os.path.realpath(weights)
+
+
+def _move_aside(folder: str, name: str) -> str:
+    """Give a checkpoint a name that is free, and return it.
+
+    Raises:
+        CheckpointError: the file system refuses.
+    """
+    numbers = itertools.count(1)
+    other = next(other for other in (earlier_name(name, number) for number in numbers) if _is_free(folder, other))
+    try:
+        os.rename(os.path.join(folder, name), os.path.join(folder, other))
+    except OSError as error:
+        raise CheckpointError(
+            f"{os.path.join(folder, name)} of an earlier training cannot be renamed ({error.strerror}); move it away, "
+            "or change OUTPUT_DIR"
+        ) from error
+    return other
+
+
+def _is_free(folder: str, name: str) -> bool:
+    return not os.path.lexists(os.path.join(folder, name))
+
+
+def earlier_name(name: str, number: int = 1) -> str:
+    """What a checkpoint is called once another training has begun in its folder: ``model_final_earlier.pth``.
+
+    Args:
+        name: of the checkpoint.
+        number: of such names; the second is ``model_final_earlier_2.pth``.
+    """
+    stem, ending = os.path.splitext(name)
+    return f"{stem}_earlier{f'_{number}' if number > 1 else ''}{ending}"
 
 
 def check_places(folder: str) -> None:

@@ -4,18 +4,23 @@ torch's fused optimizers take shapes and strides of their momenta as given: wron
 that is not theirs.
 """
 
+import contextlib
 import numbers
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.engine import TrainerBase
 from detectron2.solver.lr_scheduler import LRMultiplier
 from torch import Tensor
 
+from rle_onestage.engine.config.conflicts import WITHOUT_PRESET
+from rle_onestage.engine.config.files import read_yaml
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.errors import CheckpointError, shown
+from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.utils.whole_numbers import is_whole
 
 # What each kind of optimizer keeps for a parameter; STEP is a count, the others are momenta.
@@ -46,6 +51,35 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
     if not is_whole(iteration):
         raise CheckpointError(f"checkpoint {path}: iteration is {shown(iteration)}, not a number from 0; {DAMAGED}")
     return iteration + 1
+
+
+def check_density(cfg: CfgNode, path: str) -> None:
+    """Refuse to go on with another loss than that of the training so far, whose weights may fit nevertheless.
+
+    Args:
+        cfg: of the training that goes on.
+        path: of the checkpoint. What the training was is looked up in the ``config.yaml`` beside it, if there is one.
+
+    Raises:
+        ConfigError: ``DENSITY`` is another one, or ``PRESET`` where it has an effect.
+    """
+    config = os.path.join(os.path.dirname(path), "config.yaml")
+    group: Any = {}
+    if os.path.isfile(config):
+        with contextlib.suppress(ConfigError):  # it was damaged since; the weights are looked at in any case
+            group = read_yaml(config).values
+    for name in ("MODEL", "RLE_ONESTAGE"):
+        group = group.get(name) if isinstance(group, dict) else None
+    now = cfg.MODEL.RLE_ONESTAGE
+    keys = ["DENSITY"] if now.DENSITY in WITHOUT_PRESET else ["DENSITY", "PRESET"]
+    for key in keys if isinstance(group, dict) else ():
+        before = group.get(key, now[key])
+        if before != now[key]:
+            raise ConfigError(
+                f"MODEL.RLE_ONESTAGE.{key} is {now[key]}, but the training to resume has {shown(before)} "
+                f"({config}); set {key} to that, or give {path} as MODEL.WEIGHTS without --resume and another "
+                "OUTPUT_DIR"
+            )
 
 
 def recorded_seed(content: Mapping[str, Any], path: str) -> int | None:

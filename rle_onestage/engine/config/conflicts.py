@@ -12,6 +12,7 @@ from rle_onestage.engine.config.validation import get
 
 logger = logging.getLogger("rle_onestage")
 
+WITHOUT_PRESET = ("laplace", "gaussian", "student", "l1", "l2")  # densities for which PRESET has no effect
 TEST_KEYS = ("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
 
 
@@ -129,11 +130,10 @@ def _model_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterato
 
 def _density_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterator[str]:
     model, prefix = cfg.MODEL.RLE_ONESTAGE, "MODEL.RLE_ONESTAGE."
-    alone = ("laplace", "gaussian", "student", "l1", "l2")
-    if are_set(f"{prefix}PRESET") and model.DENSITY in alone:
+    if are_set(f"{prefix}PRESET") and model.DENSITY in WITHOUT_PRESET:
         yield f"{prefix}PRESET {model.PRESET} has no effect, because DENSITY is {model.DENSITY}"
     if are_set(f"{prefix}STUDENT.GROUPS"):
-        is_student = model.DENSITY == "student" or (model.PRESET == "student" and model.DENSITY not in alone)
+        is_student = model.DENSITY == "student" or (model.PRESET == "student" and model.DENSITY not in WITHOUT_PRESET)
         reason = "FLOW.GROUPS is set" if is_student else "neither DENSITY nor PRESET is student"
         if len(model.FLOW.GROUPS) or not is_student:
             yield f"{prefix}STUDENT.GROUPS {model.STUDENT.GROUPS} has no effect, because {reason}"

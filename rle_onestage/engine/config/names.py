@@ -2,11 +2,15 @@
 
 import textwrap
 
-from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.config import CfgNode
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
+from fvcore.common.registry import Registry
 
-from rle_onestage.data.transforms.stock import augmentation_names
+from rle_onestage.data.transforms.stock import AUGMENTATION_REGISTRY, augmentation_names
 from rle_onestage.engine.config.rules import Entries, Registered
 from rle_onestage.engine.config.schema import SCHEMA
+from rle_onestage.engine.config.validation import get
+from rle_onestage.utils.registry import NamedRegistry
 
 WIDTH = 100
 # Of Detectron2's backbones those that feed a dense head; others of its registry are bases of them, or lack a pyramid.
@@ -32,6 +36,32 @@ def backbone_names() -> list[str]:
     known = {name: made for name, made in BACKBONE_REGISTRY}
     own = [name for name, made in known.items() if not made.__module__.startswith("detectron2.")]
     return own + [name for name in _SUITED if name in known]
+
+
+def own_parts(cfg: CfgNode) -> dict[str, list[str]]:
+    """The parts of the user's own that a config uses: names by key."""
+    registries: dict[str, Registry] = {
+        "MODEL.META_ARCHITECTURE": META_ARCH_REGISTRY,
+        "MODEL.BACKBONE.NAME": BACKBONE_REGISTRY,
+        "INPUT.AUGMENTATIONS": AUGMENTATION_REGISTRY,
+    }
+    registries |= {key: rule.registry for key, rule in SCHEMA.items() if isinstance(rule, (Registered, Entries))}
+    parts = {}
+    for key in sorted(registries):
+        value = get(cfg, key)
+        entries = [value] if isinstance(value, str) else value
+        names = [entry if isinstance(entry, str) else entry[0] for entry in entries]
+        own = [name for name in names if _is_own(registries[key], name)]
+        if own:
+            parts[key] = own
+    return parts
+
+
+def _is_own(registry: Registry, name: str) -> bool:
+    """Whether the user's code made what has this name, registered or as ``module.Class``."""
+    if name not in registry and not (isinstance(registry, NamedRegistry) and "." in name):
+        return False
+    return registry.get(name).__module__.split(".")[0] not in ("rle_onestage", "detectron2", "fvcore")
 
 
 def listed_names(*, training: bool = True) -> str:
