@@ -84,9 +84,8 @@ class Trainer(TrainerBuilders):
         self.clip_gradients = GradientClipper.from_config(cfg, self.model)
         self.amp_dtype = amp_dtype(cfg, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype == torch.float16)
-        self.ema = None
-        if cfg.SOLVER.EMA.ENABLED:
-            self.ema = ModelEMA(self.model, decay=cfg.SOLVER.EMA.DECAY, warmup=cfg.SOLVER.EMA.WARMUP)
+        average = cfg.SOLVER.EMA
+        self.ema = ModelEMA(self.model, decay=average.DECAY, warmup=average.WARMUP) if average.ENABLED else None
         self.results: Mapping[str, Any] = {}
         self.saved_iter: int | None = None
         # Tells this training's files from another's in the folder; that of the first process counts.
@@ -115,8 +114,7 @@ class Trainer(TrainerBuilders):
             return
         validate_training(self.cfg)
         if resume:
-            text = "--resume finds no checkpoint in OUTPUT_DIR %s: starting from the beginning"
-            logger.warning(text, self.cfg.OUTPUT_DIR)
+            logger.warning("--resume finds no checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
             load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
             if hasattr(self.model, "start_training_anew"):  # before the averages are copies of it

@@ -4,7 +4,6 @@ import json
 import math
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,9 +16,8 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
-from rle_onestage.calibration.doubts import find_doubts
 from rle_onestage.calibration.report import format_report
-from rle_onestage.calibration.samples import Collected, Sample, is_for_fit
+from rle_onestage.calibration.samples import Collected, is_for_fit
 from rle_onestage.calibration.trained import doubt_of_trained
 from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.datasets import register_from_config
@@ -213,38 +211,6 @@ def test_images_that_are_trained_on_are_said(made, tmp_path, caplog):
     assert caplog.text.count(report["doubts"][0]) == 1
     cfg.DATASETS.TRAIN = ("not_registered",)  # as that of a run whose sets are elsewhere
     assert doubt_of_trained(cfg, [names[0]]) == ""
-
-
-def sample_of(files):
-    """Images of these files with one labelled person each."""
-    truth = SimpleNamespace(images=files, by_image=lambda: {i: [{}] for i in files})
-    return Sample(truth, [], np.array(SIGMAS), files=files)
-
-
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({}, []),
-        (
-            {"files": {1: "/a/1.png", 2: "/b/2.png"}},
-            ["1 of 2 images", "with 1 labelled person, are", "(first; ", "2.png"],
-        ),
-        (
-            {"people": {"fit": 1, "held_out": 50}},
-            ["1 matched person in 1 image to fit", "50 matched people in 2 images"],
-        ),
-        ({"AP": 0.3}, ["0.3 AP"]),
-        ({"AP": math.nan}, []),
-    ],
-)
-def test_doubts(change, words):
-    report = {
-        "dataset": "second", "fit_dataset": "first", "images": {"fit": 1, "held_out": 2},
-        "people": change.get("people", {"fit": 50, "held_out": 50}),
-        "scores": {"expected OKS": {"AP": change.get("AP", 60.0)}},
-    }  # fmt: skip
-    doubts = find_doubts(sample_of({7: "/b/2.png"}), sample_of(change.get("files", {1: "/a/1.png"})), report)
-    assert len(doubts) == bool(words) and all(word in doubts[0] for word in words)
 
 
 def test_files(calibrated):

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode as CN
 
 from rle_onestage.engine.config.renamed import rename_options, rename_values
-from rle_onestage.engine.config.rules import Either, takes_list, takes_names
-from rle_onestage.engine.config.schema import rule_for, settle
+from rle_onestage.engine.config.rules import Either
+from rle_onestage.engine.config.schema import rule_for, settle, takes_list, takes_names
 from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml
 from rle_onestage.errors import ConfigError, cut, shown
 from rle_onestage.utils.packaged_files import check_config_path, config_path

@@ -354,16 +354,6 @@ def _rule_like(default: Any) -> Any:
     return Either((_Plain(),), nothing=True) if default is None else None
 
 
-def takes_list(rule: Any) -> bool:
-    """Whether the values that a rule takes are lists."""
-    return set(rule.kinds.split(" or ")) <= {"list", "tuple"}
-
-
-def takes_names(rule: Any) -> bool:
-    """Whether the values that a rule takes are lists of text."""
-    return isinstance(rule, Items) and rule.each.kinds == "str"
-
-
 def whole(low: int = 0, high: int = HUGE) -> Number:
     """A whole number."""
     return Number(low, high, whole=True)

@@ -29,7 +29,6 @@ from rle_onestage.engine.config.rules import (
     keypoint_files,
     real,
     share,
-    takes_list,
     whole,
 )
 from rle_onestage.engine.registries import HOOK_REGISTRY
@@ -268,6 +267,16 @@ def _expected(value: Any) -> list:
 def rule_for(name: str, default: Any) -> Any:
     """The rule of a key; keys that this project does not read take what is of their default's type."""
     return SCHEMA.get(name) or Like(default)
+
+
+def takes_list(rule: Any) -> bool:
+    """Whether the values that a rule takes are lists."""
+    return set(rule.kinds.split(" or ")) <= {"list", "tuple"}
+
+
+def takes_names(rule: Any) -> bool:
+    """Whether the values that a rule takes are lists of text."""
+    return isinstance(rule, Items) and rule.each.kinds == "str"
 
 
 def settle(name: str, value: Any, default: Any, source: str = "") -> Any:
