@@ -42,6 +42,7 @@ VISIBLE = 0.5
 PRESENT = 0.25
 PREDICTED_OPACITY = 0.5
 _SMALL = 2.0  # radius of a joint, in pixels
+_FULL = 2.0  # standard deviation in widths of a limb, up to which an ellipse is drawn in full
 _WITH_SIGMA = 0.5  # size of a joint beside its usual one where ellipses are drawn, which it would cover
 
 
@@ -256,7 +257,7 @@ def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str], size
 
 
 def _draw_sigmas(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> None:
-    """Ellipses of one (filled) and two (outlined) standard deviations, over the limbs, with dark edges."""
+    """Ellipses of one (filled) and two (outlined) standard deviations, over the limbs, the inner with a dark edge."""
     if person.covariances is None:
         return
     joints, known = person.joints.tolist(), np.isfinite(person.covariances).all((1, 2))
@@ -264,10 +265,12 @@ def _draw_sigmas(canvas: np.ndarray, person: _Person, sides: Sequence[str]) -> N
         colour = SIDE_COLOURS[sides[k]]
         *axes, angle = ellipse_axes(person.covariances[k])
         line = max(1, round(0.3 * person.width))
-        strokes = (1.0, -1, 0.3, colour), (2.0, line + 2, 0.45, EDGE), (2.0, line, 0.9, colour)
-        for factor, thickness, alpha, paint in (*strokes, (1.0, line + 2, 0.45, EDGE), (1.0, line, 1.0, colour)):
+        # A large ellipse has much line, which would hide the people beside it.
+        fade = person.opacity * min(1.0, max(0.4, _FULL * person.width / max(axes)))
+        inner = (1.0, -1, 0.25, colour), (1.0, line + 2, 0.4, EDGE), (1.0, line, 0.95, colour)
+        for factor, thickness, alpha, paint in ((2.0, line, 0.6, colour), *inner):
             a, b = (min(max(factor * s, 0.5), FAR / 4) for s in axes)
-            ellipse(canvas, joints[k], (a, b), paint, person.opacity * alpha, thickness, angle)
+            ellipse(canvas, joints[k], (a, b), paint, fade * alpha, thickness, angle)
 
 
 def _draw_box(canvas: np.ndarray, person: _Person) -> None:
