@@ -241,5 +241,5 @@ def test_presets_by_scipy():
 
 
 def test_unknown_name():
-    with pytest.raises(ConfigError, match="'rlee'; choose one of .*rle, "):
+    with pytest.raises(ConfigError, match=r"'rlee'; did you mean rle\? choose one of .*rle, "):
         build_density("rlee")
