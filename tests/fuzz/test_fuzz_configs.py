@@ -113,6 +113,7 @@ def try_options(options):
 @example(key="SOLVER.MOMENTUM", value=-1.0)
 @example(key="TEST.EXPECTED_RESULTS", value=["AP"])
 @example(key="MODEL.BACKBONE.NAME", value="build_timm_fpn_backbon")
+@example(key="CUDNN_BENCHMARK", value="--")
 def test_values_work_or_are_refused(place, key, value):
     try_options([key, value])
 

@@ -158,10 +158,11 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
 
 def _check_pairs(options: Sequence[Any]) -> None:
     """Raises ConfigError unless the options of a command line are KEY VALUE pairs, as far as that can be seen."""
-    flags = [item for item in options if str(item).startswith("--")]
-    if flags:
-        flag = cut(str(flags[0]), MOST_OF_A_KEY)
-        raise ConfigError(f"{COMMAND_LINE}: {flag} stands among the KEY VALUE options; put all flags before them")
+    place = next((place for place, item in enumerate(options) if str(item).startswith("--")), None)
+    if place is not None:
+        flag = cut(str(options[place]), MOST_OF_A_KEY)
+        after = f" after {cut(str(options[place - 1]), MOST_OF_A_KEY)}" if place else ""
+        raise ConfigError(f"{COMMAND_LINE}: {flag} stands among the KEY VALUE options{after}; put flags before them")
     joined = next((str(item) for item in options[0::2] if "=" in str(item)), None)
     if joined is not None:
         key, _, value = cut(joined, MOST_OF_A_KEY).partition("=")
