@@ -133,3 +133,27 @@ def make_input(number, people, *, size=64, num_joints=17, crowds=()):
         "instances": instances((size, size), people, num_joints),
         "ignore_boxes": Boxes(torch.tensor(crowds, dtype=torch.float32).reshape(-1, 4)),
     }  # fmt: skip
+
+
+def trained_flow():
+    """An RLE density far from its preset: skewed, turned, with other spreads in x and y."""
+    torch.manual_seed(0)
+    density = build_density("rle")
+    for parameter in density.flow.parameters():
+        parameter.data += 0.15 * torch.randn_like(parameter)
+    density.refresh(1e-5)
+    return density.requires_grad_(False)
+
+
+@torch.no_grad()
+def at_limits(density, signs, shifts):
+    """Put the log-scales of a flow at a limit of their tanh, where it is a Gaussian; its means and spreads (D)."""
+    mean, std = [0.0] * density.cubature.dims, [1.0] * density.cubature.dims
+    couplings = list(zip(density.flow.couplings, signs, shifts))
+    for coupling, sign, shift in couplings:
+        coupling.layers[-1].bias.copy_(torch.tensor([20.0 * sign, shift]))
+    for coupling, sign, shift in reversed(couplings):
+        mean[coupling.active] = mean[coupling.active] * math.exp(sign) + shift
+        std[coupling.active] *= math.exp(sign)
+    density.refresh()
+    return mean, std

@@ -164,12 +164,14 @@ def test_a_training_that_stumbles_and_is_begun_again_sees_each_batch_once(used):
 
 
 def test_a_training_warns_of_what_it_replaces_and_keeps_the_weights_it_starts_from(tmp_path, caplog):
-    for name in ("model_final.pth", "model_best.pth", "model_0000004.pth", "metrics.json", "last_checkpoint"):
+    names = ("model_final.pth", "model_best.pth", "model_calibrated.pth", "model_0000004.pth", "metrics.json")
+    for name in (*names, "last_checkpoint"):
         (tmp_path / name).write_text(name)
     with caplog.at_level("WARNING"):
         forget_last_checkpoint(str(tmp_path), str(tmp_path / "model_final.pth"))
     said = caplog.records[-1].getMessage()
     assert "model_best.pth is model_best_earlier.pth now" in said
+    assert "model_calibrated.pth is model_calibrated_earlier.pth now" in said
     assert "replaces metrics.json, model_0000004.pth, model_final.pth when" in said
     assert (tmp_path / "model_best_earlier.pth").read_text() == "model_best.pth"
     assert not (tmp_path / "model_best.pth").exists() and last_checkpoint(str(tmp_path)) is None

@@ -4,10 +4,9 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from ground_truth_outputs import make_decoder
-from modeling_toys import candidate_predictions, make_input, tiny_config
+from modeling_toys import candidate_predictions, make_input, tiny_config, trained_flow
 
 from rle_onestage.modeling.correction import INDEPENDENT
-from rle_onestage.modeling.density import build_density
 from rle_onestage.modeling.postprocessing import EVERYBODY, Look
 from rle_onestage.modeling.structures import Poses
 from rle_onestage.structures import LEVELS
@@ -15,16 +14,6 @@ from rle_onestage.structures import LEVELS
 JOINTS = 2
 IDENTITY = (torch.zeros(JOINTS), torch.ones(JOINTS), torch.zeros(JOINTS, len(LEVELS)))
 SIZE = 100.0  # of the person: the root of its area
-
-
-def turned_density():
-    """A flow whose errors in x and y go together."""
-    torch.manual_seed(0)
-    density = build_density("rle")
-    for parameter in density.flow.parameters():
-        parameter.data += 0.15 * torch.randn_like(parameter)
-    density.refresh(1e-5)
-    return density.requires_grad_(False)
 
 
 def found(decoder, scale=(3.0, 5.0), *, visibility=None, look=EVERYBODY):
@@ -45,7 +34,7 @@ def errors_of(density, count=400_000):
 
 def test_the_covariance_is_that_of_the_labels_after_a_resize_by_different_factors():
     """By Monte Carlo: labels drawn about the location, scaled, and resized by 2 in x and by 0.5 in y."""
-    density = turned_density()
+    density = trained_flow()
     decoder = make_decoder("fcos", [0.05] * JOINTS)
     decoder.set_density(density)
     people = found(decoder)
@@ -79,7 +68,7 @@ def test_every_person_has_covariances_and_the_sigmas_they_had_to_the_last_bit():
 
 def test_the_correction_keeps_the_correlation():
     decoder = make_decoder("fcos", [0.05] * JOINTS)
-    decoder.set_density(turned_density())
+    decoder.set_density(trained_flow())
     before = found(decoder)
     decoder.set_correction(torch.tensor([0.3, -0.2]), torch.tensor([1.1, 0.9]), torch.ones(JOINTS, len(LEVELS)))
     after = found(decoder)
@@ -112,7 +101,7 @@ def test_what_a_model_says_of_hidden_joints_widens_their_covariances(half_size_f
     model = build_model(tiny_config(*(f"MODEL.RLE_ONESTAGE.{o}" if isinstance(o, str) else o for o in options)))
     model.refiner.refinement.visible_bias.copy_(torch.linspace(-3, 3, 17))
     model.head.visibility.taught.fill_(1)
-    model.eval().decoder.set_density(turned_density())
+    model.eval().decoder.set_density(trained_flow())
     image = torch.randn(1, 3, 128, 128)
     plain = model.find(image)
     model.decoder.dependence[-1] = 0.8  # of the logarithm, where a joint is surely hidden
@@ -129,7 +118,7 @@ def test_what_a_model_says_of_hidden_joints_widens_their_covariances(half_size_f
 
 def test_a_file_of_an_earlier_version_is_read_with_its_own_correction():
     decoder = make_decoder("fcos", [0.05] * JOINTS)
-    decoder.set_density(turned_density())
+    decoder.set_density(trained_flow())
     decoder.set_correction(torch.tensor([0.3, -0.2]), torch.ones(JOINTS), torch.ones(JOINTS, len(LEVELS)))
     earlier = {key: value.clone() for key, value in decoder.state_dict().items() if key not in decoder.LATER}
     other = make_decoder("fcos", [0.05] * JOINTS)

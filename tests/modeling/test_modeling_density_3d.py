@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from modeling_toys import at_limits
 from scipy.stats import laplace, norm, qmc
 from test_modeling_density import closed_log_z
 
@@ -51,15 +52,7 @@ def test_rle_integrates_to_one_and_reports_its_mean_and_spread(seed, preset):
 def test_normaliser_at_the_limits_of_the_log_scales(signs, shifts, preset):
     """Log-scales at a limit of their tanh make G a Gaussian, whose normaliser has a closed form."""
     density = build_density("rle", preset=preset, hidden=4, dims=3)
-    mean, std = [0.0] * 3, [1.0] * 3
-    couplings = list(zip(density.flow.couplings, signs, shifts))
-    with torch.no_grad():
-        for coupling, sign, shift in couplings:
-            coupling.layers[-1].bias.copy_(torch.tensor([20.0 * sign, shift]))
-        for coupling, sign, shift in reversed(couplings):
-            mean[coupling.active] = mean[coupling.active] * math.exp(sign) + shift
-            std[coupling.active] *= math.exp(sign)
-    density.refresh()
+    mean, std = at_limits(density, signs, shifts)
     expected = sum(closed_log_z(m, s, preset) for m, s in zip(mean, std))
     assert density.log_z().item() == pytest.approx(expected, abs=2e-3)
 

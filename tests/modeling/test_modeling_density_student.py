@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from modeling_toys import grid_integral, make_input, tiny_config
+from modeling_toys import at_limits, grid_integral, make_input, tiny_config
 from scipy import integrate
 from scipy.special import gammaln
 from scipy.stats import chi2, multivariate_t
@@ -192,16 +192,8 @@ def product_of(nu, mean, std):
 def test_rle_at_the_limits_of_the_flow(dims, signs, shifts):
     """Wide, narrow and shifted flows under tails from the floor to the Gaussian, all of them on the same nodes."""
     density = build_density("rle", preset=preset_of(FLOOR * 1.0001, 4.0, 300.0), hidden=4, dims=dims)
-    mean, std = [0.0] * dims, [1.0] * dims
-    couplings = list(zip(density.flow.couplings, signs, shifts))
-    with torch.no_grad():
-        for coupling, sign, shift in couplings:
-            coupling.layers[-1].bias.copy_(torch.tensor([20.0 * sign, shift]))
-        for coupling, sign, shift in reversed(couplings):
-            mean[coupling.active] = mean[coupling.active] * math.exp(sign) + shift
-            std[coupling.active] *= math.exp(sign)
-        density.refresh()
-        log_z = density.log_z().tolist()
+    mean, std = at_limits(density, signs, shifts)
+    log_z = density.log_z().tolist()
     for row, nu in enumerate(density.preset.degrees().tolist()):
         exact, first, spread = product_of(nu, mean, std)
         assert log_z[row] == pytest.approx(exact, abs=1e-3)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from ground_truth_outputs import make_decoder
+from modeling_toys import trained_flow
 from scipy.stats import t as student
 
 from rle_onestage.errors import ConfigError
@@ -18,16 +19,6 @@ def table_of(density, joints=3):
     decoder = make_decoder("fcos", [0.05] * joints)
     decoder.set_density(density)
     return decoder.error_density()
-
-
-def trained_flow():
-    """An RLE density far from its preset: skewed, with other spreads in x and y."""
-    torch.manual_seed(0)
-    density = build_density("rle")
-    for parameter in density.flow.parameters():
-        parameter.data += 0.15 * torch.randn_like(parameter)
-    density.refresh(1e-5)
-    return density.requires_grad_(False)
 
 
 def points(count=4000):

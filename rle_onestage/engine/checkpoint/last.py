@@ -28,9 +28,10 @@ _KEPT = (LAST, EARLIER, TRAINING_CONFIG)  # are written anew by a training
 MAX_NAME = 4096
 # ``model_best.pth`` is of no use for resuming.
 _RESUMABLE = re.compile(r"model_(final|\d+)\.pth")
-_MOVED = ("model_best.pth", "model_final.pth")
+# A calibrated model is made of the final one, and would be taken for that of the next training.
+_MOVED = ("model_best.pth", "model_calibrated.pth", "model_final.pth")
 _LOGS = ("metrics.json", "training.jsonl")
-_WRITTEN = re.compile(r"model_(final|best|\d+)\.pth")
+_WRITTEN = re.compile(r"model_(final|best|calibrated|\d+)\.pth")
 
 
 def last_checkpoint(folder: str) -> str | None:
@@ -134,7 +135,7 @@ def _noted(folder: str) -> dict[str, Any]:
 def forget_last_checkpoint(folder: str, weights: str = "") -> None:
     """Let ``--resume`` no longer find the checkpoints of an earlier training, as another one begins in its folder.
 
-    Its final and its best weights are kept under other names, see :func:`earlier_name`, and a warning says so.
+    Its final, best and calibrated weights are kept under other names, see :func:`earlier_name`, and a warning says so.
 
     Args:
         folder: of both trainings.
@@ -169,7 +170,7 @@ def forget_last_checkpoint(folder: str, weights: str = "") -> None:
 
 
 def _can_move(folder: str, name: str, weights: str) -> bool:
-    """Whether a checkpoint gets another name: the final and the best, unless it is a link, which is written through."""
+    """Whether a checkpoint gets another name: the final, best and calibrated ones, unless it is a link, which is written through."""
     path = os.path.join(folder, name)
     return name in _MOVED and not os.path.islink(path) and os.path.realpath(path) != os.path.realpath(weights)
 
