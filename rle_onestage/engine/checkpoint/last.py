@@ -170,7 +170,7 @@ def forget_last_checkpoint(folder: str, weights: str = "") -> None:
 
 
 def _can_move(folder: str, name: str, weights: str) -> bool:
-    """Whether a checkpoint gets another name: the final, best and calibrated ones, unless it is a link, which is written through."""
+    """Whether a checkpoint gets another name: those of ``_MOVED``, unless it is a link, which is written through."""
     path = os.path.join(folder, name)
     return name in _MOVED and not os.path.islink(path) and os.path.realpath(path) != os.path.realpath(weights)
 
