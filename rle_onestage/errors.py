@@ -35,6 +35,10 @@ class MediaError(PoseError):
     """An image or video cannot be opened or written."""
 
 
+class MissingPackageError(PoseError, ImportError):
+    """A package that only some functions need is not installed; the message has the command that installs it."""
+
+
 class DivergenceError(PoseError):
     """The loss became non-finite; the message names the images of the batch."""
 

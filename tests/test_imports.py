@@ -27,6 +27,7 @@ ROOMS = (
     "predictor",
     "video",
     "visualization",
+    "interop",
     # What the tools call.
     "calibration",
     "demo",

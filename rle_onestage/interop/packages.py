@@ -1,0 +1,27 @@
+"""Packages that are extras: imported when they are needed."""
+
+import importlib
+from typing import Any
+
+from ..errors import MissingPackageError
+
+
+def optional_package(name: str, remedy: str) -> Any:
+    """Import a package that may not be installed.
+
+    Args:
+        name: of the module.
+        remedy: the command that installs it.
+
+    Returns:
+        the module.
+
+    Raises:
+        MissingPackageError: it is not installed, or something that it needs is not.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == name:
+            raise MissingPackageError(f"{name} is not installed; run {remedy}") from None
+        raise MissingPackageError(f"{name} needs {error.name}, which is not installed; run {remedy}") from error
