@@ -1,5 +1,7 @@
 """People made by hand or by hypothesis, for the tests of other tools' formats."""
 
+import types
+
 import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
@@ -11,6 +13,15 @@ OPTIONAL = (
     "pred_boxes", "scores", "pred_classes", "pred_keypoint_sigmas", "pred_keypoint_covariances",
     "pred_keypoint_presence", "pred_keypoint_visibility", "ID", "predicted",
 )  # fmt: skip
+
+# Of FiftyOne's labels, what each has of its own.
+LABELS = {
+    "Keypoint": {"label", "points", "confidence", "index"},
+    "Keypoints": {"keypoints"},
+    "Detection": {"label", "bounding_box", "confidence", "index"},
+    "Detections": {"detections"},
+    "KeypointSkeleton": {"labels", "edges"},
+}
 
 
 def random_people(number, joints, seed=0, leave_out=(), size=(480, 640)):
@@ -46,3 +57,12 @@ def drawn_people(draw, may_lack=OPTIONAL):
     number, joints = draw(st.sampled_from([0, 1, 4])), draw(st.sampled_from([1, 14, 17]))
     leave_out = draw(st.sets(st.sampled_from(may_lack)))
     return random_people(number, joints, draw(st.integers(0, 99)), leave_out)
+
+
+def fiftyone_stand_in():
+    """A module in FiftyOne's place: its labels keep what they are given, their own fields are None where it is not."""
+
+    def label(name, own):
+        return type(name, (), {**dict.fromkeys(own), "__init__": lambda self, **given: self.__dict__.update(given)})
+
+    return types.SimpleNamespace(Sample=dict, **{name: label(name, own) for name, own in LABELS.items()})

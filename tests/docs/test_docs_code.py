@@ -1,7 +1,8 @@
 """The documentation's Python runs as it stands, its configs load, and its example of a label file is one."""
 
 import functools
-import importlib
+import importlib.util
+import itertools
 import json
 import re
 import shutil
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 from detectron2.config.defaults import _C
 from doc_pages import ROOT, blocks, pages
+from interop_people import fiftyone_stand_in
 
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
 from rle_onestage.data import load_coco_keypoints
 from rle_onestage.data.mapper import build_mapper
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.packaged_files import CHECKPOINTS
-from rle_onestage.video.io import VideoWriter
+from rle_onestage.video.io import VideoReader, VideoWriter
 
 PYTHON = [page for page in pages() if blocks(page, "python")]
 YAML = [
@@ -93,10 +95,36 @@ def test_python(page, workplace, monkeypatch, capsys):
     for block in blocks(page, "python"):
         if block.startswith("# my_parts.py"):  # of a module; see below
             continue
+        if "import supervision" in block:
+            pytest.importorskip("supervision", reason="the extra supervision is not installed")
+        if "import fiftyone" in block and importlib.util.find_spec("fiftyone") is None:  # no part of the set-up
+            monkeypatch.setitem(sys.modules, "fiftyone", fiftyone_stand_in())
         exec(compile(block, str(page), "exec"), names)
-        if "PoseTracker" in block:
+        if "PoseTracker" in block and page.name == "video.md":
             lines = capsys.readouterr().out.splitlines()
             assert len(lines) == 4 and lines[1].startswith("0.04 ") and "[0, 17, 3]" in lines[1]
+
+
+def test_supervision_draws_people_by_the_page(workplace, monkeypatch):
+    """The page's code on real people: joints in the image, and identities and traces in every frame of the clip."""
+    pytest.importorskip("supervision", reason="the extra supervision is not installed")
+    examples = ROOT / "datasets" / "examples"
+    shutil.copy(examples / "office.jpg", "a.jpg")
+    with VideoReader(str(examples / "handover.mp4")) as video, VideoWriter("clip.mp4", video.fps) as shorter:
+        for frame in itertools.islice(video, 5):
+            shorter.write(frame.image)
+    size = ["INPUT.MIN_SIZE_TEST", 224, "INPUT.MAX_SIZE_TEST", 224]
+    larger = Predictor(load_config(model_zoo.get_config_file("people"), size))
+    monkeypatch.setattr(model_zoo, "get_predictor", lambda name: larger)
+    names = {"__name__": "page"}
+    for block in blocks(ROOT / "docs" / "interop.md", "python"):
+        if "fiftyone" not in block:
+            exec(compile(block, "interop.md", "exec"), names)
+    before, after = (cv2.imread(name).astype(int) for name in ("a.jpg", "a_people.jpg"))
+    assert (np.abs(before - after).max(-1) > 100).sum() > 200
+    with VideoReader("clip_people.mp4") as video:
+        frames = sum(1 for _ in video)
+    assert frames == 5 and {1, 2} <= set(names["boxes"].tracker_id.tolist())
 
 
 def my_parts():

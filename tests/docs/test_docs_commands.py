@@ -47,6 +47,8 @@ def parsers_stop(monkeypatch):
 def read_by_script(words, monkeypatch):
     """Give the words behind a script's path to the script, and its parsed command line."""
     script = ROOT / words[0]
+    if "import supervision" in script.read_text(encoding="utf-8"):
+        pytest.importorskip("supervision", reason="the extra supervision is not installed")
     monkeypatch.setattr(sys, "argv", [str(script), *words[1:]])
     monkeypatch.syspath_prepend(str(script.parent))
     with pytest.raises(Parsed) as stopped:

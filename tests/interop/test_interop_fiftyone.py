@@ -7,36 +7,18 @@ downloads. Labels and samples need no database.
 import importlib.util
 import math
 import sys
-import types
 
 import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from hypothesis import given
-from interop_people import drawn_people, random_people
+from interop_people import drawn_people, fiftyone_stand_in, random_people
 
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.interop import fiftyone_skeleton, to_fiftyone
 from rle_onestage.structures.covariance import packed
 from rle_onestage.structures.skeleton import COCO
-
-LABELS = {
-    "Keypoint": {"label", "points", "confidence", "index"},
-    "Keypoints": {"keypoints"},
-    "Detection": {"label", "bounding_box", "confidence", "index"},
-    "Detections": {"detections"},
-    "KeypointSkeleton": {"labels", "edges"},
-}
-
-
-def stand_in():
-    """A module whose labels keep what they are given; what FiftyOne has of its own is None where it is not given."""
-
-    def label(name, own):
-        return type(name, (), {**dict.fromkeys(own), "__init__": lambda self, **given: self.__dict__.update(given)})
-
-    return types.SimpleNamespace(**{name: label(name, own) for name, own in LABELS.items()})
 
 
 @pytest.fixture(params=["stand-in", "real"], scope="module")
@@ -46,7 +28,7 @@ def fiftyone(request):
         yield pytest.importorskip("fiftyone", reason="FiftyOne is not installed")
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "fiftyone", stand_in())
+        patch.setitem(sys.modules, "fiftyone", fiftyone_stand_in())
         yield sys.modules["fiftyone"]
 
 
@@ -87,7 +69,7 @@ def test_whatever_people_lack_the_rest_arrives(where, people):
         pytest.skip("FiftyOne is not installed")
     with pytest.MonkeyPatch.context() as patch:
         if where == "stand-in":
-            patch.setitem(sys.modules, "fiftyone", stand_in())
+            patch.setitem(sys.modules, "fiftyone", fiftyone_stand_in())
         found, boxes = to_fiftyone(people, least_presence=0)
     assert len(found.keypoints) == len(people)
     assert (boxes is None) == (not people.has("pred_boxes"))
