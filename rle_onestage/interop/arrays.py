@@ -38,7 +38,7 @@ def people_arrays(people: Any) -> PeopleArrays:
             keypoint model of Detectron2. Where there are sigmas without covariances, these are upright.
 
     Returns:
-        float32, as supervision has it; classes and identities int64.
+        float32, as supervision has it; classes and identities int64. They are copies: to change them changes no people.
 
     Raises:
         DataError: not ``Instances``, or without ``pred_keypoints``.
@@ -49,11 +49,11 @@ def people_arrays(people: Any) -> PeopleArrays:
         raise DataError(f"people must be Instances, not {type(people).__name__}; {remedy}")
     if not people.has("pred_keypoints"):
         raise DataError("people without pred_keypoints have no joints to convert; give what a Predictor gives")
-    keypoints = people.pred_keypoints.detach().float().cpu().numpy()
+    keypoints = _numpy(people.pred_keypoints)
     height, width = people.image_size
     return PeopleArrays(
         size=(int(height), int(width)),
-        boxes=people.pred_boxes.tensor.detach().float().cpu().numpy() if people.has("pred_boxes") else None,
+        boxes=_numpy(people.pred_boxes.tensor) if people.has("pred_boxes") else None,
         scores=_array(people, "scores"),
         classes=_array(people, "pred_classes", torch.int64),
         points=keypoints[..., :2],
@@ -67,9 +67,14 @@ def people_arrays(people: Any) -> PeopleArrays:
     )
 
 
+def _numpy(values: torch.Tensor, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    """A copy of a tensor as an array."""
+    return values.detach().to("cpu", dtype, copy=True).numpy()
+
+
 def _array(people: Instances, name: str, dtype: torch.dtype = torch.float32) -> np.ndarray | None:
-    """A field as an array."""
-    return people.get(name).detach().to("cpu", dtype).numpy() if people.has(name) else None
+    """A copy of a field as an array."""
+    return _numpy(people.get(name), dtype) if people.has(name) else None
 
 
 def _covariances(people: Instances) -> np.ndarray | None:

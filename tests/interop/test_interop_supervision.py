@@ -127,6 +127,17 @@ def test_joints_that_are_not_in_the_image_are_left_out():
         assert bool(limb[150, 200].any()) == line
 
 
+def test_what_is_changed_there_stays_as_it_was_here():
+    people, before = random_people(2, 3), random_people(2, 3)
+    found, boxes = to_supervision(people), to_supervision_detections(people)
+    for values in (found.xy, found.keypoint_confidence, boxes.xyxy, boxes.tracker_id, *found.data.values()):
+        if values.dtype.kind != "U":
+            values[:] = 0
+    for name, value in people.get_fields().items():
+        value, earlier = (getattr(field, "tensor", field) for field in (value, before.get(name)))
+        assert torch.equal(value, earlier), name
+
+
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])
 def test_edges_count_from_one(skeleton):
     assert [(a - 1, b - 1) for a, b in supervision_edges(skeleton)] == list(skeleton.limbs)
