@@ -37,7 +37,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
     parts.append(_powers(report))
     metrics, plots, weights = report["files"]
-    return "\n\n".join([*parts, f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}"])
+    parts.append(f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}")
+    return "\n\n".join([*parts, "In short:\n" + "\n".join(report["verdict"]["sentences"])])
 
 
 def _size_of(report: Mapping[str, Any], key: str) -> str:
