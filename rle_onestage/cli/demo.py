@@ -51,7 +51,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
     parser.add_argument(
         "--json", metavar="FILE",
-        help="write what was found as COCO results, with each joint's sigmas; of a video, one JSON line a person",
+        help="write what was found as COCO results, with each joint's sigmas, and beside it the names of the joints; of a "
+        "video, one JSON line a person",
     )  # fmt: skip
     _add_tracking(parser)
     parser.add_argument(
@@ -211,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predictor = Predictor(cfg, precision=args.precision)
     check_hidden(args, predictor)
     options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)
+    if args.json and not args.smooth:  # a filter's sigmas are its own; other architectures have no density
+        options = replace(options, density=getattr(predictor, "error_density", None))
     if args.input:
         return run_images(predictor, images, options)
     source = args.webcam if args.video_input is None else args.video_input

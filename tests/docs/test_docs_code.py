@@ -10,12 +10,14 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from calibration_toys import laplace_density
 from detectron2.config.defaults import _C
 from doc_pages import ROOT, blocks, pages
 
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
 from rle_onestage.data import load_coco_keypoints
 from rle_onestage.data.mapper import build_mapper
+from rle_onestage.evaluation.joint_factors import joint_factors
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.packaged_files import CHECKPOINTS
 from rle_onestage.video.io import VideoWriter
@@ -67,6 +69,8 @@ def workplace(tmp_path, monkeypatch):
     person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "predicted": False}
     person |= {"bbox": [0, 0, 9, 9], "keypoints": [1.0] * 51, "keypoint_sigmas": [1.0] * 34}
     (tmp_path / "clip.jsonl").write_text(json.dumps(person) + "\n")
+    (tmp_path / "people.json").write_text(json.dumps([{**person, "file_name": "a.jpg"}]))
+    (tmp_path / "people_joints.json").write_text(json.dumps(joint_factors(COCO, laplace_density(17))))
     toy = [["docs_toy", str(tmp_path / "toy.json"), str(tmp_path)]]
     sets = ["DATASETS.KEYPOINT_FILES", str(toy), "DATASETS.TRAIN", "('docs_toy',)", "DATASETS.TEST", "('docs_toy',)"]
     cfg = load_config("configs/demo_synthetic.yaml", [*sets, *SMALL])
