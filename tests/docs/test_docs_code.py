@@ -153,6 +153,20 @@ def test_config(text, tmp_path):
     load_config(str(tmp_path / "my.yaml"))
 
 
+def test_the_sizes_on_the_page_are_those_of_the_configs(tmp_path):
+    """Also what it says for scenes of many people: the augmentation and sizes of people.yaml."""
+    text = (ROOT / "docs" / "own_joints.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(configs/[^`]*)`.* \| (\d+) \| (\d+) \|$", text, re.M)
+    assert len(rows) == 4
+    for path, canvas, longest in rows:
+        given = load_config(path).INPUT
+        assert (given.POSE.SIZE, given.MIN_SIZE_TEST, given.MAX_SIZE_TEST) == (int(canvas), int(longest), int(longest))
+    (block,) = [block for block in blocks(ROOT / "docs" / "own_joints.md", "yaml") if "for scenes of many" in block]
+    (tmp_path / "my.yaml").write_text(block)
+    many, people = load_config(str(tmp_path / "my.yaml")), load_config("configs/people/people.yaml")
+    assert many.INPUT == people.INPUT and many.MODEL.RLE_ONESTAGE.TEST == people.MODEL.RLE_ONESTAGE.TEST
+
+
 def test_the_example_of_a_label_file(tmp_path):
     (text,) = blocks(ROOT / "docs" / "own_joints.md", "json")
     (tmp_path / "labels.json").write_text(text)
