@@ -37,9 +37,10 @@ def _against_uncorrected(report: Mapping[str, Any]) -> str:
         f"On {counted(report['images']['held_out'], 'held-out image')} of {report['dataset']} "
         f"({counted(size, 'labelled joint')})"
     )
+    before, after = rows["before"], rows["after"]
     return (
-        f"- {where} the corrected sigma is {_compared(rows['before'], 'the uncorrected one')}: "
-        f"{rows['after']['nll']:.3f} against {rows['before']['nll']:.3f} nats a joint, less is better{_by(rows['before'])}."
+        f"- {where} the corrected sigma is {_compared(before, 'the uncorrected one')}: {after['nll']:.3f} against "
+        f"{before['nll']:.3f} nats a joint, less is better{_by(before)}."
     )
 
 

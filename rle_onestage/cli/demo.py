@@ -51,8 +51,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
     parser.add_argument(
         "--json", metavar="FILE",
-        help="write what was found as COCO results, with each joint's sigmas, and beside it the names of the joints; of a "
-        "video, one JSON line a person",
+        help="write what was found as COCO results, with each joint's sigmas, and beside it the names of the joints; "
+        "of a video, one JSON line a person",
     )  # fmt: skip
     _add_tracking(parser)
     parser.add_argument(

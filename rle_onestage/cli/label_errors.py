@@ -24,8 +24,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", metavar="DIR", help="to write to (default: OUTPUT_DIR/label_errors)")
     parser.add_argument(
-        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score of a prediction (default: 0.1)"
-    )
+        "--confidence-threshold", type=number, default=0.1, metavar="S",
+        help="lowest score of a prediction (default: 0.1)",
+    )  # fmt: skip
     add_options(parser)
     return parse_options(parser, arguments)
 

@@ -79,8 +79,10 @@ def _add_thresholds(parser: argparse.ArgumentParser, usual: "LabelOptions") -> N
                             help=f"{text} (default: {value:g})")  # fmt: skip
     for name, text in LIMITS.items():
         value = getattr(usual, name).value
-        parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", default=[str(value)], metavar="X",
-                            help=f"{text} (default: {value:g}); for some parts another: 0.1 eye=0.05 ear=0.05")  # fmt: skip
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", nargs="+", default=[str(value)], metavar="X",
+            help=f"{text} (default: {value:g}); for some parts another: 0.1 eye=0.05 ear=0.05",
+        )  # fmt: skip
 
 
 def options_from(args: argparse.Namespace) -> "LabelOptions":

@@ -29,8 +29,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--number", type=positive_int, default=12, metavar="N", help="how many images (default: 12)")
     parser.add_argument("--columns", type=positive_int, default=2, metavar="N", help="of the page (default: 2)")
     parser.add_argument(
-        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score that is drawn (default: 0.1)"
-    )
+        "--confidence-threshold", type=number, default=0.1, metavar="S",
+        help="lowest score that is drawn (default: 0.1)",
+    )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="FILE", help="the page to write")
     add_options(parser)
     return parse_options(parser, arguments)
