@@ -38,7 +38,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     parts.append(_powers(report))
     metrics, plots, weights = report["files"]
     parts.append(f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}")
-    return "\n\n".join([*parts, "In short:\n" + "\n".join(report["verdict"]["sentences"])])
+    verdict = "\n".join(f"- {sentence}" for sentence in report["verdict"]["sentences"])
+    return "\n\n".join([*parts, f"In short:\n{verdict}"])
 
 
 def _size_of(report: Mapping[str, Any], key: str) -> str:

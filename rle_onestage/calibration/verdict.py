@@ -39,7 +39,7 @@ def _against_uncorrected(report: Mapping[str, Any]) -> str:
     )
     before, after = rows["before"], rows["after"]
     return (
-        f"- {where} the corrected sigma is {_compared(before, 'the uncorrected one')}: {after['nll']:.3f} against "
+        f"{where} the corrected sigma is {_compared(before, 'the uncorrected one')}: {after['nll']:.3f} against "
         f"{before['nll']:.3f} nats a joint, less is better{_by(before)}."
     )
 
@@ -50,45 +50,42 @@ def _against_constant(rows: Mapping[str, Mapping[str, Any]]) -> str:
     best = min(names, key=lambda name: float(rows[name]["nll"]))
     row = rows[best]
     text = (
-        f"- It is {_compared(row, 'one constant sigma for each joint')} ({names[best]}): {rows['after']['nll']:.3f} "
+        f"It is {_compared(row, 'one constant sigma for each joint')} ({names[best]}): {rows['after']['nll']:.3f} "
         f"against {row['nll']:.3f} nats{_by(row)}."
     )
-    if row["gain_interval"][0] > 0:
-        return text
-    return f"{text} So it hardly tells sure joints from unsure ones yet: train longer, or on more images."
+    low, high = row["gain_interval"]
+    if high < 0:
+        return f"{text} So the model does not tell sure joints from unsure ones yet: train longer, or on more images."
+    return text if low > 0 else f"{text} So these images do not show that it tells sure joints from unsure ones."
 
 
 def _intervals(report: Mapping[str, Any]) -> str:
     before, after = (report[key]["all"]["ece"] for key in ("before", "after"))
-    return f"- Intervals miss their levels by {after:.1f} percentage points on average, by {before:.1f} without it."
+    return f"Intervals miss their levels by {after:.1f} percentage points on average, by {before:.1f} without it."
 
 
 def _advice(report: Mapping[str, Any], use: bool) -> list[str]:
     weights, corrected = report["weights"], report["files"][2]
     if not report["corrected_before"]:
-        if use:
-            return [f"- Use the corrected weights: MODEL.WEIGHTS {corrected}"]
-        return [f"- Keep the uncorrected weights, {weights}; do not use {corrected}"]
-    earlier = (
-        f"- {weights} has a correction of an earlier calibration, which was left out here: uncorrected means without "
-        "any."
+        keep = f"Keep the uncorrected weights, {weights}; do not use {corrected}"
+        return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}" if use else keep]
+    earlier = f"{weights} has a correction already, which was left out here: uncorrected means without any."
+    compare = (
+        "The new correction is better than none. Is it better than the earlier one? Run evaluate on other images with "
+        f"both, {weights} and {corrected}, and compare NLL and ECE in the table of calibration"
     )
-    if use:
-        return [
-            earlier,
-            f"- The new correction is better than none. Is it better than the earlier one? Run evaluate on other "
-            f"images with both, {weights} and {corrected}, and compare NLL and ECE in the table of calibration",
-        ]
-    return [earlier, f"- Keep {weights} as it is; do not use {corrected}"]
+    return [earlier, compare if use else f"Keep {weights} as it is; do not use {corrected}"]
 
 
 def _doubts(doubts: Sequence[str]) -> list[str]:
-    return [f"- But {doubt}." for doubt in doubts]
+    return [f"But {doubt}." for doubt in doubts]
 
 
 def _compared(row: Mapping[str, Any], other: str) -> str:
     low, high = row["gain_interval"]
-    return f"better than {other}" if low > 0 else f"worse than {other}" if high < 0 else f"about as good as {other}"
+    if low <= 0 <= high:
+        return f"neither better nor worse than {other} beyond chance"
+    return f"{'better' if low > 0 else 'worse'} than {other}"
 
 
 def _by(row: Mapping[str, Any]) -> str:

@@ -157,7 +157,7 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert "powers of the score" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
     assert "bootstrap interval over images" in text
     verdict = report["verdict"]
-    assert verdict["use"] and not report["corrected_before"] and text.endswith("\n".join(verdict["sentences"]))
+    assert verdict["use"] and not report["corrected_before"] and text.endswith("\n- ".join(verdict["sentences"]))
     assert f"Use the corrected weights: MODEL.WEIGHTS {report['files'][2]}" in text and "But " in text
     for name, row in report["likelihood"].items():
         if name != "after":  # about the difference of the two metrics, and surely above chance with these people
