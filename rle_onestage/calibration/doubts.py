@@ -21,7 +21,8 @@ def find_doubts(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> lis
     Args:
         fit: what was fitted on.
         held_out: what is reported on.
-        report: with ``dataset``, ``fit_dataset``, ``images``, ``people`` (matched), ``correction`` and ``scores``.
+        report: with ``dataset``, ``fit_dataset``, ``images``, ``people`` (matched), ``joints``, ``correction`` and
+            ``scores``.
     """
     few = _of_few(report) or _of_rare_joints(report)
     return [s for s in (_of_shared(fit, held_out, report), few, _of_weak(report)) if s]
@@ -45,11 +46,12 @@ def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> str:
 
 def _of_few(report: Mapping[str, Any]) -> str:
     """About halves with few people."""
-    people, images = report["people"], report["images"]
+    people, joints, images = report["people"], report["joints"], report["images"]
     if min(people.values()) >= LEAST_PEOPLE:
         return ""
     fit, held_out = (
-        f"{counted(people[key], 'matched person', 'matched people')} in {counted(images[key], 'image')}"
+        f"{counted(people[key], 'matched person', 'matched people')} with {counted(joints[key], 'labelled joint')} in "
+        f"{counted(images[key], 'image')}"
         for key in ("fit", "held_out")
     )
     return (
