@@ -9,6 +9,8 @@ from .samples import Sample
 
 # With fewer, a joint's own quantiles count less than those of all joints (two coordinates each, see correction.py).
 LEAST_PEOPLE = 50
+# With fewer labels, a joint's own correction is hardly told from chance.
+LEAST_LABELS = 20
 # Below, a model finds so few people rightly that their errors say little of those that it would make.
 LEAST_AP = 5.0
 
@@ -19,9 +21,11 @@ def find_doubts(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> lis
     Args:
         fit: what was fitted on.
         held_out: what is reported on.
-        report: with ``dataset``, ``fit_dataset``, ``images``, ``people`` (matched) and ``scores``.
+        report: with ``dataset``, ``fit_dataset``, ``images``, ``people`` (matched), ``joints``, ``correction`` and
+            ``scores``.
     """
-    return [s for s in (_of_shared(fit, held_out, report), _of_few(report), _of_weak(report)) if s]
+    few = _of_few(report) or _of_rare_joints(report)
+    return [s for s in (_of_shared(fit, held_out, report), few, _of_weak(report)) if s]
 
 
 def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> str:
@@ -42,16 +46,30 @@ def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> str:
 
 def _of_few(report: Mapping[str, Any]) -> str:
     """About halves with few people."""
-    people, images = report["people"], report["images"]
+    people, joints, images = report["people"], report["joints"], report["images"]
     if min(people.values()) >= LEAST_PEOPLE:
         return ""
     fit, held_out = (
-        f"{counted(people[key], 'matched person', 'matched people')} in {counted(images[key], 'image')}"
+        f"{counted(people[key], 'matched person', 'matched people')} with {counted(joints[key], 'labelled joint')} in "
+        f"{counted(images[key], 'image')}"
         for key in ("fit", "held_out")
     )
     return (
         f"there are few people: {fit} to fit on, {held_out} to report on; with fewer than {LEAST_PEOPLE} the "
         "percentages depend on chance, so give more labelled images"
+    )
+
+
+def _of_rare_joints(report: Mapping[str, Any]) -> str:
+    """About joints with few labels where there are enough people."""
+    rare = {name: row["labels"] for name, row in report["correction"].items() if row["labels"] < LEAST_LABELS}
+    if not rare:
+        return ""
+    first = ", ".join(f"{name} {number}" for name, number in list(rare.items())[:5])
+    return (
+        f"{counted(len(rare), 'joint')} of {len(report['correction'])} had fewer than {LEAST_LABELS} labels to fit on "
+        f"({first}{', ...' * (len(rare) > 5)}), so their correction is nearly that of all joints; give more labels of "
+        "them"
     )
 
 

@@ -31,7 +31,7 @@ from ..evaluation.calibration import (
 from ..evaluation.per_joint import Matches, person_oks
 from ..evaluation.probabilities import dataset_claims, probability_bins, probability_table
 from ..evaluation.ranking import choose_powers, compare_scores, has_quality, powered
-from ..evaluation.regions import KINDS, bootstrap_intervals
+from ..evaluation.regions import KINDS, bootstrap_intervals, gain_with_interval
 from ..modeling import RLEOneStage
 from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
@@ -43,6 +43,7 @@ from .doubts import find_doubts
 from .plots import BASELINE, Halves, draw_page
 from .samples import Sample, take_samples
 from .trained import doubt_of_trained
+from .verdict import find_verdict
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +81,15 @@ def calibrate(
         :func:`~.evaluation.calibration.calibration_table`; ``after_intervals``, the bootstrap intervals of what is held
         then, see :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold
         with the corrected sigma and the density's own sizes; ``reliability``; ``likelihood``, in nats a joint of the
-        same people before and after and with one constant sigma for each joint; ``probabilities`` and
+        same people before and after and with one constant sigma for each joint, and the ``gain`` of the corrected sigma
+        over each of these with its bootstrap interval; ``probabilities`` and
         ``probability_bins`` of the held-out images, which no correction changes, see
         :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
         :func:`~.evaluation.ranking.compare_scores`; ``powers``, those of the config and the ``chosen`` ones, with what
         these gain; ``config``, the chosen powers as lines of a config; ``doubts``,
-        sentences about what makes the report less than it seems; and the ``files``.
+        sentences about what makes the report less than it seems; the ``files``; ``corrected_before``, whether the
+        weights had a correction of an earlier calibration, which is left out; and the ``verdict``, see
+        :func:`~.verdict.find_verdict`.
 
     Raises:
         ConfigError: no weights, a model without sigmas, or a share outside (0, 1).
@@ -97,6 +101,8 @@ def calibrate(
         raise ConfigError(f"the share of images to fit on is {fit_share:g}; give one between 0 and 1")
     files = _files(cfg, output, folder)
     model, names = _load(cfg), get_skeleton(cfg, dataset_name).names
+    corrected_before = bool(model.decoder.intervals.any())
+    model.decoder.reset_correction()
     for name in (dataset_name, *fit_datasets):
         check_model_joints(name, getattr(model, "joint_names", None))
     trained = doubt_of_trained(cfg, [dataset_name, *fit_datasets])
@@ -110,7 +116,8 @@ def calibrate(
     for doubt in doubts:
         logger.warning("%s%s", doubt[0].upper(), doubt[1:])
     report["doubts"] = [*filter(None, [trained]), *doubts]
-    report["files"] = files
+    report["files"], report["corrected_before"] = files, corrected_before
+    report["verdict"] = find_verdict(report)
     draw_page(files[1], report, halves, held_out.oks_sigmas)
     _save(cfg, model, files[2], names)
     write_json(report, files[0])
@@ -152,7 +159,7 @@ def _fit_and_measure(
 
 
 def _load(cfg: CfgNode) -> RLEOneStage:
-    """The model of a config, without a correction."""
+    """The model of a config."""
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError(no_weights(cfg))
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS, use_ema=cfg.TEST.USE_EMA)
@@ -161,9 +168,7 @@ def _load(cfg: CfgNode) -> RLEOneStage:
             f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} predicts no sigmas that could be calibrated; use "
             "RLEOneStage"
         )
-    found = cast(RLEOneStage, model)  # or another architecture with the same decoder
-    found.decoder.reset_correction()
-    return found
+    return cast(RLEOneStage, model)  # or another architecture with the same decoder
 
 
 # -------------------------------------------------------------------- metrics
@@ -188,7 +193,7 @@ def _measure(
     report["after_intervals"] = _intervals(*halves["after"], resamples)
     report["sigma_alone"] = regions_by_group(calibration_table(after, oks_sigmas, names, density))
     report["reliability"] = _reliability(halves)
-    report["likelihood"] = _likelihood(fitted, matches, correction, density)
+    report["likelihood"] = _likelihood(fitted, matches, correction, density, resamples)
     return report
 
 
@@ -230,18 +235,23 @@ def _reliability(halves: Halves) -> dict[str, Any]:
 
 
 def _likelihood(
-    fit: Matches, held_out: Matches, correction: Correction, density: ErrorDensity
+    fit: Matches, held_out: Matches, correction: Correction, density: ErrorDensity, resamples: int
 ) -> OrderedDict[str, dict[str, Any]]:
     """Negative log-likelihood of the same held-out labels: with predicted sigmas before and after the correction, and
-    with the best constant one of each joint, in pixels and relative to the person."""
+    with the best constant one of each joint, in pixels and relative to the person; and what the correction gains over
+    the others."""
     constants = {"constant_px": fit_constant(fit, density, relative=False)}
     constants["constant_relative"] = fit_constant(fit, density, relative=True)
     others = {"before": held_out, "after": held_out._replace(std=corrected_std(held_out, correction))}
     others |= {name: constant.of(held_out) for name, constant in constants.items()}
     labelled = held_out.visibility > 0
+    likelihoods = {name: log_likelihood(matches, density) for name, matches in others.items()}
     rows: OrderedDict[str, dict[str, Any]] = OrderedDict()
-    for name, matches in others.items():
-        rows[name] = {"nll": -float(log_likelihood(matches, density)[labelled].mean()) if labelled.any() else math.nan}
+    for name, value in likelihoods.items():
+        rows[name] = {"nll": -float(value[labelled].mean()) if labelled.any() else math.nan}
+        if name != "after":
+            gain = likelihoods["after"] - value
+            rows[name] |= gain_with_interval(gain, labelled, held_out.image_id, resamples=resamples)
         if name in constants:
             rows[name]["sigma"] = constants[name].sigma.tolist()
     return rows

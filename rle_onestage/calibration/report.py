@@ -37,7 +37,9 @@ def format_report(report: Mapping[str, Any]) -> str:
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
     parts.append(_powers(report))
     metrics, plots, weights = report["files"]
-    return "\n\n".join([*parts, f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}"])
+    parts.append(f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}")
+    verdict = "\n".join(f"- {sentence}" for sentence in report["verdict"]["sentences"])
+    return "\n\n".join([*parts, f"In short:\n{verdict}"])
 
 
 def _size_of(report: Mapping[str, Any], key: str) -> str:

@@ -18,14 +18,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; options of the config may stand anywhere, with ``--opts`` or without."""
     parser = CommandParser("calibrate", __doc__)
     add_config_file(parser)
-    parser.add_argument("--dataset", metavar="NAME", help="to report on; default: the first of DATASETS.TEST")
+    parser.add_argument("--dataset", metavar="NAME", help="to report on (default: the first of DATASETS.TEST)")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--fit-dataset", nargs="+", default=[], metavar="NAME", help="others to fit on, all as one")
-    held_out.add_argument("--fit-share", type=share, default=0.5, metavar="S", help="of the images; default: 0.5")
-    parser.add_argument("--output", metavar="FILE", help="checkpoint; default: OUTPUT_DIR/model_calibrated.pth")
-    parser.add_argument("--report-dir", metavar="DIR", help="metrics and plots; default: OUTPUT_DIR/calibration")
+    held_out.add_argument("--fit-share", type=share, default=0.5, metavar="S", help="of the images (default: 0.5)")
     parser.add_argument(
-        "--resamples", type=positive_int, default=500, metavar="N", help="of the images, for intervals of AP"
+        "--output", metavar="FILE", help="the checkpoint to write (default: OUTPUT_DIR/model_calibrated.pth)"
+    )
+    parser.add_argument("--report-dir", metavar="DIR", help="for metrics and plots (default: OUTPUT_DIR/calibration)")
+    parser.add_argument(
+        "--resamples", type=positive_int, default=500, metavar="N", help="of the images, for intervals (default: 500)"
     )
     add_options(parser)
     return parse_options(parser, arguments)

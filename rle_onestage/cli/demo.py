@@ -51,28 +51,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="PATH", help="folder or file to write; without it a window is opened")
     parser.add_argument(
         "--json", metavar="FILE",
-        help="write what was found as COCO results, with each joint's sigmas; of a video, one JSON line a person",
+        help="write what was found as COCO results, with each joint's sigmas, and beside it the names of the joints; "
+        "of a video, one JSON line a person",
     )  # fmt: skip
     _add_tracking(parser)
     parser.add_argument(
         "--confidence-threshold", type=number, metavar="S",
-        help="lowest score (default 0.28); with --track and --smooth of those who are newly tracked (default 0.5)",
+        help="lowest score (default: 0.28); with --track and --smooth of those who are newly tracked (default: 0.5)",
     )  # fmt: skip
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
     parser.add_argument(
         "--hidden", choices=("show", "hollow", "omit"),
-        help="what is drawn of hidden joints, where the model tells them from visible ones (default hollow)",
+        help="what is drawn of hidden joints, where the model tells them from visible ones (default: hollow)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch", type=positive_int, default=1, metavar="N", help="frames that the model gets at once (default 1)"
+        "--batch", type=positive_int, default=1, metavar="N", help="frames that the model gets at once (default: 1)"
     )
     parser.add_argument(
-        "--fps", type=positive_float, metavar="F", help="frames per second of a folder of frames (default 25)"
+        "--fps", type=positive_float, metavar="F", help="frames per second of a folder of frames (default: 25)"
     )
     parser.add_argument(
         "--reconnect", type=natural_int, default=5, metavar="N",
-        help="tries in a row to connect a camera or stream that breaks off (default 5; 0: none)",
+        help="tries in a row to connect a camera or stream that breaks off (default: 5; 0: none)",
     )  # fmt: skip
     add_precision(parser)
     add_options(parser)
@@ -211,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predictor = Predictor(cfg, precision=args.precision)
     check_hidden(args, predictor)
     options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)
+    if args.json and not args.smooth:  # a filter's sigmas are its own; other architectures have no density
+        options = replace(options, density=getattr(predictor, "error_density", None))
     if args.input:
         return run_images(predictor, images, options)
     source = args.webcam if args.video_input is None else args.video_input

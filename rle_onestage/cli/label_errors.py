@@ -18,12 +18,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; options of the config may stand anywhere, with ``--opts`` or without."""
     parser = CommandParser("label-errors", __doc__)
     add_config_file(parser)
-    parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
-    parser.add_argument("--number", type=positive_int, default=50, metavar="N", help="how many people are listed (50)")
-    parser.add_argument("--output", metavar="DIR", help="default: OUTPUT_DIR/label_errors")
+    parser.add_argument("--dataset", metavar="NAME", help="to look at (default: the first of DATASETS.TEST)")
     parser.add_argument(
-        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score of a prediction (0.1)"
+        "--number", type=positive_int, default=50, metavar="N", help="how many people are listed (default: 50)"
     )
+    parser.add_argument("--output", metavar="DIR", help="to write to (default: OUTPUT_DIR/label_errors)")
+    parser.add_argument(
+        "--confidence-threshold", type=number, default=0.1, metavar="S",
+        help="lowest score of a prediction (default: 0.1)",
+    )  # fmt: skip
     add_options(parser)
     return parse_options(parser, arguments)
 

@@ -47,7 +47,9 @@ def parse(arguments: Sequence[str] | None, usual: "LabelOptions") -> argparse.Na
     parser.add_argument("--output", metavar="FILE", help="the file of labels to write")
     add_config_file(parser, default=CONFIG)
     parser.add_argument("--image-root", metavar="DIR", help="the file's image names are relative to this folder")
-    parser.add_argument("--limit", type=positive_int, metavar="N", help="label the first N images")
+    parser.add_argument(
+        "--number", "--limit", type=positive_int, metavar="N", help="label the first N images (default: all)"
+    )
     _add_thresholds(parser, usual)
     parser.add_argument("--score-against", metavar="FILE", help="compare with this COCO-format file of the same images")
     parser.add_argument(
@@ -63,22 +65,24 @@ def parse(arguments: Sequence[str] | None, usual: "LabelOptions") -> argparse.Na
 def _add_thresholds(parser: argparse.ArgumentParser, usual: "LabelOptions") -> None:
     parser.add_argument(
         "--sizes", nargs="+", type=positive_int, default=list(usual.sizes), metavar="S",
-        help="longest sides at which each image is looked at (320 448 640)",
+        help="longest sides at which each image is looked at (default: 320 448 640)",
     )  # fmt: skip
     parser.add_argument("--no-mirror", action="store_true", help="do not look at mirrored images too")
     parser.add_argument("--no-ignore", action="store_true", help="leave doubtful people out instead of ignore regions")
     parser.add_argument(
         "--min-joints", type=positive_int, default=usual.min_joints, metavar="N",
-        help=f"fewest kept joints of a labelled person ({usual.min_joints})",
+        help=f"fewest kept joints of a labelled person (default: {usual.min_joints})",
     )  # fmt: skip
     for name, text in NUMBERS.items():
         value = getattr(usual, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=number, default=value, metavar="X",
-                            help=f"{text} ({value:g})")  # fmt: skip
+                            help=f"{text} (default: {value:g})")  # fmt: skip
     for name, text in LIMITS.items():
         value = getattr(usual, name).value
-        parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", default=[str(value)], metavar="X",
-                            help=f"{text} ({value:g}); for some parts another: 0.1 eye=0.05 ear=0.05")  # fmt: skip
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", nargs="+", default=[str(value)], metavar="X",
+            help=f"{text} (default: {value:g}); for some parts another: 0.1 eye=0.05 ear=0.05",
+        )  # fmt: skip
 
 
 def options_from(args: argparse.Namespace) -> "LabelOptions":
@@ -124,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cfg = read_config(args, packaged=CONFIG)
         code = label_images(
             Predictor(cfg, precision=args.precision), args.input, args.output, options=options,
-            image_root=args.image_root, limit=args.limit, info={"weights": cfg.MODEL.WEIGHTS},
+            image_root=args.image_root, limit=args.number, info={"weights": cfg.MODEL.WEIGHTS},
         )  # fmt: skip
         files = [args.output]
     elif not args.score_against:

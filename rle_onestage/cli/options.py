@@ -39,7 +39,8 @@ def add_config_file(parser: argparse.ArgumentParser, *, default: str | None = No
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
     """Add ``--precision``."""
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the convolutions")
+    text = "of the convolutions (default: float32)"
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help=text)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -21,16 +21,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     labels = parser.add_mutually_exclusive_group(required=True)
     labels.add_argument("--annotations", metavar="FILE", help="the ground truth, in COCO's format")
     labels.add_argument("--config-file", metavar="FILE", help="the config that has --dataset, whose images alone count")
-    parser.add_argument("--dataset", metavar="NAME", help="with --config-file; default: the first of DATASETS.TEST")
+    parser.add_argument("--dataset", metavar="NAME", help="with --config-file (default: the first of DATASETS.TEST)")
     parser.add_argument("--results", metavar="FILE", help="without it, the ground truth is scored as predictions")
     parser.add_argument(
         "--oks-sigmas", "--sigmas", nargs="+", type=positive_float, default=(), metavar="S",
         help="COCO's constants of the joints, one for each (default: by the joints' names)",
     )  # fmt: skip
-    parser.add_argument("--backend", choices=("auto", "pycocotools", "faster"), default="auto")
+    parser.add_argument(
+        "--backend", choices=("auto", "pycocotools", "faster"), default="auto",
+        help="what computes AP (default: auto, the faster one where it is installed)",
+    )  # fmt: skip
     parser.add_argument(
         "--max-people", type=positive_int, default=20, metavar="N",
-        help="results an image that count in keypoint AP (COCO: 20)",
+        help="results an image that count in keypoint AP (default: 20, as in COCO)",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="also write the metrics")
     args = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """Draw what the model is fed, or what the annotation files say.
 
-rle-onestage visualize-data --config-file quickstart.yaml --source dataloader --output-dir output/data
-rle-onestage visualize-data --config-file C --source annotation --num 40 DATASETS.TRAIN "('my_set',)"
+rle-onestage visualize-data --config-file quickstart.yaml --source dataloader --output output/data
+rle-onestage visualize-data --config-file C --source annotation --number 40 DATASETS.TRAIN "('my_set',)"
 
 Left is blue, right is orange; hidden joints are hollow. White boxes are people, grey ones are crowds and slivers that
 training ignores. Beside the images, page.png has the first of them on one page.
@@ -22,13 +22,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config-file", default="", metavar="FILE", help="the config whose DATASETS.TRAIN is drawn")
     parser.add_argument(
         "--source", choices=("annotation", "dataloader"), default="dataloader",
-        help="the files' labels, or what the loader makes of them in a training (default)",
+        help="the files' labels, or what the loader makes of them in a training (default: dataloader)",
     )  # fmt: skip
-    # Named as in Detectron2's tool, and as in the other commands here.
+    # Named as in the other commands here; --output-dir is the name in Detectron2's tool.
     parser.add_argument(
-        "--output-dir", "--output", default="output/data", metavar="DIR", help="to write to (output/data)"
+        "--output", "--output-dir", default="output/data", metavar="DIR", help="to write to (default: output/data)"
     )
-    parser.add_argument("--num", type=positive_int, default=24, metavar="N", help="how many images (24)")
+    parser.add_argument(
+        "--number", "--num", type=positive_int, default=24, metavar="N", help="how many images (default: 24)"
+    )
     parser.add_argument("--with-people", action="store_true", help="leave out images on which nobody is labelled")
     add_options(parser)
     return parse_options(parser, arguments)
@@ -39,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     check_config(args.config_file, args.opts)
-    check_output_folder(args.output_dir, "--output-dir")
+    check_output_folder(args.output, "--output")
     start(log=False)
     from rle_onestage.visualization.labels import draw_dataset
 
     cfg = read_config(args)
     augmented = args.source == "dataloader"
-    count = draw_dataset(cfg, args.output_dir, augmented=augmented, number=args.num, with_people=args.with_people)
-    print(f"{count} images are in {args.output_dir}")
+    count = draw_dataset(cfg, args.output, augmented=augmented, number=args.number, with_people=args.with_people)
+    print(f"{count} images are in {args.output}")

@@ -22,15 +22,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser("worst-images", __doc__)
     add_config_file(parser)
     parser.add_argument(
-        "--results", metavar="FILE", help="default: what the evaluation left below OUTPUT_DIR/inference"
+        "--results", metavar="FILE", help="to draw (default: what the evaluation left below OUTPUT_DIR/inference)"
     )
-    parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
-    parser.add_argument("--order", choices=ORDERS, default="worst", help="by OKS, or as in the file (worst)")
-    parser.add_argument("--number", type=positive_int, default=12, metavar="N", help="how many images (12)")
-    parser.add_argument("--columns", type=positive_int, default=2, metavar="N", help="of the page (2)")
+    parser.add_argument("--dataset", metavar="NAME", help="that was evaluated (default: the first of DATASETS.TEST)")
+    parser.add_argument("--order", choices=ORDERS, default="worst", help="by OKS, or as in the file (default: worst)")
+    parser.add_argument("--number", type=positive_int, default=12, metavar="N", help="how many images (default: 12)")
+    parser.add_argument("--columns", type=positive_int, default=2, metavar="N", help="of the page (default: 2)")
     parser.add_argument(
-        "--confidence-threshold", type=number, default=0.1, metavar="S", help="lowest score that is drawn (0.1)"
-    )
+        "--confidence-threshold", type=number, default=0.1, metavar="S",
+        help="lowest score that is drawn (default: 0.1)",
+    )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="FILE", help="the page to write")
     add_options(parser)
     return parse_options(parser, arguments)

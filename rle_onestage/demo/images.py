@@ -9,8 +9,10 @@ import numpy as np
 from detectron2.structures import Instances
 
 from ..errors import MediaError, counted
-from ..evaluation.results import instances_to_coco
+from ..evaluation.joint_factors import joint_factors, joints_path
+from ..evaluation.results import instances_to_coco, write_json
 from ..utils.images import UnreadableImage, read_image
+from ..utils.output_files import kind_of
 from ..utils.signals import StopRequest
 from ..video import io as media
 from .left_out import is_expected, nothing_usable, reason_to_leave_out
@@ -25,7 +27,8 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
     """Find people in image files, folders and globs.
 
     An image that cannot be read, looked at, drawn or written is named and counted, and costs that image alone, whatever
-    goes wrong. Results are written as they come, see :class:`~.results.ImageResults`.
+    goes wrong. Results are written as they come, see :class:`~.results.ImageResults`, and beside them, once, what
+    :func:`~.evaluation.joint_factors.joint_factors` says of their joints.
 
     Args:
         predictor: image -> ``Instances``.
@@ -65,6 +68,9 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
                 goes_on = True
             if not goes_on or stop.signum:
                 break
+    if options.json and not kind_of(options.json):  # a pipe has no place beside it
+        write_json(joint_factors(options.skeleton, options.density), joints_path(options.json))
+        logger.info("names of the joints and half-widths of intervals are in %s", joints_path(options.json))
     if len(left_out) == len(files):
         raise nothing_usable(files, left_out[0])
     if unwritten and len(unwritten) == tally.images:

@@ -9,7 +9,8 @@ import numpy as np
 from detectron2.structures import Instances
 
 from ..errors import ConfigError, MediaError, check_score, shown
-from ..structures.skeleton import Skeleton
+from ..evaluation.joint_factors import joints_path
+from ..structures import ErrorDensity, Skeleton
 from ..utils.output_files import check_target, kind_of
 from ..video import io as media
 from ..video.io.formats import check_rate
@@ -39,6 +40,8 @@ class DemoOptions:
             :class:`~.video.VideoDrawer`.
         category_id: of what is found, in the results of images.
         hidden: what is drawn of joints that the model takes for hidden: "show", "hollow" or "omit".
+        density: of the model's error, for the half-widths of intervals beside the results; None where the sigmas are
+            not the model's own, as those of a filter.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -57,6 +60,7 @@ class DemoOptions:
     draw: Drawing | None = None
     category_id: int | str = 1
     hidden: str = "hollow"
+    density: ErrorDensity | None = None
 
     def __post_init__(self) -> None:
         check_score(self.threshold, "the threshold (--confidence-threshold)")
@@ -108,6 +112,7 @@ def check_outputs(options: DemoOptions, folder: str | None, files: Iterable[str]
             raise MediaError(f"the name after {option} is empty; give a file, or leave {option} out")
     if options.json:
         check_target(options.json, "--json")
+        check_target(joints_path(options.json), "--json")  # beside the results of images
     if options.json and os.path.realpath(options.json) in map(os.path.realpath, files):
         raise MediaError(f"{options.json} would be overwritten; give another file with --json")
     if folder is not None:

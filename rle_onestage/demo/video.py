@@ -11,6 +11,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from ..errors import counted
+from ..evaluation.joint_factors import density_factors
 from ..evaluation.tracks import TrackWriter
 from ..utils.signals import StopRequest
 from ..video import io as media
@@ -102,6 +103,7 @@ def _header(video: media.VideoReader, options: DemoOptions) -> dict[str, Any]:
         "fps": video.fps,
         "skeleton": options.skeleton.name,
         "keypoints": list(options.skeleton.names),
+        **density_factors(options.density),
     }
 
 

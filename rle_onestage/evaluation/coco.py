@@ -22,6 +22,7 @@ from ..errors import ConfigError, DataError, MediaError, check_score, counted
 from ..structures import ErrorDensity, Skeleton
 from .calibration import COLUMNS, Row, calibration_table, format_calibration, regions_by_group
 from .ground_truth import GroundTruth
+from .joint_factors import joint_factors, joints_path
 from .metrics import METRICS, coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
 from .probabilities import dataset_claims, format_probabilities, probability_table
@@ -47,7 +48,8 @@ class PoseEvaluator(DatasetEvaluator):
         dataset_name: a registered data set; its metadata gives ``json_file``.
         skeleton: the joints; None takes the metadata's.
         oks_sigmas: (K,) OKS sigmas instead of the skeleton's.
-        output_dir: folder for ``coco_instances_results.json`` and ``per_joint.json``; None writes nothing.
+        output_dir: folder for ``coco_instances_results.json``, what :func:`~.joint_factors.joint_factors` says of its
+            joints, and ``per_joint.json``; None writes nothing.
         distributed: gather the predictions of all processes.
         max_people: predictions per image that count for keypoints (COCO: 20).
         score_threshold: predictions below it do not count for the best match.
@@ -145,7 +147,7 @@ class PoseEvaluator(DatasetEvaluator):
         self._check_once(image_ids)
         dataset = read_json(self.metadata.json_file, self.dataset_name)
         if not isinstance(dataset.get("annotations"), list):
-            self._write(results, RESULTS_FILE)
+            self._write_results(results)
             logger.info("%s has no labels: the results are written, not scored", self.dataset_name)
             return OrderedDict()
         truth = GroundTruth(
@@ -155,7 +157,7 @@ class PoseEvaluator(DatasetEvaluator):
         truth = truth.subset(images_of_part(self.dataset_name, truth.images.values()))
         for result in results:
             result["category_id"] = truth.category_id
-        self._write(results, RESULTS_FILE)
+        self._write_results(results)
         if img_ids is not None:
             truth = truth.subset(img_ids)
             results = [r for r in results if r["image_id"] in truth.images]
@@ -167,6 +169,12 @@ class PoseEvaluator(DatasetEvaluator):
                 self.metadata.json_file,
             )
         return self._score(truth, results)
+
+    def _write_results(self, results: list[Result]) -> None:
+        """Write the results, and beside them what they leave open of the joints."""
+        self._write(results, RESULTS_FILE)
+        if self.output_dir:
+            self._write(joint_factors(self.skeleton, self.density), joints_path(RESULTS_FILE))
 
     def _write(self, data: Any, name: str) -> None:
         """Write a file of the output folder, if there is one."""

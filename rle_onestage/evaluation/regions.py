@@ -5,8 +5,10 @@ covariance and the size that the learned error gives it for a probability; the r
 one that holds a probability, whatever its shape.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,9 +88,8 @@ def bootstrap_intervals(
         ``all``, ``visible`` and ``hidden`` -> low and high in percent by :func:`reported_keys`; without labelled
         joints, or without what a metric needs, it is left out.
     """
-    _, image = np.unique(matches.image_id, return_inverse=True)
-    number = int(image.max()) + 1
-    weights = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples)  # (R, images)
+    image, weights = _drawn_images(matches.image_id, resamples, seed)
+    number = weights.shape[1]
     masks = {"all": matches.visibility > 0, "visible": matches.visibility == 2, "hidden": matches.visibility == 1}
     rows: OrderedDict[str, dict[str, list[float]]] = OrderedDict(
         (name, {}) for name, mask in masks.items() if mask.any()
@@ -101,6 +102,38 @@ def bootstrap_intervals(
                 held = weights @ np.bincount(image, (joints * masks[name]).sum(1), number) / drawn
                 row[reported_key(kind, level)] = np.percentile(100 * held, [2.5, 97.5]).tolist()
     return rows
+
+
+def gain_with_interval(
+    values: np.ndarray, chosen: np.ndarray, image_id: np.ndarray, *, resamples: int, seed: int = 0
+) -> dict[str, Any]:
+    """Mean of what the joints gain, and how far it may be off by the choice of the images.
+
+    Args:
+        values: (S, K) what each joint gains.
+        chosen: (S, K) bool, the joints that count.
+        image_id: (S,) whose they are.
+        resamples: of the images.
+        seed: of the draws.
+
+    Returns:
+        ``gain`` and ``gain_interval``, low and high of 95 %; NaN where no joint counts.
+    """
+    if not chosen.any():
+        return {"gain": math.nan, "gain_interval": [math.nan, math.nan]}
+    image, weights = _drawn_images(image_id, resamples, seed)
+    number = weights.shape[1]
+    sums = np.bincount(image, np.where(chosen, values, 0.0).sum(1), number)
+    counts = weights @ np.bincount(image, chosen.sum(1), number)
+    drawn = (weights @ sums)[counts > 0] / counts[counts > 0]
+    return {"gain": float(values[chosen].mean()), "gain_interval": np.percentile(drawn, [2.5, 97.5]).tolist()}
+
+
+def _drawn_images(image_id: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index (S,) of the image of each match, and how often each image is drawn (R, images)."""
+    _, image = np.unique(image_id, return_inverse=True)
+    number = int(image.max()) + 1
+    return image, np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples)
 
 
 def reported_key(kind: str, level: float) -> str:

@@ -12,6 +12,7 @@ from rle_onestage.utils.near import did_you_mean
 
 PROGRAM = "rle-onestage"
 IMPORT_HELP = "import a Python module that registers parts of your own, by its name; may be given several times"
+_NAME_WEIGHTS = "which only train and evaluate have; name the weights: MODEL.WEIGHTS OUTPUT_DIR/model_final.pth"
 # What whole numbers stay below: those of C take no more.
 MOST = 2**31
 
@@ -59,6 +60,8 @@ def check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
             return
         is_one = flag in parser._option_string_actions or any(each.startswith(flag) for each in known)
         if re.match("--|-[A-Za-z]", flag) and not is_one:
+            if flag == "--resume" and "--opts" in known:  # other commands run a model too, but never the last one
+                parser.exit(2, f"error: there is no flag {flag}, {_NAME_WEIGHTS}; see {parser.prog} --help\n")
             hint = did_you_mean(flag, known, cutoff=0.7)
             remedy = f"{hint}{' ' * bool(hint)}see {parser.prog} --help"
             parser.exit(2, f"error: there is no flag {cut(flag, 60)}; {remedy}\n")

@@ -149,5 +149,5 @@ def write_image(path: str, image: np.ndarray) -> None:
         os.replace(f"{stem}.part{suffix}", path)
     except (OSError, cv2.error) as error:
         raise MediaError(
-            f"{path} cannot be written ({getattr(error, 'strerror', error)}); choose another --output-dir"
+            f"{path} cannot be written ({getattr(error, 'strerror', error)}); choose another --output"
         ) from error

@@ -156,6 +156,13 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     text = format_report(report)
     assert "powers of the score" in text and "hidden" in text and "nan" not in text and "fits the likelihood" in text
     assert "bootstrap interval over images" in text
+    verdict = report["verdict"]
+    assert verdict["use"] and not report["corrected_before"] and text.endswith("\n- ".join(verdict["sentences"]))
+    assert f"Use the corrected weights: MODEL.WEIGHTS {report['files'][2]}" in text and "But " in text
+    for name, row in report["likelihood"].items():
+        if name != "after":  # about the difference of the two metrics, and surely above chance with these people
+            assert row["gain"] == pytest.approx(row["nll"] - nll["after"])
+            assert 0 < row["gain_interval"][0] < row["gain"] < row["gain_interval"][1]
 
 
 @pytest.mark.parametrize(
@@ -372,3 +379,11 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     report = subject.calibrate(cfg, names[0], resamples=5)
     assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person probability"]["AP"] == 0
     assert "held out" in format_report(report) and os.path.exists(report["files"][1])
+
+
+def test_a_corrected_file_is_calibrated_anew_from_its_learned_sigmas(made, calibrated, tmp_path):
+    _, path, _, names = made
+    report, corrected = calibrated
+    cfg = load_config(path, ["MODEL.WEIGHTS", corrected])
+    again = subject.calibrate(cfg, names[0], output=str(tmp_path / "c.pth"), folder=str(tmp_path), resamples=50)
+    assert again["corrected_before"] and again["correction"] == report["correction"]

@@ -26,8 +26,9 @@ def sample_of(files):
         ),
         (
             {"people": {"fit": 1, "held_out": 50}},
-            ["1 matched person in 1 image to fit", "50 matched people in 2 images"],
+            ["1 matched person with 2 labelled joints in 1 image to fit", "50 matched people with 1 labelled joint in"],
         ),
+        ({"labels": {"head": 200, "hand": 19, "foot": 0}}, ["2 joints of 3", "fewer than 20", "(hand 19, foot 0)"]),
         ({"AP": 0.3}, ["0.3 AP"]),
         ({"AP": math.nan}, []),
     ],
@@ -35,7 +36,9 @@ def sample_of(files):
 def test_doubts(change, words):
     report = {
         "dataset": "second", "fit_dataset": "first", "images": {"fit": 1, "held_out": 2},
+        "joints": {"fit": 2, "held_out": 1},
         "people": change.get("people", {"fit": 50, "held_out": 50}),
+        "correction": {name: {"labels": n} for name, n in change.get("labels", {"head": 20}).items()},
         "scores": {"expected OKS": {"AP": change.get("AP", 60.0)}},
     }  # fmt: skip
     doubts = find_doubts(sample_of({7: "/b/2.png"}), sample_of(change.get("files", {1: "/a/1.png"})), report)

@@ -72,7 +72,7 @@ def test_each_command_shows_an_example(name, capsys):
         (["calibrate", "--config-file", "C", "--resamples", "1.5"], "--resamples: '1.5' is not a whole number"),
         (["label-images", "--input", "a", "--sizes", "320", "inf"], "--sizes: 'inf' is not a whole number above 0"),
         (["label-errors", "--config-file", "C", "--number", "-2"], "--number: '-2' is not a whole number above 0"),
-        (["visualize-data", "--num", "x"], "--num: 'x' is not a whole number above 0"),
+        (["visualize-data", "--number", "x"], "--number/--num: 'x' is not a whole number above 0"),
         (["score-results", "--annotations", "a", "--sigmas", "0.1", "inf"], "'inf' is not a number above 0"),
         (["worst-images", "--config-file", "C", "--output", "o", "--columns", "0"], "--columns: '0' is not a whole"),
     ],

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from calibration_toys import laplace_density
 from media_toys import one_person, read, video
 
 from rle_onestage.cli.demo import main
@@ -25,6 +26,7 @@ def test_tool(tmp_path, monkeypatch):
 
 def test_track_and_smooth_by_the_command_line(tmp_path, monkeypatch):
     """Identities in the results, with and without frames to wait for."""
+    monkeypatch.setattr(one_person, "error_density", laplace_density(17), raising=False)
     monkeypatch.setattr("rle_onestage.predictor.Predictor", lambda cfg, precision: one_person)
     source = video(tmp_path / "in.mp4")
     for name, flags in (("a", ["--track"]), ("b", ["--smooth"]), ("c", ["--smooth", "--lag", "0", "--legend"])):
@@ -32,6 +34,8 @@ def test_track_and_smooth_by_the_command_line(tmp_path, monkeypatch):
         arguments = ["--video-input", source, "--output", str(output), "--json", str(results), *flags]
         assert main(arguments) == 0
         tracks = read_tracks(results)
+        # A filter's errors have another shape than the model's.
+        assert ("half_widths" in tracks.header) == (flags == ["--track"]) == ("ellipse_radii" in tracks.header)
         assert set(tracks.track_id.tolist()) == {1} and tracks.frame.tolist() == list(range(len(read(output))))
     with pytest.raises(SystemExit):
         main(["--video-input", source, "--output", str(tmp_path), "--smooth", "--lag", "-1"])

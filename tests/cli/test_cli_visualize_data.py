@@ -22,12 +22,12 @@ def arguments(tmp_path, *more):
         "MODEL": {"DEVICE": "cpu"},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    return ["--config-file", str(tmp_path / "config.yaml"), "--output-dir", str(tmp_path / "out"), *more]
+    return ["--config-file", str(tmp_path / "config.yaml"), "--output", str(tmp_path / "out"), *more]
 
 
 @pytest.mark.parametrize("source, count", [("annotation", 3), ("dataloader", 5)])
 def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
-    main(arguments(tmp_path, "--source", source, "--num", "5", "INPUT.POSE.SIZE", "64", "SEED", "1"))
+    main(arguments(tmp_path, "--source", source, "--number", "5", "INPUT.POSE.SIZE", "64", "SEED", "1"))
     files = sorted(os.listdir(tmp_path / "out"))
     assert len(files) == count + 1 and files[-1] == "page.png" and "0000_" in files[0]
     assert cv2.imread(str(tmp_path / "out" / files[0])).std() > 0
@@ -36,7 +36,7 @@ def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
 
 @pytest.mark.parametrize("source, count", [("annotation", 2), ("dataloader", 5)])
 def test_images_without_people_are_left_out(tmp_path, source, count):
-    given = arguments(tmp_path, "--source", source, "--num", "5", "--with-people", "INPUT.POSE.SIZE", "64")
+    given = arguments(tmp_path, "--source", source, "--number", "5", "--with-people", "INPUT.POSE.SIZE", "64")
     (path,) = tmp_path.rglob("*.json")
     content = json.loads(path.read_text())
     gone = content["images"][1]

@@ -69,8 +69,13 @@ def test_a_module_that_is_not_there_is_one_sentence(name, reason, capsys):
     assert reason in complaint(capsys, "visualize-data", "--import", name)
 
 
-def test_a_folder_of_output_has_the_name_of_the_other_commands_too():
-    assert [visualize_data.parse([flag, "out"]).output_dir for flag in ("--output", "--output-dir")] == ["out", "out"]
+def test_earlier_names_of_flags_are_read():
+    """One name for one thing in all commands: ``--output`` and ``--number``."""
+    assert [visualize_data.parse([flag, "out"]).output for flag in ("--output", "--output-dir")] == ["out", "out"]
+    assert [visualize_data.parse([flag, "3"]).number for flag in ("--number", "--num")] == [3, 3]
+    for flag in ("--number", "--limit"):
+        given = ["--input", "a.jpg", "--output", "a.json", flag, "3"]
+        assert label_images.parse(given, LabelOptions()).number == 3
 
 
 def test_a_training_that_goes_on_needs_no_weights_to_start_from(tmp_path):
@@ -107,7 +112,7 @@ def test_options_behind_the_values_of_any_flag(words, inputs):
 @pytest.mark.parametrize("value", ["-1", "-1e-3", "-.5,.5", "-1,3"])
 def test_values_may_begin_with_a_minus(value):
     pair = ["SOLVER.BASE_LR", value]
-    assert visualize_data.parse([*pair, "--num", "3"]).opts == pair
+    assert visualize_data.parse([*pair, "--number", "3"]).opts == pair
     assert train._parse(["--config-file", "quickstart.yaml", *pair], "train", "").opts == pair
 
 
@@ -134,6 +139,13 @@ def test_several_times_opts_are_all_taken():
         (["slim", "a.pth", "--ouput", "b.pth"], "there is no flag --ouput; did you mean --output? see rle-"),
         (["demo", "--inptu=a.jpg"], "there is no flag --inptu; did you mean --input? see"),
         (["train", "--config-fiel", "c"], "there is no flag --config-fiel; did you mean --config-file? see"),
+        (
+            ["calibrate", "--config-file", "c", "--resume"],
+            "there is no flag --resume, which only train and evaluate have; name the weights: MODEL.WEIGHTS "
+            "OUTPUT_DIR/model_final.pth; see rle-onestage calibrate",
+        ),
+        (["demo", "--resume=1"], "--resume, which only train and evaluate have; name the weights: MODEL.WEIGHTS"),
+        (["slim", "a.pth", "--resume"], "there is no flag --resume; see"),
         (["evaluate", "--zzz"], "there is no flag --zzz; see rle-onestage evaluate --help"),
         (["slim", "a.pth", "-o", "b.pth"], "there is no flag -o; "),
         (["demo", "--num", "3"], "there is no flag --num; see"),
@@ -187,7 +199,7 @@ def folder(tmp_path, monkeypatch):
         (["calibrate", "--config-file", "demo.yaml", "--report-dir", "photo.jpg"], "photo.jpg is a file; give another"),
         (["calibrate", "--config-file", "demo.yaml", "--output", "runs"], "runs cannot be written (it is a folder)"),
         (["label-errors", "--config-file", "demo.yaml", "--output", "photo.jpg"], "photo.jpg is a file; give another"),
-        (["visualize-data", "--output-dir", "photo.jpg/out"], "photo.jpg is a file; give another"),
+        (["visualize-data", "--output", "photo.jpg/out"], "photo.jpg is a file; give another"),
         (["score-results", "--annotations", "lables.json"], "does not exist; did you mean labels.json?"),
         (["score-results", "--annotations", "photo.json"], "file photo.json does not exist; check --annotations"),
         (["score-results", "--annotations", "runs"], "file runs is a folder; check --annotations"),
@@ -198,7 +210,7 @@ def folder(tmp_path, monkeypatch):
         (["demo", "--input", "photo.jpg", "--output", ""], "the name after --output is empty"),
         (["demo", "--input", "", "--output", "o"], "input '' does not exist"),
         (["label-errors", "--config-file", "demo.yaml", "--output", ""], "the name after --output is empty"),
-        (["visualize-data", "--output-dir", "lost"], "lost is a link to something that does not exist"),
+        (["visualize-data", "--output", "lost"], "lost is a link to something that does not exist"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )

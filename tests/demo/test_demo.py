@@ -6,6 +6,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from calibration_toys import laplace_density
 from media_toys import image_file, one_person, video
 
 from rle_onestage.cli.demo import main
@@ -97,6 +98,18 @@ def test_images_and_results(tmp_path):
     assert [(r["image_id"], r["file_name"]) for r in found] == [(7, "007.png"), (9, "009.png")]
     assert len(found[0]["keypoints"]) == 51 and len(found[0]["keypoint_sigmas"]) == 34
     assert found[0]["score"] == pytest.approx(0.9)
+    joints = json.loads((results.parent / f"{results.stem}_joints.json").read_text())
+    assert joints["keypoints"] == list(COCO.names) and "half_widths" not in joints
+
+
+def test_results_come_with_what_intervals_need(tmp_path, capfd):
+    source, wanted = image_file(tmp_path / "a.jpg"), laplace_density(17)
+    chosen = options(json=str(tmp_path / "r.json"), density=wanted)
+    assert run_images(one_person, [source], chosen) == 0
+    joints = json.loads((tmp_path / "r_joints.json").read_text())
+    assert joints["half_widths"]["90"] == pytest.approx(wanted.half_width(0.9).tolist(), abs=1e-4)
+    assert run_images(one_person, [source], options(json="/dev/stdout")) == 0
+    assert json.loads(capfd.readouterr().out) and not os.path.exists("/dev/stdout_joints.json")
 
 
 def test_all_images_unreadable_is_an_error(tmp_path):

@@ -11,6 +11,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from calibration_toys import laplace_density
 from detectron2.config.defaults import _C
 from doc_pages import ROOT, blocks, pages
 from interop_people import fiftyone_stand_in
@@ -18,6 +19,7 @@ from interop_people import fiftyone_stand_in
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
 from rle_onestage.data import load_coco_keypoints
 from rle_onestage.data.mapper import build_mapper
+from rle_onestage.evaluation.joint_factors import joint_factors
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.utils.packaged_files import CHECKPOINTS
 from rle_onestage.video.io import VideoReader, VideoWriter
@@ -69,6 +71,8 @@ def workplace(tmp_path, monkeypatch):
     person = {"image_id": 0, "frame": 0, "time": 0.0, "track_id": 3, "category_id": 1, "score": 0.9, "predicted": False}
     person |= {"bbox": [0, 0, 9, 9], "keypoints": [1.0] * 51, "keypoint_sigmas": [1.0] * 34}
     (tmp_path / "clip.jsonl").write_text(json.dumps(person) + "\n")
+    (tmp_path / "people.json").write_text(json.dumps([{**person, "file_name": "a.jpg"}]))
+    (tmp_path / "people_joints.json").write_text(json.dumps(joint_factors(COCO, laplace_density(17))))
     toy = [["docs_toy", str(tmp_path / "toy.json"), str(tmp_path)]]
     sets = ["DATASETS.KEYPOINT_FILES", str(toy), "DATASETS.TRAIN", "('docs_toy',)", "DATASETS.TEST", "('docs_toy',)"]
     cfg = load_config("configs/demo_synthetic.yaml", [*sets, *SMALL])
@@ -175,6 +179,20 @@ def test_config(text, tmp_path):
     base = "" if "_BASE_" in text else "_BASE_: configs/quickstart.yaml\n"
     (tmp_path / "my.yaml").write_text(base + text)
     load_config(str(tmp_path / "my.yaml"))
+
+
+def test_the_sizes_on_the_page_are_those_of_the_configs(tmp_path):
+    """Also what it says for scenes of many people: the augmentation and sizes of people.yaml."""
+    text = (ROOT / "docs" / "own_joints.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(configs/[^`]*)`.* \| (\d+) \| (\d+) \|$", text, re.M)
+    assert len(rows) == 4
+    for path, canvas, longest in rows:
+        given = load_config(path).INPUT
+        assert (given.POSE.SIZE, given.MIN_SIZE_TEST, given.MAX_SIZE_TEST) == (int(canvas), int(longest), int(longest))
+    (block,) = [block for block in blocks(ROOT / "docs" / "own_joints.md", "yaml") if "for scenes of many" in block]
+    (tmp_path / "my.yaml").write_text(block)
+    many, people = load_config(str(tmp_path / "my.yaml")), load_config("configs/people/people.yaml")
+    assert many.INPUT == people.INPUT and many.MODEL.RLE_ONESTAGE.TEST == people.MODEL.RLE_ONESTAGE.TEST
 
 
 def test_the_example_of_a_label_file(tmp_path):

@@ -120,6 +120,7 @@ def test_evaluator_equals_pycocotools_on_its_own_file(registered, tmp_path):
     feed(evaluator, dataset, results, 14)
     scores = evaluator.evaluate()
     written = read_results(tmp_path / "inference" / "coco_instances_results.json")
+    assert (tmp_path / "inference" / "coco_instances_results_joints.json").exists()
     assert len(written) == len(results)
     assert {"keypoint_sigmas", "keypoint_presence", "bbox", "score", "keypoints"} <= set(written[0])
     stats = stats_of_pycocotools(

@@ -1,0 +1,75 @@
+"""What a calibration comes to: whether the corrected weights should be used, and why."""
+
+import math
+
+import numpy as np
+import pytest
+from calibration_toys import drawn_matches
+
+from rle_onestage.calibration.verdict import find_verdict
+from rle_onestage.evaluation.regions import gain_with_interval
+
+
+def report_of(gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier=False):
+    """A report in which the correction gains so many nats, with an interval, over the uncorrected sigma and over one
+    constant sigma; the other constant one is worse."""
+
+    def row(value, low, high):
+        return {"nll": 9.0 + value, "gain": value, "gain_interval": [low, high]}
+
+    return {
+        "dataset": "own_val", "weights": "final.pth", "files": ["r.json", "p.png", "out/calibrated.pth"],
+        "images": {"held_out": 12}, "joints": {"held_out": 1}, "doubts": list(doubts),
+        "corrected_before": earlier,
+        "before": {"all": {"ece": ece[0]}}, "after": {"all": {"ece": ece[1]}},
+        "likelihood": {
+            "before": row(*gain), "after": {"nll": 9.0},
+            "constant_px": row(constant[0] + 1, 0.5, 2.5), "constant_relative": row(*constant),
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case, use, words",
+    [
+        (dict(gain=(0.4, 0.1, 0.7)), True, ["12 held-out images of own_val (1 labelled joint)",
+                                            "better than the uncorrected one: 9.000 against 9.400",
+                                            "a gain of 0.400, 95 %: 0.100 to 0.700"]),
+        (dict(gain=(-0.4, -0.7, -0.1)), False, ["worse than the uncorrected one", "a loss of 0.400, 95 %: 0.100 to"]),
+        (dict(gain=(0.1, -0.2, 0.4)), True, ["neither better nor worse than the uncorrected one", "by 2.0 perc"]),
+        (dict(gain=(0.1, -0.2, 0.4), ece=(2.0, 6.0)), False, ["neither better nor worse than the unc"]),
+        (dict(gain=(0.4, 0.1, 0.7), constant=(-0.6, -0.9, -0.3)), True,
+         ["worse than one constant sigma for each joint (relative to the person's size): 9.000 against 8.400",
+          "does not tell sure joints from unsure"]),
+        (dict(gain=(0.4, 0.1, 0.7), constant=(0.1, -0.9, 0.3)), True, ["worse than one constant sigma", "do not show"]),
+        (dict(gain=(0.4, 0.1, 0.7), doubts=["there are few people"]), True, ["But there are few people."]),
+        (dict(gain=(math.nan, math.nan, math.nan)), False, ["No labelled joint was matched"]),
+    ],
+)  # fmt: skip
+def test_the_verdict(case, use, words):
+    verdict = find_verdict(report_of(**case))
+    text = "\n".join(verdict["sentences"])
+    assert verdict["use"] is use and all(word in text for word in words), text
+    advice = "Use the corrected weights: MODEL.WEIGHTS out/cal" if use else "Keep the uncorrected weights, final.pth"
+    assert advice in text and ("sure joints from unsure" in text) == ("constant" in case)
+
+
+@pytest.mark.parametrize("gain, words", [((0.4, 0.1, 0.7), "better than the earlier one?"), ((-1, -2, -0.5), "Keep f")])
+def test_a_correction_that_the_weights_had_is_said(gain, words):
+    verdict = find_verdict(report_of(gain, earlier=True))
+    text = "\n".join(verdict["sentences"])
+    assert "final.pth has a correction already" in text and words in text
+    assert "Use the corrected" not in text and "Keep the uncorrected" not in text
+
+
+def test_the_interval_of_a_gain_is_over_images_and_of_labelled_joints():
+    matches = drawn_matches(2000)
+    chosen = matches.visibility > 0
+    values = np.where(chosen, np.random.default_rng(1).normal(0.3, 1, chosen.shape), 1e6)
+    alone = gain_with_interval(values, chosen, np.arange(2000), resamples=400)
+    low, high = alone["gain_interval"]
+    assert alone["gain"] == pytest.approx(values[chosen].mean())
+    assert high - low == pytest.approx(2 * 1.96 / math.sqrt(chosen.sum()), rel=0.2) and low < alone["gain"] < high
+    same = gain_with_interval(values, chosen, np.zeros(2000), resamples=10)  # one image: nothing to resample
+    assert same["gain_interval"] == pytest.approx([alone["gain"]] * 2)
+    assert math.isnan(gain_with_interval(values, chosen & False, np.arange(2000), resamples=5)["gain"])
