@@ -19,6 +19,7 @@ from .lookup import is_there, joint_names, model_skeleton, set_options, training
 from .people import read_people
 from .teaching import Teaching, count_teaching, why_nobody
 from .transforms.cutouts import Cutout, load_cutouts
+from .yolo.address import labels_are_there
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ def _check_tests(cfg: CfgNode, records: list[dict], skeleton: Skeleton) -> None:
             )
         if _contents(name) in both:
             logger.warning("Data set %s is trained on and tested on: its metrics say nothing of other images.", name)
-        elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
+        elif labels_are_there(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
             shared = [r["file_name"] for r in load_dataset(cfg, name) if os.path.realpath(r["file_name"]) in trained]
             if shared:
                 raise DataError(
