@@ -13,7 +13,8 @@ _said: set[tuple[str, str]] = set()
 def keypoint_category(data: dict, path: str) -> dict:
     """The ``categories`` entry that has keypoints, its joint names as a list of text, its limbs as COCO has them.
 
-    Several entries with the same joints (cats and dogs) are one class, whose id and name are those of the first.
+    Several entries with the same joints (cats and dogs) are one class, whose id and name are those of the first. Where
+    joints differ, those without annotations are left out.
 
     Args:
         data: the parsed file; not changed.
@@ -40,6 +41,8 @@ def keypoint_categories(data: dict, path: str) -> list[dict]:
             f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "
             "the joint names to its `categories` entry."
         )
+    if any(category["keypoints"] != found[0]["keypoints"] for category in found):
+        found = _of_annotations(found, data, path)
     for category in found:
         category["skeleton"] = _limbs(category, path)
         if category["keypoints"] != found[0]["keypoints"]:
@@ -51,6 +54,19 @@ def keypoint_categories(data: dict, path: str) -> list[dict]:
         if category.get("id") is not None and not is_id(category["id"]):
             raise DataError(f"{path}: a category has `id` {shown(category['id'])}; an id is a number or text.")
     return found
+
+
+def _of_annotations(found: list[dict], data: dict, path: str) -> list[dict]:
+    """The categories that have annotations, as a labelling tool exports all that a project has; all where none has."""
+    annotations = data.get("annotations")
+    listed = annotations if isinstance(annotations, list) else []
+    ids = [a.get("category_id") for a in listed if isinstance(a, dict)]
+    kept = [category for category in found if category.get("id") is not None and category["id"] in ids]
+    left_out = [shown(category.get("name", category.get("id")), 30) for category in found if category not in kept]
+    if not kept or not left_out:
+        return found
+    _say(path, f"categories without annotations are left out: {', '.join(left_out[:5])}")
+    return kept
 
 
 def _joint_names(category: dict, path: str) -> list[str]:
