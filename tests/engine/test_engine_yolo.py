@@ -17,7 +17,7 @@ WIDTH, HEIGHT, IMAGES = 64, 48, 5
 
 
 def people():
-    """Some people in each image but the last, with boxes and joints at whole pixels; some are hidden or have no label."""
+    """People in each image but the last, at whole pixels; some joints are hidden or not labelled."""
     rng = np.random.default_rng(3)
     annotations = []
     for image_id in range(IMAGES - 1):
@@ -61,7 +61,7 @@ def config(files, name, output, *options):
         "INPUT.POSE.SIZE", "64", "INPUT.POSE.SCALE", "[0.8, 1.2]", "INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST",
         "64", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "3", "DATALOADER.NUM_WORKERS", "0", "SEED", "3",
         "SOLVER.BASE_LR", "0.001", "SOLVER.WARMUP_ITERS", "0", "TEST.EVAL_PERIOD", "0", "OUTPUT_DIR", str(output),
-        "DATALOADER.FILTER_EMPTY_ANNOTATIONS", "False", *options,
+        "DATALOADER.FILTER_EMPTY_ANNOTATIONS", "False", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0", *options,
     ])  # fmt: skip
 
 
