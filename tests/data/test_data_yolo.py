@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import yaml
 from data_toys import make_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from yolo_toys import COCO_FLIPS, CORNERS, write_image, write_yolo_set
 
 from rle_onestage.data import get_skeleton, load_dataset, register_from_config
 from rle_onestage.data.coco.json_files import read_json
 from rle_onestage.data.lookup import set_options
-from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.data.yolo.reading import image_root
+from rle_onestage.errors import ConfigError, DataError, PoseError
+from rle_onestage.evaluation import GroundTruth
 from rle_onestage.structures.skeleton import COCO
 
 ROW = "0 0.5 0.5 0.5 0.25 0.25 0.5 2 0.75 0.625 1\n"
@@ -79,6 +83,7 @@ def test_coco_joints_are_recognised(tmp_path, caplog, names, flips):
     assert (skeleton.names, skeleton.flip_index) == (COCO.names, COCO.flip_index)
     assert skeleton.oks_sigmas == COCO.oks_sigmas and skeleton.limbs == COCO.limbs
     assert f"{path}: the OKS sigmas are those of coco" in caplog.text
+    assert f"{path}: the limbs that are drawn are those of coco" in caplog.text
     assert ("taken for COCO's" in caplog.text) == (names is None)
 
 
@@ -274,6 +279,29 @@ def test_images_and_labels_that_are_not_there(tmp_path):
     (tmp_path / "b" / "images" / "train" / "000.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="the size of .*000.png cannot be read, because"):
         read_json(f"{path}:train")
+
+
+DAMAGE = st.tuples(
+    st.integers(0, 400), st.integers(0, 8), st.binary(max_size=8) | st.sampled_from([b"\n", b"- ", b"1 "])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(damage=st.lists(DAMAGE, min_size=1, max_size=3), of_labels=st.booleans())
+def test_damage_is_read_or_one_sentence(tmp_path_factory, damage, of_labels):
+    path = write_yolo_set(tmp_path_factory.mktemp("damage"), [ROW + ROW.replace("0.5", "0.4")])
+    damaged = f"{os.path.dirname(path)}/labels/train/000.txt" if of_labels else path
+    with open(damaged, "rb") as file:
+        content = file.read()
+    for place, length, put in damage:
+        start = place % (len(content) + 1)
+        content = content[:start] + put + content[start + length :]
+    with open(damaged, "wb") as file:
+        file.write(content)
+    try:
+        GroundTruth.from_file(f"{path}:train", 2, image_root(f"{path}:train"))
+    except PoseError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000
 
 
 def test_a_label_file_that_changes_is_read_again(tmp_path):

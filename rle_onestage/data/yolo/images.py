@@ -1,6 +1,7 @@
 """The images of a split of a YOLO-pose data set, and where their labels are."""
 
 import os
+from collections import Counter
 from typing import NamedTuple
 
 from ...errors import DataError, counted, shown
@@ -51,9 +52,8 @@ def find_images(description: Description, name: str) -> Split:
             found += _of_list(place, description.root)
     if not found:
         raise DataError(f"{description.file}: `{name}` has no image in {', '.join(entries)}; put the images there")
-    images = sorted(set(found))
-    return Split(images, whole, sorted({path for path in found if found.count(path) > 1}) if len(images) < len(found)
-                 else [])  # fmt: skip
+    times = Counter(found)
+    return Split(sorted(times), whole, sorted(path for path, number in times.items() if number > 1))
 
 
 def label_file(image: str) -> str:

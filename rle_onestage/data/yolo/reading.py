@@ -163,7 +163,7 @@ def _categories(description: Description) -> list[dict[str, Any]]:
     category: dict[str, Any] = {
         "name": description.classes[0],
         "keypoints": names,
-        "skeleton": description.limbs or _limbs(names),
+        "skeleton": _limbs(description, names),
     }
     if description.flip_index is not None:
         category["flip_idx"] = description.flip_index
@@ -183,9 +183,14 @@ def _categories(description: Description) -> list[dict[str, Any]]:
     return [{**category, "id": place + 1, "name": name} for place, name in description.classes.items()]
 
 
-def _limbs(names: list[str]) -> list[list[int]]:
-    """The limbs of a set of joints that is known, as COCO counts them; none for others."""
+def _limbs(description: Description, names: list[str]) -> Any:
+    """The limbs of the file, else those of a set of joints that is known, as COCO counts them."""
+    if description.limbs:
+        _say(description.file, "the limbs that are drawn are those of `skeleton`")
+        return description.limbs
     known = next((s for s in SKELETONS.values() if list(s.names) == names), None)
+    whose = f"are those of {known.name}" if known else "are none; give `skeleton`, pairs of joint numbers from 1"
+    _say(description.file, f"the limbs that are drawn {whose}")
     return [[a + 1, b + 1] for a, b in known.limbs] if known else []
 
 
