@@ -292,7 +292,7 @@ def register_from_config(cfg: CfgNode) -> None:
                 f"split], or those with {{option: value}} behind, not {entry!r}."
             )
         name, labels, images = entry[:3]
-        if labels.lower().endswith(ENDINGS):
+        if labels.lower().endswith(ENDINGS) or split_address(labels):
             labels, images = _address_of(name, labels, images), ""
         options = SetOptions.parse(name, entry[3] if len(entry) == 4 else {})
         register(Source(name, labels, images, options=options))
@@ -309,10 +309,10 @@ def register_from_config(cfg: CfgNode) -> None:
 def _address_of(name: str, file: str, split: str) -> str:
     """The address of the split of a data.yaml that an entry of ``DATASETS.KEYPOINT_FILES`` names."""
     address = f"{file}:{split}"
-    if split_address(address) is None:
+    if split_address(address) is None or split_address(file) is not None:
         raise ConfigError(
-            f"DATASETS.KEYPOINT_FILES: the labels of {name!r} are {file}, so the third entry is one of its splits, "
-            f"such as train or val, not {split!r}"
+            f"DATASETS.KEYPOINT_FILES: the entry of {name!r} has {file!r} and {split!r}; give a data.yaml, and as the "
+            "third entry one of its splits, such as train or val"
         )
     return address
 

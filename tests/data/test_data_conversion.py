@@ -175,6 +175,7 @@ def test_nothing_is_left_of_what_fails(tmp_path, monkeypatch, failure):
         (lambda c: c["images"][0].update(width=81), "gives .*000.png the size 81 x 60, but it has 80 x 60"),
         (lambda c: c["images"][0].update(file_name="../images/000.png"), "lies outside of"),
         (lambda c: c["images"].append({**c["images"][0], "id": 7, "file_name": "000.jpg"}), "would share a label file"),
+        (lambda c: c["images"].append({**c["images"][0], "id": 7}), "would share a label file"),
         (lambda c: c["images"][0].update(file_name="000.gif"), "Ultralytics does not take '000.gif' for an image"),
     ],
 )

@@ -158,6 +158,13 @@ def test_where_a_path_is_looked_for(tmp_path, monkeypatch, place):
     assert len(read_json(f"{path}:train")["annotations"]) == 1
 
 
+def test_merged_mappings_are_read(tmp_path):
+    path = write_yolo_set(tmp_path, [ROW])
+    with open(path, "w") as file:
+        file.write("base: &base {kpt_shape: [2, 3], nc: 1}\n<<: *base\ntrain: images/train\n")
+    assert read_json(f"{path}:train")["categories"][0]["name"] == "class_0"
+
+
 def test_options_and_splits_are_those_of_other_sets(tmp_path):
     path = write_yolo_set(tmp_path, [ROW, ROW, ROW])
     write_yolo_set(tmp_path, [ROW], {"train": "images/train", "validation": "images/val", **CORNERS}, split="val")
@@ -168,8 +175,9 @@ def test_options_and_splits_are_those_of_other_sets(tmp_path):
 
 
 def test_the_third_entry_is_a_split(tmp_path):
-    with pytest.raises(ConfigError, match="third entry is one of its splits, such as train or val, not 'own/images'"):
-        register_from_config(config("own/data.yaml", "own/images"))
+    for labels, images in (("own/data.yaml", "own/images"), ("own/data.yaml:train", "own/images")):
+        with pytest.raises(ConfigError, match=f"has '{labels}' and 'own/images'; give a data.yaml, and as the third"):
+            register_from_config(config(labels, images))
     with pytest.raises(DataError, match="there is no annotation file .*own/data.yaml .DETECTRON2_DATASETS is"):
         load_dataset(config("own/data.yaml"), "yolo_toy")
 
@@ -247,7 +255,7 @@ def test_bad_descriptions(tmp_path, changes, sentence):
     "text, sentence",
     [
         ("kpt_shape: [2, 3", r"is no valid YAML .line \d"),
-        ("names: [a]\nnc: 1\nnames: [b]", "line 3 has the key 'names' a second time"),
+        ("names: [a]\nnc: 1\nnames: [b]", r"line 3: the key 'names' comes a second time"),
         ("- a", "is no data.yaml of a YOLO-pose data set"),
         ("", "is no data.yaml of a YOLO-pose data set"),
         ("a: !!python/name:os.system", "is no valid YAML"),

@@ -113,10 +113,8 @@ def keypoint_array(annotations: list[dict], num_joints: int, source: str, proble
     """Keypoints (A, K, 3); zeros where an annotation has none."""
     nothing = [0.0] * (3 * num_joints)
     rows = [nothing if a.get("keypoints") in (None, []) else a["keypoints"] for a in annotations]
-    where = _naming(annotations, source)
-    keypoints = float_rows(
-        flat_keypoints(rows, num_joints, where), "keypoints", where, _count_text("keypoints", annotations, problems)
-    )
+    where, on_text = _naming(annotations, source), _count_text("keypoints", annotations, problems)
+    keypoints = float_rows(flat_keypoints(rows, num_joints, where), "keypoints", where, on_text)
     keypoints = keypoints.reshape(-1, num_joints, 3)
     flags = keypoints[..., 2]
     # Some write null for the coordinates of joints without label, and for their visibility.
@@ -171,9 +169,8 @@ def box_array(annotations: list[dict], source: str, problems: Problems) -> np.nd
                 f"{source}: annotation {shown(annotation['id'])} has `bbox` {shown(row)}; it needs 4 numbers, x, y, "
                 "width and height."
             )
-    boxes = float_rows(rows, "bbox", _naming(annotations, source), _count_text("bbox", annotations, problems)).reshape(
-        -1, 4
-    )
+    where, on_text = _naming(annotations, source), _count_text("bbox", annotations, problems)
+    boxes = float_rows(rows, "bbox", where, on_text).reshape(-1, 4)
     present = np.array([row is not missing for row in rows], dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = (
@@ -182,9 +179,9 @@ def box_array(annotations: list[dict], source: str, problems: Problems) -> np.nd
             ((np.abs(boxes) > LARGEST_COORDINATE).any(1), f"more than {LARGEST_COORDINATE:g} pixels"),
             (boxes[:, 2] * boxes[:, 3] > LARGEST_AREA, f"more than {LARGEST_AREA:g} square pixels"),
         )
-    for where, what in wrong:
-        if (where & present).any():
-            annotation = annotations[int((where & present).argmax())]
+    for found, what in wrong:
+        if (found & present).any():
+            annotation = annotations[int((found & present).argmax())]
             raise DataError(
                 f"{source}: annotation {shown(annotation['id'])} has {what} in `bbox` ({shown(annotation['bbox'])})."
             )

@@ -60,8 +60,8 @@ def _of_annotations(found: list[dict], data: dict, path: str) -> list[dict]:
     """The categories that have annotations, as a labelling tool exports all that a project has; all where none has."""
     annotations = data.get("annotations")
     listed = annotations if isinstance(annotations, list) else []
-    ids = [a.get("category_id") for a in listed if isinstance(a, dict)]
-    kept = [category for category in found if category.get("id") is not None and category["id"] in ids]
+    ids = {str(a.get("category_id")) for a in listed if isinstance(a, dict)}
+    kept = [category for category in found if str(category.get("id")) in ids]
     left_out = [shown(category.get("name", category.get("id")), 30) for category in found if category not in kept]
     if not kept or not left_out:
         return found

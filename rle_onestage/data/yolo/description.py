@@ -56,16 +56,22 @@ def read_description(file: str) -> Description:
                        content.get("skeleton"))  # fmt: skip
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's, but for keys that come twice: of which it takes the last without a word."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         """As there."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                line = node.value[place][0].start_mark.line + 1
-                raise DataError(f"line {line} has the key {shown(key)} a second time; keep one of them")
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            key = None if key_node.tag == _MERGE else self.construct_object(key_node, deep=True)
+            if key is not None and key in keys:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {shown(key)} comes a second time", key_node.start_mark
+                )
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -79,8 +85,6 @@ def _load(file: str) -> dict:
             content = yaml.load(opened, _Loader)
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}); check the path and its permissions") from error
-    except DataError as error:
-        raise error if str(error).startswith(file) else DataError(f"{file}: {error}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""

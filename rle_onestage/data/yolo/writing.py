@@ -120,11 +120,13 @@ def _images(file: KeypointFile, split: CocoSplit) -> tuple[list[_Image], list[st
     for image_id, image in file.images.items():
         source, target = _paths(image["file_name"], split)
         _check_size(source, file.sizes[image_id], split)
-        if (other := seen.setdefault(label_file(f"{os.sep}{target}"), source)) != source:
+        labels = label_file(f"{os.sep}{target}")
+        if labels in seen:
             raise DataError(
-                f"{split.labels}: the images {other} and {source} would share a label file, as it has the name of the "
-                "image; rename one of them"
+                f"{split.labels}: the images {seen[labels]} and {source} would share a label file, as it has the name "
+                "of the image; rename one of them"
             )
+        seen[labels] = source
         images.append(_Image(source, target, "".join(rows[image_id])))
     return images, _left_out(file, int(cut.sum()), outside)
 
