@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from ...errors import DataError, shown
+from ...structures.category_extras import category_oks_sigmas, category_pairs
 from .json_files import first_repeated, is_id, is_text
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def keypoint_categories(data: dict, path: str) -> list[dict]:
         found = _of_annotations(found, data, path)
     for category in found:
         category["skeleton"] = _limbs(category, path)
+        _check_extras(category, path)
         if category["keypoints"] != found[0]["keypoints"]:
             names = ", ".join(shown(c.get("name", c.get("id")), 30) for c in found[:5])
             raise DataError(
@@ -54,6 +56,15 @@ def keypoint_categories(data: dict, path: str) -> list[dict]:
         if category.get("id") is not None and not is_id(category["id"]):
             raise DataError(f"{path}: a category has `id` {shown(category['id'])}; an id is a number or text.")
     return found
+
+
+def _check_extras(category: dict, path: str) -> None:
+    """Raises DataError where what a category says of a mirror and of OKS sigmas does not fit its joints."""
+    try:
+        category_pairs(category, len(category["keypoints"]))
+        category_oks_sigmas(category, len(category["keypoints"]))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _of_annotations(found: list[dict], data: dict, path: str) -> list[dict]:

@@ -123,7 +123,7 @@ def read_json(path: str, dataset_name: str = "") -> dict:
 
     Raises:
         DataError: it does not exist (the path and DETECTRON2_DATASETS are named), is not JSON, or has no images; or see
-            :func:`~..yolo.reading.read_yolo`.
+            :func:`~rle_onestage.data.yolo.reading.read_yolo`.
     """
     title = f"data set {dataset_name!r}" if dataset_name else "the data set"
     address = split_address(path)
