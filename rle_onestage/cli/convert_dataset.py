@@ -7,17 +7,16 @@ What a format has no place for is named. A set need not be converted to train on
 """
 
 import argparse
-import re
 from collections.abc import Sequence
 
 from rle_onestage.cli.checks import check_file, check_output, check_output_folder
 from rle_onestage.cli.options import start
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser
+from rle_onestage.utils.label_address import ENDINGS, split_address
 
 SPLITS = ("train", "val", "test")
 STARTS = tuple(f"{split}=" for split in SPLITS)
-_YOLO = re.compile(r"\.ya?ml(:\w*)?$", re.IGNORECASE)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -39,9 +38,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
-    if any(_YOLO.search(given) and not given.startswith(STARTS) for given in args.input):
+    if any(_is_yolo(given) for given in args.input):
         if len(args.input) > 1 or args.images or args.link:
             raise ConfigError("one split of a YOLO-pose set becomes one file: give --input and --output alone")
+        check_file(args.input[0], "--input")
         check_output(args.output, "--output")
         start()
         from rle_onestage.data.conversion import yolo_to_coco
@@ -56,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.data.yolo.writing import CocoSplit, write_yolo
 
     print("\n".join(write_yolo([CocoSplit(*split) for split in splits], args.output, link=args.link)))
+
+
+def _is_yolo(given: str) -> bool:
+    """Whether an input is a data.yaml, with its split or without."""
+    return not given.startswith(STARTS) and bool(split_address(given) or given.lower().endswith(ENDINGS))
 
 
 def _splits(inputs: Sequence[str], images: Sequence[str]) -> list[tuple[str, str, str]]:

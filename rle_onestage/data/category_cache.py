@@ -2,9 +2,9 @@
 
 import os
 
+from ..utils.label_address import labels_are_there, split_address
 from .coco.categories import keypoint_category
 from .coco.json_files import read_json
-from .yolo.address import labels_are_there, split_address
 from .yolo.reading import read_categories
 
 _found: dict[tuple[str, float], dict] = {}  # (path, time of change) -> categories entry

@@ -4,10 +4,10 @@ import json
 
 from ..errors import DataError, MediaError, counted
 from ..structures.boxes import AREA_OF_BOX
+from ..utils.label_address import split_address
 from ..utils.output_files import write_bytes
 from .coco.annotations import read_keypoints
 from .coco.json_files import read_json
-from .yolo.address import split_address
 from .yolo.description import read_description
 from .yolo.reading import image_root
 

@@ -15,6 +15,7 @@ from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
+from ..utils.label_address import ENDINGS, labels_are_there, split_address
 from ..utils.near import did_you_mean
 from .category_cache import category_of, remember_category
 from .coco.annotations import read_keypoints
@@ -23,7 +24,6 @@ from .coco.flags import remember_flags
 from .coco.json_files import Problems, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
-from .yolo.address import ENDINGS, labels_are_there, split_address
 from .yolo.reading import image_root
 
 

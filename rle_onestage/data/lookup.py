@@ -8,11 +8,11 @@ from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, map_joints, skeleton_from_category
+from ..utils.label_address import labels_are_there
 from .category_cache import category_of
 from .coco.json_files import read_json
 from .datasets import KeypointMetadata, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
-from .yolo.address import labels_are_there
 
 
 def joint_names(name: str) -> list[str]:

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, joint_key
 from ..utils.images import read_image
+from ..utils.label_address import labels_are_there
 from ..utils.tables import table_text
 from .coco.json_files import Problems
 from .datasets import get_metadata, load_dataset, problems_of
@@ -19,7 +20,6 @@ from .lookup import is_there, joint_names, model_skeleton, set_options, training
 from .people import read_people
 from .teaching import Teaching, count_teaching, why_nobody
 from .transforms.cutouts import Cutout, load_cutouts
-from .yolo.address import labels_are_there
 
 logger = logging.getLogger(__name__)
 

@@ -203,6 +203,15 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
     assert len(back["annotations"]) == 2 and back["annotations"][0]["area_source"] == "box"
 
 
+def test_results_are_scored_against_a_split(tmp_path, capsys):
+    _, address = convert(tmp_path, toy_content(3))
+    rle_onestage(["score-results", "--annotations", address])
+    assert capsys.readouterr().out.count("100.0") >= 6
+    with pytest.raises(SystemExit):
+        rle_onestage(["score-results", "--annotations", f"{tmp_path}/nodata.yaml:val"])
+    assert "nodata.yaml does not exist; check --annotations" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, sentence",
     [
@@ -211,8 +220,8 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
         (["--input", "val=a.json"], "--images has 0 folders for 1 files"),
         (["--input", "data.yaml:val", "val=b.json"], "one split of a YOLO-pose set becomes one file"),
         (["--input", "data.yaml:val", "--images", "i"], "one split of a YOLO-pose set becomes one file"),
-        (["--input", "data.yaml:val"], "there is no annotation file .*data.yaml"),
-        (["--input", "data.yaml"], "data.yaml cannot be read"),
+        (["--input", "data.yaml:val"], "file data.yaml does not exist; check --input"),
+        (["--input", "data.yaml"], "file data.yaml does not exist; check --input"),
         (["--input", "val=a.json", "--images", "i"], "a.json"),
     ],
 )

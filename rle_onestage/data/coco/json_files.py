@@ -15,8 +15,8 @@ from typing import Any
 
 from ...errors import DataError, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
+from ...utils.label_address import labels_are_there, split_address
 from ...utils.output_files import kind_of
-from ..yolo.address import labels_are_there, split_address
 from ..yolo.reading import read_yolo
 from .doubts import Doubt
 

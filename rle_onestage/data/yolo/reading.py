@@ -14,7 +14,7 @@ from ...errors import DataError, shown
 from ...structures.boxes import AREA_OF_BOX
 from ...structures.skeleton import COCO, SKELETONS, find_flip_pairs, skeleton_from_category
 from ...utils.images import UnreadableImage, image_size
-from .address import Address, split_address
+from ...utils.label_address import Address, split_address
 from .description import Description, read_description
 from .images import find_images, label_file, listed, lonely_labels
 from .rows import Row, read_rows
