@@ -224,9 +224,9 @@ def _add_decoding_keys(m: CN) -> None:
 
 def _add_data_keys(cfg: CN) -> None:
     d = cfg.DATASETS
-    # COCO-format keypoint files by config alone: [[name, json, image folder], ...]; relative paths are looked up
-    # under $DETECTRON2_DATASETS. A fourth entry says how a set was labelled, e.g. {partial: True, unlabelled: unknown};
-    # the options are those of data/labels.py, SetOptions.
+    # Keypoint files by config alone: [[name, json, image folder], ...] in COCO's format, [[name, data.yaml, split],
+    # ...] of YOLO-pose; relative paths are looked up under $DETECTRON2_DATASETS. A fourth entry says how a set was
+    # labelled, e.g. {partial: True, unlabelled: unknown}; the options are those of data/labels.py, SetOptions.
     d.KEYPOINT_FILES = []
     # For each set of TRAIN how often its images come in an epoch, or [how often, how much they count in the losses];
     # empty: once, in full.

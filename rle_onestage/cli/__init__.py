@@ -29,6 +29,7 @@ COMMANDS = {
     "label-images": Command("label_images", "label people in images with a model, as a COCO-format file"),
     "label-errors": Command("label_errors", "list and draw labels that a model finds unlikely"),
     "visualize-data": Command("visualize_data", "draw what the model is fed, or what annotation files say"),
+    "convert-dataset": Command("convert_dataset", "convert a data set between COCO's format and YOLO-pose"),
     "score-results": Command("score_results", "score a file of COCO keypoint results"),
     "worst-images": Command("worst_images", "draw the images that an evaluated model did worst on"),
     "slim": Command("slim", "write a checkpoint that has only what inference needs"),

@@ -1,8 +1,8 @@
 """Registration of keypoint data sets with Detectron2.
 
 Importing ``rle_onestage`` registers the built-in names (:func:`register_all`); ``cfg.DATASETS.KEYPOINT_FILES`` adds any
-other COCO-format file (:func:`register_from_config`). Paths are resolved under ``$DETECTRON2_DATASETS`` (default
-``datasets``) when a set is used, not when it is registered.
+other COCO-format file or YOLO-pose data set (:func:`register_from_config`). Paths are resolved under
+``$DETECTRON2_DATASETS`` (default ``datasets``) when a set is used, not when it is registered.
 """
 
 import os
@@ -15,13 +15,16 @@ from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
+from ..utils.label_address import ENDINGS, labels_are_there, split_address
 from ..utils.near import did_you_mean
+from .category_cache import category_of, remember_category
 from .coco.annotations import read_keypoints
 from .coco.categories import check_num_joints, keypoint_category
 from .coco.flags import remember_flags
 from .coco.json_files import Problems, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
+from .yolo.reading import image_root
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Source:
     """Where a data set lies, relative to ``root`` or absolute."""
 
     name: str
-    json_file: str
-    image_root: str
+    json_file: str  # or a split of a YOLO-pose set, folder/data.yaml:train
+    image_root: str  # "" for YOLO-pose, whose data.yaml says it
     root: str | None = None  # None: $DETECTRON2_DATASETS
     skeleton: Skeleton | None = None  # None: from the file's categories
     annotated: bool = True
@@ -40,6 +43,11 @@ class Source:
         """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""
         root = self.root or os.environ.get("DETECTRON2_DATASETS", "datasets")
         return os.path.join(os.path.expanduser(root), os.path.expanduser(relative))
+
+    def image_folder(self) -> str:
+        """The folder of images; it need not exist."""
+        labels = self.path(self.json_file)
+        return image_root(labels) if split_address(labels) else self.path(self.image_root)
 
 
 _COCO = "coco/annotations"
@@ -108,13 +116,13 @@ class KeypointMetadata(Metadata):
 
     @property
     def json_file(self) -> str:
-        """Path of the annotation file; it need not exist."""
+        """Path of the annotation file, or address of a split of a YOLO-pose set; it need not exist."""
         return self._source.path(self._source.json_file)
 
     @property
     def image_root(self) -> str:
         """Path of the folder of images; it need not exist."""
-        return self._source.path(self._source.image_root)
+        return self._source.image_folder()
 
     @property
     def skeleton(self) -> Skeleton:
@@ -166,7 +174,7 @@ class KeypointMetadata(Metadata):
     @property
     def thing_dataset_id_to_contiguous_id(self) -> dict[Any, int]:
         """The file's id of the person category -> 0."""
-        if self._source.skeleton is not None and not os.path.isfile(self.json_file):
+        if self._source.skeleton is not None and not labels_are_there(self.json_file):
             return {1: 0}
         if not self._source.annotated:
             return {1: 0}
@@ -176,7 +184,7 @@ class KeypointMetadata(Metadata):
     @property
     def thing_classes(self) -> list[str]:
         """The name of the file's category with joints, "person" where there is no file to say it."""
-        if not self._source.annotated or not os.path.isfile(self.json_file):
+        if not self._source.annotated or not labels_are_there(self.json_file):
             return ["person"]
         try:
             return [str(category_of(self.json_file, self.name).get("name") or "person")]
@@ -202,46 +210,26 @@ class KeypointMetadata(Metadata):
         return {**own, **{k: getattr(self, k) for k in keys if hasattr(self, k)}}
 
 
-_categories: dict[
-    tuple[str, float], dict
-] = {}  # (path, time of change) -> categories entry, as big files take seconds to read
 _problems: dict[str, Problems] = {}  # data set name -> Problems of its last load
-
-
-def category_of(path: str, name: str) -> dict:
-    """The ``categories`` entry with keypoints of a file; read once for each version of it.
-
-    Args:
-        path: of the file.
-        name: of the data set, for messages.
-    """
-    if os.path.isfile(path):
-        key = (os.path.abspath(path), os.path.getmtime(path))
-        if key not in _categories:
-            _categories[key] = keypoint_category(read_json(path, name), path)
-        return _categories[key]
-    return keypoint_category(read_json(path, name), path)
 
 
 def _load(source: Source) -> list[dict]:
     json_file = source.path(source.json_file)
-    image_root = source.path(source.image_root)
+    folder = source.image_folder()
     data = read_json(json_file, source.name)
     if source.annotated:
         category = keypoint_category(data, json_file)
-        _categories[os.path.abspath(json_file), os.path.getmtime(json_file)] = category
+        remember_category(json_file, category)
         if source.skeleton is not None:
             check_num_joints(json_file, len(category["keypoints"]), source.skeleton.num_joints)
-    if not os.path.isdir(image_root):
+    if not os.path.isdir(folder):
         raise DataError(
-            f"data set {source.name!r}: there is no image folder {os.path.abspath(image_root)}; put the images there, "
+            f"data set {source.name!r}: there is no image folder {os.path.abspath(folder)}; put the images there, "
             "or set DETECTRON2_DATASETS to the folder that has them."
         )
-    file = read_keypoints(data, json_file, image_root=image_root, images_only=not source.annotated)
+    file = read_keypoints(data, json_file, image_root=folder, images_only=not source.annotated)
     remember_flags(json_file, file.flags)
-    records = records_of(
-        file, image_root, weight_by=source.options.weight_by, area_from_box=source.options.area == "box"
-    )
+    records = records_of(file, folder, weight_by=source.options.weight_by, area_from_box=source.options.area == "box")
     _problems[source.name] = file.problems
     idle = idle_patterns([record["file_name"] for record in records], source.options)
     if idle:
@@ -294,19 +282,20 @@ def register_from_config(cfg: CfgNode) -> None:
     Flip pairs and sigmas go to the data sets of ours that ``DATASETS.TRAIN`` and ``TEST`` name. Can be called again.
 
     Raises:
-        ConfigError: an entry is not [name, json, image folder] or those three with options.
+        ConfigError: an entry is not [name, json, image folder] or [name, data.yaml, split], or those with options.
     """
     for entry in cfg.DATASETS.KEYPOINT_FILES:
         sound = isinstance(entry, (list, tuple)) and len(entry) in (3, 4) and all(isinstance(e, str) for e in entry[:3])
         if not sound:
             raise ConfigError(
-                "DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder] or [name, json file, "
-                f"image folder, {{option: value}}], not {entry!r}."
+                "DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder] or [name, data.yaml, "
+                f"split], or those with {{option: value}} behind, not {entry!r}."
             )
-        name, json_file, image_root = entry[:3]
-        register(
-            Source(name, json_file, image_root, options=SetOptions.parse(entry[0], entry[3] if len(entry) == 4 else {}))
-        )
+        name, labels, images = entry[:3]
+        if labels.lower().endswith(ENDINGS) or split_address(labels):
+            labels, images = _address_of(name, labels, images), ""
+        options = SetOptions.parse(name, entry[3] if len(entry) == 4 else {})
+        register(Source(name, labels, images, options=options))
     for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:
         metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
         if isinstance(metadata, KeypointMetadata):
@@ -315,6 +304,17 @@ def register_from_config(cfg: CfgNode) -> None:
                 flip_pairs=[list(p) for p in cfg.DATASETS.KEYPOINT_FLIP_PAIRS],
                 sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS),
             )
+
+
+def _address_of(name: str, file: str, split: str) -> str:
+    """The address of the split of a data.yaml that an entry of ``DATASETS.KEYPOINT_FILES`` names."""
+    address = f"{file}:{split}"
+    if split_address(address) is None or split_address(file) is not None:
+        raise ConfigError(
+            f"DATASETS.KEYPOINT_FILES: the entry of {name!r} has {file!r} and {split!r}; give a data.yaml, and as the "
+            "third entry one of its splits, such as train or val"
+        )
+    return address
 
 
 def get_metadata(name: str) -> Metadata:

@@ -1,7 +1,6 @@
 """What a registered data set is like: its joints, how it was labelled, which images of its file are its own."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Sequence
 
 from detectron2.config import CfgNode
@@ -9,8 +8,10 @@ from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, map_joints, skeleton_from_category
+from ..utils.label_address import labels_are_there
+from .category_cache import category_of
 from .coco.json_files import read_json
-from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
+from .datasets import KeypointMetadata, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
 
 
@@ -183,4 +184,4 @@ def images_of_part(name: str, images: Iterable[dict]) -> list[int]:
 def is_there(name: str) -> bool:
     """Whether the annotation file of a registered data set is on this machine; True for sets that are not ours."""
     metadata = get_metadata(name)
-    return not isinstance(metadata, KeypointMetadata) or os.path.isfile(metadata.json_file)
+    return not isinstance(metadata, KeypointMetadata) or labels_are_there(metadata.json_file)

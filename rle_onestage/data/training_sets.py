@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, joint_key
 from ..utils.images import read_image
+from ..utils.label_address import labels_are_there
 from ..utils.tables import table_text
 from .coco.json_files import Problems
 from .datasets import get_metadata, load_dataset, problems_of
@@ -225,7 +226,7 @@ def _check_tests(cfg: CfgNode, records: list[dict], skeleton: Skeleton) -> None:
             )
         if _contents(name) in both:
             logger.warning("Data set %s is trained on and tested on: its metrics say nothing of other images.", name)
-        elif os.path.isfile(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
+        elif labels_are_there(metadata.get("json_file") or "") and os.path.isdir(metadata.get("image_root") or ""):
             shared = [r["file_name"] for r in load_dataset(cfg, name) if os.path.realpath(r["file_name"]) in trained]
             if shared:
                 raise DataError(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, DataError, counted, shown
+from .category_extras import category_oks_sigmas, category_pairs
 
 STAND_IN_OKS_SIGMA = 0.08
 
@@ -249,13 +250,13 @@ def skeleton_from_category(
     """Make a skeleton from a ``categories`` entry of a COCO-format file.
 
     Args:
-        category: has ``keypoints`` (names) and may have ``skeleton`` (limbs, 1-based) and ``name``.
-        flip_pairs: pairs of joint names; empty or None: found from left and right in the names.
-        oks_sigmas: K OKS sigmas; empty or None: the official ones if the joints are those of COCO or CrowdPose, else
-            :func:`stand_in_oks_sigmas`, which evaluation warns of.
+        category: has ``keypoints`` and may have ``skeleton`` (limbs, 1-based), ``name``, and :mod:`.category_extras`.
+        flip_pairs: pairs of joint names; empty or None: the category's, else found from left and right in the names.
+        oks_sigmas: K OKS sigmas; empty or None: the category's, else the official ones of COCO's or CrowdPose's joints,
+            else :func:`stand_in_oks_sigmas`, which evaluation warns of.
 
     Raises:
-        DataError: no keypoints, joint names that repeat, or a limb that does not exist.
+        DataError: no keypoints, joint names that repeat, a limb that does not exist, or extras that do not fit.
         ConfigError: a flip pair that does not exist, or a wrong number of OKS sigmas.
     """
     names = tuple(str(n) for n in category.get("keypoints") or ())
@@ -273,10 +274,8 @@ def skeleton_from_category(
             f"category {category.get('name', '?')!r} has the joint {twice[0]!r} twice; joint names must differ."
         )
     known = next((s for s in SKELETONS.values() if s.names == names), None)
-    pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else find_flip_pairs(names)
-    if not flip_pairs:
-        _warn_of_pairs(names, pairs)
-    chosen, measured = _choose_oks_sigmas(names, oks_sigmas, known)
+    pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else _own_pairs(category, names)
+    chosen, measured = _choose_oks_sigmas(names, oks_sigmas or category_oks_sigmas(category, len(names)), known)
     return Skeleton(
         name=str(category.get("name", "custom")),
         names=names,
@@ -285,6 +284,15 @@ def skeleton_from_category(
         oks_sigmas=chosen,
         has_oks_sigmas=measured,
     )
+
+
+def _own_pairs(category: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """The pairs of a category's ``flip_idx``, or those that the names tell."""
+    if (given := category_pairs(category, len(names))) is not None:
+        return tuple((b, a) if split_side(names[a])[1] == "right" else (a, b) for a, b in given)
+    pairs = find_flip_pairs(names)
+    _warn_of_pairs(names, pairs)
+    return pairs
 
 
 def _warn_of_pairs(names: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:

@@ -35,6 +35,10 @@ def category_of(**fields):
         ({"keypoints": ["a", "b", "a"]}, "has the joint 'a' twice"),
         ({"keypoints": []}, "no category with `keypoints`"),
         ({"id": True}, "a category has `id` True"),
+        ({"flip_idx": [1, 2, 0]}, "category 'cat': `flip_idx` gives joint 0 the number 1, and joint 1 the number 2"),
+        ({"flip_idx": [0, 1]}, "category 'cat': `flip_idx` has 2 numbers"),
+        ({"oks_sigmas": [0.1, 0.1]}, "category 'cat' has `oks_sigmas` .*one number above 0 for each of 3 joints"),
+        ({"oks_sigmas": [0.1, 0, 0.1]}, "category 'cat' has `oks_sigmas`"),
     ],
 )
 def test_joints_that_make_no_sense_are_one_sentence(fields, words):

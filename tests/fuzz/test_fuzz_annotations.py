@@ -10,7 +10,7 @@ from fuzz_toys import ENCODINGS, SIGMAS, answer, both_figures, content, fair_cam
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rle_onestage.data import datasets, load_coco_keypoints, load_training_records
+from rle_onestage.data import category_cache, datasets, load_coco_keypoints, load_training_records
 from rle_onestage.data.people import read_people
 from rle_onestage.errors import PoseError
 from rle_onestage.evaluation import GroundTruth, ground_truth_as_predictions
@@ -30,7 +30,7 @@ class Place:
     def write(self, data):
         with open(self.path, "wb") as file:
             file.write(data)
-        datasets._categories.clear()  # files follow each other faster than the clock of the file system
+        category_cache._found.clear()  # files follow each other faster than the clock of the file system
 
 
 @pytest.fixture(scope="module")

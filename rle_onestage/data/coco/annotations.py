@@ -5,11 +5,12 @@ here alone. What makes a file unusable is a :class:`~rle_onestage.errors.DataErr
 that cannot be used is left out, counted and named (:class:`~.json_files.Problems`).
 
 - ids are numbers (fractions, large ones too) or text; no two are equal.
-- categories with the same joints are one class; backslashes in file names separate folders.
+- categories with the same joints are one class; those with other joints must have no annotation.
+- backslashes in file names separate folders; images are also found by the end of their name.
 - ``bbox`` that is absent, null, empty or has no extent is made from two or more labelled joints; without, the
   annotation is left out, as is one whose box lies outside its image.
 - ``area`` that is absent, null, 0 or text without a number is 0.53 of the box.
-- ``keypoints`` is a flat list or one of triples; null stands for joints without label.
+- ``keypoints`` is a flat list or one of triples; null stands for joints without label. Numbers may be text.
 - labelled joints outside the image stay labelled, as COCO's evaluation counts them. Training leaves them out: to it a
   joint is present where it is in the image.
 - ``num_keypoints`` is counted from the visibility flags, whatever the file says.
@@ -25,10 +26,11 @@ import numpy as np
 
 from ...errors import DataError, shown
 from ...structures.boxes import AREA_OF_BOX
-from .arrays import LARGEST_COORDINATE, box_array, crowd_array, keypoint_array, mend_boxes, stated_areas
+from .arrays import LARGEST_COORDINATE, box_array, crowd_array, keypoint_array, mend_boxes, read_number, stated_areas
 from .categories import check_num_joints, keypoint_categories
 from .doubts import find_doubts
 from .flags import FlagCounts, count_flags
+from .image_names import found_elsewhere
 from .json_files import (
     Problems,
     first_repeated,
@@ -101,7 +103,7 @@ def read_keypoints(
     annotations = _own_annotations(data, source, categories, images, problems)
     keypoints = keypoint_array(annotations, len(names), source, problems)
     crowd = crowd_array(annotations, source, problems)
-    boxes = box_array(annotations, source)
+    boxes = box_array(annotations, source, problems)
     areas = stated_areas(annotations, source, problems)
     extent = np.array([sizes[a["image_id"]] for a in annotations], float).reshape(-1, 2)
     kept = mend_boxes(annotations, boxes, keypoints, extent, problems)
@@ -151,7 +153,11 @@ def _images(
     if not ids:
         raise DataError(f"{source} lists no images.")
     images = {i: _named(entry, source, image_root, problems) for i, entry in zip(ids, entries)}
-    return images, {i: _size(image, source, image_root) for i, image in images.items()}
+    if image_root is not None:
+        for i, name in found_elsewhere({i: image["file_name"] for i, image in images.items()}, image_root).items():
+            problems.add("images found in the image folder by the end of their `file_name`", images[i]["file_name"])
+            images[i] = {**images[i], "file_name": name}
+    return images, {i: _size(image, source, image_root, problems) for i, image in images.items()}
 
 
 def _named(image: dict, source: str, image_root: str | None, problems: Problems) -> dict:
@@ -167,13 +173,16 @@ def _named(image: dict, source: str, image_root: str | None, problems: Problems)
     return image
 
 
-def _size(image: dict, source: str, image_root: str | None) -> tuple[float, float]:
+def _size(image: dict, source: str, image_root: str | None, problems: Problems) -> tuple[float, float]:
     """Width and height of an image, infinite where nothing says it."""
     name, height, width = image["file_name"], image.get("height"), image.get("width")
     if height is None or width is None:
         if image_root is None:
             return math.inf, math.inf
         height, width = size_from_file(os.path.join(image_root, name), source)
+    if isinstance(height, str) or isinstance(width, str):
+        problems.add("images whose size is text, read as numbers", name)
+        height, width = (side if (number := read_number(side)) is None else number for side in (height, width))
     if not all(is_number(side) and 1 <= side <= LARGEST_COORDINATE for side in (height, width)):
         raise DataError(
             f"{source} gives image {shown(image['id'])} ({shown(name)}) the size {shown(width, 20)} x "

@@ -48,18 +48,24 @@ def flat_keypoints(rows: list, num_joints: int, where: Callable[[int], str]) -> 
     return flat
 
 
-def float_rows(rows: list[list], key: str, where: Callable[[int], str]) -> np.ndarray:
+def float_rows(
+    rows: list[list], key: str, where: Callable[[int], str], on_text: Callable[[int], None] | None = None
+) -> np.ndarray:
     """Lists of equally many numbers as an array (rows, numbers), null as NaN.
 
     Args:
         rows: of any content.
         key: what the rows are, for messages.
         where: what to call row ``i`` in messages, with the file.
+        on_text: called for each row ``i`` with numbers as text, which are read then; None: they are refused.
 
     Raises:
         DataError: something other than numbers is among them, or one beyond all floats.
     """
     kinds = set(map(type, chain.from_iterable(rows)))
+    if str in kinds and on_text is not None:
+        rows = [_without_text(row, i, on_text) for i, row in enumerate(rows)]
+        kinds = set(map(type, chain.from_iterable(rows)))
     if kinds <= {int, float, type(None)} or all(map(_is_numeric, kinds)):
         try:
             return np.array(rows, dtype=np.float64)
@@ -73,6 +79,23 @@ def float_rows(rows: list[list], key: str, where: Callable[[int], str]) -> np.nd
     raise DataError(f"{where(0)} has something other than numbers in `{key}`.")
 
 
+def _without_text(row: list, number: int, on_text: Callable[[int], None]) -> list:
+    """A row with the text that says a finite number as this number."""
+    if str not in set(map(type, row)):
+        return row
+    on_text(number)
+    return [value if (read := read_number(value)) is None else read for value in row]
+
+
+def read_number(value: Any) -> float | None:
+    """The finite number that a text says, else None."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _is_numeric(kind: type) -> bool:
     """Whether values of a type are numbers, NumPy's too (a data set made in memory), or null."""
     return kind is type(None) or (issubclass(kind, (int, float, np.number)) and kind is not bool)
@@ -82,12 +105,16 @@ def _naming(annotations: list[dict], source: str) -> Callable[[int], str]:
     return lambda i: f"{source}: annotation {shown(annotations[i]['id'])}"
 
 
+def _count_text(key: str, annotations: list[dict], problems: Problems) -> Callable[[int], None]:
+    return lambda i: problems.add(f"annotations with text in `{key}`, read as numbers", annotations[i]["id"])
+
+
 def keypoint_array(annotations: list[dict], num_joints: int, source: str, problems: Problems) -> np.ndarray:
     """Keypoints (A, K, 3); zeros where an annotation has none."""
     nothing = [0.0] * (3 * num_joints)
     rows = [nothing if a.get("keypoints") in (None, []) else a["keypoints"] for a in annotations]
-    where = _naming(annotations, source)
-    keypoints = float_rows(flat_keypoints(rows, num_joints, where), "keypoints", where)
+    where, on_text = _naming(annotations, source), _count_text("keypoints", annotations, problems)
+    keypoints = float_rows(flat_keypoints(rows, num_joints, where), "keypoints", where, on_text)
     keypoints = keypoints.reshape(-1, num_joints, 3)
     flags = keypoints[..., 2]
     # Some write null for the coordinates of joints without label, and for their visibility.
@@ -132,7 +159,7 @@ def crowd_array(annotations: list[dict], source: str, problems: Problems) -> np.
     return crowd
 
 
-def box_array(annotations: list[dict], source: str) -> np.ndarray:
+def box_array(annotations: list[dict], source: str, problems: Problems) -> np.ndarray:
     """Boxes (A, 4) as in the file, NaN where there is none."""
     missing = [math.nan] * 4
     rows = [missing if a.get("bbox") in (None, []) else a["bbox"] for a in annotations]
@@ -142,7 +169,8 @@ def box_array(annotations: list[dict], source: str) -> np.ndarray:
                 f"{source}: annotation {shown(annotation['id'])} has `bbox` {shown(row)}; it needs 4 numbers, x, y, "
                 "width and height."
             )
-    boxes = float_rows(rows, "bbox", _naming(annotations, source)).reshape(-1, 4)
+    where, on_text = _naming(annotations, source), _count_text("bbox", annotations, problems)
+    boxes = float_rows(rows, "bbox", where, on_text).reshape(-1, 4)
     present = np.array([row is not missing for row in rows], dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = (
@@ -151,9 +179,9 @@ def box_array(annotations: list[dict], source: str) -> np.ndarray:
             ((np.abs(boxes) > LARGEST_COORDINATE).any(1), f"more than {LARGEST_COORDINATE:g} pixels"),
             (boxes[:, 2] * boxes[:, 3] > LARGEST_AREA, f"more than {LARGEST_AREA:g} square pixels"),
         )
-    for where, what in wrong:
-        if (where & present).any():
-            annotation = annotations[int((where & present).argmax())]
+    for found, what in wrong:
+        if (found & present).any():
+            annotation = annotations[int((found & present).argmax())]
             raise DataError(
                 f"{source}: annotation {shown(annotation['id'])} has {what} in `bbox` ({shown(annotation['bbox'])})."
             )
@@ -197,11 +225,8 @@ def _area(annotation: dict, value: Any, source: str) -> float:
     if value is None:
         return math.nan
     if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return math.nan
-        return number if math.isfinite(number) else math.nan
+        number = read_number(value)
+        return math.nan if number is None else number
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"{source}: annotation {shown(annotation['id'])} has `area` {shown(value)}; it needs 1 number.")
     return value

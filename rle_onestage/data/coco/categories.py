@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from ...errors import DataError, shown
+from ...structures.category_extras import category_oks_sigmas, category_pairs
 from .json_files import first_repeated, is_id, is_text
 
 logger = logging.getLogger(__name__)
@@ -13,7 +14,8 @@ _said: set[tuple[str, str]] = set()
 def keypoint_category(data: dict, path: str) -> dict:
     """The ``categories`` entry that has keypoints, its joint names as a list of text, its limbs as COCO has them.
 
-    Several entries with the same joints (cats and dogs) are one class, whose id and name are those of the first.
+    Several entries with the same joints (cats and dogs) are one class, whose id and name are those of the first. Where
+    joints differ, those without annotations are left out.
 
     Args:
         data: the parsed file; not changed.
@@ -40,8 +42,11 @@ def keypoint_categories(data: dict, path: str) -> list[dict]:
             f"{path} has no category with `keypoints`; use a keypoint file (such as person_keypoints_*.json), or add "
             "the joint names to its `categories` entry."
         )
+    if any(category["keypoints"] != found[0]["keypoints"] for category in found):
+        found = _of_annotations(found, data, path)
     for category in found:
         category["skeleton"] = _limbs(category, path)
+        _check_extras(category, path)
         if category["keypoints"] != found[0]["keypoints"]:
             names = ", ".join(shown(c.get("name", c.get("id")), 30) for c in found[:5])
             raise DataError(
@@ -51,6 +56,28 @@ def keypoint_categories(data: dict, path: str) -> list[dict]:
         if category.get("id") is not None and not is_id(category["id"]):
             raise DataError(f"{path}: a category has `id` {shown(category['id'])}; an id is a number or text.")
     return found
+
+
+def _check_extras(category: dict, path: str) -> None:
+    """Raises DataError where what a category says of a mirror and of OKS sigmas does not fit its joints."""
+    try:
+        category_pairs(category, len(category["keypoints"]))
+        category_oks_sigmas(category, len(category["keypoints"]))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _of_annotations(found: list[dict], data: dict, path: str) -> list[dict]:
+    """The categories that have annotations, as a labelling tool exports all that a project has; all where none has."""
+    annotations = data.get("annotations")
+    listed = annotations if isinstance(annotations, list) else []
+    ids = {str(a.get("category_id")) for a in listed if isinstance(a, dict)}
+    kept = [category for category in found if str(category.get("id")) in ids]
+    left_out = [shown(category.get("name", category.get("id")), 30) for category in found if category not in kept]
+    if not kept or not left_out:
+        return found
+    _say(path, f"categories without annotations are left out: {', '.join(left_out[:5])}")
+    return kept
 
 
 def _joint_names(category: dict, path: str) -> list[str]:

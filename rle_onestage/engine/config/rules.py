@@ -381,7 +381,10 @@ def keypoint_files(value: Any) -> list:
     text = Text(some=True)
     for entry in value:
         if not isinstance(entry, (list, tuple)) or len(entry) not in (3, 4):
-            raise Misfit(f"an entry is {shown(entry)}; give [name, annotations, images] or those and {{option: value}}")
+            raise Misfit(
+                f"an entry is {shown(entry)}; give [name, annotations, images] or [name, data.yaml, split], or those "
+                "and {option: value}"
+            )
         for part in entry[:3]:
             try:
                 text.settle(part)

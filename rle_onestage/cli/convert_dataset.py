@@ -1,0 +1,83 @@
+"""Convert a data set between COCO's keypoint format and YOLO-pose (Ultralytics' format).
+
+rle-onestage convert-dataset --input own/data.yaml:val --output val.json
+rle-onestage convert-dataset --input train=own/train.json val=own/val.json --images own/images --output own_yolo
+
+What a format has no place for is named. A set need not be converted to train on it.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from rle_onestage.cli.checks import check_file, check_output, check_output_folder
+from rle_onestage.cli.options import start
+from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser
+from rle_onestage.utils.label_address import ENDINGS, split_address
+
+SPLITS = ("train", "val", "test")
+STARTS = tuple(f"{split}=" for split in SPLITS)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = CommandParser("convert-dataset", __doc__)
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="LABELS",
+        help="a split of a YOLO-pose set, data.yaml:val; or for each split to write a file of COCO's format, val=file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", nargs="+", default=[], metavar="DIR", help="of COCO's format: the images of all files, or of each"
+    )
+    parser.add_argument("--link", action="store_true", help="link to the images instead of copying them to YOLO-pose")
+    parser.add_argument("--output", required=True, metavar="PATH", help="the JSON file, or the new folder of YOLO-pose")
+    return parser.parse_args(arguments)
+
+
+@exits_with_sentence
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    args = parse(arguments)
+    if any(_is_yolo(given) for given in args.input):
+        if len(args.input) > 1 or args.images or args.link:
+            raise ConfigError("one split of a YOLO-pose set becomes one file: give --input and --output alone")
+        check_file(args.input[0], "--input")
+        check_output(args.output, "--output")
+        start()
+        from rle_onestage.data.conversion import yolo_to_coco
+
+        print("\n".join(yolo_to_coco(args.input[0], args.output)))
+        return
+    splits = _splits(args.input, args.images)
+    for _, labels, _ in splits:
+        check_file(labels, "--input")
+    check_output_folder(args.output, "--output")
+    start()
+    from rle_onestage.data.yolo.writing import CocoSplit, write_yolo
+
+    print("\n".join(write_yolo([CocoSplit(*split) for split in splits], args.output, link=args.link)))
+
+
+def _is_yolo(given: str) -> bool:
+    """Whether an input is a data.yaml, with its split or without."""
+    return not given.startswith(STARTS) and bool(split_address(given) or given.lower().endswith(ENDINGS))
+
+
+def _splits(inputs: Sequence[str], images: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(split, labels, images) of each file of COCO's format."""
+    pairs = [given.partition("=")[::2] for given in inputs]
+    for given, (name, labels) in zip(inputs, pairs):
+        if name not in SPLITS or not labels:
+            raise ConfigError(
+                f"--input {given} does not say which split it becomes; write train={given}, val={given} or "
+                f"test={given}, or for a YOLO-pose set data.yaml:val"
+            )
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--input names a split twice ({', '.join(names)}); give each split one file")
+    if len(images) not in (1, len(pairs)):
+        raise ConfigError(
+            f"--images has {len(images)} folders for {len(pairs)} files; give one for all, or one for each"
+        )
+    folders = images if len(images) == len(pairs) else list(images) * len(pairs)
+    return [(name, labels, folder) for (name, labels), folder in zip(pairs, folders)]

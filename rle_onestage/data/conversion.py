@@ -1,0 +1,51 @@
+"""A split of a YOLO-pose data set as a file of COCO's format; :mod:`.yolo.writing` is the other way."""
+
+import json
+
+from ..errors import DataError, MediaError, counted
+from ..structures.boxes import AREA_OF_BOX
+from ..utils.label_address import split_address
+from ..utils.output_files import write_bytes
+from .coco.annotations import read_keypoints
+from .coco.json_files import read_json
+from .yolo.description import read_description
+from .yolo.reading import image_root
+
+
+def yolo_to_coco(labels: str, output: str) -> list[str]:
+    """Write a split of a YOLO-pose data set as a JSON file.
+
+    Args:
+        labels: address of the split, ``folder/data.yaml:val``.
+        output: the file to write.
+
+    Returns:
+        What was written, and what the formats do not share, as lines for the user.
+
+    Raises:
+        DataError: the data set cannot be used, see :func:`~.yolo.reading.read_yolo`.
+        MediaError: the file cannot be written.
+    """
+    address = split_address(labels)
+    if address is None:
+        described = ", ".join(read_description(labels).splits)
+        raise DataError(f"{labels} has the splits {described or '(none)'}; say which, such as {labels}:val")
+    data = read_json(labels)
+    problems = read_keypoints(data, labels).problems
+    try:
+        write_bytes(output, json.dumps(data).encode())
+    except OSError as error:
+        raise MediaError(
+            f"{output} cannot be written ({error.strerror}); check that folder and the space left, or give another "
+            "with --output"
+        ) from error
+    problems.say(labels)
+    people = counted(len(data["annotations"]), "person", "people")
+    lines = [f"{output}: {counted(len(data['images']), 'image')}, {people}; images are below {image_root(labels)}"]
+    lines.append(f"YOLO-pose says neither area nor crowds: `area` is {AREA_OF_BOX:g} of the box, `iscrowd` 0")
+    if not read_description(address.file).told:
+        lines.append("its kpt_shape has no visibility: every labelled joint is written as visible, v = 2")
+    extras = [f"`{key}`" for key in ("flip_idx", "oks_sigmas") if key in data["categories"][0]]
+    if extras:
+        lines.append(f"COCO's format has no place for {' and '.join(extras)}: `categories` has them for this package")
+    return lines
