@@ -62,7 +62,7 @@ def train(args: argparse.Namespace) -> object:
     cfg = setup(args, check)
     if args.eval_only:
         return evaluate_only(cfg, resume=args.resume)
-    trainer = Trainer(cfg)
+    trainer = Trainer(cfg, data_first=True)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 

@@ -19,7 +19,7 @@ from ..utils.near import did_you_mean
 from .coco.annotations import read_keypoints
 from .coco.categories import check_num_joints, keypoint_category
 from .coco.flags import remember_flags
-from .coco.json_files import Problems, read_json
+from .coco.json_files import Problems, check_image_folder, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
 
@@ -232,11 +232,7 @@ def _load(source: Source) -> list[dict]:
         _categories[os.path.abspath(json_file), os.path.getmtime(json_file)] = category
         if source.skeleton is not None:
             check_num_joints(json_file, len(category["keypoints"]), source.skeleton.num_joints)
-    if not os.path.isdir(image_root):
-        raise DataError(
-            f"data set {source.name!r}: there is no image folder {os.path.abspath(image_root)}; put the images there, "
-            "or set DETECTRON2_DATASETS to the folder that has them."
-        )
+    check_image_folder(image_root, source.name)
     file = read_keypoints(data, json_file, image_root=image_root, images_only=not source.annotated)
     remember_flags(json_file, file.flags)
     records = records_of(

@@ -9,7 +9,7 @@ from detectron2.data import MetadataCatalog
 
 from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, map_joints, skeleton_from_category
-from .coco.json_files import read_json
+from .coco.json_files import check_image_folder, read_json
 from .datasets import KeypointMetadata, category_of, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
 
@@ -138,18 +138,21 @@ def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()
     Args:
         cfg: with ``DATASETS.KEYPOINT_FILES``.
         names: that must be registered.
-        needed: those whose annotation file must be on this machine too.
+        needed: those whose annotation file and image folder must be on this machine too.
 
     Raises:
         ConfigError: one is not registered.
-        DataError: the file of one is missing.
+        DataError: the file or the folder of one is missing.
     """
     register_from_config(cfg)
     for name in (*names, *needed):
         get_metadata(name)
     for name in needed:
+        metadata = get_metadata(name)
         if not is_there(name):
-            read_json(get_metadata(name).json_file, name)  # which says what is missing
+            read_json(metadata.json_file, name)  # which says what is missing
+        if isinstance(metadata, KeypointMetadata):
+            check_image_folder(metadata.image_root, name)
 
 
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:
