@@ -86,7 +86,7 @@ def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]
     pairs = zip(opts[0::2], opts[1::2])
     merge_options(named, [part for key, value in pairs if key == IMPORTS for part in (key, value)])
     modules = list(dict.fromkeys([*named[IMPORTS], *imports]))
-    import_modules(modules)
+    import_modules(modules, config_file)
     cfg = known_defaults()  # now, as the modules may have added keys
     merge_dict(cfg, values, source, places)
     merge_options(cfg, opts)

@@ -205,6 +205,7 @@ class Entries:
                 raise Misfit(reason.removeprefix(f"{shown(entry)}; ") if len(value) == 1 else reason) from error
             for option in options.values():
                 _Plain().settle(option)
+            self.registry.check_options(entry)
         return list(value)
 
 
