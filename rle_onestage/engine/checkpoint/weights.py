@@ -185,8 +185,8 @@ def _check_and_report_start(
     loaded = len(own) - len(missing) - len(mismatched) - sum(key not in weights for key in NOT_REQUIRED if key in own)
     if loaded <= 0 and not mismatched:
         raise CheckpointError(
-            f"checkpoint {address} is of another architecture: none of its weights ({some_names(list(weights))}) is in the "
-            f'model ({some_names(list(own))}); choose another MODEL.WEIGHTS, or "" to start from random weights'
+            f"checkpoint {address} is of another architecture: none of its weights ({some_names(list(weights))}) is in "
+            f'the model ({some_names(list(own))}); choose another MODEL.WEIGHTS, or "" to start from random weights'
         )
     in_backbone = [key for key in mismatched if key.startswith("backbone.")]
     if in_backbone or loaded <= 0:
