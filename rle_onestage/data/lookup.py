@@ -60,7 +60,10 @@ def training_names(cfg: CfgNode) -> list[str]:
         ConfigError: there is none.
     """
     if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN names no data set; name those to train on, such as rle_coco_2017_train")
+        raise ConfigError(
+            "DATASETS.TRAIN names no data set; name those to train on, such as rle_coco_2017_train, or give a "
+            "--config-file that does"
+        )
     return list(cfg.DATASETS.TRAIN)
 
 

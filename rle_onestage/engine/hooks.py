@@ -52,6 +52,8 @@ class PeriodicCheckpoint(HookBase):
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter:
             self.trainer.save("model_final.pth")
+            path = os.path.join(self.trainer.cfg.OUTPUT_DIR, "model_final.pth")
+            logger.info("All %d iterations are done; the weights are %s", done, path)
         elif done % self.period == 0:
             self.trainer.save(periodic_name(self.trainer.iter))
 
