@@ -46,16 +46,22 @@ class PeriodicCheckpoint(HookBase):
 
     def __init__(self, period: int):
         self.period = period
+        self._finished = False
 
     def after_step(self) -> None:
         """Save if it is time."""
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter:
             self.trainer.save("model_final.pth")
-            path = os.path.join(self.trainer.cfg.OUTPUT_DIR, "model_final.pth")
-            logger.info("All %d iterations are done; the weights are %s", done, path)
+            self._finished = True
         elif done % self.period == 0:
             self.trainer.save(periodic_name(self.trainer.iter))
+
+    def after_train(self) -> None:
+        """Say where the weights are; last, so that nobody looks for them above an evaluation."""
+        if self._finished:
+            path = os.path.join(self.trainer.cfg.OUTPUT_DIR, "model_final.pth")
+            logger.info("All %d iterations are done; the weights are %s", self.trainer.max_iter, path)
 
 
 class PeriodicEvaluation(HookBase):

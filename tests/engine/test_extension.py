@@ -286,6 +286,8 @@ def test_a_module_that_fails_is_one_sentence(tmp_path, monkeypatch, request, sou
         ("SOLVER.HOOKS", "['os.abort']", "which is no class derived from HookBase"),
         ("SOLVER.HOOKS", "['antigravity.fly']", "was not imported"),
         ("SOLVER.HOOKS", "[3]", "an entry is 3"),
+        ("SOLVER.HOOKS", "['Lout', {'period': 3}]", r"list of their own, as in \[\['Lout', {'period': 3}\]\]"),
+        ("SOLVER.HOOKS", "[['Lout', {'period': 3}]]", r"is \[\['Lout', {'period': 3}\]\]; (none|choose|did)"),
         ("SOLVER.HOOKS", "[['PoseEvaluator', 3]]", "an entry is"),
         ("SOLVER.HOOKS", "[['detectron2.engine.hooks.IterationTimer', {'a b': 3}]]", "an entry is"),
         ("TEST.EVALUATORS", "['PoseEvaluato']", "did you mean PoseEvaluator"),
@@ -330,6 +332,8 @@ def test_a_module_beside_the_config_is_told_with_what_finds_it(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=re.escape(words)):
         load_config("", ["IMPORTS", "pkg_beside.parts"])
+    with pytest.raises(ConfigError, match=f"did you mean the module of {tmp_path}/pkg_beside/parts.py"):
+        load_config("", ["IMPORTS", "pkg_beside.part"])
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     with pytest.raises(ConfigError, match=re.escape(f"export PYTHONPATH={tmp_path}:$PYTHONPATH first")):
         load_config(str(path))

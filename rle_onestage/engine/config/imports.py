@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterable
 
 from rle_onestage.errors import ConfigError, shown
+from rle_onestage.utils.near import near_file
 from rle_onestage.utils.packaged_files import config_path
 
 logger = logging.getLogger("rle_onestage")
@@ -53,7 +54,8 @@ def import_modules(names: Iterable[str], config_file: str = "") -> None:
 def _remedy(name: str, config_file: str) -> str:
     """What makes a module known to Python: where it lies beside the config or in the working folder, the exact line."""
     place = name.replace(".", os.sep)
-    for folder in (os.path.dirname(config_path(config_file)) if config_file else ".", "."):
+    folders = (os.path.dirname(config_path(config_file)) if config_file else ".", ".")
+    for folder in folders:
         path = next((p for p in (f"{place}.py", place) if os.path.exists(os.path.join(folder, p))), None)
         if path:
             folder = os.path.abspath(folder)
@@ -62,6 +64,9 @@ def _remedy(name: str, config_file: str) -> str:
                 f"it is {os.path.join(folder, path)}: run export PYTHONPATH={shlex.quote(folder)}{before} first, which "
                 "later commands with this config need too"
             )
+    near = next(filter(None, (near_file(os.path.join(folder, f"{place}.py"), (".py",)) for folder in folders)), None)
+    if near:
+        return f"did you mean the module of {os.path.abspath(near)}?"
     return "install it, or add its folder to PYTHONPATH"
 
 
