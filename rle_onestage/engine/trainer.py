@@ -34,7 +34,7 @@ from rle_onestage.engine.config.conflicts import warn_of_schedule
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.engine.expected import check_expected_names, check_expected_values
+from rle_onestage.engine.expected import check_best_name, check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
 from rle_onestage.engine.logs import release_logs, report_data, tell_extent
 from rle_onestage.engine.memory import keep_freed_memory
@@ -152,11 +152,12 @@ class Trainer(TrainerBuilders):
 
         Raises:
             DivergenceError: a loss became non-finite.
-            ConfigError: another training is at work in ``OUTPUT_DIR``; or ``TEST.EXPECTED_RESULTS`` names no metric.
+            ConfigError: another training is at work in ``OUTPUT_DIR``; or a key of ``TEST`` names no metric.
             SystemExit: with 128 + its number after a signal, when the checkpoint is saved; with 1 after the
                 training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
-        check_expected_names(self.cfg, self.evaluators_are_ours(self.cfg))
+        for check in (check_expected_names, check_best_name):
+            check(self.cfg, self.evaluators_are_ours(self.cfg))
         if self.device.type == "cpu":
             keep_freed_memory()
         claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
@@ -182,8 +183,7 @@ class Trainer(TrainerBuilders):
             try:
                 if self.start_iter < self.max_iter:
                     warn_of_schedule(self.cfg)
-                    loader, self._made_first = self._made_first, None
-                    loader = self.build_train_loader(self.cfg) if loader is None else loader
+                    loader = self.build_train_loader(self.cfg) if self._made_first is None else self._made_first
                     if hasattr(loader, "start_at"):
                         loader.start_at(self.start_iter)
                     self._data = iter(loader)
@@ -193,7 +193,7 @@ class Trainer(TrainerBuilders):
                 finally:  # not where the data fail: hooks that were not started have nothing to end
                     self.after_train()
             finally:
-                self._data, self._first_batch = iter(()), None
+                self._data, self._first_batch, self._made_first = iter(()), None, None
             report_data(loader)
         return self.results
 

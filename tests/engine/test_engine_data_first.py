@@ -1,4 +1,4 @@
-"""What is wrong with data sets is said before a model is built; a warm-up that does not end within the training too."""
+"""What is wrong with data sets is said before a model is built; a schedule that goes beyond the training is said too."""
 
 import json
 
@@ -109,9 +109,12 @@ def test_a_loader_that_was_made_first_is_the_one_that_trains(config, monkeypatch
         ("EMA.WARMUP 16", "EMA.WARMUP 16 is not below SOLVER.MAX_ITER 8: the average, which is evaluated and saved, is "
                           "one of about the last 1.6 iterations"),
         ("EMA.WARMUP 16 SOLVER.EMA.ENABLED False", ""),
+        ("LR_SCHEDULER_NAME WarmupMultiStepLR SOLVER.STEPS 8,9", "STEPS [8, 9] is not below SOLVER.MAX_ITER 8: the"),
+        ("LR_SCHEDULER_NAME WarmupMultiStepLR SOLVER.STEPS 7,9", ""),
+        ("LR_SCHEDULER_NAME WarmupMultiStepLR SOLVER.STEPS []", ""),
     ],
 )  # fmt: skip
-def test_a_warm_up_that_does_not_end_is_said(config, options, words):
+def test_a_schedule_beyond_the_training_is_said(config, options, words):
     cfg = load_config(str(config), f"SOLVER.{options}".split())
     said = list(schedule_conflicts(cfg))
     assert len(said) == bool(words) and words in "".join(said)

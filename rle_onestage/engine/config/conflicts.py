@@ -153,13 +153,13 @@ def _test_conflicts(cfg: CfgNode) -> Iterator[str]:
 
 
 def warn_of_schedule(cfg: CfgNode) -> None:
-    """Warn at the start of a training of every warm-up that does not end within it."""
+    """Warn at the start of a training of what its schedule never comes to."""
     for sentence in schedule_conflicts(cfg):
         _warn(sentence)
 
 
 def schedule_conflicts(cfg: CfgNode) -> Iterator[str]:
-    """A sentence for each warm-up that is as long as the training or longer.
+    """A sentence for each warm-up, and for steps of the learning rate, that do not end within the training.
 
     Args:
         cfg: with iterations as they are trained, see ``SOLVER.REFERENCE_WORLD_SIZE``.
@@ -180,6 +180,9 @@ def schedule_conflicts(cfg: CfgNode) -> Iterator[str]:
         if solver.WARMUP_METHOD == "constant":
             way = f"stays at WARMUP_FACTOR {solver.WARMUP_FACTOR:g} of {rate}"
         yield f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} {end}: the learning rate {way}"
+    steps = solver.STEPS if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and solver.GAMMA != 1 else ()
+    if steps and min(steps) >= solver.MAX_ITER:
+        yield f"SOLVER.STEPS {list(steps)} {end}: the learning rate never falls"
     average = solver.EMA
     if average.ENABLED and average.WARMUP >= solver.MAX_ITER and average.DECAY:
         kept = ema_decay(average.DECAY, average.WARMUP, solver.MAX_ITER)
