@@ -1,4 +1,4 @@
-"""What is wrong with data sets is said before a model is built; a schedule that goes beyond the training is said too."""
+"""What is wrong with data sets is said before a model is built, and what a schedule never comes to at its start."""
 
 import json
 

@@ -49,11 +49,7 @@ def test_a_wrong_name_is_said_before_the_training_begins(config, tmp_path, expec
 @pytest.mark.parametrize(
     "name, sets, words",
     [
-        (
-            "keypoint/AP",
-            1,
-            "BEST_METRIC is 'keypoint/AP', which is no metric .* did you mean keypoints/AP[?] choose one of",
-        ),
+        ("keypoint/AP", 1, "BEST_METRIC is 'keypoint/AP', which is no metric .* did you mean keypoints/AP[?] choose"),
         ("AP", 1, "is no metric of the evaluation; .*choose one of bbox/AP, "),
         ("keypoints/AP", 2, "choose one of toy_people/bbox/AP, .*toy_other/bbox/AP"),
         *[(name, 1, "") for name in ("keypoints/AP75", "keypoints/AP-nose", "calibration/ece", "best_match/OKS", "")],
