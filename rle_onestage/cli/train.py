@@ -55,7 +55,8 @@ def train(args: argparse.Namespace) -> object:
 
     def check(cfg: "CfgNode") -> None:
         # Test sets too: a training would fail at its end.
-        check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST))
+        names = cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST)
+        check_sets(cfg, [], needed=names, images=True)
         if args.eval_only and not os.path.isdir(cfg.OUTPUT_DIR):  # which is not made for nothing
             weights_to_evaluate(cfg, resume=args.resume)
 

@@ -135,13 +135,14 @@ def check_model_joints(name: str, joints: Sequence[str] | None) -> None:
         )
 
 
-def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()) -> None:
+def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = (), images: bool = False) -> None:
     """Check the names of data sets before a model is built.
 
     Args:
         cfg: with ``DATASETS.KEYPOINT_FILES``.
         names: that must be registered.
-        needed: those whose annotation file and image folder must be on this machine too.
+        needed: those whose annotation file must be on this machine too.
+        images: whether their image folders must be there as well; scores of files of results need none.
 
     Raises:
         ConfigError: one is not registered.
@@ -154,7 +155,7 @@ def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()
         metadata = get_metadata(name)
         if not is_there(name):
             read_json(metadata.json_file, name)  # which says what is missing
-        if isinstance(metadata, KeypointMetadata):
+        if images and isinstance(metadata, KeypointMetadata):
             check_image_folder(metadata.image_root, name)
 
 

@@ -6,6 +6,7 @@ import engine_toy
 import pytest
 
 from rle_onestage.cli.train import train
+from rle_onestage.data.lookup import check_sets
 from rle_onestage.engine import Trainer, argument_parser, load_config
 from rle_onestage.engine.config.conflicts import schedule_conflicts
 from rle_onestage.errors import DataError
@@ -86,6 +87,7 @@ def test_image_folders_are_looked_for_before_anything_is_made(config, tmp_path, 
     (tmp_path / folder / "images").rename(tmp_path / "away")
     assert f"there is no image folder {tmp_path / folder / 'images'}; put" in refusal(config, monkeypatch)
     assert not (tmp_path / "out").exists()
+    check_sets(load_config(str(config)), [], needed=["toy_people", "toy_early"])  # of those who need no images
 
 
 def test_a_loader_that_was_made_first_is_the_one_that_trains(config, monkeypatch):
