@@ -55,14 +55,15 @@ def train(args: argparse.Namespace) -> object:
 
     def check(cfg: "CfgNode") -> None:
         # Test sets too: a training would fail at its end.
-        check_sets(cfg, [], needed=cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST))
+        names = cfg.DATASETS.TEST if args.eval_only else (*training_names(cfg), *cfg.DATASETS.TEST)
+        check_sets(cfg, [], needed=names, images=True)
         if args.eval_only and not os.path.isdir(cfg.OUTPUT_DIR):  # which is not made for nothing
             weights_to_evaluate(cfg, resume=args.resume)
 
     cfg = setup(args, check)
     if args.eval_only:
         return evaluate_only(cfg, resume=args.resume)
-    trainer = Trainer(cfg)
+    trainer = Trainer(cfg, data_first=True)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 

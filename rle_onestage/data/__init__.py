@@ -12,7 +12,7 @@ from .coco import Problems, load_coco_keypoints
 from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
 from .labels import SetOptions
 from .loader import build_test_loader, build_train_loader, load_training_records
-from .lookup import joint_names, model_skeleton, own_skeleton
+from .lookup import joint_names, known_joints, model_skeleton, own_skeleton
 from .mapper import MAPPER_REGISTRY, PoseMapper, build_mapper
 from .transforms import AUGMENTATION_REGISTRY, TestResize, image_to_tensor
 
@@ -33,6 +33,7 @@ __all__ = [
     "get_skeleton",
     "image_to_tensor",
     "joint_names",
+    "known_joints",
     "load_coco_keypoints",
     "load_dataset",
     "load_training_records",

@@ -21,7 +21,7 @@ from .category_cache import category_of, remember_category
 from .coco.annotations import read_keypoints
 from .coco.categories import check_num_joints, keypoint_category
 from .coco.flags import remember_flags
-from .coco.json_files import Problems, read_json
+from .coco.json_files import Problems, check_image_folder, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
 from .yolo.reading import image_root
@@ -222,11 +222,7 @@ def _load(source: Source) -> list[dict]:
         remember_category(json_file, category)
         if source.skeleton is not None:
             check_num_joints(json_file, len(category["keypoints"]), source.skeleton.num_joints)
-    if not os.path.isdir(folder):
-        raise DataError(
-            f"data set {source.name!r}: there is no image folder {os.path.abspath(folder)}; put the images there, "
-            "or set DETECTRON2_DATASETS to the folder that has them."
-        )
+    check_image_folder(folder, source.name)
     file = read_keypoints(data, json_file, image_root=folder, images_only=not source.annotated)
     remember_flags(json_file, file.flags)
     records = records_of(file, folder, weight_by=source.options.weight_by, area_from_box=source.options.area == "box")

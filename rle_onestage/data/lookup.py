@@ -10,7 +10,7 @@ from ..errors import ConfigError, DataError
 from ..structures.skeleton import Skeleton, map_joints, skeleton_from_category
 from ..utils.label_address import labels_are_there
 from .category_cache import category_of
-from .coco.json_files import read_json
+from .coco.json_files import check_image_folder, read_json
 from .datasets import KeypointMetadata, get_metadata, get_skeleton, register_from_config
 from .labels import SetOptions, in_part
 
@@ -61,7 +61,10 @@ def training_names(cfg: CfgNode) -> list[str]:
         ConfigError: there is none.
     """
     if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN names no data set; name those to train on, such as rle_coco_2017_train")
+        raise ConfigError(
+            "DATASETS.TRAIN names no data set; name those to train on, such as rle_coco_2017_train, or give a "
+            "--config-file that does"
+        )
     return list(cfg.DATASETS.TRAIN)
 
 
@@ -133,24 +136,28 @@ def check_model_joints(name: str, joints: Sequence[str] | None) -> None:
         )
 
 
-def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = ()) -> None:
+def check_sets(cfg: CfgNode, names: Iterable[str], *, needed: Iterable[str] = (), images: bool = False) -> None:
     """Check the names of data sets before a model is built.
 
     Args:
         cfg: with ``DATASETS.KEYPOINT_FILES``.
         names: that must be registered.
         needed: those whose annotation file must be on this machine too.
+        images: whether their image folders must be there as well; scores of files of results need none.
 
     Raises:
         ConfigError: one is not registered.
-        DataError: the file of one is missing.
+        DataError: the file or the folder of one is missing.
     """
     register_from_config(cfg)
     for name in (*names, *needed):
         get_metadata(name)
     for name in needed:
+        metadata = get_metadata(name)
         if not is_there(name):
-            read_json(get_metadata(name).json_file, name)  # which says what is missing
+            read_json(metadata.json_file, name)  # which says what is missing
+        if images and isinstance(metadata, KeypointMetadata):
+            check_image_folder(metadata.image_root, name)
 
 
 def own_skeleton(cfg: CfgNode, name: str) -> Skeleton:

@@ -23,6 +23,8 @@ from .transforms.cutouts import Cutout, load_cutouts
 
 logger = logging.getLogger(__name__)
 
+LEFT_OUT = "DATALOADER.FILTER_EMPTY_ANNOTATIONS"  # the key
+
 
 class TrainingSets(NamedTuple):
     """What there is to train on."""
@@ -192,6 +194,8 @@ def _tell(rows: list[_Row]) -> None:
         row, more = rows[0], ""
         if row.teaching.boxes:
             more = f"; {row.teaching.boxes} more have a box, but no joint"
+        if row.kept < row.found:
+            more += f"; {row.found - row.kept} images without labelled people are left out, by {LEFT_OUT}"
         logger.info(
             "Training on %d of %d images of %s (%d people, %d joints%s).", row.kept, row.found, row.name,
             row.teaching.people, row.teaching.joints, more,

@@ -77,8 +77,9 @@ class TrainerBuilders(TrainerBase):
     @classmethod
     def evaluators_are_ours(cls, cfg: CfgNode) -> bool:
         """Whether the project's own evaluator alone is at work, so that the names of its metrics are known."""
-        build = inspect.getattr_static(cls, "build_evaluator")
-        return build is vars(TrainerBuilders)["build_evaluator"] and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
+        methods = ("build_evaluator", "test")
+        own = any(inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in methods)
+        return not own and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
 
     @classmethod
     def test(

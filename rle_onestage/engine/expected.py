@@ -1,5 +1,7 @@
 """``TEST.EXPECTED_RESULTS``: its names are checked before the work, its values after it, as Detectron2 does.
 
+The name in ``TEST.BEST_METRIC`` is checked before the work too.
+
 An evaluation within a training is of a model that is not finished, so it is compared with nothing.
 """
 
@@ -12,6 +14,7 @@ from detectron2.utils import comm
 
 from rle_onestage.errors import ConfigError, shown
 from rle_onestage.evaluation.metrics import METRICS
+from rle_onestage.utils.near import did_you_mean
 
 KEY = "TEST.EXPECTED_RESULTS"
 # What else our evaluator gives; the names in there depend on the joints and on what the model predicts.
@@ -40,6 +43,27 @@ def check_expected_names(cfg: CfgNode, ours: bool = True) -> None:
                 f"{KEY} names {task}/{shown(metric)}, which is none of the metrics; choose one of "
                 f"{', '.join(known[task])}"
             )
+
+
+def check_best_name(cfg: CfgNode, ours: bool = True) -> None:
+    """Look for a ``TEST.BEST_METRIC`` that no evaluation will give. The arguments are those of the names' check.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    name, sets = cfg.TEST.BEST_METRIC, list(cfg.DATASETS.TEST)
+    folders = [f"{each}/" for each in sets] if len(sets) > 1 else [""] * len(sets)
+    known = [f"{folder}{task}/{row[0]}" for folder in folders for task, rows in METRICS.items() for row in rows]
+    others = tuple(f"{folder}{task}/" for folder in folders for task in OTHER_TASKS)
+    task, _, metric = name.rpartition("/")
+    whole = f"{task}/{metric.partition('-')[0]}"  # after "-" stands a class or a joint
+    if not (name and sets and ours) or whole in known or name.startswith(others):
+        return
+    hint = did_you_mean(name, known)
+    raise ConfigError(
+        f"TEST.BEST_METRIC is {shown(name)}, which is no metric of the evaluation; {hint}{' ' * bool(hint)}choose one "
+        f"of {', '.join(known[:20])}"
+    )
 
 
 def check_expected_values(cfg: CfgNode, results: Mapping[str, Any]) -> None:

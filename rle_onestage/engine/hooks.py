@@ -17,12 +17,16 @@ from detectron2.utils.events import EventStorage, EventWriter
 from rle_onestage.engine import logs
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.checkpoint.retention import periodic_name
+from rle_onestage.engine.inference import flat_metrics
+from rle_onestage.engine.step_metrics import GRADIENT_NORM
 from rle_onestage.errors import PoseError
 
 if TYPE_CHECKING:
     from rle_onestage.engine.trainer import Trainer
 
 logger = logging.getLogger("rle_onestage")
+
+OWN_NUMBERS = ("time", "data_time", "lr", GRADIENT_NORM)  # that the trainer puts beside losses and metrics
 
 
 class EMAUpdate(HookBase):
@@ -42,14 +46,22 @@ class PeriodicCheckpoint(HookBase):
 
     def __init__(self, period: int):
         self.period = period
+        self._finished = False
 
     def after_step(self) -> None:
         """Save if it is time."""
         done = self.trainer.iter + 1
         if done >= self.trainer.max_iter:
             self.trainer.save("model_final.pth")
+            self._finished = True
         elif done % self.period == 0:
             self.trainer.save(periodic_name(self.trainer.iter))
+
+    def after_train(self) -> None:
+        """Say where the weights are; last, so that nobody looks for them above an evaluation."""
+        if self._finished:
+            path = os.path.join(self.trainer.cfg.OUTPUT_DIR, "model_final.pth")
+            logger.info("All %d iterations are done; the weights are %s", self.trainer.max_iter, path)
 
 
 class PeriodicEvaluation(HookBase):
@@ -171,7 +183,7 @@ class Progress(HookBase):
             self.bar.update()
         if not is_due(self.trainer, self.period):
             return
-        text = self._losses()
+        text = self._numbers()
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
         else:
@@ -183,11 +195,14 @@ class Progress(HookBase):
             self.bar.close()
             self._lines_off.close()
 
-    def _losses(self) -> str:
-        """The total first, then its parts, each the median of the last period."""
+    def _numbers(self) -> str:
+        """The total loss first, then its parts, each the median of the last period; then what hooks have put."""
         histories = self.trainer.storage.histories()
         names = sorted((name for name in histories if name.startswith("loss") or name == "total_loss"), reverse=True)
         parts = [f"{name.removeprefix('loss_')} {histories[name].median(self.period):.4g}" for name in names]
+        told = {*names, *OWN_NUMBERS, *flat_metrics(self.trainer.results)}
+        latest = self.trainer.storage.latest_with_smoothing_hint(self.period)
+        parts += [f"{name} {value:.4g}" for name, (value, _) in latest.items() if name not in told]
         return "  ".join(parts)
 
     def _line(self, losses: str) -> str:

@@ -52,15 +52,26 @@ class LogFile(logging.FileHandler):
 
     Args:
         path: is added to.
+        hold: keep the lines back until :meth:`write_held`; they are lost where that is never called.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, *, hold: bool = False):
         super().__init__(path, encoding="utf-8", delay=True)
         self.setFormatter(logging.Formatter(FORMAT, datefmt=DATES))
         self._told = False
+        self._held: list[logging.LogRecord] | None = [] if hold else None
+
+    def write_held(self) -> None:
+        """Write the lines that were kept back, and all that come from now on."""
+        held, self._held = self._held, None
+        for record in held or ():
+            self.handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line if that is possible."""
+        if self._held is not None:
+            self._held.append(record)
+            return
         try:
             if self.stream is None:
                 _check_kind(self.baseFilename, "an open descriptor")
@@ -277,6 +288,13 @@ def keep_before(path: str, start_iter: int) -> None:
     write_text(path, b"".join(kept).decode("utf-8"), remedy=CHECK_OUTPUT_DIR)
 
 
+def release_logs() -> None:
+    """Let the text logs have the lines that they keep back, as the folder is this training's from now on."""
+    for handler in list(logger.handlers):
+        if isinstance(handler, LogFile):
+            handler.write_held()
+
+
 def tell_extent(done: int, total: int) -> None:
     """Say at the beginning of a training which iterations come, counted from 1 as in the lines of progress.
 
@@ -290,7 +308,7 @@ def tell_extent(done: int, total: int) -> None:
         logger.info("Nothing left to train: %d iterations are done, and SOLVER.MAX_ITER is %d", done, total)
 
 
-def report_data(loader: object) -> None:
+def report_data(loader: object | None) -> None:
     """Say at the end of a training what of its data could not be used, in any process. Collective.
 
     Args:

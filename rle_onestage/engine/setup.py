@@ -86,7 +86,7 @@ def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]
     pairs = zip(opts[0::2], opts[1::2])
     merge_options(named, [part for key, value in pairs if key == IMPORTS for part in (key, value)])
     modules = list(dict.fromkeys([*named[IMPORTS], *imports]))
-    import_modules(modules)
+    import_modules(modules, config_file)
     cfg = known_defaults()  # now, as the modules may have added keys
     merge_dict(cfg, values, source, places)
     merge_options(cfg, opts)
@@ -123,11 +123,11 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
     if check is not None:
         check(cfg)
-    _make_output_dir(cfg.OUTPUT_DIR)
+    is_used = _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
         claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())
         args.resume = args.resume or _goes_on_after_restart(cfg.OUTPUT_DIR)
-    start_logging(cfg.OUTPUT_DIR)
+    start_logging(cfg.OUTPUT_DIR, hold=is_used and not args.eval_only)  # see engine/takeover.py
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
     if not args.eval_only:
@@ -140,14 +140,17 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
     return cfg
 
 
-def _make_output_dir(path: str) -> None:
+def _make_output_dir(path: str) -> bool:
+    """Make a folder, where it is missing; tells whether it has files already, apart from the hidden ones of runs."""
     try:
         os.makedirs(path, exist_ok=True)
+        is_used = any(not name.startswith(".") for name in os.listdir(path))
         writable = os.access(path, os.W_OK)
     except OSError as error:
         raise ConfigError(f"OUTPUT_DIR {path} cannot be made ({error.strerror}); choose another folder") from error
     if not writable:
         raise ConfigError(f"OUTPUT_DIR {path} cannot be written; choose another folder or change its permissions")
+    return is_used
 
 
 def claim_output(path: str, *, goes_on: bool) -> None:
@@ -217,11 +220,16 @@ def seed_everything(*entropy: int) -> None:
     seed_devices(state)
 
 
-def start_logging(output_dir: str) -> None:
-    """Log to the console (first process) and to ``output_dir/log.txt``, in Detectron2's format."""
+def start_logging(output_dir: str, *, hold: bool = False) -> None:
+    """Log to the console (first process) and to ``output_dir/log.txt``, in Detectron2's format.
+
+    Args:
+        output_dir: is made where it is missing.
+        hold: keep the lines of the file back, see :func:`rle_onestage.engine.logs.release_logs`.
+    """
     rank = comm.get_rank()
     os.makedirs(output_dir, exist_ok=True)
-    file = LogFile(os.path.join(output_dir, f"log.txt.rank{rank}" if rank else "log.txt"))
+    file = LogFile(os.path.join(output_dir, f"log.txt.rank{rank}" if rank else "log.txt"), hold=hold)
     for name, short in (("rle_onestage", "rle"), ("detectron2", "d2"), ("fvcore", "fvcore")):
         named = logging.getLogger(name)
         for handler in list(named.handlers):

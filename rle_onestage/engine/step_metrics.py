@@ -1,5 +1,6 @@
 """The losses of each step, averaged over processes and checked, without waiting for the device in every step."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -7,7 +8,7 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
-from torch import Tensor
+from torch import Tensor, nn
 
 from rle_onestage.errors import DivergenceError
 
@@ -112,6 +113,15 @@ class _Pending:
         elif self.work is not None:
             self.work.wait()
         return self.vector.tolist()
+
+
+def check_finite_weights(model: nn.Module, iteration: int) -> None:
+    """Raises DivergenceError where a weight or a buffer of a model, such as statistics of batch norm, is not finite."""
+    if not all(bool(torch.isfinite(part).all()) for part in itertools.chain(model.parameters(), model.buffers())):
+        raise DivergenceError(
+            f"a weight became non-finite by iteration {iteration}; lower SOLVER.BASE_LR or turn on "
+            "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
+        )
 
 
 def _raise_divergence(pending: _Pending, metrics: Mapping[str, float]) -> NoReturn:

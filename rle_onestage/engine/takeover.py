@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from rle_onestage.engine.checkpoint import forget_last_checkpoint
+from rle_onestage.engine.logs import release_logs
 from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -40,4 +41,5 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
             forget_last_checkpoint(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS)
             attempts.note_begun(cfg.OUTPUT_DIR)
     comm.synchronize()
+    release_logs()
     lock.note(cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from

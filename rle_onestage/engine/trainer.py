@@ -1,7 +1,6 @@
 """The training loop."""
 
 import contextlib
-import itertools
 import logging
 import secrets
 import sys
@@ -31,21 +30,22 @@ from rle_onestage.engine.checkpoint import (
 from rle_onestage.engine.checkpoint import resume as resuming
 from rle_onestage.engine.checkpoint.joints import naming
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
+from rle_onestage.engine.config.conflicts import warn_of_schedule
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
-from rle_onestage.engine.expected import check_expected_names, check_expected_values
+from rle_onestage.engine.expected import check_best_name, check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
-from rle_onestage.engine.logs import report_data, tell_extent
+from rle_onestage.engine.logs import release_logs, report_data, tell_extent
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper
 from rle_onestage.engine.processes import lock
 from rle_onestage.engine.processes.meeting import is_lost_partner
 from rle_onestage.engine.processes.watch import EvaluationStopped, interruptible
 from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
-from rle_onestage.engine.step_metrics import StepMetrics
+from rle_onestage.engine.step_metrics import StepMetrics, check_finite_weights
 from rle_onestage.engine.takeover import take_over
-from rle_onestage.errors import DataError, DivergenceError
+from rle_onestage.errors import DataError
 from rle_onestage.modeling.trained_parts import train_only
 from rle_onestage.utils.safe_files import remove_unfinished
 from rle_onestage.utils.signals import StopRequest
@@ -65,13 +65,15 @@ class Trainer(TrainerBuilders):
 
     Args:
         cfg: the frozen config; ``SEED`` settled (see :func:`rle_onestage.engine.setup.setup`).
+        data_first: make the loader before the model, so that what is wrong with the data sets is said at once.
     """
 
-    def __init__(self, cfg: CfgNode):
+    def __init__(self, cfg: CfgNode, *, data_first: bool = False):
         super().__init__()
         self._given_cfg = settle_seed(cfg)  # what is written: another number of processes scales it anew
         self.cfg = cfg = DefaultTrainer.auto_scale_workers(self._given_cfg, comm.get_world_size())
         self.seed = cfg.SEED
+        self._made_first = self.build_train_loader(cfg) if data_first else None
         self.joints = known_joints(cfg)
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -150,11 +152,12 @@ class Trainer(TrainerBuilders):
 
         Raises:
             DivergenceError: a loss became non-finite.
-            ConfigError: another training is at work in ``OUTPUT_DIR``; or ``TEST.EXPECTED_RESULTS`` names no metric.
+            ConfigError: another training is at work in ``OUTPUT_DIR``; or a key of ``TEST`` names no metric.
             SystemExit: with 128 + its number after a signal, when the checkpoint is saved; with 1 after the
                 training, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
         """
-        check_expected_names(self.cfg, self.evaluators_are_ours(self.cfg))
+        for check in (check_expected_names, check_best_name):
+            check(self.cfg, self.evaluators_are_ours(self.cfg))
         if self.device.type == "cpu":
             keep_freed_memory()
         claim_output(self.cfg.OUTPUT_DIR, goes_on=self.start_iter > 0)  # where setup() was not called
@@ -175,11 +178,12 @@ class Trainer(TrainerBuilders):
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
         tell_extent(self.start_iter, self.max_iter)
         with self._stop, EventStorage(self.start_iter) as self.storage:
-            loader: Iterable[list[dict]] = ()
+            loader: Iterable[list[dict]] | None = None
             self.iter = self.start_iter
             try:
                 if self.start_iter < self.max_iter:
-                    loader = self.build_train_loader(self.cfg)
+                    warn_of_schedule(self.cfg)
+                    loader = self.build_train_loader(self.cfg) if self._made_first is None else self._made_first
                     if hasattr(loader, "start_at"):
                         loader.start_at(self.start_iter)
                     self._data = iter(loader)
@@ -189,7 +193,7 @@ class Trainer(TrainerBuilders):
                 finally:  # not where the data fail: hooks that were not started have nothing to end
                     self.after_train()
             finally:
-                self._data, self._first_batch = iter(()), None
+                self._data, self._first_batch, self._made_first = iter(()), None, None
             report_data(loader)
         return self.results
 
@@ -197,6 +201,7 @@ class Trainer(TrainerBuilders):
         self._leave_if_stopped()
         if self.start_iter >= self.max_iter:
             self.iter = self.saved_iter = self.start_iter - 1
+            release_logs()
         try:
             if self.start_iter >= self.max_iter and self.cfg.DATASETS.TEST:
                 self.evaluate()
@@ -377,12 +382,7 @@ class Trainer(TrainerBuilders):
             CheckpointError: the file cannot be written.
         """
         self.flush_metrics()
-        state = itertools.chain(self.model.parameters(), self.model.buffers())  # statistics of batch norm count too
-        if not all(bool(torch.isfinite(part).all()) for part in state):
-            raise DivergenceError(
-                f"a weight became non-finite by iteration {self.iter}; lower SOLVER.BASE_LR or turn on "
-                "SOLVER.CLIP_GRADIENTS, then go on from the last checkpoint with --resume"
-            )
+        check_finite_weights(self.model, self.iter)
         content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["without_state"] = resuming.parameters_without_state(self.optimizer)
         content |= naming(self.joints)

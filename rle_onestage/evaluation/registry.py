@@ -10,7 +10,7 @@ from detectron2.evaluation import DatasetEvaluator
 from ..utils.registry import NamedRegistry
 
 # A class is made by from_config(cfg, dataset_name, **options) where it has that, else from (dataset_name, **options).
-EVALUATOR_REGISTRY = NamedRegistry("EVALUATOR", "TEST.EVALUATORS", DatasetEvaluator)
+EVALUATOR_REGISTRY = NamedRegistry("EVALUATOR", "TEST.EVALUATORS", DatasetEvaluator, by_place=(2, 1))
 
 
 class Evaluators(DatasetEvaluator):

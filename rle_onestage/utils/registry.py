@@ -8,6 +8,7 @@ from typing import Any
 from fvcore.common.registry import Registry
 
 from ..errors import ConfigError, shown
+from .named_options import check_options
 from .near import did_you_mean
 
 # An entry of a config that names a class: its name, or [name, {option: value}].
@@ -25,11 +26,12 @@ class NamedRegistry(Registry):
         key: the config key whose value is the name of a class, for messages.
         base: classes derived from it can be named by module and name too, such as
             ``detectron2.evaluation.COCOEvaluator``. None: only what is registered can be named.
+        by_place: how many arguments come before the options, in ``from_config`` and in a class without it.
     """
 
-    def __init__(self, name: str, key: str, base: type | None = None):
+    def __init__(self, name: str, key: str, base: type | None = None, *, by_place: tuple[int, int] = (1, 0)):
         super().__init__(name)
-        self.key, self.base = key, base
+        self.key, self.base, self.by_place = key, base, by_place
 
     def register(self, obj: Any = None, *, name: str | None = None) -> Any:
         """Make a class known, as a decorator or by a call.
@@ -80,6 +82,19 @@ class NamedRegistry(Registry):
             why = f"is no class derived from {self.base.__name__}" if module in sys.modules else "was not imported"
             raise ConfigError(f"{self.key} is {shown(name)}, which {why}; name its module by IMPORTS")
         return found
+
+    def check_options(self, entry: Entry) -> None:
+        """Check the names of the options of an entry of a config.
+
+        Raises:
+            ConfigError: the class does not take one, or needs another; see :func:`~.named_options.check_options`.
+        """
+        name, options = parse_entry(entry)
+        made = self.get(name)
+        from_config, positional = self.by_place
+        made, skipped = (made.from_config, from_config) if hasattr(made, "from_config") else (made, positional)
+        parameters = list(inspect.signature(made).parameters.values())
+        check_options(self.key, name, parameters[skipped:], options)
 
     def build(self, entry: Entry, from_config: Sequence[Any], positional: Sequence[Any] = ()) -> Any:
         """Make what an entry of a config names.

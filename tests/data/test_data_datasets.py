@@ -119,7 +119,7 @@ def _twice(key):
         ({**one_person(), "annotations": [{"id": 3, "image_id": 0, "category_id": 1, "bbox": [0, 0, 5, 5]}]},
          "none of its 1"),
         (one_person(keypoints=[1, 2, 2] * 16), "annotation 7 has 48 numbers in `keypoints`, which must be 51"),
-        (one_person(keypoints=[float("nan"), 2, 2] * 17), "annotation 7 has NaN or infinity in `keypoints`"),
+        (one_person(keypoints=[float("nan"), 2, 2] * 17), "annotation 7 has NaN or infinity in `keypoints`, joint 'n"),
         (one_person(keypoints=["a", 2, 2] * 17), "annotation 7 has something other than numbers in `keypoints`"),
         (one_person(bbox=[1, 1, -5, 5]), "annotation 7 has a negative size in `bbox`"),
         (one_person(bbox=[1, float("nan"), 5, 5]), "annotation 7 has NaN or infinity in `bbox`"),

@@ -151,7 +151,8 @@ def test_left_out_annotations_are_in_the_report(tmp_path):
     assert report == {"annotations whose box is outside the image left out": [55]}
 
 
-def test_empty_images_are_filtered_or_kept(tmp_path):
+def test_empty_images_are_filtered_or_kept(tmp_path, caplog):
+    caplog.set_level("INFO")
     content = toy_content(6)
     content["annotations"] = [person(1, 0), person(2, 1, iscrowd=1), person(3, 2, keypoints=[0] * 51), person(4, 5)]
     cfg = toy_config(tmp_path, "filter_set", content, **AUGMENT)
@@ -160,10 +161,14 @@ def test_empty_images_are_filtered_or_kept(tmp_path):
         return {s["image_id"] for batch in itertools.islice(build_train_loader(cfg), 6) for s in batch}
 
     assert ids() == {0, 2, 5}
+    left_out = "3 images without labelled people are left out, by DATALOADER.FILTER_EMPTY_ANNOTATIONS"
+    assert "Training on 3 of 6 images" in caplog.text and left_out in caplog.text
     cfg.MODEL.KEYPOINT_ON = True
     assert ids() == {0, 5}
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    caplog.clear()
     assert ids() == {0, 1, 2, 3, 4, 5}
+    assert "left out" not in caplog.text
     crowd = next(s for b in build_train_loader(cfg) for s in b if s["image_id"] == 1)
     assert len(crowd["instances"]) == 0 and len(crowd["ignore_boxes"]) == 1
     content["annotations"] = content["annotations"][1:2]

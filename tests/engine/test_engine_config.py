@@ -10,7 +10,7 @@ import torch
 from rle_onestage.data.mapper import TestResize
 from rle_onestage.data.transforms.augmentation import shortest_edge_size
 from rle_onestage.engine import load_config, setup
-from rle_onestage.engine.config.conflicts import conflicts, describe_size, input_sizes
+from rle_onestage.engine.config.conflicts import describe_size, input_sizes, schedule_conflicts
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.errors import ConfigError
 
@@ -236,7 +236,7 @@ def test_a_flow_that_would_not_be_trained_is_said(density, steps, said):
     options = [prefix + "FLOW.WARMUP_ITERS", 100, "SOLVER.MAX_ITER", steps, prefix + "DENSITY", density]
     cfg = load_config("", ["MODEL.META_ARCHITECTURE", "RLEOneStage", "DATASETS.TRAIN", ("a",), *options])
     what = "degrees of freedom are" if density == "student" else "flow is"
-    assert any(f"the {what} not trained" in sentence for sentence in conflicts(cfg)) == said
+    assert any(f"the {what} not trained" in sentence for sentence in schedule_conflicts(cfg)) == said
 
 
 def test_a_name_under_a_locale_without_utf8_is_no_damage():

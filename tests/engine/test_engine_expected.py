@@ -6,7 +6,7 @@ import engine_toy
 import pytest
 
 from rle_onestage.engine import Trainer, evaluate_only, load_config
-from rle_onestage.engine.expected import check_expected_names
+from rle_onestage.engine.expected import check_best_name, check_expected_names
 from rle_onestage.errors import ConfigError
 
 
@@ -44,6 +44,34 @@ def test_a_wrong_name_is_said_before_the_training_begins(config, tmp_path, expec
     assert not os.path.exists(tmp_path / "out")
     with pytest.raises(ConfigError, match=words):
         evaluate_only(cfg, resume=True)
+
+
+@pytest.mark.parametrize(
+    "name, sets, words",
+    [
+        ("keypoint/AP", 1, "BEST_METRIC is 'keypoint/AP', which is no metric .* did you mean keypoints/AP[?] choose"),
+        ("AP", 1, "is no metric of the evaluation; .*choose one of bbox/AP, "),
+        ("keypoints/AP", 2, "choose one of toy_people/bbox/AP, .*toy_other/bbox/AP"),
+        *[(name, 1, "") for name in ("keypoints/AP75", "keypoints/AP-nose", "calibration/ece", "best_match/OKS", "")],
+        ("toy_other/keypoints/AP", 2, ""),
+        ("keypoint/AP", 0, ""),
+    ],
+)
+def test_the_name_of_the_best_metric_is_looked_at_too(config, name, sets, words):
+    cfg = configured(config, [], "TEST.BEST_METRIC", name, "DATASETS.TEST", str(("toy_people", "toy_other")[:sets]))
+    check_best_name(cfg, ours=False)
+    if not words:
+        check_best_name(cfg)
+        return
+    with pytest.raises(ConfigError, match=words):
+        check_best_name(cfg)
+
+
+def test_a_best_metric_that_is_none_begins_no_training(config, tmp_path):
+    cfg = configured(config, [], "TEST.BEST_METRIC", "keypoint/AP")
+    with pytest.raises(ConfigError, match="no metric of the evaluation"):
+        Trainer(cfg).train()
+    assert not os.path.exists(tmp_path / "out")
 
 
 def test_several_sets_and_none_have_no_such_names(config):

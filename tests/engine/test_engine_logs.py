@@ -250,3 +250,15 @@ def test_a_checkpoint_that_cannot_be_written_is_a_sentence_and_the_last_one_stay
     trainer = Trainer(load_config(str(config)))
     trainer.resume_or_load(resume=True)
     assert trainer.start_iter == 3
+
+
+def test_lines_that_are_held_back_come_with_the_release_or_never(tmp_path):
+    file = LogFile(str(tmp_path / "log.txt"), hold=True)
+    named = logging.Logger("held")
+    named.addHandler(file)
+    named.info("early %d", 1)
+    assert not list(tmp_path.iterdir())
+    file.write_held()
+    named.info("late")
+    assert [line.rsplit(": ", 1)[1] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["early 1", "late"]
+    file.close()

@@ -49,11 +49,24 @@ def test_other_joints(config, tmp_path):
     torch.save({"model": Net().state_dict(), "joints": ["x", "y", "z"]}, path)
     (tmp_path / "run" / "config.yaml").write_text("SEED: 2")
     said = refusal(load_config(config), path)
-    assert f"{path} has the joints x, y, z, but the model's are a, b, c, which are those of data set" in said
+    assert said.startswith(f"use the config {tmp_path}/run/config.yaml, which belongs to these weights, or train from")
+    assert f"{path} has 3 joints (x, y, z) without a, b, c of the model's 3; the model's are those of data set" in said
     assert f"'misfit_paws' ({tmp_path}/paws.json); MODEL.WEIGHTS is from the config file {tmp_path}/base.yaml" in said
-    assert "line 6 (a base of top.yaml); these weights fit the config " + str(tmp_path / "run" / "config.yaml") in said
+    assert said.endswith("line 6 (a base of top.yaml)")
     (tmp_path / "run" / "config.yaml").unlink()
-    assert "from the command line; use the config" in refusal(load_config(config, ["MODEL.WEIGHTS", path]), path)
+    said = refusal(load_config(config, ["MODEL.WEIGHTS", path]), path)
+    assert said.startswith("use the config and data sets that it was") and said.endswith("is from the command line")
+
+
+def test_what_a_config_has_trained_is_named_first(config, tmp_path):
+    """A run's config.yaml has the weights that the training began with; those that it made lie beside it."""
+    path = str(tmp_path / "run" / "m.pth")
+    torch.save({"model": Net(40).state_dict(), "joints": [f"point_{number}" for number in range(40)]}, path)
+    (tmp_path / "model_final.pth").write_bytes(b"")
+    said = refusal(load_config(config), path)
+    assert said.startswith(f"give MODEL.WEIGHTS {tmp_path}/model_final.pth, which the training with this config made: ")
+    assert "has 40 joints (point_0, point_1, point_2 and 37 more) without a, b, c of the model's 3;" in said
+    assert len(said.replace(str(tmp_path), "")) < 350
 
 
 def test_other_shapes(config, tmp_path):
@@ -61,7 +74,7 @@ def test_other_shapes(config, tmp_path):
     torch.save({"model": Net(4).state_dict()}, path)
     said = refusal(load_config(config), path)
     assert "does not fit the model (other shapes: presence" in said and "paws.json" not in said
-    assert "base.yaml, line 6" in said and said.endswith("(MODEL and NUM_KEYPOINTS above all)")
+    assert "base.yaml, line 6" in said and said.startswith("use the config it was trained with (MODEL and NUM")
 
 
 def test_weights_that_were_named_later_have_no_place(config):

@@ -58,7 +58,7 @@ def test_weights_that_were_asked_for_run_without_a_warning(caplog, run, tmp_path
 
 
 def test_weights_that_do_not_fit_name_those_of_the_run(caplog, run):
-    with pytest.raises(CheckpointError, match=f"used with MODEL.WEIGHTS {run}/model_final.pth; use the config"):
+    with pytest.raises(CheckpointError, match=f"^give MODEL.WEIGHTS {run}/model_final.pth, which the training with"):
         said(caplog, run, width=2)
 
 

@@ -1,6 +1,8 @@
 """Stock Detectron2 with our config: its trainer trains it, its evaluator says of every file what ours says."""
 
 import json
+import re
+from pathlib import Path
 
 import engine_toy
 import pytest
@@ -15,6 +17,7 @@ from rle_onestage.data.datasets import load_dataset
 from rle_onestage.engine import evaluate_only, load_config, read_checkpoint
 from rle_onestage.engine.checkpoint import slim
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 OPTIONS = ["MODEL.KEYPOINT_ON", "True", "INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MAX_SIZE_TRAIN", "64"]
 OPTIONS += ["INPUT.POSE.SIZE", "0", "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "0", "SOLVER.MAX_ITER", "30"]
 # Metrics that are neither 0 nor 100 after a training of seconds.
@@ -116,3 +119,30 @@ def test_the_stock_evaluator_by_config_beside_ours(stock, tmp_path):
     results = evaluate_only(cfg)
     assert results["COCOEvaluator/bbox"]["AP"] == pytest.approx(results["bbox"]["AP"], abs=1e-6)
     assert "calibration" in results
+
+
+def test_the_recipe_of_the_site_takes_our_mapper_optimizer_and_joints_by_name(tmp_path):
+    """The block of docs/training.md up to its use, from weights of other joints in another order."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "training.md").read_text(encoding="utf-8"), re.DOTALL)
+    (recipe,) = [block for block in blocks if "class PoseTrainer" in block]
+    names = {}
+    exec(recipe.split("\ncfg = ")[0], names)
+    config = str(engine_toy.write_config(tmp_path))
+    options = [*engine_toy.REAL, "SOLVER.OPTIMIZER", "AdamW", "SOLVER.MAX_ITER", "2", "OUTPUT_DIR", str(tmp_path)]
+    cfg = load_config(config, [*options, "MODEL.WEIGHTS", str(tmp_path / "start.pth")])
+    load_dataset(cfg, "toy_people")  # registers the files of the config
+    start = build_model(cfg).state_dict()
+    start["head.presence.bias"] = torch.tensor([1.0, 2.0, 3.0])
+    torch.save({"model": start, "joints": ["right_hand", "nose", "tail"]}, tmp_path / "start.pth")
+    trainer = names["PoseTrainer"](cfg)
+    trainer.resume_or_load(resume=False)
+    bias = trainer.checkpointer.model.head.presence.bias
+    assert bias[0] == 2 and bias[2] == 1 and bias[1] != 3  # nose, right_hand; left_hand starts anew
+    assert type(trainer._trainer.optimizer) is torch.optim.AdamW
+    sample = next(iter(trainer.build_train_loader(cfg)))[0]
+    assert sample["image"].shape == (3, 64, 64) and sample["instances"].has("gt_known")
+    trainer.train()
+    assert {"keypoints", "calibration"} <= trainer._last_eval_results.keys()
+    again = names["PoseTrainer"](cfg)
+    again.resume_or_load(resume=True)
+    assert again.start_iter == 2

@@ -57,9 +57,11 @@ def assert_equal_checkpoints(one, other):
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(other["optimizer"]["state"][index][key]))
 
 
-def test_a_training_leaves_what_it_should(config, tmp_path, monkeypatch):
-    trainer, results = train(config)
+def test_a_training_leaves_what_it_should(config, tmp_path, monkeypatch, caplog):
+    with caplog.at_level("INFO"):
+        trainer, results = train(config)
     out = tmp_path / "out"
+    assert f"All 8 iterations are done; the weights are {out / 'model_final.pth'}" in caplog.messages
     names = set(os.listdir(out))
     assert {"model_0000002.pth", "model_0000005.pth", "model_final.pth", "last_checkpoint", "metrics.json"} <= names
     assert {"training.jsonl", "inference"} <= names and not [name for name in names if name.endswith(".tmp")]

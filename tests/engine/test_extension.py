@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from pathlib import Path
 import engine_toy
 import pytest
 import yaml
+from detectron2.engine import HookBase
 
 from rle_onestage.data import MAPPER_REGISTRY
 from rle_onestage.engine import (
@@ -284,6 +286,8 @@ def test_a_module_that_fails_is_one_sentence(tmp_path, monkeypatch, request, sou
         ("SOLVER.HOOKS", "['os.abort']", "which is no class derived from HookBase"),
         ("SOLVER.HOOKS", "['antigravity.fly']", "was not imported"),
         ("SOLVER.HOOKS", "[3]", "an entry is 3"),
+        ("SOLVER.HOOKS", "['Lout', {'period': 3}]", r"list of their own, as in \[\['Lout', {'period': 3}\]\]"),
+        ("SOLVER.HOOKS", "[['Lout', {'period': 3}]]", r"is \[\['Lout', {'period': 3}\]\]; (none|choose|did)"),
         ("SOLVER.HOOKS", "[['PoseEvaluator', 3]]", "an entry is"),
         ("SOLVER.HOOKS", "[['detectron2.engine.hooks.IterationTimer', {'a b': 3}]]", "an entry is"),
         ("TEST.EVALUATORS", "['PoseEvaluato']", "did you mean PoseEvaluator"),
@@ -295,11 +299,54 @@ def test_parts_that_are_not_known_are_told_before_the_training(key, value, words
     assert "antigravity" not in sys.modules
 
 
-def test_options_that_a_part_does_not_take_are_told(tmp_path):
-    config = str(engine_toy.write_config(tmp_path))
-    cfg = load_config(config, ["SOLVER.HOOKS", "[['detectron2.engine.hooks.IterationTimer', {'warm': 3}]]"])
-    with pytest.raises(ConfigError, match="IterationTimer does not take .*'warm'"):
-        Trainer(cfg)
+def test_options_that_a_part_does_not_take_are_told_with_their_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path, module = tmp_path / "a.yaml", write_module(tmp_path, "options")
+
+    @HOOK_REGISTRY.register(name="needing_options")
+    class Needing(HookBase):
+        @classmethod
+        def from_config(cls, cfg, *, steps):
+            return cls()
+
+    for group, entry, words in (
+        ("SOLVER: {HOOKS", "counter_options, {evry: 3}", "no option 'evry'; did you mean every? its options are every"),
+        ("SOLVER: {HOOKS", "needing_options, {}", "SOLVER.HOOKS: needing_options needs the option steps; give "),
+        ("SOLVER: {HOOKS", "needing_options, {step: 3}", "did you mean steps? its options are steps"),
+        ("SOLVER: {HOOKS", "detectron2.engine.hooks.IterationTimer, {warm: 3}", "its options are warmup_iter"),
+        ("TEST: {EVALUATORS", "widest_options, {scal: 3}", "did you mean scale? its options are scale"),
+    ):
+        path.write_text(f"IMPORTS: [{module}]\n{group}: [[{entry}]]}}\n")
+        with pytest.raises(ConfigError, match=f"a.yaml, line 2: .*{re.escape(words)}"):
+            load_config(str(path))
+
+
+def test_a_module_beside_the_config_is_told_with_what_finds_it(tmp_path, monkeypatch):
+    write_module(tmp_path, "beside")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    path = tmp_path / "a.yaml"
+    path.write_text("IMPORTS: [pkg_beside.parts]\n")
+    words = f"it is {tmp_path}/pkg_beside/parts.py: run export PYTHONPATH={tmp_path} first, which later commands"
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(str(path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config("", ["IMPORTS", "pkg_beside.parts"])
+    with pytest.raises(ConfigError, match=f"did you mean the module of {tmp_path}/pkg_beside/parts.py"):
+        load_config("", ["IMPORTS", "pkg_beside.part"])
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    with pytest.raises(ConfigError, match=re.escape(f"export PYTHONPATH={tmp_path}:$PYTHONPATH first")):
+        load_config(str(path))
+
+
+def test_the_text_log_has_what_a_hook_puts_and_no_metrics(tmp_path, monkeypatch, caplog):
+    monkeypatch.syspath_prepend(tmp_path)
+    config = write_config(tmp_path, "told", write_module(tmp_path, "told"))
+    with caplog.at_level("INFO"):
+        train(config, "TEST.EVAL_PERIOD", "3")
+    lines = [line for line in caplog.messages if line.startswith("iter ")]
+    assert [line.split("counter_told/steps ")[1].split()[0] for line in lines] == ["2", "4", "6", "8"]
+    assert not any(word in line for line in lines for word in ("AP", "width", "grad_norm", "data_time"))
 
 
 def test_a_module_may_add_keys(tmp_path, monkeypatch):

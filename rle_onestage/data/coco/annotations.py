@@ -101,7 +101,7 @@ def read_keypoints(
     if num_joints is not None:
         check_num_joints(source, len(names), num_joints)
     annotations = _own_annotations(data, source, categories, images, problems)
-    keypoints = keypoint_array(annotations, len(names), source, problems)
+    keypoints = keypoint_array(annotations, names, source, problems)
     crowd = crowd_array(annotations, source, problems)
     boxes = box_array(annotations, source, problems)
     areas = stated_areas(annotations, source, problems)

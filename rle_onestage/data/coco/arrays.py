@@ -1,7 +1,7 @@
 """The numbers of annotations as whole arrays: keypoints, boxes, areas, crowds; what is mended is counted."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -109,8 +109,9 @@ def _count_text(key: str, annotations: list[dict], problems: Problems) -> Callab
     return lambda i: problems.add(f"annotations with text in `{key}`, read as numbers", annotations[i]["id"])
 
 
-def keypoint_array(annotations: list[dict], num_joints: int, source: str, problems: Problems) -> np.ndarray:
-    """Keypoints (A, K, 3); zeros where an annotation has none."""
+def keypoint_array(annotations: list[dict], joints: Sequence[str], source: str, problems: Problems) -> np.ndarray:
+    """Keypoints (A, K, 3) of joints of these K names; zeros where an annotation has none."""
+    num_joints = len(joints)
     nothing = [0.0] * (3 * num_joints)
     rows = [nothing if a.get("keypoints") in (None, []) else a["keypoints"] for a in annotations]
     where, on_text = _naming(annotations, source), _count_text("keypoints", annotations, problems)
@@ -121,10 +122,12 @@ def keypoint_array(annotations: list[dict], num_joints: int, source: str, proble
     unknown = np.isnan(keypoints[..., :2]).any(-1) & (np.isnan(flags) | (flags == 0))
     if unknown.any():
         keypoints[unknown] = 0
-    bad = ~np.isfinite(keypoints).all((1, 2))
+    bad = ~np.isfinite(keypoints).all(-1)
     if bad.any():
+        row, joint = np.unravel_index(bad.argmax(), bad.shape)
         raise DataError(
-            f"{source}: annotation {shown(annotations[bad.argmax()]['id'])} has NaN or infinity in `keypoints`."
+            f"{source}: annotation {shown(annotations[row]['id'])} has NaN or infinity in `keypoints`, joint "
+            f"{shown(joints[joint], 40)}; correct it, or write 0, 0, 0 for a joint without label."
         )
     strange = (flags != 0) & (flags != 1) & (flags != 2)
     for i in np.flatnonzero(strange.any(1)):

@@ -143,6 +143,15 @@ def read_json(path: str, dataset_name: str = "") -> dict:
     return data
 
 
+def check_image_folder(path: str, dataset_name: str) -> None:
+    """Raises DataError unless the folder of a data set's images exists."""
+    if not os.path.isdir(path):
+        raise DataError(
+            f"data set {dataset_name!r}: there is no image folder {os.path.abspath(path)}; put the images there, "
+            "or set DETECTRON2_DATASETS to the folder that has them."
+        )
+
+
 def _short(name: Any) -> str:
     """An id or a file name in a list of several: plain text as it is, what is long or odd as :func:`~.errors.shown`."""
     return name if is_text(name) and name.isprintable() and len(name) <= 200 else shown(name, 200)

@@ -5,8 +5,8 @@ gives the new box, by how much the area grows, and whether left and right swap. 
 (``apply_coords``), one of a user's own too.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 
 from ...errors import ConfigError, shown
+from ...utils.named_options import check_options
 from ...utils.near import did_you_mean
 from ..randomness import drawn_from
 from .canvas import CanvasPeople, clip_people, swap_sides
@@ -57,7 +58,7 @@ def augmentation_entries(value: Any) -> list:
                 f"INPUT.AUGMENTATIONS has {shown(entry)}; give a list of names, or of [name, {{option: value}}] such "
                 "as [RandomRotation, {angle: [-10, 10]}]"
             )
-        _check_options(name, options)
+        check_options("INPUT.AUGMENTATIONS", name, signature(_augmentation_class(name)).parameters.values(), options)
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"INPUT.AUGMENTATIONS is {shown(value)}; give a list, such as [{shown(value)}]")
     return list(value)
@@ -65,29 +66,6 @@ def augmentation_entries(value: Any) -> list:
 
 def _pair(entry: Any) -> tuple[Any, Any]:
     return tuple(entry) if isinstance(entry, (list, tuple)) and len(entry) == 2 else (None, None)
-
-
-def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raises ConfigError unless an augmentation takes these options, and has all that it needs."""
-    taken = [
-        parameter
-        for parameter in inspect.signature(_augmentation_class(name)).parameters.values()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY)
-    ]
-    names = [parameter.name for parameter in taken if parameter.kind != parameter.VAR_KEYWORD]
-    unknown = [option for option in options if option not in names] if len(names) == len(taken) else []
-    needed = [p.name for p in taken if p.name in names and p.default is p.empty and p.name not in options]
-    allowed = f"its options are {', '.join(names)}" if names else "it has no options"
-    if unknown:
-        hint = did_you_mean(unknown[0], names)
-        raise ConfigError(
-            f"INPUT.AUGMENTATIONS: {name} has no option {shown(unknown[0])}; {hint}{' ' * bool(hint)}{allowed}"
-        )
-    if needed:
-        raise ConfigError(
-            f"INPUT.AUGMENTATIONS: {name} needs the option{'s' * (len(needed) > 1)} {', '.join(needed)}; give "
-            f"[{name}, {{{', '.join(f'{each}: ...' for each in needed)}}}] ({allowed})"
-        )
 
 
 def augmentation_names() -> list[str]:

@@ -191,8 +191,14 @@ def _difference(given: Sequence[str], joints: Sequence[str], source: Sequence[in
         at = next(i for i, place in enumerate(source) if place != i)
         what = f"the model's joints in another order (joint {at} is {given[at]} in the file, {joints[at]} in the model)"
     else:
-        what = f"the joints {', '.join(given)}, but the model's are {', '.join(joints)}"
+        lack = f"without {some_names(absent)} of the model's {len(joints)}"
+        what = f"{len(given)} joints ({some_names(given)}) {lack if absent else f'where the model has {len(joints)}'}"
     return f"checkpoint {address} has {what}"
+
+
+def some_names(names: Sequence[str], limit: int = 3) -> str:
+    """The first names of a list, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> None:

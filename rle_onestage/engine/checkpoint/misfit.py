@@ -12,23 +12,24 @@ from rle_onestage.utils.packaged_files import config_of_weights
 
 
 def explain_misfit(cfg: CfgNode, address: str, error: UnfitWeights) -> str:
-    """A sentence that names the file whose joints are the model's, where the weights were named, and their own config.
+    """A sentence that begins with what to do, then names the file of the model's joints and where weights were named.
 
     Args:
         cfg: of the model.
         address: of the weights.
         error: what is said without knowing the config.
     """
-    clauses = [error.what]
-    source = source_of_joints(cfg) if error.of_joints else None
-    if source:
-        clauses[0] += f", which are those of {source}"
     place = place_of(cfg, "MODEL.WEIGHTS") if address == cfg.MODEL.WEIGHTS else None
-    if place:
-        clauses.append(f"MODEL.WEIGHTS is from the {place}")
     trained = trained_beside(cfg) if place else None
-    if trained and os.path.realpath(trained) != os.path.realpath(address):
-        clauses.append(f"what the training made of them is used with MODEL.WEIGHTS {trained}")
     own = config_of_weights(address)
-    clauses.append(f"these weights fit the config {own} with its data sets; {error.remedy}" if own else error.remedy)
-    return "; ".join(clauses)
+    if trained and os.path.realpath(trained) != os.path.realpath(address):
+        remedy = f"give MODEL.WEIGHTS {trained}, which the training with this config made"
+    elif own:
+        anew = ", or train from them, which takes joints over by name" if error.of_joints else ""
+        remedy = f"use the config {own}, which belongs to these weights{anew}"
+    else:
+        remedy = error.remedy
+    source = source_of_joints(cfg) if error.of_joints else None
+    places = [f"the model's are those of {source}"] if source else []
+    places += [f"MODEL.WEIGHTS is from the {place}"] if place else []
+    return "; ".join([f"{remedy}: {error.what}", *places])

@@ -9,7 +9,7 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from torch import Tensor, nn
 
 from rle_onestage.engine.checkpoint.files import TRAINING_ONLY, read_checkpoint
-from rle_onestage.engine.checkpoint.joints import UnfitWeights, by_joint_name
+from rle_onestage.engine.checkpoint.joints import UnfitWeights, by_joint_name, some_names
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.pretrained import check_finite, first_line
 
@@ -118,10 +118,6 @@ def _shapes(keys: Sequence[str], weights: Mapping[str, Tensor], own: Mapping[str
     return "; ".join(shown) + (f"; and {len(keys) - limit} more" if len(keys) > limit else "")
 
 
-def _names(keys: Sequence[str], limit: int = 3) -> str:
-    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
-
-
 def _without_optional(
     model: nn.Module,
     own: Mapping[str, Tensor],
@@ -154,9 +150,9 @@ def _raise_unless_exact(
     if mismatched:
         problems.append(f"other shapes: {_shapes(mismatched, weights, own)}")
     if missing:
-        problems.append(f"not in the file: {_names(missing)}")
+        problems.append(f"not in the file: {some_names(missing)}")
     if unexpected:
-        problems.append(f"not in the model: {_names(unexpected)}")
+        problems.append(f"not in the model: {some_names(unexpected)}")
     if problems:
         remedy = "use the config it was trained with (MODEL and NUM_KEYPOINTS above all)"
         if all(key.startswith(DENSITY) for key in (*mismatched, *missing, *unexpected)):
@@ -189,8 +185,8 @@ def _check_and_report_start(
     loaded = len(own) - len(missing) - len(mismatched) - sum(key not in weights for key in NOT_REQUIRED if key in own)
     if loaded <= 0 and not mismatched:
         raise CheckpointError(
-            f"checkpoint {address} is of another architecture: none of its weights ({_names(list(weights))}) is in the "
-            f'model ({_names(list(own))}); choose another MODEL.WEIGHTS, or "" to start from random weights'
+            f"checkpoint {address} is of another architecture: none of its weights ({some_names(list(weights))}) is in "
+            f'the model ({some_names(list(own))}); choose another MODEL.WEIGHTS, or "" to start from random weights'
         )
     in_backbone = [key for key in mismatched if key.startswith("backbone.")]
     if in_backbone or loaded <= 0:

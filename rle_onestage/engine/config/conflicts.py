@@ -9,6 +9,7 @@ from detectron2.utils import comm
 
 from rle_onestage.config import add_rle_onestage_config
 from rle_onestage.engine.config.validation import get
+from rle_onestage.engine.ema import ema_decay
 
 logger = logging.getLogger("rle_onestage")
 
@@ -137,15 +138,6 @@ def _density_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Itera
         reason = "FLOW.GROUPS is set" if is_student else "neither DENSITY nor PRESET is student"
         if len(model.FLOW.GROUPS) or not is_student:
             yield f"{prefix}STUDENT.GROUPS {model.STUDENT.GROUPS} has no effect, because {reason}"
-    idle = {"rle": "the flow is", "rle_released": "the flow is", "flow": "the flow is",
-            "student": "the degrees of freedom are"}  # fmt: skip
-    # Without TRAIN the config is for inference.
-    if model.DENSITY in idle and cfg.DATASETS.TRAIN and model.FLOW.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER:
-        yield (
-            f"{prefix}FLOW.WARMUP_ITERS {model.FLOW.WARMUP_ITERS} is not below SOLVER.MAX_ITER "
-            f"{cfg.SOLVER.MAX_ITER}: {idle[model.DENSITY]} not trained, and DENSITY {model.DENSITY} stays "
-            f"{'as it starts' if model.DENSITY == 'student' else 'its preset'}"
-        )
 
 
 def _test_conflicts(cfg: CfgNode) -> Iterator[str]:
@@ -158,6 +150,46 @@ def _test_conflicts(cfg: CfgNode) -> Iterator[str]:
         yield "TEST.BEST_METRIC has no effect, because DATASETS.TEST is empty"
     elif cfg.TEST.BEST_METRIC and not cfg.TEST.EVAL_PERIOD:
         yield "TEST.BEST_METRIC has no effect but at the end, because TEST.EVAL_PERIOD is 0"
+
+
+def warn_of_schedule(cfg: CfgNode) -> None:
+    """Warn at the start of a training of what its schedule never comes to."""
+    for sentence in schedule_conflicts(cfg):
+        _warn(sentence)
+
+
+def schedule_conflicts(cfg: CfgNode) -> Iterator[str]:
+    """A sentence for each warm-up, and for steps of the learning rate, that do not end within the training.
+
+    Args:
+        cfg: with iterations as they are trained, see ``SOLVER.REFERENCE_WORLD_SIZE``.
+    """
+    solver, model = cfg.SOLVER, cfg.MODEL.RLE_ONESTAGE
+    end = f"is not below SOLVER.MAX_ITER {solver.MAX_ITER}"
+    idle = {"rle": "the flow is", "rle_released": "the flow is", "flow": "the flow is",
+            "student": "the degrees of freedom are"}  # fmt: skip
+    ours = cfg.MODEL.META_ARCHITECTURE == "RLEOneStage"
+    if ours and model.DENSITY in idle and model.FLOW.WARMUP_ITERS >= solver.MAX_ITER:
+        yield (
+            f"MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS {model.FLOW.WARMUP_ITERS} {end}: {idle[model.DENSITY]} not trained, "
+            f"and DENSITY {model.DENSITY} stays {'as it starts' if model.DENSITY == 'student' else 'its preset'}"
+        )
+    if solver.WARMUP_ITERS >= solver.MAX_ITER and solver.WARMUP_FACTOR != 1:
+        rate = f"SOLVER.BASE_LR {solver.BASE_LR:g}"
+        way = f"rises to the end and never stays at {rate}"
+        if solver.WARMUP_METHOD == "constant":
+            way = f"stays at WARMUP_FACTOR {solver.WARMUP_FACTOR:g} of {rate}"
+        yield f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} {end}: the learning rate {way}"
+    steps = solver.STEPS if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and solver.GAMMA != 1 else ()
+    if steps and min(steps) >= solver.MAX_ITER:
+        yield f"SOLVER.STEPS {list(steps)} {end}: the learning rate never falls"
+    average = solver.EMA
+    if average.ENABLED and average.WARMUP >= solver.MAX_ITER and average.DECAY:
+        kept = ema_decay(average.DECAY, average.WARMUP, solver.MAX_ITER)
+        yield (
+            f"SOLVER.EMA.WARMUP {average.WARMUP} {end}: the average, which is evaluated and saved, is one of about the "
+            f"last {1 / (1 - kept):.1f} iterations"
+        )
 
 
 def _warn(sentence: str) -> None:

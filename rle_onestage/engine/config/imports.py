@@ -6,22 +6,30 @@ paths or expressions, and each import is said in the log.
 
 import importlib
 import logging
+import os
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable
 
 from rle_onestage.errors import ConfigError, shown
+from rle_onestage.utils.near import near_file
+from rle_onestage.utils.packaged_files import config_path
 
 logger = logging.getLogger("rle_onestage")
 
 KEY = "IMPORTS"
 
 
-def import_modules(names: Iterable[str]) -> None:
+def import_modules(names: Iterable[str], config_file: str = "") -> None:
     """Import modules, so that what they register is known.
+
+    A module that lies beside the config file is found by ``PYTHONPATH`` alone, as any other: a folder that comes with
+    weights of somebody else must not run code because its config is read.
 
     Args:
         names: dotted; those that were imported before are left alone.
+        config_file: that names them, for messages.
 
     Raises:
         ConfigError: one cannot be found, or fails; says where.
@@ -34,13 +42,32 @@ def import_modules(names: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise ConfigError(
-                    f"{KEY} names the module {name}, which cannot be found (there is no {error.name}); install it, or "
-                    "add its folder to PYTHONPATH"
+                    f"{KEY} names the module {name}, which cannot be found (there is no {error.name}); "
+                    f"{_remedy(name, config_file)}"
                 ) from error
             raise _failed(name, error) from error
         except (Exception, SystemExit) as error:
             raise _failed(name, error) from error
         logger.info("Imported the module %s (%s), which %s names", name, where(name), KEY)
+
+
+def _remedy(name: str, config_file: str) -> str:
+    """What makes a module known to Python: where it lies beside the config or in the working folder, the exact line."""
+    place = name.replace(".", os.sep)
+    folders = (os.path.dirname(config_path(config_file)) if config_file else ".", ".")
+    for folder in folders:
+        path = next((p for p in (f"{place}.py", place) if os.path.exists(os.path.join(folder, p))), None)
+        if path:
+            folder = os.path.abspath(folder)
+            before = f"{os.pathsep}$PYTHONPATH" if os.environ.get("PYTHONPATH") else ""
+            return (
+                f"it is {os.path.join(folder, path)}: run export PYTHONPATH={shlex.quote(folder)}{before} first, which "
+                "later commands with this config need too"
+            )
+    near = next(filter(None, (near_file(os.path.join(folder, f"{place}.py"), (".py",)) for folder in folders)), None)
+    if near:
+        return f"did you mean the module of {os.path.abspath(near)}?"
+    return "install it, or add its folder to PYTHONPATH"
 
 
 def where(name: str) -> str:

@@ -196,15 +196,20 @@ class Entries:
         """The value as it is; raises Misfit where the rule does not allow it."""
         if not isinstance(value, (list, tuple)):
             raise Misfit
+        if [type(part) for part in value] == [str, dict]:
+            raise Misfit(f"put a part and its options into a list of their own, as in [{shown(value)}]")
         for entry in value:
             try:
                 name, options = parse_entry(entry)
                 self.registry.get(Text().settle(name))
             except ConfigError as error:
                 reason = str(error).removeprefix(f"{self.registry.key} is ")
-                raise Misfit(reason.removeprefix(f"{shown(entry)}; ") if len(value) == 1 else reason) from error
+                for part in (entry, *entry[:1]) if len(value) == 1 and isinstance(entry, (str, list, tuple)) else ():
+                    reason = reason.removeprefix(f"{shown(part)}; ")  # the whole value is told before
+                raise Misfit(reason) from error
             for option in options.values():
                 _Plain().settle(option)
+            self.registry.check_options(entry)
         return list(value)
 
 

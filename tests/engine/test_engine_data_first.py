@@ -1,0 +1,127 @@
+"""What is wrong with data sets is said before a model is built, and what a schedule never comes to at its start."""
+
+import json
+
+import engine_toy
+import pytest
+
+from rle_onestage.cli.train import train
+from rle_onestage.data.lookup import check_sets
+from rle_onestage.engine import Trainer, argument_parser, load_config
+from rle_onestage.engine.config.conflicts import schedule_conflicts
+from rle_onestage.errors import DataError
+
+
+@pytest.fixture
+def config(tmp_path):
+    """The toy's config with a test set of its own, whose file is ``test/people.json``."""
+    path = engine_toy.write_config(tmp_path)
+    people = engine_toy.make_data(tmp_path / "test", images=2)
+    content = json.loads(path.read_text())
+    content["DATASETS"]["KEYPOINT_FILES"].append(["toy_early", str(people), str(people.parent / "images")])
+    content["DATASETS"]["TEST"] = ["toy_early"]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def nan(content):
+    content["annotations"][1]["keypoints"][4] = float("nan")
+
+
+def twice(content):
+    content["annotations"][1]["id"] = 1
+
+
+def images_twice(content):
+    content["images"][1]["id"] = 1
+
+
+def fourth_joint(content):
+    content["categories"][0]["keypoints"].append("tail")
+    for annotation in content["annotations"]:
+        annotation["keypoints"] += [0, 0, 0]
+
+
+def mirrored(content):
+    content["categories"][0]["keypoints"] = ["nose", "right_hand", "left_hand"]
+
+
+ANYWHERE = [
+    (nan, "people.json: annotation 2 has NaN or infinity in `keypoints`, joint 'left_hand'; correct it, or write 0, 0"),
+    (twice, "has the annotation id 1 twice"),
+    (images_twice, "has the image id 1 twice"),
+]
+WRONG = [("data", *kind) for kind in ANYWHERE] + [("test", *kind) for kind in ANYWHERE]
+WRONG += [
+    ("test", fourth_joint, "the test set 'toy_early' has the joints nose, left_hand, right_hand, tail, but"),
+    ("test", mirrored, "the test set 'toy_early' has the joints nose, right_hand, left_hand, but"),
+]
+
+
+def refusal(config, monkeypatch):
+    """What a training says that builds no model."""
+    monkeypatch.setattr(Trainer, "build_model", lambda *_: pytest.fail("the model was built"))
+    with pytest.raises(DataError) as caught:
+        train(argument_parser().parse_args(["--config-file", str(config)]))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("folder, spoil, words", WRONG, ids=[f"{kind[0]}-{kind[1].__name__}" for kind in WRONG])
+def test_labels_are_looked_at_before_a_model_is_built(config, tmp_path, monkeypatch, folder, spoil, words):
+    path = tmp_path / folder / "people.json"
+    content = json.loads(path.read_text())
+    spoil(content)
+    path.write_text(json.dumps(content))
+    assert words in refusal(config, monkeypatch)
+
+
+def test_the_number_of_joints_is_compared_before_a_model_is_built(config, monkeypatch):
+    content = json.loads(config.read_text())
+    content["MODEL"]["RLE_ONESTAGE"]["NUM_KEYPOINTS"] = 4
+    config.write_text(json.dumps({**content, "TEST": {}}))
+    assert "people.json has 3 joints but the config expects 4; set MODEL" in refusal(config, monkeypatch)
+
+
+@pytest.mark.parametrize("folder", ["data", "test"])
+def test_image_folders_are_looked_for_before_anything_is_made(config, tmp_path, monkeypatch, folder):
+    (tmp_path / folder / "images").rename(tmp_path / "away")
+    assert f"there is no image folder {tmp_path / folder / 'images'}; put" in refusal(config, monkeypatch)
+    assert not (tmp_path / "out").exists()
+    check_sets(load_config(str(config)), [], needed=["toy_people", "toy_early"])  # of those who need no images
+
+
+def test_a_loader_that_was_made_first_is_the_one_that_trains(config, monkeypatch):
+    made, build = [], Trainer.build_train_loader
+    monkeypatch.setattr(Trainer, "build_train_loader", lambda _, cfg: made.append(build(cfg)) or made[-1])
+    cfg = load_config(str(config), ["DATASETS.TEST", "()", "SOLVER.MAX_ITER", "2"])
+    trainer = Trainer(cfg, data_first=True)
+    assert len(made) == 1
+    trainer.train()
+    assert len(made) == 1 and made[0]._batches is not None
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ("WARMUP_ITERS 8", "WARMUP_ITERS 8 is not below SOLVER.MAX_ITER 8: the learning rate rises to the end"),
+        ("WARMUP_ITERS 9 SOLVER.WARMUP_METHOD constant", "stays at WARMUP_FACTOR 0.001 of SOLVER.BASE_LR 0.05"),
+        ("WARMUP_ITERS 8 SOLVER.WARMUP_FACTOR 1.0", ""),
+        ("WARMUP_ITERS 7", ""),
+        # 1 - 0.9998 (1 - exp(-8 / 16)) = 0.607
+        ("EMA.WARMUP 16", "EMA.WARMUP 16 is not below SOLVER.MAX_ITER 8: the average, which is evaluated and saved, is "
+                          "one of about the last 1.6 iterations"),
+        ("EMA.WARMUP 16 SOLVER.EMA.ENABLED False", ""),
+        ("LR_SCHEDULER_NAME WarmupMultiStepLR SOLVER.STEPS 8,9", "STEPS [8, 9] is not below SOLVER.MAX_ITER 8: the"),
+        ("LR_SCHEDULER_NAME WarmupMultiStepLR SOLVER.STEPS 7,9", ""),
+        ("LR_SCHEDULER_NAME WarmupMultiStepLR SOLVER.STEPS []", ""),
+    ],
+)  # fmt: skip
+def test_a_schedule_beyond_the_training_is_said(config, options, words):
+    cfg = load_config(str(config), f"SOLVER.{options}".split())
+    said = list(schedule_conflicts(cfg))
+    assert len(said) == bool(words) and words in "".join(said)
+
+
+def test_the_warm_up_is_said_when_a_training_starts(config, caplog):
+    Trainer(load_config(str(config), ["DATASETS.TEST", "()", "SOLVER.MAX_ITER", "2"])).train()
+    assert "SOLVER.WARMUP_ITERS 2 is not below SOLVER.MAX_ITER 2" in caplog.text
