@@ -82,8 +82,8 @@ def _splits(inputs: Sequence[str], images: Sequence[str]) -> list[tuple[str, str
         raise ConfigError(f"--input names a split twice ({', '.join(names)}); give each split one file")
     if len(images) not in (1, len(pairs)):
         raise ConfigError(
-            f"--images has {counted(len(images), 'folder')} for {counted(len(pairs), 'file')}; give one for all, or one "
-            "for each"
+            f"--images has {counted(len(images), 'folder')} for {counted(len(pairs), 'file')}; give one for all, or "
+            "one for each"
         )
     folders = images if len(images) == len(pairs) else list(images) * len(pairs)
     return [(name, labels, folder) for (name, labels), folder in zip(pairs, folders)]

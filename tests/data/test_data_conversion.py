@@ -235,7 +235,10 @@ def test_results_are_scored_against_a_split(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["--input", "a.json", "--images", "i"], "--input a.json does not say which split a file becomes; write train=FILE,"),
+        (
+            ["--input", "a.json", "--images", "i"],
+            "--input a.json does not say which split a file becomes; write train=F",
+        ),
         (["--input", "val=", "--images", "i"], "--input val= does not say which split a file becomes"),
         (["--input", "val=a.json", "val=b.json", "--images", "i"], "--input names a split twice"),
         (["--input", "val=a.json"], "--images has 0 folders for 1 file;"),

@@ -64,10 +64,13 @@ def label_file(image: str) -> str:
 
 
 def find_labels(image: str) -> str | None:
-    """The labels of an image, of a linked folder also where the link leads, as Ultralytics has it; None: there are none.
+    """The labels of an image; in a linked folder also those where the link leads, as Ultralytics has it.
 
     Args:
         image: its path.
+
+    Returns:
+        The path; None: there are none.
     """
     folder, name = os.path.split(image)
     places = (label_file(path) for path in (image, os.path.join(os.path.realpath(folder), name)))
