@@ -138,7 +138,7 @@ def _inside(file: KeypointFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     """Boxes (A, 4) as centre and size and joints (A, K, 3) that the format can say, in pixels.
 
     Returns:
-        (boxes, keypoints, clipped, outside): which people's (A,) boxes were clipped at the border, and how many labelled
+        (boxes, keypoints, clipped, outside): which (A,) boxes were clipped at the border, and how many labelled
         joints lie outside of their image and have no label now.
     """
     extent = np.array([file.sizes[a["image_id"]] for a in file.annotations], float).reshape(-1, 2)
