@@ -7,13 +7,16 @@ What a format has no place for is named. A set need not be converted to train on
 """
 
 import argparse
+import contextlib
+import sys
 from collections.abc import Sequence
 
 from rle_onestage.cli.checks import check_file, check_output, check_output_folder
 from rle_onestage.cli.options import start
-from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.errors import ConfigError, counted, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser
 from rle_onestage.utils.label_address import ENDINGS, split_address
+from rle_onestage.utils.output_files import is_stdout
 
 SPLITS = ("train", "val", "test")
 STARTS = tuple(f"{split}=" for split in SPLITS)
@@ -43,10 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ConfigError("one split of a YOLO-pose set becomes one file: give --input and --output alone")
         check_file(args.input[0], "--input")
         check_output(args.output, "--output")
-        start()
-        from rle_onestage.data.conversion import yolo_to_coco
+        # A file that goes to stdout is not mixed with the log.
+        with contextlib.redirect_stdout(sys.stderr) if is_stdout(args.output) else contextlib.nullcontext():
+            start()
+            from rle_onestage.data.conversion import yolo_to_coco
 
-        print("\n".join(yolo_to_coco(args.input[0], args.output)))
+            print("\n".join(yolo_to_coco(args.input[0], args.output)))
         return
     splits = _splits(args.input, args.images)
     for _, labels, _ in splits:
@@ -69,15 +74,16 @@ def _splits(inputs: Sequence[str], images: Sequence[str]) -> list[tuple[str, str
     for given, (name, labels) in zip(inputs, pairs):
         if name not in SPLITS or not labels:
             raise ConfigError(
-                f"--input {given} does not say which split it becomes; write train={given}, val={given} or "
-                f"test={given}, or for a YOLO-pose set data.yaml:val"
+                f"--input {given} does not say which split a file becomes; write train=FILE, val=FILE or test=FILE, or "
+                "for a YOLO-pose set data.yaml:val"
             )
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         raise ConfigError(f"--input names a split twice ({', '.join(names)}); give each split one file")
     if len(images) not in (1, len(pairs)):
         raise ConfigError(
-            f"--images has {len(images)} folders for {len(pairs)} files; give one for all, or one for each"
+            f"--images has {counted(len(images), 'folder')} for {counted(len(pairs), 'file')}; give one for all, or "
+            "one for each"
         )
     folders = images if len(images) == len(pairs) else list(images) * len(pairs)
     return [(name, labels, folder) for (name, labels), folder in zip(pairs, folders)]

@@ -1,15 +1,15 @@
 """A split of a YOLO-pose data set as a file of COCO's format; :mod:`.yolo.writing` is the other way."""
 
 import json
+import os
 
-from ..errors import DataError, MediaError, counted
+from ..errors import ConfigError, DataError, MediaError, counted
 from ..structures.boxes import AREA_OF_BOX
 from ..utils.label_address import split_address
 from ..utils.output_files import write_bytes
 from .coco.annotations import read_keypoints
 from .coco.json_files import read_json
 from .yolo.description import read_description
-from .yolo.reading import image_root
 
 
 def yolo_to_coco(labels: str, output: str) -> list[str]:
@@ -24,12 +24,16 @@ def yolo_to_coco(labels: str, output: str) -> list[str]:
 
     Raises:
         DataError: the data set cannot be used, see :func:`~.yolo.reading.read_yolo`.
+        ConfigError: the file to write is the data.yaml.
         MediaError: the file cannot be written.
     """
     address = split_address(labels)
+    description = read_description(address.file if address else labels)
     if address is None:
-        described = ", ".join(read_description(labels).splits)
+        described = ", ".join(description.splits)
         raise DataError(f"{labels} has the splits {described or '(none)'}; say which, such as {labels}:val")
+    if os.path.exists(output) and os.path.samefile(output, address.file):
+        raise ConfigError(f"{output} is the input and would be overwritten; give another file with --output")
     data = read_json(labels)
     problems = read_keypoints(data, labels).problems
     try:
@@ -41,11 +45,11 @@ def yolo_to_coco(labels: str, output: str) -> list[str]:
         ) from error
     problems.say(labels)
     people = counted(len(data["annotations"]), "person", "people")
-    lines = [f"{output}: {counted(len(data['images']), 'image')}, {people}; images are below {image_root(labels)}"]
+    lines = [f"{output}: {counted(len(data['images']), 'image')}, {people}; images are below {description.root}"]
     lines.append(f"YOLO-pose says neither area nor crowds: `area` is {AREA_OF_BOX:g} of the box, `iscrowd` 0")
-    if not read_description(address.file).told:
+    if not description.told:
         lines.append("its kpt_shape has no visibility: every labelled joint is written as visible, v = 2")
     extras = [f"`{key}`" for key in ("flip_idx", "oks_sigmas") if key in data["categories"][0]]
     if extras:
-        lines.append(f"COCO's format has no place for {' and '.join(extras)}: `categories` has them for this package")
+        lines.append(f"COCO's format has no place for {' and '.join(extras)}, which `categories` has for this package")
     return lines

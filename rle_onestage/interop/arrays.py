@@ -97,8 +97,10 @@ def names_of(classes: np.ndarray | None, number: int, class_names: Sequence[str]
         N names.
 
     Raises:
-        DataError: a class has no name.
+        DataError: a class has no name, or ``class_names`` is one text.
     """
+    if isinstance(class_names, str):
+        raise DataError(f"class_names is the text {class_names!r}; give a list of names, such as [{class_names!r}]")
     indices = [0] * number if classes is None else classes.tolist()
     nameless = next((index for index in indices if not 0 <= index < len(class_names)), None)
     if nameless is not None:

@@ -96,12 +96,14 @@ def test_what_the_format_has_no_place_for_is_named(tmp_path):
     content["annotations"][1]["segmentation"] = [[1, 1, 9, 1, 9, 9]]
     content["annotations"][1]["keypoints"][:2] = [-5, 3]
     content["annotations"][2]["bbox"] = [-3, -3, 90, 30]
-    content["annotations"].append(person(9, 0, iscrowd=1))
+    content["annotations"] += [person(9, 0, iscrowd=1), {**content["annotations"][0], "id": 10}]
+    content["categories"][0]["oks_sigmas"] = [0.1] * 17
     lines, address = convert(tmp_path, content)
     assert lines[:2] == [
         "val: 3 images, 3 people",
-        "val: YOLO-pose has no place for 3 areas (0.53 of the box stands in), 1 segment, 1 crowd or ignore region, "
-        "1 joint outside its image, 1 part of a box outside its image",
+        "val: YOLO-pose has no place for 4 areas (0.53 of the box stands in), 1 segment, 1 crowd or ignore region, "
+        "1 joint outside its image, 1 part of a box outside its image, 1 person with the numbers of another, "
+        "`oks_sigmas`",
     ]
     back = read_json(address)["annotations"]
     assert back[1]["keypoints"][:3] == [0, 0, 0] and back[1]["keypoints"][3:] != [0] * 48
@@ -177,12 +179,13 @@ def test_nothing_is_left_of_what_fails(tmp_path, monkeypatch, failure):
         (lambda c: c["images"].append({**c["images"][0], "id": 7, "file_name": "000.jpg"}), "would share a label file"),
         (lambda c: c["images"].append({**c["images"][0], "id": 7}), "would share a label file"),
         (lambda c: c["images"][0].update(file_name="000.gif"), "Ultralytics does not take '000.gif' for an image"),
+        (lambda c: c["images"][0].update(file_name=".000.png"), "does not see '.000.png', as a name in it begins with"),
     ],
 )
 def test_images_that_cannot_be_written(tmp_path, change, sentence):
     content = toy_content(2)
     path, folder = write_set(str(tmp_path), content)
-    for name in ("000.jpg", "000.gif"):
+    for name in ("000.jpg", "000.gif", ".000.png"):
         os.link(f"{folder}/000.png", f"{folder}/{name}")
     change(content)
     with open(path, "w") as file:
@@ -203,6 +206,23 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
     assert len(back["annotations"]) == 2 and back["annotations"][0]["area_source"] == "box"
 
 
+def test_a_file_that_goes_to_stdout_is_all_that_goes_there(tmp_path, capfd):
+    path = write_yolo_set(tmp_path, [""])
+    rle_onestage(["convert-dataset", "--input", f"{path}:train", "--output", "/dev/stdout"])
+    told = capfd.readouterr()
+    assert len(json.loads(told.out)["images"]) == 1 and "/dev/stdout: 1 image, 0 people" in told.err
+
+
+def test_the_input_is_not_overwritten(tmp_path):
+    path = write_yolo_set(tmp_path, [""])
+    before = open(path).read()
+    os.symlink(path, tmp_path / "link.json")
+    for output in (path, str(tmp_path / "link.json")):
+        with pytest.raises(ConfigError, match="is the input and would be overwritten"):
+            yolo_to_coco(f"{path}:train", output)
+    assert open(path).read() == before
+
+
 def test_results_are_scored_against_a_split(tmp_path, capsys):
     _, address = convert(tmp_path, toy_content(3))
     rle_onestage(["score-results", "--annotations", address])
@@ -215,9 +235,13 @@ def test_results_are_scored_against_a_split(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["--input", "a.json", "--images", "i"], "--input a.json does not say which split it becomes"),
+        (
+            ["--input", "a.json", "--images", "i"],
+            "--input a.json does not say which split a file becomes; write train=F",
+        ),
+        (["--input", "val=", "--images", "i"], "--input val= does not say which split a file becomes"),
         (["--input", "val=a.json", "val=b.json", "--images", "i"], "--input names a split twice"),
-        (["--input", "val=a.json"], "--images has 0 folders for 1 files"),
+        (["--input", "val=a.json"], "--images has 0 folders for 1 file;"),
         (["--input", "data.yaml:val", "val=b.json"], "one split of a YOLO-pose set becomes one file"),
         (["--input", "data.yaml:val", "--images", "i"], "one split of a YOLO-pose set becomes one file"),
         (["--input", "data.yaml:val"], "file data.yaml does not exist; check --input"),

@@ -9,6 +9,7 @@ import yaml
 from data_toys import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from yolo_toys import COCO_FLIPS, CORNERS, write_image, write_yolo_set
 
 from rle_onestage.data import get_skeleton, load_dataset, register_from_config
@@ -158,6 +159,65 @@ def test_where_a_path_is_looked_for(tmp_path, monkeypatch, place):
     assert len(read_json(f"{path}:train")["annotations"]) == 1
 
 
+def test_a_path_with_backslashes(tmp_path):
+    write_yolo_set(tmp_path / "a" / "b", [ROW])
+    path = tmp_path / "data.yaml"
+    path.write_text(yaml.safe_dump({"path": "a\\b", "train": "images\\train", **CORNERS}))
+    assert len(read_json(f"{path}:train")["annotations"]) == 1
+
+
+def test_names_that_begin_with_a_dot_are_no_images(tmp_path):
+    """As for Ultralytics: macOS leaves `._a.png` in archives, notebooks leave copies in a folder of their own."""
+    path = write_yolo_set(tmp_path, [ROW])
+    (tmp_path / "images" / "train" / "._000.png").write_bytes(b"no image")
+    write_image(tmp_path / "images" / "train" / ".ipynb_checkpoints" / "000-checkpoint.png")
+    assert [image["file_name"] for image in read_json(f"{path}:train")["images"]] == ["images/train/000.png"]
+
+
+@pytest.mark.parametrize("linked", ["images", "images/train", "set"])
+def test_labels_are_found_where_linked_folders_lead(tmp_path, linked):
+    write_yolo_set(tmp_path / "store" / "set", [ROW])
+    root = tmp_path if linked == "set" else tmp_path / "set"
+    (root / linked).parent.mkdir(parents=True, exist_ok=True)
+    source = tmp_path / "store" / "set" if linked == "set" else tmp_path / "store" / "set" / linked
+    os.symlink(source, root / linked)
+    path = tmp_path / "set" / "data.yaml"
+    if linked != "set":
+        path.write_text(yaml.safe_dump({"train": "images/train", **CORNERS}))
+    data = read_json(f"{path}:train")
+    assert [image["file_name"] for image in data["images"]] == ["images/train/000.png"]
+    assert len(data["annotations"]) == 1
+
+
+def test_links_that_lead_round_in_a_circle(tmp_path):
+    path = write_yolo_set(tmp_path, [ROW])
+    os.symlink(tmp_path / "images" / "train", tmp_path / "images" / "train" / "again")
+    assert [image["file_name"] for image in read_json(f"{path}:train")["images"]] == ["images/train/000.png"]
+
+
+@pytest.mark.parametrize("ending", ["avif", "jp2", "TIFF", "WebP"])
+def test_images_of_every_format_have_their_size(tmp_path, ending):
+    path = write_yolo_set(tmp_path, [ROW])
+    Image.new("RGB", (40, 20)).save(tmp_path / "images" / "train" / f"a.{ending}")
+    image = read_json(f"{path}:train")["images"][1]
+    assert (image["width"], image["height"]) == (40, 20)
+
+
+def test_boxes_beyond_their_image(tmp_path, caplog):
+    """Ultralytics checks joints alone. The one reader of annotations leaves out a box that lies wholly outside."""
+    joints = " 0.25 0.5 2 0.75 0.625 1\n"
+    path = write_yolo_set(tmp_path, [f"0 0.5 0.5 1.2 1.5{joints}0 1.5 0.5 0.2 0.2{joints}"])
+    (record,) = load_dataset(config(path), "yolo_toy")
+    (person,) = record["annotations"]
+    np.testing.assert_allclose(person["bbox"], [-0.1 * 64, -0.25 * 64, 1.2 * 64, 1.5 * 64])
+    assert "1 annotations whose box is outside the image left out: 2" in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, "1", 1.0])
+def test_ways_to_write_the_number_of_classes(tmp_path, count):
+    assert len(read_json(f"{write_yolo_set(tmp_path, [ROW], {**CORNERS, 'nc': count})}:train")["annotations"]) == 1
+
+
 def test_merged_mappings_are_read(tmp_path):
     path = write_yolo_set(tmp_path, [ROW])
     with open(path, "w") as file:
@@ -202,6 +262,7 @@ LONG = "0 0.5 0.5 0.5 0.25" + " 0.25 0.5" * 2
         ),
         ("0 0.5 0.5 0.5 0.25 0.2 0.5 2 75 62 1", "line 1: x of joint 1 is 75.*divide pixels by the image's width"),
         ("0 0.5 -0.2 0.5 0.25 0.2 0.5 2 0.75 0.625 1", "line 1: y of the box's centre is -0.2"),
+        ("0 0.5 0.5 32 0.25 0.2 0.5 2 0.75 0.625 1", "line 1: width is 32, .*divide pixels by the image's width"),
         ("0 0.5 0.5 -0.005 0.25 0.2 0.5 2 0.75 0.625 1", "line 1: the box has a negative size"),
         (b"0 0.5 \xff", "is no text in UTF-8"),
     ],

@@ -196,6 +196,23 @@ def test_names_of_classes():
     assert to_supervision_detections(people, class_names=["cat", "dog"])["class_name"].tolist() == ["dog", "cat"]
     with pytest.raises(DataError, match="class_names has 1 name, but one of the people has the class 1; give a name"):
         to_supervision(people)
+    with pytest.raises(
+        DataError, match=r"class_names is the text 'person'; give a list of names, such as \['person'\]"
+    ):
+        to_supervision(people, class_names="person")
+
+
+def test_some_joints_alone():
+    """Its index takes them from the fields that it knows, not from data; the page says what to do."""
+    found, joints = to_supervision(random_people(2, 5)), [3, 1]
+    some = found[:, joints]
+    some.data["covariance"] = found.data["covariance"][:, joints]
+    image = np.zeros((480, 640, 3), np.uint8)
+    ellipses = sv.VertexEllipseAreaAnnotator()
+    drawn = ellipses.annotate(image.copy(), some)
+    found.visible[:, [0, 2, 4]] = False
+    np.testing.assert_array_equal(drawn > 0, ellipses.annotate(image.copy(), found) > 0)
+    assert drawn.any()
 
 
 @pytest.mark.parametrize(

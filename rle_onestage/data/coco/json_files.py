@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ...errors import DataError, shown
+from ...errors import DataError, cut, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
 from ...utils.label_address import labels_are_there, split_address
 from ...utils.output_files import kind_of
@@ -199,5 +199,5 @@ def size_from_file(file_name: str, source: str) -> tuple[int, int]:
     except UnreadableImage as error:
         raise DataError(
             f"{source} has no width and height for {shown(file_name, 200)}, and they cannot be read from the image, "
-            f"because {shown(error.reason, 200)}; replace it or remove it."
+            f"because {cut(error.reason, 200)}; replace it or remove it."
         ) from error

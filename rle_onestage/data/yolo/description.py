@@ -130,7 +130,7 @@ def _classes(content: dict, file: str) -> dict[int, str]:
         raise DataError(
             f"{file} has `names` {shown(names)}; classes are numbered from 0 without a gap, and names are text"
         )
-    if count is not None and count != len(names):
+    if count is not None and str(count) not in (str(len(names)), f"{len(names)}.0"):
         raise DataError(f"{file} has {len(names)} `names` but `nc` {shown(count)}; correct one of them")
     return {int(number): str(name) for number, name in sorted(names.items(), key=lambda pair: int(pair[0]))}
 
@@ -179,7 +179,7 @@ def _root(given: Any, file: str) -> str:
         return beside
     if not isinstance(given, str) or "\0" in given:
         raise DataError(f"{file} has `path` {shown(given)}; it must be the folder of the data set, or be left out")
-    path = os.path.expanduser(given)
+    path = os.path.expanduser(given.replace("\\", "/"))
     bases = [beside, os.environ.get("DETECTRON2_DATASETS") or "datasets", os.getcwd()]
     places = list(dict.fromkeys(os.path.abspath(os.path.join(base, path)) for base in bases))
     for place in places:

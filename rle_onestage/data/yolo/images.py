@@ -11,7 +11,7 @@ from .description import Description
 
 # What Ultralytics takes from a folder, so that both see the same images.
 IMAGE_ENDINGS = (
-    ".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp", ".pfm", ".heic",
+    ".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 
 
@@ -63,6 +63,20 @@ def label_file(image: str) -> str:
     return f"{os.path.splitext(path)[0]}.txt"
 
 
+def find_labels(image: str) -> str | None:
+    """The labels of an image; in a linked folder also those where the link leads, as Ultralytics has it.
+
+    Args:
+        image: its path.
+
+    Returns:
+        The path; None: there are none.
+    """
+    folder, name = os.path.split(image)
+    places = (label_file(path) for path in (image, os.path.join(os.path.realpath(folder), name)))
+    return next((place for place in places if os.path.lexists(place)), None)
+
+
 def _place(entry: str, name: str, description: Description) -> str:
     """The path of an entry of the data.yaml."""
     given = os.path.expanduser(entry.replace("\\", "/"))
@@ -79,13 +93,23 @@ def _place(entry: str, name: str, description: Description) -> str:
 
 
 def _of_folder(folder: str) -> list[str]:
-    """Images in a folder and all below it."""
-    return [
-        os.path.join(place, name)
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(IMAGE_ENDINGS)
-    ]
+    """Images in a folder and all below it.
+
+    As for Ultralytics, what begins with a dot is none (macOS and notebooks leave copies of that name). A link to a
+    folder that was looked at already is not followed: it may lead round in a circle.
+    """
+    found: list[str] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        images = (name for name in names if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith("."))
+        found += [os.path.join(place, name) for name in images]
+    return found
 
 
 def _of_list(path: str, root: str) -> list[str]:

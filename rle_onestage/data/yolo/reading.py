@@ -10,13 +10,13 @@ import logging
 import os
 from typing import Any
 
-from ...errors import DataError, shown
+from ...errors import DataError, cut
 from ...structures.boxes import AREA_OF_BOX
 from ...structures.skeleton import COCO, SKELETONS, find_flip_pairs, skeleton_from_category
 from ...utils.images import UnreadableImage, image_size
 from ...utils.label_address import Address, split_address
 from .description import Description, read_description
-from .images import find_images, label_file, listed, lonely_labels
+from .images import find_images, find_labels, label_file, listed, lonely_labels
 from .rows import Row, read_rows
 
 logger = logging.getLogger(__name__)
@@ -59,9 +59,9 @@ def read_yolo(address: Address) -> dict[str, Any]:
         height, width = _size(path, where)
         name = os.path.relpath(path, description.root) if path.startswith(description.root + os.sep) else path
         images.append({"id": number, "file_name": name.replace(os.sep, "/"), "width": width, "height": height})
-        labels = label_file(path)
-        if not os.path.lexists(labels):
-            missing.append(labels)
+        labels = find_labels(path)
+        if labels is None:
+            missing.append(label_file(path))
             continue
         rows, twice = read_rows(labels, description)
         repeated += [f"{labels}, line {line}" for line in twice]
@@ -114,7 +114,7 @@ def _size(path: str, source: str) -> tuple[int, int]:
         return _sizes[key]
     except UnreadableImage as error:
         raise DataError(
-            f"{source}: the size of {path} cannot be read, because {shown(error.reason, 200)}; replace the image or "
+            f"{source}: the size of {path} cannot be read, because {cut(error.reason, 200)}; replace the image or "
             "remove it"
         ) from error
     except OSError as error:

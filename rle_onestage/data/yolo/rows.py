@@ -9,6 +9,8 @@ from .images import read_lines
 
 # Beyond 0 and 1, as Ultralytics allows; an image with more is left out there, and is an error here.
 TOLERANCE = 0.01
+# Of a box, which Ultralytics lets reach beyond the image as far as it likes; what is larger is in pixels.
+LARGEST_OF_BOX = 2.0
 
 
 class Row(NamedTuple):
@@ -89,15 +91,15 @@ def _class(value: float, description: Description, where: str) -> int:
     return int(value)
 
 
-def _check_share(value: float, what: str, where: str) -> None:
-    if not -TOLERANCE <= value <= 1 + TOLERANCE:
-        remedy = "divide pixels by the image's width and height" if value > 2 else "correct the line"
+def _check_share(value: float, what: str, where: str, largest: float = 1 + TOLERANCE) -> None:
+    if not -TOLERANCE <= value <= largest:
+        remedy = "divide pixels by the image's width and height" if value > LARGEST_OF_BOX else "correct the line"
         raise DataError(f"{where}: {what} is {value:g}, but must be a share of the image, from 0 to 1; {remedy}")
 
 
 def _box(values: tuple[float, ...], where: str) -> tuple[float, float, float, float]:
     for value, what in zip(values[1:5], ("x of the box's centre", "y of the box's centre", "width", "height")):
-        _check_share(value, what, where)
+        _check_share(value, what, where, LARGEST_OF_BOX)
     if min(values[3:5]) < 0:
         raise DataError(f"{where}: the box has a negative size ({values[3]:g} x {values[4]:g}); correct the line")
     return values[1], values[2], values[3], values[4]

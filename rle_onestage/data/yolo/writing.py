@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from ...errors import ConfigError, DataError, MediaError, counted, shown
+from ...errors import ConfigError, DataError, MediaError, counted, cut, shown
 from ...structures.skeleton import skeleton_from_category
 from ...utils.images import UnreadableImage, image_size
 from ...utils.output_files import UNFINISHED, temporary_beside
@@ -69,6 +69,8 @@ def write_yolo(splits: Sequence[CocoSplit], output: str, *, link: bool = False) 
         content[split.name] = f"images/{split.name}"
         own, left_out = _images(file, split)
         images += own
+        if keypoint_category(data, split.labels).get("oks_sigmas"):
+            left_out.append("`oks_sigmas`")
         people = sum(image.text.count("\n") for image in own)
         lines.append(f"{split.name}: {counted(len(own), 'image')}, {counted(people, 'person', 'people')}")
         if left_out:
@@ -110,11 +112,12 @@ def _ordered(content: dict[str, Any], splits: Sequence[CocoSplit]) -> dict[str, 
 
 def _images(file: KeypointFile, split: CocoSplit) -> tuple[list[_Image], list[str]]:
     """The images of a split with their labels, and what is left out."""
-    boxes, keypoints, cut, outside = _inside(file)
-    rows: dict[Any, list[str]] = {image_id: [] for image_id in file.images}
+    boxes, keypoints, clipped, outside = _inside(file)
+    rows: dict[Any, dict[str, None]] = {image_id: {} for image_id in file.images}  # of an image, each once
     for i in np.flatnonzero(~file.crowd):
         image_id = file.annotations[i]["image_id"]
-        rows[image_id].append(_row(boxes[i], keypoints[i], file.sizes[image_id]))
+        rows[image_id][_row(boxes[i], keypoints[i], file.sizes[image_id])] = None
+    repeated = int((~file.crowd).sum()) - sum(map(len, rows.values()))
     images: list[_Image] = []
     seen: dict[str, str] = {}
     for image_id, image in file.images.items():
@@ -128,15 +131,15 @@ def _images(file: KeypointFile, split: CocoSplit) -> tuple[list[_Image], list[st
             )
         seen[labels] = source
         images.append(_Image(source, target, "".join(rows[image_id])))
-    return images, _left_out(file, int(cut.sum()), outside)
+    return images, _left_out(file, int(clipped.sum()), outside, repeated)
 
 
 def _inside(file: KeypointFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Boxes (A, 4) as centre and size and joints (A, K, 3) that the format can say, in pixels.
 
     Returns:
-        (boxes, keypoints, cut, outside): which people's (A,) boxes were cut at the border, and how many labelled joints
-        lie outside of their image and have no label now.
+        (boxes, keypoints, clipped, outside): which (A,) boxes were clipped at the border, and how many labelled
+        joints lie outside of their image and have no label now.
     """
     extent = np.array([file.sizes[a["image_id"]] for a in file.annotations], float).reshape(-1, 2)
     keypoints = file.keypoints.copy()
@@ -145,9 +148,9 @@ def _inside(file: KeypointFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     keypoints[outside | (keypoints[..., 2] == 0)] = 0
     low, high = file.boxes[:, :2], file.boxes[:, :2] + file.boxes[:, 2:]
     centre = (low + high) / 2
-    cut = ((centre < 0) | (centre > extent) | (file.boxes[:, 2:] > extent)).any(1) & ~file.crowd
-    low, high = (np.where(cut[:, None], np.clip(side, 0, extent), side) for side in (low, high))
-    return np.concatenate([(low + high) / 2, high - low], 1), keypoints, cut, int(outside.sum())
+    clipped = ((centre < 0) | (centre > extent) | (file.boxes[:, 2:] > extent)).any(1) & ~file.crowd
+    low, high = (np.where(clipped[:, None], np.clip(side, 0, extent), side) for side in (low, high))
+    return np.concatenate([(low + high) / 2, high - low], 1), keypoints, clipped, int(outside.sum())
 
 
 def _row(box: np.ndarray, keypoints: np.ndarray, size: tuple[float, float]) -> str:
@@ -178,6 +181,10 @@ def _paths(name: str, split: CocoSplit) -> tuple[str, str]:
             f"{split.labels}: the image {shown(name, 200)} lies outside of {split.images}; give --images the folder of "
             "all images"
         )
+    if any(part.startswith(".") for part in parts):
+        raise DataError(
+            f"{split.labels}: Ultralytics does not see {shown(name, 200)}, as a name in it begins with a dot; rename it"
+        )
     if not name.lower().endswith(IMAGE_ENDINGS):
         raise DataError(
             f"{split.labels}: Ultralytics does not take {shown(name, 200)} for an image; save it with one of the "
@@ -191,7 +198,7 @@ def _check_size(path: str, size: tuple[float, float], split: CocoSplit) -> None:
     try:
         height, width = image_size(path)
     except UnreadableImage as error:
-        raise DataError(f"{split.labels}: image {path}: {shown(error.reason, 200)}; see --images") from error
+        raise DataError(f"{split.labels}: image {path}: {cut(error.reason, 200)}; see --images") from error
     if (width, height) != tuple(size):
         raise DataError(
             f"{split.labels} gives {path} the size {size[0]:g} x {size[1]:g}, but it has {width} x {height}; correct "
@@ -199,7 +206,7 @@ def _check_size(path: str, size: tuple[float, float], split: CocoSplit) -> None:
         )
 
 
-def _left_out(file: KeypointFile, cut: int, outside: int) -> list[str]:
+def _left_out(file: KeypointFile, clipped: int, outside: int, repeated: int) -> list[str]:
     """What the format has no place for, by count."""
     people = ~file.crowd
     segments = sum(bool(a.get("segmentation")) for a, person in zip(file.annotations, people) if person)
@@ -208,7 +215,8 @@ def _left_out(file: KeypointFile, cut: int, outside: int) -> list[str]:
         (segments, "segment", "segments"),
         (int(file.crowd.sum()), "crowd or ignore region", "crowds or ignore regions"),
         (outside, "joint outside its image", "joints outside their images"),
-        (cut, "part of a box outside its image", "parts of boxes outside their images"),
+        (clipped, "part of a box outside its image", "parts of boxes outside their images"),
+        (repeated, "person with the numbers of another", "people with the numbers of others"),
     )
     return [counted(number, one, many) for number, one, many in counts if number]
 
