@@ -112,8 +112,16 @@ def _check_features(cfg: CfgNode, backbone: Backbone) -> None:
         raise ConfigError("MODEL.RLE_ONESTAGE.STYLE centernet works on one level; give one name in IN_FEATURES.")
 
 
-def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
+def build_parts(
+    cfg: CfgNode, backbone: Backbone, *, criterion: type[Criterion] = Criterion, decoder: type[Decoder] = Decoder
+) -> dict[str, Any]:
     """Keyword arguments of :class:`~.rle_onestage.RLEOneStage`.
+
+    Args:
+        cfg: the config.
+        backbone: a Detectron2 backbone.
+        criterion: a class of the user's own, for an architecture derived from ours.
+        decoder: the same.
 
     Raises:
         ConfigError: for values that do not fit one another.
@@ -130,7 +138,7 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
         "in_features": options.IN_FEATURES,
         "head": head,
         "assigner": build_assigner(cfg, oks_sigmas),
-        "criterion": Criterion(
+        "criterion": criterion(
             density=density,
             oks_sigmas=oks_sigmas,
             flow_warmup=options.FLOW.WARMUP_ITERS,
@@ -138,7 +146,7 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
-        "decoder": _build_decoder(cfg, oks_sigmas, density),
+        "decoder": _build_decoder(cfg, oks_sigmas, density, decoder),
         "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -148,9 +156,11 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _build_decoder(cfg: CfgNode, oks_sigmas: Sequence[float], density: Density | GroupedDensity) -> Decoder:
+def _build_decoder(
+    cfg: CfgNode, oks_sigmas: Sequence[float], density: Density | GroupedDensity, decoder: type[Decoder]
+) -> Decoder:
     options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
-    return Decoder(
+    return decoder(
         oks_sigmas=oks_sigmas,
         group=density.joint_groups(len(oks_sigmas)),
         topk=test.TOPK,
