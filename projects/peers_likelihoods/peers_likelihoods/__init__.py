@@ -3,6 +3,6 @@
 Importing it registers densities, heads and the architecture ``PeerRule``: a config names it by ``IMPORTS``.
 """
 
-from . import architecture, densities, heads
+from . import architecture, densities, parts
 
-__all__ = ["architecture", "densities", "heads"]
+__all__ = ["architecture", "densities", "parts"]

@@ -10,23 +10,28 @@ from rle_onestage.modeling.criterion import Criterion
 from rle_onestage.modeling.meta_arch.build import build_parts
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.modeling.postprocessing import Decoder
+from rle_onestage.modeling.refinement.joint_refinement import JointRefinement
 
-from . import criteria, decoders
+from . import criteria, decoders, parts
 
 
 class Parts(NamedTuple):
     """What goes with a density."""
 
     head: str
+    refinement: type[JointRefinement]
     criterion: type[Criterion]
     decoder: type[Decoder]
 
 
+_RF_DETR = ("PrecisionHead", parts.PrecisionRefinement, criteria.RFDETRCriterion)
 PARTS = {
-    "gaussian_matrix": Parts("CorrelationHead", criteria.MatrixCriterion, decoders.MatrixDecoder),
-    "rf_detr": Parts("PrecisionHead", criteria.RFDETRCriterion, decoders.RFDETRDecoder),
-    "rf_detr_published": Parts("PrecisionHead", criteria.RFDETRCriterion, decoders.PublishedDecoder),
-    "yolo26": Parts("StrideHead", criteria.YOLO26Criterion, Decoder),
+    "gaussian_matrix": Parts(
+        "CorrelationHead", parts.CorrelationRefinement, criteria.MatrixCriterion, decoders.MatrixDecoder
+    ),
+    "rf_detr": Parts(*_RF_DETR, decoders.RFDETRDecoder),
+    "rf_detr_published": Parts(*_RF_DETR, decoders.PublishedDecoder),
+    "yolo26": Parts("StrideHead", parts.StrideRefinement, criteria.YOLO26Criterion, Decoder),
 }
 
 
@@ -39,18 +44,20 @@ class PeerRule(RLEOneStage):
         """The parts that ``cfg`` describes.
 
         Raises:
-            ConfigError: the density is none of the rules', the head is another's, or there is a refinement.
+            ConfigError: the density is none of the rules', the head is another's, or true joints get noise.
         """
         options = cfg.MODEL.RLE_ONESTAGE
-        parts = PARTS.get(options.DENSITY)
-        if parts is None:
+        own = PARTS.get(options.DENSITY)
+        if own is None:
             raise ConfigError(
                 f"MODEL.META_ARCHITECTURE PeerRule has no rule {options.DENSITY}; set MODEL.RLE_ONESTAGE.DENSITY to one "
                 f"of {', '.join(PARTS)}, or take RLEOneStage"
             )
-        if options.HEAD.NAME != parts.head or options.REFINE.STEPS:
+        if options.HEAD.NAME != own.head or options.REFINE.NOISE:
             raise ConfigError(
-                f"MODEL.RLE_ONESTAGE.DENSITY {options.DENSITY} goes with HEAD.NAME {parts.head} and REFINE.STEPS 0, "
-                f"which are {options.HEAD.NAME} and {options.REFINE.STEPS}; set them"
+                f"MODEL.RLE_ONESTAGE.DENSITY {options.DENSITY} goes with HEAD.NAME {own.head} and REFINE.NOISE 0, "
+                f"which are {options.HEAD.NAME} and {options.REFINE.NOISE:g}; set them"
             )
-        return build_parts(cfg, build_backbone(cfg), criterion=parts.criterion, decoder=parts.decoder)
+        return build_parts(
+            cfg, build_backbone(cfg), criterion=own.criterion, decoder=own.decoder, refinement=own.refinement
+        )

@@ -52,6 +52,8 @@ class YOLO26Criterion(WiderCriterion):
     density: YOLO26Density
 
     def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
+        if not final:  # the flow is of the last errors alone, as under the product's rules
+            return Criterion._nll(self, poses, people, weight, final=False, iteration=iteration)
         likelihood = super()._nll(poses, people, weight, final=final, iteration=iteration)
         distance2 = (poses.mu - people.joints).square().sum(-1)
         oks = joint_oks(distance2, box_area(people.boxes), self.oks_sigmas)  # of the whole box, as there

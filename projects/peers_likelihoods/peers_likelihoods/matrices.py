@@ -27,9 +27,7 @@ def standardised(residual: Tensor, scale: Tensor, correlation: Tensor) -> Tensor
     return torch.stack([x, (y - correlation * x) / (1 - correlation.square()).sqrt()], -1)
 
 
-def matrix_nll(
-    residual: Tensor, scale: Tensor, correlation: Tensor, log_q: Callable[[Tensor], Tensor]
-) -> Tensor:
+def matrix_nll(residual: Tensor, scale: Tensor, correlation: Tensor, log_q: Callable[[Tensor], Tensor]) -> Tensor:
     """``-log q(e) + log det S`` of labels.
 
     Args:

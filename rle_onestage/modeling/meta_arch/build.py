@@ -113,7 +113,12 @@ def _check_features(cfg: CfgNode, backbone: Backbone) -> None:
 
 
 def build_parts(
-    cfg: CfgNode, backbone: Backbone, *, criterion: type[Criterion] = Criterion, decoder: type[Decoder] = Decoder
+    cfg: CfgNode,
+    backbone: Backbone,
+    *,
+    criterion: type[Criterion] = Criterion,
+    decoder: type[Decoder] = Decoder,
+    refinement: type[JointRefinement] = JointRefinement,
 ) -> dict[str, Any]:
     """Keyword arguments of :class:`~.rle_onestage.RLEOneStage`.
 
@@ -122,6 +127,7 @@ def build_parts(
         backbone: a Detectron2 backbone.
         criterion: a class of the user's own, for an architecture derived from ours.
         decoder: the same.
+        refinement: the same.
 
     Raises:
         ConfigError: for values that do not fit one another.
@@ -130,7 +136,7 @@ def build_parts(
     options, shapes, oks_sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), configured_oks_sigmas(cfg)
     head_class = HEAD_REGISTRY.get(options.HEAD.NAME)
     head = head_class(**head_class.from_config(cfg, shapes))
-    refiner = _build_refiner(cfg, shapes)
+    refiner = _build_refiner(cfg, shapes, refinement)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = density_from_config(cfg, flow_groups(cfg))
     return {
@@ -175,12 +181,14 @@ def _build_decoder(
     )
 
 
-def _build_refiner(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> PoseRefiner | None:
+def _build_refiner(
+    cfg: CfgNode, shapes: Mapping[str, ShapeSpec], refinement: type[JointRefinement]
+) -> PoseRefiner | None:
     refine = cfg.MODEL.RLE_ONESTAGE.REFINE
     if not refine.STEPS:
         return None
     return PoseRefiner(
-        refinement=_build_refinement(cfg, shapes),
+        refinement=_build_refinement(cfg, shapes, refinement),
         in_features=[refine.IN_FEATURE, *refine.CONTEXT_FEATURES],
         steps=refine.STEPS,
         test_steps=max(refine.STEPS, refine.TEST_STEPS),
@@ -190,10 +198,12 @@ def _build_refiner(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> PoseRefiner
     )
 
 
-def _build_refinement(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> JointRefinement:
+def _build_refinement(
+    cfg: CfgNode, shapes: Mapping[str, ShapeSpec], refinement: type[JointRefinement]
+) -> JointRefinement:
     options = cfg.MODEL.RLE_ONESTAGE
     shape = shapes[options.REFINE.IN_FEATURE]
-    return JointRefinement(
+    return refinement(
         in_channels=shape.channels,
         stride=shape.stride,
         num_joints=options.NUM_KEYPOINTS,
