@@ -50,8 +50,8 @@ class PeerRule(RLEOneStage):
         own = PARTS.get(options.DENSITY)
         if own is None:
             raise ConfigError(
-                f"MODEL.META_ARCHITECTURE PeerRule has no rule {options.DENSITY}; set MODEL.RLE_ONESTAGE.DENSITY to one "
-                f"of {', '.join(PARTS)}, or take RLEOneStage"
+                f"MODEL.META_ARCHITECTURE PeerRule has no rule {options.DENSITY}; set MODEL.RLE_ONESTAGE.DENSITY to "
+                f"one of {', '.join(PARTS)}, or take RLEOneStage"
             )
         if options.HEAD.NAME != own.head or options.REFINE.NOISE:
             raise ConfigError(

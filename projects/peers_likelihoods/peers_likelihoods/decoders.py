@@ -16,7 +16,8 @@ from .matrices import expected_oks, log_trace, precision_parts
 class MatrixDecoder(Decoder):
     """Covariances and expected OKS of a scale matrix; the score is the product's."""
 
-    # A turned error cannot be folded to one quadrant: with 20 bins the expected OKS is out by up to 0.015, with 40 by 0.001.
+    # A turned error cannot be folded to one quadrant. With 20 bins the expected OKS is out by up to 0.015, with 40 by
+    # 0.001.
     TABLE = 40
 
     def forward(self, candidates: CandidatePredictions, score: Tensor, look: Look = EVERYBODY) -> People:
