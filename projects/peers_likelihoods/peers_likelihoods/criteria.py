@@ -9,7 +9,7 @@ from rle_onestage.modeling.targets import Matched
 from rle_onestage.structures.boxes import box_area
 from rle_onestage.structures.oks import joint_oks
 
-from .densities import YOLO26Density
+from .densities import MatrixDensity, YOLO26Density
 from .losses import YOLO26_OKS, YOLO26_REACH, YOLO26_RLE, clamped, rf_detr_loss, yolo26_sum
 from .matrices import matrix_nll
 
@@ -29,6 +29,8 @@ class WiderCriterion(Criterion):
 
 class MatrixCriterion(WiderCriterion):
     """``-log q(e) + log det S`` with a scale matrix."""
+
+    density: MatrixDensity
 
     def of_joints(self, poses: Poses, people: Matched, chosen: Tensor) -> Tensor:
         """Nats in pixels."""

@@ -1,7 +1,7 @@
 """What an uncertainty is worth on matched people: nats, coverage, rank correlation; as it is and after one factor.
 
-The factor multiplies all sigmas. It is fitted by likelihood on other images than those that it is applied to: the images
-are cut in two halves, and each half has the factor of the other.
+The factor multiplies all sigmas. It is fitted by likelihood on other images than those that it is applied to: the
+images are cut in two halves, and each half has the factor of the other.
 """
 
 from collections import OrderedDict

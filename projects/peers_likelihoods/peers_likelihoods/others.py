@@ -69,7 +69,8 @@ def tracks(run: Trained, clips: str, output: str) -> dict[str, float]:
         output: folder for detections and report; what is there is not done again.
 
     Returns:
-        dict of ``IDF1``, ``IDSW``, ``error``, ``jitter``, ``error/sigma`` and more; and ``raw_jitter``, without a filter.
+        dict of ``IDF1``, ``IDSW``, ``error``, ``jitter``, ``error/sigma`` and more; and ``raw_jitter``, without a
+        filter.
 
     Raises:
         DataError: a command fails.

@@ -75,7 +75,8 @@ class Trained:
 
     def density(self) -> ErrorDensity:
         """Of the model's error, on the CPU."""
-        return build_for_inference(self.config(), self.weights()).decoder.error_density().to("cpu")
+        model: Any = build_for_inference(self.config(), self.weights())
+        return model.decoder.error_density().to("cpu")
 
     def matches(self, dataset: str) -> Matches:
         """People matched at a box IoU of 0.5."""
