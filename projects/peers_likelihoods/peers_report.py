@@ -31,7 +31,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS, metavar="NAME")
     parser.add_argument("--clips", metavar="DIR", help="synthetic people with videos, for tracks")
-    parser.add_argument("--resamples", type=positive_int, default=1000, metavar="N", help="of the images")
+    parser.add_argument("--resamples", type=positive_int, default=500, metavar="N", help="of the images")
     return parser.parse_args(arguments)
 
 

@@ -23,9 +23,17 @@ def run_command(command: list[str], log: str) -> None:
         DataError: it ends with an error.
     """
     os.makedirs(os.path.dirname(log), exist_ok=True)
+    # The configs of the runs name this project's package by IMPORTS.
+    paths = [str(PROJECTS / "peers_likelihoods"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with open(log, "w", encoding="utf-8") as file:
         code = subprocess.run(
-            [sys.executable, *command], stdout=file, stderr=subprocess.STDOUT, cwd=PROJECTS.parent, check=False
+            [sys.executable, *command],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=PROJECTS.parent,
+            env=environment,
+            check=False,
         ).returncode
     if code:
         raise DataError(f"{command[0]} ended with code {code}; its words are in {log}")

@@ -36,7 +36,7 @@ def draw_report(report: dict[str, Any], path: str) -> None:
         for line, (name, found) in zip(axes, report.items()):
             for axis, kind, prefix in zip(line, ("coverage", "ellipse", "ellipse"), ("", "", "corrected_")):
                 _coverage(axis, found["rows"], kind, prefix)
-            line[0].set_ylabel(f"{name}\nheld less promised, percent")
+            line[0].set_ylabel(f"{name}\nheld minus promised, %")
             line[0].set_title("intervals")
             line[1].set_title("ellipses")
             line[2].set_title("ellipses, after one factor")
@@ -56,7 +56,7 @@ def _coverage(axis: Axes, rows: dict[str, Any], kind: str, prefix: str) -> None:
         axis.plot(levels, held, dash, color=colour, marker="o", markersize=3, linewidth=1.4, label=rule)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xticks(levels)
-    axis.set_xlabel("promised, percent")
+    axis.set_xlabel("promised, %")
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -68,5 +68,5 @@ def _precision(axis: Axes, rows: dict[str, Any]) -> None:
         axis.plot(person, place, "o", color=colour, markerfacecolor="white")
         axis.plot(own, place, "o", color=colour)
     axis.set_yticks(range(len(rows)), list(reversed(rows)))
-    axis.set_xlabel("AP: hollow by the person score, solid by the own score")
+    axis.set_xlabel("AP: hollow person score, solid own score")
     axis.spines[["top", "right"]].set_visible(False)

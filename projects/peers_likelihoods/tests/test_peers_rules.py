@@ -24,7 +24,7 @@ def config(rule, *options):
 
 
 def model_of(rule, *options):
-    """Such a model, always with the same weights; those of the rule's numbers and of the flow are not as at the start."""
+    """Such a model, always with the same weights; the rule's own and the flow's are not as at the start."""
     torch.manual_seed(0)
     model = build_model(config(rule, *options))
     for name, parameter in model.named_parameters():
