@@ -138,6 +138,9 @@ class Run:
 
         Args:
             script: path of ``train_net.py``.
+
+        Raises:
+            ConfigError: the weights of another run are to be read out, and are not there.
         """
         if self.source and not self.is_trained():
             raise ConfigError(f"{self.label} reads out the weights of {self.source}, which are not there; train them")
@@ -222,9 +225,13 @@ def plan(
             run = replace(run, source=os.path.join(output, reads, f"seed{seed}") if reads else "")
             run.check()
             cfg = run.config()
-            factors = issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), RLEOneStage)
-            runs.append(replace(run, iterations=cfg.SOLVER.MAX_ITER, has_factors=factors))
+            runs.append(replace(run, iterations=cfg.SOLVER.MAX_ITER, has_factors=_is_ours(cfg.MODEL.META_ARCHITECTURE)))
     return runs
+
+
+def _is_ours(name: str) -> bool:
+    """Whether an architecture is this project's, or derived from it."""
+    return name in META_ARCH_REGISTRY and issubclass(META_ARCH_REGISTRY.get(name), RLEOneStage)
 
 
 def differences(before: CfgNode, now: CfgNode, ignored: tuple[str, ...], keep: tuple = ()) -> list:
