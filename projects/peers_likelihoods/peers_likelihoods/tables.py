@@ -1,7 +1,6 @@
 """The comparison as Markdown."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from tabulate import tabulate
@@ -28,11 +27,12 @@ def format_report(report: dict[str, Any]) -> str:
         if any("track_IDF1" in row["mean"] for row in rows.values()):
             parts += [f"Tracks of seed {found['first_seed']}, each with its own sigmas; jitter and error in percent of "
                       "the person's size; error/sigma is 1 where sigmas are honest:", _tracks(rows)]  # fmt: skip
-        parts += [
-            f"Differences from `rle`: of seed {found['first_seed']} with 95 % of the paired bootstrap over images "
-            f"({found['resamples']} resamples), then of the mean over seeds with 95 % by Student's t.",
-            _differences(rows),
-        ]
+        if any(row.get("images") or row.get("over_seeds") for row in rows.values()):
+            parts += [
+                f"Differences from `rle`: of seed {found['first_seed']} with 95 % of the paired bootstrap over images "
+                f"({found['resamples']} resamples), then of the mean over seeds with 95 % by Student's t.",
+                _differences(rows),
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,5 +92,5 @@ def _number(row: dict[str, Any], key: str, digits: int) -> str:
 
 
 def _table(head: list[str], body: list[list[Any]]) -> str:
-    align: Callable[[int], list[str]] = lambda count: ["left"] + ["right"] * (count - 1)  # noqa: E731
-    return tabulate(body, head, "pipe", disable_numparse=True, colalign=align(len(head)) if body else None)
+    align = ["left"] + ["right"] * (len(head) - 1)
+    return tabulate(body, head, "pipe", disable_numparse=True, colalign=align)

@@ -122,6 +122,10 @@ def test_page_and_plot_of_an_unfinished_study(tmp_path):
     for words in ("## some_val", "| `rle`", "31.5", "+0.87 (+0.50 to +1.25)"):
         assert words in page, words
     assert "IDF1" not in page  # no tracks were measured
+    del rows["rf_detr_published"]
+    assert "Differences" not in format_report(report)  # from itself
+    rows["rf_detr_published"] = {"seeds": {1: figures}, "mean": {**figures, "track_IDF1": 70.0, "track_jitter": 2.5}}
+    assert "| 70.0 |" in format_report(report).replace("  ", " ").replace("  ", " ")
     draw_report(report, str(tmp_path / "report.png"))
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
 
