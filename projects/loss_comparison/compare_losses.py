@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
-from loss_comparison import LOSSES, compare_losses, format_comparison
+from loss_comparison import LOSSES, compare_losses, format_comparison, read_rules
 
 from rle_onestage.errors import EXIT_CODE, ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import natural_int, positive_int
@@ -31,6 +31,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--losses", nargs="*", default=["l1", "laplace", "rle"], metavar="NAME", help=f"among {', '.join(LOSSES)}"
     )
+    parser.add_argument("--rules", metavar="FILE", help="YAML of further losses: a name, and the config keys it sets")
     parser.add_argument(
         "--baselines", nargs="+", default=[], metavar="FILE", help="configs of other models, trained beside the losses"
     )
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         baselines=args.baselines,
         baseline_weights=args.baseline_weights,
         options=args.opts,
+        rules=read_rules(args.rules) if args.rules else None,
         jobs=args.jobs,
         train=not args.report_only,
     )

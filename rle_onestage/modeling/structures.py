@@ -32,11 +32,13 @@ class Poses(NamedTuple):
     scale: Tensor  # (P, K, 2), spread of the preset, positive
     presence: Tensor  # (P, K) logits
     visibility: Tensor | None = None  # (P, K) logits that a labelled joint is visible; None without an opinion
+    # (P, K, E) further numbers that a head of the user's own says, for a criterion and a decoder of their own.
+    more: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Poses":
         """The poses at ``index`` (n,) int64, or where it is true (P,)."""
-        visibility = None if self.visibility is None else self.visibility[index]
-        return Poses(self.mu[index], self.scale[index], self.presence[index], visibility)
+        visibility, more = (None if part is None else part[index] for part in (self.visibility, self.more))
+        return Poses(self.mu[index], self.scale[index], self.presence[index], visibility, more)
 
 
 class CandidatePredictions(NamedTuple):

@@ -8,9 +8,10 @@ from typing import Any
 from .jobs import work_off
 from .report import compare, format_comparison, write_comparison
 from .roi_heads import Float32ROIHeads
+from .rules import read_rules
 from .runs import LOSSES, plan
 
-__all__ = ["LOSSES", "Float32ROIHeads", "compare_losses", "format_comparison"]
+__all__ = ["LOSSES", "Float32ROIHeads", "compare_losses", "format_comparison", "read_rules"]
 
 
 def compare_losses(
@@ -24,7 +25,8 @@ def compare_losses(
         script: path of ``train_net.py``.
         jobs: see :func:`~.jobs.work_off`.
         train: False compares only.
-        planned: ``losses``, ``seeds``, ``baselines``, ``baseline_weights`` and ``options`` of :func:`~.runs.plan`.
+        planned: ``losses``, ``seeds``, ``baselines``, ``baseline_weights``, ``options`` and ``rules`` of
+            :func:`~.runs.plan`.
 
     Returns:
         (comparison, see :func:`~.report.compare`; paths of the files; number of the signal that stopped it, or 0).

@@ -46,7 +46,10 @@ class _Active:
             if code is None:
                 return True
             self._ended(code)
-        step = self.run.next_step(self.script)
+        try:
+            step = self.run.next_step(self.script)
+        except ConfigError as error:
+            raise Failure(str(error)) from error
         if step is None:
             return False
         self.what, command = step

@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import yaml
 from detectron2.config import CfgNode
 from detectron2.config import CfgNode as CN
+from detectron2.modeling import META_ARCH_REGISTRY
 
 from rle_onestage.engine.config.schema import SCHEMA
 from rle_onestage.engine.inference import METRICS
@@ -15,6 +16,9 @@ from rle_onestage.engine.logs import TRAINING_LOG
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.coco import RESULTS_FILE, results_folder
+from rle_onestage.modeling import RLEOneStage
+
+from .rules import Rule
 
 FINAL = "model_final.pth"
 _DENSITY, _PRESET = "MODEL.RLE_ONESTAGE.DENSITY", "MODEL.RLE_ONESTAGE.PRESET"
@@ -74,6 +78,7 @@ class Run:
         options: ``[KEY, VALUE, ...]``, with ``OUTPUT_DIR`` and ``SEED``.
         iterations: of the training.
         has_factors: whether its score has a part besides the class's.
+        source: folder of the run whose weights it reads out in another way; "" trains its own.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Run:
     options: tuple
     iterations: int = 0
     has_factors: bool = True
+    source: str = ""
 
     @property
     def label(self) -> str:
@@ -92,7 +98,7 @@ class Run:
     @property
     def weights(self) -> str:
         """The trained model's file."""
-        return os.path.join(self.folder, FINAL)
+        return os.path.join(self.source or self.folder, FINAL)
 
     def config(self) -> CfgNode:
         """The config of the training."""
@@ -105,6 +111,10 @@ class Run:
     def iterations_done(self) -> int:
         """Iterations of the training so far, as its log says."""
         return self.iterations if self.is_trained() else min(_last_iteration(self.folder), self.iterations)
+
+    def training_folder(self) -> str:
+        """Where the log of the training lies."""
+        return self.source or self.folder
 
     def evaluations(self) -> "list[Evaluation]":
         """With the score of the config (where the training made it itself, there), and with the class's alone."""
@@ -128,7 +138,12 @@ class Run:
 
         Args:
             script: path of ``train_net.py``.
+
+        Raises:
+            ConfigError: the weights of another run are to be read out, and are not there.
         """
+        if self.source and not self.is_trained():
+            raise ConfigError(f"{self.label} reads out the weights of {self.source}, which are not there; train them")
         if not self.is_trained():
             return "training", [script, "--config-file", self.config_file, "--resume", *self.options]
         for evaluation in self.evaluations():
@@ -148,7 +163,7 @@ class Run:
         if not cfg.DATASETS.TEST:
             raise ConfigError("DATASETS.TEST is empty; name the data sets to compare on")
         stored = os.path.join(self.folder, "config.yaml")
-        if not os.path.exists(stored):
+        if self.source or not os.path.exists(stored):
             return
         ignored = (*_EVALUATION_ONLY, "OUTPUT_DIR", *_PLACE[2:])
         found = differences(load_config(stored), cfg, ignored, keep=("TEST.KEYPOINT_OKS_SIGMAS",))
@@ -170,25 +185,28 @@ def plan(
     baselines: list[str] | tuple = (),
     baseline_weights: list[str] | tuple = (),
     options: list[str] | tuple = (),
+    rules: Mapping[str, Rule] | None = None,
 ) -> list[Run]:
     """All runs, seed by seed, so that an early stop still leaves whole rows.
 
     Args:
         config_file: of the losses' runs.
         output: folder for all.
-        losses: names in :data:`LOSSES`.
+        losses: names in :data:`LOSSES` or in ``rules``.
         seeds: numbers.
         baselines: configs of other models, each a run for each seed; called by the file's name.
         baseline_weights: ``MODEL.WEIGHTS`` of each baseline; none: as for the losses.
         options: ``[KEY, VALUE, ...]`` for all.
+        rules: further ones by name, see :func:`~.rules.read_rules`.
 
     Raises:
         ConfigError: see :meth:`Run.check`; or a loss is not known, or something is named twice.
     """
-    unknown = [loss for loss in losses if loss not in LOSSES]
+    known = {name: Rule(own) for name, own in LOSSES.items()} | dict(rules or {})
+    unknown = [loss for loss in losses if loss not in known]
     if unknown:
-        raise ConfigError(f"--losses {unknown[0]!r} is not known; choose among {', '.join(LOSSES)}")
-    models = [(loss, config_file, LOSSES[loss]) for loss in losses]
+        raise ConfigError(f"--losses {unknown[0]!r} is not known; choose among {', '.join(known)}")
+    models = [(loss, config_file, known[loss].options) for loss in losses]
     if baseline_weights and len(baseline_weights) != len(baselines):
         raise ConfigError(
             f"--baseline-weights has {len(baseline_weights)} files but --baselines {len(baselines)}; give one for each"
@@ -203,11 +221,17 @@ def plan(
         for name, path, own in models:
             folder = os.path.join(output, name, f"seed{seed}")
             run = Run(name, seed, folder, path, (*options, *own, "SEED", str(seed), "OUTPUT_DIR", folder))
+            reads = known[name].weights_of if name in losses else ""
+            run = replace(run, source=os.path.join(output, reads, f"seed{seed}") if reads else "")
             run.check()
             cfg = run.config()
-            factors = cfg.MODEL.META_ARCHITECTURE == "RLEOneStage"
-            runs.append(replace(run, iterations=cfg.SOLVER.MAX_ITER, has_factors=factors))
+            runs.append(replace(run, iterations=cfg.SOLVER.MAX_ITER, has_factors=_is_ours(cfg.MODEL.META_ARCHITECTURE)))
     return runs
+
+
+def _is_ours(name: str) -> bool:
+    """Whether an architecture is this project's, or derived from it."""
+    return name in META_ARCH_REGISTRY and issubclass(META_ARCH_REGISTRY.get(name), RLEOneStage)
 
 
 def differences(before: CfgNode, now: CfgNode, ignored: tuple[str, ...], keep: tuple = ()) -> list:

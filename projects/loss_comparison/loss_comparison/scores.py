@@ -94,7 +94,7 @@ def _from_results(cfg: CfgNode, dataset_name: str) -> dict[str, float]:
 
 
 def _minutes(run: "Run") -> float:
-    with open(os.path.join(run.folder, TRAINING_LOG), encoding="utf-8") as file:
+    with open(os.path.join(run.training_folder(), TRAINING_LOG), encoding="utf-8") as file:
         seconds = [json.loads(line).get("time") for line in file if line.strip()]
     return run.iterations * median(s for s in seconds if s is not None) / 60
 

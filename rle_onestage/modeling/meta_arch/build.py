@@ -112,8 +112,22 @@ def _check_features(cfg: CfgNode, backbone: Backbone) -> None:
         raise ConfigError("MODEL.RLE_ONESTAGE.STYLE centernet works on one level; give one name in IN_FEATURES.")
 
 
-def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
+def build_parts(
+    cfg: CfgNode,
+    backbone: Backbone,
+    *,
+    criterion: type[Criterion] = Criterion,
+    decoder: type[Decoder] = Decoder,
+    refinement: type[JointRefinement] = JointRefinement,
+) -> dict[str, Any]:
     """Keyword arguments of :class:`~.rle_onestage.RLEOneStage`.
+
+    Args:
+        cfg: the config.
+        backbone: a Detectron2 backbone.
+        criterion: a class of the user's own, for an architecture derived from ours.
+        decoder: the same.
+        refinement: the same.
 
     Raises:
         ConfigError: for values that do not fit one another.
@@ -122,7 +136,7 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
     options, shapes, oks_sigmas = cfg.MODEL.RLE_ONESTAGE, backbone.output_shape(), configured_oks_sigmas(cfg)
     head_class = HEAD_REGISTRY.get(options.HEAD.NAME)
     head = head_class(**head_class.from_config(cfg, shapes))
-    refiner = _build_refiner(cfg, shapes)
+    refiner = _build_refiner(cfg, shapes, refinement)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = density_from_config(cfg, flow_groups(cfg))
     return {
@@ -130,7 +144,7 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
         "in_features": options.IN_FEATURES,
         "head": head,
         "assigner": build_assigner(cfg, oks_sigmas),
-        "criterion": Criterion(
+        "criterion": criterion(
             density=density,
             oks_sigmas=oks_sigmas,
             flow_warmup=options.FLOW.WARMUP_ITERS,
@@ -138,7 +152,7 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
-        "decoder": _build_decoder(cfg, oks_sigmas, density),
+        "decoder": _build_decoder(cfg, oks_sigmas, density, decoder),
         "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -148,9 +162,11 @@ def build_parts(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _build_decoder(cfg: CfgNode, oks_sigmas: Sequence[float], density: Density | GroupedDensity) -> Decoder:
+def _build_decoder(
+    cfg: CfgNode, oks_sigmas: Sequence[float], density: Density | GroupedDensity, decoder: type[Decoder]
+) -> Decoder:
     options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
-    return Decoder(
+    return decoder(
         oks_sigmas=oks_sigmas,
         group=density.joint_groups(len(oks_sigmas)),
         topk=test.TOPK,
@@ -165,12 +181,14 @@ def _build_decoder(cfg: CfgNode, oks_sigmas: Sequence[float], density: Density |
     )
 
 
-def _build_refiner(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> PoseRefiner | None:
+def _build_refiner(
+    cfg: CfgNode, shapes: Mapping[str, ShapeSpec], refinement: type[JointRefinement]
+) -> PoseRefiner | None:
     refine = cfg.MODEL.RLE_ONESTAGE.REFINE
     if not refine.STEPS:
         return None
     return PoseRefiner(
-        refinement=_build_refinement(cfg, shapes),
+        refinement=_build_refinement(cfg, shapes, refinement),
         in_features=[refine.IN_FEATURE, *refine.CONTEXT_FEATURES],
         steps=refine.STEPS,
         test_steps=max(refine.STEPS, refine.TEST_STEPS),
@@ -180,10 +198,12 @@ def _build_refiner(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> PoseRefiner
     )
 
 
-def _build_refinement(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> JointRefinement:
+def _build_refinement(
+    cfg: CfgNode, shapes: Mapping[str, ShapeSpec], refinement: type[JointRefinement]
+) -> JointRefinement:
     options = cfg.MODEL.RLE_ONESTAGE
     shape = shapes[options.REFINE.IN_FEATURE]
-    return JointRefinement(
+    return refinement(
         in_channels=shape.channels,
         stride=shape.stride,
         num_joints=options.NUM_KEYPOINTS,

@@ -145,8 +145,20 @@ class JointRefinement(nn.Module):
                 scale=self.scale_codec.decode(out[..., 2:], self.scale_codec.unit(stride, boxes)),
                 presence=poses.presence,
                 visibility=self._visibility(hidden, poses.visibility),
+                more=poses.more,
             )
+            refined = self.widened(refined, hidden, boxes)
         return candidates._replace(poses=refined)
+
+    def widened(self, refined: Poses, hidden: Tensor, boxes: Tensor) -> Poses:
+        """For a class derived from this one: the poses with what it says in ``more``.
+
+        Args:
+            refined: with ``more`` of the pass before.
+            hidden: (P, K, C) what was seen at the joints.
+            boxes: (P, 4) without gradient.
+        """
+        return refined
 
     def _visibility(self, hidden: Tensor, before: Tensor | None) -> Tensor | None:
         """Logits (P, K) from what was seen (P, K, C); None where nobody had an opinion ``before``."""

@@ -61,7 +61,7 @@ class PoseRefiner(nn.Module):
             before, candidates = candidates.poses, self.refinement(maps, candidates)
             if number >= self.steps:
                 # Passes beyond those that were trained move the points; their scale would be a little too small.
-                candidates = candidates._replace(poses=candidates.poses._replace(scale=before.scale))
+                candidates = candidates._replace(poses=candidates.poses._replace(scale=before.scale, more=before.more))
         return candidates
 
     def training_passes(
