@@ -1,5 +1,5 @@
-"""A page of plots of a calibration: do intervals and regions hold what they say, does sigma follow the error, does the
-score?"""
+"""A page of plots of a calibration: do intervals, regions and probabilities hold what they say, do sigma and the score
+follow the error?"""
 
 import io
 import os
@@ -22,6 +22,7 @@ from ..structures import ErrorDensity
 from ..structures.covariance import ellipse_axes
 from ..utils.fonts import families_for
 from ..utils.output_files import write_bytes
+from .probability_plots import draw_probabilities
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BEFORE, AFTER, HIDDEN, GREY = "#D55E00", "#0072B2", "#CC79A7", "#777777"
@@ -53,16 +54,17 @@ def draw_page(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: 
 
 
 def _draw(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
-    figure = Figure(figsize=(20, 9.6), layout="constrained")
-    axes = figure.subplots(2, 4)
+    figure = Figure(figsize=(25, 9.6), layout="constrained")
+    axes = figure.subplots(2, 5)
     matches, density = halves["after"]
     _reliability(axes[0, 0], report)
-    for axis, kind in zip(axes[0, 1:], KINDS):
+    for axis, kind in zip(axes[0, 1:4], KINDS):
         _coverage(axis, report, kind)
     _sigma_against_error(axes[1, 0], halves)
     _density(axes[1, 1], matches, density)
     _score_against_oks(axes[1, 2], matches, oks_sigmas)
     _scores(axes[1, 3], report["scores"])
+    draw_probabilities(axes[0, 4], axes[1, 4], report)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
     images, people, joints = (report[what]["held_out"] for what in ("images", "people", "joints"))
