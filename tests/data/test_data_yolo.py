@@ -234,6 +234,12 @@ def test_options_and_splits_are_those_of_other_sets(tmp_path):
     assert len(load_dataset(cfg, "yolo_toy_val")) == 1
 
 
+def test_a_split_that_is_not_named(tmp_path):
+    path = write_yolo_set(tmp_path, [ROW])
+    with pytest.raises(DataError, match="data.yaml has the splits train; say which, such as .*data.yaml:val"):
+        read_json(path)
+
+
 def test_the_third_entry_is_a_split(tmp_path):
     for labels, images in (("own/data.yaml", "own/images"), ("own/data.yaml:train", "own/images")):
         with pytest.raises(ConfigError, match=f"has '{labels}' and 'own/images'; give a data.yaml, and as the third"):

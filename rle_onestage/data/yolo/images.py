@@ -72,9 +72,11 @@ def find_labels(image: str) -> str | None:
     Returns:
         The path; None: there are none.
     """
-    folder, name = os.path.split(image)
-    places = (label_file(path) for path in (image, os.path.join(os.path.realpath(folder), name)))
-    return next((place for place in places if os.path.lexists(place)), None)
+    labels = label_file(image)
+    if not os.path.lexists(labels):
+        folder, name = os.path.split(image)
+        labels = label_file(os.path.join(os.path.realpath(folder), name))
+    return labels if os.path.lexists(labels) else None
 
 
 def _place(entry: str, name: str, description: Description) -> str:

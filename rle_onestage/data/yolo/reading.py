@@ -39,6 +39,22 @@ def image_root(labels: str) -> str:
         return os.path.dirname(os.path.abspath(address.file))
 
 
+def address_of(labels: str) -> Address:
+    """The data.yaml and the split that an address names.
+
+    Args:
+        labels: the address.
+
+    Raises:
+        DataError: it names no split.
+    """
+    address = split_address(labels)
+    if address is None:
+        described = ", ".join(read_description(labels).splits)
+        raise DataError(f"{labels} has the splits {described or '(none)'}; say which, such as {labels}:val")
+    return address
+
+
 def read_yolo(address: Address) -> dict[str, Any]:
     """Read a split as a dictionary of COCO's format.
 
