@@ -143,7 +143,7 @@ def read_lines(path: str) -> list[str]:
         with open(path, "rb") as file:
             text = file.read().decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text in UTF-8 (byte {error.start}); write it again") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
