@@ -3,13 +3,13 @@
 import json
 import os
 
-from ..errors import ConfigError, DataError, MediaError, counted
+from ..errors import ConfigError, MediaError, counted
 from ..structures.boxes import AREA_OF_BOX
-from ..utils.label_address import split_address
 from ..utils.output_files import write_bytes
 from .coco.annotations import read_keypoints
 from .coco.json_files import read_json
 from .yolo.description import read_description
+from .yolo.reading import address_of
 
 
 def yolo_to_coco(labels: str, output: str) -> list[str]:
@@ -27,11 +27,8 @@ def yolo_to_coco(labels: str, output: str) -> list[str]:
         ConfigError: the file to write is the data.yaml.
         MediaError: the file cannot be written.
     """
-    address = split_address(labels)
-    description = read_description(address.file if address else labels)
-    if address is None:
-        described = ", ".join(description.splits)
-        raise DataError(f"{labels} has the splits {described or '(none)'}; say which, such as {labels}:val")
+    address = address_of(labels)
+    description = read_description(address.file)
     if os.path.exists(output) and os.path.samefile(output, address.file):
         raise ConfigError(f"{output} is the input and would be overwritten; give another file with --output")
     data = read_json(labels)

@@ -63,8 +63,14 @@ def test_images_without_people_and_repeated_rows(tmp_path, caplog):
     records = load_dataset(config(path), "yolo_toy")
     assert [len(record["annotations"]) for record in records] == [1, 0, 0, 0]
     assert f"rows that repeat another are left out: 1 row ({tmp_path}/labels/train/000.txt, line 2)" in caplog.text
-    assert f"taken as without people: 1 missing file ({tmp_path}/labels/train/002.txt)" in caplog.text
+    assert f"taken as without people: 1 missing file ({tmp_path}/labels/train/002.txt) of 4 images" in caplog.text
     assert f"label files without an image teach nothing: 1 file ({tmp_path}/labels/train/other.txt)" in caplog.text
+
+
+def test_many_images_without_labels_are_a_warning(tmp_path, caplog):
+    read_json(f"{write_yolo_set(tmp_path, [ROW, None, None])}:train")
+    (record,) = [record for record in caplog.records if "without a label file" in record.message]
+    assert record.levelname == "WARNING" and "2 missing files" in record.message
 
 
 def test_joints_of_two_numbers(tmp_path):
@@ -86,6 +92,8 @@ def test_coco_joints_are_recognised(tmp_path, caplog, names, flips):
     assert f"{path}: the OKS sigmas are those of coco" in caplog.text
     assert f"{path}: the limbs that are drawn are those of coco" in caplog.text
     assert ("taken for COCO's" in caplog.text) == (names is None)
+    guessed = [record.levelname for record in caplog.records if "taken for COCO's" in record.message]
+    assert guessed == ([] if names else ["WARNING" if flips is None else "INFO"])
 
 
 def test_other_joints_get_ultralytics_sigmas(tmp_path, caplog):
@@ -232,6 +240,12 @@ def test_options_and_splits_are_those_of_other_sets(tmp_path):
     cfg.DATASETS.KEYPOINT_FILES.append(["yolo_toy_val", path, "val"])
     assert len(load_dataset(cfg, "yolo_toy")) == 1 and set_options("yolo_toy").partial
     assert len(load_dataset(cfg, "yolo_toy_val")) == 1
+
+
+def test_a_split_that_is_not_named(tmp_path):
+    path = write_yolo_set(tmp_path, [ROW])
+    with pytest.raises(DataError, match="data.yaml has the splits train; say which, such as .*data.yaml:val"):
+        read_json(path)
 
 
 def test_the_third_entry_is_a_split(tmp_path):

@@ -15,9 +15,9 @@ from typing import Any
 
 from ...errors import DataError, cut, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
-from ...utils.label_address import labels_are_there, split_address
+from ...utils.label_address import ENDINGS, labels_are_there, split_address
 from ...utils.output_files import kind_of
-from ..yolo.reading import read_yolo
+from ..yolo.reading import address_of, read_yolo
 from .doubts import Doubt
 
 logger = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ def read_json(path: str, dataset_name: str = "") -> dict:
             f"{root}); put the data there, or set DETECTRON2_DATASETS to "
             "the folder that has it."
         )
-    if address:
-        return read_yolo(address)
+    if address or path.lower().endswith(ENDINGS):
+        return read_yolo(address_of(path))
     data = load_json(path, f"{path} of {title}")
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         raise DataError(f"{path} of {title} is not in COCO's format: it has no list `images`.")

@@ -72,9 +72,11 @@ def find_labels(image: str) -> str | None:
     Returns:
         The path; None: there are none.
     """
-    folder, name = os.path.split(image)
-    places = (label_file(path) for path in (image, os.path.join(os.path.realpath(folder), name)))
-    return next((place for place in places if os.path.lexists(place)), None)
+    labels = label_file(image)
+    if not os.path.lexists(labels):
+        folder, name = os.path.split(image)
+        labels = label_file(os.path.join(os.path.realpath(folder), name))
+    return labels if os.path.lexists(labels) else None
 
 
 def _place(entry: str, name: str, description: Description) -> str:
@@ -141,7 +143,7 @@ def read_lines(path: str) -> list[str]:
         with open(path, "rb") as file:
             text = file.read().decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text in UTF-8 (byte {error.start}); write it again") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

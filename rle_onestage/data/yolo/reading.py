@@ -10,13 +10,13 @@ import logging
 import os
 from typing import Any
 
-from ...errors import DataError, cut
+from ...errors import DataError, counted, cut
 from ...structures.boxes import AREA_OF_BOX
 from ...structures.skeleton import COCO, SKELETONS, find_flip_pairs, skeleton_from_category
 from ...utils.images import UnreadableImage, image_size
 from ...utils.label_address import Address, split_address
 from .description import Description, read_description
-from .images import find_images, find_labels, label_file, listed, lonely_labels
+from .images import Split, find_images, find_labels, label_file, listed, lonely_labels
 from .rows import Row, read_rows
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,22 @@ def image_root(labels: str) -> str:
         return read_description(address.file).root
     except DataError:  # whoever reads the labels says so
         return os.path.dirname(os.path.abspath(address.file))
+
+
+def address_of(labels: str) -> Address:
+    """The data.yaml and the split that an address names.
+
+    Args:
+        labels: the address.
+
+    Raises:
+        DataError: it names no split.
+    """
+    address = split_address(labels)
+    if address is None:
+        described = ", ".join(read_description(labels).splits)
+        raise DataError(f"{labels} has the splits {described or '(none)'}; say which, such as {labels}:val")
+    return address
 
 
 def read_yolo(address: Address) -> dict[str, Any]:
@@ -71,7 +87,7 @@ def read_yolo(address: Address) -> dict[str, Any]:
             f"{where}: none of its {len(images)} images has a label file, the first would be {missing[0]}; put the "
             "labels there (an empty file for an image without people)"
         )
-    _say_left_out(where, split.images if split.whole else [], split.repeated, missing, repeated)
+    _say_left_out(where, split, missing, repeated)
     for annotation_number, annotation in enumerate(annotations, start=1):
         annotation["id"] = annotation_number
     return {"images": images, "annotations": annotations, "categories": _categories(description)}
@@ -128,23 +144,24 @@ def _say(source: str, sentence: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s: %s", source, sentence)
 
 
-def _say_left_out(where: str, whole: list[str], images: list[str], missing: list[str], repeated: list[str]) -> None:
+def _say_left_out(where: str, split: Split, missing: list[str], repeated: list[str]) -> None:
     """What is not as it should be, with the first few names.
 
     Args:
         where: address of the split.
-        whole: all images of its folders; empty where only some of them are listed.
-        images: that are listed twice.
+        split: its images.
         missing: label files that are not there.
         repeated: lines of label files that repeat others.
     """
     if missing:
-        _say(where, f"images without a label file are taken as without people: {listed(missing, 'missing file')}")
-    if images:
-        _say(where, f"images that are listed twice count once: {listed(images, 'image')}", logging.WARNING)
+        level = logging.WARNING if 2 * len(missing) > len(split.images) else logging.INFO
+        sentence = f"images without a label file are taken as without people: {listed(missing, 'missing file')}"
+        _say(where, f"{sentence} of {counted(len(split.images), 'image')}", level)
+    if split.repeated:
+        _say(where, f"images that are listed twice count once: {listed(split.repeated, 'image')}", logging.WARNING)
     if repeated:
         _say(where, f"rows that repeat another are left out: {listed(repeated, 'row')}", logging.WARNING)
-    lonely = lonely_labels(whole)
+    lonely = lonely_labels(split.images) if split.whole else []
     if lonely:
         _say(where, f"label files without an image teach nothing: {listed(lonely, 'file')}", logging.WARNING)
 
@@ -156,7 +173,9 @@ def _categories(description: Description) -> list[dict[str, Any]]:
     coco = list(COCO.names)
     if names is None and number == len(coco) and description.flip_index in (None, COCO.flip_index):
         names = coco
-        _say(file, "its 17 joints have no names and are taken for COCO's; give kpt_names if they are others")
+        # Without a mirror either, nothing speaks for COCO's joints but their number.
+        _say(file, "its 17 joints have no names and are taken for COCO's; give kpt_names if they are others",
+             logging.WARNING if description.flip_index is None else logging.INFO)  # fmt: skip
     elif names is None:
         names = [f"joint_{place}" for place in range(number)]
         _say(file, f"its joints have no names and are called joint_0 to joint_{number - 1}; give kpt_names for others")
