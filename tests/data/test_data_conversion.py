@@ -110,6 +110,16 @@ def test_what_the_format_has_no_place_for_is_named(tmp_path):
     assert back[2]["bbox"] == pytest.approx([0, 0, 80, 27], abs=1e-4)
 
 
+def test_people_without_labelled_joints_keep_their_box_and_are_named(tmp_path):
+    content = toy_content(2)
+    content["annotations"][0].update(keypoints=[0] * 51, num_keypoints=0)
+    lines, address = convert(tmp_path, content)
+    assert "val: 1 person has no labelled joint: Ultralytics' own converter leaves such people out" in "\n".join(lines)
+    assert [person["num_keypoints"] > 0 for person in read_json(address)["annotations"]] == [False, True]
+    content["annotations"][0]["iscrowd"] = 1
+    assert "no labelled joint" not in "\n".join(convert(tmp_path / "crowd", content)[0])
+
+
 def test_the_description_is_one_that_ultralytics_reads(tmp_path):
     convert(tmp_path, toy_content(2))
     content = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
