@@ -152,6 +152,11 @@ def test_several_splits(tmp_path):
     other, _ = write_set(str(tmp_path / "c"), content)
     with pytest.raises(DataError, match="c/annotations.json has other joints than .*a/annotations.json"):
         write_yolo([CocoSplit("train", train, folder), CocoSplit("val", other, folder)], str(tmp_path / "new"))
+    content = toy_content(2)
+    content["categories"][0]["flip_idx"] = list(range(17))
+    other, _ = write_set(str(tmp_path / "d"), content)
+    with pytest.raises(DataError, match="d/annotations.json has other left/right pairs than .*a/annotations.json"):
+        write_yolo([CocoSplit("train", train, folder), CocoSplit("val", other, folder)], str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 
 

@@ -60,11 +60,12 @@ def write_yolo(splits: Sequence[CocoSplit], output: str, *, link: bool = False) 
         data = read_json(split.labels)
         file = read_keypoints(data, split.labels, image_root=split.images)
         described = _describe(data, split)
-        if content.setdefault("kpt_names", described["kpt_names"]) != described["kpt_names"]:
-            raise DataError(
-                f"{split.labels} has other joints than {splits[0].labels}; a data.yaml has one set of joints for all "
-                "splits"
-            )
+        for key, noun in (("kpt_names", "joints"), ("flip_idx", "left/right pairs")):
+            if content.setdefault(key, described[key]) != described[key]:
+                raise DataError(
+                    f"{split.labels} has other {noun} than {splits[0].labels}; a data.yaml has one set of {noun} for "
+                    "all splits"
+                )
         content |= {key: value for key, value in described.items() if key not in content}
         content[split.name] = f"images/{split.name}"
         own, left_out = _images(file, split)
