@@ -228,6 +228,14 @@ def test_a_file_that_goes_to_stdout_is_all_that_goes_there(tmp_path, capfd):
     assert len(json.loads(told.out)["images"]) == 1 and "/dev/stdout: 1 image, 0 people" in told.err
 
 
+def test_images_outside_of_the_folder_are_said(tmp_path):
+    write_yolo_set(tmp_path / "elsewhere", ["", ""])
+    path = write_yolo_set(tmp_path / "set", [""], {**CORNERS, "train": ["images/train", "../elsewhere/images/train"]})
+    lines = yolo_to_coco(f"{path}:train", str(tmp_path / "set.json"))
+    assert "2 images lie outside of it and have their whole path" in lines
+    assert all(os.path.isfile(tmp_path / "set" / i["file_name"]) for i in read_json(f"{tmp_path}/set.json")["images"])
+
+
 def test_the_input_is_not_overwritten(tmp_path):
     path = write_yolo_set(tmp_path, [""])
     before = open(path).read()
