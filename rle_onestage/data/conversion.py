@@ -43,6 +43,8 @@ def yolo_to_coco(labels: str, output: str) -> list[str]:
     problems.say(labels)
     people = counted(len(data["annotations"]), "person", "people")
     lines = [f"{output}: {counted(len(data['images']), 'image')}, {people}; images are below {description.root}"]
+    if outside := sum(os.path.isabs(image["file_name"]) for image in data["images"]):
+        lines.append(f"{counted(outside, 'image lies', 'images lie')} outside of it and have their whole path")
     lines.append(f"YOLO-pose says neither area nor crowds: `area` is {AREA_OF_BOX:g} of the box, `iscrowd` 0")
     if not description.told:
         lines.append("its kpt_shape has no visibility: every labelled joint is written as visible, v = 2")

@@ -110,6 +110,16 @@ def test_what_the_format_has_no_place_for_is_named(tmp_path):
     assert back[2]["bbox"] == pytest.approx([0, 0, 80, 27], abs=1e-4)
 
 
+def test_people_without_labelled_joints_keep_their_box_and_are_named(tmp_path):
+    content = toy_content(2)
+    content["annotations"][0].update(keypoints=[0] * 51, num_keypoints=0)
+    lines, address = convert(tmp_path, content)
+    assert "val: 1 person has no labelled joint: Ultralytics' own converter leaves such people out" in "\n".join(lines)
+    assert [person["num_keypoints"] > 0 for person in read_json(address)["annotations"]] == [False, True]
+    content["annotations"][0]["iscrowd"] = 1
+    assert "no labelled joint" not in "\n".join(convert(tmp_path / "crowd", content)[0])
+
+
 def test_the_description_is_one_that_ultralytics_reads(tmp_path):
     convert(tmp_path, toy_content(2))
     content = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
@@ -141,6 +151,11 @@ def test_several_splits(tmp_path):
     content["categories"][0]["keypoints"] = list(reversed(PERSON["keypoints"]))
     other, _ = write_set(str(tmp_path / "c"), content)
     with pytest.raises(DataError, match="c/annotations.json has other joints than .*a/annotations.json"):
+        write_yolo([CocoSplit("train", train, folder), CocoSplit("val", other, folder)], str(tmp_path / "new"))
+    content = toy_content(2)
+    content["categories"][0]["flip_idx"] = list(range(17))
+    other, _ = write_set(str(tmp_path / "d"), content)
+    with pytest.raises(DataError, match="d/annotations.json has other left/right pairs than .*a/annotations.json"):
         write_yolo([CocoSplit("train", train, folder), CocoSplit("val", other, folder)], str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 
@@ -211,6 +226,14 @@ def test_a_file_that_goes_to_stdout_is_all_that_goes_there(tmp_path, capfd):
     rle_onestage(["convert-dataset", "--input", f"{path}:train", "--output", "/dev/stdout"])
     told = capfd.readouterr()
     assert len(json.loads(told.out)["images"]) == 1 and "/dev/stdout: 1 image, 0 people" in told.err
+
+
+def test_images_outside_of_the_folder_are_said(tmp_path):
+    write_yolo_set(tmp_path / "elsewhere", ["", ""])
+    path = write_yolo_set(tmp_path / "set", [""], {**CORNERS, "train": ["images/train", "../elsewhere/images/train"]})
+    lines = yolo_to_coco(f"{path}:train", str(tmp_path / "set.json"))
+    assert "2 images lie outside of it and have their whole path" in lines
+    assert all(os.path.isfile(tmp_path / "set" / i["file_name"]) for i in read_json(f"{tmp_path}/set.json")["images"])
 
 
 def test_the_input_is_not_overwritten(tmp_path):

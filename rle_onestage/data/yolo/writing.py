@@ -60,21 +60,19 @@ def write_yolo(splits: Sequence[CocoSplit], output: str, *, link: bool = False) 
         data = read_json(split.labels)
         file = read_keypoints(data, split.labels, image_root=split.images)
         described = _describe(data, split)
-        if content.setdefault("kpt_names", described["kpt_names"]) != described["kpt_names"]:
-            raise DataError(
-                f"{split.labels} has other joints than {splits[0].labels}; a data.yaml has one set of joints for all "
-                "splits"
-            )
+        for key, noun in (("kpt_names", "joints"), ("flip_idx", "left/right pairs")):
+            if content.setdefault(key, described[key]) != described[key]:
+                raise DataError(
+                    f"{split.labels} has other {noun} than {splits[0].labels}; a data.yaml has one set of {noun} for "
+                    "all splits"
+                )
         content |= {key: value for key, value in described.items() if key not in content}
         content[split.name] = f"images/{split.name}"
         own, left_out = _images(file, split)
         images += own
         if keypoint_category(data, split.labels).get("oks_sigmas"):
             left_out.append("`oks_sigmas`")
-        people = sum(image.text.count("\n") for image in own)
-        lines.append(f"{split.name}: {counted(len(own), 'image')}, {counted(people, 'person', 'people')}")
-        if left_out:
-            lines.append(f"{split.name}: YOLO-pose has no place for {', '.join(left_out)}")
+        lines += [f"{split.name}: {line}" for line in _written(file, own, left_out)]
         file.problems.say(split.labels)
     _write_folder(images, _ordered(content, splits), output, link)
     if not {"train", "val"} <= {split.name for split in splits}:
@@ -219,6 +217,20 @@ def _left_out(file: KeypointFile, clipped: int, outside: int, repeated: int) -> 
         (repeated, "person with the numbers of another", "people with the numbers of others"),
     )
     return [counted(number, one, many) for number, one, many in counts if number]
+
+
+def _written(file: KeypointFile, images: Sequence[_Image], left_out: Sequence[str]) -> list[str]:
+    """What a split has now, as lines for the user."""
+    people = sum(image.text.count("\n") for image in images)
+    lines = [f"{counted(len(images), 'image')}, {counted(people, 'person', 'people')}"]
+    if left_out:
+        lines.append(f"YOLO-pose has no place for {', '.join(left_out)}")
+    if without := int((~file.crowd & (file.keypoints[..., 2] == 0).all(1)).sum()):
+        lines.append(
+            f"{counted(without, 'person has', 'people have')} no labelled joint: Ultralytics' own converter leaves "
+            "such people out, as its evaluation counts them as missed"
+        )
+    return lines
 
 
 def _write_folder(images: Sequence[_Image], content: dict[str, Any], output: str, link: bool) -> None:
