@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import loss_comparison  # noqa: F401 -- registers what the two-stage baseline needs
 import pytest
 import torch
 from detectron2.modeling import build_model

@@ -117,8 +117,9 @@ class Trainer(TrainerBuilders):
             logger.warning("--resume finds no checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
             load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
-            if hasattr(self.model, "start_training_anew"):  # before the averages are copies of it
-                self.model.start_training_anew()
+            for module in self.model.modules():  # before the averages are copies of it
+                if hasattr(module, "start_training_anew"):
+                    module.start_training_anew()
             if self.ema is not None:
                 self.ema.load_state_dict(self.model.state_dict())
 
