@@ -180,7 +180,10 @@ class TopDownPose(nn.Module):
 
     def features(self, crops: Tensor) -> Tensor:
         """What the head sees (P, C, H, W) of crops (P, 3, height, width); in the layout that Detectron2's needs."""
-        return self.backbone(crops.contiguous(memory_format=torch.channels_last))[self.feature].contiguous()
+        return self._maps(crops)[self.feature].contiguous()
+
+    def _maps(self, crops: Tensor) -> dict[str, Tensor]:
+        return self.backbone(crops.contiguous(memory_format=torch.channels_last))
 
     def crops(self, images: Tensor, regions: Sequence[Tensor]) -> Tensor:
         """What the backbone sees (P, 3, height, width); beyond the image it is the mean colour.
@@ -200,16 +203,17 @@ class TopDownPose(nn.Module):
             regions = jittered(crop_regions(each.gt_boxes.tensor, self.crop), self.crop)
             each.proposal_boxes = Boxes(regions)
         crops = self.crops(images.tensor, [each.proposal_boxes.tensor for each in people])
+        idle: list[Tensor]
         if len(crops):
-            return self.keypoint_head(self.features(crops), people)
-        # A batch without people: batch norms refuse it, and every parameter has a gradient all the same.
-        channels, stride = (getattr(self.backbone.output_shape()[self.feature], n) for n in ("channels", "stride"))
-        losses = self.keypoint_head(
-            crops.new_zeros(0, channels, self.crop.height // stride, self.crop.width // stride), people
-        )
-        idle = (parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
-        zero = 0.0 * sum(parameter.float().sum() for parameter in idle)
-        return {**losses, "loss_keypoint": losses["loss_keypoint"] + zero}
+            maps = self._maps(crops)
+            features, idle = maps[self.feature].contiguous(), [m for name, m in maps.items() if name != self.feature]
+        else:  # batch norms refuse a batch without people
+            shape, own = self.backbone.output_shape()[self.feature], list(self.backbone.parameters())
+            size = (self.crop.height // shape.stride, self.crop.width // shape.stride)
+            features, idle = crops.new_zeros(0, shape.channels, *size), [p for p in own if p.requires_grad]
+        losses = self.keypoint_head(features, people)
+        # Every parameter has a gradient, 0 where this batch has no use for it: DDP and clipping want one.
+        return {**losses, "loss_keypoint": losses["loss_keypoint"] + 0.0 * sum(x.float().sum() for x in idle)}
 
     def _labelled(self, instances: Instances) -> Instances:
         """Those with a labelled joint, so many at most, drawn at random."""
