@@ -24,7 +24,7 @@ SURE = 20.0
 
 @MAPPER_REGISTRY.register()
 class GivenBoxesMapper(PoseMapper):
-    """Gives test samples ``proposals`` as Detectron2's precomputed ones are; in training it is :class:`PoseMapper`.
+    """Gives test samples ``proposals`` as Detectron2's precomputed ones are; in training it is :class:`~.mapper.PoseMapper`.
 
     The boxes are those of ``DATASETS.PROPOSAL_FILES_TEST``, a file of detections in COCO's format of results for each
     of ``DATASETS.TEST``. Without files they are the boxes of the labels, of people with a labelled joint.
@@ -32,7 +32,7 @@ class GivenBoxesMapper(PoseMapper):
     Args:
         boxes: of the test sets by name, by image: (N, 5) arrays of x0, y0, x1, y1 and score, best first; sets that are
             not there have the boxes of their labels.
-        options: of :class:`PoseMapper`.
+        options: of :class:`~.mapper.PoseMapper`.
     """
 
     @configurable
@@ -42,12 +42,12 @@ class GivenBoxesMapper(PoseMapper):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True, **given: Any) -> dict[str, Any]:
-        """As of :class:`PoseMapper`, and the boxes of the files.
+        """As of :class:`~.mapper.PoseMapper`, and the boxes of the files.
 
         Args:
             cfg: the config.
             is_train: for training.
-            given: as of :class:`PoseMapper`.
+            given: as of :class:`~.mapper.PoseMapper`.
 
         Raises:
             ConfigError: there is not one file for each test set.

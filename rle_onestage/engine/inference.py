@@ -33,7 +33,7 @@ from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.correction import DEPENDENCE
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
-from rle_onestage.modeling.tables import FreshTables
+from rle_onestage.modeling.tables import decoder_of
 from rle_onestage.utils.pretrained import first_line
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
@@ -206,8 +206,7 @@ def run_on_loader(
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
-        parts: Any = (part.decoder for part in model.modules() if isinstance(part, FreshTables))
-        decoder = next(parts, None)
+        decoder = decoder_of(model)
         for one in members(evaluator):
             if hasattr(one, "density") and decoder is not None:
                 one.density = decoder.error_density()  # here, where its tables are those of the weights

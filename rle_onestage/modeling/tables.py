@@ -111,6 +111,11 @@ class FreshTables(nn.Module):
             self.criterion.learns_density = any(is_trained(name) for name, _ in density)
 
 
+def decoder_of(model: nn.Module) -> Decoder | None:
+    """The decoder with the tables of a model's density, be it the model's own or a head's; None without a density."""
+    return next((part.decoder for part in model.modules() if isinstance(part, FreshTables)), None)
+
+
 def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
     """What the tables are made of."""
     fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")

@@ -113,7 +113,7 @@ class RLEKeypointHead(FreshTables):
             input_shape: channels, height and width of the pooled features.
 
         Raises:
-            ConfigError: see :func:`check_joints`.
+            ConfigError: see :func:`~.regions.check_joints`.
         """
         check_joints(cfg)
         options, joints = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
