@@ -3,13 +3,14 @@ r"""Measure keypoint heads in one two-stage model: FLOPs, memory and time with 1
 
 python projects/loss_comparison/benchmark_heads.py
 python projects/loss_comparison/benchmark_heads.py --config-file configs/coco/keypoint_rcnn_R_50_FPN_1x_rle.yaml \
-    --size 320 --people 1 20 --rounds 3
+    --size 320 --people 1 20 --rounds 3 --opts MODEL.RESNETS.NORM GN
 
 ``rle`` and ``l1`` are RLEKeypointHead as the config has it, with either density; ``heatmap`` is Detectron2's own head.
-Time does not depend on the weights, so that random ones do.
+Time does not depend on the weights, so that random ones do; frozen norms of random weights let a ResNet overflow.
 """
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--people", nargs="+", type=positive_int, default=[1, 5, 20], metavar="N")
     parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
     parser.add_argument("--rounds", type=positive_int, default=30, metavar="N")
+    parser.add_argument("--cpu-time", action="store_true", help="not the wall's: on a machine with other work")
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="of the config, for all heads")
     parser.add_argument("--output", metavar="FILE.json")
     return parser.parse_args(arguments)
 
@@ -46,9 +49,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
-    heads = {name: [*OFFLINE, *options] for name, options in HEADS.items()}
+    heads = {name: [*OFFLINE, *args.opts, *options] for name, options in HEADS.items()}
     report = measure_heads(
-        args.config_file, heads, size=args.size, people=args.people, threads=args.threads, rounds=args.rounds
+        args.config_file,
+        heads,
+        size=args.size,
+        people=args.people,
+        threads=args.threads,
+        rounds=args.rounds,
+        clock=time.process_time if args.cpu_time else None,
     )
     print(format_costs(report))
     if args.output:

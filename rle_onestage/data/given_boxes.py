@@ -24,7 +24,7 @@ SURE = 20.0
 
 @MAPPER_REGISTRY.register()
 class GivenBoxesMapper(PoseMapper):
-    """Gives test samples ``proposals`` as Detectron2's precomputed ones are; in training it is :class:`~.mapper.PoseMapper`.
+    """Gives test samples ``proposals`` as Detectron2's precomputed ones are; else it is :class:`~.mapper.PoseMapper`.
 
     The boxes are those of ``DATASETS.PROPOSAL_FILES_TEST``, a file of detections in COCO's format of results for each
     of ``DATASETS.TEST``. Without files they are the boxes of the labels, of people with a labelled joint.

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -144,7 +144,7 @@ def measure(
     sides: OrderedDict[str, OneStage | TwoStage] = OrderedDict()
     sides[ONE_STAGE] = OneStage(load_config(one_config, one_options), (size, size))
     sides[TWO_STAGE] = TwoStage(load_config(two_config, two_options), (size, size))
-    return measure_sides(sides, size=size, people=people, threads=threads, rounds=rounds)
+    return _measure_sides(sides, size=size, people=people, threads=threads, rounds=rounds)
 
 
 def measure_heads(
@@ -155,6 +155,7 @@ def measure_heads(
     people: list[int],
     threads: list[int],
     rounds: int = 30,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, Any]:
     """The same of one two-stage config with several keypoint heads.
 
@@ -165,6 +166,7 @@ def measure_heads(
         people: as of :func:`measure`.
         threads: as of :func:`measure`.
         rounds: as of :func:`measure`.
+        clock: as of :func:`rle_onestage.engine.benchmark.alternate`.
 
     Returns:
         As of :func:`measure`, by the names of the heads.
@@ -172,13 +174,20 @@ def measure_heads(
     sides: OrderedDict[str, OneStage | TwoStage] = OrderedDict()
     for name, options in heads.items():
         sides[name] = TwoStage(load_config(config, options), (size, size))
-    return measure_sides(sides, size=size, people=people, threads=threads, rounds=rounds)
+    return _measure_sides(sides, size=size, people=people, threads=threads, rounds=rounds, clock=clock)
 
 
-def measure_sides(
-    sides: "OrderedDict[str, OneStage | TwoStage]", *, size: int, people: list[int], threads: list[int], rounds: int
+def _measure_sides(
+    sides: "OrderedDict[str, OneStage | TwoStage]",
+    *,
+    size: int,
+    people: list[int],
+    threads: list[int],
+    rounds: int,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, Any]:
     """As :func:`measure`, of models by their names."""
+    device = next(iter(sides.values())).model.device
     report: dict[str, Any] = {"size": size, "rounds": rounds, "torch": torch.__version__}
     for name, side in sides.items():
         report[name] = _static(side, size)
@@ -187,7 +196,7 @@ def measure_sides(
     for count in threads:
         torch.set_num_threads(count)
         cases = {(name, n): (lambda s=side, n=n: infer(s, n)) for n in people for name, side in sides.items()}
-        for (name, number), seconds in alternate(cases, rounds, device=next(iter(sides.values())).model.device).items():
+        for (name, number), seconds in alternate(cases, rounds, device=device, clock=clock).items():
             report[name]["people"][number].setdefault("ms", {})[count] = 1e3 * seconds
     torch.set_num_threads(before)
     return report
