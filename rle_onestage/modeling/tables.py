@@ -116,6 +116,14 @@ def decoder_of(model: nn.Module) -> Decoder | None:
     return next((part.decoder for part in model.modules() if isinstance(part, FreshTables)), None)
 
 
+def start_training_anew(model: nn.Module) -> None:
+    """Let every part of a model that has a method of this name forget the run that its weights come from."""
+    for part in model.modules():
+        start: Callable[[], None] | None = getattr(part, "start_training_anew", None)
+        if start is not None:
+            start()
+
+
 def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
     """What the tables are made of."""
     fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from modeling_toys import instances, make_input
 from two_stage_toys import detections, make_rcnn
@@ -18,7 +19,7 @@ OURS = ["RLEKeypointHead", "SimplePoseKeypointHead"]
 STOCK = "KRCNNConvDeconvUpsampleHead"
 OPTIONS = [
     "MODEL.META_ARCHITECTURE", "TopDownPose", "MODEL.ROI_HEADS.IN_FEATURES", "['p4']",
-    "MODEL.RLE_ONESTAGE.TWO_STAGE.DECONV_DIMS", "[8, 8]",
+    "MODEL.RLE_ONESTAGE.TWO_STAGE.DECONV_DIMS", "[8, 8]", "INPUT.MAPPER", "GivenBoxesMapper",
 ]  # fmt: skip
 
 
@@ -52,6 +53,20 @@ def test_each_head_trains_on_people_and_on_nobody_and_answers_for_given_boxes(he
     torch.testing.assert_close(people.pred_boxes.tensor, expected)
     torch.testing.assert_close(people.scores, torch.tensor([0.7, 0.2]))
     assert people.pred_keypoints.shape == (2, 17, 3) and len(nobody) == 0
+
+
+@pytest.mark.parametrize("head", OURS)
+def test_processes_meet_as_often_whether_they_have_people_or_not(head, monkeypatch):
+    model, meetings = make_model(head=head).train(), []
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: meetings.append(value.numel()))
+    counts = []
+    for people in (PEOPLE, []):
+        with EventStorage():
+            model([make_input(1, people)])
+        counts.append(list(meetings))
+        meetings.clear()
+    assert counts[0] == counts[1] != []
 
 
 def test_only_people_with_labels_are_learned_and_so_many_at_most():
@@ -144,6 +159,7 @@ def test_simple_pose_ranks_by_its_joints_where_asked():
     ("options", "head", "message"),
     [
         (["MODEL.RLE_ONESTAGE.TOP_DOWN.CROP_SIZE", "[100, 64]"], OURS[0], r"CROP_SIZE is \[100, 64\].*multiples of 32"),
+        (["INPUT.MAPPER", "PoseMapper"], OURS[0], "TopDownPose, which needs boxes at test; set INPUT.MAPPER"),
         (["MODEL.ROI_HEADS.IN_FEATURES", "['res9']"], OURS[0], r"names 'res9', but the backbone gives"),
         (["MODEL.RLE_ONESTAGE.TOP_DOWN.CROP_SIZE", "[96, 64]"], STOCK, "square crops and no mirror"),
         (["MODEL.RLE_ONESTAGE.TOP_DOWN.FLIP_TEST", "True"], STOCK, "square crops and no mirror"),

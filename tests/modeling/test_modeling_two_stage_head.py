@@ -190,7 +190,9 @@ def test_the_area_ratio_is_that_of_the_labels():
     assert model.roi_heads.keypoint_head.decoder.area_ratio.item() == pytest.approx(0.5, abs=1e-3)
 
 
-def test_two_numbers_of_joints_are_one_sentence():
+def test_two_numbers_of_joints_and_hidden_joints_are_one_sentence():
+    with pytest.raises(ConfigError, match="HEAD.VISIBILITY is True, but RLEKeypointHead does not tell"):
+        make_rcnn("MODEL.RLE_ONESTAGE.HEAD.VISIBILITY", "True")
     with pytest.raises(ConfigError, match=r"NUM_KEYPOINTS is 14, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS"):
         make_rcnn("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", "14")
 

@@ -10,6 +10,7 @@ from detectron2.modeling.roi_heads.keypoint_head import ROI_KEYPOINT_HEAD_REGIST
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+from ...errors import ConfigError
 from ...structures.covariance import covariance_of
 from ..backbone.timm_fpn import conv_block
 from ..codec import ScaleCodec, box_size, decode_in_boxes
@@ -113,9 +114,14 @@ class RLEKeypointHead(FreshTables):
             input_shape: channels, height and width of the pooled features.
 
         Raises:
-            ConfigError: see :func:`~.regions.check_joints`.
+            ConfigError: see :func:`~.regions.check_joints`; or hidden joints shall be told, which this head does not.
         """
         check_joints(cfg)
+        if cfg.MODEL.RLE_ONESTAGE.HEAD.VISIBILITY:
+            raise ConfigError(
+                "MODEL.RLE_ONESTAGE.HEAD.VISIBILITY is True, but RLEKeypointHead does not tell hidden joints from "
+                "visible ones; set it to False"
+            )
         options, joints = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
         network = RegionPoses(
             channels=input_shape.channels,

@@ -99,11 +99,13 @@ class SimplePoseKeypointHead(nn.Module):
         """
         regions = cat_boxes([regions_of(each, self.training) for each in instances], features)
         if self.training:
+            count = global_mean(regions.new_tensor(float(len(features) * self.num_joints)))  # in every process
             # Batch norms refuse a batch of nobody; every parameter has a gradient all the same.
             zero = 0.0 * sum(parameter.float().sum() for parameter in self.parameters() if parameter.requires_grad)
             if not len(features):
                 return {"loss_keypoint": torch.as_tensor(zero)}
-            return {"loss_keypoint": self._loss(self.layers(features).float(), instances, regions) + zero}
+            error = self._error(self.layers(features).float(), instances, regions)
+            return {"loss_keypoint": self.loss_weight * error / count + zero}
         heatmaps = self.layers(features).float()
         if mirrored is not None:
             other = self.layers(mirrored).float()
@@ -114,15 +116,14 @@ class SimplePoseKeypointHead(nn.Module):
             each.pred_keypoints = own
         return instances
 
-    def _loss(self, heatmaps: Tensor, instances: Sequence[Instances], regions: Tensor) -> Tensor:
-        """Half the squared error, over the cells, of labelled joints in their regions; a mean over all joints."""
+    def _error(self, heatmaps: Tensor, instances: Sequence[Instances], regions: Tensor) -> Tensor:
+        """Half the squared error, a mean over the cells, summed over the labelled joints in their regions."""
         people = people_of_regions(instances, self.num_joints)
         joints, labelled = people.joints.to(regions), people.labelled.to(regions.device)
         target, inside = paint(joints, regions, heatmaps.shape[2], heatmaps.shape[3])
         weight = (labelled & inside).float() * people.weight.to(regions)[:, None]
         error = 0.5 * (heatmaps - target).square().mean((2, 3))
-        count = global_mean(weight.new_tensor(float(weight.numel())))
-        return self.loss_weight * (error * weight).sum() / count
+        return (error * weight).sum()
 
 
 def _doubling(inputs: int, outputs: int) -> nn.Sequential:
