@@ -229,8 +229,8 @@ def _add_two_stage_keys(m: CN) -> None:
     t = m.TWO_STAGE = CN()
     # What RLEKeypointHead's linear layer sees of a region's features: their "mean", or all cells ("flat").
     t.POOLING = "mean"
-    # Channels of 3 x 3 convolutions before that, for the local maps of a pyramid: by their border of zeros the mean over
-    # the cells can know where things are. A backbone that sees the crop alone needs none.
+    # Channels of 3 x 3 convolutions before that, for the local maps of a pyramid: by their border of zeros the mean
+    # over the cells can know where things are. A backbone that sees the crop alone needs none.
     t.CONV_DIMS = []
     # Exponent in the score of the pose's own: its expected OKS (of SimplePoseKeypointHead the mean of its joints'
     # scores). With 0 the score is the box's, so that the metrics of boxes stay what they were.
@@ -263,8 +263,9 @@ def _add_data_keys(cfg: CN) -> None:
     # Pairs of joint names that swap in a mirror, [["left_eye", "right_eye"], ...]; empty: found from left/right.
     d.KEYPOINT_FLIP_PAIRS = []
 
-    # What makes the model's input of a data set dictionary, a name in rle_onestage.data.MAPPER_REGISTRY. GivenBoxesMapper
-    # gives boxes at test too: those of the labels, or of a file for each test set (DATASETS.PROPOSAL_FILES_TEST).
+    # What makes the model's input of a data set dictionary, a name in rle_onestage.data.MAPPER_REGISTRY.
+    # GivenBoxesMapper gives boxes at test too: those of the labels, or of a file for each test set
+    # (DATASETS.PROPOSAL_FILES_TEST).
     cfg.INPUT.MAPPER = "PoseMapper"
     # Augmentations of Detectron2's kind in training, after those below that move people and before those that put
     # things in front of them: names, or [name, {option: value}], e.g. [[RandomRotation, {angle: [-10, 10]}]], of

@@ -35,6 +35,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", default=str(CONFIG), metavar="FILE", help="of a model with RLEKeypointHead")
+    parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS))
     parser.add_argument("--size", type=positive_int, default=192, metavar="PX", help="side of the image")
     parser.add_argument("--people", nargs="+", type=positive_int, default=[1, 5, 20], metavar="N")
     parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
@@ -49,7 +50,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
-    heads = {name: [*OFFLINE, *args.opts, *options] for name, options in HEADS.items()}
+    heads = {name: [*OFFLINE, *args.opts, *options] for name, options in HEADS.items() if name in args.heads}
     report = measure_heads(
         args.config_file,
         heads,

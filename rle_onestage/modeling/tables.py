@@ -113,7 +113,7 @@ class FreshTables(nn.Module):
 
 def decoder_of(model: nn.Module) -> Decoder | None:
     """The decoder with the tables of a model's density, be it the model's own or a head's; None without a density."""
-    return next((part.decoder for part in model.modules() if isinstance(part, FreshTables)), None)
+    return next((part for part in model.modules() if isinstance(part, Decoder)), None)
 
 
 def start_training_anew(model: nn.Module) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.data.detection_utils import transform_proposals
+from detectron2.data.transforms import ResizeTransform
+from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from modeling_toys import instances, make_input
@@ -168,6 +170,18 @@ def test_simple_pose_ranks_by_its_joints_where_asked():
 def test_what_does_not_go_together_is_one_sentence(options, head, message):
     with pytest.raises(ConfigError, match=message):
         make_model(*options, head=head)
+
+
+def test_it_takes_the_precomputed_proposals_of_detectron2s_own_mapper():
+    record = {
+        "proposal_boxes": np.array([[10.0, 10, 100, 120], [0, 0, 40, 40]], np.float32),
+        "proposal_objectness_logits": np.array([2.0, 0.0]), "proposal_bbox_mode": BoxMode.XYXY_ABS,
+    }  # fmt: skip
+    transform_proposals(record, (64, 64), ResizeTransform(128, 128, 64, 64), proposal_topk=2)
+    sample = make_input(0, []) | record | {"height": 128, "width": 128}
+    people = make_model().eval()([sample])[0]["instances"]
+    torch.testing.assert_close(people.pred_boxes.tensor, torch.tensor([[10.0, 10, 100, 120], [0, 0, 40, 40]]))
+    torch.testing.assert_close(people.scores, torch.sigmoid(torch.tensor([2.0, 0.0])))
 
 
 def test_an_image_without_boxes_is_named():
