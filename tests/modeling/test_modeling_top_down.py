@@ -55,6 +55,8 @@ def test_each_head_trains_on_people_and_on_nobody_and_answers_for_given_boxes(he
     torch.testing.assert_close(people.pred_boxes.tensor, expected)
     torch.testing.assert_close(people.scores, torch.tensor([0.7, 0.2]))
     assert people.pred_keypoints.shape == (2, 17, 3) and len(nobody) == 0
+    alone = model([asked(2, [])])[0]["instances"]
+    assert len(alone) == 0 and alone.pred_keypoints.shape == (0, 17, 3)
 
 
 @pytest.mark.parametrize("head", OURS)

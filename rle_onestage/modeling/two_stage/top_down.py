@@ -180,7 +180,12 @@ class TopDownPose(nn.Module):
 
     def features(self, crops: Tensor) -> Tensor:
         """What the head sees (P, C, H, W) of crops (P, 3, height, width); in the layout that Detectron2's needs."""
-        return self._maps(crops)[self.feature].contiguous()
+        return self._maps(crops)[self.feature].contiguous() if len(crops) else self._nothing(crops)
+
+    def _nothing(self, crops: Tensor) -> Tensor:
+        """What the head sees (0, C, H, W) where nobody is: not every backbone takes a batch of none."""
+        shape = self.backbone.output_shape()[self.feature]
+        return crops.new_zeros(0, shape.channels, self.crop.height // shape.stride, self.crop.width // shape.stride)
 
     def _maps(self, crops: Tensor) -> dict[str, Tensor]:
         return self.backbone(crops.contiguous(memory_format=torch.channels_last))
@@ -207,10 +212,8 @@ class TopDownPose(nn.Module):
         if len(crops):
             maps = self._maps(crops)
             features, idle = maps[self.feature].contiguous(), [m for name, m in maps.items() if name != self.feature]
-        else:  # batch norms refuse a batch without people
-            shape, own = self.backbone.output_shape()[self.feature], list(self.backbone.parameters())
-            size = (self.crop.height // shape.stride, self.crop.width // shape.stride)
-            features, idle = crops.new_zeros(0, shape.channels, *size), [p for p in own if p.requires_grad]
+        else:
+            features, idle = self._nothing(crops), [p for p in self.backbone.parameters() if p.requires_grad]
         losses = self.keypoint_head(features, people)
         # Every parameter has a gradient, 0 where this batch has no use for it: DDP and clipping want one.
         return {**losses, "loss_keypoint": losses["loss_keypoint"] + 0.0 * sum(x.float().sum() for x in idle)}
