@@ -74,6 +74,7 @@ def _add_model_keys(cfg: CN) -> None:
     _add_pose_keys(m)
     _add_training_keys(m)
     _add_decoding_keys(m)
+    _add_two_stage_keys(m)
 
     m.TIMM = CN()
     # Any timm model with features_only; for MODEL.BACKBONE.NAME = build_timm_fpn_backbone.
@@ -222,6 +223,34 @@ def _add_decoding_keys(m: CN) -> None:
     m.TEST.OKS_POWER = 1.0
 
 
+def _add_two_stage_keys(m: CN) -> None:
+    # Keypoint heads in Detectron2's two-stage models (MODEL.ROI_KEYPOINT_HEAD.NAME). Density, preset, flow, scale and
+    # the weight of presence are those above: one family for all. The keys of this group are what a region adds.
+    t = m.TWO_STAGE = CN()
+    # What RLEKeypointHead's linear layer sees of a region's features: their "mean", or all cells ("flat").
+    t.POOLING = "mean"
+    # Channels of 3 x 3 convolutions before that, for the local maps of a pyramid: by their border of zeros the mean
+    # over the cells can know where things are. A backbone that sees the crop alone needs none.
+    t.CONV_DIMS = []
+    # Exponent in the score of the pose's own: its expected OKS (of SimplePoseKeypointHead the mean of its joints'
+    # scores). With 0 the score is the box's, so that the metrics of boxes stay what they were.
+    t.OKS_POWER = 0.0
+    # Channels of SimplePoseKeypointHead's transposed convolutions, each of which doubles the resolution.
+    t.DECONV_DIMS = [256, 256, 256]
+
+    # MODEL.META_ARCHITECTURE TopDownPose: crops of people whose boxes are given (INPUT.MAPPER GivenBoxesMapper).
+    d = m.TOP_DOWN = CN()
+    # Height and width of the crops.
+    d.CROP_SIZE = [256, 192]
+    # The crop's side over the box's, after the box has grown to the crop's aspect.
+    d.PADDING = 1.25
+    # In training: largest change of the crop's size, and largest shift as a share of its side.
+    d.SCALE_JITTER = 0.0
+    d.SHIFT_JITTER = 0.0
+    # Whether the crop in a mirror counts half at test. It doubles the cost.
+    d.FLIP_TEST = False
+
+
 def _add_data_keys(cfg: CN) -> None:
     d = cfg.DATASETS
     # Keypoint files by config alone: [[name, json, image folder], ...] in COCO's format, [[name, data.yaml, split],
@@ -235,6 +264,8 @@ def _add_data_keys(cfg: CN) -> None:
     d.KEYPOINT_FLIP_PAIRS = []
 
     # What makes the model's input of a data set dictionary, a name in rle_onestage.data.MAPPER_REGISTRY.
+    # GivenBoxesMapper gives boxes at test too: those of the labels, or of a file for each test set
+    # (DATASETS.PROPOSAL_FILES_TEST).
     cfg.INPUT.MAPPER = "PoseMapper"
     # Augmentations of Detectron2's kind in training, after those below that move people and before those that put
     # things in front of them: names, or [name, {option: value}], e.g. [[RandomRotation, {angle: [-10, 10]}]], of

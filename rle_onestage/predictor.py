@@ -18,6 +18,7 @@ from .engine.checkpoint.named import no_weights
 from .engine.inference import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError
 from .modeling import RLEOneStage
+from .modeling.tables import decoder_of
 from .structures import (
     COCO,
     SKELETONS,
@@ -151,8 +152,16 @@ class Predictor:
 
         ``half_width(0.9) * pred_keypoint_sigmas`` to each side of a point is the interval that holds the coordinate
         with a probability of 0.9.
+
+        Raises:
+            ConfigError: the model predicts none.
         """
-        return self.model.decoder.error_density().to("cpu")  # where the people are
+        decoder = decoder_of(self.model)
+        if decoder is None:
+            raise ConfigError(
+                f"{type(self.model).__name__} has no density of errors; use RLEOneStage, or RLEKeypointHead as its head"
+            )
+        return decoder.error_density().to("cpu")  # where the people are
 
     @property
     def tells_hidden(self) -> bool:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     comparison, paths, signum = compare_losses(
         args.config_file,
         args.output,
-        script=str(Path(__file__).with_name("train_net.py")),
+        script=str(Path(__file__).resolve().parents[2] / "tools" / "train_net.py"),
         losses=args.losses,
         seeds=args.seeds,
         baselines=args.baselines,

@@ -19,7 +19,7 @@ compare() {
     shift 2
     # shellcheck disable=SC2086  # seeds are words
     "$python" projects/loss_comparison/compare_losses.py --config-file "$project/configs/$name.yaml" \
-        --rules "$project/configs/rules.yaml" --output "$output/$name" --losses "$@" --seeds $seeds --jobs 1 \
+        --rules "$project/rules.yaml" --output "$output/$name" --losses "$@" --seeds $seeds --jobs 1 \
         --opts MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED "$movenet"
     code=$?
     [ $code -lt 128 ] || exit $code

@@ -10,6 +10,7 @@
 from ..utils.images import UnreadableImage, read_image
 from .coco import Problems, load_coco_keypoints
 from .datasets import get_metadata, get_skeleton, load_dataset, register_all, register_from_config
+from .given_boxes import GivenBoxesMapper
 from .labels import SetOptions
 from .loader import build_test_loader, build_train_loader, load_training_records
 from .lookup import joint_names, known_joints, model_skeleton, own_skeleton
@@ -21,6 +22,7 @@ register_all()
 __all__ = [
     "AUGMENTATION_REGISTRY",
     "MAPPER_REGISTRY",
+    "GivenBoxesMapper",
     "PoseMapper",
     "Problems",
     "SetOptions",

@@ -33,6 +33,7 @@ from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.correction import DEPENDENCE
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
+from rle_onestage.modeling.tables import decoder_of
 from rle_onestage.utils.pretrained import first_line
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
@@ -70,9 +71,10 @@ def prepare(model: nn.Module) -> None:
     What is trained or loaded needs no call: :class:`~.rle_onestage.RLEOneStage` looks itself, on the way to evaluation
     mode and before it is saved.
     """
-    refresh: Callable[[], None] | None = getattr(bare(model), "prepare_for_inference", None)
-    if refresh is not None:
-        refresh()
+    for module in bare(model).modules():  # the model itself, or a head of Detectron2's models
+        refresh: Callable[[], None] | None = getattr(module, "prepare_for_inference", None)
+        if refresh is not None:
+            refresh()
 
 
 @contextlib.contextmanager
@@ -204,7 +206,7 @@ def run_on_loader(
     evaluator.reset()
     start, images, network = time.perf_counter(), 0, 0.0
     with evaluation_mode(model), torch.no_grad():
-        decoder: Any = getattr(model, "decoder", None)
+        decoder = decoder_of(model)
         for one in members(evaluator):
             if hasattr(one, "density") and decoder is not None:
                 one.density = decoder.error_density()  # here, where its tables are those of the weights

@@ -46,6 +46,7 @@ from rle_onestage.engine.setup import claim_output, seed_everything, settle_seed
 from rle_onestage.engine.step_metrics import StepMetrics, check_finite_weights
 from rle_onestage.engine.takeover import take_over
 from rle_onestage.errors import DataError
+from rle_onestage.modeling.tables import start_training_anew
 from rle_onestage.modeling.trained_parts import train_only
 from rle_onestage.utils.safe_files import remove_unfinished
 from rle_onestage.utils.signals import StopRequest
@@ -119,8 +120,7 @@ class Trainer(TrainerBuilders):
             logger.warning("--resume finds no checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
         if self.cfg.MODEL.WEIGHTS:
             load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
-            if hasattr(self.model, "start_training_anew"):  # before the averages are copies of it
-                self.model.start_training_anew()
+            start_training_anew(self.model)  # before the averages are copies of it
             if self.ema is not None:
                 self.ema.load_state_dict(self.model.state_dict())
 

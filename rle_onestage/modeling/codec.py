@@ -80,18 +80,18 @@ class ScaleCodec:
 
         Args:
             raw: (P, K, D) the network's numbers.
-            unit: (P,) in pixels, from :meth:`unit`.
+            unit: (P,) in pixels, from :meth:`unit`; or (P, D), one for each coordinate.
         """
         raw = (raw.float() if self.learned else torch.zeros_like(raw, dtype=torch.float32)) + self.shift
         if self.per == "joint":
             raw = raw.mean(-1, keepdim=True).expand_as(raw)
         value = torch.sigmoid(raw) if self.form == "sigmoid" else F.softplus(raw)
-        return (self.floor + value) * unit[:, None, None]
+        return (self.floor + value) * _for_joints(unit)
 
     def encode(self, scale: Tensor, unit: Tensor) -> Tensor:
         """Inverse of :meth:`decode`, for scales above the floor (that are the same in all coordinates, if one scale
         is for all)."""
-        value = scale / unit[:, None, None] - self.floor
+        value = scale / _for_joints(unit) - self.floor
         if self.form == "sigmoid":
             return torch.logit(value) - self.shift
         return value + torch.log(-torch.expm1(-value)) - self.shift
@@ -102,3 +102,27 @@ class ScaleCodec:
             return stride
         size = (boxes[:, 2:] - boxes[:, :2]).detach().clamp(min=1).prod(-1).sqrt()
         return size / 16
+
+
+def _for_joints(unit: Tensor) -> Tensor:
+    """Units (P,) or (P, D) that broadcast against (P, K, D)."""
+    return unit[:, None] if unit.dim() == 2 else unit[:, None, None]
+
+
+def decode_in_boxes(offset: Tensor, boxes: Tensor) -> Tensor:
+    """Joints (P, K, 2) in pixels from offsets (P, K, 2) from the centres of boxes (P, 4), in their widths and heights.
+
+    Joints may lie outside of their boxes.
+    """
+    size = box_size(boxes)
+    return (boxes[:, None, :2] + boxes[:, None, 2:]) / 2 + offset.float() * size[:, None]
+
+
+def encode_in_boxes(joints: Tensor, boxes: Tensor) -> Tensor:
+    """Inverse of :func:`decode_in_boxes`."""
+    return (joints - (boxes[:, None, :2] + boxes[:, None, 2:]) / 2) / box_size(boxes)[:, None]
+
+
+def box_size(boxes: Tensor) -> Tensor:
+    """Width and height (P, 2) of boxes (P, 4) in pixels, at least one: a box without an area is still a place."""
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from detectron2.utils import comm
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.oks import joint_oks
 from .assignment import Assignment, Pairs
 from .density import Density, GroupedDensity
 from .heatmap import heatmap_loss, heatmap_weight, paint_heatmaps
+from .likelihood import PoseLikelihood, global_mean
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
 from .regions import PartialLabels, background_weight
@@ -20,22 +19,8 @@ from .targets import Matched, take
 from .visibility import visibility_loss
 
 
-def global_mean(value: Tensor) -> Tensor:
-    """Sum over the processes, at least 1, over their number.
-
-    Dividing by it makes gradients that are averaged over the processes those of the global batch.
-    """
-    if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(value)
-    return value.clamp(min=1) / comm.get_world_size()
-
-
-class Criterion(nn.Module):
+class Criterion(PoseLikelihood):
     """Sees dense outputs, poses and targets, never the network.
-
-    Attributes:
-        counts_areas: whether the people of a batch count in the area ratio.
-        learns_density: whether the density, or anything of it, is trained.
 
     Args:
         density: of the last stage's residuals; earlier stages use its preset alone.
@@ -47,11 +32,7 @@ class Criterion(nn.Module):
         partial: how places away from known people count in sets that are labelled in part.
     """
 
-    # The nodes of the normaliser follow the flow at this interval of iterations; between, they are a slightly older
-    # rule for the same integral.
-    REFRESH_EVERY = 25
     oks_sigmas: Tensor
-    area_sums: Tensor
 
     def __init__(
         self,
@@ -63,36 +44,9 @@ class Criterion(nn.Module):
         heat_stride: int,
         partial: PartialLabels,
     ):
-        super().__init__()
-        self.partial = partial
-        self.density, self.weights, self.flow_warmup = density, dict(weights), flow_warmup
-        self.heat_stride = heat_stride
-        self.counts_areas = self.learns_density = True
+        super().__init__(density=density, flow_warmup=flow_warmup)
+        self.partial, self.weights, self.heat_stride = partial, dict(weights), heat_stride
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
-        # Sums over the training people of COCO's area and of the box's, in square pixels. The first numbers stand in
-        # until there are people, and weigh nothing beside them. In float32, as some devices have nothing wider: the
-        # last digit of a sum is less than what a batch adds to it.
-        self.register_buffer("area_sums", torch.tensor([AREA_OF_BOX, 1.0], dtype=torch.float32))
-
-    @torch.no_grad()
-    def count_areas(self, targets: Targets) -> None:
-        """Add the people of a batch whose area was measured."""
-        measured = targets.valid & targets.area_known
-        sums = torch.stack([targets.area[measured].sum(), box_area(targets.boxes[measured]).sum()])
-        self.area_sums += sums.to(self.area_sums)
-
-    def area_ratio(self) -> Tensor:
-        """() COCO's area over the box's, of the training people so far: it turns boxes into areas."""
-        return self.area_sums[0] / self.area_sums[1]
-
-    @torch.no_grad()
-    def restart_areas(self, ratio: Tensor) -> None:
-        """Count from here on, with a ratio () in the place of a box of one square pixel.
-
-        The ratio belongs to the weights: inference needs it, also before another training has seen anybody. The sums
-        belong to a run: those of a long one would hold the ratio of new data back until as many people are seen again.
-        """
-        self.area_sums.copy_(torch.stack([ratio, torch.ones_like(ratio)]))
 
     def forward(
         self,
@@ -107,8 +61,7 @@ class Criterion(nn.Module):
 
         In a batch without people the sums are empty, not absent, so that every output still has a gradient.
         """
-        if self.counts_areas:
-            self.count_areas(targets)
+        self.count_areas(targets.area, targets.boxes, targets.valid & targets.area_known)
         dense, candidates, (refined, denoised, heat) = predictions
         positive = (assignment.person >= 0).nonzero()[:, 0]
         stages = [Stage(candidates.poses.rows(positive), positive), *refined]
@@ -135,7 +88,7 @@ class Criterion(nn.Module):
             losses["visibility"] = self._visibility(stages, people, assignment)
         for number, (stage, person, weight) in enumerate(zip(stages, people, weights)):
             final = number == len(stages) - 1
-            nll = self._nll(stage.poses, person, weight, final=final, iteration=iteration)
+            nll = self.joint_losses(stage.poses, person, weight, final=final, iteration=iteration)
             losses["pose" if number == 0 else f"refine{number}"] = (nll * weight).sum() / norm[2 + number]
         if denoised:
             nll = self._denoising(denoised.poses, noisy_people, preset_only=iteration < self.flow_warmup)
@@ -191,21 +144,17 @@ class Criterion(nn.Module):
         sums, weights = torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
         return (sums / global_mean(weights)).mean()
 
-    def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
-        """(n, K) nats per joint, in pixels; 0 where unlabelled.
+    def joint_losses(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
+        """(n, K) what each joint costs, 0 where the weight is; a class derived from this one may have another rule.
 
-        Only labelled joints pass through the density: the flow is paid per label.
+        Args:
+            poses: of n candidates, of one stage.
+            people: whom they are matched to.
+            weight: (n, K) 0 where a joint is unlabelled.
+            final: whether these are the poses of the last stage.
+            iteration: of the training.
         """
-        chosen = weight > 0
-        residual = (people.joints[chosen] - poses.mu[chosen]) / poses.scale[chosen]
-        joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
-        preset_only = not final or iteration < self.flow_warmup
-        if final and self.learns_density:
-            self.density.fit(residual.detach(), joint)
-            if not preset_only and iteration % self.REFRESH_EVERY == 0:
-                self.density.refresh(self.density.TRAINING_TOLERANCE)
-        nll = self.density.nll(residual, poses.scale[chosen], joint=joint, preset_only=preset_only)
-        return torch.zeros_like(weight).masked_scatter(chosen, nll)
+        return self.nll(poses, people.joints, weight, final=final, iteration=iteration)
 
     def _denoising(self, poses: Poses, people: Matched, *, preset_only: bool) -> Tensor:
         """(n, K) the preset's likelihood with scale held: the artificial starts shall not decide what scale says.

@@ -261,6 +261,7 @@ class Decoder(nn.Module):
             look: for whom.
         """
         shape, poses, boxes = score.shape, candidates.poses, candidates.boxes
+        count = poses.mu.shape[1]  # of joints; there may be no candidates to infer it from
         area = self._area(box_area(boxes))
         joints = poses.mu + poses.scale * self.mean[self.group]
         std = self.std[self.group]
@@ -273,18 +274,18 @@ class Decoder(nn.Module):
         quality = torch.ones_like(person) if candidates.quality is None else torch.sigmoid(candidates.quality)
         score = score * person_oks.view(shape).pow(self.oks_power)
         boxes, area = boxes.view(*shape, 4), area.view(shape)
-        joints = torch.cat([joints, expected[..., None]], -1).view(*shape, -1, 3)
+        joints = torch.cat([joints, expected[..., None]], -1).view(*shape, count, 3)
         return People(
             boxes=boxes,
             scores=score,
             factors=torch.stack([person, quality, person_oks], -1).view(*shape, 3),
             joints=joints,
-            sigmas=sigmas.view(*shape, -1, 2),
-            presence=presence.view(*shape, -1),
+            sigmas=sigmas.view(*shape, count, 2),
+            presence=presence.view(*shape, count),
             areas=area,
             kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
-            visibility=None if visibility is None else visibility.view(*shape, -1),
+            visibility=None if visibility is None else visibility.view(*shape, count),
             correlations=self.correlation[self.group].expand(*shape, -1),
         )  # fmt: skip
 

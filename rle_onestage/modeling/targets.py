@@ -22,6 +22,7 @@ class Matched(NamedTuple):
     known: Tensor  # (P, K) bool
     weight: Tensor  # (P,)
     told: Tensor  # (P,) bool
+    area_known: Tensor  # (P,) bool
 
 
 # Columns of the table of people: whether there is one, box, area, whether it was measured, weight, whether hidden
@@ -51,26 +52,43 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
     ignore = _padded([x["ignore_boxes"].tensor if "ignore_boxes" in x else torch.zeros(0, 4) for x in inputs])
     regions = _padded([x.get("regions", torch.zeros(0, 6 + num_joints)) for x in inputs])
     table, ignore, regions = (t.to(device, non_blocking=True) for t in (table, ignore, regions))
+    return Targets(valid=table[..., 0] > 0, ignore=ignore, regions=regions, **_columns(table, num_joints))
+
+
+def people_of_regions(instances: Sequence[Instances], num_joints: int) -> Matched:
+    """The person of each region that Detectron2's heads sampled.
+
+    Args:
+        instances: of the images, with fields as of :func:`make_targets`; images without any are left out.
+        num_joints: K.
+
+    Returns:
+        Of all images, one row for each region; on the device of the instances.
+    """
+    people = [p for p in instances if len(p)]
+    rows = [_people_rows(p, num_joints) for p in people]
+    return Matched(**_columns(torch.cat(rows) if rows else torch.zeros(0, _FIXED + 4 * num_joints), num_joints))
+
+
+def _columns(table: Tensor, num_joints: int) -> dict[str, Tensor]:
+    """What the rows (..., 9 + 4 K) of people say, by field."""
     joints = table[..., _FIXED + num_joints :].unflatten(-1, (num_joints, 3))
-    return Targets(
-        valid=table[..., 0] > 0,
-        boxes=table[..., 1:5],
-        joints=joints[..., :2],
-        labelled=joints[..., 2] > 0,
-        visible=joints[..., 2] > 1,
-        area=table[..., 5],
-        ignore=ignore,
-        known=table[..., _FIXED : _FIXED + num_joints] > 0,
-        area_known=table[..., 6] > 0,
-        weight=table[..., 7],
-        told=table[..., 8] > 0,
-        regions=regions,
-    )
+    return {
+        "boxes": table[..., 1:5],
+        "joints": joints[..., :2],
+        "labelled": joints[..., 2] > 0,
+        "visible": joints[..., 2] > 1,
+        "area": table[..., 5],
+        "known": table[..., _FIXED : _FIXED + num_joints] > 0,
+        "area_known": table[..., 6] > 0,
+        "weight": table[..., 7],
+        "told": table[..., 8] > 0,
+    }
 
 
 def _people_rows(people: Instances, num_joints: int) -> Tensor:
     """(M, 9 + 4 K) of one image with people."""
-    rows = torch.zeros(len(people), _FIXED + 4 * num_joints)
+    rows = torch.zeros(len(people), _FIXED + 4 * num_joints, device=people.gt_boxes.tensor.device)
     rows[:, 0] = 1
     rows[:, 1:5] = people.gt_boxes.tensor
     # Annotations without COCO's area: its usual share of the box.

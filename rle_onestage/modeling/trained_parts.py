@@ -15,7 +15,7 @@ def train_only(model: nn.Module, beginnings: Sequence[str]) -> None:
     """Let the parameters learn whose names begin so, and nothing else.
 
     Other parameters do not require gradients. What has no trained part is in evaluation mode in each step, whatever
-    mode was set before it, so that batch norms count nothing and dropout is off. A model that keeps more of a training
+    mode was set before it, so that batch norms count nothing and dropout is off. A module that keeps more of a training
     in its buffers has a method ``keep_untrained``, which is told which names are trained. A second call does nothing.
 
     Args:
@@ -40,10 +40,16 @@ def train_only(model: nn.Module, beginnings: Sequence[str]) -> None:
     step.before(model)
     model.register_forward_pre_hook(step.before)
     model.register_forward_hook(step.after)
-    keep: Callable[[Callable[[str], bool]], None] | None = getattr(model, "keep_untrained", None)
-    if keep is not None:
-        keep(lambda name: name.startswith(names))
+    for prefix, module in model.named_modules():
+        keep: Callable[[Callable[[str], bool]], None] | None = getattr(module, "keep_untrained", None)
+        if keep is not None:
+            keep(_is_trained(f"{prefix}." if prefix else "", names))
     model.trained_names = names  # type: ignore[assignment]  # nn.Module's attributes are declared as tensors and modules
+
+
+def _is_trained(prefix: str, names: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether something is trained, by its name in a module that has this prefix."""
+    return lambda name: f"{prefix}{name}".startswith(names)
 
 
 def _learns(module: nn.Module) -> bool:

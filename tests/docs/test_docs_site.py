@@ -61,7 +61,7 @@ def test_every_key_is_in_the_reference():
 
 def test_registries_take_more_names_than_they_have():
     text = reference()
-    assert "Value: one of `PoseMapper`, or what a module of IMPORTS registers." in text
+    assert "Value: one of `PoseMapper`, `GivenBoxesMapper`, or what a module of IMPORTS registers." in text
     assert "`TEST.AUG.ENABLED` | `False` | False, which alone is supported here |" in text
 
 

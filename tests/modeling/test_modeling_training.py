@@ -10,7 +10,7 @@ from detectron2.utils.events import EventStorage
 from modeling_toys import STYLES, make_input, tiny_config
 
 from rle_onestage.errors import ConfigError
-from rle_onestage.modeling import criterion
+from rle_onestage.modeling import likelihood
 from rle_onestage.modeling.layout import use_strides_of_gradients
 from rle_onestage.modeling.structures import Poses
 from rle_onestage.modeling.targets import Matched
@@ -166,6 +166,7 @@ def test_noisy_starts_weigh_as_much_under_a_learned_density():
         weight=torch.ones(3),
         visible=all_joints,
         told=torch.ones(3, dtype=bool),
+        area_known=torch.ones(3, dtype=bool),
     )
     mu, std = joints + torch.randn(3, 17, 2), 1 + torch.rand(3, 17, 2)
     laplace = model.criterion._denoising(Poses(mu, std, torch.zeros(3, 17)), people, preset_only=True)
@@ -196,7 +197,7 @@ def test_normalisers_are_sums_over_the_processes(monkeypatch):
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
     for mine, other in ((0.4, 0.8), (0.0, 0.3), (7.0, 5.0)):
         monkeypatch.setattr(torch.distributed, "all_reduce", lambda value, other=other: value.add_(other))
-        assert criterion.global_mean(torch.tensor(mine)).item() == pytest.approx(max(mine + other, 1) / 2)
+        assert likelihood.global_mean(torch.tensor(mine)).item() == pytest.approx(max(mine + other, 1) / 2)
 
 
 @pytest.fixture(scope="module")

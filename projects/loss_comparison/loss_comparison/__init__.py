@@ -1,17 +1,13 @@
-"""The same config under several losses and seeds: trained, evaluated, and compared.
-
-Importing it registers ``Float32ROIHeads``, which the two-stage baseline needs, with Detectron2.
-"""
+"""The same config under several losses and seeds: trained, evaluated, and compared."""
 
 from typing import Any
 
 from .jobs import work_off
 from .report import compare, format_comparison, write_comparison
-from .roi_heads import Float32ROIHeads
 from .rules import read_rules
 from .runs import LOSSES, plan
 
-__all__ = ["LOSSES", "Float32ROIHeads", "compare_losses", "format_comparison", "read_rules"]
+__all__ = ["LOSSES", "compare_losses", "format_comparison", "read_rules"]
 
 
 def compare_losses(

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -144,6 +144,50 @@ def measure(
     sides: OrderedDict[str, OneStage | TwoStage] = OrderedDict()
     sides[ONE_STAGE] = OneStage(load_config(one_config, one_options), (size, size))
     sides[TWO_STAGE] = TwoStage(load_config(two_config, two_options), (size, size))
+    return _measure_sides(sides, size=size, people=people, threads=threads, rounds=rounds)
+
+
+def measure_heads(
+    config: str,
+    heads: Mapping[str, Sequence[str]],
+    *,
+    size: int,
+    people: list[int],
+    threads: list[int],
+    rounds: int = 30,
+    clock: Callable[[], float] | None = None,
+) -> dict[str, Any]:
+    """The same of one two-stage config with several keypoint heads.
+
+    Args:
+        config: config file of a two-stage model.
+        heads: ``[KEY, VALUE, ...]`` of each, by its name.
+        size: as of :func:`measure`.
+        people: as of :func:`measure`.
+        threads: as of :func:`measure`.
+        rounds: as of :func:`measure`.
+        clock: as of :func:`rle_onestage.engine.benchmark.alternate`.
+
+    Returns:
+        As of :func:`measure`, by the names of the heads.
+    """
+    sides: OrderedDict[str, OneStage | TwoStage] = OrderedDict()
+    for name, options in heads.items():
+        sides[name] = TwoStage(load_config(config, options), (size, size))
+    return _measure_sides(sides, size=size, people=people, threads=threads, rounds=rounds, clock=clock)
+
+
+def _measure_sides(
+    sides: "OrderedDict[str, OneStage | TwoStage]",
+    *,
+    size: int,
+    people: list[int],
+    threads: list[int],
+    rounds: int,
+    clock: Callable[[], float] | None = None,
+) -> dict[str, Any]:
+    """As :func:`measure`, of models by their names."""
+    device = next(iter(sides.values())).model.device
     report: dict[str, Any] = {"size": size, "rounds": rounds, "torch": torch.__version__}
     for name, side in sides.items():
         report[name] = _static(side, size)
@@ -152,7 +196,7 @@ def measure(
     for count in threads:
         torch.set_num_threads(count)
         cases = {(name, n): (lambda s=side, n=n: infer(s, n)) for n in people for name, side in sides.items()}
-        for (name, number), seconds in alternate(cases, rounds, device=sides[ONE_STAGE].model.device).items():
+        for (name, number), seconds in alternate(cases, rounds, device=device, clock=clock).items():
             report[name]["people"][number].setdefault("ms", {})[count] = 1e3 * seconds
     torch.set_num_threads(before)
     return report
@@ -195,11 +239,12 @@ def _backbone_flops(counter: FlopCounterMode) -> int:
 
 def format_costs(report: dict) -> str:
     """What :func:`measure` gives, as text."""
-    people = list(report[ONE_STAGE]["people"])
-    threads = list(report[ONE_STAGE]["people"][people[0]]["ms"])
+    names = [name for name, entry in report.items() if isinstance(entry, dict)]
+    people = list(report[names[0]]["people"])
+    threads = list(report[names[0]]["people"][people[0]]["ms"])
     header = ["", "people", "GFLOPs without backbone", "peak MB", *(f"ms, {_plural(t)}" for t in threads)]
     rows, lines = [], []
-    for name in (ONE_STAGE, TWO_STAGE):
+    for name in names:
         for number, row in report[name]["people"].items():
             rows.append([name, number, f"{row['gflops']:.3f}", f"{row['peak_mb']:.1f}",
                          *(f"{row['ms'][t]:.1f}" for t in threads)])  # fmt: skip
@@ -213,7 +258,7 @@ def format_costs(report: dict) -> str:
     table = tabulate(rows, header, "pipe", disable_numparse=True, colalign=["left", *["right"] * (len(header) - 1)])
     about = (
         f"An image of {report['size']} x {report['size']} to Instances, median of {report['rounds']} in turn; FLOPs: "
-        "2 for a multiply-add; the one-stage model decodes so many people, the two-stage one keeps so many boxes."
+        "2 for a multiply-add; a one-stage model decodes so many people, a two-stage one keeps so many boxes."
     )
     return "\n\n".join([about, table, *lines])
 

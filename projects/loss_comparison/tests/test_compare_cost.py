@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
-from loss_comparison.cost import ONE_STAGE, TWO_STAGE, PeakMemory, TwoStage, format_costs, infer, measure
+from loss_comparison.cost import ONE_STAGE, TWO_STAGE, PeakMemory, TwoStage, format_costs, infer, measure, measure_heads
 from modeling_toys import make_input
 
 from rle_onestage import Predictor
@@ -63,6 +63,20 @@ def test_cost_grows_with_people_by_the_keypoint_head_alone(tmp_path):
         assert report[side]["parameters_M"] - report[side]["own_parameters_M"] == pytest.approx(backbone)
     text = format_costs(report)
     assert "1 thread" in text and "| two-stage |" in text
+
+
+def test_regression_costs_a_person_less_and_the_flow_nothing():
+    config = str(CONFIGS / "keypoint_rcnn_rle_synthetic.yaml")
+    heads = {
+        "heatmap": [*SMALL, "MODEL.ROI_KEYPOINT_HEAD.NAME", "KRCNNConvDeconvUpsampleHead"],
+        "rle": SMALL,
+        "l1": [*SMALL, "MODEL.RLE_ONESTAGE.DENSITY", "l1"],
+    }
+    report = measure_heads(config, heads, size=64, people=[1, 3], threads=[1], rounds=1)
+    heatmap, rle, plain = (report[name]["people"] for name in heads)
+    assert [rle[n]["gflops"] for n in rle] == [plain[n]["gflops"] for n in plain]
+    assert rle[3]["gflops"] - rle[1]["gflops"] < (heatmap[3]["gflops"] - heatmap[1]["gflops"]) / 2
+    assert "| heatmap |" in format_costs(report)
 
 
 def test_what_cannot_be_measured_is_a_sentence():

@@ -37,7 +37,7 @@ PARTS = {
 
 @META_ARCH_REGISTRY.register()
 class PeerRule(RLEOneStage):
-    """:class:`RLEOneStage` trained and read out by the rule of ``MODEL.RLE_ONESTAGE.DENSITY``."""
+    """:class:`~rle_onestage.modeling.RLEOneStage` trained and read out by the rule that ``DENSITY`` names."""
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .matrices import matrix_nll
 class WiderCriterion(Criterion):
     """The product's criterion for poses with ``more``."""
 
-    def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
+    def joint_losses(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
         """(n, K) of the rule; 0 where unlabelled."""
         chosen = weight > 0
         return torch.zeros_like(weight).masked_scatter(chosen, self.of_joints(poses, people, chosen))
@@ -53,10 +53,10 @@ class YOLO26Criterion(WiderCriterion):
 
     density: YOLO26Density
 
-    def _nll(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
+    def joint_losses(self, poses: Poses, people: Matched, weight: Tensor, *, final: bool, iteration: int) -> Tensor:
         if not final:  # the flow is of the last errors alone, as under the product's rules
-            return Criterion._nll(self, poses, people, weight, final=False, iteration=iteration)
-        likelihood = super()._nll(poses, people, weight, final=final, iteration=iteration)
+            return Criterion.joint_losses(self, poses, people, weight, final=False, iteration=iteration)
+        likelihood = super().joint_losses(poses, people, weight, final=final, iteration=iteration)
         distance2 = (poses.mu - people.joints).square().sum(-1)
         oks = joint_oks(distance2, box_area(people.boxes), self.oks_sigmas)  # of the whole box, as there
         return YOLO26_RLE * clamped(likelihood, weight) + YOLO26_OKS * (1 - oks) * (weight > 0)

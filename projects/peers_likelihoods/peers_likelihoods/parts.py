@@ -17,7 +17,7 @@ from .matrices import precision_parts
 class WiderHead(PoseHead):
     """The head with ``MORE`` further numbers of each joint, projected like its scales.
 
-    All arguments are those of :class:`PoseHead`.
+    All arguments are those of :class:`~rle_onestage.modeling.head.PoseHead`.
     """
 
     MORE = 0
@@ -44,7 +44,7 @@ class WiderHead(PoseHead):
 class WiderRefinement(JointRefinement):
     """The refinement with ``MORE`` further numbers of each joint, said like its scales.
 
-    All arguments are those of :class:`JointRefinement`.
+    All arguments are those of :class:`~rle_onestage.modeling.refinement.joint_refinement.JointRefinement`.
     """
 
     MORE = 0

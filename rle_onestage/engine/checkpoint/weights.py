@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 # Absent in some files: filled from the config when the model is built, or parts of a correction that came later.
 NOT_REQUIRED = ("pixel_mean", "pixel_std", "decoder.regions", "decoder.dependence")
 # What belongs to the density of the error: its weights, and the tables that are made of them.
-DENSITY = ("criterion.density.", "decoder.")
+DENSITY = (".criterion.density.", ".decoder.")
 
 
 def load_weights(
@@ -155,7 +155,7 @@ def _raise_unless_exact(
         problems.append(f"not in the model: {some_names(unexpected)}")
     if problems:
         remedy = "use the config it was trained with (MODEL and NUM_KEYPOINTS above all)"
-        if all(key.startswith(DENSITY) for key in (*mismatched, *missing, *unexpected)):
+        if all(any(part in f".{key}" for part in DENSITY) for key in (*mismatched, *missing, *unexpected)):
             remedy = (
                 "its density is another one: set MODEL.RLE_ONESTAGE.DENSITY, PRESET, STUDENT and FLOW as in its "
                 "config.yaml, or train from it (MODEL.WEIGHTS without --resume), which keeps the network and starts "

@@ -105,6 +105,8 @@ def _size_conflicts(cfg: CfgNode, are_set: Callable[..., list[str]]) -> Iterator
         yield f"{', '.join(are_set(*canvas))} has no effect without a canvas; set INPUT.POSE.SIZE"
     if are_set("INPUT.POSE.FLIP_PROB") and inputs.POSE.FLIP_PROB and inputs.RANDOM_FLIP == "none":
         yield "INPUT.POSE.FLIP_PROB has no effect, because INPUT.RANDOM_FLIP is none"
+    if are_set("DATASETS.PROPOSAL_FILES_TEST") and inputs.MAPPER == "PoseMapper":
+        yield "DATASETS.PROPOSAL_FILES_TEST has no effect with INPUT.MAPPER PoseMapper; set that to GivenBoxesMapper"
     if are_set("DATALOADER.SAMPLER_TRAIN"):
         yield "DATALOADER.SAMPLER_TRAIN has no effect here: every image comes once in a round"
 

@@ -115,6 +115,15 @@ MODEL_KEYS = {
     "TEST.SCORE_POWER": real(0, 100),
     "TEST.QUALITY_POWER": real(0, 100),
     "TEST.OKS_POWER": real(0, 100),
+    "TWO_STAGE.POOLING": choice("mean", "flat"),
+    "TWO_STAGE.CONV_DIMS": Items(_CHANNELS, most=32),
+    "TWO_STAGE.OKS_POWER": real(0, 100),
+    "TWO_STAGE.DECONV_DIMS": Items(_CHANNELS, least=1, most=6),
+    "TOP_DOWN.CROP_SIZE": Items(whole(8, 4096), exactly=2),
+    "TOP_DOWN.PADDING": real(0.1, 10),
+    "TOP_DOWN.SCALE_JITTER": share(below=True),
+    "TOP_DOWN.SHIFT_JITTER": share(),
+    "TOP_DOWN.FLIP_TEST": Flag(),
 }
 DATA_KEYS = {
     "DATASETS.KEYPOINT_FILES": Checked("a list of [name, annotations, images, {option: value}]", keypoint_files),

@@ -40,6 +40,10 @@ def validate(cfg: CfgNode) -> None:
     _check_keypoints(cfg)
     _check_style(cfg)
     _check_images(cfg)
+    if cfg.MODEL.META_ARCHITECTURE == "TopDownPose" and cfg.INPUT.MAPPER == "PoseMapper":
+        raise ConfigError(
+            "MODEL.META_ARCHITECTURE is TopDownPose, which needs boxes at test; set INPUT.MAPPER to GivenBoxesMapper"
+        )
 
 
 def from_elsewhere(cfg: CfgNode, message: str, config_file: str) -> str:

@@ -195,12 +195,12 @@ def student_groups(cfg: CfgNode) -> list[int] | None:
         return None
     groups = list(range(joints))
     if options.STUDENT.GROUPS == "pairs":
-        for left, right in _pairs(cfg, joints):
+        for left, right in configured_flip_pairs(cfg, joints):
             groups[right] = left
     return groups
 
 
-def _pairs(cfg: CfgNode, joints: int) -> Sequence[tuple[int, int]]:
+def configured_flip_pairs(cfg: CfgNode, joints: int) -> Sequence[tuple[int, int]]:
     """Pairs of joints that swap in a mirror, of the first data set of the config with so many joints, else COCO's.
 
     Where neither is known, none: weights that were trained in pairs stay in pairs.

@@ -152,7 +152,7 @@ def build_parts(
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
         ),
-        "decoder": _build_decoder(cfg, oks_sigmas, density, decoder),
+        "decoder": build_decoder(cfg, oks_sigmas, density, decoder),
         "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -162,23 +162,37 @@ def build_parts(
     }
 
 
-def _build_decoder(
-    cfg: CfgNode, oks_sigmas: Sequence[float], density: Density | GroupedDensity, decoder: type[Decoder]
+def build_decoder(
+    cfg: CfgNode,
+    oks_sigmas: Sequence[float],
+    density: Density | GroupedDensity,
+    decoder: type[Decoder] = Decoder,
+    **other: Any,
 ) -> Decoder:
+    """The decoder that the config describes.
+
+    Args:
+        cfg: the config.
+        oks_sigmas: (K,) COCO's OKS constants.
+        density: whose tables it will have.
+        decoder: a class of the user's own.
+        other: arguments of the constructor in place of the config's.
+    """
     options, test = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.TEST
-    return decoder(
-        oks_sigmas=oks_sigmas,
-        group=density.joint_groups(len(oks_sigmas)),
-        topk=test.TOPK,
-        score_thresh=test.SCORE_THRESH,
-        max_people=cfg.TEST.DETECTIONS_PER_IMAGE,
-        box_nms=test.BOX_NMS,
-        oks_nms=test.OKS_NMS,
-        use_peaks=options.STYLE == "centernet",
-        score_power=test.SCORE_POWER,
-        quality_power=test.QUALITY_POWER,
-        oks_power=test.OKS_POWER,
-    )
+    arguments = {
+        "oks_sigmas": oks_sigmas,
+        "group": density.joint_groups(len(oks_sigmas)),
+        "topk": test.TOPK,
+        "score_thresh": test.SCORE_THRESH,
+        "max_people": cfg.TEST.DETECTIONS_PER_IMAGE,
+        "box_nms": test.BOX_NMS,
+        "oks_nms": test.OKS_NMS,
+        "use_peaks": options.STYLE == "centernet",
+        "score_power": test.SCORE_POWER,
+        "quality_power": test.QUALITY_POWER,
+        "oks_power": test.OKS_POWER,
+    }
+    return decoder(**{**arguments, **other})
 
 
 def _build_refiner(

@@ -1,21 +1,18 @@
 """The meta-architecture: wiring and ``from_config``, nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
 from detectron2.structures import ImageList, Instances
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.modules.module import _IncompatibleKeys
 
-from ...compat import training_iteration
 from ...errors import PoseError
 from ..assignment import Assigner
 from ..criterion import Criterion
-from ..density import Density, GroupedDensity
 from ..head import PoseHead
 from ..layout import use_strides_of_gradients
 from ..locations import Locations, make_locations
@@ -23,15 +20,15 @@ from ..postprocessing import EVERYBODY, Decoder, Look, People
 from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
 from ..structures import NOT_REFINED, DenseOutputs, Predictions, Targets
+from ..tables import FreshTables
 from ..targets import make_targets
 from ..trained_parts import train_only
 from ..visibility import VisibilityBranch
 from .build import build_parts
-from .watch import Watch
 
 
 @META_ARCH_REGISTRY.register()
-class RLEOneStage(nn.Module):
+class RLEOneStage(FreshTables):
     """One-stage multi-person pose with a likelihood.
 
     Args:
@@ -85,10 +82,8 @@ class RLEOneStage(nn.Module):
         self.strides = [backbone.output_shape()[name].stride for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
-        self.register_state_dict_pre_hook(_renew_before_saving)
-        self.register_load_state_dict_post_hook(_trust_what_was_loaded)
         use_strides_of_gradients(self)
-        self._renew()
+        self.keep_tables_fresh()
         train_only(self, trained)
 
     @classmethod
@@ -101,48 +96,6 @@ class RLEOneStage(nn.Module):
         """Where the weights are."""
         return self.pixel_mean.device
 
-    def prepare_for_inference(self) -> None:
-        """Renew what the decoder has of the training: tables of the density, and the area ratio.
-
-        The model itself does so where they have, see :meth:`renew_if_trained`. Without the training's parts the tables
-        are those of the checkpoint; so they are where the density is not trained.
-        """
-        if self.criterion is not None and not self.criterion.learns_density:
-            self.renew_if_trained()
-        else:
-            self._renew()
-
-    def _renew(self) -> None:
-        if self.criterion is not None:
-            self.criterion.density.refresh()
-            self.decoder.set_density(self.criterion.density)
-            self.decoder.area_ratio.copy_(self.criterion.area_ratio())
-            self._remember_weights()
-
-    def renew_if_trained(self) -> None:
-        """Renew the tables if the density's weights are others than those that they were made of, or came with.
-
-        Tables and correction that came with a file stay until then: a file without the density's weights has no other
-        source of them. A correction belongs to what the network says of the scale too, and goes when that has changed.
-        Called on the way to evaluation mode and before the state is saved, so that every tool finds them fresh.
-        """
-        if self.criterion is None:
-            return
-        self.decoder.area_ratio.copy_(self.criterion.area_ratio())
-        if not self._density_then.same(_density_weights(self.criterion.density)):
-            self._renew()
-        elif not self._scale_then.same(self._scale_weights()):
-            self.decoder.reset_correction()
-            self._remember_weights()
-
-    def train(self, mode: bool = True) -> "RLEOneStage":
-        """As in every module; on the way to evaluation see :meth:`renew_if_trained`."""
-        super().train(mode)
-        if not mode:
-            self.renew_if_trained()
-            self.settle_visibility()
-        return self
-
     @property
     def visibility(self) -> VisibilityBranch | None:
         """What tells hidden joints from visible ones; None in a model without it."""
@@ -153,37 +106,15 @@ class RLEOneStage(nn.Module):
         """Whether people come with ``pred_keypoint_visibility`` at inference."""
         return self.visibility is not None and self.visibility.has_opinion
 
-    def settle_visibility(self) -> None:
+    def settle(self) -> None:
         """Let the model speak of hidden joints if it was taught."""
         if self.visibility is not None:
             self.visibility.settle()
 
-    def _remember_weights(self) -> None:
-        """The tables are right for the present weights."""
-        if self.criterion is not None:
-            self._density_then = Watch(_density_weights(self.criterion.density))
-            self._scale_then = Watch(self._scale_weights())
-
-    def _scale_weights(self) -> list[Tensor]:
+    def scale_weights(self) -> list[Tensor]:
         """Of the layers that say the scale."""
         refined = [] if self.refiner is None else self.refiner.scale_weights()
         return [*self.head.scale.parameters(), *refined]
-
-    def start_training_anew(self) -> None:
-        """Forget the run that the weights come from, where another training starts with them."""
-        if self.criterion is not None and self.criterion.counts_areas:
-            self.criterion.restart_areas(self.criterion.area_ratio())
-
-    def keep_untrained(self, is_trained: Callable[[str], bool]) -> None:
-        """Leave what a training finds out beside its weights as it is, but for what is trained.
-
-        Args:
-            is_trained: of the name of a parameter or buffer.
-        """
-        if self.criterion is not None:
-            self.criterion.counts_areas = is_trained("criterion.area_sums")
-            density = self.criterion.density.named_parameters(prefix="criterion.density")
-            self.criterion.learns_density = any(is_trained(name) for name, _ in density)
 
     def drop_training_parts(self) -> None:
         """Forget the criterion with its flow, and the assigner: inference needs neither."""
@@ -267,18 +198,10 @@ class RLEOneStage(nn.Module):
             candidates = self.refiner(features, candidates)
         return self.decoder(candidates, score, look)
 
-    def _begin_step(self) -> int:
-        """The iteration of the training under way, as Detectron2 counts it: a new training warms up anew, whichever
-        weights it starts from. 0 outside of a training."""
-        iteration = training_iteration()
-        if iteration == 0:  # for trainers that do not call it themselves
-            self.start_training_anew()
-        return iteration or 0
-
     def _losses(self, features: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         if self.criterion is None or self.assigner is None:
             raise PoseError("this model is for inference, without what training needs; build it anew to train it")
-        iteration = self._begin_step()
+        iteration = self.begin_step()
         dense, locations = self.dense(features)
         pairs = self.assigner.candidates(locations, targets)
         candidates = self.head.project(dense, pairs.candidates, locations)
@@ -303,24 +226,3 @@ class RLEOneStage(nn.Module):
         idle += [p for part in parts for p in part.parameters() if p.requires_grad]
         zero = 0.0 * sum(x.float().sum() for x in idle)
         return {**losses, "loss_score": losses["loss_score"] + zero}
-
-
-def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
-    """What the tables are made of."""
-    fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
-    return [*density.parameters(), *fitted]
-
-
-def _renew_before_saving(model: RLEOneStage, *_: object) -> None:
-    model.renew_if_trained()
-
-
-def _trust_what_was_loaded(model: RLEOneStage, incompatible: _IncompatibleKeys) -> None:
-    """Whole tables that came in a file are right for the weights that it leaves in the model."""
-    missing = incompatible.missing_keys
-    model.settle_visibility()
-    if not any("decoder." in key for key in missing):
-        model._remember_weights()
-    sums, ratio = (any(name in key for key in missing) for name in ("criterion.area_sums", "decoder.area_ratio"))
-    if model.criterion is not None and sums and not ratio:  # a file for inference has the ratio alone
-        model.criterion.restart_areas(model.decoder.area_ratio)

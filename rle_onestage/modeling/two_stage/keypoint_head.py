@@ -1,0 +1,241 @@
+"""Residual Log-likelihood Estimation as a keypoint head of Detectron2's two-stage models."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.roi_heads.keypoint_head import ROI_KEYPOINT_HEAD_REGISTRY
+from detectron2.structures import Instances
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ...structures.covariance import covariance_of
+from ..backbone.timm_fpn import conv_block
+from ..codec import ScaleCodec, box_size, decode_in_boxes
+from ..density import density_from_config
+from ..meta_arch.build import build_decoder, configured_oks_sigmas, flow_groups
+from ..postprocessing import Decoder, People
+from ..structures import CandidatePredictions, Candidates, Poses
+from ..tables import FreshTables
+from ..targets import Matched, people_of_regions
+from .criterion import RegionCriterion
+from .instances import PoseInstances, as_pose_instances
+from .regions import cat_boxes, check_joints, configured_flip_index, person_boxes_of, regions_of, scores_of
+
+# The unit of scale is this share of a box's width and height, so that the keys of SCALE mean what they do elsewhere:
+# a person is some 16 strides high.
+CELLS = 16
+
+
+class RegionPoses(nn.Module):
+    """The network: convolutions if there are any, the mean over the region (or all of it), and one linear layer.
+
+    Args:
+        channels: of the pooled features.
+        cells: of the pooled features, height times width.
+        num_joints: K.
+        convs: channels of the 3 x 3 convolutions before, with GroupNorm: regions are few, and alike.
+        flat: every cell counts for itself, instead of their mean.
+        scale_codec: the parametrisation of the scale.
+    """
+
+    # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
+    JOINT_ROWS = {
+        "offset.weight": 2, "offset.bias": 2, "scale.weight": 2, "scale.bias": 2, "presence.weight": 1,
+        "presence.bias": 1,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        cells: int,
+        num_joints: int,
+        convs: Sequence[int],
+        flat: bool,
+        scale_codec: ScaleCodec,
+    ):
+        super().__init__()
+        self.num_joints, self.flat, self.scale_codec = num_joints, flat, scale_codec
+        widths = [channels, *convs]
+        self.convs = nn.Sequential(*(conv_block(a, b, kind="full", norm="GN") for a, b in zip(widths, widths[1:])))
+        inputs = widths[-1] * (cells if flat else 1)
+        # One layer, in three parts, so that checkpoints can be mapped by joint.
+        self.offset = nn.Linear(inputs, 2 * num_joints)
+        self.scale = nn.Linear(inputs, 2 * num_joints)
+        self.presence = nn.Linear(inputs, num_joints)
+        for layer in (self.offset, self.scale, self.presence):
+            nn.init.normal_(layer.weight, std=0.01 if not flat else 0.01 / cells**0.5)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor) -> "RawPoses":
+        """What the layers say of pooled features (P, C, H, W), in float32."""
+        features = self.convs(features)
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            features = features.flatten(1) if self.flat else features.mean((2, 3))
+            offset, scale = (layer(features).unflatten(-1, (-1, 2)) for layer in (self.offset, self.scale))
+            return RawPoses(offset, scale, self.presence(features))
+
+
+@ROI_KEYPOINT_HEAD_REGISTRY.register()
+class RLEKeypointHead(FreshTables):
+    """Regresses joints and scales relative to the box of each region; the likelihood of their labels is the loss.
+
+    It takes the place of Detectron2's heatmap head: ``MODEL.ROI_KEYPOINT_HEAD.NAME RLEKeypointHead``. Density, preset,
+    flow and scale are those of ``MODEL.RLE_ONESTAGE``, the rest is in its ``TWO_STAGE``.
+
+    Args:
+        network: from pooled features to raw poses.
+        criterion: the losses; owns the density.
+        decoder: tables of the density, and what is made of them.
+        flip_index: (K,) which joint is which in a mirror.
+    """
+
+    criterion: RegionCriterion
+
+    @configurable
+    def __init__(
+        self, *, network: RegionPoses, criterion: RegionCriterion, decoder: Decoder, flip_index: Sequence[int]
+    ):
+        super().__init__()
+        self.network, self.criterion, self.decoder = network, criterion, decoder
+        self.flip_index = list(flip_index)
+        self.keep_tables_fresh()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        """The parts that ``cfg`` describes.
+
+        Args:
+            cfg: the whole config.
+            input_shape: channels, height and width of the pooled features.
+
+        Raises:
+            ConfigError: see :func:`~.regions.check_joints`; or hidden joints shall be told, which this head does not.
+        """
+        check_joints(cfg)
+        if cfg.MODEL.RLE_ONESTAGE.HEAD.VISIBILITY:
+            raise ConfigError(
+                "MODEL.RLE_ONESTAGE.HEAD.VISIBILITY is True, but RLEKeypointHead does not tell hidden joints from "
+                "visible ones; set it to False"
+            )
+        options, joints = cfg.MODEL.RLE_ONESTAGE, cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+        network = RegionPoses(
+            channels=input_shape.channels,
+            cells=input_shape.height * input_shape.width,
+            num_joints=joints,
+            convs=options.TWO_STAGE.CONV_DIMS,
+            flat=options.TWO_STAGE.POOLING == "flat",
+            scale_codec=ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
+        )
+        # After the network, so that this starts from the same weights under every loss of a seed.
+        density, oks_sigmas = density_from_config(cfg, flow_groups(cfg)), configured_oks_sigmas(cfg)
+        decoder = build_decoder(cfg, oks_sigmas, density, use_peaks=True, oks_power=options.TWO_STAGE.OKS_POWER)
+        return {
+            "network": network,
+            "criterion": RegionCriterion(
+                density=density,
+                flow_warmup=options.FLOW.WARMUP_ITERS,
+                pose_weight=cfg.MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT,
+                presence_weight=options.LOSS.PRESENCE,
+            ),
+            "decoder": decoder,
+            "flip_index": configured_flip_index(cfg, joints),
+        }
+
+    def scale_weights(self) -> list[Tensor]:
+        """Of the layer that says the scale."""
+        return list(self.network.scale.parameters())
+
+    def forward(
+        self, features: Tensor, instances: list[Instances], mirrored: Tensor | None = None
+    ) -> dict[str, Tensor] | list[Instances]:
+        """Detectron2's contract: dict of losses in training, else ``instances`` with the fields of people.
+
+        Args:
+            features: (P, C, H, W) pooled, of all images.
+            instances: of each image; regions are ``proposal_boxes`` in training, with labels ``gt_*``, and
+                ``pred_boxes`` at test. Where the region is not the person's box, that is ``person_boxes``.
+            mirrored: (P, C, H, W) of the same regions in a mirror; both answers count half.
+        """
+        raw = self.network(features)
+        if mirrored is not None:
+            raw = raw.averaged(self.network(mirrored).mirrored(self.flip_index))
+        regions = cat_boxes([regions_of(each, self.training) for each in instances], features)
+        poses = self._poses(raw, regions)
+        if self.training:
+            losses = self.criterion(poses, self._people(instances, features), self.begin_step())
+            # Every parameter has a gradient, 0 where nobody has labels: DDP and clipping want one.
+            zero = 0.0 * sum(parameter.float().sum() for parameter in self.parameters() if parameter.requires_grad)
+            return {**losses, "loss_presence": losses["loss_presence"] + zero}
+        return self._decoded(poses, instances, features)
+
+    def _poses(self, raw: "RawPoses", regions: Tensor) -> Poses:
+        """Poses of the regions (P, 4), in pixels."""
+        scale = self.network.scale_codec.decode(raw.scale, box_size(regions) / CELLS)
+        return Poses(mu=decode_in_boxes(raw.offset, regions), scale=scale, presence=raw.presence)
+
+    def _people(self, instances: Sequence[Instances], features: Tensor) -> Matched:
+        people = people_of_regions(instances, self.network.num_joints)
+        return Matched(*(field.to(features.device) for field in people))
+
+    @torch.no_grad()
+    def _decoded(self, poses: Poses, instances: Sequence[Instances], features: Tensor) -> list[Instances]:
+        boxes = cat_boxes([person_boxes_of(each) for each in instances], features)
+        scores = torch.cat([scores_of(each) for each in instances]).float().to(features.device)
+        first = torch.zeros_like(scores, dtype=torch.int64)
+        candidates = CandidatePredictions(
+            indices=Candidates(first, first), boxes=boxes, score=torch.logit(scores, eps=1e-6), quality=None,
+            embedding=features.new_zeros(len(scores), 0), poses=poses,
+        )  # fmt: skip
+        people = self.decoder(candidates, scores[None])
+        counts = [len(each) for each in instances]
+        rows = zip(*(field[0].split(counts) for field in _fields(people)))
+        return [_with_people(each, *row) for each, row in zip(instances, rows)]
+
+
+class RawPoses(NamedTuple):
+    """What the layers say of P regions."""
+
+    offset: Tensor  # (P, K, 2) from the centre, in widths and heights of the region
+    scale: Tensor  # (P, K, 2) raw
+    presence: Tensor  # (P, K) logits
+
+    def mirrored(self, flip_index: Sequence[int]) -> "RawPoses":
+        """The same regions in a mirror, left for right."""
+        offset, scale, presence = (part[:, list(flip_index)] for part in self)
+        return RawPoses(offset * offset.new_tensor([-1.0, 1.0]), scale, presence)
+
+    def averaged(self, other: "RawPoses") -> "RawPoses":
+        """Half of each."""
+        return RawPoses(*((mine + theirs) / 2 for mine, theirs in zip(self, other)))
+
+
+def _fields(people: People) -> list[Tensor]:
+    """What instances have of people, each (1, P, ...); own tensors, as they are scaled in place later."""
+    correlations = torch.zeros_like(people.presence) if people.correlations is None else people.correlations
+    covariances = covariance_of(people.sigmas, correlations)
+    parts = (people.scores, people.factors, people.joints, people.sigmas, covariances, people.presence, people.areas)
+    return [part.detach().clone() for part in parts]
+
+
+def _with_people(
+    instances: Instances,
+    scores: Tensor,
+    factors: Tensor,
+    joints: Tensor,
+    sigmas: Tensor,
+    covariances: Tensor,
+    presence: Tensor,
+    areas: Tensor,
+) -> PoseInstances:
+    """The instances of one image with what :func:`_fields` says of them, in their order."""
+    result = as_pose_instances(instances)
+    result.scores, result.pred_score_factors = scores, factors
+    result.pred_keypoints, result.pred_keypoint_sigmas = joints, sigmas
+    result.pred_keypoint_covariances, result.pred_keypoint_presence = covariances, presence
+    result.pred_areas = areas
+    return result
