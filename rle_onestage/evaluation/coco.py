@@ -227,6 +227,7 @@ class PoseEvaluator(DatasetEvaluator):
         if oks_sigmas == list(self.skeleton.oks_sigmas):
             warn_of_stand_ins(self.skeleton)
         truth.warn_of_cut(limit)
+        truth.warn_of_cut_results(results, limit, self.score_threshold)
         for iou_type in METRICS:
             scores[iou_type] = coco_metrics(truth.dataset, results, iou_type, oks_sigmas, max_people=limit)
             logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))

@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -202,6 +202,27 @@ class GroundTruth:
                 numbers.max(),
             )  # fmt: skip
         return reach
+
+    def warn_of_cut_results(
+        self, results: Iterable[Result], max_people: int, threshold: float, option: str = "TEST.MAX_PEOPLE"
+    ) -> None:
+        """Say where more people are found than count: some images have more results with a score above a threshold.
+
+        Args:
+            results: COCO results; those of other images do not count.
+            max_people: results an image that count.
+            threshold: lowest score of a result that is taken for a person.
+            option: what the user sets ``max_people`` with.
+        """
+        found = Counter(r["image_id"] for r in results if r["score"] >= threshold and r["image_id"] in self.images)
+        full = [number for number in found.values() if number > max_people]
+        if full:
+            logger.warning(
+                "In %s of %s there are more than %s with a score of at least %g (the fullest has %d); the best %d of "
+                "each count. Set %s to %d to count all.",
+                counted(len(full), "image"), self.source, counted(max_people, "result"), threshold, max(full),
+                max_people, option, max(full),
+            )  # fmt: skip
 
     def _stack(self, annotations: Sequence[dict[str, Any]]) -> People:
         """The people of one image as arrays."""

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Results an image that may count: COCO's code makes tables of that size.
 MOST_PEOPLE = 10_000
+_LIMIT = "max_people (--max-people)"  # in messages
 # Share of the images with people that may have no result before it is said: good models find nobody in some.
 _SILENT = 0.1
 
@@ -71,12 +72,14 @@ def score_results(
     for result in results:
         result["category_id"] = truth.category_id
     if not 1 <= max_people <= MOST_PEOPLE:
-        raise ConfigError(f"max_people (--max-people) is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
+        raise ConfigError(f"{_LIMIT} is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
     _check_there_is_something(truth, results, threshold, annotations, results_file)
     if results_file:
         _warn_of_images_without_results(truth, results, results_file)
     warn_of_stand_ins(skeleton)
-    truth.warn_of_cut(max_people, "max_people (--max-people)")
+    truth.warn_of_cut(max_people, _LIMIT)
+    if results_file:
+        truth.warn_of_cut_results(results, max_people, threshold, _LIMIT)
     scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
     has_boxes = all("bbox" in r for r in results)
     for iou_type in ("bbox", "keypoints") if has_boxes else ("keypoints",):
