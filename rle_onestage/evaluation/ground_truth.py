@@ -162,6 +162,17 @@ class GroundTruth:
         other.dataset = {**self.dataset, "images": list(other.images.values()), "annotations": other.annotations}
         return other
 
+    def changed(self, annotations: list[dict[str, Any]]) -> "GroundTruth":
+        """The same with other annotations.
+
+        Args:
+            annotations: complete, see :func:`~.metrics.for_coco`.
+        """
+        other = copy.copy(self)
+        other.annotations = annotations
+        other.dataset = {**self.dataset, "annotations": annotations}
+        return other
+
     @property
     def labels(self) -> Labels:
         """What results are checked against, see :func:`~.result_files.read_results`."""
@@ -244,6 +255,7 @@ def _complete(file: KeypointFile) -> list[dict[str, Any]]:
             "iscrowd": int(crowd),
             "keypoints": keypoints,
             "num_keypoints": number,
+            "stated_keypoints": annotation.get("num_keypoints"),
             "bbox": box,
             "area": area,
         }
@@ -284,6 +296,7 @@ def ground_truth_as_predictions(truth: GroundTruth) -> list[Result]:
                 "bbox": [x, y, width, height],
                 "keypoints": keypoints.reshape(-1).tolist(),
                 "score": 1.0 if labelled else 0.5,
+                "annotation_id": a["id"],
             }
         )
     return results

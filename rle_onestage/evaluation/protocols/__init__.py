@@ -1,0 +1,74 @@
+"""How benchmarks score keypoints: COCO's way, and what CrowdPose, COCO-WholeBody and MPII do in their own.
+
+Each is chosen by ``evaluator_type`` of a data set's metadata. All figures come from :func:`~..metrics.coco_metrics` on
+labels and results that are prepared as the benchmark's own code does, but for MPII's PCKh.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ...data.sources import protocol_of_layout
+from ..ground_truth import GroundTruth
+from ..metrics import coco_metrics
+from ..results import Result
+from .crowdpose import crowdpose_metrics, crowdpose_truth
+from .mpii import mpii_metrics
+from .wholebody import wholebody_metrics
+
+Tables = OrderedDict[str, OrderedDict[str, float]]  # name of a table -> metric -> percent
+
+
+class Metrics(Protocol):
+    """Scores results."""
+
+    def __call__(
+        self, truth: GroundTruth, results: list[Result], oks_sigmas: Sequence[float], *, max_people: int, backend: str
+    ) -> Tables:
+        """The tables of results; the first is ``keypoints``."""
+
+
+def _unchanged(truth: GroundTruth) -> GroundTruth:
+    return truth
+
+
+class Scoring(NamedTuple):
+    """How a benchmark scores."""
+
+    metrics: Metrics
+    evaluator: str  # its name in EVALUATOR_REGISTRY
+    prepare: Callable[[GroundTruth], GroundTruth] = _unchanged  # labels as the benchmark's code takes them
+    boxes: bool = True  # whether the labels have boxes of their own, which are worth a box AP
+
+
+def keypoint_metrics(
+    truth: GroundTruth, results: list[Result], oks_sigmas: Sequence[float], *, max_people: int, backend: str
+) -> Tables:
+    """COCO's metrics; see :class:`Metrics`."""
+    metrics = coco_metrics(truth.dataset, results, "keypoints", oks_sigmas, max_people=max_people, backend=backend)
+    return OrderedDict(keypoints=metrics)
+
+
+SCORINGS = {
+    "coco": Scoring(keypoint_metrics, "PoseEvaluator"),
+    "crowdpose": Scoring(crowdpose_metrics, "CrowdPoseEvaluator", crowdpose_truth),
+    "coco_wholebody": Scoring(wholebody_metrics, "WholeBodyEvaluator"),
+    "mpii": Scoring(mpii_metrics, "MPIIEvaluator", boxes=False),
+}
+
+
+def evaluator_type(dataset_name: str | None, annotations: str = "") -> str:
+    """How a data set is scored: a key of :data:`SCORINGS`.
+
+    Args:
+        dataset_name: whose metadata say it; None where the labels have no name.
+        annotations: their file, whose layout says it then.
+    """
+    if dataset_name is None:
+        return protocol_of_layout(annotations)
+    if dataset_name not in DatasetCatalog.list():
+        return "coco"
+    found = MetadataCatalog.get(dataset_name).get("evaluator_type", "coco")
+    return found if found in SCORINGS else "coco"
