@@ -21,9 +21,7 @@ class Source:
     skeleton: Skeleton | None = None  # None: from the file's categories
     annotated: bool = True
     options: SetOptions = SetOptions()
-    protocol: str = (
-        ""  # how its results are scored, see rle_onestage.evaluation.protocols; "" goes by the file's layout
-    )
+    protocol: str = ""  # a key of rle_onestage.evaluation.protocols.SCORINGS; "" goes by the file's layout
 
     def path(self, relative: str) -> str:
         """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""

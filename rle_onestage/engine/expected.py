@@ -11,7 +11,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from rle_onestage.errors import ConfigError, shown
-from rle_onestage.evaluation.metrics import METRICS
+from rle_onestage.evaluation.protocols import known_metrics
 
 KEY = "TEST.EXPECTED_RESULTS"
 # What else our evaluator gives; the names in there depend on the joints and on what the model predicts.
@@ -31,7 +31,7 @@ def check_expected_names(cfg: CfgNode, ours: bool = True) -> None:
     expected, sets = cfg.TEST.EXPECTED_RESULTS, cfg.DATASETS.TEST
     if expected and len(sets) != 1:
         raise ConfigError(f"{KEY} needs one test set, but DATASETS.TEST names {len(sets)}; name one, or set it to []")
-    known = {task: [row[0] for row in rows] for task, rows in METRICS.items()}
+    known = known_metrics(sets[0]) if expected else {}
     for task, metric, *_ in expected if ours else ():
         if task not in known and task not in OTHER_TASKS:
             raise ConfigError(f"{KEY} names the task {shown(task)}; choose one of {', '.join((*known, *OTHER_TASKS))}")

@@ -14,9 +14,11 @@ import pytest
 from scipy.io import savemat
 
 from rle_onestage import cli
+from rle_onestage.engine.expected import check_expected_names
 from rle_onestage.engine.setup import load_config
-from rle_onestage.errors import DataError
+from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import EVALUATOR_REGISTRY, PoseEvaluator, build_evaluator, score_results
+from rle_onestage.evaluation.protocols import known_metrics
 from rle_onestage.structures import COCO, CROWDPOSE, WHOLEBODY
 
 REFERENCES = json.loads((Path(__file__).parent / "benchmark_references.json").read_text())
@@ -161,6 +163,9 @@ def test_people_of_mpii_get_the_results_at_their_place(root):
         results.append({"image_id": image, "score": 0.1, "keypoints": [0] * 48, "bbox": box})
     scores = scores_of(root, "rle_mpii_val", results)
     np.testing.assert_allclose(list(scores["pckh"].values()), 100)
+    # Programs that crop each person say whose a result is: in all results or in none.
+    with pytest.raises(DataError, match="35 results of 36 .* have no `annotation_id`, and others have"):
+        scores_of(root, "rle_mpii_val", [{**results[0], "annotation_id": 1}, *results[1:]])
     # A person without a result is missed.
     results = [result for result in results if result["image_id"] != 5]
     half = scores_of(root, "rle_mpii_val", results)["pckh"]["PCKh"]
@@ -186,6 +191,31 @@ def test_evaluators_by_the_metadata_of_the_set(root):
 
     cfg = load_config("", ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "14", "MODEL.DEVICE", "cpu"])
     assert type(Own.from_config(cfg, "rle_crowdpose_test")) is Own
+
+
+@pytest.mark.parametrize(
+    "name, case",
+    [("rle_crowdpose_test", toys.crowdpose_case), ("rle_coco_wholebody_val", toys.wholebody_case),
+     ("rle_mpii_val", toys.mpii_case), ("rle_ochuman_test", toys.coco_case)],
+)  # fmt: skip
+def test_metrics_that_are_expected_are_those_that_come(root, name, case):
+    content = case()
+    if name == "rle_mpii_val":
+        write_mpii(root, *content[:2])
+    else:
+        files = {"rle_crowdpose_test": CROWDPOSE_FILE, "rle_coco_wholebody_val": WHOLEBODY_FILE, **OF_COCO}
+        write(root, files[name], content[0])
+    results = [{**result, "bbox": _extent(result)} for result in content[-1]]
+    scores = scores_of(root, name, results)
+    known = known_metrics(name)
+    assert {table: tuple(scores[table]) for table in scores if table not in ("table", "best_match")} == known
+    joints = ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "17", "MODEL.DEVICE", "cpu"]
+    rows = [[table, metrics[0], 0, 1] for table, metrics in known.items()]
+    cfg = load_config("", [*joints, "DATASETS.TEST", name, "TEST.EXPECTED_RESULTS", repr(rows)])
+    check_expected_names(cfg)
+    wrong = load_config("", [*joints, "DATASETS.TEST", name, "TEST.EXPECTED_RESULTS", "[['keypoints', 'APx', 0, 1]]"])
+    with pytest.raises(ConfigError, match=f"choose one of .*{known['keypoints'][-1]}"):
+        check_expected_names(wrong)
 
 
 def test_an_evaluator_scores_as_the_command(root):

@@ -12,11 +12,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ...data.sources import protocol_of_layout
 from ..ground_truth import GroundTruth
-from ..metrics import coco_metrics
+from ..metrics import METRICS, coco_metrics
 from ..results import Result
-from .crowdpose import crowdpose_metrics, crowdpose_truth
-from .mpii import mpii_metrics
-from .wholebody import wholebody_metrics
+from .crowdpose import CROWDPOSE_METRICS, crowdpose_metrics, crowdpose_truth
+from .mpii import PCKH_METRICS, mpii_metrics
+from .wholebody import WHOLEBODY_TABLES, wholebody_metrics
 
 Tables = OrderedDict[str, OrderedDict[str, float]]  # name of a table -> metric -> percent
 
@@ -39,6 +39,7 @@ class Scoring(NamedTuple):
 
     metrics: Metrics
     evaluator: str  # its name in EVALUATOR_REGISTRY
+    tables: dict[str, tuple[str, ...]]  # names of the tables, and of the metrics in each
     prepare: Callable[[GroundTruth], GroundTruth] = _unchanged  # labels as the benchmark's code takes them
     boxes: bool = True  # whether the labels have boxes of their own, which are worth a box AP
 
@@ -51,11 +52,12 @@ def keypoint_metrics(
     return OrderedDict(keypoints=metrics)
 
 
+_KEYPOINTS = tuple(row[0] for row in METRICS["keypoints"])
 SCORINGS = {
-    "coco": Scoring(keypoint_metrics, "PoseEvaluator"),
-    "crowdpose": Scoring(crowdpose_metrics, "CrowdPoseEvaluator", crowdpose_truth),
-    "coco_wholebody": Scoring(wholebody_metrics, "WholeBodyEvaluator"),
-    "mpii": Scoring(mpii_metrics, "MPIIEvaluator", boxes=False),
+    "coco": Scoring(keypoint_metrics, "PoseEvaluator", {"keypoints": _KEYPOINTS}),
+    "crowdpose": Scoring(crowdpose_metrics, "CrowdPoseEvaluator", {"keypoints": CROWDPOSE_METRICS}, crowdpose_truth),
+    "coco_wholebody": Scoring(wholebody_metrics, "WholeBodyEvaluator", dict.fromkeys(WHOLEBODY_TABLES, _KEYPOINTS)),
+    "mpii": Scoring(mpii_metrics, "MPIIEvaluator", {"keypoints": _KEYPOINTS, "pckh": PCKH_METRICS}, boxes=False),
 }
 
 
@@ -72,3 +74,10 @@ def evaluator_type(dataset_name: str | None, annotations: str = "") -> str:
         return "coco"
     found = MetadataCatalog.get(dataset_name).get("evaluator_type", "coco")
     return found if found in SCORINGS else "coco"
+
+
+def known_metrics(dataset_name: str) -> dict[str, tuple[str, ...]]:
+    """Names of the tables of AP and the like that an evaluation of a data set gives, and of the metrics in each."""
+    scoring = SCORINGS[evaluator_type(dataset_name)]
+    boxes = {"bbox": tuple(row[0] for row in METRICS["bbox"])}
+    return {**(boxes if scoring.boxes else {}), **scoring.tables}

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _METRICS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 # Name of the metric -> lowest crowdIndex, and the one above all.
 LEVELS = {"APeasy": (float("-inf"), 0.2), "APmedium": (0.2, 0.8), "APhard": (0.8, float("inf"))}
+CROWDPOSE_METRICS = (*_METRICS, *LEVELS)
 
 
 def crowdpose_truth(truth: GroundTruth) -> GroundTruth:

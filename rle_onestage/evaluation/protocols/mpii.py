@@ -31,6 +31,7 @@ _GROUPS = {
     **{part.capitalize(): (f"left_{part}", f"right_{part}") for part in
        ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")},
 }  # fmt: skip
+PCKH_METRICS = (*_GROUPS, "PCKh", "PCKh@0.1")
 _LEFT_OUT = ("pelvis", "thorax")
 _FIELDS = {"jnt_missing": ("K", "N"), "pos_gt_src": ("K", 2, "N"), "headboxes_src": (2, 2, "N")}
 

@@ -15,6 +15,7 @@ from ..metrics import coco_metrics
 from ..results import Result, extent, sure_results
 
 _PARTS = {"wholebody": (0, WHOLEBODY.num_joints), **WHOLEBODY_PARTS}
+WHOLEBODY_TABLES = ("keypoints", *WHOLEBODY_PARTS, "hands")
 _HANDS = ("lefthand", "righthand")
 
 
