@@ -280,6 +280,20 @@ def test_results_of_another_skeleton_or_set_are_one_sentence(root, capsys):
     )
 
 
+def test_a_file_of_labels_is_scored_by_its_layout(root, capsys):
+    people, mat, results = toys.mpii_case()
+    labels = write_mpii(root, people, mat)
+    given = ["--results", write(root, "results.json", results), "--json", str(root / "scores.json")]
+    cli.main(["evaluate", *given, "--annotations", f"{labels}:mpii"])
+    assert_reference(json.loads((root / "scores.json").read_text())["pckh"], REFERENCES["mpii"])
+    assert "pckh:" in capsys.readouterr().out
+    assert "mpii_tran.json does not exist" in sentence_of(
+        capsys, *given, "--annotations", f"{root}/mpii_tran.json:mpii"
+    )
+    write(root, "results.json", toys.coco_case()[1])
+    assert "17 joints in `keypoints`, but" in sentence_of(capsys, *given, "--annotations", f"{labels}:mpii")
+
+
 def test_images_without_a_crowd_index_are_said(root, caplog):
     dataset, results = toys.crowdpose_case()
     for image in dataset["images"][1:]:
