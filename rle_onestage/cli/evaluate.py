@@ -14,7 +14,8 @@ from rle_onestage.cli import score_results, train
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if any(len(flag) > 5 and "--results".startswith(flag) for flag in (word.partition("=")[0] for word in words)):
+    # Shorter, it could be --resume.
+    if any(word.partition("=")[0] in ("--results", "--result", "--resul") for word in words):
         score_results.main(words, command="evaluate", text=score_results.OF_EVALUATE)
     else:
         train.main(words, command="evaluate", text=__doc__)

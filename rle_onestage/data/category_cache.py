@@ -33,6 +33,6 @@ def remember_category(path: str, category: dict) -> None:
 
 
 def _version(path: str) -> tuple[str, float]:
-    """The file that has the categories, and when it was changed."""
-    file, time = file_of_labels(path), os.path.getmtime(file_of_labels(path))
-    return os.path.abspath(file) + path.removeprefix(file) * bool(split_layout(path).layout), time
+    """The file that has the categories with the layout that it is read in, and when it was changed."""
+    file, layout = file_of_labels(path), split_layout(path).layout
+    return f"{os.path.abspath(file)}{':' * bool(layout)}{layout}", os.path.getmtime(file)

@@ -21,7 +21,6 @@ class Source:
     skeleton: Skeleton | None = None  # None: from the file's categories
     annotated: bool = True
     options: SetOptions = SetOptions()
-    protocol: str = ""  # a key of rle_onestage.evaluation.protocols.SCORINGS; "" goes by the file's layout
 
     def path(self, relative: str) -> str:
         """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""
@@ -31,7 +30,7 @@ class Source:
     @property
     def evaluator_type(self) -> str:
         """How its results are scored, as Detectron2's metadata have it."""
-        return self.protocol or protocol_of_layout(self.json_file)
+        return self.options.scored_as or protocol_of_layout(self.json_file)
 
     def image_folder(self) -> str:
         """The folder of images; it need not exist."""
@@ -85,7 +84,7 @@ _SETS = (
 
 def _benchmarks() -> list[Source]:
     """Sets that others publish, in the layouts that mmpose documents (https://mmpose.readthedocs.io)."""
-    boxes = SetOptions(area="box")
+    crowds = SetOptions(area="box", scored_as="crowdpose")
     # A part of the people of an image is labelled, and hidden joints are not told from visible ones.
     some, few = SetOptions(area="box", hidden="unknown", partial=True), SetOptions(partial=True)
     crowdpose = [
@@ -94,8 +93,7 @@ def _benchmarks() -> list[Source]:
             f"crowdpose/annotations/mmpose_crowdpose_{split}.json",
             "crowdpose/images",
             skeleton=CROWDPOSE,
-            options=boxes,
-            protocol="crowdpose",
+            options=crowds,
         )
         for split in ("train", "val", "trainval", "test")
     ]

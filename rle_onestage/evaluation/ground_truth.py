@@ -246,7 +246,10 @@ class GroundTruth:
 
 @without_garbage_collection()
 def _complete(file: KeypointFile) -> list[dict[str, Any]]:
-    """The annotations in COCO's format, with all that its evaluation looks at."""
+    """The annotations in COCO's format, with all that its evaluation looks at.
+
+    ``stated_keypoints`` is the file's own ``num_keypoints``, which some benchmarks go by.
+    """
     columns = (file.boxes.tolist(), file.areas.tolist(), file.crowd.tolist(), file.num_keypoints.tolist())
     return [
         {

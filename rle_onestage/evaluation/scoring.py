@@ -110,8 +110,13 @@ def _skeleton(
     metadata = None if dataset_name is None else get_metadata(dataset_name)
     known = metadata.source.skeleton if isinstance(metadata, KeypointMetadata) else None
     category = keypoint_category(dataset, annotations)
-    if known is None or len(category["keypoints"]) != known.num_joints:  # which whoever reads the labels says
+    if known is None:
         return skeleton_from_category(category, None, list(oks_sigmas))
+    if len(category["keypoints"]) != known.num_joints:
+        raise DataError(
+            f"{annotations} has {counted(len(category['keypoints']), 'joint')}, but data set {dataset_name!r} has "
+            f"{known.num_joints}; put the file of this set there, or name the set whose file it is"
+        )
     if len(oks_sigmas) not in (0, known.num_joints):
         raise ConfigError(
             f"TEST.KEYPOINT_OKS_SIGMAS (--oks-sigmas) has {counted(len(oks_sigmas), 'value')} but {dataset_name} has "

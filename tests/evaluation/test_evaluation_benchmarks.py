@@ -14,6 +14,7 @@ import pytest
 from scipy.io import savemat
 
 from rle_onestage import cli
+from rle_onestage.data.datasets import register_from_config
 from rle_onestage.engine.expected import check_expected_names
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, DataError
@@ -292,6 +293,41 @@ def test_a_file_of_labels_is_scored_by_its_layout(root, capsys):
     )
     write(root, "results.json", toys.coco_case()[1])
     assert "17 joints in `keypoints`, but" in sentence_of(capsys, *given, "--annotations", f"{labels}:mpii")
+
+
+def test_a_set_of_ones_own_is_scored_as_a_benchmark(root):
+    """CrowdPose's file at another place: the option ``scored_as`` of the set, in a config."""
+    dataset, results = toys.crowdpose_case()
+    dataset["categories"][0]["keypoints"] = list(CROWDPOSE.names)
+    labels = write(root, "own/crowd.json", dataset)
+    config = write(root, "config.yaml", {
+        "VERSION": 2, "DATASETS": {"TEST": ["own_crowd"], "KEYPOINT_FILES": [
+            ["own_crowd", labels, str(root), {"scored_as": "crowdpose"}]]},
+    })  # fmt: skip
+    given = ["--results", write(root, "results.json", results), "--json", str(root / "scores.json")]
+    cli.main(["evaluate", *given, "--config-file", config])
+    assert_reference(json.loads((root / "scores.json").read_text())["keypoints"], REFERENCES["crowdpose"])
+
+
+@pytest.mark.parametrize(
+    "scored_as, sentence", [("mpii", "is not in MPII's layout"), ("coco_wholebody", "of 133; give")]
+)
+def test_a_set_that_cannot_be_scored_so_is_one_sentence(root, scored_as, sentence):
+    dataset, results = toys.crowdpose_case()
+    labels = write(root, "crowd.json", dataset)
+    options = {"scored_as": scored_as}
+    load = ["DATASETS.KEYPOINT_FILES", repr([[f"as_{scored_as}", labels, str(root), options]]), "MODEL.DEVICE", "cpu"]
+    register_from_config(load_config("", load))
+    with pytest.raises(DataError, match=sentence):
+        scores_of(root, f"as_{scored_as}", results)
+
+
+def test_a_file_of_another_set_under_a_name_is_one_sentence(root):
+    write(root, CROWDPOSE_FILE, toys.coco_case()[0])
+    with pytest.raises(
+        DataError, match="has 17 joints, but data set 'rle_crowdpose_test' has 14; put the file of this"
+    ):
+        scores_of(root, "rle_crowdpose_test", toys.coco_case()[1])
 
 
 def test_images_without_a_crowd_index_are_said(root, caplog):

@@ -60,7 +60,10 @@ def mpii_metrics(
         ``keypoints``, and ``pckh``.
     """
     if any("people" not in image for image in truth.images.values()):
-        raise DataError(f"{truth.source} is not in MPII's layout, which MPII's scores need; give mpii_val.json:mpii")
+        raise DataError(
+            f"{truth.source} is not in MPII's layout, which MPII's scores need; give mpii_val.json:mpii, or score it "
+            "as another set"
+        )
     metrics = coco_metrics(truth.dataset, results, "keypoints", oks_sigmas, max_people=max_people, backend=backend)
     tables = OrderedDict(keypoints=metrics)
     path = head_file_of(truth.source)

@@ -9,6 +9,7 @@ result counts where one of its joints in the part has a confidence above 0. A re
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from ...errors import DataError, counted
 from ...structures import WHOLEBODY, WHOLEBODY_PARTS
 from ..ground_truth import GroundTruth
 from ..metrics import coco_metrics
@@ -35,6 +36,11 @@ def wholebody_metrics(
         ``keypoints`` (all joints), ``body``, ``foot``, ``face``, ``lefthand``, ``righthand``, and ``hands``, the mean
         of both hands.
     """
+    if truth.num_joints != WHOLEBODY.num_joints:
+        raise DataError(
+            f"{truth.source} has {counted(truth.num_joints, 'joint')}, but COCO-WholeBody's scores are of "
+            f"{WHOLEBODY.num_joints}; give coco_wholebody_val_v1.0.json:wholebody, or score it as another set"
+        )
     results = [result if "bbox" in result else {**result, "bbox": _body(result)} for result in results]
     tables: OrderedDict[str, OrderedDict[str, float]] = OrderedDict()
     for part, (start, end) in _PARTS.items():
