@@ -24,7 +24,7 @@ from .coco.flags import remember_flags
 from .coco.json_files import Problems, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
-from .sources import BUILT_IN, Source
+from .named_sets import BUILT_IN, Source
 
 
 class KeypointMetadata(Metadata):

@@ -1,6 +1,6 @@
 """How benchmarks score keypoints: COCO's way, and what CrowdPose, COCO-WholeBody and MPII do in their own.
 
-Each is chosen by ``evaluator_type`` of a data set's metadata. All figures come from :func:`~..metrics.coco_metrics` on
+Each is chosen by ``evaluator_type`` of a data set's metadata. All figures come from :func:`~.metrics.coco_metrics` on
 labels and results that are prepared as the benchmark's own code does, but for MPII's PCKh.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ...data.sources import protocol_of_layout
+from ...data.named_sets import protocol_of_layout
 from ..ground_truth import GroundTruth
 from ..metrics import METRICS, coco_metrics
 from ..results import Result

@@ -49,7 +49,7 @@ def crowdpose_metrics(
         results: COCO results.
         oks_sigmas: (14,) OKS sigmas.
         max_people: results an image that count.
-        backend: see :func:`~..metrics.coco_metrics`.
+        backend: see :func:`~.metrics.coco_metrics`.
     """
     results = sure_results(results)
     whole = coco_metrics(truth.dataset, results, "keypoints", oks_sigmas, max_people=max_people, backend=backend)

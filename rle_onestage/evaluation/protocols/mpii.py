@@ -54,7 +54,7 @@ def mpii_metrics(
         results: COCO results.
         oks_sigmas: (16,) OKS sigmas.
         max_people: results an image that count in COCO's metrics.
-        backend: see :func:`~..metrics.coco_metrics`.
+        backend: see :func:`~.metrics.coco_metrics`.
 
     Returns:
         ``keypoints``, and ``pckh``.

@@ -30,7 +30,7 @@ def wholebody_metrics(
         results: COCO results with 133 joints.
         oks_sigmas: (133,) OKS sigmas.
         max_people: results an image that count.
-        backend: see :func:`~..metrics.coco_metrics`.
+        backend: see :func:`~.metrics.coco_metrics`.
 
     Returns:
         ``keypoints`` (all joints), ``body``, ``foot``, ``face``, ``lefthand``, ``righthand``, and ``hands``, the mean
