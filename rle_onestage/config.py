@@ -350,7 +350,8 @@ def _add_solver_keys(cfg: CN) -> None:
 
 def _add_test_keys(cfg: CN) -> None:
     # What evaluates each test set, as in SOLVER.HOOKS by its name (in EVALUATOR_REGISTRY) or by module and name, e.g.
-    # ["PoseEvaluator", ["detectron2.evaluation.COCOEvaluator", {use_fast_impl: False}]].
+    # ["PoseEvaluator", ["detectron2.evaluation.COCOEvaluator", {use_fast_impl: False}]]. PoseEvaluator stands for the
+    # one of a benchmark, such as CrowdPoseEvaluator, where the set's metadata say so.
     cfg.TEST.EVALUATORS = ["PoseEvaluator"]
     # Evaluate the averaged weights (checkpoints have both).
     cfg.TEST.USE_EMA = True

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from rle_onestage.errors import CheckpointError, DataError, MediaError
 from rle_onestage.utils.file_kinds import refuse_foreign_kind
-from rle_onestage.utils.label_address import ENDINGS, split_address
+from rle_onestage.utils.label_address import ENDINGS, file_of_labels
 from rle_onestage.utils.near import WEIGHT_FILES, near_file, remedy_for, what_is_wrong
 from rle_onestage.utils.output_files import check_target, kind_of
 from rle_onestage.utils.packaged_files import check_config_path, config_path
@@ -68,9 +68,8 @@ def check_weights(address: str, given_by: str) -> None:
 
 
 def check_file(path: str | None, flag: str) -> None:
-    """Raises DataError unless a file of data is there: JSON, or the data.yaml of an address; None is not looked at."""
-    if path is not None and (address := split_address(path)):
-        path = address.file
+    """Raises DataError unless a file of data is there: JSON, or that of an address; None is not looked at."""
+    path = None if path is None else file_of_labels(path)
     if path is not None and kind_of(path) in ("", "a folder") and (wrong := what_is_wrong(path)):
         raise DataError(f"file {path} {wrong}; {remedy_for(path, f'check {flag}', ('.json', *ENDINGS))}")
 

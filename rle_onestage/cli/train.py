@@ -17,7 +17,7 @@ from rle_onestage.cli.checks import check_words
 from rle_onestage.cli.options import OPTIONS_HELP, add_options_flag, parse_options, start
 from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import exits_with_sentence
-from rle_onestage.utils.arguments import PROGRAM, check_flags, complain
+from rle_onestage.utils.arguments import PROGRAM, check_flags, complain, positive_int
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -33,11 +33,21 @@ FLAGS = {
     "opts": OPTIONS_HELP,
 }
 OF_EVALUATE = {
+    "max_people": "people an image that count in keypoint AP, as TEST.MAX_PEOPLE (default: 20, as in COCO)",
+    "results": "score this file of COCO results instead; rle-onestage evaluate --results FILE --help has its flags",
     "resume": "evaluate the last checkpoint of OUTPUT_DIR instead of MODEL.WEIGHTS",
     "eval_only": argparse.SUPPRESS,
     "imports": "import a Python module with parts of your own that the model or the evaluation needs, by its name",
 }
-METAVARS = {"num_gpus": "N", "num_machines": "N", "machine_rank": "N", "dist_url": "URL", "opts": "KEY VALUE"}
+METAVARS = {
+    "max_people": "N",
+    "results": "FILE",
+    "num_gpus": "N",
+    "num_machines": "N",
+    "machine_rank": "N",
+    "dist_url": "URL",
+    "opts": "KEY VALUE",
+}
 
 
 def train(args: argparse.Namespace) -> object:
@@ -103,12 +113,18 @@ def _parse(arguments: Sequence[str] | None, command: str, text: str | None) -> a
     # argparse calls it as a method of the parser.
     setattr(parser, "error", lambda message: complain(parser, message))  # noqa: B010 -- to a type checker it is fixed
     check_flags(parser, words)
-    return parse_options(parser, words)
+    args = parse_options(parser, words)
+    if getattr(args, "max_people", None):
+        args.opts = [*args.opts, "TEST.MAX_PEOPLE", str(args.max_people)]
+    return args
 
 
 def _adapt(parser: argparse.ArgumentParser, command: str) -> None:
     """Detectron2's flags in our words, those of the command alone; ``KEY VALUE`` pairs as in the other commands."""
     evaluates = command == "evaluate"
+    if evaluates:
+        parser.add_argument("--max-people", type=positive_int)
+        parser.add_argument("--results")  # which never comes here, see rle_onestage.cli.evaluate
     texts = {**FLAGS, **(OF_EVALUATE if evaluates else {})}
     for action in parser._actions:
         action.help = texts.get(action.dest, action.help)

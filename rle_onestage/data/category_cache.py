@@ -2,7 +2,7 @@
 
 import os
 
-from ..utils.label_address import labels_are_there, split_address
+from ..utils.label_address import file_of_labels, labels_are_there, split_address, split_layout
 from .coco.categories import keypoint_category
 from .coco.json_files import read_json
 from .yolo.reading import read_categories
@@ -33,7 +33,6 @@ def remember_category(path: str, category: dict) -> None:
 
 
 def _version(path: str) -> tuple[str, float]:
-    """The file that has the categories, and when it was changed."""
-    address = split_address(path)
-    file = address.file if address else path
-    return os.path.abspath(file), os.path.getmtime(file)
+    """The file that has the categories with the layout that it is read in, and when it was changed."""
+    file, layout = file_of_labels(path), split_layout(path).layout
+    return f"{os.path.abspath(file)}{':' * bool(layout)}{layout}", os.path.getmtime(file)

@@ -6,7 +6,7 @@ other COCO-format file or YOLO-pose data set (:func:`register_from_config`). Pat
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
-from ..structures.skeleton import COCO, Skeleton, named_flip_pairs, skeleton_from_category
+from ..structures.skeleton import Skeleton, named_flip_pairs, skeleton_from_category
 from ..utils.label_address import ENDINGS, labels_are_there, split_address
 from ..utils.near import did_you_mean
 from .category_cache import category_of, remember_category
@@ -24,68 +24,7 @@ from .coco.flags import remember_flags
 from .coco.json_files import Problems, check_image_folder, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
-from .yolo.reading import image_root
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a data set lies, relative to ``root`` or absolute."""
-
-    name: str
-    json_file: str  # or a split of a YOLO-pose set, folder/data.yaml:train
-    image_root: str  # "" for YOLO-pose, whose data.yaml says it
-    root: str | None = None  # None: $DETECTRON2_DATASETS
-    skeleton: Skeleton | None = None  # None: from the file's categories
-    annotated: bool = True
-    options: SetOptions = SetOptions()
-
-    def path(self, relative: str) -> str:
-        """``relative`` below ``root``, or below ``$DETECTRON2_DATASETS`` as it is now; absolute paths stay."""
-        root = self.root or os.environ.get("DETECTRON2_DATASETS", "datasets")
-        return os.path.join(os.path.expanduser(root), os.path.expanduser(relative))
-
-    def image_folder(self) -> str:
-        """The folder of images; it need not exist."""
-        labels = self.path(self.json_file)
-        return image_root(labels) if split_address(labels) else self.path(self.image_root)
-
-
-_COCO = "coco/annotations"
-# Of the noisy labels that datasets/make_synthetic.py writes.
-NOISE_MODELS = ("laplace", "gaussian", "correlated", "asymmetric", "two_peaked", "student")
-_BUILT_IN = (
-    [
-        Source("rle_coco_2017_train", f"{_COCO}/person_keypoints_train2017.json", "coco/train2017", skeleton=COCO),
-        Source("rle_coco_2017_val", f"{_COCO}/person_keypoints_val2017.json", "coco/val2017", skeleton=COCO),
-        Source(
-            "rle_coco_2017_test-dev",
-            f"{_COCO}/image_info_test-dev2017.json",
-            "coco/test2017",
-            skeleton=COCO,
-            annotated=False,
-        ),
-    ]
-    + [
-        Source(
-            f"rle_{name}_{split}",
-            f"{name}/annotations/person_keypoints_{split}.json",
-            f"{name}/{split}",
-            skeleton=skeleton,
-        )
-        for name, skeleton in (("synthetic", COCO), ("coco_micro", COCO), ("lspet", None))
-        for split in ("train", "val")
-    ]
-    + [
-        Source(
-            f"rle_synthetic_{split}_{noise_model}",
-            f"synthetic/annotations/person_keypoints_{split}_{noise_model}.json",
-            f"synthetic/{split}",
-            skeleton=COCO,
-        )
-        for noise_model in NOISE_MODELS
-        for split in ("train", "val")
-    ]
-)
+from .named_sets import BUILT_IN, Source
 
 
 class KeypointMetadata(Metadata):
@@ -101,7 +40,7 @@ class KeypointMetadata(Metadata):
     def __init__(self, source: Source):
         super().__init__(
             name=source.name,
-            evaluator_type="coco",
+            evaluator_type=source.evaluator_type,
         )
         self.__dict__["_source"] = source
         self.__dict__["_overrides"] = {}
@@ -268,7 +207,7 @@ def register_all(root: str | None = None) -> None:
     Args:
         root: folder of the data sets; None: ``$DETECTRON2_DATASETS``, looked up when a set is used.
     """
-    for source in _BUILT_IN:
+    for source in BUILT_IN:
         register(replace(source, root=root))
 
 

@@ -28,6 +28,7 @@ _CHOICES = {
     "area": ("given", "box"),
     "hidden": HIDDEN,
     "part": ("all", "train", "held_out"),
+    "scored_as": ("", "coco", "crowdpose", "coco_wholebody", "mpii"),
 }
 _TEXT = (lambda value: isinstance(value, str), "text")
 _NAMES = (
@@ -62,6 +63,8 @@ class SetOptions:
         one_in: one image in so many is held out.
         only: file names (patterns such as "okfde*") of the images to take; empty: all.
         without: file names or patterns of images to leave out, such as copies of test images.
+        scored_as: how results are scored, a key of ``SCORINGS`` in :mod:`rle_onestage.evaluation.protocols`; empty: by
+            the layout of the file.
     """
 
     unlabelled: str = "absent"
@@ -73,6 +76,7 @@ class SetOptions:
     one_in: int = 10
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    scored_as: str = ""
 
     @classmethod
     def parse(cls, name: str, options: dict[str, Any]) -> "SetOptions":

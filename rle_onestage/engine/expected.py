@@ -13,7 +13,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from rle_onestage.errors import ConfigError, shown
-from rle_onestage.evaluation.metrics import METRICS
+from rle_onestage.evaluation.protocols import known_metrics
 from rle_onestage.utils.near import did_you_mean
 
 KEY = "TEST.EXPECTED_RESULTS"
@@ -34,7 +34,7 @@ def check_expected_names(cfg: CfgNode, ours: bool = True) -> None:
     expected, sets = cfg.TEST.EXPECTED_RESULTS, cfg.DATASETS.TEST
     if expected and len(sets) != 1:
         raise ConfigError(f"{KEY} needs one test set, but DATASETS.TEST names {len(sets)}; name one, or set it to []")
-    known = {task: [row[0] for row in rows] for task, rows in METRICS.items()}
+    known = known_metrics(sets[0]) if expected else {}
     for task, metric, *_ in expected if ours else ():
         if task not in known and task not in OTHER_TASKS:
             raise ConfigError(f"{KEY} names the task {shown(task)}; choose one of {', '.join((*known, *OTHER_TASKS))}")
@@ -53,7 +53,12 @@ def check_best_name(cfg: CfgNode, ours: bool = True) -> None:
     """
     name, sets = cfg.TEST.BEST_METRIC, list(cfg.DATASETS.TEST)
     folders = [f"{each}/" for each in sets] if len(sets) > 1 else [""] * len(sets)
-    known = [f"{folder}{task}/{row[0]}" for folder in folders for task, rows in METRICS.items() for row in rows]
+    known = [
+        f"{folder}{task}/{metric}"
+        for folder, each in zip(folders, sets)
+        for task, metrics in known_metrics(each).items()
+        for metric in metrics
+    ]
     others = tuple(f"{folder}{task}/" for folder in folders for task in OTHER_TASKS)
     task, _, metric = name.rpartition("/")
     whole = f"{task}/{metric.partition('-')[0]}"  # after "-" stands a class or a joint

@@ -1,5 +1,6 @@
 """Metrics of boxes, keypoints and sigmas as COCO's, the error of each joint, and the files of results and tracks."""
 
+from .benchmark_evaluators import CrowdPoseEvaluator, MPIIEvaluator, WholeBodyEvaluator
 from .calibration import calibration_table, format_calibration
 from .coco import RESULTS_FILE, PoseEvaluator
 from .ground_truth import GroundTruth, ground_truth_as_predictions
@@ -15,11 +16,14 @@ from .tracks import Tracks, TrackWriter, read_tracks
 __all__ = [
     "EVALUATOR_REGISTRY",
     "RESULTS_FILE",
+    "CrowdPoseEvaluator",
     "GroundTruth",
+    "MPIIEvaluator",
     "PoseEvaluator",
     "Ranking",
     "TrackWriter",
     "Tracks",
+    "WholeBodyEvaluator",
     "best_match",
     "build_evaluator",
     "calibration_table",

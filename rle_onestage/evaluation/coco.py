@@ -23,9 +23,10 @@ from ..structures import ErrorDensity, Skeleton
 from .calibration import COLUMNS, Row, calibration_table, format_calibration, regions_by_group
 from .ground_truth import GroundTruth
 from .joint_factors import joint_factors, joints_path
-from .metrics import METRICS, coco_metrics
+from .metrics import coco_metrics
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
 from .probabilities import dataset_claims, format_probabilities, probability_table
+from .protocols import SCORINGS, evaluator_type
 from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
@@ -63,6 +64,8 @@ class PoseEvaluator(DatasetEvaluator):
         ConfigError: there is not one OKS sigma for each joint.
     """
 
+    evaluator_type = "coco"  # of the metadata of the sets that it is for, see rle_onestage.evaluation.protocols
+
     def __init__(
         self,
         dataset_name: str,
@@ -97,6 +100,9 @@ class PoseEvaluator(DatasetEvaluator):
     def from_config(cls, cfg: CfgNode, dataset_name: str, **options: Any) -> "PoseEvaluator":
         """An evaluator with the data set's joints, and OKS sigmas by ``TEST.KEYPOINT_OKS_SIGMAS`` if that is set.
 
+        For a benchmark that scores in a way of its own ``PoseEvaluator`` gives the evaluator of that, by
+        ``evaluator_type`` of the set's metadata.
+
         Args:
             cfg: the config.
             dataset_name: a data set of the config or a registered one.
@@ -108,7 +114,10 @@ class PoseEvaluator(DatasetEvaluator):
             DataError: the data set has another number of joints than the config.
         """
         options = {"output_dir": results_folder(cfg, dataset_name), "max_people": cfg.TEST.MAX_PEOPLE, **options}
-        return cls(dataset_name, skeleton=get_skeleton(cfg, dataset_name), **options)
+        skeleton = get_skeleton(cfg, dataset_name)
+        if cls is PoseEvaluator:
+            cls = EVALUATOR_REGISTRY.get(SCORINGS[evaluator_type(dataset_name)].evaluator)
+        return cls(dataset_name, skeleton=skeleton, **options)
 
     def reset(self) -> None:
         """Forget all predictions."""
@@ -227,9 +236,14 @@ class PoseEvaluator(DatasetEvaluator):
         if oks_sigmas == list(self.skeleton.oks_sigmas):
             warn_of_stand_ins(self.skeleton)
         truth.warn_of_cut(limit)
-        for iou_type in METRICS:
-            scores[iou_type] = coco_metrics(truth.dataset, results, iou_type, oks_sigmas, max_people=limit)
-            logger.info("Evaluation results for %s:\n%s", iou_type, create_small_table(scores[iou_type]))
+        truth.warn_of_cut_results(results, limit, self.score_threshold)
+        scoring = SCORINGS[self.evaluator_type]
+        truth = scoring.prepare(truth)
+        if scoring.boxes:
+            scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", oks_sigmas, max_people=limit)
+        scores |= scoring.metrics(truth, results, oks_sigmas, max_people=limit, backend="auto")
+        for task, metrics in scores.items():
+            logger.info("Evaluation results for %s:\n%s", task, create_small_table(metrics))
         matches = match_people(truth, results, max_people=limit)
         table = joint_errors(matches, oks_sigmas, self.skeleton.names)
         logger.info(

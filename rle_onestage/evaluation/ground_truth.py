@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -162,6 +162,17 @@ class GroundTruth:
         other.dataset = {**self.dataset, "images": list(other.images.values()), "annotations": other.annotations}
         return other
 
+    def changed(self, annotations: list[dict[str, Any]]) -> "GroundTruth":
+        """The same with other annotations.
+
+        Args:
+            annotations: complete, see :func:`~.metrics.for_coco`.
+        """
+        other = copy.copy(self)
+        other.annotations = annotations
+        other.dataset = {**self.dataset, "annotations": annotations}
+        return other
+
     @property
     def labels(self) -> Labels:
         """What results are checked against, see :func:`~.result_files.read_results`."""
@@ -203,6 +214,27 @@ class GroundTruth:
             )  # fmt: skip
         return reach
 
+    def warn_of_cut_results(
+        self, results: Iterable[Result], max_people: int, threshold: float, option: str = "TEST.MAX_PEOPLE"
+    ) -> None:
+        """Say where more people are found than count: some images have more results with a score above a threshold.
+
+        Args:
+            results: COCO results; those of other images do not count.
+            max_people: results an image that count.
+            threshold: lowest score of a result that is taken for a person.
+            option: what the user sets ``max_people`` with.
+        """
+        found = Counter(r["image_id"] for r in results if r["score"] >= threshold and r["image_id"] in self.images)
+        full = [number for number in found.values() if number > max_people]
+        if full:
+            logger.warning(
+                "In %s of %s there are more than %s with a score of at least %g (the fullest has %d); the best %d of "
+                "each count. Set %s to %d to count all.",
+                counted(len(full), "image"), self.source, counted(max_people, "result"), threshold, max(full),
+                max_people, option, max(full),
+            )  # fmt: skip
+
     def _stack(self, annotations: Sequence[dict[str, Any]]) -> People:
         """The people of one image as arrays."""
         keypoints = np.array([a["keypoints"] for a in annotations], dtype=float).reshape(-1, self.num_joints, 3)
@@ -214,7 +246,10 @@ class GroundTruth:
 
 @without_garbage_collection()
 def _complete(file: KeypointFile) -> list[dict[str, Any]]:
-    """The annotations in COCO's format, with all that its evaluation looks at."""
+    """The annotations in COCO's format, with all that its evaluation looks at.
+
+    ``stated_keypoints`` is the file's own ``num_keypoints``, which some benchmarks go by.
+    """
     columns = (file.boxes.tolist(), file.areas.tolist(), file.crowd.tolist(), file.num_keypoints.tolist())
     return [
         {
@@ -223,6 +258,7 @@ def _complete(file: KeypointFile) -> list[dict[str, Any]]:
             "iscrowd": int(crowd),
             "keypoints": keypoints,
             "num_keypoints": number,
+            "stated_keypoints": annotation.get("num_keypoints"),
             "bbox": box,
             "area": area,
         }
@@ -263,6 +299,7 @@ def ground_truth_as_predictions(truth: GroundTruth) -> list[Result]:
                 "bbox": [x, y, width, height],
                 "keypoints": keypoints.reshape(-1).tolist(),
                 "score": 1.0 if labelled else 0.5,
+                "annotation_id": a["id"],
             }
         )
     return results

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.benchmarks.wholebody import PART_KEYS, join_parts
 from ..data.coco.arrays import SMALLEST, flat_keypoints, float_rows
 from ..data.coco.json_files import is_id, is_number, load_json, without_garbage_collection
 from ..errors import DataError, counted, shown
+from ..structures import WHOLEBODY
 from .results import Result
 
 logger = logging.getLogger(__name__)
@@ -62,11 +64,23 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
                 "image_id, score and keypoints"
             )
     where = _naming(results, path)
+    if labels is not None and labels.num_joints == WHOLEBODY.num_joints:
+        results = _of_parts(results, where)
     _check_numbers(results, where, labels)
     if labels is not None:
         results = _of_people(results, path, labels)
         results = _of_labels(results, path, labels, part)
     return results
+
+
+def _of_parts(results: list[Result], where: Naming) -> list[Result]:
+    """Results with the lists of COCO-WholeBody's parts, as its own programs write them, with all joints in one."""
+    return [
+        {**result, "keypoints": join_parts(result, where(i), "all parts of each result, or 133 joints as `keypoints`")}
+        if any(key in result for key in PART_KEYS)
+        else result
+        for i, result in enumerate(results)
+    ]
 
 
 def _naming(results: list[Result], path: str | os.PathLike) -> Naming:

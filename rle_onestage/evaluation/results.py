@@ -117,6 +117,15 @@ def extent(result: Result) -> list[float]:
     return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
 
 
+def sure_results(results: Iterable[Result]) -> list[Result]:
+    """The results that have a joint of a confidence above 0; the code of some benchmarks leaves out the others.
+
+    Args:
+        results: COCO results.
+    """
+    return [result for result in results if any(value > 0 for value in result["keypoints"][2::3])]
+
+
 def by_image(results: Iterable[Result]) -> dict[Any, list[Result]]:
     """Results grouped by their image.
 

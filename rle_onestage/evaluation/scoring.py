@@ -3,19 +3,22 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from detectron2.utils.logger import create_small_table
 
 from ..data.coco.categories import keypoint_category
 from ..data.coco.json_files import read_json
+from ..data.datasets import KeypointMetadata, get_metadata
 from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, counted, shown
-from ..structures import skeleton_from_category
+from ..structures import Skeleton, skeleton_from_category
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .metrics import coco_metrics
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
 from .probabilities import format_probabilities, joint_claims, probability_table
+from .protocols import SCORINGS, evaluator_type
 from .result_files import read_results
 from .stand_ins import warn_of_stand_ins
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Results an image that may count: COCO's code makes tables of that size.
 MOST_PEOPLE = 10_000
+_LIMIT = "max_people (--max-people)"  # in messages
 # Share of the images with people that may have no result before it is said: good models find nobody in some.
 _SILENT = 0.1
 
@@ -49,9 +53,9 @@ def score_results(
         dataset_name: a registered data set of this file; where it is a part of it, its images alone count. None: all.
 
     Returns:
-        ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
-        ``table``, the per-joint table; where the results say presence or visibility, ``probabilities``, see
-        :func:`~.probabilities.probability_table`.
+        ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, the further tables of a
+        benchmark (:mod:`.protocols`), and ``table``, the per-joint table; where the results say presence or visibility,
+        ``probabilities``, see :func:`~.probabilities.probability_table`.
 
     Raises:
         ConfigError: an OKS sigma or ``max_people`` is out of range.
@@ -61,28 +65,32 @@ def score_results(
     if not all(1e-6 <= sigma <= 1e3 for sigma in oks_sigmas):
         given = " ".join(f"{sigma:g}" for sigma in oks_sigmas)
         raise ConfigError(f"sigmas (--sigmas) are {given}; each must be a number from 1e-06 to 1000, as COCO's 0.026")
-    skeleton = skeleton_from_category(keypoint_category(dataset, annotations), None, list(oks_sigmas))
+    skeleton = _skeleton(dataset, annotations, dataset_name, oks_sigmas)
+    scoring = SCORINGS[evaluator_type(dataset_name, annotations)]
     truth = GroundTruth(dataset=dataset, num_joints=skeleton.num_joints, source=annotations)
     if dataset_name is not None:
         truth = truth.subset(images_of_part(dataset_name, truth.images.values()))
+    truth = scoring.prepare(truth)
     results = ground_truth_as_predictions(truth)
     if results_file:
         results = read_results(results_file, labels=truth.labels, part=dataset_name is not None)
     for result in results:
         result["category_id"] = truth.category_id
     if not 1 <= max_people <= MOST_PEOPLE:
-        raise ConfigError(f"max_people (--max-people) is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
+        raise ConfigError(f"{_LIMIT} is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
     _check_there_is_something(truth, results, threshold, annotations, results_file)
     if results_file:
         _warn_of_images_without_results(truth, results, results_file)
     warn_of_stand_ins(skeleton)
-    truth.warn_of_cut(max_people, "max_people (--max-people)")
+    truth.warn_of_cut(max_people, _LIMIT)
+    if results_file:
+        truth.warn_of_cut_results(results, max_people, threshold, _LIMIT)
     scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
     has_boxes = all("bbox" in r for r in results)
-    for iou_type in ("bbox", "keypoints") if has_boxes else ("keypoints",):
-        scores[iou_type] = coco_metrics(
-            truth.dataset, results, iou_type, skeleton.oks_sigmas, backend=backend, max_people=max_people
-        )
+    options: dict[str, Any] = {"backend": backend, "max_people": max_people}
+    if has_boxes and scoring.boxes:
+        scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", skeleton.oks_sigmas, **options)
+    scores |= scoring.metrics(truth, results, skeleton.oks_sigmas, **options)
     if has_boxes:
         matches = match_people(truth, results, max_people=max_people)
         scores["table"] = joint_errors(matches, skeleton.oks_sigmas, skeleton.names)
@@ -93,6 +101,28 @@ def score_results(
         truth, results, skeleton.oks_sigmas, score_threshold=threshold, max_people=max_people
     )
     return scores
+
+
+def _skeleton(
+    dataset: dict[str, Any], annotations: str, dataset_name: str | None, oks_sigmas: Sequence[float]
+) -> Skeleton:
+    """The joints of a registered set, or those that the file has, with OKS sigmas that are given."""
+    metadata = None if dataset_name is None else get_metadata(dataset_name)
+    known = metadata.source.skeleton if isinstance(metadata, KeypointMetadata) else None
+    category = keypoint_category(dataset, annotations)
+    if known is None:
+        return skeleton_from_category(category, None, list(oks_sigmas))
+    if len(category["keypoints"]) != known.num_joints:
+        raise DataError(
+            f"{annotations} has {counted(len(category['keypoints']), 'joint')}, but data set {dataset_name!r} has "
+            f"{known.num_joints}; put the file of this set there, or name the set whose file it is"
+        )
+    if len(oks_sigmas) not in (0, known.num_joints):
+        raise ConfigError(
+            f"TEST.KEYPOINT_OKS_SIGMAS (--oks-sigmas) has {counted(len(oks_sigmas), 'value')} but {dataset_name} has "
+            f"{counted(known.num_joints, 'joint')}; give one for each"
+        )
+    return replace(known, oks_sigmas=tuple(oks_sigmas), has_oks_sigmas=True) if len(oks_sigmas) else known
 
 
 def _check_there_is_something(
@@ -128,7 +158,8 @@ def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         scores: of :func:`score_results`.
     """
-    parts = [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
+    others = ("table", "probabilities", "best_match")
+    parts = [f"{name}:\n{create_small_table(row)}" for name, row in scores.items() if name not in others]
     if "table" in scores:
         table = format_joint_errors(scores["table"])
         parts.append(f"joints of people matched at a box IoU of 0.5 (errors in % of sqrt(area)):\n{table}")

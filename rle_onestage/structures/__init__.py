@@ -18,6 +18,7 @@ from .skeleton import (
     split_side,
     stand_in_oks_sigmas,
 )
+from .wholebody import WHOLEBODY, WHOLEBODY_PARTS
 
 __all__ = [
     "COCO",
@@ -27,6 +28,8 @@ __all__ = [
     "MPII",
     "SKELETONS",
     "STAND_IN_OKS_SIGMA",
+    "WHOLEBODY",
+    "WHOLEBODY_PARTS",
     "ErrorDensity",
     "Skeleton",
     "density_axis",

@@ -1,7 +1,7 @@
 """A keypoint set: joint names, mirror pairs, limbs and COCO's OKS sigmas.
 
-Built-in sets are COCO 17, CrowdPose 14, MPII 16 and H36M 17; any other comes from the ``categories`` entry of a
-COCO-format file (:func:`skeleton_from_category`).
+Built-in sets are COCO 17, CrowdPose 14, MPII 16, H36M 17 and :mod:`.structures.wholebody`; any other comes from the
+``categories`` entry of a COCO-format file (:func:`skeleton_from_category`).
 
 OKS sigmas follow COCO's convention: the falloff of joint ``i`` is ``k_i = 2 * sigma_i``. COCO measured them for its
 17 joints (https://cocodataset.org/#keypoints-eval) and CrowdPose published those of its 14

@@ -1,10 +1,17 @@
-"""How one split of a YOLO-pose data set is named: ``folder/data.yaml:train``, where COCO's format has a file."""
+"""How labels are named that are no file of COCO's format.
+
+One split of a YOLO-pose data set is ``folder/data.yaml:train``. A JSON file of another layout has the layout behind its
+name, ``folder/mpii_val.json:mpii``.
+"""
 
 import os
 import re
 from typing import NamedTuple
 
 ENDINGS = (".yaml", ".yml")
+# Of JSON files: rle_onestage.data.benchmarks reads them.
+LAYOUTS = ("wholebody", "mpii")
+_LAYOUT = re.compile(rf"(?P<file>.+\.json):(?P<layout>{'|'.join(LAYOUTS)})", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"(?P<file>.+\.ya?ml):(?P<split>\w+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -21,7 +28,25 @@ def split_address(labels: str) -> Address | None:
     return Address(found["file"], found["split"]) if found else None
 
 
-def labels_are_there(labels: str) -> bool:
-    """Whether the file of labels is there: of COCO's format, or the data.yaml of an address."""
+class LabelFile(NamedTuple):
+    """A JSON file of labels."""
+
+    file: str
+    layout: str  # one of LAYOUTS; "" for COCO's format
+
+
+def split_layout(labels: str) -> LabelFile:
+    """The parts of ``folder/mpii_val.json:mpii``; other paths are files of COCO's format."""
+    found = _LAYOUT.fullmatch(os.fspath(labels))
+    return LabelFile(found["file"], found["layout"].lower()) if found else LabelFile(labels, "")
+
+
+def file_of_labels(labels: str) -> str:
+    """The file that must be there: of COCO's format or another layout, or the data.yaml of an address."""
     address = split_address(labels)
-    return os.path.isfile(address.file if address else labels)
+    return address.file if address else split_layout(labels).file
+
+
+def labels_are_there(labels: str) -> bool:
+    """Whether the file of labels is there, see :func:`file_of_labels`."""
+    return os.path.isfile(file_of_labels(labels))

@@ -7,6 +7,7 @@ import os
 import pytest
 from demo_toys import options
 
+from rle_onestage.cli import train
 from rle_onestage.engine.config.conflicts import conflicts
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, check_score
@@ -47,6 +48,27 @@ def test_more_than_20_people_are_said_and_counted_where_asked(tmp_path, caplog):
     whole = score_results(str(file), oks_sigmas=SIGMAS, max_people=30)
     assert whole["keypoints"]["AP"] == pytest.approx(100) and not caplog.records
     assert whole["best_match"]["OKS"] == pytest.approx(100) and whole["table"]["all"]["count"] == 60
+
+
+def test_more_than_20_people_that_are_found_are_said(tmp_path, caplog):
+    content = crowd(2, tmp_path / "crowd.json")
+    person = content["annotations"][0]
+    found = [{"image_id": 1, "score": score, "keypoints": person["keypoints"]} for score in [0.5] * 25 + [0.05] * 30]
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    files = [str(tmp_path / name) for name in ("crowd.json", "results.json")]
+    with caplog.at_level(logging.WARNING):
+        score_results(*files, oks_sigmas=SIGMAS)
+        (said,) = [record.getMessage() for record in caplog.records]
+        assert "In 1 image of" in said and "more than 20 results with a score of at least 0.1" in said
+        assert "(the fullest has 25)" in said and "Set max_people (--max-people) to 25" in said
+        caplog.clear()
+        score_results(*files, oks_sigmas=SIGMAS, max_people=25)
+    assert not caplog.records
+
+
+def test_the_flag_of_evaluate_is_the_key():
+    args = train._parse(["--max-people", "33", "SEED", "7"], "evaluate", "")
+    assert load_config("", args.opts).TEST.MAX_PEOPLE == 33
 
 
 def test_exactly_20_people_get_no_warning(tmp_path, caplog):

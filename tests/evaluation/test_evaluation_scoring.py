@@ -8,10 +8,12 @@ import runpy
 import numpy as np
 import pytest
 
+from rle_onestage import cli
 from rle_onestage.cli.score_results import main
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import format_scores, score_results, stand_ins
 from rle_onestage.evaluation.metrics import random_case
+from rle_onestage.structures.skeleton import COCO
 
 TOOLS = os.path.join(os.path.dirname(__file__), "..", "..", "tools")
 NAMES = ["left_hand", "right_hand", "head", "left_foot", "right_foot"]
@@ -119,7 +121,56 @@ def test_results_of_a_part_of_the_file(folder, caplog):
     assert json.loads((folder / "scores.json").read_text())["keypoints"]["AP"] == alone
 
 
-def test_a_data_set_without_a_config_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        main(["--annotations", "a.json", "--dataset", "own_val"])
-    assert "--dataset needs --config-file" in capsys.readouterr().err
+def test_labels_are_named_once(capsys):
+    for given, sentence in (
+        (["--annotations", "a.json", "--dataset", "own_val"], "give one of them"),
+        ([], "the ground truth is not given; name it with --dataset"),
+    ):
+        with pytest.raises(SystemExit):
+            main(given)
+        assert sentence in capsys.readouterr().err
+
+
+def test_evaluate_scores_a_file_of_results_by_the_name_of_a_data_set(folder, capsys, monkeypatch):
+    """Both commands are one, and a set that is registered needs no config."""
+    dataset, results = random_case(seed=4, num_images=6, num_joints=17)
+    dataset["categories"] = [{"id": 1, "name": "person", "keypoints": list(COCO.names)}]
+    place = folder / "coco_micro" / "annotations"
+    place.mkdir(parents=True)
+    (place / "person_keypoints_val.json").write_text(json.dumps(dataset))
+    (folder / "coco.json").write_text(json.dumps(results))
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(folder))
+    given = ["--results", str(folder / "coco.json"), "--json", str(folder / "out.json")]
+    found = []
+    for command, more in (
+        ("evaluate", ["--dataset", "rle_coco_micro_val"]),
+        ("score-results", ["--dataset", "rle_coco_micro_val"]),
+        ("evaluate", ["--annotations", str(place / "person_keypoints_val.json")]),
+    ):
+        cli.main([command, *given, *more])
+        found.append(json.loads((folder / "out.json").read_text()))
+    assert found[0] == found[1] == found[2] and 0 < found[0]["keypoints"]["AP"] < 100
+    capsys.readouterr()
+    for changes, sentence in (
+        ({"image_id": 3000}, "are of images that"),
+        ({"keypoints": [1.0] * 15}, "has 5 joints in `keypoints`, but"),
+    ):
+        (folder / "coco.json").write_text(json.dumps([{**result, **changes} for result in results]))
+        with pytest.raises(SystemExit) as end:
+            cli.main(["evaluate", *given, "--dataset", "rle_coco_micro_val"])
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and sentence in error and error.count("\n") == 1
+
+
+def test_the_limit_of_the_config_counts_and_the_flag_before_it(folder, monkeypatch):
+    limits = []
+
+    def scored(*args, max_people, **options):
+        limits.append(max_people)
+        raise DataError("enough")
+
+    monkeypatch.setattr("rle_onestage.evaluation.score_results", scored)
+    for more in ([], ["TEST.MAX_PEOPLE", "30"], ["TEST.MAX_PEOPLE", "30", "--max-people", "40"]):
+        with pytest.raises(SystemExit):
+            main(["--annotations", str(folder / "truth.json"), *more])
+    assert limits == [20, 30, 40]

@@ -247,7 +247,12 @@ def _of_categories(
 
 
 def _compare_counts(file: KeypointFile) -> None:
-    """Count the annotations whose ``num_keypoints`` is not what their flags say."""
+    """Count the annotations whose ``num_keypoints`` is not what their flags say.
+
+    CrowdPose's files, whose images have a ``crowdIndex``, count the visible joints alone.
+    """
+    if any("crowdIndex" in image for image in file.images.values()):
+        return
     counted = file.num_keypoints.tolist()
     for annotation, number in zip(file.annotations, counted):
         said = annotation.get("num_keypoints", number)

@@ -15,8 +15,9 @@ from typing import Any
 
 from ...errors import DataError, cut, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
-from ...utils.label_address import ENDINGS, labels_are_there, split_address
+from ...utils.label_address import ENDINGS, file_of_labels, labels_are_there, split_address, split_layout
 from ...utils.output_files import kind_of
+from ..benchmarks import as_coco
 from ..yolo.reading import address_of, read_yolo
 from .doubts import Doubt
 
@@ -119,16 +120,16 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(path: str, dataset_name: str = "") -> dict:
-    """Read a COCO-format file, or a split of a YOLO-pose data set, ``folder/data.yaml:train``, in COCO's form.
+    """Read a COCO-format file, or one of another layout (:mod:`~rle_onestage.utils.label_address`) in COCO's form.
 
     Raises:
         DataError: it does not exist (the path and DETECTRON2_DATASETS are named), is not JSON, or has no images; or see
-            :func:`~rle_onestage.data.yolo.reading.read_yolo`.
+            :func:`~rle_onestage.data.yolo.reading.read_yolo` and :mod:`rle_onestage.data.benchmarks`.
     """
     title = f"data set {dataset_name!r}" if dataset_name else "the data set"
     address = split_address(path)
     if not labels_are_there(path):
-        path = address.file if address else path
+        path = file_of_labels(path)
         root = os.environ.get("DETECTRON2_DATASETS", "not set") or "empty"
         raise DataError(
             f"{title} was not found: there is no annotation file {os.path.abspath(path)} (DETECTRON2_DATASETS is "
@@ -137,7 +138,10 @@ def read_json(path: str, dataset_name: str = "") -> dict:
         )
     if address or path.lower().endswith(ENDINGS):
         return read_yolo(address_of(path))
-    data = load_json(path, f"{path} of {title}")
+    file, layout = split_layout(path)
+    data = load_json(file, f"{file} of {title}")
+    if layout:
+        return as_coco(layout, data, file)
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         raise DataError(f"{path} of {title} is not in COCO's format: it has no list `images`.")
     return data
