@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -224,8 +225,10 @@ class PoseEvaluator(DatasetEvaluator):
         """All metrics of :meth:`evaluate`."""
         scores: OrderedDict[str, Mapping[str, float]] = OrderedDict()
         oks_sigmas, limit = self.oks_sigmas.tolist(), self.max_people
-        if oks_sigmas == list(self.skeleton.oks_sigmas):
-            warn_of_stand_ins(self.skeleton)
+        skeleton = self.skeleton
+        if oks_sigmas != list(skeleton.oks_sigmas):
+            skeleton = replace(skeleton, has_oks_sigmas=True, oks_source="as given to the evaluator")
+        warn_of_stand_ins(skeleton)
         truth.warn_of_cut(limit)
         for iou_type in METRICS:
             scores[iou_type] = coco_metrics(truth.dataset, results, iou_type, oks_sigmas, max_people=limit)

@@ -50,8 +50,8 @@ def score_results(
 
     Returns:
         ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, and
-        ``table``, the per-joint table; where the results say presence or visibility, ``probabilities``, see
-        :func:`~.probabilities.probability_table`.
+        ``oks_sigmas`` with their ``source``; ``table``, the per-joint table; where the results say presence or
+        visibility, ``probabilities``, see :func:`~.probabilities.probability_table`.
 
     Raises:
         ConfigError: an OKS sigma or ``max_people`` is out of range.
@@ -77,7 +77,7 @@ def score_results(
         _warn_of_images_without_results(truth, results, results_file)
     warn_of_stand_ins(skeleton)
     truth.warn_of_cut(max_people, "max_people (--max-people)")
-    scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+    scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict(oks_sigmas={"source": skeleton.oks_source})
     has_boxes = all("bbox" in r for r in results)
     for iou_type in ("bbox", "keypoints") if has_boxes else ("keypoints",):
         scores[iou_type] = coco_metrics(
@@ -128,7 +128,8 @@ def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         scores: of :func:`score_results`.
     """
-    parts = [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
+    parts = [f"OKS sigmas: {scores['oks_sigmas']['source']}"] if "oks_sigmas" in scores else []
+    parts += [f"{name}:\n{create_small_table(scores[name])}" for name in ("bbox", "keypoints") if name in scores]
     if "table" in scores:
         table = format_joint_errors(scores["table"])
         parts.append(f"joints of people matched at a box IoU of 0.5 (errors in % of sqrt(area)):\n{table}")
