@@ -31,6 +31,7 @@ from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
 from .stand_ins import warn_of_stand_ins
+from .sure_joints import warn_of_sure_joints
 
 logger = logging.getLogger(__name__)
 
@@ -239,6 +240,7 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (errors in %% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
+        warn_of_sure_joints(table)
         calibration, probabilities = self._calibration(matches), self._probabilities(truth, results)
         self._write(_by_joint(table, calibration, probabilities), "per_joint.json")
         scores["per_joint"] = _flat(table)
