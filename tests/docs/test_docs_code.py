@@ -176,7 +176,7 @@ def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch, forgott
 
 @pytest.mark.parametrize("text", YAML)
 def test_config(text, tmp_path):
-    if "IMPORTS" in text or "kpt_shape" in text:  # see above and below
+    if "IMPORTS" in text or "kpt_names" in text:  # see above and below
         return
     base = "" if "_BASE_" in text else "_BASE_: configs/quickstart.yaml\n"
     (tmp_path / "my.yaml").write_text(base + text)
@@ -184,7 +184,7 @@ def test_config(text, tmp_path):
 
 
 def test_the_data_yaml_of_the_page_names_its_joints(tmp_path):
-    (text,) = [block for block in blocks(ROOT / "docs" / "datasets.md", "yaml") if "kpt_shape" in block]
+    (text,) = [block for block in blocks(ROOT / "docs" / "datasets.md", "yaml") if "kpt_names" in block]
     (tmp_path / "data.yaml").write_text(text)
     (category,) = read_categories(str(tmp_path / "data.yaml"))
     skeleton = skeleton_from_category(category)
