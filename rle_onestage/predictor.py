@@ -28,6 +28,7 @@ from .structures import (
     skeleton_from_category,
     stand_in_oks_sigmas,
 )
+from .structures.skeleton import STAND_INS
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ def skeleton_for(cfg: CfgNode, joints: Sequence[str] | None = None) -> Skeleton:
             return skeleton
     logger.warning("The %d joints are drawn without names and limbs; set DATASETS.TEST to name them", number)
     names = tuple(f"joint{i}" for i in range(number))
-    return Skeleton("unknown", names, (), (), stand_in_oks_sigmas(names), False)
+    return Skeleton("unknown", names, (), (), stand_in_oks_sigmas(names), False, STAND_INS)
 
 
 def _named_skeleton(cfg: CfgNode, joints: Sequence[str]) -> Skeleton:

@@ -28,10 +28,11 @@ from ..evaluation.calibration import (
     regions_by_group,
     reliability,
 )
-from ..evaluation.per_joint import Matches, person_oks
+from ..evaluation.per_joint import Matches, joint_errors, person_oks
 from ..evaluation.probabilities import dataset_claims, probability_bins, probability_table
 from ..evaluation.ranking import choose_powers, compare_scores, has_quality, powered
 from ..evaluation.regions import KINDS, bootstrap_intervals, gain_with_interval
+from ..evaluation.sure_joints import warn_of_sure_joints
 from ..modeling import RLEOneStage
 from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
@@ -112,6 +113,8 @@ def calibrate(
     fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
     report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)
     halves = _fit_and_measure(cfg, model, fit, held_out, report, names=names, resamples=resamples)
+    errors = joint_errors(halves["before"][0], held_out.oks_sigmas.tolist(), names)
+    warn_of_sure_joints(errors, remedy="use the corrected weights if the verdict says so")
     doubts = find_doubts(fit, held_out, report)
     for doubt in doubts:
         logger.warning("%s%s", doubt[0].upper(), doubt[1:])

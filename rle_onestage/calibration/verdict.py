@@ -18,17 +18,20 @@ def find_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
             ``corrected_before``.
 
     Returns:
-        ``use``, whether to use the corrected weights, and ``sentences`` that say so and why, the doubts last.
+        ``use``, whether the corrected weights are the better ones, and ``sentences``: why, the doubts, and last the
+        advice, which is reserved where there are doubts or one constant sigma is better.
     """
     rows = report["likelihood"]
     low, high = rows["before"]["gain_interval"]
     if math.isnan(low):
         nobody = "No labelled joint was matched in the held-out images, so nothing is known about the correction."
-        return {"use": False, "sentences": [nobody, *_advice(report, False), *_doubts(report["doubts"])]}
+        return {"use": False, "sentences": [nobody, *_doubts(report["doubts"]), *_advice(report, False)]}
     nearer = report["after"]["all"]["ece"] < report["before"]["all"]["ece"]
     use = low > 0 or (high >= 0 and nearer)
     sentences = [_against_uncorrected(report), _against_constant(rows), _intervals(report)]
-    return {"use": use, "sentences": [*sentences, *_advice(report, use), *_doubts(report["doubts"])]}
+    doubts = _doubts(report["doubts"])
+    reserved = bool(doubts) or _best_constant(rows)[1]["gain_interval"][1] < 0
+    return {"use": use, "sentences": [*sentences, *doubts, *_advice(report, use, reserved)]}
 
 
 def _against_uncorrected(report: Mapping[str, Any]) -> str:
@@ -44,13 +47,18 @@ def _against_uncorrected(report: Mapping[str, Any]) -> str:
     )
 
 
-def _against_constant(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The corrected sigma beside the better one of the two constant ones."""
+def _best_constant(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
+    """The better one of the two constant sigmas, in words, and its row."""
     names = {"constant_px": "in pixels", "constant_relative": "relative to the person's size"}
     best = min(names, key=lambda name: float(rows[name]["nll"]))
-    row = rows[best]
+    return names[best], rows[best]
+
+
+def _against_constant(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The corrected sigma beside the better one of the two constant ones."""
+    name, row = _best_constant(rows)
     text = (
-        f"It is {_compared(row, 'one constant sigma for each joint')} ({names[best]}): {rows['after']['nll']:.3f} "
+        f"It is {_compared(row, 'one constant sigma for each joint')} ({name}): {rows['after']['nll']:.3f} "
         f"against {row['nll']:.3f} nats{_by(row)}."
     )
     low, high = row["gain_interval"]
@@ -64,11 +72,24 @@ def _intervals(report: Mapping[str, Any]) -> str:
     return f"Intervals miss their levels by {after:.1f} percentage points on average, by {before:.1f} without it."
 
 
-def _advice(report: Mapping[str, Any], use: bool) -> list[str]:
+def _advice(report: Mapping[str, Any], use: bool, reserved: bool = False) -> list[str]:
+    """What to do.
+
+    Args:
+        report: see :func:`find_verdict`.
+        use: the corrected weights are the better ones.
+        reserved: something speaks against relying on them.
+    """
     weights, corrected = report["weights"], report["files"][2]
     if not report["corrected_before"]:
-        keep = f"Keep the uncorrected weights, {weights}; do not use {corrected}"
-        return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}" if use else keep]
+        if not use:
+            return [f"Keep the uncorrected weights, {weights}; do not use {corrected}"]
+        if reserved:
+            return [
+                "So rely on neither sigma yet: do as said above, then calibrate again. Until then the corrected "
+                f"weights are the better ones of the two: MODEL.WEIGHTS {corrected}"
+            ]
+        return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}"]
     earlier = f"{weights} has a correction already, which was left out here: uncorrected means without any."
     compare = (
         "The new correction is better than none. Is it better than the earlier one? Run evaluate on other images with "

@@ -48,7 +48,6 @@ def yolo_to_coco(labels: str, output: str) -> list[str]:
     lines.append(f"YOLO-pose says neither area nor crowds: `area` is {AREA_OF_BOX:g} of the box, `iscrowd` 0")
     if not description.told:
         lines.append("its kpt_shape has no visibility: every labelled joint is written as visible, v = 2")
-    extras = [f"`{key}`" for key in ("flip_idx", "oks_sigmas") if key in data["categories"][0]]
-    if extras:
-        lines.append(f"COCO's format has no place for {' and '.join(extras)}, which `categories` has for this package")
+    if "flip_idx" in data["categories"][0]:
+        lines.append("COCO's format has no place for `flip_idx`, which `categories` has for this package")
     return lines

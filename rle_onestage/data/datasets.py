@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
-from ..structures.skeleton import Skeleton, named_flip_pairs, skeleton_from_category
+from ..structures.skeleton import OKS_KEY, Skeleton, named_flip_pairs, skeleton_from_category
 from ..utils.label_address import ENDINGS, labels_are_there, split_address
 from ..utils.near import did_you_mean
 from .category_cache import category_of, remember_category
@@ -87,7 +87,8 @@ class KeypointMetadata(Metadata):
                     f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values but data set {self.name!r} has "
                     f"{skeleton.num_joints} joints; give one for each."
                 )
-            skeleton = replace(skeleton, oks_sigmas=tuple(float(s) for s in sigmas), has_oks_sigmas=True)
+            given, source = tuple(float(s) for s in sigmas), f"as given ({OKS_KEY})"
+            skeleton = replace(skeleton, oks_sigmas=given, has_oks_sigmas=True, oks_source=source)
         return skeleton
 
     @property

@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
 from .stand_ins import warn_of_stand_ins
+from .sure_joints import warn_of_sure_joints
 
 logger = logging.getLogger(__name__)
 
@@ -233,8 +235,10 @@ class PoseEvaluator(DatasetEvaluator):
         """All metrics of :meth:`evaluate`."""
         scores: OrderedDict[str, Mapping[str, float]] = OrderedDict()
         oks_sigmas, limit = self.oks_sigmas.tolist(), self.max_people
-        if oks_sigmas == list(self.skeleton.oks_sigmas):
-            warn_of_stand_ins(self.skeleton)
+        skeleton = self.skeleton
+        if oks_sigmas != list(skeleton.oks_sigmas):
+            skeleton = replace(skeleton, has_oks_sigmas=True, oks_source="as given to the evaluator")
+        warn_of_stand_ins(skeleton)
         truth.warn_of_cut(limit)
         truth.warn_of_cut_results(results, limit, self.score_threshold)
         scoring = SCORINGS[self.evaluator_type]
@@ -250,6 +254,7 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (errors in %% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
+        warn_of_sure_joints(table)
         calibration, probabilities = self._calibration(matches), self._probabilities(truth, results)
         self._write(_by_joint(table, calibration, probabilities), "per_joint.json")
         scores["per_joint"] = _flat(table)

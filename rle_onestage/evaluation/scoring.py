@@ -54,8 +54,8 @@ def score_results(
 
     Returns:
         ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, the further tables of a
-        benchmark (:mod:`.protocols`), and ``table``, the per-joint table; where the results say presence or visibility,
-        ``probabilities``, see :func:`~.probabilities.probability_table`.
+        benchmark (:mod:`.protocols`), ``oks_sigmas`` with their ``source``, and ``table``, the per-joint table; where
+        the results say presence or visibility, ``probabilities``, see :func:`~.probabilities.probability_table`.
 
     Raises:
         ConfigError: an OKS sigma or ``max_people`` is out of range.
@@ -85,7 +85,7 @@ def score_results(
     truth.warn_of_cut(max_people, _LIMIT)
     if results_file:
         truth.warn_of_cut_results(results, max_people, threshold, _LIMIT)
-    scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+    scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict(oks_sigmas={"source": skeleton.oks_source})
     has_boxes = all("bbox" in r for r in results)
     options: dict[str, Any] = {"backend": backend, "max_people": max_people}
     if has_boxes and scoring.boxes:
@@ -158,8 +158,9 @@ def format_scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         scores: of :func:`score_results`.
     """
-    others = ("table", "probabilities", "best_match")
-    parts = [f"{name}:\n{create_small_table(row)}" for name, row in scores.items() if name not in others]
+    parts = [f"OKS sigmas: {scores['oks_sigmas']['source']}"] if "oks_sigmas" in scores else []
+    others = ("oks_sigmas", "table", "probabilities", "best_match")
+    parts += [f"{name}:\n{create_small_table(row)}" for name, row in scores.items() if name not in others]
     if "table" in scores:
         table = format_joint_errors(scores["table"])
         parts.append(f"joints of people matched at a box IoU of 0.5 (errors in % of sqrt(area)):\n{table}")

@@ -1,25 +1,27 @@
-"""What is said where AP is computed with OKS sigmas that nobody measured."""
+"""What is said of the OKS sigmas where AP is computed: their source, and a warning where nobody measured them."""
 
 import logging
 
 from ..errors import counted
-from ..structures.skeleton import STAND_IN_OKS_SIGMA, Skeleton
+from ..structures.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
-_said: set[tuple[str, ...]] = set()  # names of joints
+_said: set[tuple[str, ...]] = set()  # names of joints, and the source
 
 
 def warn_of_stand_ins(skeleton: Skeleton) -> None:
-    """Warn, once in a process for each set of joints, where the OKS sigmas are stand-ins.
+    """Log where the OKS sigmas are from; warn, once in a process for each set of joints, where nobody measured them.
 
     Args:
         skeleton: the joints that are evaluated.
     """
-    if skeleton.has_oks_sigmas or skeleton.names in _said:
+    number = counted(skeleton.num_joints, "joint")
+    logger.info("OKS sigmas of the %s: %s", number, skeleton.oks_source)
+    key = (*skeleton.names, skeleton.oks_source)
+    if skeleton.has_oks_sigmas or key in _said:
         return
-    _said.add(skeleton.names)
+    _said.add(key)
     logger.warning(
-        "COCO has no OKS sigmas for these %s (%s): stand-ins by body part (%s elsewhere) are used, so AP cannot be "
-        "compared with published metrics. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
-        counted(skeleton.num_joints, "joint"), ", ".join(skeleton.names), STAND_IN_OKS_SIGMA,
+        "COCO has no OKS sigmas for these %s (%s): %s are used, so AP cannot be compared with published metrics. "
+        "Set TEST.KEYPOINT_OKS_SIGMAS to choose them.", number, ", ".join(skeleton.names), skeleton.oks_source,
     )  # fmt: skip

@@ -146,8 +146,14 @@ class Tracks(NamedTuple):
 
         Args:
             track_id: its id.
+
+        Raises:
+            DataError: nobody has it.
         """
         rows = np.flatnonzero(self.track_id == track_id)
+        if not rows.size:
+            known = ", ".join(map(str, self.ids[:10])) + ", ..." * (len(self.ids) > 10)
+            raise DataError(f"nobody has the identity {track_id}; `ids` has {known or 'none'}")
         rows = rows[np.argsort(self.frame[rows], kind="stable")]
         fields = self._asdict().items()
         arrays: dict[str, Any] = {name: value[rows] for name, value in fields if isinstance(value, np.ndarray)}

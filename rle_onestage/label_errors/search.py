@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS: dict[str, Any] = {"desc": "comparing", "unit": "people", "leave": False, "disable": None}
 COLUMNS = ("rank image annotation joint label_x label_y predicted_x predicted_y sigma_x sigma_y surprise gain "
-           "gain_per_label explanation corrected_x corrected_y").split()  # fmt: skip
+           "gain_per_label explanation corrected_x corrected_y corrected_v").split()  # fmt: skip
 
 
 class LabelError(NamedTuple):
@@ -48,6 +48,13 @@ class LabelError(NamedTuple):
     def joints(self) -> list[int]:
         """The labels concerned."""
         return sorted({j for m in self.explanation.mistakes for j in m.joints})
+
+    @property
+    def changed(self) -> list[int]:
+        """These, and the joints without a label that one of them goes to."""
+        before = np.concatenate([self.case.labels, self.case.visibility[:, None]], 1)
+        other = (self.explanation.keypoints != before).any(1)
+        return sorted({*self.joints, *np.flatnonzero(other).tolist()})
 
     @property
     def absent(self) -> list[int]:
@@ -114,7 +121,7 @@ def find_label_errors(
 ) -> Findings:
     """Run the config's model over a data set and write its least likely labels to a folder.
 
-    Written are ``label_errors.json`` and ``label_errors.csv`` (a line for each label), ``label_errors_01.jpg`` and so
+    Written are ``label_errors.json`` and ``label_errors.csv`` (a line for each joint), ``label_errors_01.jpg`` and so
     on with ten people each, and ``not_found_01.jpg`` with the largest labelled people whom the model does not find. A
     warning says where the model is too weak for its verdict to be trusted (:class:`~.trust.Trust`).
 
@@ -217,14 +224,14 @@ def _entry(number: int, error: LabelError, skeleton: Skeleton, names: dict[Any, 
     joints = [
         {
             "joint": skeleton.names[j],
-            "label": case.labels[j].tolist(),
+            "label": case.labels[j].tolist() if case.visibility[j] > 0 else None,
             "predicted": first.joints[j].tolist(),
             "sigma": first.sigmas[j].tolist(),
             "covariance": packed(first.covariances[j]).tolist(),
-            "surprise": float(error.ratios.surprise[j]),
+            "surprise": float(error.ratios.surprise[j]) if case.visibility[j] > 0 else None,
             "corrected": explanation.keypoints[j].tolist(),
         }
-        for j in error.joints
+        for j in error.changed
     ]
     return {
         "rank": number,
@@ -247,21 +254,24 @@ def _file_id(annotation: dict[str, Any]) -> Any:
 
 def _captions(entry: dict[str, Any]) -> tuple[str, str]:
     head = f"{entry['rank']}  {entry['gain_per_label']:+.1f} nats a label: {entry['explanation']}"
-    surprises = ", ".join(f"{j['joint'].replace('_', ' ')} {j['surprise']:.1f}" for j in entry["joints"])
+    surprises = ", ".join(
+        f"{j['joint'].replace('_', ' ')} {j['surprise']:.1f}"
+        for j in entry["joints"] if j["label"]
+    )  # fmt: skip
     return head, f"{entry['image']}, score {entry['score']:.2f}; surprise in nats: {surprises}"
 
 
 def _table(entries: Sequence[dict[str, Any]]) -> str:
-    """The unlikely labels as CSV, positions in pixels."""
+    """The joints whose labels are unlikely or change, as CSV, positions in pixels; empty what is not there."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for e in entries:
         for j in e["joints"]:
-            numbers = [*j["label"], *j["predicted"], *j["sigma"], j["surprise"], e["gain"], e["gain_per_label"]]
-            corrected = j["corrected"][:2] if j["corrected"][2] > 0 else ["", ""]
-            writer.writerow(
-                [e["rank"], e["image"], e["annotation"], j["joint"], *(f"{v:.2f}" for v in numbers), e["explanation"]]
-                + [v if v == "" else f"{v:.2f}" for v in corrected]
-            )
+            label, (x, y, visibility) = j["label"] or (None, None), j["corrected"]
+            place = (x, y) if visibility > 0 else (None, None)
+            numbers = [*label, *j["predicted"], *j["sigma"], j["surprise"], e["gain"], e["gain_per_label"], *place]
+            words = ["" if v is None else f"{v:.2f}" for v in numbers]
+            head = [e["rank"], e["image"], e["annotation"], j["joint"]]
+            writer.writerow([*head, *words[:-2], e["explanation"], *words[-2:], f"{visibility:.0f}"])
     return file.getvalue()

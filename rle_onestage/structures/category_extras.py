@@ -1,4 +1,4 @@
-"""What a category may say beside COCO's format, as the ``data.yaml`` of YOLO-pose sets: a mirror, and OKS sigmas."""
+"""What a category says of its joints: limbs, and beside COCO's format a mirror (``flip_idx``) and OKS sigmas."""
 
 import math
 from collections.abc import Mapping
@@ -50,6 +50,27 @@ def category_pairs(category: Mapping[str, Any], number: int) -> list[tuple[int, 
         return pairs_of_flip_index(category["flip_idx"], number)
     except DataError as error:
         raise DataError(f"category {shown(category.get('name', '?'))}: {error}") from error
+
+
+def category_limbs(category: Mapping[str, Any], number: int) -> tuple[tuple[int, int], ...]:
+    """The limbs of a category as pairs of 0-based indices.
+
+    Args:
+        category: of a file.
+        number: of joints, K.
+
+    Raises:
+        DataError: they are no pairs of joint numbers.
+    """
+    limbs = []
+    for limb in category.get("skeleton") or ():
+        if len(limb) != 2 or not all(1 <= int(j) <= number for j in limb):
+            raise DataError(
+                f"category {category.get('name', '?')!r} has the limb {list(limb)}, but limbs are pairs of joint "
+                f"numbers from 1 to {number}."
+            )
+        limbs.append((int(limb[0]) - 1, int(limb[1]) - 1))
+    return tuple(limbs)
 
 
 def category_oks_sigmas(category: Mapping[str, Any], number: int) -> list[float] | None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, DataError, counted, shown
-from .category_extras import category_oks_sigmas, category_pairs
+from .category_extras import category_limbs, category_oks_sigmas, category_pairs
 
 STAND_IN_OKS_SIGMA = 0.08
+STAND_INS = f"stand-ins by body part ({STAND_IN_OKS_SIGMA} elsewhere)"
+OKS_KEY = "TEST.KEYPOINT_OKS_SIGMAS"
 
 # COCO's own (nose to ankle), CrowdPose's (head, neck); the pelvis lies between the hips.
 _PART_OKS_SIGMAS = {
@@ -52,6 +54,7 @@ class Skeleton:
         limbs: pairs of 0-based joint indices that are joined by a line.
         oks_sigmas: K OKS sigmas, in units of the root of the person's area; the falloff is ``k = 2 * sigma``.
         has_oks_sigmas: False when they are a stand-in that nobody measured.
+        oks_source: where they come from, as evaluation says it.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Skeleton:
     limbs: tuple[tuple[int, int], ...]
     oks_sigmas: tuple[float, ...]
     has_oks_sigmas: bool = True
+    oks_source: str = "as given"
 
     @property
     def num_joints(self) -> int:
@@ -275,14 +279,15 @@ def skeleton_from_category(
         )
     known = next((s for s in SKELETONS.values() if s.names == names), None)
     pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else _own_pairs(category, names)
-    chosen, measured = _choose_oks_sigmas(names, oks_sigmas or category_oks_sigmas(category, len(names)), known)
+    chosen, measured, source = _choose_oks_sigmas(names, oks_sigmas, category, known)
     return Skeleton(
         name=str(category.get("name", "custom")),
         names=names,
         flip_pairs=pairs,
-        limbs=_limbs(category, names),
+        limbs=category_limbs(category, len(names)),
         oks_sigmas=chosen,
         has_oks_sigmas=measured,
+        oks_source=source,
     )
 
 
@@ -321,32 +326,24 @@ def _warn_of_pairs(names: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -
 
 
 def _choose_oks_sigmas(
-    names: tuple[str, ...], given: Sequence[float] | None, known: Skeleton | None
-) -> tuple[tuple[float, ...], bool]:
-    """K OKS sigmas, and whether somebody measured them: those that are given, else official ones, else stand-ins."""
+    names: tuple[str, ...], given: Sequence[float] | None, category: Mapping[str, Any], known: Skeleton | None
+) -> tuple[tuple[float, ...], bool, str]:
+    """K OKS sigmas, whether somebody measured them, and their source: given, the category's, official or stand-ins."""
+    number = len(names)
     if given:
-        if len(given) != len(names):
+        if len(given) != number:
             raise ConfigError(
-                f"TEST.KEYPOINT_OKS_SIGMAS has {counted(len(given), 'value')} but the file has "
-                f"{counted(len(names), 'joint')}; give one for each."
+                f"{OKS_KEY} has {counted(len(given), 'value')} but the file has {counted(number, 'joint')}; give one "
+                "for each."
             )
-        return tuple(float(s) for s in given), True
+        return tuple(float(s) for s in given), True, f"as given ({OKS_KEY} or --oks-sigmas)"
+    if own := category_oks_sigmas(category, number):
+        # convert-dataset of earlier versions wrote Ultralytics' 1/K, which nobody measured.
+        guessed, where = own == [1 / number] * number, "`oks_sigmas` of the label file"
+        return tuple(own), not guessed, f"1/{number} each ({where})" if guessed else where
     if known is not None and known.has_oks_sigmas:
-        return known.oks_sigmas, True
-    return stand_in_oks_sigmas(names), False
-
-
-def _limbs(category: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """The limbs of a category as pairs of 0-based indices."""
-    limbs = []
-    for limb in category.get("skeleton") or ():
-        if len(limb) != 2 or not all(1 <= int(j) <= len(names) for j in limb):
-            raise DataError(
-                f"category {category.get('name', '?')!r} has the limb {list(limb)}, but limbs are pairs of joint "
-                f"numbers from 1 to {len(names)}."
-            )
-        limbs.append((int(limb[0]) - 1, int(limb[1]) - 1))
-    return tuple(limbs)
+        return known.oks_sigmas, True, known.oks_source
+    return stand_in_oks_sigmas(names), False, STAND_INS
 
 
 def _built_in(name: str, joints: str, limbs: str, measured: bool) -> Skeleton:
@@ -354,7 +351,8 @@ def _built_in(name: str, joints: str, limbs: str, measured: bool) -> Skeleton:
     names = tuple(joints.split())
     index = {n: i for i, n in enumerate(names)}
     pairs = tuple((index[a], index[b]) for a, b in (limb.split("-") for limb in limbs.split()))
-    return Skeleton(name, names, find_flip_pairs(names), pairs, stand_in_oks_sigmas(names), measured)
+    source = f"those that {name} published" if measured else STAND_INS
+    return Skeleton(name, names, find_flip_pairs(names), pairs, stand_in_oks_sigmas(names), measured, source)
 
 
 COCO = _built_in(

@@ -26,7 +26,7 @@ from rle_onestage.engine.checkpoint import read_checkpoint
 from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, DataError
-from rle_onestage.evaluation import build_evaluator
+from rle_onestage.evaluation import build_evaluator, sure_joints
 from rle_onestage.modeling.structures import Poses
 
 NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
@@ -158,7 +158,7 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert "bootstrap interval over images" in text
     verdict = report["verdict"]
     assert verdict["use"] and not report["corrected_before"] and text.endswith("\n- ".join(verdict["sentences"]))
-    assert f"Use the corrected weights: MODEL.WEIGHTS {report['files'][2]}" in text and "But " in text
+    assert text.endswith(f"better ones of the two: MODEL.WEIGHTS {report['files'][2]}") and "But " in text
     for name, row in report["likelihood"].items():
         if name != "after":  # about the difference of the two metrics, and surely above chance with these people
             assert row["gain"] == pytest.approx(row["nll"] - nll["after"])
@@ -203,7 +203,7 @@ def test_what_is_doubtful_is_in_the_report(made, calibrated):
     assert f"are also fitted on (0.5 of {names[0]}; the first is black.png)" in doubt
 
 
-def test_images_that_are_trained_on_are_said(made, tmp_path, caplog):
+def test_images_that_are_trained_on_and_joints_that_are_too_sure_are_said(made, tmp_path, caplog, monkeypatch):
     _, path, weights, names = made
     (tmp_path / "elsewhere").mkdir()
     other = write_set(tmp_path / "elsewhere", "elsewhere", 1, images=3)
@@ -213,7 +213,9 @@ def test_images_that_are_trained_on_are_said(made, tmp_path, caplog):
     register_from_config(cfg)
     # All images of the toy are one file, that of another folder with the same name is not.
     assert doubt_of_trained(cfg, ["elsewhere"]) == ""
+    monkeypatch.setattr(sure_joints, "MOST", 0.5)  # the toy is too good for more
     report = subject.calibrate(cfg, names[0], resamples=5)
+    assert caplog.text.count("Far surer than right: 3 of 3 joints") == 1
     assert "1 of 1 image of" in report["doubts"][0] and f"DATASETS.TRAIN names {names[1]}" in report["doubts"][0]
     assert caplog.text.count(report["doubts"][0]) == 1
     cfg.DATASETS.TRAIN = ("not_registered",)  # as that of a run whose sets are elsewhere

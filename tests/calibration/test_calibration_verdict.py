@@ -50,8 +50,17 @@ def test_the_verdict(case, use, words):
     verdict = find_verdict(report_of(**case))
     text = "\n".join(verdict["sentences"])
     assert verdict["use"] is use and all(word in text for word in words), text
-    advice = "Use the corrected weights: MODEL.WEIGHTS out/cal" if use else "Keep the uncorrected weights, final.pth"
-    assert advice in text and ("sure joints from unsure" in text) == ("constant" in case)
+    reserved = "doubts" in case or "does not tell sure joints" in text
+    advice = {
+        (True, False): "Use the corrected weights: MODEL.WEIGHTS out/cal",
+        (
+            True,
+            True,
+        ): "So rely on neither sigma yet: do as said above, then calibrate again. Until then the corrected w",
+        (False, False): "Keep the uncorrected weights, final.pth",
+    }
+    assert verdict["sentences"][-1].startswith(advice[use, reserved])
+    assert text.count("orrected weights") == 1 and ("sure joints from unsure" in text) == ("constant" in case)
 
 
 @pytest.mark.parametrize("gain, words", [((0.4, 0.1, 0.7), "better than the earlier one?"), ((-1, -2, -0.5), "Keep f")])
@@ -59,7 +68,7 @@ def test_a_correction_that_the_weights_had_is_said(gain, words):
     verdict = find_verdict(report_of(gain, earlier=True))
     text = "\n".join(verdict["sentences"])
     assert "final.pth has a correction already" in text and words in text
-    assert "Use the corrected" not in text and "Keep the uncorrected" not in text
+    assert "Use the corrected" not in text and "Keep the uncorrected" not in text and words in verdict["sentences"][-1]
 
 
 def test_the_interval_of_a_gain_is_over_images_and_of_labelled_joints():

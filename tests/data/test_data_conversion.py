@@ -19,6 +19,7 @@ from rle_onestage.data.conversion import yolo_to_coco
 from rle_onestage.data.yolo import writing
 from rle_onestage.data.yolo.writing import CocoSplit, write_yolo
 from rle_onestage.errors import ConfigError, DataError, MediaError
+from rle_onestage.evaluation import score_results, stand_ins
 
 NAMES = ["head", "left_paw", "right_paw"]
 SIZES = ((1, 1), (3, 7), (64, 48), (640, 427), (4001, 3000))
@@ -68,7 +69,36 @@ def test_joints_and_boxes_return(tmp_path_factory, content):
         assert math.isclose(ours["area"], 0.53 * ours["bbox"][2] * ours["bbox"][3])
     category = back["categories"][0]
     assert (category["keypoints"], category["flip_idx"], category["name"]) == (NAMES, [0, 2, 1], "cat")
-    assert category["skeleton"] == [[1, 2], [1, 3]] and category["oks_sigmas"] == [1 / 3] * 3
+    assert category["skeleton"] == [[1, 2], [1, 3]] and "oks_sigmas" not in category
+
+
+def test_own_joints_evaluate_the_same_on_each_side_of_a_round_trip(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(stand_ins, "_said", set())
+    rng = np.random.default_rng(0)
+    images = [{"id": i, "file_name": f"{i}.png", "width": 200, "height": 150} for i in range(1, 6)]
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "bbox": [40, 30, 100, 80], "area": 0.53 * 100 * 80,
+         "keypoints": np.insert(rng.integers(30, 110, (3, 2)), 2, 2, axis=1).ravel().tolist()} for i in range(1, 6)
+    ]  # fmt: skip
+    category = {"id": 1, "name": "cat", "keypoints": ["left_ear", "right_ear", "tail"], "skeleton": []}
+    content = {"images": images, "annotations": annotations, "categories": [category]}
+    path, address = str(tmp_path / "own.json"), convert(tmp_path, content)[1]
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    results = [
+        {"image_id": a["image_id"], "category_id": 1, "score": 0.9, "bbox": a["bbox"],
+         "keypoints": [v + 1.1 * a["id"] * (place % 3 == 0) for place, v in enumerate(a["keypoints"])]}
+        for a in annotations
+    ]  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    yolo_to_coco(address, str(tmp_path / "back.json"))
+    scores = [score_results(labels, str(tmp_path / "results.json")) for labels in
+              (path, address, str(tmp_path / "back.json"))]  # fmt: skip
+    assert 5 < scores[0]["keypoints"]["AP"] < 95
+    for other in scores[1:]:
+        assert other["keypoints"] == pytest.approx(scores[0]["keypoints"], nan_ok=True)
+    assert {s["oks_sigmas"]["source"] for s in scores} == {"stand-ins by body part (0.08 elsewhere)"}
+    (said,) = [r for r in caplog.records if "stand-ins by body part" in r.getMessage() and r.levelname == "WARNING"]
+    assert "left_ear, right_ear, tail" in said.getMessage()
 
 
 @settings(max_examples=30, deadline=None)

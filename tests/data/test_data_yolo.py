@@ -18,7 +18,7 @@ from rle_onestage.data.lookup import set_options
 from rle_onestage.data.yolo.reading import image_root
 from rle_onestage.errors import ConfigError, DataError, PoseError
 from rle_onestage.evaluation import GroundTruth
-from rle_onestage.structures.skeleton import COCO
+from rle_onestage.structures.skeleton import COCO, stand_in_oks_sigmas
 
 ROW = "0 0.5 0.5 0.5 0.25 0.25 0.5 2 0.75 0.625 1\n"
 
@@ -96,15 +96,16 @@ def test_coco_joints_are_recognised(tmp_path, caplog, names, flips):
     assert guessed == ([] if names else ["WARNING" if flips is None else "INFO"])
 
 
-def test_other_joints_get_ultralytics_sigmas(tmp_path, caplog):
+def test_other_joints_get_the_sigmas_of_a_coco_file_of_these_joints(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     content = {"kpt_shape": [4, 3], "flip_idx": [0, 2, 1, 3], "names": ["cat"], "skeleton": [[1, 2], [1, 3]],
                "kpt_names": {0: ["nose", "right_paw", "left_paw", "tail"]}}  # fmt: skip
     path = write_yolo_set(tmp_path, [""], content)
     skeleton = skeleton_of(path, 4)
-    assert skeleton.oks_sigmas == (0.25,) * 4 and skeleton.limbs == ((0, 1), (0, 2))
+    assert skeleton.oks_sigmas == stand_in_oks_sigmas(skeleton.names) and not skeleton.has_oks_sigmas
+    assert len(set(skeleton.oks_sigmas)) > 1 and skeleton.limbs == ((0, 1), (0, 2))
     assert skeleton.flip_map == [("left_paw", "right_paw")]
-    assert "the OKS sigma of each joint is 1/4 = 0.25, as in Ultralytics' evaluation" in caplog.text
+    assert "the OKS sigmas are stand-ins by body part (0.08 elsewhere), not Ultralytics' 1/4" in caplog.text
     assert "joints that swap in a mirror, by flip_idx: left_paw/right_paw" in caplog.text
     cfg = config(path, joints=4)
     cfg.TEST.KEYPOINT_OKS_SIGMAS = [0.1, 0.2, 0.3, 0.4]
@@ -114,7 +115,7 @@ def test_other_joints_get_ultralytics_sigmas(tmp_path, caplog):
 def test_seventeen_joints_with_another_mirror_are_not_cocos(tmp_path):
     flips = [*range(15), 16, 15]
     skeleton = skeleton_of(write_yolo_set(tmp_path, [""], {**CORNERS, "kpt_shape": [17, 3], "flip_idx": flips}), 17)
-    assert skeleton.names[:2] == ("joint_0", "joint_1") and skeleton.oks_sigmas == (1 / 17,) * 17
+    assert skeleton.names[:2] == ("joint_0", "joint_1") and skeleton.oks_sigmas == (0.08,) * 17
     assert skeleton.flip_map == [("joint_15", "joint_16")]
 
 

@@ -19,8 +19,10 @@ from interop_people import fiftyone_stand_in
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
 from rle_onestage.data import load_coco_keypoints
 from rle_onestage.data.mapper import build_mapper
+from rle_onestage.data.yolo.description import read_description
+from rle_onestage.data.yolo.reading import read_categories
 from rle_onestage.evaluation.joint_factors import joint_factors
-from rle_onestage.structures.skeleton import COCO
+from rle_onestage.structures.skeleton import COCO, find_flip_pairs, skeleton_from_category
 from rle_onestage.utils.packaged_files import CHECKPOINTS
 from rle_onestage.video.io import VideoReader, VideoWriter
 
@@ -143,7 +145,7 @@ def my_parts():
 def forgotten():
     """What a module registers in a test is not known after it."""
     names = re.findall(r"`([\w.]+)\.(\w+_REGISTRY)`", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
-    assert len(names) == 8
+    assert len(names) == 9
     registries = [getattr(importlib.import_module(module), name) for module, name in names]
     before = [dict(registry._obj_map) for registry in registries]
     yield
@@ -174,11 +176,20 @@ def test_parts_of_a_module_train_by_config_alone(workplace, monkeypatch, forgott
 
 @pytest.mark.parametrize("text", YAML)
 def test_config(text, tmp_path):
-    if "IMPORTS" in text:  # see above
+    if "IMPORTS" in text or "kpt_names" in text:  # see above and below
         return
     base = "" if "_BASE_" in text else "_BASE_: configs/quickstart.yaml\n"
     (tmp_path / "my.yaml").write_text(base + text)
     load_config(str(tmp_path / "my.yaml"))
+
+
+def test_the_data_yaml_of_the_page_names_its_joints(tmp_path):
+    (text,) = [block for block in blocks(ROOT / "docs" / "datasets.md", "yaml") if "kpt_names" in block]
+    (tmp_path / "data.yaml").write_text(text)
+    (category,) = read_categories(str(tmp_path / "data.yaml"))
+    skeleton = skeleton_from_category(category)
+    assert skeleton.names[0] == "left_paw" and skeleton.flip_pairs == find_flip_pairs(skeleton.names) != ()
+    assert set(read_description(str(tmp_path / "data.yaml")).splits) == {"train", "val"}
 
 
 def test_the_sizes_on_the_page_are_those_of_the_configs(tmp_path):

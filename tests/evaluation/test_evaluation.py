@@ -144,6 +144,28 @@ def test_sigmas_can_be_overridden(registered):
         PoseEvaluator(name, oks_sigmas=[0.1] * 17)
 
 
+@pytest.mark.parametrize("moved, warned", [((), 0), ((3,), 1), (range(14), 1)])
+def test_joints_that_are_surer_than_right_are_one_warning(registered, caplog, moved, warned):
+    name, dataset, _ = registered(seed=6)
+    results = ground_truth_as_predictions(GroundTruth(dataset=dataset, num_joints=14))
+    for result in results:
+        keypoints = np.reshape(result["keypoints"], (14, 3)).astype(float)
+        keypoints[list(moved), 0] += 10 + np.array(list(moved), dtype=float)  # of a sigma of 1 pixel
+        result["keypoints"] = keypoints.ravel().tolist()
+    evaluator = PoseEvaluator(name)
+    feed(evaluator, dataset, results, 14)
+    evaluator.evaluate()
+    said = [r.getMessage() for r in caplog.records if "surer than right" in r.getMessage() and r.levelname == "WARNING"]
+    assert len(said) == warned
+    names = skeleton_of(14).names
+    if moved == (3,):
+        assert f"Far surer than right: 1 of 14 joints (residual/sigma above 3: {names[3]} 9.2). " in said[0]
+        assert "train longer" in said[0] and "rle-onestage calibrate" in said[0]
+    elif moved:
+        assert f"surer than right: 14 of 14 joints (residual/sigma above 3: {names[13]} 16.3, " in said[0]
+        assert f"{names[6]} 11.3, ..." in said[0] and f"{names[5]} " not in said[0]
+
+
 def test_zero_predictions_give_zero_and_no_crash(registered):
     name, dataset, _ = registered(seed=7)
     evaluator = PoseEvaluator(name)

@@ -47,8 +47,28 @@ def test_stand_in_sigmas_are_said_once_where_ap_is_computed(folder, caplog, monk
     assert "stand-ins" not in caplog.text
     for _ in range(2):
         score_results(truth, results)
-    (said,) = [r.getMessage() for r in caplog.records if "stand-ins" in r.getMessage()]
+    (said,) = [r.getMessage() for r in caplog.records if "stand-ins" in r.getMessage() and r.levelname == "WARNING"]
     assert "these 5 joints (left_hand, " in said and "Set TEST.KEYPOINT_OKS_SIGMAS" in said
+
+
+@pytest.mark.parametrize(
+    "own, given, source, warned",
+    [
+        (None, (), "stand-ins by body part (0.08 elsewhere)", True),
+        ([0.2] * 5, (), "1/5 each (`oks_sigmas` of the label file)", True),  # of an earlier convert-dataset
+        ([0.1] * 5, (), "`oks_sigmas` of the label file", False),
+        ([0.1] * 5, [0.2] * 5, "as given (TEST.KEYPOINT_OKS_SIGMAS or --oks-sigmas)", False),
+    ],
+)
+def test_each_evaluation_says_where_its_oks_sigmas_are_from(folder, caplog, monkeypatch, own, given, source, warned):
+    monkeypatch.setattr(stand_ins, "_said", set())
+    caplog.set_level("INFO", logger="rle_onestage")
+    file = changed(folder, lambda dataset: dataset["categories"][0].update(oks_sigmas=own))
+    for _ in range(2):
+        scores = score_results(file, str(folder / "results.json"), oks_sigmas=given)
+        assert format_scores(scores).startswith(f"OKS sigmas: {source}\n")
+    said = [r for r in caplog.records if source in r.getMessage()]
+    assert [r.levelname for r in said] == (["INFO", "WARNING", "INFO"] if warned else ["INFO", "INFO"])
 
 
 def test_results_of_another_set_are_an_error(folder):

@@ -46,11 +46,15 @@ def test_round_trip(tmp_path):
     assert (read_tracks(path).covariances == [[4, -1.5], [-1.5, 9]]).all() and "[4.0, -1.5, 9.0, " in open(path).read()
     track = tracks.track(8)
     assert track.frame.tolist() == [0, 2] and track.keypoints.shape == (2, 17, 3) and track.header == tracks.header
+    with pytest.raises(DataError, match="nobody has the identity 3; `ids` has 7, 8"):
+        tracks.track(3)
 
 
 def test_people_who_are_not_tracked_and_no_people(tmp_path):
     tracks = read_tracks(written(tmp_path / "t", [one_person(IMAGE)]))
     assert tracks.track_id.tolist() == [-1, -1] and tracks.ids == []
+    with pytest.raises(DataError, match="nobody has the identity 1; `ids` has none"):
+        tracks.track(1)
     nobody = read_tracks(written(tmp_path / "t", [one_person(IMAGE)[:0]]))
     assert nobody.boxes.shape == (0, 4) and nobody.keypoints.shape == (0, 17, 3) and nobody.frames == 1
 

@@ -157,6 +157,52 @@ def test_one_label_of_a_pair_with_the_wrong_name():
     assert found.keypoints[15, 2] == 0 and found.keypoints[16].tolist() == [*POSE[16], 2.0]
 
 
+def applied(keypoints, lines):
+    """Keypoints (K, 3) of a label file after the corrections of a person's lines of the CSV."""
+    out = np.array(keypoints, dtype=float).reshape(-1, 3)
+    for line in lines:
+        place = [float(line[key] or 0) for key in ("corrected_x", "corrected_y", "corrected_v")]
+        out[COCO.names.index(line["joint"])] = place
+    return out
+
+
+@pytest.mark.parametrize(
+    "parts, without, lost",
+    [
+        (LEGS, (), ()),
+        (LEGS, (15,), ()),  # of the ankles one alone has a label, which goes to the other
+        (("ankle",), (16,), ()),
+        ((*LEGS, *ARMS, "eye", "ear"), (5, 15), ()),
+        ((), (), (16,)),
+    ],
+)
+def test_the_table_has_each_joint_whose_label_changes(tmp_path, parts, without, lost):
+    visibility, presence, labels = np.full(17, 2.0), np.full(17, 0.95), swapped(POSE, *parts)
+    visibility[9] = 1
+    for joint in without:
+        visibility[joint], presence[COCO.flip_index[joint]] = 0, 0.05
+    labels[visibility == 0] = 0
+    for joint in lost:
+        labels[joint], presence[joint] = labels[joint] - 60, 0.05
+    annotation = annotation_of(1, labels, visibility)
+    annotation["bbox"] = result_of(1, POSE)["bbox"]
+    truth = truth_of([annotation])
+    cases = match_cases(truth, [[result_of(1, POSE, presence=presence)]])
+    cv2.imwrite(str(tmp_path / "1.png"), image_file(1))
+    search.write_findings(rank(cases, density(), COCO), str(tmp_path), truth, COCO, str(tmp_path))
+    (entry,) = json.loads((tmp_path / "label_errors.json").read_text())["label_errors"]
+    with open(tmp_path / "label_errors.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    corrected = np.reshape(entry["keypoints"], (17, 3))
+    assert np.allclose(applied(annotation["keypoints"], lines), corrected, atol=0.006)
+    assert not np.array_equal(corrected, np.reshape(annotation["keypoints"], (17, 3)))
+    assert [line["joint"] for line in lines] == [joint["joint"] for joint in entry["joints"]]
+    for line, joint in zip(lines, entry["joints"]):
+        number = COCO.names.index(line["joint"])
+        assert joint["corrected"] == corrected[number].tolist()
+        assert bool(line["label_x"]) == bool(line["surprise"]) == (visibility[number] > 0)
+
+
 def test_an_unsure_model_suspects_nobody():
     assert explained(case_of(swapped(POSE, "ankle"), sigma=60.0)).mistakes == []
 

@@ -2,8 +2,8 @@
 
 What the format lacks is inferred as Ultralytics' evaluation has it, and said in the log: an ``area`` of 0.53 of the
 box, nobody a crowd, joints by ``kpt_names`` (without names 17 joints are COCO's if ``flip_idx`` is), pairs by
-``flip_idx``, OKS sigmas of COCO and CrowdPose for their joints, 1/K for others. Ultralytics takes COCO's sigmas for any
-``kpt_shape`` of [17, 3], whatever its joints.
+``flip_idx``. OKS sigmas are those of any file of the same joints. Ultralytics takes COCO's for any ``kpt_shape`` of
+[17, 3], whatever its joints, and 1/K for others.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import DataError, counted, cut
 from ...structures.boxes import AREA_OF_BOX
-from ...structures.skeleton import COCO, SKELETONS, find_flip_pairs, skeleton_from_category
+from ...structures.skeleton import COCO, OKS_KEY, SKELETONS, STAND_INS, find_flip_pairs, skeleton_from_category
 from ...utils.images import UnreadableImage, image_size
 from ...utils.label_address import Address, split_address
 from .description import Description, read_description
@@ -188,12 +188,8 @@ def _categories(description: Description) -> list[dict[str, Any]]:
         category["flip_idx"] = description.flip_index
     _say_pairs(file, category)
     known = next((s for s in SKELETONS.values() if list(s.names) == names and s.has_oks_sigmas), None)
-    if known is not None:
-        _say(file, f"the OKS sigmas are those of {known.name}")
-    else:
-        category["oks_sigmas"] = [1 / number] * number
-        _say(file, f"the OKS sigma of each joint is 1/{number} = {1 / number:.3g}, as in Ultralytics' evaluation; set "
-                   "TEST.KEYPOINT_OKS_SIGMAS for others")  # fmt: skip
+    whose = f"those of {known.name}" if known else f"{STAND_INS}, not Ultralytics' 1/{number}; see {OKS_KEY}"
+    _say(file, f"the OKS sigmas are {whose}")
     _say(file, f"the area of a person is {AREA_OF_BOX:g} of the box, as in Ultralytics' evaluation, and nobody is a "
                "crowd")  # fmt: skip
     if not description.told:
