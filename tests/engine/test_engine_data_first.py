@@ -1,9 +1,11 @@
 """What is wrong with data sets is said before a model is built, and what a schedule never comes to at its start."""
 
 import json
+import re
 
 import engine_toy
 import pytest
+from engine_toy import REAL
 
 from rle_onestage.cli.train import train
 from rle_onestage.data.lookup import check_sets
@@ -120,6 +122,19 @@ def test_a_schedule_beyond_the_training_is_said(config, options, words):
     cfg = load_config(str(config), f"SOLVER.{options}".split())
     said = list(schedule_conflicts(cfg))
     assert len(said) == bool(words) and words in "".join(said)
+
+
+@pytest.mark.parametrize("length", [2, 8, 40, 1000])
+def test_the_values_that_are_said_of_a_schedule_end_it(config, length):
+    options = f"SOLVER.MAX_ITER {length} SOLVER.WARMUP_ITERS 1000 SOLVER.EMA.WARMUP 1000 SOLVER.STEPS 1000,2000"
+    options = [*REAL, *f"{options} SOLVER.LR_SCHEDULER_NAME WarmupMultiStepLR".split()]
+    options += ["MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "1000"]
+    said = list(schedule_conflicts(load_config(str(config), options)))
+    assert len(said) == 4
+    for sentence in said:
+        key, value = re.match(r"(\S+) .*; set (?:it|them) to (.*)$", sentence).groups()
+        options += [key, value]
+    assert not list(schedule_conflicts(load_config(str(config), options)))
 
 
 def test_the_warm_up_is_said_when_a_training_starts(config, caplog):
