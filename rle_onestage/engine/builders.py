@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import HookBase, TrainerBase
+from detectron2.engine import HookBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
@@ -18,12 +18,12 @@ from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
 from rle_onestage.engine.logs import default_writers
-from rle_onestage.engine.registries import HOOK_REGISTRY
+from rle_onestage.engine.own_hooks import NamesOwnHooks
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.registry import build_evaluator
 
 
-class TrainerBuilders(TrainerBase):
+class TrainerBuilders(NamesOwnHooks):
     """Builds the parts of a :class:`~rle_onestage.engine.trainer.Trainer`. A subclass may replace any method.
 
     Training, ``--resume`` and ``--eval-only`` ask these methods, and nothing else, for their parts.
@@ -121,7 +121,7 @@ class TrainerBuilders(TrainerBase):
             hooks.StepTimer(),
             hooks.EMAUpdate() if self.ema is not None else None,
             # Before the checkpoint, so that it has their state after the same iteration.
-            *(HOOK_REGISTRY.build(entry, (cfg,)) for entry in cfg.SOLVER.HOOKS),
+            *self.build_own_hooks(cfg),
             hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
             hooks.Progress(cfg.SOLVER.LOG_PERIOD) if first else None,
             hooks.PeriodicEvaluation(cfg.TEST.EVAL_PERIOD) if cfg.DATASETS.TEST else None,
