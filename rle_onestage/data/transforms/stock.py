@@ -187,7 +187,7 @@ def _check_image(image: np.ndarray, what: str, file_name: str) -> None:
         extent = f" from {image.min():g} to {image.max():g}" if image.size and image.dtype.kind in "fiu" else ""
         raise DataError(
             f"{what} gives an image of {image.dtype}{extent} for {file_name}; let its apply_image give uint8 in "
-            "0..255, as in np.rint(image).clip(0, 255).astype(np.uint8), and multiply by 255 before where the image is in 0..1"
+            "0..255, as in np.rint(image).clip(0, 255).astype(np.uint8), and multiply by 255 before where it is in 0..1"
         )
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
