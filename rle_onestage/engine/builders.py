@@ -13,6 +13,7 @@ from detectron2.utils.events import EventWriter
 from torch import nn
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
+from rle_onestage.data.test_images import check_test_images
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
@@ -77,9 +78,22 @@ class TrainerBuilders(NamesOwnHooks):
     @classmethod
     def evaluators_are_ours(cls, cfg: CfgNode) -> bool:
         """Whether the project's own evaluator alone is at work, so that the names of its metrics are known."""
-        methods = ("build_evaluator", "test")
-        own = any(inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in methods)
-        return not own and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
+        return not cls._replaces("build_evaluator", "test") and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
+
+    @classmethod
+    def _replaces(cls, *methods: str) -> bool:
+        """Whether a subclass has one of these methods of this class for itself."""
+        return any(inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in methods)
+
+    def before_train(self) -> None:
+        """Call the hooks, then look for the test images, where they are read in our way.
+
+        Raises:
+            DataError: one is missing, see :func:`rle_onestage.data.test_images.check_test_images`.
+        """
+        super().before_train()
+        if self.cfg.DATASETS.TEST and not self._replaces("build_test_loader", "test"):
+            check_test_images(self.cfg)
 
     @classmethod
     def test(
