@@ -1,5 +1,6 @@
 """Whether the images are there that an evaluation after the training will read: it stops at the first that is not."""
 
+import functools
 import logging
 import os
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ def check_test_images(cfg: CfgNode) -> None:
     for name in cfg.DATASETS.TEST:
         files = [str(record["file_name"]) for record in load_dataset(cfg, name) if record.get("file_name")]
         try:
-            missing = within(READ_SECONDS, lambda files=files: missing_files(files), name="image finder")
+            missing = within(READ_SECONDS, functools.partial(missing_files, files), name="image finder")
         except TimeoutError:
             logger.warning(
                 "Whether the images of %s are there is not known: their file system does not answer for %d s.",
@@ -60,7 +61,7 @@ def missing_files(files: Iterable[str]) -> list[str]:
         folder = os.path.dirname(path)
         if folder not in folders:
             folders[folder] = _names_in(folder)
-    # Some file systems take names of other cases, or of other forms of accents, for the same: what is not listed is asked for.
+    # What is not listed is asked for: some file systems take other cases, or other forms of accents, for the same.
     return [
         path
         for path in paths
