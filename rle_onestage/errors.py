@@ -3,10 +3,11 @@
 Every message is one sentence that names the file, key or image, and says what to do.
 """
 
+import contextlib
 import functools
 import reprlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from .console import LostOutput, is_first_on_machine, lasting_output, open_closed_streams
@@ -43,6 +44,10 @@ class DivergenceError(PoseError):
     """The loss became non-finite; the message names the images of the batch."""
 
 
+class OwnCodeError(RuntimeError):
+    """Code of the user's own fails; the message says where, and the cause has the traceback, which is of use there."""
+
+
 EXIT_CODE = 2
 
 
@@ -58,6 +63,35 @@ def check_score(value: float, name: str) -> None:
     """
     if not 0 <= value <= 1:
         raise ConfigError(f"{name} is {value:g}; give a number from 0 to 1, as scores are{percent_hint(value)}")
+
+
+@contextlib.contextmanager
+def naming_own_code(what: str) -> Iterator[None]:
+    """Let what fails within the block end with a sentence that says which of the user's parts it is in.
+
+    Args:
+        what: the part, as in "hook Stopwatch {'period': 0} (SOLVER.HOOKS)".
+
+    Raises:
+        OwnCodeError: in place of any error but those that have their sentence already.
+    """
+    try:
+        yield
+    except (PoseError, OwnCodeError, LostOutput):
+        raise
+    except Exception as error:
+        raise OwnCodeError(f"in {what}: {type(error).__name__}: {error}") from error
+
+
+def called(name: str, options: Mapping[str, Any], key: str) -> str:
+    """A part that a config names, for messages: "Fog {'strength': 0.5} (INPUT.AUGMENTATIONS)".
+
+    Args:
+        name: of the part.
+        options: that the config gives it.
+        key: of the config.
+    """
+    return f"{name}{f' {shown(dict(options))}' if options else ''} ({key})"
 
 
 def percent_hint(value: float) -> str:

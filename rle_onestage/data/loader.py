@@ -16,7 +16,7 @@ from detectron2.data import DatasetFromList
 from detectron2.utils import comm
 from torch.utils.data import Dataset
 
-from ..errors import ConfigError, DataError, PoseError
+from ..errors import ConfigError, DataError, PoseError, naming_own_code
 from ..utils.bounded_reading import BlockedImage, UnreadableImage
 from .batches import Batches, make_loader
 from .coco.json_files import Problems
@@ -86,10 +86,12 @@ class TrainDataset(Dataset):
         return {"error": _nothing_usable(unreadable), "unreadable": list(unreadable.items())}
 
     def _map(self, record: dict[str, Any], rng: np.random.Generator, others: Sequence[dict]) -> dict[str, Any] | None:
-        if isinstance(self.mapper, PoseMapper):
-            return self.mapper(record, rng, others)
-        with drawn_from(rng):
-            return self.mapper(record)
+        what = f"mapper {getattr(self.mapper, '__qualname__', type(self.mapper).__name__)} (INPUT.MAPPER)"
+        with naming_own_code(f"{what}, image {record.get('file_name', '?')}"):
+            if isinstance(self.mapper, PoseMapper):
+                return self.mapper(record, rng, others)
+            with drawn_from(rng):
+                return self.mapper(record)
 
     def _attempts(self, draw: Draw) -> list[tuple[int, bool]]:
         """(index of a record, whether without a mosaic): the draw's own twice, as a mosaic may fail by its others."""

@@ -243,6 +243,7 @@ class PoseMapper:
 
         Raises:
             UnreadableImage: the image cannot be used.
+            DataError: an augmentation does not give an image.
         """
         if not self.is_train:
             return self._test_sample(record)
@@ -251,7 +252,8 @@ class PoseMapper:
         canvas = self._mosaic([record, *others], rng) if others else self._single(record, rng)
         image, people, regions, size = canvas
         if self.augmentations:
-            image, people, regions = augment(rng, image, people, regions, self.augmentations, self.flip_index)
+            given = (rng, image, people, regions, self.augmentations, self.flip_index)
+            image, people, regions = augment(*given, file_name=record["file_name"])
         image, people = self._in_front(image, people, rng)
         return self._sample(record, image, size, people, regions)
 

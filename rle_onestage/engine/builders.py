@@ -6,24 +6,25 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import HookBase, TrainerBase
+from detectron2.engine import HookBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from torch import nn
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
+from rle_onestage.data.test_images import check_test_images
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
 from rle_onestage.engine.logs import default_writers
-from rle_onestage.engine.registries import HOOK_REGISTRY
+from rle_onestage.engine.own_hooks import NamesOwnHooks
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.registry import build_evaluator
 
 
-class TrainerBuilders(TrainerBase):
+class TrainerBuilders(NamesOwnHooks):
     """Builds the parts of a :class:`~rle_onestage.engine.trainer.Trainer`. A subclass may replace any method.
 
     Training, ``--resume`` and ``--eval-only`` ask these methods, and nothing else, for their parts.
@@ -77,9 +78,22 @@ class TrainerBuilders(TrainerBase):
     @classmethod
     def evaluators_are_ours(cls, cfg: CfgNode) -> bool:
         """Whether the project's own evaluator alone is at work, so that the names of its metrics are known."""
-        methods = ("build_evaluator", "test")
-        own = any(inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in methods)
-        return not own and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
+        return not cls._replaces("build_evaluator", "test") and list(cfg.TEST.EVALUATORS) == ["PoseEvaluator"]
+
+    @classmethod
+    def _replaces(cls, *methods: str) -> bool:
+        """Whether a subclass has one of these methods of this class for itself."""
+        return any(inspect.getattr_static(cls, name) is not vars(TrainerBuilders)[name] for name in methods)
+
+    def before_train(self) -> None:
+        """Call the hooks, then look for the test images, where they are read in our way.
+
+        Raises:
+            DataError: one is missing, see :func:`rle_onestage.data.test_images.check_test_images`.
+        """
+        super().before_train()
+        if self.cfg.DATASETS.TEST and not self._replaces("build_test_loader", "test"):
+            check_test_images(self.cfg)
 
     @classmethod
     def test(
@@ -121,7 +135,7 @@ class TrainerBuilders(TrainerBase):
             hooks.StepTimer(),
             hooks.EMAUpdate() if self.ema is not None else None,
             # Before the checkpoint, so that it has their state after the same iteration.
-            *(HOOK_REGISTRY.build(entry, (cfg,)) for entry in cfg.SOLVER.HOOKS),
+            *self.build_own_hooks(cfg),
             hooks.PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
             hooks.Progress(cfg.SOLVER.LOG_PERIOD) if first else None,
             hooks.PeriodicEvaluation(cfg.TEST.EVAL_PERIOD) if cfg.DATASETS.TEST else None,

@@ -36,10 +36,22 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
         CheckpointError: see :func:`rle_onestage.engine.checkpoint.forget_last_checkpoint`.
     """
     if comm.is_main_process():
+        config = _earlier_config(cfg) if anew else None
         write_config(cfg)  # first, because it takes room: on a full disk the earlier checkpoints are still found
         if anew:
-            forget_last_checkpoint(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS)
+            forget_last_checkpoint(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, config)
             attempts.note_begun(cfg.OUTPUT_DIR)
     comm.synchronize()
     release_logs()
     lock.note(cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from
+
+
+def _earlier_config(cfg: CfgNode) -> bytes | None:
+    """The ``config.yaml`` that is there, where it is about to become another one."""
+    path = os.path.join(cfg.OUTPUT_DIR, TRAINING_CONFIG)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:  # there is none, or none that could be kept
+        return None
+    return None if content == cfg.dump().encode("utf-8") else content

@@ -125,7 +125,7 @@ class Trainer(TrainerBuilders):
                 self.ema.load_state_dict(self.model.state_dict())
 
     def _resume(self, path: str) -> None:
-        resuming.check_density(self.cfg, path)
+        resuming.check_config(self.cfg, path)
         content = read_checkpoint(path)
         start = resuming.next_iteration(content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)

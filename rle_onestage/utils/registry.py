@@ -7,7 +7,7 @@ from typing import Any
 
 from fvcore.common.registry import Registry
 
-from ..errors import ConfigError, shown
+from ..errors import ConfigError, called, naming_own_code, shown
 from .named_options import check_options
 from .near import did_you_mean
 
@@ -106,6 +106,7 @@ class NamedRegistry(Registry):
 
         Raises:
             ConfigError: the name is not known, or it does not take these options.
+            OwnCodeError: it cannot be made with their values.
         """
         name, options = parse_entry(entry)
         made: Callable[..., Any] = self.get(name)
@@ -116,7 +117,8 @@ class NamedRegistry(Registry):
             inspect.signature(made).bind(*arguments, **options)
         except TypeError as error:
             raise ConfigError(f"{self.key}: {name} does not take the options {shown(options)} ({error})") from error
-        return made(*arguments, **options)
+        with naming_own_code(called(name, options, self.key)):
+            return made(*arguments, **options)
 
 
 def parse_entry(entry: Entry) -> tuple[str, Mapping[str, Any]]:

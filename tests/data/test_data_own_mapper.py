@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import traceback
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from set_toys import limbs_content
 
 from rle_onestage.data import MAPPER_REGISTRY, PoseMapper, build_test_loader, build_train_loader
 from rle_onestage.data.handover import pack, unpack
-from rle_onestage.errors import ConfigError
+from rle_onestage.errors import ConfigError, DataError, OwnCodeError
 from rle_onestage.structures.skeleton import COCO
 
 MODULE = '''
@@ -32,6 +33,26 @@ class Dark(T.Augmentation):
 
     def get_transform(self, image):
         return T.ColorTransform(lambda image: image // self.by)
+
+
+@AUGMENTATION_REGISTRY.register()
+class Odd(T.Augmentation):
+    """Does to images what a line of Python says."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def get_transform(self, image):
+        return T.ColorTransform(lambda image: eval(self.how, {"image": image, "np": np}))
+
+
+@MAPPER_REGISTRY.register()
+class OddMapper(PoseMapper):
+    """Has a mistake."""
+
+    def __call__(self, record, rng=None, others=()):
+        return {**super().__call__(record, rng, others), "width": record["widht"]}
 
 
 @MAPPER_REGISTRY.register()
@@ -99,6 +120,63 @@ def test_an_augmentation_of_the_user_by_config_alone(tmp_path):
     plain = images(first(cfg))
     cfg.INPUT.AUGMENTATIONS = [["Dark", {"by": 4}]]
     assert all(torch.equal(a // 4, b) for a, b in zip(plain, images(first(cfg))))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "how, words",
+    [
+        ("image / 255", "gives an image of float64 from 0"),
+        ("np.float32(image)", "gives an image of float32 from "),  # in 0..255: dark images are in 0..1 too
+        ("image > 9", "gives an image of bool for "),
+        ("image.astype(int)", "gives an image of int64 from "),
+        ("image[..., 0]", "gives an image of the shape (48, 48) for "),
+        ("image[..., :2]", "gives an image of the shape (48, 48, 2) for "),
+        ("image[:0]", "gives an image of the shape (0, 48, 3) for "),
+        ("None", "gives an image of object for "),
+    ],
+)
+def test_what_is_no_image_is_one_sentence_that_names_the_augmentation(tmp_path, workers, how, words, request):
+    name = f"own_odd_set_{request.node.callspec.indices['how']}_{workers}"
+    cfg = toy_config(tmp_path, name, toy_content(4), DATALOADER__NUM_WORKERS=workers, INPUT__POSE__SIZE=48)
+    cfg.INPUT.AUGMENTATIONS = ["Dark", ["Odd", {"how": how}]]
+    with pytest.raises(DataError) as caught:
+        first(cfg, 1)
+    said = str(caught.value)
+    assert said.startswith(f"augmentation Odd {{'how': '{how}'}} (number 2 of INPUT.AUGMENTATIONS) {words}")
+    assert ".png; let its apply_image give " in said and "\n" not in said
+
+
+def test_the_remedy_of_that_sentence_is_one(tmp_path):
+    cfg = toy_config(tmp_path, "own_remedy_set", toy_content(4), INPUT__POSE__SIZE=48)
+    plain = images(first(cfg))
+    for how in ("np.rint(np.float32(image)).clip(0, 255)", "np.rint(image / 255 * 255).clip(0, 255)"):
+        cfg.INPUT.AUGMENTATIONS = [["Odd", {"how": f"{how}.astype(np.uint8)"}]]
+        assert all(torch.equal(a, b) for a, b in zip(plain, images(first(cfg))))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mistake_in_own_code_ends_with_a_sentence_that_names_it(tmp_path, workers):
+    cfg = toy_config(tmp_path, f"own_mistake_set_{workers}", toy_content(4), INPUT__POSE__SIZE=48)
+    cfg.DATALOADER.NUM_WORKERS = workers
+    file = r"image \S+\.png: "
+    cfg.INPUT.AUGMENTATIONS = [["Dark", {"by": "much"}]]
+    words = rf"in augmentation Dark {{'by': 'much'}} \(number 1 of INPUT.AUGMENTATIONS\), {file}\w*TypeError: "
+    with pytest.raises(OwnCodeError, match=words) as caught:
+        first(cfg, 1)
+    lines = "".join(traceback.format_exception(caught.value)).splitlines()
+    assert any("own_mappers_of_a_user.py" in line for line in lines)  # the user's own line
+    cfg.INPUT.AUGMENTATIONS = []
+    cfg.INPUT.MAPPER = "OddMapper"
+    with pytest.raises(OwnCodeError, match=rf"in mapper OddMapper \(INPUT.MAPPER\), {file}KeyError: 'widht'"):
+        first(cfg, 1)
+
+
+def test_an_augmentation_that_a_mapper_adds_is_named_by_its_class(tmp_path, user_module):
+    cfg = toy_config(tmp_path, "own_added_set", toy_content(4), INPUT__POSE__SIZE=48)
+    mapper = PoseMapper(cfg, True, augmentations=[T.NoOpTransform(), user_module.Odd("image / 255")])
+    with pytest.raises(DataError, match=r"^augmentation Odd \(number 2\) gives an image of float64 from 0"):
+        first(cfg, 1, mapper=mapper)
 
 
 def test_a_function_adds_fields_and_a_resumed_run_draws_the_same(tmp_path):

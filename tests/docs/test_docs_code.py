@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import itertools
 import json
+import logging
 import re
 import shutil
 import sys
@@ -11,6 +12,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import yaml
 from calibration_toys import laplace_density
 from detectron2.config.defaults import _C
 from doc_pages import ROOT, blocks, pages
@@ -61,7 +63,17 @@ def label_file(images):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def loggers():
+    """What a page does to loggers is undone: its handlers write to the output that a test captures."""
+    there = [logging.getLogger(name) for name in ("rle_onestage", "detectron2")]
+    before = [(list(each.handlers), each.propagate, each.level) for each in there]
+    yield
+    for each, (handlers, propagate, level) in zip(there, before):
+        each.handlers[:], each.propagate, each.level = handlers, propagate, level
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, loggers):
     """A folder with the files that the pages name."""
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
@@ -109,6 +121,15 @@ def test_python(page, workplace, monkeypatch, capsys):
         if "PoseTracker" in block and page.name == "video.md":
             lines = capsys.readouterr().out.splitlines()
             assert len(lines) == 4 and lines[1].startswith("0.04 ") and "[0, 17, 3]" in lines[1]
+
+
+def test_the_recipe_of_the_stock_trainer_tells_and_leaves_its_config(workplace, capfd):
+    (recipe,) = [block for block in blocks(ROOT / "docs" / "training.md", "python") if "DefaultTrainer" in block]
+    exec(compile(recipe, "training.md", "exec"), {"__name__": "page"})
+    told = " ".join([*capfd.readouterr(), (workplace / "run" / "log.txt").read_text()])
+    assert "rle_onestage.evaluation" in told  # the table of metrics, which no other logger has
+    given = load_config("my.yaml", ["SOLVER.AMP.ENABLED", False])
+    assert yaml.safe_load((workplace / "run" / "config.yaml").read_text()) == yaml.safe_load(given.dump())
 
 
 def test_supervision_draws_people_by_the_page(workplace, monkeypatch):

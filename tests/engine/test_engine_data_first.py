@@ -1,12 +1,16 @@
 """What is wrong with data sets is said before a model is built, and what a schedule never comes to at its start."""
 
 import json
+import re
 
 import engine_toy
 import pytest
+from engine_toy import REAL
 
 from rle_onestage.cli.train import train
+from rle_onestage.data import MAPPER_REGISTRY, PoseMapper
 from rle_onestage.data.lookup import check_sets
+from rle_onestage.data.test_images import missing_files
 from rle_onestage.engine import Trainer, argument_parser, load_config
 from rle_onestage.engine.config.conflicts import schedule_conflicts
 from rle_onestage.errors import DataError
@@ -120,6 +124,69 @@ def test_a_schedule_beyond_the_training_is_said(config, options, words):
     cfg = load_config(str(config), f"SOLVER.{options}".split())
     said = list(schedule_conflicts(cfg))
     assert len(said) == bool(words) and words in "".join(said)
+
+
+def test_test_images_that_are_missing_are_said_before_the_training(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "run_step", lambda _: pytest.fail("the training began"))
+    images = tmp_path / "test" / "images"
+    (images / "002.png").unlink()
+    words = rf"^1 of 2 images of the test set 'toy_early' are missing, the first is {images}/002.png; put them there, "
+    with pytest.raises(DataError, match=words):
+        train(argument_parser().parse_args(["--config-file", str(config)]))
+    assert not (tmp_path / "out" / "config.yaml").exists()
+    (images / "001.png").unlink()
+    with pytest.raises(DataError, match=rf"^2 of 2 images .* {images}/001.png"):
+        Trainer(load_config(str(config))).train()
+
+
+class Elsewhere(Trainer):
+    @classmethod
+    def build_test_loader(cls, cfg, name):
+        raise NotImplementedError
+
+
+class OwnReader(PoseMapper):
+    def __call__(self, record, rng=None, others=()):
+        return super().__call__(record, rng, others)
+
+
+@pytest.mark.parametrize("way", ["no evaluation", "a loader of one's own", "a mapper of one's own"])
+def test_test_images_that_are_not_read_in_our_way_are_not_looked_for(config, tmp_path, monkeypatch, way):
+    (tmp_path / "test" / "images" / "002.png").unlink()
+    options = ["DATASETS.TEST", "()"] if way == "no evaluation" else []
+    if way == "a mapper of one's own":
+        monkeypatch.setattr(MAPPER_REGISTRY, "_obj_map", {**MAPPER_REGISTRY._obj_map, "OwnReader": OwnReader})
+        options = ["INPUT.MAPPER", "OwnReader"]
+    kind = Elsewhere if way == "a loader of one's own" else Trainer
+    began = []
+    monkeypatch.setattr(kind, "run_step", lambda _: began.append(1) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        kind(load_config(str(config), options)).train()
+    assert began
+
+
+def test_missing_files_are_told_from_those_that_are_there(tmp_path):
+    (tmp_path / "a b").mkdir()
+    for name in ("a b/1.png", "2.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "3.png").symlink_to("2.png")
+    (tmp_path / "4.png").symlink_to("1.png")
+    there = [str(tmp_path / name) for name in ("a b/1.png", "2.png", "3.png", "a b/../2.png")]
+    gone = [str(tmp_path / name) for name in ("1.png", "a b/2.png", "c/2.png", "2.pn", "4.png")]
+    assert missing_files([*gone, *there, "https://example.org/a.png"]) == gone
+
+
+@pytest.mark.parametrize("length", [2, 8, 40, 1000])
+def test_the_values_that_are_said_of_a_schedule_end_it(config, length):
+    options = f"SOLVER.MAX_ITER {length} SOLVER.WARMUP_ITERS 1000 SOLVER.EMA.WARMUP 1000 SOLVER.STEPS 1000,2000"
+    options = [*REAL, *f"{options} SOLVER.LR_SCHEDULER_NAME WarmupMultiStepLR".split()]
+    options += ["MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "1000"]
+    said = list(schedule_conflicts(load_config(str(config), options)))
+    assert len(said) == 4
+    for sentence in said:
+        key, value = re.match(r"(\S+) .*; set (?:it|them) to (.*)$", sentence).groups()
+        options += [key, value]
+    assert not list(schedule_conflicts(load_config(str(config), options)))
 
 
 def test_the_warm_up_is_said_when_a_training_starts(config, caplog):

@@ -289,7 +289,7 @@ def test_going_on_with_another_loss_is_refused_by_its_key(tmp_path, of_training,
     cfg = load_config("", [word for name, value in now.items() for word in (PREFIX + name, value)])
     refused = pytest.raises(ConfigError, match=key) if key else contextlib.nullcontext()
     with refused:
-        resume.check_density(cfg, str(tmp_path / "model_final.pth"))
+        resume.check_config(cfg, str(tmp_path / "model_final.pth"))
 
 
 def test_a_trainer_refuses_to_resume_with_another_loss(tmp_path):

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 
 import engine_toy
 import pytest
 from engine_kills import started, wait_for
 
 from rle_onestage.engine import Trainer, last_checkpoint, load_config
-from rle_onestage.engine.checkpoint import forget_last_checkpoint
+from rle_onestage.engine.checkpoint import forget_last_checkpoint, read_checkpoint
+from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.processes import attempts, lock
 
 EARLIER = ["TEST.EVAL_PERIOD", "4", "TEST.BEST_METRIC", "keypoints/AP", "SOLVER.CHECKPOINT_KEEP", "1"]
@@ -124,9 +127,8 @@ def test_a_signal_while_the_first_batch_is_made_changes_nothing(used):
 def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
     """A kill within it would otherwise have --resume go on with the earlier weights."""
     out = used / "out"
-    kept = {
-        name: (out / name).read_bytes() for name in ("model_final.pth", "model_best.pth", "model_final_earlier.pth")
-    }
+    names = ("model_final.pth", "model_best.pth", "model_final_earlier.pth", "training.jsonl", "metrics.json")
+    kept = {name: (out / name).read_bytes() for name in (*names, "config.yaml")}
     cfg = load_config(str(used / "toy.yaml"), ["SEED", "11", "DATASETS.TEST", "()"])
 
     class Killed(Trainer):
@@ -141,7 +143,79 @@ def test_the_first_iteration_makes_the_folder_the_new_trainings(used):
     assert (out / "model_final_earlier.pth").read_bytes() == kept["model_final_earlier.pth"]  # of the first training
     assert load_config(str(used / "out" / "config.yaml")).SEED == 11
     assert not (used / "out" / attempts.NAME).exists() and not (used / "out" / lock.NAME).exists()
-    assert (used / "out" / "training.jsonl").read_bytes() == b""
+    for name in ("training.jsonl", "metrics.json", "config.yaml"):
+        stem, ending = os.path.splitext(name)
+        assert kept[name] and (out / f"{stem}_earlier_2{ending}").read_bytes() == kept[name]
+    assert not (out / "training.jsonl").exists() and not (out / "metrics.json").exists()
+
+
+def trained(config, *options, resume=False):
+    cfg = load_config(str(config), ["DATASETS.TEST", "()", *options])
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+
+
+@pytest.mark.parametrize("kept_weights", [False, True])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_commands_of_the_warning_go_back_to_the_earlier_training(
+    tmp_path, caplog, monkeypatch, stopped, kept_weights
+):
+    config, out = engine_toy.write_config(tmp_path), tmp_path / "out with a space"
+    options = ["OUTPUT_DIR", str(out), "SOLVER.LOG_PERIOD", "1", "SOLVER.EMA.DECAY", "0.9"]
+    trained(config, *options, "SOLVER.MAX_ITER", "6")
+    (out / "metrics.json").write_text("{}")
+    if stopped:
+        (out / "last_checkpoint").write_text("model_0000002.pth")  # as if it had been stopped there
+    earlier = {name: text for name, text in content(out).items() if not name.startswith((".", "events", "log"))}
+    more = ["MODEL.WEIGHTS", str(out / "model_final.pth")] * kept_weights
+    at = 8 if kept_weights else 2  # by the model's counter, which is in the weights; it writes model_0000002.pth
+    monkeypatch.setenv("TOY_SIGNAL_AT", f"{at}:{signal.SIGTERM.value}")
+    with pytest.raises(SystemExit):
+        trained(config, *options, "SEED", "9", *more)
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    (said,) = [text for text in caplog.messages if "go back to the earlier one" in text]
+    subprocess.run(["sh", "-c", re.search(r"\(.*\)", said)[0]], check=True)
+    now = content(out)
+    changed = {name for name in earlier if now[name].rstrip() != earlier[name].rstrip()}
+    assert changed == ({"model_0000002.pth"} if not stopped else set())  # which the warning says, see below
+    trained(config, *options, "SOLVER.MAX_ITER", "8", resume=True)
+    iterations = [json.loads(line)["iteration"] for line in (out / "training.jsonl").read_text().splitlines()]
+    assert iterations == list(range(8))
+    assert read_checkpoint(str(out / "model_final.pth"))["seed"] == 3
+
+
+def test_a_log_without_a_checkpoint_is_kept_and_metrics_of_an_evaluation_are_not(tmp_path, caplog):
+    (tmp_path / "metrics.json").write_text("{}")
+    forget_last_checkpoint(str(tmp_path), config=b"OLD: 1")
+    assert not caplog.records and os.listdir(tmp_path) == ["metrics.json"]
+    (tmp_path / "training.jsonl").write_text("1")
+    forget_last_checkpoint(str(tmp_path), config=b"OLD: 1")
+    assert sorted(os.listdir(tmp_path)) == ["config_earlier.yaml", "metrics.json", "training_earlier.jsonl"]
+    assert "training.jsonl is training_earlier.jsonl now; config.yaml is config_earlier.yaml now" in caplog.text
+    assert "go back" not in caplog.text  # to what, without a checkpoint?
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_weights_of_the_command_line_that_resume_does_not_use_are_named(tmp_path, caplog, command):
+    config, out = engine_toy.write_config(tmp_path), tmp_path / "out"
+    trained(config, "SOLVER.MAX_ITER", "2")
+    shutil.copy(out / "model_final.pth", tmp_path / "start.pth")
+    start, other = (["MODEL.WEIGHTS", str(tmp_path / name)] for name in ("start.pth", "other.pth"))
+    trained(config, "SOLVER.MAX_ITER", "2", *start)
+
+    def again(*options):
+        caplog.clear()
+        if command == "train":
+            trained(config, "SOLVER.MAX_ITER", "2", *options, resume=True)
+        else:
+            weights_to_evaluate(load_config(str(config), options), resume=True)
+        return [text for text in caplog.messages if "is not used" in text]
+
+    (said,) = again(*other)
+    assert said.startswith(f"--resume takes {out}/model_final.pth: MODEL.WEIGHTS {tmp_path}/other.pth of the command")
+    assert not again() and not again("MODEL.WEIGHTS", str(out / "model_final.pth"))
+    assert len(again(*start)) == (command == "evaluate")  # the same command again goes on with the training
 
 
 def test_a_training_that_stumbles_and_is_begun_again_sees_each_batch_once(used):
@@ -174,10 +248,12 @@ def test_a_training_warns_of_what_it_replaces_and_keeps_the_weights_it_starts_fr
         (tmp_path / name).write_text(name)
     with caplog.at_level("WARNING"):
         forget_last_checkpoint(str(tmp_path), str(tmp_path / "model_final.pth"))
-    said = caplog.records[-1].getMessage()
+    said = caplog.text
+    assert "go back" not in said  # last_checkpoint names none
     assert "model_best.pth is model_best_earlier.pth now" in said
     assert "model_calibrated.pth is model_calibrated_earlier.pth now" in said
-    assert "replaces metrics.json, model_0000004.pth, model_final.pth when" in said
+    assert "metrics.json is metrics_earlier.json now" in said
+    assert "replaces model_0000004.pth, model_final.pth when" in said
     assert (tmp_path / "model_best_earlier.pth").read_text() == "model_best.pth"
     assert not (tmp_path / "model_best.pth").exists() and last_checkpoint(str(tmp_path)) is None
     assert (tmp_path / "model_final.pth").read_text() == "model_final.pth"

@@ -13,7 +13,7 @@ import numpy as np
 from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 
-from ...errors import ConfigError, shown
+from ...errors import ConfigError, DataError, called, naming_own_code, shown
 from ...utils.named_options import check_options
 from ...utils.near import did_you_mean
 from ..randomness import drawn_from
@@ -29,6 +29,8 @@ A class of the kind ``detectron2.data.transforms.Augmentation``, under its own n
         def __init__(self, strength): ...
         def get_transform(self, image): ...
 """
+
+_CALLED = "_of_the_config"  # an attribute of those that are made here: which entry of the config it is, for messages
 
 # Points on the ellipse of a box. A turned box is too small by at most 0.12 %; one that is not turned is exact.
 _RING = np.linspace(0, 2 * np.pi, 64, endpoint=False)
@@ -93,6 +95,7 @@ def build_augmentations(entries: Sequence) -> list[T.Augmentation]:
             raise ConfigError(
                 f"INPUT.AUGMENTATIONS: {name} cannot be made with {shown(dict(options))} ({error}); correct them."
             ) from error
+        setattr(made[-1], _CALLED, called(name, options, f"number {len(made)} of INPUT.AUGMENTATIONS"))
         if name not in AUGMENTATION_REGISTRY:
             _try_out(made[-1], name, options)
     return made
@@ -139,6 +142,7 @@ def augment(
     regions: Sequence[Sequence[float]],
     augmentations: Sequence[T.Augmentation],
     flip_index: Sequence[int],
+    file_name: str = "?",
 ) -> tuple[np.ndarray, CanvasPeople, list[list[float]]]:
     """Apply augmentations of Detectron2 to a canvas.
 
@@ -150,18 +154,46 @@ def augment(
         augmentations: one after the other.
         flip_index: K, which joint each becomes in a mirror.
 
+        file_name: of the image, for messages.
+
     Returns:
         (image, people, regions); the size of the canvas may be another one.
+
+    Raises:
+        DataError: an augmentation gives something else than an image such as it was given.
+        OwnCodeError: an augmentation fails.
     """
     given = T.AugInput(image.copy(), boxes=people.boxes.astype(np.float32))
+    transforms = T.TransformList([])
     with drawn_from(rng):
-        transforms = T.AugmentationList(augmentations)(given)
+        for number, each in enumerate(T.AugmentationList(augmentations).augs, 1):
+            what = f"augmentation {getattr(each, _CALLED, None) or f'{type(each).__name__} (number {number})'}"
+            with naming_own_code(f"{what}, image {file_name}"):
+                transforms += each(given)
+                given.image = np.asarray(given.image)
+            _check_image(given.image, what, file_name)
     image = given.image
-    if image.dtype != np.uint8:
-        image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     height, width = image.shape[:2]
     people = clip_people(_moved(people, transforms, flip_index, (width, height)), height, width)
     return np.ascontiguousarray(image), people, _moved_regions(regions, transforms, (width, height))
+
+
+def _check_image(image: np.ndarray, what: str, file_name: str) -> None:
+    """Raise DataError for what is no (H, W, 3) uint8 image.
+
+    Other types are not converted: whether a dark float image is one in 0..255 or in 0..1, nobody can tell.
+    """
+    if image.dtype != np.uint8:
+        extent = f" from {image.min():g} to {image.max():g}" if image.size and image.dtype.kind in "fiu" else ""
+        raise DataError(
+            f"{what} gives an image of {image.dtype}{extent} for {file_name}; let its apply_image give uint8 in "
+            "0..255, as in np.rint(image).clip(0, 255).astype(np.uint8), and multiply by 255 before where it is in 0..1"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataError(
+            f"{what} gives an image of the shape {image.shape} for {file_name}; let its apply_image give (height, "
+            "width, 3), with both sides above 0"
+        )
 
 
 def _moved(

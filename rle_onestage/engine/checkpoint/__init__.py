@@ -1,12 +1,13 @@
 """Checkpoints: their files, the weights in them, joints by name, going on from one, and which of them stay."""
 
+from rle_onestage.engine.checkpoint.earlier import forget_last_checkpoint
 from rle_onestage.engine.checkpoint.files import (
     SMALL,
     read_checkpoint,
     save_checkpoint,
     slim,
 )
-from rle_onestage.engine.checkpoint.last import check_places, forget_last_checkpoint, last_checkpoint
+from rle_onestage.engine.checkpoint.last import check_places, last_checkpoint
 from rle_onestage.engine.checkpoint.weights import apply_weights, load_weights
 
 __all__ = [

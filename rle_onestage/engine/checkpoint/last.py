@@ -1,10 +1,9 @@
 """From which checkpoint ``--resume`` goes on: ``last_checkpoint`` names it, as Detectron2 writes it.
 
 Where that file is lost, the checkpoints themselves tell. Those of an earlier training in the folder do not count, whose
-names stand in ``.training.earlier`` from when another one began.
+names stand in ``.training.earlier`` from when another one began; see :mod:`.earlier`.
 """
 
-import itertools
 import json
 import logging
 import os
@@ -17,7 +16,6 @@ from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.output_files import kind_of
 from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.pickled_arrays import STAND_INS
-from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +25,9 @@ _KEPT = (LAST, EARLIER, TRAINING_CONFIG)  # are written anew by a training
 # Bytes of it that are looked at.
 MAX_NAME = 4096
 # ``model_best.pth`` is of no use for resuming.
-_RESUMABLE = re.compile(r"model_(final|\d+)\.pth")
-# A calibrated model is made of the final one, and would be taken for that of the next training.
-_MOVED = ("model_best.pth", "model_calibrated.pth", "model_final.pth")
-_LOGS = ("metrics.json", "training.jsonl")
-_WRITTEN = re.compile(r"model_(final|best|calibrated|\d+)\.pth")
+RESUMABLE = re.compile(r"model_(final|\d+)\.pth")
+# Checkpoints that a training writes.
+WRITTEN = re.compile(r"model_(final|best|calibrated|\d+)\.pth")
 
 
 def last_checkpoint(folder: str) -> str | None:
@@ -86,7 +82,7 @@ def _newest(folder: str) -> str | None:
     """
     earlier = _noted(folder)
     found = []
-    for name, written in _written(folder, _RESUMABLE).items():
+    for name, written in written_in(folder, RESUMABLE).items():
         if earlier.get(name) == written:
             continue
         of = _iteration_and_run(os.path.join(folder, name))
@@ -98,7 +94,7 @@ def _newest(folder: str) -> str | None:
     return max((iteration, written, name) for written, iteration, of, name in found if of == run)[2] if found else None
 
 
-def _written(folder: str, names: re.Pattern[str]) -> dict[str, int]:
+def written_in(folder: str, names: re.Pattern[str]) -> dict[str, int]:
     """{file name: when it was written, in ns} of the checkpoints in a folder."""
     try:
         entries = [entry for entry in os.scandir(folder) if names.fullmatch(entry.name) and entry.is_file()]
@@ -132,89 +128,13 @@ def _noted(folder: str) -> dict[str, Any]:
     return noted if isinstance(noted, dict) else {}
 
 
-def forget_last_checkpoint(folder: str, weights: str = "") -> None:
-    """Let ``--resume`` no longer find the checkpoints of an earlier training, as another one begins in its folder.
-
-    Its final, best and calibrated weights are kept under other names, see :func:`earlier_name`, and a warning says so.
-
-    Args:
-        folder: of both trainings.
-        weights: the path of those that this training starts from. They keep their name until they are replaced, so
-            that the same command can start again.
-
-    Raises:
-        CheckpointError: the file that names them cannot be deleted, or one cannot get its other name.
-        ConfigError: the folder cannot be written.
-    """
-    pointer = os.path.join(folder, LAST)
-    there = _written(folder, _RESUMABLE)
-    names = sorted(_written(folder, _WRITTEN))
-    if there:
-        write_text(os.path.join(folder, EARLIER), json.dumps(there), remedy=CHECK_OUTPUT_DIR)
-    try:
-        os.remove(pointer)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise CheckpointError(
-            f"{pointer} cannot be deleted ({error.strerror}); delete it, or change OUTPUT_DIR"
-        ) from error
-    if not names:
-        return
-    fates = [f"{name} is {_move_aside(folder, name)} now" for name in names if _can_move(folder, name, weights)]
-    logs = [name for name in _LOGS if os.path.exists(os.path.join(folder, name))]
-    left = [name for name in names if os.path.exists(os.path.join(folder, name))]
-    if left or logs:
-        fates.append(f"this training replaces {', '.join(logs + left)} when it writes files of these names")
-    logger.warning("%s has an earlier training, which --resume no longer goes on with: %s", folder, "; ".join(fates))
-
-
-def _can_move(folder: str, name: str, weights: str) -> bool:
-    """Whether a checkpoint gets another name: those of ``_MOVED``, unless it is a link, which is written through."""
-    path = os.path.join(folder, name)
-    return name in _MOVED and not os.path.islink(path) and os.path.realpath(path) != os.path.realpath(weights)
-
-
-def _move_aside(folder: str, name: str) -> str:
-    """Give a checkpoint a name that is free, and return it.
-
-    Raises:
-        CheckpointError: the file system refuses.
-    """
-    numbers = itertools.count(1)
-    other = next(other for other in (earlier_name(name, number) for number in numbers) if _is_free(folder, other))
-    try:
-        os.rename(os.path.join(folder, name), os.path.join(folder, other))
-    except OSError as error:
-        raise CheckpointError(
-            f"{os.path.join(folder, name)} of an earlier training cannot be renamed ({error.strerror}); move it away, "
-            "or change OUTPUT_DIR"
-        ) from error
-    return other
-
-
-def _is_free(folder: str, name: str) -> bool:
-    return not os.path.lexists(os.path.join(folder, name))
-
-
-def earlier_name(name: str, number: int = 1) -> str:
-    """What a checkpoint is called once another training has begun in its folder: ``model_final_earlier.pth``.
-
-    Args:
-        name: of the checkpoint.
-        number: of such names; the second is ``model_final_earlier_2.pth``.
-    """
-    stem, ending = os.path.splitext(name)
-    return f"{stem}_earlier{f'_{number}' if number > 1 else ''}{ending}"
-
-
 def check_places(folder: str) -> None:
     """Fail before a training where one of its checkpoints, or what says of them, could not get its name later.
 
     Raises:
         CheckpointError: something else has such a name: a folder, a pipe, a device, or a link to a missing folder.
     """
-    for name in sorted({"model_final.pth", *_KEPT, *filter(_WRITTEN.fullmatch, os.listdir(folder))}):
+    for name in sorted({"model_final.pth", *_KEPT, *filter(WRITTEN.fullmatch, os.listdir(folder))}):
         path = os.path.join(folder, name)
         kind = kind_of(path)
         if not kind and not os.path.isdir(os.path.dirname(os.path.realpath(path))):

@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 
 from rle_onestage.engine.checkpoint.last import last_checkpoint
 from rle_onestage.engine.config.files import place_of
+from rle_onestage.engine.config.yaml_file import COMMAND_LINE
 from rle_onestage.errors import CheckpointError
 
 logger = logging.getLogger("rle_onestage")
@@ -81,4 +82,25 @@ def weights_to_evaluate(cfg: CfgNode, *, resume: bool) -> str:
             f"evaluation needs weights: give MODEL.WEIGHTS {trained_beside(cfg) or 'path/to/model_final.pth'}, or "
             f"--resume to take the last checkpoint in {os.path.abspath(cfg.OUTPUT_DIR)}"
         )
+    if resume:
+        warn_of_overridden(cfg, path)
     return path
+
+
+def warn_of_overridden(cfg: CfgNode, path: str, began_with: object = None) -> None:
+    """Warn that ``--resume`` takes other weights than those that the command line names.
+
+    Args:
+        cfg: the config; weights of a file are what a training began with, and no wish.
+        path: of the checkpoint that is taken.
+        began_with: ``MODEL.WEIGHTS`` of the training that goes on: who gives the same command again means no others.
+    """
+    given = cfg.MODEL.WEIGHTS
+    if not given or place_of(cfg, KEY) != COMMAND_LINE or given == began_with:
+        return
+    if os.path.realpath(given) != os.path.realpath(path):
+        logger.warning(
+            "--resume takes %s: %s %s of the command line is not used; leave out --resume to use it, and give a "
+            "training another OUTPUT_DIR",
+            path, KEY, given,
+        )  # fmt: skip

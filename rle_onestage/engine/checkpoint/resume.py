@@ -17,6 +17,7 @@ from detectron2.engine import TrainerBase
 from detectron2.solver.lr_scheduler import LRMultiplier
 from torch import Tensor
 
+from rle_onestage.engine.checkpoint.named import warn_of_overridden
 from rle_onestage.engine.config.conflicts import WITHOUT_PRESET
 from rle_onestage.engine.config.files import read_yaml
 from rle_onestage.engine.ema import ModelEMA
@@ -53,8 +54,10 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
     return iteration + 1
 
 
-def check_density(cfg: CfgNode, path: str) -> None:
+def check_config(cfg: CfgNode, path: str) -> None:
     """Refuse to go on with another loss than that of the training so far, whose weights may fit nevertheless.
+
+    Other weights than those that it began with get a warning, as they are not used.
 
     Args:
         cfg: of the training that goes on.
@@ -64,12 +67,12 @@ def check_density(cfg: CfgNode, path: str) -> None:
         ConfigError: ``DENSITY`` is another one, or ``PRESET`` where it has an effect.
     """
     config = os.path.join(os.path.dirname(path), "config.yaml")
-    group: Any = {}
+    whole: Any = {}
     if os.path.isfile(config):
         with contextlib.suppress(ConfigError):  # it was damaged since; the weights are looked at in any case
-            group = read_yaml(config).values
-    for name in ("MODEL", "RLE_ONESTAGE"):
-        group = group.get(name) if isinstance(group, dict) else None
+            whole = read_yaml(config).values
+    model, group = (_group(whole, *names) for names in (("MODEL",), ("MODEL", "RLE_ONESTAGE")))
+    warn_of_overridden(cfg, path, began_with=model.get("WEIGHTS") if isinstance(model, dict) else None)
     now = cfg.MODEL.RLE_ONESTAGE
     keys = ["DENSITY"] if now.DENSITY in WITHOUT_PRESET else ["DENSITY", "PRESET"]
     for key in keys if isinstance(group, dict) else ():
@@ -80,6 +83,13 @@ def check_density(cfg: CfgNode, path: str) -> None:
                 f"({config}); set {key} to that, or give {path} as MODEL.WEIGHTS without --resume and another "
                 "OUTPUT_DIR"
             )
+
+
+def _group(values: Any, *names: str) -> Any:
+    """What stands in a config below these names, None where it has no such group."""
+    for name in names:
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
 
 
 def recorded_seed(content: Mapping[str, Any], path: str) -> int | None:

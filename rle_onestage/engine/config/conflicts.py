@@ -163,34 +163,43 @@ def warn_of_schedule(cfg: CfgNode) -> None:
 def schedule_conflicts(cfg: CfgNode) -> Iterator[str]:
     """A sentence for each warm-up, and for steps of the learning rate, that do not end within the training.
 
+    Each names a value to set. That of ``EMA.WARMUP`` is half the training: with a much shorter ramp the average of a
+    short training would come to rest long before its end.
+
     Args:
         cfg: with iterations as they are trained, see ``SOLVER.REFERENCE_WORLD_SIZE``.
     """
     solver, model = cfg.SOLVER, cfg.MODEL.RLE_ONESTAGE
-    end = f"is not below SOLVER.MAX_ITER {solver.MAX_ITER}"
+    most = solver.MAX_ITER
+    end = f"is not below SOLVER.MAX_ITER {most}"
     idle = {"rle": "the flow is", "rle_released": "the flow is", "flow": "the flow is",
             "student": "the degrees of freedom are"}  # fmt: skip
     ours = cfg.MODEL.META_ARCHITECTURE == "RLEOneStage"
     if ours and model.DENSITY in idle and model.FLOW.WARMUP_ITERS >= solver.MAX_ITER:
         yield (
             f"MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS {model.FLOW.WARMUP_ITERS} {end}: {idle[model.DENSITY]} not trained, "
-            f"and DENSITY {model.DENSITY} stays {'as it starts' if model.DENSITY == 'student' else 'its preset'}"
+            f"and DENSITY {model.DENSITY} stays {'as it starts' if model.DENSITY == 'student' else 'its preset'}; "
+            f"set it to {most * 3 // 10}"
         )
     if solver.WARMUP_ITERS >= solver.MAX_ITER and solver.WARMUP_FACTOR != 1:
         rate = f"SOLVER.BASE_LR {solver.BASE_LR:g}"
         way = f"rises to the end and never stays at {rate}"
         if solver.WARMUP_METHOD == "constant":
             way = f"stays at WARMUP_FACTOR {solver.WARMUP_FACTOR:g} of {rate}"
-        yield f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} {end}: the learning rate {way}"
+        yield f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} {end}: the learning rate {way}; set it to {most // 10}"
     steps = solver.STEPS if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and solver.GAMMA != 1 else ()
     if steps and min(steps) >= solver.MAX_ITER:
-        yield f"SOLVER.STEPS {list(steps)} {end}: the learning rate never falls"
+        yield (
+            f"SOLVER.STEPS {list(steps)} {end}: the learning rate never falls; set them to "
+            f"[{most * 2 // 3}, {most * 8 // 9}]"
+        )
     average = solver.EMA
     if average.ENABLED and average.WARMUP >= solver.MAX_ITER and average.DECAY:
         kept = ema_decay(average.DECAY, average.WARMUP, solver.MAX_ITER)
         yield (
             f"SOLVER.EMA.WARMUP {average.WARMUP} {end}: the average, which is evaluated and saved, is one of about the "
-            f"last {1 / (1 - kept):.1f} iterations"
+            f"last {1 / (1 - kept):.1f} iterations; "
+            f"{f'set it to {most // 2}' if most > 1 else 'set SOLVER.EMA.ENABLED False'}"
         )
 
 
