@@ -122,7 +122,6 @@ def test_an_augmentation_of_the_user_by_config_alone(tmp_path):
     assert all(torch.equal(a // 4, b) for a, b in zip(plain, images(first(cfg))))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     "how, words",
     [
@@ -136,9 +135,9 @@ def test_an_augmentation_of_the_user_by_config_alone(tmp_path):
         ("None", "gives an image of object for "),
     ],
 )
-def test_what_is_no_image_is_one_sentence_that_names_the_augmentation(tmp_path, workers, how, words, request):
-    name = f"own_odd_set_{request.node.callspec.indices['how']}_{workers}"
-    cfg = toy_config(tmp_path, name, toy_content(4), DATALOADER__NUM_WORKERS=workers, INPUT__POSE__SIZE=48)
+def test_what_is_no_image_is_one_sentence_that_names_the_augmentation(tmp_path, how, words, request):
+    name = f"own_odd_set_{request.node.callspec.indices['how']}"
+    cfg = toy_config(tmp_path, name, toy_content(4), INPUT__POSE__SIZE=48)
     cfg.INPUT.AUGMENTATIONS = ["Dark", ["Odd", {"how": how}]]
     with pytest.raises(DataError) as caught:
         first(cfg, 1)
@@ -155,7 +154,7 @@ def test_the_remedy_of_that_sentence_is_one(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(plain, images(first(cfg))))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_mistake_in_own_code_ends_with_a_sentence_that_names_it(tmp_path, workers):
     cfg = toy_config(tmp_path, f"own_mistake_set_{workers}", toy_content(4), INPUT__POSE__SIZE=48)
     cfg.DATALOADER.NUM_WORKERS = workers

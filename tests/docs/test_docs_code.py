@@ -127,7 +127,8 @@ def test_the_recipe_of_the_stock_trainer_tells_and_leaves_its_config(workplace, 
     (recipe,) = [block for block in blocks(ROOT / "docs" / "training.md", "python") if "DefaultTrainer" in block]
     exec(compile(recipe, "training.md", "exec"), {"__name__": "page"})
     told = " ".join([*capfd.readouterr(), (workplace / "run" / "log.txt").read_text()])
-    assert "rle_onestage.evaluation" in told  # the table of metrics, which no other logger has
+    # The table of metrics, which no other logger has; another test may have shortened the name.
+    assert "rle_onestage.evaluation" in told or "rle.evaluation" in told
     given = load_config("my.yaml", ["SOLVER.AMP.ENABLED", False])
     assert yaml.safe_load((workplace / "run" / "config.yaml").read_text()) == yaml.safe_load(given.dump())
 
