@@ -75,8 +75,12 @@ class Batches:
             try:
                 packed = next(self._iterator)
                 break
-            except (RuntimeError, OSError, EOFError) as error:
-                if str(error).startswith("Caught "):  # what a worker's own code raised, with its traceback
+            except StopIteration:
+                raise
+            except Exception as error:
+                # What a worker's own code raised, with its traceback. At the end torch would wait seconds for each worker.
+                if not isinstance(error, (RuntimeError, OSError, EOFError)) or str(error).startswith("Caught "):
+                    self._kill()
                     raise
                 timed_out = str(error).startswith("DataLoader timed out")
                 if not timed_out or self._exit_codes():

@@ -114,10 +114,22 @@ def raise_runtime_error():
     raise RuntimeError("DataLoader worker has a bug")
 
 
-def test_a_mistake_in_a_worker_keeps_its_traceback():
-    with pytest.raises(RuntimeError, match="in raise_runtime_error") as error:
-        numbers(Images(raise_runtime_error))
+def raise_data_error():
+    raise DataError("an image of somebody's own")
+
+
+@pytest.mark.parametrize(
+    "mistake, kind, words",
+    [(raise_runtime_error, RuntimeError, "in raise_runtime_error"), (raise_data_error, DataError, "somebody's own")],
+)
+def test_a_mistake_in_a_worker_keeps_its_traceback_and_ends_all_workers(mistake, kind, words):
+    iterator = Batches(make_loader(Images(mistake), num_workers=2))
+    with pytest.raises(kind, match=words) as error:
+        list(iterator)
     assert not isinstance(error.value, LostWorkers)
+    for process in iterator._workers:
+        process.join(2)  # torch would wait 5 s for each at the end
+    assert not any(process.is_alive() for process in iterator._workers)
 
 
 @pytest.mark.parametrize("way", ["memfd", "refused", "tensor"])
