@@ -78,7 +78,7 @@ class Batches:
             except StopIteration:
                 raise
             except Exception as error:
-                # What a worker's own code raised, with its traceback. At the end torch would wait seconds for each worker.
+                # What a worker's own code raised, with its traceback; torch would wait for all others at the end.
                 if not isinstance(error, (RuntimeError, OSError, EOFError)) or str(error).startswith("Caught "):
                     self._kill()
                     raise
