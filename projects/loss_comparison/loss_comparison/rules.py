@@ -13,11 +13,11 @@ WEIGHTS_OF = "WEIGHTS_OF"
 class Rule(NamedTuple):
     """What a loss changes in the config.
 
-    ``options``: ``[KEY, VALUE, ...]``. ``weights_of``: the name of another rule whose weights it reads out in another
-    way; "" trains its own.
+    ``options``: ``[KEY, VALUE, ...]`` as on a command line. ``weights_of``: the name of another rule whose weights it
+    reads out in another way; "" trains its own.
     """
 
-    options: list
+    options: list[str]
     weights_of: str = ""
 
 
@@ -34,6 +34,11 @@ def read_rules(path: str) -> dict[str, Rule]:
         raise ConfigError(f"--rules {path} must be a mapping of names to mappings of config keys to values")
     rules = {}
     for name, keys in found.items():
-        options = [part for key, value in keys.items() if key != WEIGHTS_OF for part in (key, value)]
+        given = [(str(key), _as_text(value)) for key, value in keys.items() if key != WEIGHTS_OF]
+        options = [part for pair in given for part in pair]
         rules[str(name)] = Rule(options, str(keys.get(WEIGHTS_OF, "")))
     return rules
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)

@@ -45,7 +45,8 @@ def test_a_reading_evaluates_the_other_run_s_weights_and_trains_nothing(planned)
     Path(wide.weights).write_bytes(b"weights")
     what, command = reading.next_step("train_net.py")
     assert what.startswith("evaluating") and command[command.index("MODEL.WEIGHTS") + 1] == wide.weights
-    assert command[command.index("MODEL.RLE_ONESTAGE.TEST.OKS_POWER") + 1] == 0.5
+    assert command[command.index("MODEL.RLE_ONESTAGE.TEST.OKS_POWER") + 1] == "0.5"
+    assert all(isinstance(part, str) for part in command)  # as a process takes them
 
 
 def test_a_reading_without_weights_fails_by_a_sentence(planned, tmp_path):
