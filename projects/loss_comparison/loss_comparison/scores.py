@@ -57,8 +57,8 @@ def run_scores(run: "Run") -> dict[str, dict[str, float]]:
         metrics = {name: {cfg.DATASETS.TEST[0]: metrics} for name, metrics in metrics.items()}
     sets = {}
     for name in cfg.DATASETS.TEST:
-        metrics = {key: found[name] for key, found in metrics.items()}
-        sets[name] = {**_from_metrics(metrics), **_from_results(cfg, name), "minutes": _minutes(run)}
+        of_set = {key: found[name] for key, found in metrics.items()}
+        sets[name] = {**_from_metrics(of_set), **_from_results(cfg, name), "minutes": _minutes(run)}
     write_json({"stamp": stamp, "sets": sets}, path)
     return sets
 
