@@ -8,12 +8,16 @@ import functools
 import reprlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from .console import LostOutput, is_first_on_machine, lasting_output, open_closed_streams
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Modules of the user's own, which a config's IMPORTS or a command line's --import named.
+OWN_MODULES: set[str] = set()
 
 
 class PoseError(Exception):
@@ -81,6 +85,35 @@ def naming_own_code(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise OwnCodeError(f"in {what}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def naming_own_modules() -> Iterator[None]:
+    """Let what fails in a function of :data:`OWN_MODULES` end with a sentence that names the function.
+
+    Raises:
+        OwnCodeError: in place of any error but those that have their sentence already.
+    """
+    try:
+        yield
+    except Exception as error:
+        place = _own_function(error.__traceback__)
+        if place is None:
+            raise
+        with naming_own_code(place):
+            raise
+
+
+def _own_function(trace: TracebackType | None) -> str | None:
+    """The innermost function of :data:`OWN_MODULES` that a traceback passes through, if any."""
+    place = None
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        module = str(frame.f_globals.get("__name__"))
+        if any(f"{module}.".startswith(f"{own}.") for own in OWN_MODULES):
+            owner = f"{type(frame.f_locals['self']).__name__}." if "self" in frame.f_locals else ""
+            place = f"{module}.{owner}{frame.f_code.co_name}"
+    return place
 
 
 def called(name: str, options: Mapping[str, Any], key: str) -> str:
@@ -169,7 +202,8 @@ def exits_with_sentence(main: Callable[P, T]) -> Callable[P, T]:
 
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return main(*args, **kwargs)
+            with naming_own_modules():
+                return main(*args, **kwargs)
         except PoseError as error:
             if is_first_on_machine():
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rle_onestage.cli.checks import check_words
 from rle_onestage.cli.options import OPTIONS_HELP, add_options_flag, parse_options, start
 from rle_onestage.console import leaving_at_once
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.errors import exits_with_sentence, naming_own_modules
 from rle_onestage.utils.arguments import PROGRAM, check_flags, complain, positive_int
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ METAVARS = {
 }
 
 
+@naming_own_modules()
 def train(args: argparse.Namespace) -> object:
     """Do what the arguments say, in each process.
 

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 
-from rle_onestage.errors import ConfigError, shown
+from rle_onestage.errors import OWN_MODULES, ConfigError, shown
 from rle_onestage.utils.near import near_file
 from rle_onestage.utils.packaged_files import config_path
 
@@ -35,6 +35,7 @@ def import_modules(names: Iterable[str], config_file: str = "") -> None:
         ConfigError: one cannot be found, or fails; says where.
     """
     for name in names:
+        OWN_MODULES.add(name)
         if name in sys.modules:
             continue
         try:

@@ -1,0 +1,96 @@
+"""Code of the user's own that fails: the error ends with the part that it is in, and keeps its traceback."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import traceback
+
+import engine_toy
+import pytest
+from detectron2.engine import HookBase
+
+from rle_onestage.engine import HOOK_REGISTRY, Trainer, load_config
+from rle_onestage.errors import OwnCodeError
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """What a test registers is forgotten after it."""
+    before = dict(HOOK_REGISTRY._obj_map)
+    yield
+    HOOK_REGISTRY._obj_map.clear()
+    HOOK_REGISTRY._obj_map.update(before)
+
+
+def train(config, *options):
+    Trainer(load_config(config, list(options))).train()
+
+
+@pytest.mark.parametrize("when", ["before_train", "before_step", "after_step", "after_train"])
+def test_a_hook_that_fails_is_named_after_its_traceback(tmp_path, when):
+    class Failing(HookBase):
+        def __init__(self, period):
+            setattr(self, when, self.fail)
+            self.period = period
+
+        def fail(self):
+            assert 5 % self.period
+
+    name = f"failing_hook_{when}"
+    HOOK_REGISTRY.register(Failing, name=name)
+    config = str(engine_toy.write_config(tmp_path))
+    said = rf"^in hook {name} {{'period': 0}} \(SOLVER.HOOKS\): ZeroDivisionError: "
+    with pytest.raises(OwnCodeError, match=said) as caught:
+        train(config, "SOLVER.HOOKS", f"[['{name}', {{'period': 0}}]]", "SOLVER.MAX_ITER", "2", "DATASETS.TEST", "()")
+    lines = "".join(traceback.format_exception(caught.value)).splitlines()
+    assert any("in fail" in line for line in lines) and lines[-1].endswith("integer modulo by zero")
+
+
+def test_a_part_that_cannot_be_made_is_named(tmp_path):
+    class Halving(HookBase):
+        def __init__(self, period):
+            self.half = period / 2
+
+    HOOK_REGISTRY.register(Halving, name="halving_hook")
+    config = str(engine_toy.write_config(tmp_path))
+    with pytest.raises(OwnCodeError, match=r"^in halving_hook {'period': 'x'} \(SOLVER.HOOKS\): TypeError: unsupp"):
+        train(config, "SOLVER.HOOKS", "[['halving_hook', {'period': 'x'}]]")
+
+
+def test_a_hook_is_not_blamed_for_others(tmp_path):
+    HOOK_REGISTRY.register(type("Idle", (HookBase,), {}), name="idle_hook")
+
+    class Failing(Trainer):
+        def build_hooks(self):
+            return [*super().build_hooks(), Broken()]
+
+    class Broken(HookBase):
+        def after_step(self):
+            raise ValueError("of the trainer's own")
+
+    cfg = load_config(str(engine_toy.write_config(tmp_path)), ["SOLVER.HOOKS", "['idle_hook']", "DATASETS.TEST", "()"])
+    with pytest.raises(ValueError, match="^of the trainer's own"):
+        Failing(cfg).train()
+
+
+def test_a_density_that_fails_is_named_by_its_function(tmp_path):
+    (tmp_path / "parts_that_fail.py").write_text(
+        textwrap.dedent("""
+            from rle_onestage.modeling.density import DENSITY_REGISTRY, Density
+
+
+            @DENSITY_REGISTRY.register(name="failing_density")
+            class Failing(Density):
+                def log_q(self, e, joint=None):
+                    return -(e * self.width if e.requires_grad else e).abs().sum(-1)
+        """)
+    )
+    config = str(engine_toy.write_config(tmp_path))
+    options = ["IMPORTS", "['parts_that_fail']", "MODEL.RLE_ONESTAGE.DENSITY", "failing_density", *engine_toy.REAL]
+    command = [sys.executable, engine_toy.__file__, "--config-file", config, *options]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    lines = run.stderr.strip().splitlines()
+    assert run.returncode == 1 and any("self.width" in line for line in lines)
+    assert lines[-1].startswith("rle_onestage.errors.OwnCodeError: in parts_that_fail.Failing.log_q: AttributeError: ")
