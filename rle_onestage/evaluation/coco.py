@@ -21,6 +21,7 @@ from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, MediaError, check_score, counted
 from ..structures import ErrorDensity, Skeleton
+from ..structures.depth_density import SpaceDensity
 from .calibration import COLUMNS, Row, calibration_table, format_calibration, regions_by_group
 from .ground_truth import GroundTruth
 from .joint_factors import joint_factors, joints_path
@@ -31,6 +32,8 @@ from .protocols import SCORINGS, evaluator_type
 from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
+from .space import match_in_space, space_metrics
+from .space.errors import has_space
 from .stand_ins import warn_of_stand_ins
 from .sure_joints import warn_of_sure_joints
 
@@ -57,6 +60,7 @@ class PoseEvaluator(DatasetEvaluator):
         max_people: predictions per image that count for keypoints (COCO: 20).
         score_threshold: predictions below it do not count for the best match.
         density: of the model's error, for coverage and likelihood; without it these are left out. May be set later.
+        space_density: of the intervals of joints in space, likewise.
 
     Attributes:
         on_unwritable: called with the error of a file that cannot be written, so that the metrics are had all the
@@ -79,6 +83,7 @@ class PoseEvaluator(DatasetEvaluator):
         max_people: int = 20,
         score_threshold: float = 0.1,
         density: ErrorDensity | None = None,
+        space_density: SpaceDensity | None = None,
     ) -> None:
         self.metadata = MetadataCatalog.get(dataset_name)
         self.dataset_name = dataset_name
@@ -95,6 +100,7 @@ class PoseEvaluator(DatasetEvaluator):
         check_score(score_threshold, "score_threshold")
         self.score_threshold = score_threshold
         self.density = density
+        self.space_density = space_density
         self.on_unwritable: Callable[[MediaError], Any] | None = None
         self.reset()
 
@@ -246,6 +252,8 @@ class PoseEvaluator(DatasetEvaluator):
         if scoring.boxes:
             scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", oks_sigmas, max_people=limit)
         scores |= scoring.metrics(truth, results, oks_sigmas, max_people=limit, backend="auto")
+        if has_space(truth, results):
+            scores |= self.space_tables(truth, results)
         for task, metrics in scores.items():
             logger.info("Evaluation results for %s:\n%s", task, create_small_table(metrics))
         matches = match_people(truth, results, max_people=limit)
@@ -267,6 +275,16 @@ class PoseEvaluator(DatasetEvaluator):
         )
         scores["best_match"] = best
         return scores
+
+    def space_tables(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Mapping[str, float]]:
+        """Tables of joints in space: ``pose_3d``, see :func:`~.space.space_metrics`; a subclass may have more.
+
+        Args:
+            truth: labels with joints in space.
+            results: with joints in space.
+        """
+        matches = match_in_space(truth, results, self.skeleton.names, max_people=self.max_people)
+        return OrderedDict(pose_3d=_finite(space_metrics(matches, self.skeleton.names, self.space_density)))
 
     def _probabilities(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Row]:
         """Metrics of presence and visibility by joint, as far as the model says and the labels know them."""
