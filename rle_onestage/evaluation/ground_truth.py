@@ -268,9 +268,7 @@ def _complete(file: KeypointFile) -> list[dict[str, Any]]:
             "bbox": box,
             "area": area,
         }
-        for annotation, keypoints, own, box, area, crowd, number in zip(
-            file.annotations, file.rows(), space, *columns
-        )
+        for annotation, keypoints, own, box, area, crowd, number in zip(file.annotations, file.rows(), space, *columns)
     ]
 
 

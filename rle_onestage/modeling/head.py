@@ -94,9 +94,7 @@ class PoseHead(nn.Module):
         _start_bias(self.score, -math.log((1 - prior_prob) / prior_prob))
         _start_bias(self.box, 2.0, rows=4)
         self.visibility = VisibilityBranch(embedding=embedding, num_joints=num_joints) if visibility else None
-        self.depth = (
-            DepthBranch(embedding=embedding, num_joints=num_joints, scale_codec=scale_codec) if depth else None
-        )
+        self.depth = DepthBranch(embedding=embedding, num_joints=num_joints, scale_codec=scale_codec) if depth else None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from ..structures.boxes import AREA_OF_BOX, box_area
 from .density import Density, GroupedDensity
 from .structures import Poses
 
+
 def global_mean(value: Tensor) -> Tensor:
     """Sum over the processes, at least 1, over their number.
 

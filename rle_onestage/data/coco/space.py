@@ -1,8 +1,8 @@
 """``keypoints_3d`` of a COCO-format file: joints in millimetres, and what of them a network can see.
 
-``keypoints_3d`` is a list of K triples (or a flat one of 3 K numbers) in millimetres, x right, y down, z along the view.
-They may be in the camera's axes, or relative to any point: what counts is relative to the root, which is the pelvis, or
-the middle of the hips. null and NaN stand for joints without depth. The intrinsics are ``camera`` of the image, or
+``keypoints_3d`` is a list of K triples (or a flat one of 3 K numbers) in millimetres: x right, y down, z along the
+view. They may be in the camera's axes, or relative to any point: what counts is relative to the root, which is the
+pelvis, or the middle of the hips. null and NaN stand for joints without depth. The intrinsics are ``camera`` of the image, or
 ``camera`` of the file, which then holds for all images (:func:`~rle_onestage.structures.root.read_camera`).
 
 A network sees pixels. So depth is in pixels too: the joint's depth relative to the root, in millimetres, over the
@@ -132,8 +132,8 @@ def _pixel_size(
                      "labelled, used without depth", name)  # fmt: skip
         return np.nan, False
     if camera is None:
-        problems.add("annotations in images without usable intrinsics (`camera`): the millimetres of a pixel are fitted "
-                     "to their joints", name)  # fmt: skip
+        problems.add("annotations in images without usable intrinsics (`camera`): the millimetres of a pixel are "
+                     "fitted to their joints", name)  # fmt: skip
     return fitted, False
 
 

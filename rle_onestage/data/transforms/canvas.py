@@ -62,8 +62,8 @@ def swap_sides(values: np.ndarray, flip_index: Sequence[int], mirrored: np.ndarr
     return np.where(where, values[:, list(flip_index)], values)
 
 
-# What grows with the image, by its powers, of :attr:`CanvasPeople.extra`: depth is in pixels, ``pixel_size`` millimetres
-# of one. A turn about the line of sight leaves both as they are, and so does a mirror.
+# What grows with the image, by its powers, of :attr:`CanvasPeople.extra`: depth is in pixels, ``pixel_size`` is the
+# millimetres of one. A turn about the line of sight leaves both as they are, and so does a mirror.
 _POWERS = {"depth": 1, "pixel_size": -1}
 
 

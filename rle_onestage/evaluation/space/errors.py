@@ -85,7 +85,9 @@ def match_in_space(
     return SpaceMatches(np.stack(predicted), np.stack(sigmas), np.stack(points), np.array(root), list(images), people)
 
 
-def _pair(result: Result, label: dict[str, Any], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def _pair(
+    result: Result, label: dict[str, Any], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Predicted joints, their sigmas, labelled joints, and the distance of the roots."""
     shape = (len(weights), 3)
     predicted = np.reshape(np.array(result["keypoints_3d"], float), shape)
@@ -181,16 +183,15 @@ def space_metrics(
         )
     )
     for level, name in zip(LEVELS, _DEPTH):
-        table[name] = math.nan if density is None else 100.0 * coverage(matches, names, density, level)[2]
+        table[name] = math.nan if density is None else float(100.0 * coverage(matches, density, level)[2])
     return table
 
 
-def coverage(matches: SpaceMatches, names: Sequence[str], density: SpaceDensity, level: float) -> np.ndarray:
+def coverage(matches: SpaceMatches, density: SpaceDensity, level: float) -> np.ndarray:
     """Share of x, y and depth (3,) within their intervals, over the joints that can be off: the root cannot.
 
     Args:
         matches: S people.
-        names: K joint names.
         density: of the intervals.
         level: probability.
     """

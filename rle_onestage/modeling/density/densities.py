@@ -1,9 +1,9 @@
 """The densities of the standardised residual ``e = (y - mu) / scale``, and their likelihoods.
 
 The density of a label is ``p(y) = q(e) / (scale_x scale_y)``, in pixels; the loss is ``-log q(e) + log scale_x + log
-scale_y``, in nats per joint, and likewise in D = 1 and D = 3 dimensions. Presets have unit variance per coordinate, so that the
-scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``, and
-Student's t (:class:`~.presets.StudentPreset`).
+scale_y``, in nats per joint, and likewise in D = 1 and D = 3 dimensions. Presets have unit variance per coordinate, so
+that the scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) /
+sqrt(2)``, and Student's t (:class:`~.presets.StudentPreset`).
 
 RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
 ``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its

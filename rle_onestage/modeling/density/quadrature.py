@@ -1,10 +1,10 @@
 """Adaptive cubature on a line, in the plane or in space: where the integrand is, there the nodes are.
 
-The domain is cut at the axes (the Laplace preset has kinks there) into graded cells with a rule of degree 5 each:
-3 or 3 x 3 points of Gauss and Legendre on a line and in the plane, in space the 14 points of Hammer and Stroud ("Numerical evaluation of multiple
-integrals II", 1958). A cell whose integral differs from that of its quarters (eighths in space) is split, largest
-difference first (Berntsen, Espelid and Genz, "An adaptive algorithm for the approximate calculation of multiple
-integrals", TOMS 1991).
+The domain is cut at the axes (the Laplace preset has kinks there) into graded cells with a rule of degree 5 each: 3 or
+3 x 3 points of Gauss and Legendre on a line and in the plane, in space the 14 points of Hammer and Stroud ("Numerical
+evaluation of multiple integrals II", 1958). A cell whose integral differs from that of its halves (quarters, eighths)
+is split, largest difference first (Berntsen, Espelid and Genz, "An adaptive algorithm for the approximate calculation
+of multiple integrals", TOMS 1991).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,11 @@ import torch
 from torch import Tensor, nn
 
 # Of the first cells, on each side of each axis: coarser in space, where their number is cubed.
-_EDGES = {1: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0], 2: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0], 3: [0.0, 1.0, 2.5, 6.0, 15.0, 40.0]}
+_EDGES = {
+    1: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0],
+    2: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0],
+    3: [0.0, 1.0, 2.5, 6.0, 15.0, 40.0],
+}
 # Beyond them for tails as heavy as a power: the widest flow, of a standard deviation of 20, ends them there.
 _FAR = [80.0, 160.0]
 

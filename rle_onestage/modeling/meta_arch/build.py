@@ -160,11 +160,15 @@ def build_parts(
             weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
-            **_unless_none(space=depth and DepthCriterion(density=depth, root=root,
-                                                          flow_warmup=options.FLOW.WARMUP_ITERS)),
+            **_unless_none(
+                space=depth and DepthCriterion(density=depth, root=root, flow_warmup=options.FLOW.WARMUP_ITERS)
+            ),
         ),
         "decoder": build_decoder(
-            cfg, oks_sigmas, density, decoder,
+            cfg,
+            oks_sigmas,
+            density,
+            decoder,
             **_unless_none(space=depth and SpaceDecoder(group=depth.joint_groups(len(root)), root=root)),
         ),
         "refiner": refiner,
