@@ -1,7 +1,7 @@
 """Ground truth of a batch as padded tensors, and the part of it that a matched index points to."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.structures import Instances
@@ -131,5 +131,5 @@ def _padded(rows: Sequence[Tensor]) -> Tensor:
 
 def take(targets: Targets, image: Tensor, person: Tensor) -> Matched:
     """The people (P,) of the images (P,) as rows."""
-    fields = (getattr(targets, name) for name in Matched._fields)
+    fields: list[Any] = [getattr(targets, name) for name in Matched._fields]
     return Matched(*(None if field is None else field[image, person] for field in fields))

@@ -10,6 +10,7 @@ Layouts: ``h36m`` is all frames of the one subject, ``h36m_train`` subjects 1, 5
 ``h36m_test`` subjects 9 and 11 with every 64th. The last two are named by their first subject's file.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -135,10 +136,9 @@ class _Subject:
         return entry
 
     def _array(self, value: Any, shape: tuple[int, ...], image: dict[str, Any]) -> np.ndarray:
-        try:
+        array: np.ndarray = np.full(1, np.nan)
+        with contextlib.suppress(TypeError, ValueError):
             array = np.array(value, dtype=float).reshape(shape)
-        except (TypeError, ValueError):
-            array = np.full(shape, np.nan)
         if not np.isfinite(array).all():
             raise self._wrong(image, f"{shown(value, 60)} is not {' x '.join(map(str, shape))} finite numbers")
         return array

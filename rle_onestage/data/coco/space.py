@@ -2,8 +2,8 @@
 
 ``keypoints_3d`` is a list of K triples (or a flat one of 3 K numbers) in millimetres: x right, y down, z along the
 view. They may be in the camera's axes, or relative to any point: what counts is relative to the root, which is the
-pelvis, or the middle of the hips. null and NaN stand for joints without depth. The intrinsics are ``camera`` of the image, or
-``camera`` of the file, which then holds for all images (:func:`~rle_onestage.structures.root.read_camera`).
+pelvis, or the middle of the hips. null and NaN stand for joints without depth. The intrinsics are ``camera`` of the
+image, or ``camera`` of the file, which then holds for all images (:func:`~rle_onestage.structures.root.read_camera`).
 
 A network sees pixels. So depth is in pixels too: the joint's depth relative to the root, in millimetres, over the
 millimetres that a pixel has at the root (root's depth over focal length). It scales with the image as x and y do, does

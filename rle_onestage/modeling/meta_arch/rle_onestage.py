@@ -117,6 +117,11 @@ class RLEOneStage(FreshTables):
         """What says depth; None in a model without it."""
         return getattr(self.head, "depth", None)
 
+    @property
+    def tells_depth(self) -> bool:
+        """Whether people come with ``pred_keypoints_3d`` at inference."""
+        return self.depth is not None and self.depth.has_opinion
+
     def settle(self) -> None:
         """Let the model speak of hidden joints, and of depth, if it was taught."""
         for branch in (self.visibility, self.depth):

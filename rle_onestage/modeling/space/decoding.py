@@ -71,8 +71,8 @@ class SpaceDecoder(nn.Module):
         t = torch.linspace(-7, 7, self.STEPS, device=mean.device)
         position = mean + std * (REACH / torch.sinh(t[-1])) * torch.sinh(t)  # (G, S)
         log_q = density.reported_log_q(position[..., None])
-        for row, *table, m, s in zip(self.widths, position, log_q, self.mean, self.std):
-            row.copy_(widths_of_density(*table, float(m), float(s), LEVELS))
+        for row, places, values, m, s in zip(self.widths, position, log_q, self.mean, self.std):
+            row.copy_(widths_of_density(places, values, float(m), float(s), LEVELS))
         self.reset_correction()
 
     @torch.no_grad()
