@@ -1,13 +1,7 @@
 """Evaluators of benchmarks that score in a way of their own; a set's metadata choose one in place of PoseEvaluator."""
 
-from collections import OrderedDict
-from collections.abc import Mapping
-
 from .coco import PoseEvaluator
-from .ground_truth import GroundTruth
 from .registry import EVALUATOR_REGISTRY
-from .results import Result
-from .space.actions import action_tables
 
 
 @EVALUATOR_REGISTRY.register()
@@ -36,7 +30,3 @@ class H36MEvaluator(PoseEvaluator):
     """Human3.6M: MPJPE, PA-MPJPE and N-MPJPE of each action; see :mod:`.space.actions`."""
 
     evaluator_type = "h36m"
-
-    def space_tables(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Mapping[str, float]]:
-        """The table ``pose_3d`` over all frames, and one for each metric over the actions."""
-        return action_tables(truth, results, self.skeleton.names, self.space_density)

@@ -32,8 +32,7 @@ from .protocols import SCORINGS, evaluator_type
 from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
-from .space import match_in_space, space_metrics
-from .space.errors import has_space
+from .space import has_space, space_tables
 from .stand_ins import warn_of_stand_ins
 from .sure_joints import warn_of_sure_joints
 
@@ -253,7 +252,9 @@ class PoseEvaluator(DatasetEvaluator):
             scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", oks_sigmas, max_people=limit)
         scores |= scoring.metrics(truth, results, oks_sigmas, max_people=limit, backend="auto")
         if has_space(truth, results):
-            scores |= self.space_tables(truth, results)
+            scores |= space_tables(
+                self.evaluator_type, truth, results, self.skeleton.names, self.space_density, max_people=limit
+            )
         for task, metrics in scores.items():
             logger.info("Evaluation results for %s:\n%s", task, create_small_table(metrics))
         matches = match_people(truth, results, max_people=limit)
@@ -275,16 +276,6 @@ class PoseEvaluator(DatasetEvaluator):
         )
         scores["best_match"] = best
         return scores
-
-    def space_tables(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Mapping[str, float]]:
-        """Tables of joints in space: ``pose_3d``, see :func:`~.space.space_metrics`; a subclass may have more.
-
-        Args:
-            truth: labels with joints in space.
-            results: with joints in space.
-        """
-        matches = match_in_space(truth, results, self.skeleton.names, max_people=self.max_people)
-        return OrderedDict(pose_3d=_finite(space_metrics(matches, self.skeleton.names, self.space_density)))
 
     def _probabilities(self, truth: GroundTruth, results: list[Result]) -> OrderedDict[str, Row]:
         """Metrics of presence and visibility by joint, as far as the model says and the labels know them."""

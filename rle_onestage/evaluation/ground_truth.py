@@ -306,6 +306,7 @@ def ground_truth_as_predictions(truth: GroundTruth) -> list[Result]:
                 "keypoints": keypoints.reshape(-1).tolist(),
                 "score": 1.0 if labelled else 0.5,
                 "annotation_id": a["id"],
+                **({"keypoints_3d": a["points_3d"], "root_3d": a["root_3d"]} if "points_3d" in a else {}),
             }
         )
     return results

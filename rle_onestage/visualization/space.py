@@ -18,7 +18,7 @@ _GRID: Colour = (74, 68, 64)
 _EDGE: Colour = (16, 14, 13)
 _TEXT: Colour = (205, 205, 205)
 # Degrees by which the scene is turned about the vertical, and then towards the viewer.
-_VIEWS = (("from the side", -75.0, 8.0), ("from above", -20.0, 62.0))
+_VIEWS = (("from the side", -62.0, 10.0), ("from above", -20.0, 62.0))
 _MARGIN, _GAP = 0.06, 6
 # Focal length in sides of the image where no camera is given, of an ordinary photograph. It decides how far away people
 # are, not how they are built.

@@ -40,9 +40,7 @@ def action_tables(
         if image not in best or result["score"] > best[image]["score"]:
             best[image] = result
     matches = match_in_space(truth, list(best.values()), names, least_iou=0.0)
-    everything = space_metrics(matches, names, density)
-    whole = OrderedDict((key, value) for key, value in everything.items() if math.isfinite(value))
-    tables: OrderedDict[str, Mapping[str, float]] = OrderedDict(pose_3d=whole)
+    tables: OrderedDict[str, Mapping[str, float]] = OrderedDict(pose_3d=_finite(space_metrics(matches, names, density)))
     actions = np.array([str(truth.images[image].get("action") or "other") for image in matches.image_id])
     rows = OrderedDict(
         (action, space_metrics(matches.at(actions == action, int((actions == action).sum())), names))
@@ -52,3 +50,32 @@ def action_tables(
         values = OrderedDict((action, row[metric]) for action, row in rows.items())
         tables[table] = OrderedDict([*values.items(), ("mean", float(np.mean(list(values.values())) if values else 0))])
     return tables
+
+
+def space_tables(
+    evaluator_type: str,
+    truth: GroundTruth,
+    results: Sequence[Result],
+    names: Sequence[str],
+    density: SpaceDensity | None = None,
+    *,
+    max_people: int = 20,
+) -> OrderedDict[str, Mapping[str, float]]:
+    """The tables of joints in space: ``pose_3d``, and for Human3.6M those of its actions.
+
+    Args:
+        evaluator_type: how the set is scored.
+        truth: labels with joints in space.
+        results: COCO results with ``keypoints_3d``.
+        names: K joint names.
+        density: of the model's intervals, or None.
+        max_people: results an image that count, best first.
+    """
+    if evaluator_type == "h36m":
+        return action_tables(truth, results, names, density)
+    matches = match_in_space(truth, results, names, max_people=max_people)
+    return OrderedDict(pose_3d=_finite(space_metrics(matches, names, density)))
+
+
+def _finite(row: Mapping[str, float]) -> OrderedDict[str, float]:
+    return OrderedDict((key, value) for key, value in row.items() if math.isfinite(value))
