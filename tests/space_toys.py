@@ -25,7 +25,8 @@ def annotation(number, image, points, camera=CAMERA, **fields):
     low, high = pixels.min(0) - 2, pixels.max(0) + 2
     keypoints = np.concatenate([pixels, np.full((len(points), 1), 2.0)], 1)
     return {
-        "id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "bbox": [*low.tolist(), *(high - low).tolist()],
+        "id": number, "image_id": image, "category_id": 1, "iscrowd": 0,
+        "bbox": [*low.tolist(), *(high - low).tolist()],
         "area": float((high - low).prod() / 2), "keypoints": keypoints.ravel().tolist(),
         "keypoints_3d": points.tolist(), **fields,
     }  # fmt: skip
