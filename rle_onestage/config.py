@@ -147,6 +147,11 @@ def _add_pose_keys(m: CN) -> None:
     # degrees of freedom of Student's t stay as they are too.
     m.FLOW.WARMUP_ITERS = 1000
 
+    m.DEPTH = CN()
+    # Whether joints have a depth too, which sets with `keypoints_3d` teach: pred_keypoints_3d, in millimetres relative
+    # to the pelvis or the middle of the hips. Its density is one more of the same family, in one dimension.
+    m.DEPTH.ENABLED = False
+
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1
@@ -194,6 +199,11 @@ def _add_training_keys(m: CN) -> None:
     m.LOSS.REFINE = 1.0
     m.LOSS.PRESENCE = 0.2
     m.LOSS.VISIBILITY = 0.2
+    # Depth of the joints, relative to POSE and REFINE: with 1 a joint in space has the one likelihood of its three
+    # coordinates.
+    m.LOSS.DEPTH = 1.0
+    # Size of the person, which turns pixels into millimetres.
+    m.LOSS.SIZE = 0.2
     # Auxiliary heatmaps on the refinement's map, in training only.
     m.LOSS.HEATMAP = 1.0
 

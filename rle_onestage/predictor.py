@@ -16,7 +16,7 @@ from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.checkpoint.named import no_weights
 from .engine.inference import as_run, build_for_inference
-from .errors import ConfigError, DataError, PoseError
+from .errors import ConfigError, DataError, PoseError, shown
 from .modeling import RLEOneStage
 from .modeling.tables import decoder_of
 from .structures import (
@@ -28,6 +28,8 @@ from .structures import (
     skeleton_from_category,
     stand_in_oks_sigmas,
 )
+from .structures.depth_density import SpaceDensity
+from .structures.root import read_camera
 from .structures.skeleton import STAND_INS
 
 logger = logging.getLogger(__name__)
@@ -96,28 +98,32 @@ class Predictor:
         self.image_format = cfg.INPUT.FORMAT
         self._cfg = cfg
 
-    def __call__(self, image: np.ndarray) -> Instances:
+    def __call__(self, image: np.ndarray, camera: Any = None) -> Instances:
         """People of one image.
 
         Args:
             image: (H, W, 3) uint8 BGR, as ``cv2.imread`` gives it.
+            camera: intrinsics of a model with depth, see :func:`rle_onestage.structures.root.read_camera`; None: none.
 
         Returns:
             N people on the CPU, in the pixels of the image, best score first; the fields are ``pred_boxes``,
             ``scores`` (N,), ``pred_classes`` (N,), ``pred_keypoints`` (N, K, 3), ``pred_keypoint_sigmas`` (N, K, 2),
             ``pred_keypoint_covariances`` (N, K, 2, 2), ``pred_keypoint_presence`` (N, K) and, where it tells them apart
-            (:attr:`tells_hidden`), ``pred_keypoint_visibility`` (N, K).
+            (:attr:`tells_hidden`), ``pred_keypoint_visibility`` (N, K). A model
+            with depth adds ``pred_keypoints_3d`` and ``pred_keypoint_3d_sigmas`` (N, K, 3), in millimetres relative to
+            the root, ``pred_pixel_sizes`` (N,), and with a camera ``pred_roots_3d`` (N, 3).
 
         Raises:
             DataError: the image has another shape or type.
         """
-        return self.batch([image])[0]
+        return self.batch([image], None if camera is None else [camera])[0]
 
-    def batch(self, images: Sequence[np.ndarray]) -> list[Instances]:
+    def batch(self, images: Sequence[np.ndarray], cameras: Sequence[Any] | None = None) -> list[Instances]:
         """People of several images.
 
         Args:
             images: each (H, W, 3) uint8 BGR; they may differ in size.
+            cameras: of the images, see :meth:`__call__`; None: none.
 
         Returns:
             The people of each, see :meth:`__call__`.
@@ -126,6 +132,13 @@ class Predictor:
             DataError: an image has another shape or type.
         """
         inputs = [self._input(image) for image in images]
+        for given, camera in zip(inputs, cameras or ()):
+            if camera is not None and read_camera(camera) is None:
+                raise ConfigError(
+                    f"camera is {shown(camera)}; give its intrinsics in pixels, such as {{'focal': 1145.0, "
+                    "'principal_point': [512.0, 515.5]}"
+                )
+            given["camera"] = camera
         if not inputs:
             return []
         with torch.no_grad(), self._autocast():
@@ -168,6 +181,29 @@ class Predictor:
     def tells_hidden(self) -> bool:
         """Whether the model tells hidden joints from visible ones; True for other architectures, which may."""
         return not isinstance(self.model, RLEOneStage) or self.model.tells_hidden
+
+    @property
+    def tells_depth(self) -> bool:
+        """Whether people come with ``pred_keypoints_3d``; True for other architectures, which may."""
+        return not isinstance(self.model, RLEOneStage) or self.model.tells_depth
+
+    @property
+    def space_density(self) -> SpaceDensity:
+        """Intervals of joints in space, on the CPU.
+
+        ``half_width(0.9) * pred_keypoint_3d_sigmas`` to each side of a point is the interval that holds the coordinate
+        with a probability of 0.9.
+
+        Raises:
+            ConfigError: the model predicts no depth.
+        """
+        decoder = decoder_of(self.model)
+        density = None if decoder is None else decoder.space_density()
+        if density is None:
+            raise ConfigError(
+                f"{type(self.model).__name__} predicts no depth; set MODEL.RLE_ONESTAGE.DEPTH.ENABLED and train it"
+            )
+        return SpaceDensity(levels=density.levels.cpu())
 
     def _input(self, image: np.ndarray) -> dict[str, Any]:
         """An image as the model takes it."""

@@ -114,6 +114,8 @@ def person_annotation(
         "num_keypoints": int((flags > 0).sum()),
         "keypoints": [int(v) if k % 3 == 2 else round(v, 2) for k, v in enumerate(keypoints.ravel().tolist())],
         "keypoints_depth": [round(d, 4) for d in depth.tolist()],
+        # Millimetres in the camera's axes: x right, y down, z along the view; of all joints, outside of the image too.
+        "keypoints_3d": [[round(v, 1) for v in row] for row in (1000 * camera.to_camera(posed.joints)).tolist()],
         "visible_share": round(seen / whole, 4),
     }
 

@@ -43,6 +43,7 @@ from .correction import corrected_results, corrected_std, fit_constant, fit_corr
 from .doubts import find_doubts
 from .plots import BASELINE, Halves, draw_page
 from .samples import Sample, take_samples
+from .space import calibrate_space
 from .trained import doubt_of_trained
 from .verdict import find_verdict
 
@@ -86,7 +87,8 @@ def calibrate(
         over each of these with its bootstrap interval; ``probabilities`` and
         ``probability_bins`` of the held-out images, which no correction changes, see
         :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
-        :func:`~.evaluation.ranking.compare_scores`; ``powers``, those of the config and the ``chosen`` ones, with what
+        :func:`~.evaluation.ranking.compare_scores`; of a model with depth ``space``, see
+        :func:`~.space.calibrate_space`; ``powers``, those of the config and the ``chosen`` ones, with what
         these gain; ``config``, the chosen powers as lines of a config; ``doubts``,
         sentences about what makes the report less than it seems; the ``files``; ``corrected_before``, whether the
         weights had a correction of an earlier calibration, which is left out; and the ``verdict``, see
@@ -113,6 +115,9 @@ def calibrate(
     fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
     report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)
     halves = _fit_and_measure(cfg, model, fit, held_out, report, names=names, resamples=resamples)
+    if getattr(model, "tells_depth", False):  # its sigmas have those of x and y in them, as they are corrected now
+        samples = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
+        report["space"] = calibrate_space(model.decoder, *samples, names)
     errors = joint_errors(halves["before"][0], held_out.oks_sigmas.tolist(), names)
     warn_of_sure_joints(errors, remedy="use the corrected weights if the verdict says so")
     doubts = find_doubts(fit, held_out, report)

@@ -10,6 +10,7 @@ from ..evaluation.probabilities import format_probabilities
 from ..evaluation.regions import KINDS, REPORTED, format_regions, reported_key
 from ..utils.tables import table_text
 from .plots import BASELINE, GROUPS
+from .space import format_space
 
 
 def format_report(report: Mapping[str, Any]) -> str:
@@ -33,6 +34,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     )
     if report["probabilities"]:
         parts.append(f"probabilities of joints of the same people:\n{format_probabilities(report['probabilities'])}")
+    if "space" in report:
+        parts.append(format_space(report["space"]))
     images = counted(report["images"]["held_out"], "held-out image")
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
     parts.append(_powers(report))

@@ -60,6 +60,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="lowest score (default: 0.28); with --track and --smooth of those who are newly tracked (default: 0.5)",
     )  # fmt: skip
     parser.add_argument("--draw-sigma", action="store_true", help="draw ellipses of one and two standard deviations")
+    parser.add_argument(
+        "--draw-3d", action="store_true",
+        help="of --input: draw each image beside two views of its people in space, of models with depth",
+    )  # fmt: skip
     parser.add_argument("--draw-boxes", action="store_true", help="draw the boxes")
     parser.add_argument(
         "--hidden", choices=("show", "hollow", "omit"),
@@ -105,6 +109,7 @@ def options_from(args: argparse.Namespace) -> "DemoOptions":
         threshold=THRESHOLD if args.confidence_threshold is None else args.confidence_threshold,
         draw_sigma=args.draw_sigma,
         draw_boxes=args.draw_boxes,
+        draw_3d=args.draw_3d,
         batch=args.batch,
         fps=args.fps,
         reconnect=args.reconnect,
@@ -126,6 +131,8 @@ def check_video_flags(args: argparse.Namespace) -> None:
             f"--{given[0]} is for videos, and --input takes single images; leave it out, or give the video, or a "
             "folder of its frames, by --video-input"
         )
+    if args.draw_3d and not args.input:
+        raise ConfigError("--draw-3d is for images; give them by --input, or leave it out")
     if args.lag is not None and not args.smooth:
         raise ConfigError(f"--lag {args.lag} needs --smooth")
 
@@ -140,6 +147,19 @@ def check_hidden(args: argparse.Namespace, predictor: "Predictor") -> None:
         raise ConfigError(
             f"--hidden {args.hidden} needs a model that tells hidden joints from visible ones, which these weights do "
             "not (MODEL.RLE_ONESTAGE.HEAD.VISIBILITY); leave it out"
+        )
+
+
+def check_depth(args: argparse.Namespace, predictor: "Predictor") -> None:
+    """Whether the model can say what ``--draw-3d`` draws.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if args.draw_3d and not predictor.tells_depth:
+        raise ConfigError(
+            "--draw-3d needs a model that was trained with depth, which these weights were not "
+            "(MODEL.RLE_ONESTAGE.DEPTH.ENABLED, docs/three_dimensions.md); leave it out"
         )
 
 
@@ -211,6 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, cfg = options_from(args), read_config(args, packaged=CONFIG)
     predictor = Predictor(cfg, precision=args.precision)
     check_hidden(args, predictor)
+    check_depth(args, predictor)
     options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)
     if args.json and not args.smooth:  # a filter's sigmas are its own; other architectures have no density
         options = replace(options, density=getattr(predictor, "error_density", None))

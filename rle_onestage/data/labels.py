@@ -28,7 +28,7 @@ _CHOICES = {
     "area": ("given", "box"),
     "hidden": HIDDEN,
     "part": ("all", "train", "held_out"),
-    "scored_as": ("", "coco", "crowdpose", "coco_wholebody", "mpii"),
+    "scored_as": ("", "coco", "crowdpose", "coco_wholebody", "mpii", "h36m"),
 }
 _TEXT = (lambda value: isinstance(value, str), "text")
 _NAMES = (

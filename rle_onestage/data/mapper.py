@@ -108,6 +108,7 @@ class PoseMapper:
         degrade: how often each kind of :func:`~.transforms.degradation.random_degradation` is applied.
         border: colour outside the image, three grey levels in BGR.
         cache_mb: of decoded images that are kept, in megabytes.
+        depth: whether samples have the depth of joints too.
 
     Raises:
         ConfigError: a mosaic, or a crop, does not go with the canvas.
@@ -134,6 +135,7 @@ class PoseMapper:
         degrade: Mapping[str, float] | None = None,
         border: Sequence[float] = (103.53, 116.28, 123.675),
         cache_mb: float = 0,
+        depth: bool = False,
     ):
         if edges.crop is not None and side:
             raise ConfigError(
@@ -154,6 +156,7 @@ class PoseMapper:
         self.copy_paste, self.erase_prob, self.degrade = copy_paste, erase_prob, dict(degrade or {})
         self.border = [float(level) for level in border]
         self.cache = ImageCache(cache_mb if is_train else 0)
+        self.depth = depth
 
     @classmethod
     def from_config(
@@ -214,6 +217,7 @@ class PoseMapper:
             "degrade": {name.lower(): prob for name, prob in pose.DEGRADE.items()},
             "border": mean[::-1] if cfg.INPUT.FORMAT == "RGB" else mean,  # images are BGR until the end
             "cache_mb": pose.CACHE_MB,
+            "depth": cfg.MODEL.RLE_ONESTAGE.DEPTH.ENABLED,
         }
 
     @classmethod
@@ -266,13 +270,13 @@ class PoseMapper:
         if not self.annotations:
             return self._sample(record, self.test_resize(image), size)
         transform, rules = self.test_resize.transform(*size), self._rules(record)
-        people = onto_canvas(read_people(record, rules), transform, self.flip_index)
+        people = onto_canvas(read_people(record, rules, depth=self.depth), transform, self.flip_index)
         return self._sample(record, self.test_resize(image), size, people, _regions(rules, transform))
 
     def _single(self, record: dict[str, Any], rng: np.random.Generator) -> _Canvas:
         image = self.cache.read(record, self._shrink if self.side else None)
         size, rules = _size(record, image), self._rules(record)
-        people = read_people(record, rules)
+        people = read_people(record, rules, depth=self.depth)
         if self.side:
             transform = aug.random_affine(rng, *size, self.side, **self.affine._asdict())
             image = self._warped(image, size, transform, rng)
@@ -285,7 +289,7 @@ class PoseMapper:
         placed, corners, regions = [], [], []
         for record, (x, y, height, width) in zip(records, mosaic.parts(rng, self.side)):
             rules = self._rules(record)
-            image, people = self.cache.read(record, self._shrink), read_people(record, rules)
+            image, people = self.cache.read(record, self._shrink), read_people(record, rules, depth=self.depth)
             size = _size(record, image)
             whole = aug.random_affine(rng, *size, self.side, **self.affine._asdict())
             transform = mosaic.cut(rng, whole, height, width, people.centres)
@@ -319,6 +323,8 @@ class PoseMapper:
             "image": image_to_tensor(image, self.image_format), "height": size[0], "width": size[1],
             "file_name": record["file_name"], "image_id": record.get("image_id"),
         }  # fmt: skip
+        if not self.is_train and "camera" in record:
+            sample["camera"] = record["camera"]
         if people is not None:
             labels = people._asdict()
             ignore, extra = labels.pop("ignore"), labels.pop("extra")

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from ..structures.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from ..structures.skeleton import COCO, CROWDPOSE, H36M, MPII, Skeleton
 from ..structures.wholebody import WHOLEBODY
 from ..utils.label_address import split_address, split_layout
 from .labels import SetOptions
@@ -43,7 +43,9 @@ def protocol_of_layout(labels: str) -> str:
     return _PROTOCOLS.get(split_layout(labels).layout, "coco")
 
 
-_PROTOCOLS = {"wholebody": "coco_wholebody", "mpii": "mpii"}  # of files by their layout
+_PROTOCOLS = {
+    "wholebody": "coco_wholebody", "mpii": "mpii", **dict.fromkeys(("h36m", "h36m_train", "h36m_test"), "h36m"),
+}  # of files by their layout  # fmt: skip
 _COCO = "coco/annotations"
 # Of the noisy labels that datasets/make_synthetic.py writes.
 NOISE_MODELS = ("laplace", "gaussian", "correlated", "asymmetric", "two_peaked", "student")
@@ -127,7 +129,16 @@ def _benchmarks() -> list[Source]:
         )
         for split in ("train", "val")
     ]
-    return [*crowdpose, *ochuman, *wholebody, *humanart, *mpii]
+    h36m = [
+        Source(
+            f"rle_h36m_{split}",
+            f"Human36M/annotations/Human36M_subject{first}_data.json:h36m_{split}",
+            "Human36M/images",
+            skeleton=H36M,
+        )
+        for split, first in (("train", 1), ("test", 9))
+    ]
+    return [*crowdpose, *ochuman, *wholebody, *humanart, *mpii, *h36m]
 
 
 BUILT_IN = [*_SETS, *_benchmarks()]

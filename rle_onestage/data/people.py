@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, BoxMode, Instances, Keypoints
 from ..structures.boxes import AREA_OF_BOX
 from .labels import LabelRules
 from .transforms import augmentation as aug
-from .transforms.canvas import CanvasPeople, clip_people, swap_sides
+from .transforms.canvas import CanvasPeople, clip_people, swap_sides, zoomed
 
 
 class LabelledPeople(NamedTuple):
@@ -25,6 +25,8 @@ class LabelledPeople(NamedTuple):
     crowd: np.ndarray  # (M,) bool
     weight: np.ndarray  # (M,)
     told: np.ndarray  # (M,) bool, whether the labels tell hidden joints from visible ones
+    depth: np.ndarray | None = None  # (M, K) relative to the root, pixels; NaN: not known; None: not asked for
+    pixel_size: np.ndarray | None = None  # (M,) millimetres of a pixel at the root; NaN: not known
 
     @property
     def centres(self) -> np.ndarray:
@@ -33,8 +35,14 @@ class LabelledPeople(NamedTuple):
         return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-def read_people(record: dict[str, Any], rules: LabelRules) -> LabelledPeople:
-    """The annotations of a data set dictionary, in the model's joints."""
+def read_people(record: dict[str, Any], rules: LabelRules, *, depth: bool = False) -> LabelledPeople:
+    """The annotations of a data set dictionary, in the model's joints.
+
+    Args:
+        record: the dictionary.
+        rules: of its set.
+        depth: whether depth is read too.
+    """
     annotations = record.get("annotations") or ()
     number = len(annotations)
     boxes = np.zeros((number, 4))
@@ -64,7 +72,29 @@ def read_people(record: dict[str, Any], rules: LabelRules) -> LabelledPeople:
         crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
         weight=np.array([rules.weight * a.get("weight", 1.0) for a in annotations], np.float64),
         told=np.full(number, rules.hidden_told),
+        depth=_depths(annotations, rules) if depth else None,
+        pixel_size=np.array([a.get("pixel_size", np.nan) for a in annotations], float) if depth else None,
     )
+
+
+def _depths(annotations: Sequence[dict[str, Any]], rules: LabelRules) -> np.ndarray:
+    """(M, K) depth of the model's joints in pixels, NaN where it is not known."""
+    depth = np.full((len(annotations), len(rules.joints)), np.nan)
+    has = rules.joints >= 0
+    for row, annotation in zip(depth, annotations):
+        if annotation.get("depth") is not None:
+            row[has] = np.asarray(annotation["depth"], float)[rules.joints[has]]
+    return depth
+
+
+def extras_of(people: LabelledPeople) -> dict[str, np.ndarray]:
+    """What goes with people onto a canvas beside their boxes, joints, areas and classes."""
+    extras = {
+        "known": people.known, "area_known": people.area_known, "weight": people.weight, "told": people.told,
+    }  # fmt: skip
+    if people.depth is not None and people.pixel_size is not None:
+        extras |= {"depth": people.depth, "pixel_size": people.pixel_size}
+    return extras
 
 
 def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index: Sequence[int]) -> CanvasPeople:
@@ -82,10 +112,8 @@ def onto_canvas(people: LabelledPeople, transform: aug.Transform, flip_index: Se
         classes=people.classes,
         ignore=np.zeros((0, 4)),
         extra={
-            "known": swap_sides(people.known, flip_index, transform.mirrored),
-            "area_known": people.area_known,
-            "weight": people.weight,
-            "told": people.told,
+            name: swap_sides(values, flip_index, transform.mirrored)
+            for name, values in zoomed(extras_of(people), transform.area_scale**0.5).items()
         },
     )
     return clip_people(moved, transform.height, transform.width, people.crowd)
@@ -107,8 +135,10 @@ def as_instances(
     area_known: np.ndarray,
     weight: np.ndarray,
     told: np.ndarray,
+    depth: np.ndarray | None = None,
+    pixel_size: np.ndarray | None = None,
 ) -> Instances:
-    """Labels as Detectron2 wants them, with five fields of ours.
+    """Labels as Detectron2 wants them, with five fields of ours, and two more for depth.
 
     Args:
         size: height and width of the image.
@@ -120,6 +150,8 @@ def as_instances(
         area_known: (M,) bool array, ``gt_area_known``: whether the area was measured, not made from the box.
         weight: (M,) array, ``gt_weight``: how much the person counts in the losses.
         told: (M,) bool array, ``gt_told``: whether the labels tell hidden joints from visible ones.
+        depth: (M, K) array, ``gt_depth``: of joints relative to the root, in pixels; NaN where it is not known.
+        pixel_size: (M,) array, ``gt_pixel_size``: millimetres of a pixel at the root; NaN where it is not known.
     """
     instances = Instances(size)
     instances.gt_boxes = Boxes(torch.from_numpy(np.asarray(boxes, np.float32)))
@@ -130,4 +162,7 @@ def as_instances(
     instances.gt_area_known = torch.from_numpy(np.asarray(area_known, bool))
     instances.gt_weight = torch.from_numpy(np.asarray(weight, np.float32))
     instances.gt_told = torch.from_numpy(np.asarray(told, bool))
+    if depth is not None and pixel_size is not None:
+        instances.gt_depth = torch.from_numpy(np.asarray(depth, np.float32))
+        instances.gt_pixel_size = torch.from_numpy(np.asarray(pixel_size, np.float32))
     return instances

@@ -17,7 +17,7 @@ from .datasets import get_metadata, load_dataset, problems_of
 from .hidden import hidden_told, say_who_tells
 from .labels import LabelRules, make_rules, set_weights
 from .lookup import is_there, joint_names, model_skeleton, set_options, training_names
-from .people import read_people
+from .people import extras_of, read_people
 from .teaching import Teaching, count_teaching, why_nobody
 from .transforms.cutouts import Cutout, load_cutouts
 
@@ -119,8 +119,9 @@ def training_cutouts(cfg: CfgNode, training: TrainingSets) -> list[Cutout]:
     legs = [i for i, name in enumerate(training.skeleton.names) if joint_key(name)[0] in ("knee", "ankle")]
 
     def extra_of(record: dict, annotation: dict) -> dict:
-        people = read_people({"annotations": [annotation]}, training.rules[record["dataset_name"]])
-        return {name: getattr(people, name)[0] for name in ("known", "area_known", "weight", "told")}
+        own = {"annotations": [annotation]}
+        people = read_people(own, training.rules[record["dataset_name"]], depth=cfg.MODEL.RLE_ONESTAGE.DEPTH.ENABLED)
+        return {name: values[0] for name, values in extras_of(people).items()}
 
     records = [record for record in training.records if record["dataset_name"] in own]
     cutouts = load_cutouts(records, read_image, joints, legs=legs, extra_of=extra_of)

@@ -14,7 +14,7 @@ from ..structures import ErrorDensity, Skeleton
 from ..utils.output_files import check_target, kind_of
 from ..video import io as media
 from ..video.io.formats import check_rate
-from ..visualization import draw_people
+from ..visualization import draw_people, draw_people_3d
 from ..visualization.people import HIDDEN
 
 # (image (H, W, 3) BGR uint8, its people, seconds) -> image.
@@ -40,6 +40,7 @@ class DemoOptions:
             :class:`~.video.VideoDrawer`.
         category_id: of what is found, in the results of images.
         hidden: what is drawn of joints that the model takes for hidden: "show", "hollow" or "omit".
+        draw_3d: draw pages of the image beside two views of its people in space.
         density: of the model's error, for the half-widths of intervals beside the results; None where the sigmas are
             not the model's own, as those of a filter.
 
@@ -61,6 +62,7 @@ class DemoOptions:
     category_id: int | str = 1
     hidden: str = "hollow"
     density: ErrorDensity | None = None
+    draw_3d: bool = False
 
     def __post_init__(self) -> None:
         check_score(self.threshold, "the threshold (--confidence-threshold)")
@@ -85,6 +87,16 @@ def draw(image: np.ndarray, people: Instances, options: DemoOptions) -> np.ndarr
     Returns:
         (H, W, 3) BGR uint8, another array.
     """
+    if options.draw_3d:
+        return draw_people_3d(
+            image,
+            people,
+            options.skeleton,
+            threshold=options.threshold,
+            draw_sigma=options.draw_sigma,
+            draw_boxes=options.draw_boxes,
+            hidden=options.hidden,
+        )
     return draw_people(
         image,
         people,

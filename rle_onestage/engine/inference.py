@@ -193,7 +193,8 @@ def run_on_loader(
     Args:
         model: called with ``list[dict]``, gives as many dicts; set to evaluation mode, and back afterwards.
         loader: has a length; holds this process's share of the images.
-        evaluator: a Detectron2 ``DatasetEvaluator``; where it has a ``density``, that is set to the model's.
+        evaluator: a Detectron2 ``DatasetEvaluator``; where it has a ``density`` or a
+            ``space_density``, these are set to the model's.
         name: of the data set, for the messages.
         watch: may end it early; None: nothing does.
 
@@ -210,6 +211,8 @@ def run_on_loader(
         for one in members(evaluator):
             if hasattr(one, "density") and decoder is not None:
                 one.density = decoder.error_density()  # here, where its tables are those of the weights
+            if hasattr(one, "space_density") and decoder is not None:
+                one.space_density = decoder.space_density()
         for inputs in _watched(_with_progress(loader, name), watch):
             before = time.perf_counter()
             outputs = model(inputs)

@@ -1,6 +1,6 @@
 """Metrics of boxes, keypoints and sigmas as COCO's, the error of each joint, and the files of results and tracks."""
 
-from .benchmark_evaluators import CrowdPoseEvaluator, MPIIEvaluator, WholeBodyEvaluator
+from .benchmark_evaluators import CrowdPoseEvaluator, H36MEvaluator, MPIIEvaluator, WholeBodyEvaluator
 from .calibration import calibration_table, format_calibration
 from .coco import RESULTS_FILE, PoseEvaluator
 from .ground_truth import GroundTruth, ground_truth_as_predictions
@@ -18,6 +18,7 @@ __all__ = [
     "RESULTS_FILE",
     "CrowdPoseEvaluator",
     "GroundTruth",
+    "H36MEvaluator",
     "MPIIEvaluator",
     "PoseEvaluator",
     "Ranking",

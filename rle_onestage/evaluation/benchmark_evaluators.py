@@ -23,3 +23,10 @@ class MPIIEvaluator(PoseEvaluator):
     """MPII: PCKh of single people, and AP and AR over all people of an image; see :mod:`.protocols.mpii`."""
 
     evaluator_type = "mpii"
+
+
+@EVALUATOR_REGISTRY.register()
+class H36MEvaluator(PoseEvaluator):
+    """Human3.6M: MPJPE, PA-MPJPE and N-MPJPE of each action; see :mod:`.space.actions`."""
+
+    evaluator_type = "h36m"

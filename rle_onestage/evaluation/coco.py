@@ -21,6 +21,7 @@ from ..data.datasets import get_skeleton
 from ..data.lookup import images_of_part
 from ..errors import ConfigError, DataError, MediaError, check_score, counted
 from ..structures import ErrorDensity, Skeleton
+from ..structures.depth_density import SpaceDensity
 from .calibration import COLUMNS, Row, calibration_table, format_calibration, regions_by_group
 from .ground_truth import GroundTruth
 from .joint_factors import joint_factors, joints_path
@@ -31,6 +32,7 @@ from .protocols import SCORINGS, evaluator_type
 from .regions import format_regions
 from .registry import EVALUATOR_REGISTRY
 from .results import Result, instances_to_coco, write_json
+from .space import has_space, space_tables
 from .stand_ins import warn_of_stand_ins
 from .sure_joints import warn_of_sure_joints
 
@@ -57,6 +59,7 @@ class PoseEvaluator(DatasetEvaluator):
         max_people: predictions per image that count for keypoints (COCO: 20).
         score_threshold: predictions below it do not count for the best match.
         density: of the model's error, for coverage and likelihood; without it these are left out. May be set later.
+        space_density: of the intervals of joints in space, likewise.
 
     Attributes:
         on_unwritable: called with the error of a file that cannot be written, so that the metrics are had all the
@@ -79,6 +82,7 @@ class PoseEvaluator(DatasetEvaluator):
         max_people: int = 20,
         score_threshold: float = 0.1,
         density: ErrorDensity | None = None,
+        space_density: SpaceDensity | None = None,
     ) -> None:
         self.metadata = MetadataCatalog.get(dataset_name)
         self.dataset_name = dataset_name
@@ -95,6 +99,7 @@ class PoseEvaluator(DatasetEvaluator):
         check_score(score_threshold, "score_threshold")
         self.score_threshold = score_threshold
         self.density = density
+        self.space_density = space_density
         self.on_unwritable: Callable[[MediaError], Any] | None = None
         self.reset()
 
@@ -246,6 +251,10 @@ class PoseEvaluator(DatasetEvaluator):
         if scoring.boxes:
             scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", oks_sigmas, max_people=limit)
         scores |= scoring.metrics(truth, results, oks_sigmas, max_people=limit, backend="auto")
+        if has_space(truth, results):
+            scores |= space_tables(
+                self.evaluator_type, truth, results, self.skeleton.names, self.space_density, max_people=limit
+            )
         for task, metrics in scores.items():
             logger.info("Evaluation results for %s:\n%s", task, create_small_table(metrics))
         matches = match_people(truth, results, max_people=limit)

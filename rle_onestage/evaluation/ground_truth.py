@@ -248,12 +248,18 @@ class GroundTruth:
 def _complete(file: KeypointFile) -> list[dict[str, Any]]:
     """The annotations in COCO's format, with all that its evaluation looks at.
 
-    ``stated_keypoints`` is the file's own ``num_keypoints``, which some benchmarks go by.
+    ``stated_keypoints`` is the file's own ``num_keypoints``, which some benchmarks go by. Where joints in space are
+    known, ``points_3d`` (K, 3) has them relative to the root, and ``root_3d`` the root.
     """
     columns = (file.boxes.tolist(), file.areas.tolist(), file.crowd.tolist(), file.num_keypoints.tolist())
+    space: list[dict[str, Any]] = [{}] * len(file.annotations)
+    if file.space is not None:
+        pairs = zip(np.isfinite(file.space.points).any((1, 2)), file.space.points.tolist(), file.space.root.tolist())
+        space = [{"points_3d": points, "root_3d": root} if known else {} for known, points, root in pairs]
     return [
         {
             **{k: v for k, v in annotation.items() if k not in ("segmentation", "ignore")},
+            **own,
             "category_id": file.category_id,
             "iscrowd": int(crowd),
             "keypoints": keypoints,
@@ -262,7 +268,7 @@ def _complete(file: KeypointFile) -> list[dict[str, Any]]:
             "bbox": box,
             "area": area,
         }
-        for annotation, keypoints, box, area, crowd, number in zip(file.annotations, file.rows(), *columns)
+        for annotation, keypoints, own, box, area, crowd, number in zip(file.annotations, file.rows(), space, *columns)
     ]
 
 
@@ -300,6 +306,7 @@ def ground_truth_as_predictions(truth: GroundTruth) -> list[Result]:
                 "keypoints": keypoints.reshape(-1).tolist(),
                 "score": 1.0 if labelled else 0.5,
                 "annotation_id": a["id"],
+                **({"keypoints_3d": a["points_3d"], "root_3d": a["root_3d"]} if "points_3d" in a else {}),
             }
         )
     return results

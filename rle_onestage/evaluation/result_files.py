@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 # Beyond, squares and products of coordinates lose all sense; a diverged model stays far below.
 FURTHEST = 1e9
 # Lists of numbers that are ours: key -> numbers of a joint. Null stands for NaN, which JSON lacks.
-_PER_JOINT = {"keypoint_sigmas": 2, "keypoint_covariances": 3, "keypoint_presence": 1, "keypoint_visibility": 1}
+_PER_JOINT = {
+    "keypoint_sigmas": 2, "keypoint_covariances": 3, "keypoint_presence": 1, "keypoint_visibility": 1,
+    "keypoints_3d": 3, "keypoint_3d_sigmas": 3,
+}  # fmt: skip
 
 
 class Labels(NamedTuple):

@@ -29,15 +29,18 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
     Args:
         instances: with ``pred_boxes``, ``scores`` and, where the model has them, ``pred_keypoints`` (N, K, 3),
             ``pred_keypoint_sigmas`` (N, K, 2), ``pred_keypoint_covariances`` (N, K, 2, 2),
-            ``pred_keypoint_presence`` (N, K), ``pred_keypoint_visibility`` (N, K), ``pred_score_factors`` (N, 3) and
-            ``pred_areas`` (N,); pixels of the original image.
+            ``pred_keypoint_presence`` (N, K), ``pred_keypoint_visibility`` (N, K), ``pred_score_factors`` (N, 3),
+            ``pred_areas`` (N,), ``pred_keypoints_3d`` (N, K, 3), ``pred_keypoint_3d_sigmas`` (N, K, 3),
+            ``pred_roots_3d`` (N, 3) and ``pred_pixel_sizes`` (N,); pixels of the original image, millimetres.
         image_id: id in the annotation file.
         category_id: the person's id in the annotation file.
 
     Returns:
         N dicts of ``image_id, category_id, bbox (x, y, w, h), score, keypoints (3K: x, y, expected OKS),
         keypoint_sigmas (2K, pixels), keypoint_covariances (3K: xx, xy, yy, square pixels), keypoint_presence (K),
-        keypoint_visibility (K), score_factors (3: score, quality, expected OKS), person_area (square pixels)``;
+        keypoint_visibility (K), score_factors (3: score, quality, expected OKS), person_area (square pixels),
+        keypoints_3d and keypoint_3d_sigmas (3K, millimetres relative to the root), root_3d (3, millimetres in the
+        camera's axes), pixel_size (millimetres of a pixel at the root)``;
         keypoints are pixel indices, as in COCO's files.
     """
     if len(instances) == 0:
@@ -68,6 +71,15 @@ def instances_to_coco(instances: Instances, image_id: Any, category_id: int | st
     if instances.has("pred_areas"):
         for result, area in zip(results, instances.pred_areas.double().tolist()):
             result["person_area"] = round(area, DECIMALS)
+    for field, key in (
+        ("pred_keypoints_3d", "keypoints_3d"), ("pred_keypoint_3d_sigmas", "keypoint_3d_sigmas"),
+        ("pred_roots_3d", "root_3d"),
+    ):  # fmt: skip
+        if instances.has(field):
+            _attach(results, key, instances.get(field).double().numpy(), 2)  # hundredths of a millimetre
+    if instances.has("pred_pixel_sizes"):
+        for result, size in zip(results, instances.pred_pixel_sizes.double().tolist()):
+            result["pixel_size"] = round(size, DECIMALS)
     return results
 
 

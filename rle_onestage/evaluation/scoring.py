@@ -20,6 +20,7 @@ from .per_joint import best_match, format_joint_errors, joint_errors, match_peop
 from .probabilities import format_probabilities, joint_claims, probability_table
 from .protocols import SCORINGS, evaluator_type
 from .result_files import read_results
+from .space import has_space, space_tables
 from .stand_ins import warn_of_stand_ins
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ def score_results(
 
     Returns:
         ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, the further tables of a
-        benchmark (:mod:`.protocols`), ``oks_sigmas`` with their ``source``, and ``table``, the per-joint table; where
+        benchmark (:mod:`.protocols`), ``pose_3d`` where labels and results have joints in space (:mod:`.space`),
+        ``oks_sigmas`` with their ``source``, and ``table``, the per-joint table; where
         the results say presence or visibility, ``probabilities``, see :func:`~.probabilities.probability_table`.
 
     Raises:
@@ -91,6 +93,8 @@ def score_results(
     if has_boxes and scoring.boxes:
         scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", skeleton.oks_sigmas, **options)
     scores |= scoring.metrics(truth, results, skeleton.oks_sigmas, **options)
+    if has_space(truth, results):
+        scores |= space_tables(evaluator_type(dataset_name, annotations), truth, results, skeleton.names)
     if has_boxes:
         matches = match_people(truth, results, max_people=max_people)
         scores["table"] = joint_errors(matches, skeleton.oks_sigmas, skeleton.names)

@@ -14,6 +14,7 @@ from .likelihood import PoseLikelihood, global_mean
 from .locations import Locations
 from .losses import giou_loss, varifocal_loss
 from .regions import PartialLabels, background_weight
+from .space.criterion import DepthCriterion
 from .structures import CandidatePredictions, DenseOutputs, Poses, Predictions, Stage, Targets
 from .targets import Matched, take
 from .visibility import visibility_loss
@@ -26,10 +27,11 @@ class Criterion(PoseLikelihood):
         density: of the last stage's residuals; earlier stages use its preset alone.
         oks_sigmas: (K,) COCO's OKS constants, for the quality target.
         weights: factors of the losses: "score", "box", "quality", "pose", "refine", "presence",
-            "visibility", "heatmap".
+            "visibility", "heatmap", "depth", "size".
         heat_stride: of the auxiliary heatmaps, in pixels.
         flow_warmup: iterations with the preset alone.
         partial: how places away from known people count in sets that are labelled in part.
+        space: the likelihood of depth, or None.
     """
 
     oks_sigmas: Tensor
@@ -43,9 +45,11 @@ class Criterion(PoseLikelihood):
         flow_warmup: int,
         heat_stride: int,
         partial: PartialLabels,
+        space: DepthCriterion | None = None,
     ):
         super().__init__(density=density, flow_warmup=flow_warmup)
         self.partial, self.weights, self.heat_stride = partial, dict(weights), heat_stride
+        self.space = space
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
 
     def forward(
@@ -90,6 +94,8 @@ class Criterion(PoseLikelihood):
             final = number == len(stages) - 1
             nll = self.joint_losses(stage.poses, person, weight, final=final, iteration=iteration)
             losses["pose" if number == 0 else f"refine{number}"] = (nll * weight).sum() / norm[2 + number]
+        if self.space is not None:
+            losses |= self.space(stages, people, weights, iteration)
         if denoised:
             nll = self._denoising(denoised.poses, noisy_people, preset_only=iteration < self.flow_warmup)
             losses["denoise"] = (nll * noisy_weight).sum() / norm[-1]
@@ -98,8 +104,14 @@ class Criterion(PoseLikelihood):
         if dense.quality.numel():
             seen = min(1, len(stages) - 1)  # later passes are of one candidate a person
             losses["quality"] = self._quality(dense, stages[seen], people[seen], pairs, assignment)
-        factor = {"denoise": "refine", **{f"refine{i}": "refine" for i in range(1, len(stages))}}
-        return {f"loss_{name}": loss * self.weights[factor.get(name, name)] for name, loss in losses.items()}
+        return {f"loss_{name}": loss * self._factor(name) for name, loss in losses.items()}
+
+    def _factor(self, name: str) -> float:
+        """The weight of a loss; a pass is known by its number."""
+        kind = name.rstrip("0123456789")
+        if kind == "depth":  # goes with x and y of the same poses
+            return self.weights["depth"] * self.weights["pose" if name == kind else "refine"]
+        return self.weights["refine" if kind == "denoise" else kind]
 
     @staticmethod
     def _people(index: Tensor, pairs: Pairs, assignment: Assignment, targets: Targets) -> Matched:

@@ -14,6 +14,7 @@ from ..utils.registry import NamedRegistry
 from .backbone.timm_fpn import conv_block
 from .codec import ScaleCodec, decode_boxes, decode_joints
 from .locations import Locations
+from .space.branch import DepthBranch
 from .structures import CandidatePredictions, Candidates, DenseOutputs, Poses
 from .visibility import VisibilityBranch
 
@@ -45,6 +46,7 @@ class PoseHead(nn.Module):
         quality: whether there is a quality branch.
         visibility: whether hidden joints are told from visible ones.
         scale_codec: the parametrisation of the scale.
+        depth: whether joints have a depth.
     """
 
     # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
@@ -68,6 +70,7 @@ class PoseHead(nn.Module):
         quality: bool,
         visibility: bool,
         scale_codec: ScaleCodec,
+        depth: bool = False,
     ):
         super().__init__()
         self.num_joints, self.has_quality, self.scale_codec = num_joints, quality, scale_codec
@@ -91,6 +94,7 @@ class PoseHead(nn.Module):
         _start_bias(self.score, -math.log((1 - prior_prob) / prior_prob))
         _start_bias(self.box, 2.0, rows=4)
         self.visibility = VisibilityBranch(embedding=embedding, num_joints=num_joints) if visibility else None
+        self.depth = DepthBranch(embedding=embedding, num_joints=num_joints, scale_codec=scale_codec) if depth else None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class PoseHead(nn.Module):
             "quality": head.QUALITY,
             "visibility": head.VISIBILITY,
             "scale_codec": ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
+            **({"depth": True} if options.DEPTH.ENABLED else {}),
         }
 
     def dense(self, features: Sequence[Tensor]) -> DenseOutputs:
@@ -156,6 +161,7 @@ class PoseHead(nn.Module):
                 scale=scale,
                 presence=self.presence(embedding),
                 visibility=None if self.visibility is None else self.visibility(embedding),
+                depth=None if self.depth is None else self.depth(embedding, boxes),
             )
         return CandidatePredictions(
             indices=indices,

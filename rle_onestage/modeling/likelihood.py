@@ -84,13 +84,41 @@ class PoseLikelihood(nn.Module):
             final: whether these are the poses of the last stage, which the learned density is for.
             iteration: of the training.
         """
-        chosen = weight > 0
-        residual = (joints[chosen] - poses.mu[chosen]) / poses.scale[chosen]
-        joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
-        preset_only = not final or iteration < self.flow_warmup
-        if final and self.learns_density:
-            self.density.fit(residual.detach(), joint)
-            if not preset_only and iteration % self.REFRESH_EVERY == 0:
-                self.density.refresh(self.density.TRAINING_TOLERANCE)
-        nll = self.density.nll(residual, poses.scale[chosen], joint=joint, preset_only=preset_only)
-        return torch.zeros_like(weight).masked_scatter(chosen, nll)
+        return labelled_nll(
+            self.density, poses.mu, poses.scale, joints, weight, preset_only=not final or iteration < self.flow_warmup,
+            learns=final and self.learns_density, refresh=iteration % self.REFRESH_EVERY == 0,
+        )  # fmt: skip
+
+
+def labelled_nll(
+    density: Density | GroupedDensity,
+    mu: Tensor,
+    scale: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    *,
+    preset_only: bool,
+    learns: bool,
+    refresh: bool,
+) -> Tensor:
+    """(n, K) nats per joint, in pixels; 0 where the weight is.
+
+    Args:
+        density: in D dimensions.
+        mu: (n, K, D) predicted.
+        scale: (n, K, D) predicted.
+        labels: (n, K, D).
+        weight: (n, K) 0 where a joint is unlabelled.
+        preset_only: use the preset in place of the learned density.
+        learns: whether the density learns from these labels.
+        refresh: whether it is time for its nodes to follow it.
+    """
+    chosen = weight > 0
+    residual = (labels[chosen] - mu[chosen]) / scale[chosen]
+    joint = torch.arange(weight.shape[1], device=weight.device).expand_as(weight)[chosen]
+    if learns:
+        density.fit(residual.detach(), joint)
+        if not preset_only and refresh:
+            density.refresh(density.TRAINING_TOLERANCE)
+    nll = density.nll(residual, scale[chosen], joint=joint, preset_only=preset_only)
+    return torch.zeros_like(weight).masked_scatter(chosen, nll)

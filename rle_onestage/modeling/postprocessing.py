@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.covariance import covariance_of
+from ..structures.depth_density import SpaceDensity
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
+from ..structures.root import Camera
 from .correction import INDEPENDENT, Correction, correct_sigma
 from .density import Density, GroupedDensity
 from .density.quadrature import fold
 from .locations import Locations
 from .nms import box_overlap, peaks, pose_overlap, suppress
+from .space.decoding import PeopleInSpace, SpaceDecoder
 from .structures import CandidatePredictions, Candidates, DenseOutputs
 
 
@@ -32,6 +35,7 @@ class People(NamedTuple):
     kept: Tensor  # (B, N) bool, False for what is suppressed
     visibility: Tensor | None = None  # (B, N, K) probabilities; None without an opinion
     correlations: Tensor | None = None  # (B, N, K) of the errors in x and y; None: not known
+    space: PeopleInSpace | None = None  # None without an opinion of depth
 
 
 class Look(NamedTuple):
@@ -72,6 +76,7 @@ class Decoder(nn.Module):
         score_power: exponent of the person's probability in the score.
         quality_power: exponent of the quality.
         oks_power: exponent of the expected OKS.
+        space: the decoder of depth, or None.
     """
 
     TABLE = 20  # bins per axis of the density's quadrature
@@ -114,11 +119,13 @@ class Decoder(nn.Module):
         score_power: float,
         quality_power: float,
         oks_power: float,
+        space: SpaceDecoder | None = None,
     ):
         super().__init__()
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
+        self.space = space
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1
         # Tables that belong to some of the joints only.
@@ -207,6 +214,15 @@ class Decoder(nn.Module):
         self.intervals.zero_()
         self.regions.zero_()
         self.dependence.copy_(self.dependence.new_tensor(INDEPENDENT))
+        if self.space is not None:
+            self.space.reset_correction()
+
+    def space_density(self) -> SpaceDensity | None:
+        """Intervals of joints in space in units of the sigma that is reported; None without depth."""
+        if self.space is None:
+            return None
+        density = self.error_density()
+        return self.space.density(torch.stack([density.half_width(level) for level in LEVELS], 1))
 
     def error_density(self) -> ErrorDensity:
         """The density of a joint's error in units of the sigma that is reported."""
@@ -287,6 +303,7 @@ class Decoder(nn.Module):
             else self._unique(boxes, joints[..., :2], area, score),
             visibility=None if visibility is None else visibility.view(*shape, count),
             correlations=self.correlation[self.group].expand(*shape, -1),
+            space=None if poses.depth is None or self.space is None else self.space(poses.depth, shape),
         )  # fmt: skip
 
     def looks(self, limit: float) -> tuple[Look, Look]:
@@ -309,9 +326,11 @@ class Decoder(nn.Module):
             boxes=2 * half.boxes, joints=torch.cat([2 * half.joints[..., :2], half.joints[..., 2:]], -1),
             sigmas=2 * half.sigmas, areas=4 * half.areas,
         )  # fmt: skip
-        pairs: Any = zip(whole, half)
+        pairs: Any = zip(whole[:-1], half[:-1])
         joined: Any = [None if one is None else torch.cat([one, other], 1) for one, other in pairs]
         both = People(*joined)
+        if whole.space is not None and half.space is not None:
+            both = both._replace(space=whole.space.joined(half.space.at_double_size()))
         apart = None
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
@@ -337,7 +356,11 @@ class Decoder(nn.Module):
         return suppress(overlap if among is None else overlap * among, score, 1.0)
 
     def to_instances(
-        self, people: People, image_sizes: Sequence[tuple[int, int]], output_sizes: Sequence[tuple[int, int]]
+        self,
+        people: People,
+        image_sizes: Sequence[tuple[int, int]],
+        output_sizes: Sequence[tuple[int, int]],
+        cameras: Sequence[Camera | None] = (),
     ) -> list[Instances]:
         """Detectron2's ``Instances``, best first, in the pixels of ``output_sizes`` (height, width).
 
@@ -347,6 +370,7 @@ class Decoder(nn.Module):
             people: of B images.
             image_sizes: (height, width) of each input without padding.
             output_sizes: (height, width) of each output, as the dataset dicts ask for them.
+            cameras: of each output, where they are known.
         """
         sizes = people.boxes.new_tensor([image_sizes, output_sizes]).flip(-1)  # (2, B, 2) width, height
         scales, limit = sizes[1] / sizes[0], sizes[1].repeat(1, 2)[:, None]
@@ -376,5 +400,8 @@ class Decoder(nn.Module):
                 instances.pred_keypoint_visibility = people.visibility[row, index]
             # Of the whole box; that of a box cut at the border would be another one.
             instances.pred_areas = people.areas[row, index] * scale.prod()
+            if people.space is not None and self.space is not None:
+                own = PeopleInSpace(*(part[row, index] for part in people.space))
+                self.space.to_fields(instances, own, scale, cameras[row] if cameras else None)
             result.append(instances)
         return result

@@ -25,6 +25,19 @@ class Candidates(NamedTuple):
     location: Tensor  # (P,) int64, index into R
 
 
+class Depths(NamedTuple):
+    """Depth of joints relative to the person's root, and the person's size; see :mod:`.space`."""
+
+    mu: Tensor  # (P, K) in pixels of the network's input, positive behind the root
+    scale: Tensor  # (P, K) of the preset, in pixels, positive
+    pixel_size: Tensor  # (P,) log of the millimetres of a pixel at the root
+    pixel_size_scale: Tensor  # (P,) standard deviation of that log
+
+    def rows(self, index: Tensor) -> "Depths":
+        """Those at ``index`` (n,) int64, or where it is true (P,)."""
+        return Depths(*(part[index] for part in self))
+
+
 class Poses(NamedTuple):
     """Poses at candidates, in pixels of the network's input."""
 
@@ -34,11 +47,13 @@ class Poses(NamedTuple):
     visibility: Tensor | None = None  # (P, K) logits that a labelled joint is visible; None without an opinion
     # (P, K, E) further numbers that a head of the user's own says, for a criterion and a decoder of their own.
     more: Tensor | None = None
+    depth: Depths | None = None  # None without an opinion
 
     def rows(self, index: Tensor) -> "Poses":
         """The poses at ``index`` (n,) int64, or where it is true (P,)."""
         visibility, more = (None if part is None else part[index] for part in (self.visibility, self.more))
-        return Poses(self.mu[index], self.scale[index], self.presence[index], visibility, more)
+        depth = None if self.depth is None else self.depth.rows(index)
+        return Poses(self.mu[index], self.scale[index], self.presence[index], visibility, more, depth)
 
 
 class CandidatePredictions(NamedTuple):
@@ -104,3 +119,5 @@ class Targets(NamedTuple):
     regions: Tensor  # (B, S, 6 + K) boxes, weight, whether labelled in part, which joints are labelled; 0 is padding
     visible: Tensor  # (B, M, K) bool, labelled and not hidden
     told: Tensor  # (B, M) bool, whether the person's labels tell hidden joints from visible ones
+    depth: Tensor | None = None  # (B, M, K) relative to the root, pixels; NaN: not known; None: nobody's is
+    pixel_size: Tensor | None = None  # (B, M) millimetres of a pixel at the root; NaN: not known

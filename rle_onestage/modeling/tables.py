@@ -10,6 +10,7 @@ from ..compat import training_iteration
 from .density import Density, GroupedDensity
 from .likelihood import PoseLikelihood
 from .postprocessing import Decoder
+from .space.criterion import DepthCriterion
 from .watch import Watch
 
 _Own = TypeVar("_Own", bound="FreshTables")
@@ -53,6 +54,10 @@ class FreshTables(nn.Module):
         if self.criterion is not None:
             self.criterion.density.refresh()
             self.decoder.set_density(self.criterion.density)
+            space: DepthCriterion | None = getattr(self.criterion, "space", None)
+            if space is not None and self.decoder.space is not None:
+                space.density.refresh()
+                self.decoder.space.set_density(space.density)
             self.decoder.area_ratio.copy_(self.criterion.area_ratio())
             self._remember_weights()
 
@@ -66,7 +71,7 @@ class FreshTables(nn.Module):
         if self.criterion is None:
             return
         self.decoder.area_ratio.copy_(self.criterion.area_ratio())
-        if not self._density_then.same(_density_weights(self.criterion.density)):
+        if not self._density_then.same(_density_weights(self.criterion)):
             self._renew()
         elif not self._scale_then.same(self.scale_weights()):
             self.decoder.reset_correction()
@@ -83,7 +88,7 @@ class FreshTables(nn.Module):
     def _remember_weights(self) -> None:
         """The tables are right for the present weights."""
         if self.criterion is not None:
-            self._density_then = Watch(_density_weights(self.criterion.density))
+            self._density_then = Watch(_density_weights(self.criterion))
             self._scale_then = Watch(self.scale_weights())
 
     def start_training_anew(self) -> None:
@@ -109,6 +114,10 @@ class FreshTables(nn.Module):
             self.criterion.counts_areas = is_trained("criterion.area_sums")
             density = self.criterion.density.named_parameters(prefix="criterion.density")
             self.criterion.learns_density = any(is_trained(name) for name, _ in density)
+            space: DepthCriterion | None = getattr(self.criterion, "space", None)
+            if space is not None:
+                names = (name for name, _ in space.named_parameters(prefix="criterion.space"))
+                space.learns_density = any(map(is_trained, names))
 
 
 def decoder_of(model: nn.Module) -> Decoder | None:
@@ -124,10 +133,18 @@ def start_training_anew(model: nn.Module) -> None:
             start()
 
 
-def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
+def _densities(criterion: PoseLikelihood) -> list[Density | GroupedDensity]:
+    """That of x and y, and that of depth if there is one."""
+    space: DepthCriterion | None = getattr(criterion, "space", None)
+    return [criterion.density, *([] if space is None else [space.density])]
+
+
+def _density_weights(criterion: PoseLikelihood) -> list[Tensor]:
     """What the tables are made of."""
-    fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
-    return [*density.parameters(), *fitted]
+    densities = _densities(criterion)
+    buffers = (pair for density in densities for pair in density.named_buffers())
+    fitted = (buffer for name, buffer in buffers if name.split(".")[-1] == "fitted")
+    return [*(p for density in densities for p in density.parameters()), *fitted]
 
 
 def _renew_before_saving(model: FreshTables, *_: object) -> None:
@@ -138,7 +155,7 @@ def _trust_what_was_loaded(model: FreshTables, incompatible: _IncompatibleKeys) 
     """Whole tables that came in a file are right for the weights that it leaves in the model."""
     missing = incompatible.missing_keys
     model.settle()
-    if not any("decoder." in key for key in missing):
+    if not any("decoder." in key and "decoder.space." not in key for key in missing):
         model._remember_weights()
     sums, ratio = (any(name in key for key in missing) for name in ("criterion.area_sums", "decoder.area_ratio"))
     if model.criterion is not None and sums and not ratio:  # a file for inference has the ratio alone

@@ -1,7 +1,7 @@
 """Ground truth of a batch as padded tensors, and the part of it that a matched index points to."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.structures import Instances
@@ -23,6 +23,8 @@ class Matched(NamedTuple):
     weight: Tensor  # (P,)
     told: Tensor  # (P,) bool
     area_known: Tensor  # (P,) bool
+    depth: Tensor | None = None  # (P, K) pixels, NaN where it is not known
+    pixel_size: Tensor | None = None  # (P,) millimetres, NaN where it is not known
 
 
 # Columns of the table of people: whether there is one, box, area, whether it was measured, weight, whether hidden
@@ -35,8 +37,8 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
 
     Args:
         inputs: dicts with "instances" (``gt_boxes``; ``gt_keypoints`` and ``gt_area`` where there are people; where our
-            mapper gives them ``gt_known``, ``gt_area_known``, ``gt_weight``, ``gt_told``) and, where the mapper gives
-            them, "ignore_boxes" and "regions".
+            mapper gives them ``gt_known``, ``gt_area_known``, ``gt_weight``, ``gt_told``, ``gt_depth``,
+            ``gt_pixel_size``) and, where the mapper gives them, "ignore_boxes" and "regions".
         num_joints: K.
         device: of the result.
 
@@ -52,7 +54,20 @@ def make_targets(inputs: Sequence[dict], num_joints: int, device: torch.device) 
     ignore = _padded([x["ignore_boxes"].tensor if "ignore_boxes" in x else torch.zeros(0, 4) for x in inputs])
     regions = _padded([x.get("regions", torch.zeros(0, 6 + num_joints)) for x in inputs])
     table, ignore, regions = (t.to(device, non_blocking=True) for t in (table, ignore, regions))
-    return Targets(valid=table[..., 0] > 0, ignore=ignore, regions=regions, **_columns(table, num_joints))
+    space = _space(people, most, num_joints, device)
+    return Targets(valid=table[..., 0] > 0, ignore=ignore, regions=regions, **_columns(table, num_joints), **space)
+
+
+def _space(people: Sequence[Instances], most: int, num_joints: int, device: torch.device) -> dict[str, Tensor]:
+    """The fields of depth, where any of the images has people with it."""
+    if not any(p.has("gt_depth") for p in people):
+        return {}
+    table = torch.full((len(people), most, num_joints + 1), float("nan"))
+    for row, p in zip(table, people):
+        if len(p) and p.has("gt_depth"):
+            row[: len(p), :-1], row[: len(p), -1] = p.gt_depth, p.gt_pixel_size
+    table = table.to(device, non_blocking=True)
+    return {"depth": table[..., :-1], "pixel_size": table[..., -1]}
 
 
 def people_of_regions(instances: Sequence[Instances], num_joints: int) -> Matched:
@@ -116,5 +131,5 @@ def _padded(rows: Sequence[Tensor]) -> Tensor:
 
 def take(targets: Targets, image: Tensor, person: Tensor) -> Matched:
     """The people (P,) of the images (P,) as rows."""
-    fields = (getattr(targets, name) for name in Matched._fields)
-    return Matched(*(field[image, person] for field in fields))
+    fields: list[Any] = [getattr(targets, name) for name in Matched._fields]
+    return Matched(*(None if field is None else field[image, person] for field in fields))

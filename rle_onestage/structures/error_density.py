@@ -171,7 +171,7 @@ class ErrorDensity:
         Raises:
             ConfigError: the level is no such probability.
         """
-        _check_level(level)
+        check_level(level)
         own = self._half_width(level)[self.group]
         if self.intervals is None:
             return own
@@ -186,9 +186,9 @@ class ErrorDensity:
             for axis, m, s, marginal in zip(axes, mean, std, (mass.sum(1), mass.sum(0))):
                 edge = torch.cat([axis[:1], (axis[1:] + axis[:-1]) / 2, axis[-1:]])
                 cumulative = torch.cat([marginal.new_zeros(1), marginal.cumsum(0)])
-                upper, lower = (_interpolate(m + sign * h * s, edge, cumulative) for sign in (1, -1))
+                upper, lower = (interpolate(m + sign * h * s, edge, cumulative) for sign in (1, -1))
                 inside = inside + (upper - lower) / 2
-            widths.append(_interpolate(h.new_tensor([level]), inside, h)[0])
+            widths.append(interpolate(h.new_tensor([level]), inside, h)[0])
         return torch.stack(widths)
 
     def ellipse_radius(self, level: float) -> Tensor:
@@ -203,7 +203,7 @@ class ErrorDensity:
         Raises:
             ConfigError: the level is no such probability.
         """
-        _check_level(level)
+        check_level(level)
         own = self._radius(level)[self.group]
         if self.regions is None:
             return own
@@ -212,7 +212,7 @@ class ErrorDensity:
     def _radius(self, level: float) -> Tensor:
         """(G,) from the density."""
         wanted = self.axis.new_tensor([level])
-        return torch.stack([_interpolate(wanted, cumulative, radii)[0] for radii, cumulative in self._by_radius])
+        return torch.stack([interpolate(wanted, cumulative, radii)[0] for radii, cumulative in self._by_radius])
 
     def in_ellipse(self, distance: Tensor) -> Tensor:
         """Probability that the density itself gives to the ellipse through a label: 0 at the point, 1 far out.
@@ -227,7 +227,7 @@ class ErrorDensity:
         for number, (radii, cumulative) in enumerate(self._by_radius):
             chosen = self.group == number
             flat = distance[..., chosen]
-            inside = _interpolate(flat.reshape(-1).to(radii), radii, cumulative)
+            inside = interpolate(flat.reshape(-1).to(radii), radii, cumulative)
             out[..., chosen] = inside.view(flat.shape).to(out)
         return out
 
@@ -255,14 +255,14 @@ class ErrorDensity:
         Raises:
             ConfigError: the level is no such probability.
         """
-        _check_level(level)
+        check_level(level)
         own = self.axis.new_full((len(self.group),), level)
         if self.regions is None:
             return own
         fitted = self.regions[:, 1]
         ends = [torch.zeros_like(fitted[:, :1]), fitted, torch.ones_like(fitted[:, :1])]
         nominal = fitted.new_tensor([0.0, *LEVELS, 1.0])
-        rows = [_interpolate(fitted.new_tensor([level]), nominal, row)[0] for row in torch.cat(ends, 1)]
+        rows = [interpolate(fitted.new_tensor([level]), nominal, row)[0] for row in torch.cat(ends, 1)]
         return torch.where(fitted.any(1), torch.stack(rows), own)
 
     def expected_oks(self, std: Tensor, area: Tensor, oks_sigmas: Tensor) -> Tensor:
@@ -304,7 +304,7 @@ class ErrorDensity:
         return out
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
     """Raises ConfigError for what is no probability between 0 and 1: no finite interval has it, or none at all."""
     if not 0 < level < 1:
         hint = percent_hint(level) if level < 100 else ""
@@ -327,7 +327,7 @@ def _fitted_ratio(level: float, own: Sequence[Tensor], fitted: Tensor) -> Tensor
     return torch.lerp(ratio[:, low], ratio[:, high], min(max(part, 0.0), 1.0))
 
 
-def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+def interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
     """Values (n,) at ``x`` (n,) of the piecewise linear function through ``xs``, ascending, and ``ys``.
 
     As ``numpy.interp``, which torch lacks, on any device.

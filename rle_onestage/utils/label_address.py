@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 ENDINGS = (".yaml", ".yml")
 # Of JSON files: rle_onestage.data.benchmarks reads them.
-LAYOUTS = ("wholebody", "mpii")
+LAYOUTS = ("wholebody", "mpii", "h36m", "h36m_train", "h36m_test")
 _LAYOUT = re.compile(rf"(?P<file>.+\.json):(?P<layout>{'|'.join(LAYOUTS)})", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"(?P<file>.+\.ya?ml):(?P<split>\w+)", re.IGNORECASE | re.DOTALL)
 

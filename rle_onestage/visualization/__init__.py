@@ -3,6 +3,7 @@
 from .pages import contact_sheet, side_by_side
 from .people import CONFIDENT, PERSON_COLOURS, PRESENT, SIDE_COLOURS, draw_people
 from .results_page import ORDERS, page_of_results
+from .space import draw_people_3d
 from .strokes import EDGE, PAPER, draw_tag, draw_text, text_width
 from .video import VideoDrawer, draw_legend
 
@@ -18,6 +19,7 @@ __all__ = [
     "contact_sheet",
     "draw_legend",
     "draw_people",
+    "draw_people_3d",
     "draw_tag",
     "draw_text",
     "page_of_results",

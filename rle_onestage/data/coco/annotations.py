@@ -14,6 +14,7 @@ that cannot be used is left out, counted and named (:class:`~.json_files.Problem
 - labelled joints outside the image stay labelled, as COCO's evaluation counts them. Training leaves them out: to it a
   joint is present where it is in the image.
 - ``num_keypoints`` is counted from the visibility flags, whatever the file says.
+- ``keypoints_3d`` and ``camera`` are read by :mod:`.space`.
 - ``iscrowd`` that is absent or null is 0; text such as "1" is read.
 """
 
@@ -40,6 +41,7 @@ from .json_files import (
     size_from_file,
     without_garbage_collection,
 )
+from .space import SpaceLabels, read_space
 
 
 class KeypointFile(NamedTuple):
@@ -57,6 +59,8 @@ class KeypointFile(NamedTuple):
     measured: np.ndarray  # (A,) bool, the area is the file's and not made from the box
     crowd: np.ndarray  # (A,) bool
     problems: Problems
+    space: SpaceLabels | None = None  # None: no annotation has joints in space
+    camera: Any = None  # that of the whole file, as in it
 
     def rows(self, shift: float = 0.0) -> Iterator[list[float]]:
         """Keypoints as COCO's flat lists of 3K, their coordinates shifted; one list at a time is made."""
@@ -113,8 +117,11 @@ def read_keypoints(
     measured = np.isfinite(areas)
     areas = np.where(measured, areas, AREA_OF_BOX * boxes[:, 2] * boxes[:, 3])
     category_id = 1 if categories[0].get("id") is None else categories[0]["id"]
+    whole = data.get("camera")
+    cameras = {i: image.get("camera", whole) for i, image in images.items()}
+    space = read_space(annotations, keypoints, crowd, names, cameras, problems)
     file = KeypointFile(source, names, category_id, images, sizes, annotations, keypoints, boxes, areas, measured,
-                        crowd, problems)  # fmt: skip
+                        crowd, problems, space, whole)  # fmt: skip
     _compare_counts(file)
     problems.doubts += find_doubts(boxes[~crowd], keypoints[~crowd], extent[~crowd])
     return file

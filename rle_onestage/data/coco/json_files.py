@@ -141,7 +141,7 @@ def read_json(path: str, dataset_name: str = "") -> dict:
     file, layout = split_layout(path)
     data = load_json(file, f"{file} of {title}")
     if layout:
-        return as_coco(layout, data, file)
+        return as_coco(layout, data, file, load_json)
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         raise DataError(f"{path} of {title} is not in COCO's format: it has no list `images`.")
     return data

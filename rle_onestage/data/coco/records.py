@@ -13,6 +13,7 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from ...errors import DataError, shown
+from ...structures.root import read_camera
 from .annotations import KeypointFile, read_keypoints
 from .arrays import CENTRE, LARGEST_COORDINATE
 from .json_files import Problems, is_number, read_json, without_garbage_collection
@@ -44,7 +45,9 @@ def load_coco_keypoints(
         (records, problems): records are dicts with file_name, image_id, height, width and annotations [{bbox
         (x, y, width, height), bbox_mode XYWH_ABS, area, iscrowd, keypoints (flat list of 3K: x + 0.5, y + 0.5, v),
         category_id 0, id}], with ``area_from_box`` True where the area is not measured, ``segmentation`` where there
-        are polygons and ``weight`` where asked for; problems is a :class:`~.json_files.Problems`.
+        are polygons, ``depth`` (K pixels, NaN where not known) and ``pixel_size`` (millimetres of a pixel) where there
+        are joints in space (:mod:`.space`), and ``weight`` where asked for; with ``camera`` where the intrinsics are
+        known; problems is a :class:`~.json_files.Problems`.
 
     Raises:
         DataError: see :mod:`.annotations` and :func:`~.json_files.read_json`.
@@ -75,6 +78,10 @@ def records_of(file: KeypointFile, image_root: str, *, weight_by: str = "", area
         for image_id, image in file.images.items()
     }
     weights = _weights(file, weight_by) if weight_by else None
+    for image_id, image in file.images.items():
+        camera = read_camera(image.get("camera", file.camera))
+        if camera is not None:
+            records[image_id]["camera"] = camera
     for i, (image_id, annotation) in enumerate(_annotations(file, area_from_box)):
         if weights is not None and not annotation["iscrowd"]:
             annotation["weight"] = weights[i]
@@ -87,7 +94,7 @@ def _annotations(file: KeypointFile, area_from_box: bool) -> Iterator[tuple[Any,
     """(image id, Detectron2's dictionary) of each annotation."""
     columns = (file.boxes.tolist(), file.areas.tolist(), file.measured.tolist(), file.crowd.tolist())
     rows = zip(file.annotations, file.rows(CENTRE), *columns)
-    for annotation, keypoints, box, area, measured, crowd in rows:
+    for number, (annotation, keypoints, box, area, measured, crowd) in enumerate(rows):
         kept = {
             "bbox": box,
             "bbox_mode": BoxMode.XYWH_ABS,
@@ -99,6 +106,9 @@ def _annotations(file: KeypointFile, area_from_box: bool) -> Iterator[tuple[Any,
         }
         if area_from_box or not measured or str(annotation.get("area_source", "")).startswith("box"):
             kept["area_from_box"] = True
+        if file.space is not None and np.isfinite(file.space.size[number]):
+            kept["depth"] = file.space.depth[number].tolist()
+            kept["pixel_size"] = float(file.space.size[number])
         polygons = _polygons(annotation.get("segmentation"))
         if polygons:
             kept["segmentation"] = polygons

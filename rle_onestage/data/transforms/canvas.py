@@ -1,7 +1,7 @@
 """The people of one canvas as arrays, and what becomes of those whom its border cuts off."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,27 @@ def swap_sides(values: np.ndarray, flip_index: Sequence[int], mirrored: np.ndarr
         return values
     where = np.reshape(mirrored, (-1,) + (1,) * (values.ndim - 1))
     return np.where(where, values[:, list(flip_index)], values)
+
+
+# What grows with the image, by its powers, of :attr:`CanvasPeople.extra`: depth is in pixels, ``pixel_size`` is the
+# millimetres of one. A turn about the line of sight leaves both as they are, and so does a mirror.
+_POWERS = {"depth": 1, "pixel_size": -1}
+
+
+def zoomed(extra: Mapping[str, Any], factor: np.ndarray | float) -> dict[str, Any]:
+    """:attr:`CanvasPeople.extra` after the image has grown.
+
+    Args:
+        extra: (M, ...) arrays by name.
+        factor: by which lengths have grown, (M,) or one for all.
+    """
+    result = dict(extra)
+    for name, power in _POWERS.items():
+        if name in result:
+            values = np.asarray(result[name], float)
+            grown = np.asarray(factor, float) ** power
+            result[name] = values * np.reshape(grown, grown.shape + (1,) * (values.ndim - 1 if grown.ndim else 0))
+    return result
 
 
 def bounds(mask: np.ndarray) -> np.ndarray:

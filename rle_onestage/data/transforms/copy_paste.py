@@ -13,7 +13,7 @@ import numpy as np
 
 from ...structures.boxes import share_inside
 from . import augmentation as aug
-from .canvas import CanvasPeople, bounds, swap_sides
+from .canvas import CanvasPeople, bounds, swap_sides, zoomed
 from .cutouts import Cutout
 from .occlusion import hide
 
@@ -272,9 +272,9 @@ def _with_person(
     enough = share >= aug.MIN_VISIBLE_SHARE and (box[2:] - box[:2]).min() >= aug.MIN_BOX_SIDE
     if not enough or not keypoints[..., 2].any():
         return people._replace(ignore=_appended(people.ignore, box))
-    extra = {}
+    own, extra = zoomed(cutout.extra, transform.area_scale**0.5), {}
     for name, values in people.extra.items():
-        row = swap_sides(np.asarray(cutout.extra[name])[None], flip_index, transform.mirrored)[0]
+        row = swap_sides(np.asarray(own[name])[None], flip_index, transform.mirrored)[0]
         extra[name] = _appended(values, row)
     return people._replace(
         boxes=_appended(people.boxes, box),

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from ...errors import DataError
 from . import augmentation as aug
+from .canvas import zoomed
 
 logger = logging.getLogger(__name__)
 
@@ -251,4 +252,5 @@ def _shrunk(cutout: Cutout, max_side: float) -> Cutout:
         keypoints=cutout.keypoints * [x, y, 1],
         box=cutout.box * [x, y, x, y],
         area=cutout.area * x * y,
+        extra=zoomed(cutout.extra, (x * y) ** 0.5),
     )

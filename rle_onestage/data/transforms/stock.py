@@ -17,7 +17,7 @@ from ...errors import ConfigError, DataError, called, naming_own_code, shown
 from ...utils.named_options import check_options
 from ...utils.near import did_you_mean
 from ..randomness import drawn_from
-from .canvas import CanvasPeople, clip_people, swap_sides
+from .canvas import CanvasPeople, clip_people, swap_sides, zoomed
 
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 """Augmentations that ``INPUT.AUGMENTATIONS`` can name, beside those of ``detectron2.data.transforms``.
@@ -220,7 +220,10 @@ def _moved(
         keypoints=np.concatenate([points, keypoints[..., 2:]], axis=-1) * inside[..., None],
         area=people.area * np.abs(grown),
         ignore=_extents(people.ignore, transforms, size),
-        extra={name: swap_sides(values, flip_index, grown < 0) for name, values in people.extra.items()},
+        extra={
+            name: swap_sides(values, flip_index, grown < 0)
+            for name, values in zoomed(people.extra, np.sqrt(np.abs(grown))).items()
+        },
     )
 
 

@@ -127,15 +127,17 @@ def _without_optional(
     address: str,
 ) -> tuple[list[str], list[str]]:
     """``missing`` and ``unexpected`` without what a model works without, which is told; a part of it does not do."""
-    optional = tuple(getattr(model, "OPTIONAL_KEYS", ()))
-    theirs, ours = ({key for key in keys if key.startswith(optional)} for keys in (weights, own))
-    if not optional or (theirs and ours):
-        return missing, unexpected
-    if ours:
-        logger.info("Checkpoint %s does not have %s: done without", address, _by_module(sorted(ours)))
-    if theirs:
-        logger.info("Not used from %s, as the config turns it off: %s", address, _by_module(sorted(theirs)))
-    return [key for key in missing if key not in ours], [key for key in unexpected if key not in theirs]
+    for names in getattr(model, "OPTIONAL_KEYS", ()):
+        theirs, ours = ({key for key in keys if key.startswith(names)} for keys in (weights, own))
+        if theirs and ours:
+            continue
+        if ours:
+            logger.info("Checkpoint %s does not have %s: done without", address, _by_module(sorted(ours)))
+        if theirs:
+            logger.info("Not used from %s, as the config turns it off: %s", address, _by_module(sorted(theirs)))
+        missing = [key for key in missing if key not in ours]
+        unexpected = [key for key in unexpected if key not in theirs]
+    return missing, unexpected
 
 
 def _raise_unless_exact(

@@ -85,6 +85,7 @@ MODEL_KEYS = {
     "FLOW.HIDDEN": whole(1, 4096),
     "FLOW.GROUPS": Items(Items(whole(0, 999), least=1)),
     "FLOW.WARMUP_ITERS": whole(0, 10**9),
+    "DEPTH.ENABLED": Flag(),
     "REFINE.STEPS": whole(0, 20),
     "REFINE.TEST_STEPS": whole(0, 20),
     "REFINE.IN_FEATURE": _NAME,
@@ -103,7 +104,7 @@ MODEL_KEYS = {
     "ASSIGN.OKS_WIDEN": real(0, 1e4, above=True),
     **{
         f"LOSS.{name}": _FACTOR
-        for name in ("SCORE", "BOX", "QUALITY", "POSE", "REFINE", "PRESENCE", "VISIBILITY", "HEATMAP")
+        for name in ("SCORE", "BOX", "QUALITY", "POSE", "REFINE", "PRESENCE", "VISIBILITY", "DEPTH", "SIZE", "HEATMAP")
     },
     "PARTIAL.BACKGROUND": share(),
     "PARTIAL.CONFIDENT": share(),

@@ -1,4 +1,4 @@
-"""How benchmarks score keypoints: COCO's way, and what CrowdPose, COCO-WholeBody and MPII do in their own.
+"""How benchmarks score keypoints: COCO's way, and what CrowdPose, COCO-WholeBody, MPII and Human3.6M do in their own.
 
 Each is chosen by ``evaluator_type`` of a data set's metadata. All figures come from :func:`~.metrics.coco_metrics` on
 labels and results that are prepared as the benchmark's own code does, but for MPII's PCKh.
@@ -58,6 +58,7 @@ SCORINGS = {
     "crowdpose": Scoring(crowdpose_metrics, "CrowdPoseEvaluator", {"keypoints": CROWDPOSE_METRICS}, crowdpose_truth),
     "coco_wholebody": Scoring(wholebody_metrics, "WholeBodyEvaluator", dict.fromkeys(WHOLEBODY_TABLES, _KEYPOINTS)),
     "mpii": Scoring(mpii_metrics, "MPIIEvaluator", {"keypoints": _KEYPOINTS, "pckh": PCKH_METRICS}, boxes=False),
+    "h36m": Scoring(keypoint_metrics, "H36MEvaluator", {"keypoints": _KEYPOINTS}),
 }
 
 

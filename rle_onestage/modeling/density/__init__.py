@@ -3,6 +3,7 @@
 from .build import build_density, density_from_config
 from .densities import Density, FlowDensity, ReleasedDensity
 from .flow import RealNVP
+from .flow_1d import LineFlow
 from .groups import GroupedDensity
 from .presets import StudentPreset
 from .registry import DENSITY_REGISTRY
@@ -12,6 +13,7 @@ __all__ = [
     "Density",
     "FlowDensity",
     "GroupedDensity",
+    "LineFlow",
     "RealNVP",
     "ReleasedDensity",
     "StudentPreset",

@@ -6,6 +6,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from ...errors import ConfigError
 from .densities import Density
 from .groups import GroupedDensity
 from .registry import DENSITY_REGISTRY
@@ -29,18 +30,29 @@ def build_density(name: str, *, groups: Sequence[int] | None = None, **options: 
     return _grouped(lambda: cls(**{key: value for key, value in options.items() if key in known}), groups)
 
 
-def density_from_config(cfg: CfgNode, groups: Sequence[int] | None = None) -> Density | GroupedDensity:
+def density_from_config(
+    cfg: CfgNode, groups: Sequence[int] | None = None, *, dims: int = 2
+) -> Density | GroupedDensity:
     """The density that ``MODEL.RLE_ONESTAGE.DENSITY`` names, with the options that its class takes from ``cfg``.
 
     Args:
         cfg: the config.
         groups: (K,) index of the group of each joint; None for one density for all.
+        dims: D, of the residual.
 
     Raises:
-        ConfigError: there is no density of the name.
+        ConfigError: there is no density of the name, or one in the plane alone.
     """
-    cls = DENSITY_REGISTRY.get(cfg.MODEL.RLE_ONESTAGE.DENSITY)
-    return _grouped(lambda: cls(**cls.from_config(cfg)), groups)
+    name = cfg.MODEL.RLE_ONESTAGE.DENSITY
+    cls = DENSITY_REGISTRY.get(name)
+    if dims == 2:
+        return _grouped(lambda: cls(**cls.from_config(cfg)), groups)
+    if "dims" not in inspect.signature(cls).parameters:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.DENSITY {name} is for two dimensions alone, but depth has {dims}; let its constructor "
+            "take `dims`, or set MODEL.RLE_ONESTAGE.DEPTH.ENABLED to False"
+        )
+    return _grouped(lambda: cls(**cls.from_config(cfg), dims=dims), groups)
 
 
 def _grouped(make: Callable[[], Density], groups: Sequence[int] | None) -> Density | GroupedDensity:

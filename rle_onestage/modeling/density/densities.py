@@ -1,9 +1,9 @@
 """The densities of the standardised residual ``e = (y - mu) / scale``, and their likelihoods.
 
 The density of a label is ``p(y) = q(e) / (scale_x scale_y)``, in pixels; the loss is ``-log q(e) + log scale_x + log
-scale_y``, in nats per joint, and likewise in D = 3 dimensions. Presets have unit variance per coordinate, so that the
-scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) / sqrt(2)``, and
-Student's t (:class:`~.presets.StudentPreset`).
+scale_y``, in nats per joint, and likewise in D = 1 and D = 3 dimensions. Presets have unit variance per coordinate, so
+that the scale is a standard deviation: Gaussian ``exp(-e^2 / 2) / sqrt(2 pi)``, Laplace ``exp(-sqrt(2) |e|) /
+sqrt(2)``, and Student's t (:class:`~.presets.StudentPreset`).
 
 RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset ``Q``, the density ``G`` of a flow, and
 ``Z`` the integral of their product (the paper's ``s`` is ``1 / Z``). ``Z`` is computed by quadrature, with its
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from .flow import RealNVP
+from .flow_1d import LineFlow
 from .presets import PRESETS, Preset, StudentPreset, log_laplace, make_preset, preset_from_config, student_preset
-from .quadrature import Cubature, condense, padded
+from .quadrature import Cubature, condense, padded, product
 from .registry import DENSITY_REGISTRY
 
 
@@ -37,7 +38,7 @@ class Density(nn.Module):
     Args:
         preset: "laplace", "gaussian", "student" or a :class:`~.presets.StudentPreset`: the density of the coarse poses,
             and of the first iterations.
-        dims: D, 2 or 3.
+        dims: D, 1 to 3.
     """
 
     # Densities of joints that differ: 1 where all joints have the same, else K.
@@ -177,14 +178,14 @@ class FlowDensity(Density):
         preset: as in :class:`Density`.
         couplings: number of the flow's.
         hidden: width of its networks.
-        dims: D, 2 or 3.
+        dims: D, 1 to 3.
     """
 
     residual = True
 
     def __init__(self, *, preset: str | Preset = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
         super().__init__(preset=preset, dims=dims)
-        self.flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
+        self.flow = make_flow(couplings, hidden, dims)
         if self.residual and isinstance(self.preset, StudentPreset):
             self.rows = self.preset.rows
 
@@ -207,8 +208,8 @@ class FlowDensity(Density):
         return self.preset(e) + log_g if self.residual else log_g
 
     def _probes(self) -> Tensor:
-        z = torch.linspace(-3, 3, {2: 13, 3: 7}[self.flow.dims], device=self.cubature.cells.device)
-        return self.flow(torch.cartesian_prod(*[z] * self.flow.dims))[0]
+        z = torch.linspace(-3, 3, {1: 61, 2: 13, 3: 7}[self.flow.dims], device=self.cubature.cells.device)
+        return self.flow(product(z, self.flow.dims))[0]
 
     @torch.no_grad()
     def std(self) -> Tensor:
@@ -234,6 +235,13 @@ class FlowDensity(Density):
         return log_qg - (log_z[0] if self.rows == 1 else log_z[joint])
 
 
+def make_flow(couplings: int, hidden: int, dims: int) -> RealNVP | LineFlow:
+    """A flow in D = ``dims`` dimensions; on a line it has as many layers as couplings, and no hidden ones."""
+    if dims == 1:
+        return LineFlow(layers=couplings)
+    return RealNVP(couplings=couplings, hidden=hidden, dims=dims)
+
+
 def _flow_size(cfg: CfgNode) -> dict[str, Any]:
     flow = cfg.MODEL.RLE_ONESTAGE.FLOW
     return {"couplings": flow.COUPLINGS, "hidden": flow.HIDDEN}
@@ -255,7 +263,7 @@ class ReleasedDensity(Density):
                 f"{', '.join(PRESETS)}, or DENSITY rle"
             )
         super().__init__(preset=preset, dims=dims)
-        self.flow = RealNVP(couplings=couplings, hidden=hidden, dims=dims)
+        self.flow = make_flow(couplings, hidden, dims)
         if preset == "laplace":
             self.fitted.fill_(math.sqrt(2))  # the standard deviation of a Laplace density of scale 1
 
@@ -323,7 +331,7 @@ class StudentDensity(Density):
 
     Args:
         preset: a :class:`~.presets.StudentPreset`, or "student".
-        dims: D, 2 or 3.
+        dims: D, 1 to 3.
     """
 
     preset: StudentPreset

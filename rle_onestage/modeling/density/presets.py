@@ -5,11 +5,12 @@ So the scale is a standard deviation whichever preset is used.
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
 from torch import Tensor, nn
 
 from ...errors import DivergenceError
@@ -205,9 +206,20 @@ def configured_flip_pairs(cfg: CfgNode, joints: int) -> Sequence[tuple[int, int]
 
     Where neither is known, none: weights that were trained in pairs stay in pairs.
     """
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
-        names = [] if metadata is None else list(metadata.get("keypoint_names") or [])
-        if metadata is not None and len(names) == joints:
+    for metadata in _set_metadata(cfg):
+        names = list(metadata.get("keypoint_names") or [])
+        if len(names) == joints:
             return named_flip_pairs(names, metadata.get("keypoint_flip_map") or [])
     return COCO.flip_pairs if joints == COCO.num_joints else []
+
+
+def configured_joint_names(cfg: CfgNode) -> Iterator[list[str]]:
+    """The joints of each data set of the config that is registered, as far as they are known."""
+    for metadata in _set_metadata(cfg):
+        yield list(metadata.get("keypoint_names") or [])
+
+
+def _set_metadata(cfg: CfgNode) -> Iterator[Metadata]:
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name in DatasetCatalog.list():
+            yield MetadataCatalog.get(name)

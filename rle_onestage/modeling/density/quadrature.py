@@ -1,10 +1,10 @@
-"""Adaptive cubature in the plane or in space: where the integrand is, there the nodes are.
+"""Adaptive cubature on a line, in the plane or in space: where the integrand is, there the nodes are.
 
-The domain is cut at the axes (the Laplace preset has kinks there) into graded cells with a rule of degree 5 each:
-3 x 3 Gauss-Legendre in the plane, in space the 14 points of Hammer and Stroud ("Numerical evaluation of multiple
-integrals II", 1958). A cell whose integral differs from that of its quarters (eighths in space) is split, largest
-difference first (Berntsen, Espelid and Genz, "An adaptive algorithm for the approximate calculation of multiple
-integrals", TOMS 1991).
+The domain is cut at the axes (the Laplace preset has kinks there) into graded cells with a rule of degree 5 each: 3 or
+3 x 3 points of Gauss and Legendre on a line and in the plane, in space the 14 points of Hammer and Stroud ("Numerical
+evaluation of multiple integrals II", 1958). A cell whose integral differs from that of its halves (quarters, eighths)
+is split, largest difference first (Berntsen, Espelid and Genz, "An adaptive algorithm for the approximate calculation
+of multiple integrals", TOMS 1991).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,24 +13,33 @@ import torch
 from torch import Tensor, nn
 
 # Of the first cells, on each side of each axis: coarser in space, where their number is cubed.
-_EDGES = {2: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0], 3: [0.0, 1.0, 2.5, 6.0, 15.0, 40.0]}
+_EDGES = {
+    1: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0],
+    2: [0.0, 0.5, 1.25, 2.5, 5.0, 10.0, 20.0, 40.0],
+    3: [0.0, 1.0, 2.5, 6.0, 15.0, 40.0],
+}
 # Beyond them for tails as heavy as a power: the widest flow, of a standard deviation of 20, ends them there.
 _FAR = [80.0, 160.0]
+
+
+def product(x: Tensor, dims: int) -> Tensor:
+    """(n^D, D) the points of a grid whose axes all have the places ``x`` (n,)."""
+    return torch.cartesian_prod(*[x] * dims).view(-1, dims)
 
 
 def _base_cells(dims: int, wide: bool) -> Tensor:
     """(n, 2 D) rows of low corner and widths: the graded cells of all quadrants or octants."""
     side = _EDGES[dims] + (_FAR if wide else [])
     edges = torch.tensor([-v for v in reversed(side[1:])] + side)
-    return torch.cat([torch.cartesian_prod(*[x] * dims) for x in (edges[:-1], edges.diff())], 1)
+    return torch.cat([product(x, dims) for x in (edges[:-1], edges.diff())], 1)
 
 
 def _rule(dims: int) -> tuple[Tensor, Tensor]:
-    """Nodes (m, D) and weights (m,) of the rule on the unit square or cube."""
-    if dims == 2:
+    """Nodes (m, D) and weights (m,) of the rule on the unit interval, square or cube."""
+    if dims < 3:
         x = torch.tensor([0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5])
         w = torch.tensor([5.0, 8.0, 5.0]) / 18
-        return torch.cartesian_prod(x, x), (w[:, None] * w).reshape(9)
+        return product(x, dims), w if dims == 1 else (w[:, None] * w).reshape(9)
     faces = (19 / 30) ** 0.5 * torch.cat([torch.eye(3), -torch.eye(3)])
     corners = (19 / 33) ** 0.5 * torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
     weight = torch.tensor([320 / 361] * 6 + [121 / 361] * 8) / 8
@@ -43,7 +52,7 @@ class Cubature(nn.Module):
     The cells are buffers: a resumed run integrates on the same nodes as an uninterrupted one.
 
     Args:
-        dims: D, 2 or 3.
+        dims: D, 1 to 3.
         wide: the integrand may have tails as heavy as a power.
         capacity: largest number of cells.
     """
@@ -57,7 +66,7 @@ class Cubature(nn.Module):
         self.dims, self.wide = dims, wide
         base = _base_cells(dims, wide)
         grid, weight = _rule(dims)
-        cells = torch.zeros(capacity or {2: 1024, 3: 4096}[dims] * (2 if wide else 1), 2 * dims)
+        cells = torch.zeros(capacity or {1: 512, 2: 1024, 3: 4096}[dims] * (2 if wide else 1), 2 * dims)
         cells[: len(base)] = base
         self.register_buffer("cells", cells)
         self.register_buffer("grid", grid, persistent=False)
@@ -141,7 +150,7 @@ class Cubature(nn.Module):
     def _halved(self, cells: Tensor) -> Tensor:
         """Cells (n, 2 D) cut in two along every axis: (2^D n, 2 D)."""
         low, width = cells[:, None].chunk(2, 2)
-        corner = torch.cartesian_prod(*[cells.new_tensor([0, 1])] * self.dims)
+        corner = product(cells.new_tensor([0, 1]), self.dims)
         low = low + corner * (width / 2)
         return torch.cat([low, (width / 2).expand_as(low)], -1).reshape(-1, 2 * self.dims)
 

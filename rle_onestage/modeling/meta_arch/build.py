@@ -1,5 +1,6 @@
 """From the config to the parts of the architecture: the only reader of ``cfg`` among the model's files."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,16 +9,22 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 
 from ...errors import ConfigError
+from ...structures.root import root_weights
 from ...structures.skeleton import COCO
 from ..assignment import ASSIGNER_REGISTRY, Assigner
 from ..codec import ScaleCodec
 from ..criterion import Criterion
 from ..density import Density, GroupedDensity, density_from_config
+from ..density.presets import configured_joint_names
 from ..head import HEAD_REGISTRY
 from ..postprocessing import Decoder
 from ..refinement.joint_refinement import JointRefinement
 from ..refinement.refiner import PoseRefiner
 from ..regions import PartialLabels
+from ..space.criterion import DepthCriterion
+from ..space.decoding import SpaceDecoder
+
+logger = logging.getLogger(__name__)
 
 # Where ``ASSIGN.NAME`` is empty.
 STYLE_ASSIGNERS = {"fcos": "dynamic", "centernet": "peak"}
@@ -139,6 +146,8 @@ def build_parts(
     refiner = _build_refiner(cfg, shapes, refinement)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = density_from_config(cfg, flow_groups(cfg))
+    depth = density_from_config(cfg, flow_groups(cfg), dims=1) if options.DEPTH.ENABLED else None
+    root = configured_root(cfg) if options.DEPTH.ENABLED else []
     return {
         "backbone": backbone,
         "in_features": options.IN_FEATURES,
@@ -151,8 +160,17 @@ def build_parts(
             weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
+            **_unless_none(
+                space=depth and DepthCriterion(density=depth, root=root, flow_warmup=options.FLOW.WARMUP_ITERS)
+            ),
         ),
-        "decoder": build_decoder(cfg, oks_sigmas, density, decoder),
+        "decoder": build_decoder(
+            cfg,
+            oks_sigmas,
+            density,
+            decoder,
+            **_unless_none(space=depth and SpaceDecoder(group=depth.joint_groups(len(root)), root=root)),
+        ),
         "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -160,6 +178,29 @@ def build_parts(
         "input_format": cfg.INPUT.FORMAT,
         "trained": cfg.SOLVER.TRAIN_ONLY,
     }
+
+
+def _unless_none(**parts: Any) -> dict[str, Any]:
+    """Keyword arguments without those that are None: a class of the user's own may not know of them."""
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def configured_root(cfg: CfgNode) -> list[float]:
+    """Weights (K,) of the joints whose mean is the root, by the joints' names.
+
+    They are those of the config's first data set with as many joints that is on this machine; else COCO's.
+    """
+    joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
+    names = next((list(found) for found in configured_joint_names(cfg) if len(found) == joints), list(COCO.names))
+    if len(names) != joints:
+        names = [f"joint {number}" for number in range(joints)]
+    weights, is_hip = root_weights(names)
+    if not is_hip:
+        logger.warning(
+            "None of the joints %s is a pelvis or a pair of hips: depth is relative to the middle of all joints",
+            ", ".join(names),
+        )
+    return weights.tolist()
 
 
 def build_decoder(
@@ -227,6 +268,7 @@ def _build_refinement(
         norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION,
         search=options.REFINE.SEARCH,
+        **_unless_none(depth=True if options.DEPTH.ENABLED else None),
         visibility=options.HEAD.VISIBILITY,
         scale_codec=ScaleCodec.from_config(cfg, init=options.REFINE.SCALE_INIT),
     )

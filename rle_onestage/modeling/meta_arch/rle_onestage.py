@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import PoseError
+from ...structures.root import read_camera
 from ..assignment import Assigner
 from ..criterion import Criterion
 from ..head import PoseHead
@@ -19,6 +20,7 @@ from ..locations import Locations, make_locations
 from ..postprocessing import EVERYBODY, Decoder, Look, People
 from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
+from ..space.branch import DepthBranch
 from ..structures import NOT_REFINED, DenseOutputs, Predictions, Targets
 from ..tables import FreshTables
 from ..targets import make_targets
@@ -50,8 +52,12 @@ class RLEOneStage(FreshTables):
 
     # In files of earlier versions: their own count of the steps, which would go on counting in the next training.
     OBSOLETE_KEYS = ("iteration",)
-    # Beginnings of the names of what says whether joints are hidden: without it in a file, a model does not say it.
-    OPTIONAL_KEYS = ("head.visibility.", "refiner.refinement.visible")
+    # Beginnings of the names of what says whether joints are hidden, and of what says depth: without these in a file,
+    # a model does not say it.
+    OPTIONAL_KEYS = (
+        ("head.visibility.", "refiner.refinement.visible"),
+        ("head.depth.", "refiner.refinement.depth.", "criterion.space.", "decoder.space."),
+    )
     criterion: Criterion | None
     assigner: Assigner | None
     pixel_mean: Tensor
@@ -106,15 +112,27 @@ class RLEOneStage(FreshTables):
         """Whether people come with ``pred_keypoint_visibility`` at inference."""
         return self.visibility is not None and self.visibility.has_opinion
 
+    @property
+    def depth(self) -> DepthBranch | None:
+        """What says depth; None in a model without it."""
+        return getattr(self.head, "depth", None)
+
+    @property
+    def tells_depth(self) -> bool:
+        """Whether people come with ``pred_keypoints_3d`` at inference."""
+        return self.depth is not None and self.depth.has_opinion
+
     def settle(self) -> None:
-        """Let the model speak of hidden joints if it was taught."""
-        if self.visibility is not None:
-            self.visibility.settle()
+        """Let the model speak of hidden joints, and of depth, if it was taught."""
+        for branch in (self.visibility, self.depth):
+            if branch is not None:
+                branch.settle()
 
     def scale_weights(self) -> list[Tensor]:
         """Of the layers that say the scale."""
         refined = [] if self.refiner is None else self.refiner.scale_weights()
-        return [*self.head.scale.parameters(), *refined]
+        deep = [] if self.depth is None else list(self.depth.parameters())
+        return [*self.head.scale.parameters(), *refined, *deep]
 
     def drop_training_parts(self) -> None:
         """Forget the criterion with its flow, and the assigner: inference needs neither."""
@@ -131,7 +149,8 @@ class RLEOneStage(FreshTables):
 
         Args:
             inputs: dicts with "image" (3, H, W) in ``input_format``; in training "instances"; "height" and "width" of
-                the output.
+                the output, and for joints in the camera's space "camera", its intrinsics in the pixels of the output
+                (:func:`rle_onestage.structures.root.read_camera`).
         """
         images = self.preprocess_image(inputs)
         if self.training:
@@ -139,7 +158,8 @@ class RLEOneStage(FreshTables):
             return self._losses(features, make_targets(inputs, self.head.num_joints, self.device))
         people = self.find(images.tensor)
         sizes = [(x.get("height", h), x.get("width", w)) for x, (h, w) in zip(inputs, images.image_sizes)]
-        instances = self.decoder.to_instances(people, images.image_sizes, sizes)
+        cameras = [read_camera(x.get("camera")) for x in inputs]
+        instances = self.decoder.to_instances(people, images.image_sizes, sizes, cameras)
         return [{"instances": each} for each in instances]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -207,6 +227,8 @@ class RLEOneStage(FreshTables):
         candidates = self.head.project(dense, pairs.candidates, locations)
         if self.visibility is not None and self.visibility.training:
             self.visibility.count(targets)
+        if self.depth is not None and self.depth.training:
+            self.depth.count(targets)
         assignment = self.assigner(pairs, locations, targets, candidates)
         refined = NOT_REFINED
         if self.refiner is not None:

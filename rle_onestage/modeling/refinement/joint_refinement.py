@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from ..backbone.timm_fpn import conv_block
 from ..codec import ScaleCodec
+from ..space.branch import DepthRefinement
 from ..structures import CandidatePredictions, Poses
 from ..visibility import prior_logit
 from .joint_attention import JointAttention
@@ -49,6 +50,7 @@ class JointRefinement(nn.Module):
         visibility: whether hidden joints are told from visible ones, by what is seen at the joint: like the scale, the
             logit of a pass takes the place of the one before.
         scale_codec: the parametrisation of the scale, in units of ``stride``.
+        depth: whether joints have a depth.
     """
 
     # Tensors whose first axis is that of the joints: rows of each.
@@ -70,6 +72,7 @@ class JointRefinement(nn.Module):
         search: bool,
         visibility: bool,
         scale_codec: ScaleCodec,
+        depth: bool = False,
     ):
         super().__init__()
         self.stride, self.scale_codec = stride, scale_codec
@@ -93,6 +96,9 @@ class JointRefinement(nn.Module):
             nn.init.constant_(self.heat.bias, -4.0)
         self.visible = nn.Parameter(torch.empty(num_joints, channels).normal_(std=0.01)) if visibility else None
         self.visible_bias = nn.Parameter(torch.full((num_joints,), prior_logit())) if visibility else None
+        self.depth = (
+            DepthRefinement(channels=channels, num_joints=num_joints, scale_codec=scale_codec) if depth else None
+        )
 
     def features(self, feature: Tensor, context: Sequence[Tensor] = ()) -> SampledMaps:
         """The maps that are sampled.
@@ -146,6 +152,7 @@ class JointRefinement(nn.Module):
                 presence=poses.presence,
                 visibility=self._visibility(hidden, poses.visibility),
                 more=poses.more,
+                depth=None if poses.depth is None or self.depth is None else self.depth(hidden, poses.depth, boxes),
             )
             refined = self.widened(refined, hidden, boxes)
         return candidates._replace(poses=refined)

@@ -61,7 +61,8 @@ class PoseRefiner(nn.Module):
             before, candidates = candidates.poses, self.refinement(maps, candidates)
             if number >= self.steps:
                 # Passes beyond those that were trained move the points; their scale would be a little too small.
-                candidates = candidates._replace(poses=candidates.poses._replace(scale=before.scale, more=before.more))
+                kept = candidates.poses._replace(scale=before.scale, more=before.more, depth=before.depth)
+                candidates = candidates._replace(poses=kept)
         return candidates
 
     def training_passes(
@@ -116,4 +117,5 @@ class PoseRefiner(nn.Module):
 
     def scale_weights(self) -> list[Tensor]:
         """Of the layers that say scale."""
-        return [self.refinement.output, self.refinement.output_bias]
+        deep = [] if self.refinement.depth is None else list(self.refinement.depth.parameters())
+        return [self.refinement.output, self.refinement.output_bias, *deep]

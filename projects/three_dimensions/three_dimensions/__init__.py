@@ -1,0 +1,1 @@
+"""Depth by one-stage regression under several losses, on synthetic people."""

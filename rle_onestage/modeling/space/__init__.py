@@ -1,0 +1,1 @@
+"""Joints in space: what the network says of depth, its likelihood, and millimetres from both."""
