@@ -1,7 +1,5 @@
 """Which training a restart by torchrun goes on with: the one that the same torchrun began, and no other."""
 
-import os
-
 import pytest
 
 from rle_onestage.engine.processes import attempts
@@ -15,7 +13,7 @@ def under(monkeypatch):
     def become(run="none", restart=0, process=10):
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", run)
         monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restart))
-        monkeypatch.setattr(os, "getppid", lambda: process)
+        monkeypatch.setattr(attempts, "starter", lambda: process)
         return attempts.launcher()
 
     return become

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Sequence
 
+from rle_onestage.console import starter
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils.output_files import kind_of
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -34,7 +35,7 @@ def launcher() -> str | None:
     """The torchrun that started this process, as a name that no other process has had; None without one."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    process = os.getppid()
+    process = starter()
     return f"{socket.gethostname()} {process} {_started(process)}"
 
 
