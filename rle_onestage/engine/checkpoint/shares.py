@@ -60,9 +60,9 @@ def settle_start(cfg: CfgNode, content: Mapping[str, Any], path: str) -> int:
         CheckpointError: see :func:`~.resume.next_iteration`.
     """
     done = next_iteration(content, path)
-    before, batch = content.get("processes"), content.get("batch")
+    before, batch = (_count(content.get(key)) for key in ("processes", "batch"))
     now, images = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
-    told = is_whole(before) and is_whole(batch) and before > 0 and batch > 0  # checkpoints of earlier versions do not
+    told = before > 0 and batch > 0  # checkpoints of earlier versions do not tell
     scaled = told and batch != images and cfg.SOLVER.REFERENCE_WORLD_SIZE > 0
     start = -(-done * batch // images) if scaled else done  # rounded up: what was seen does not come again
     logger.info("Resuming from %s: %d of %d iterations are done", path, start, cfg.SOLVER.MAX_ITER)
@@ -84,6 +84,10 @@ def settle_start(cfg: CfgNode, content: Mapping[str, Any], path: str) -> int:
             "of the iteration", images,
         )  # fmt: skip
     return start
+
+
+def _count(value: Any) -> int:
+    return value if is_whole(value) else 0
 
 
 def _shares(batch: int, world_size: int) -> str:
