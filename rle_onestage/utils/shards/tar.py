@@ -51,7 +51,7 @@ def _places(path: str, file: BinaryIO) -> Iterator[Place]:
             end = member.offset_data + -(-member.size // BLOCK) * BLOCK if member.isreg() else archive.offset
             if end > size:
                 raise ShardError(path, f"is cut short in its member {member.name}; {AGAIN}")
-            archive.members = []  # tarfile keeps them all otherwise, which are many
+            archive.members = []  # type: ignore[attr-defined]  # unknown to typeshed; tarfile would keep them all
             if member.isdir():
                 continue
             if not member.isreg() or member.issparse():
