@@ -77,9 +77,9 @@ check: lint types docs wheel
 test-slow: install
 	$(PY) -m pytest -m ""
 
-# Trainings that are killed in every phase and resumed, and torchrun's restarts: minutes.
+# Trainings that are killed in every phase and resumed, torchrun's restarts, machines that die and join: minutes.
 test-kills: install
-	$(PY) -m pytest -m "" tests/engine/test_engine_kills.py
+	$(PY) -m pytest -m "" tests/engine/test_engine_kills.py tests/engine/test_engine_elastic.py
 
 fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)

@@ -17,6 +17,14 @@ from typing import Any
 
 # Errors of a stream by which a reader loses what it waits for: a full disk, a quota, a disk that fails.
 _LOST = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+# This process and the one that started it, noted before the imports that take seconds.
+_STARTED = (os.getpid(), os.getppid())
+
+
+def starter() -> int:
+    """The number of the process that started this one, also where that is gone and another took its orphans over."""
+    process, parent = _STARTED
+    return parent if process == os.getpid() else os.getppid()
 
 
 def open_closed_streams() -> None:

@@ -17,6 +17,7 @@ from ..errors import ConfigError, DataError
 from ..structures.skeleton import OKS_KEY, Skeleton, named_flip_pairs, skeleton_from_category
 from ..utils.label_address import ENDINGS, labels_are_there, split_address
 from ..utils.near import did_you_mean
+from ..utils.shards import shard_kind
 from .category_cache import category_of, remember_category
 from .coco.annotations import read_keypoints
 from .coco.categories import check_num_joints, keypoint_category
@@ -25,6 +26,7 @@ from .coco.json_files import Problems, check_image_folder, read_json
 from .coco.records import records_of
 from .labels import SetOptions, idle_patterns, in_part
 from .named_sets import BUILT_IN, Source
+from .shards.reading import check_members
 
 
 class KeypointMetadata(Metadata):
@@ -167,6 +169,7 @@ def _load(source: Source) -> list[dict]:
     remember_flags(json_file, file.flags)
     records = records_of(file, folder, weight_by=source.options.weight_by, area_from_box=source.options.area == "box")
     _problems[source.name] = file.problems
+    check_members((record["file_name"] for record in records), source.name)
     idle = idle_patterns([record["file_name"] for record in records], source.options)
     if idle:
         raise ConfigError(
@@ -224,12 +227,17 @@ def register_from_config(cfg: CfgNode) -> None:
         sound = isinstance(entry, (list, tuple)) and len(entry) in (3, 4) and all(isinstance(e, str) for e in entry[:3])
         if not sound:
             raise ConfigError(
-                "DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder] or [name, data.yaml, "
-                f"split], or those with {{option: value}} behind, not {entry!r}."
+                "DATASETS.KEYPOINT_FILES must hold entries of [name, json file, image folder], [name, data.yaml, "
+                f"split] or [name, shards, ''], or those with {{option: value}} behind, not {entry!r}."
             )
         name, labels, images = entry[:3]
         if labels.lower().endswith(ENDINGS) or split_address(labels):
             labels, images = _address_of(name, labels, images), ""
+        elif shard_kind(labels) and images:
+            raise ConfigError(
+                f"DATASETS.KEYPOINT_FILES: the entry of {name!r} has the shards {labels!r}, which have their images in "
+                f"them, and the folder {images!r}; leave the third entry empty"
+            )
         options = SetOptions.parse(name, entry[3] if len(entry) == 4 else {})
         register(Source(name, labels, images, options=options))
     for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..structures.skeleton import map_joints
 from ..utils.near import did_you_mean
+from ..utils.shards import name_in_set
 
 logger = logging.getLogger(__name__)
 
@@ -165,13 +166,13 @@ def make_rules(
 
 def is_held_out(file_name: str, one_in: int = 10) -> bool:
     """Whether an image is never trained on: one in so many, by a hash of its file name without folders."""
-    digest = hashlib.sha1(os.path.basename(file_name).encode()).digest()
+    digest = hashlib.sha1(os.path.basename(name_in_set(file_name)).encode()).digest()
     return int.from_bytes(digest[:8], "big") % one_in == 0
 
 
 def in_part(file_name: str, options: SetOptions) -> bool:
     """Whether an image is in the part of its set that the options ask for."""
-    name = os.path.basename(file_name)
+    name = os.path.basename(name_in_set(file_name))
     chosen = not options.only or any(fnmatchcase(name, pattern) for pattern in options.only)
     if not chosen or any(fnmatchcase(name, pattern) for pattern in options.without):
         return False
@@ -182,7 +183,7 @@ def in_part(file_name: str, options: SetOptions) -> bool:
 
 def idle_patterns(file_names: Sequence[str], options: SetOptions) -> list[str]:
     """The patterns of ``only`` and ``without`` that no file name matches."""
-    names = [os.path.basename(name) for name in file_names]
+    names = [os.path.basename(name_in_set(name)) for name in file_names]
     patterns = (*options.only, *options.without)
     return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 

@@ -23,7 +23,7 @@ from .coco.json_files import Problems
 from .datasets import get_skeleton, load_dataset
 from .mapper import Mapper, PoseMapper, build_mapper
 from .randomness import drawn_from
-from .sampler import BatchOrder, Draw, TrainSampler
+from .sampler import BatchOrder, Draw, TrainSampler, check_shares
 from .training_sets import TrainingSets, load_training_records, training_cutouts
 
 logger = logging.getLogger(__name__)
@@ -290,16 +290,12 @@ def build_train_loader(cfg: CfgNode, start_iter: int = 0, *, mapper: Mapper | No
         mapper: from a data set dictionary to the model's input; None: the one that ``INPUT.MAPPER`` names.
 
     Raises:
-        ConfigError: no data set, a batch that cannot be split over the processes, an unknown mapper, or one that makes
+        ConfigError: no data set, a batch of fewer images than processes, an unknown mapper, or one that makes
             no mosaics where the config asks for them.
         DataError: a data set cannot be used.
     """
     world_size = comm.get_world_size()
-    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % world_size:
-        raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH ({cfg.SOLVER.IMS_PER_BATCH}) must be a multiple of the number of processes "
-            f"({world_size})."
-        )
+    check_shares(cfg.SOLVER.IMS_PER_BATCH, world_size)
     training = load_training_records(cfg)
     if mapper is None:
         cutouts = training_cutouts(cfg, training)

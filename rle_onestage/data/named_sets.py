@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..structures.skeleton import COCO, CROWDPOSE, H36M, MPII, Skeleton
 from ..structures.wholebody import WHOLEBODY
 from ..utils.label_address import split_address, split_layout
+from ..utils.shards import shard_kind
 from .labels import SetOptions
 from .yolo.reading import image_root
 
@@ -15,8 +16,10 @@ class Source:
     """Where a data set lies, relative to ``root`` or absolute."""
 
     name: str
-    json_file: str  # or a split of a YOLO-pose set, folder/data.yaml:train, or a file of another layout, file.json:mpii
-    image_root: str  # "" for YOLO-pose, whose data.yaml says it
+    # Or a split of a YOLO-pose set, folder/data.yaml:train, a file of another layout, file.json:mpii, or shards that
+    # carry their labels, folder/train-*.tar.
+    json_file: str
+    image_root: str  # "" for YOLO-pose, whose data.yaml says it, and for shards
     root: str | None = None  # None: $DETECTRON2_DATASETS
     skeleton: Skeleton | None = None  # None: from the file's categories
     annotated: bool = True
@@ -35,6 +38,8 @@ class Source:
     def image_folder(self) -> str:
         """The folder of images; it need not exist."""
         labels = self.path(self.json_file)
+        if shard_kind(labels):
+            return os.path.dirname(labels) or "."
         return image_root(labels) if split_address(labels) else self.path(self.image_root)
 
 

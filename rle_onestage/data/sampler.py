@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch.utils.data import Sampler
 
+from ..errors import ConfigError
+
 # Keeps the permutations' random numbers apart from those of the samples, which use (seed, iteration, slot).
 _ORDER = 0x0D0E
 
@@ -102,6 +104,24 @@ class BatchOrder:
         return batches[rng.permutation(len(batches))]
 
 
+def check_shares(batch: int, world_size: int) -> None:
+    """Check that each process gets an image of a global batch.
+
+    Raises:
+        ConfigError: there are more processes than images.
+    """
+    if batch < max(world_size, 1):
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH is {batch}, fewer images than the {world_size} processes that share them; choose at "
+            f"least {world_size}"
+        )
+
+
+def share_of(batch: int, rank: int, world_size: int) -> range:
+    """The slots of a global batch that a process has; the shares differ by one image at most."""
+    return range(rank * batch // world_size, (rank + 1) * batch // world_size)
+
+
 class TrainSampler(Sampler):
     """Endless batches of :class:`Draw` for one process, for the ``batch_sampler`` of a DataLoader.
 
@@ -109,13 +129,12 @@ class TrainSampler(Sampler):
         order: the global batches.
         start_iter: first iteration.
         rank: of this process.
-        world_size: number of processes, which must divide ``order.batch``.
+        world_size: number of processes, at most ``order.batch``.
     """
 
     def __init__(self, order: BatchOrder, *, start_iter: int = 0, rank: int = 0, world_size: int = 1):
         self.order, self.start_iter = order, start_iter
-        share = order.batch // world_size
-        self.slots = range(rank * share, (rank + 1) * share)
+        self.slots = share_of(order.batch, rank, world_size)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start_iter

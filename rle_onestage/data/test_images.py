@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from ..errors import DataError, counted
 from ..utils.bounded import within
 from ..utils.bounded_reading import READ_SECONDS
+from ..utils.shards import split_member
 from .datasets import load_dataset
 from .mapper import MAPPER_REGISTRY, PoseMapper
 
@@ -50,13 +51,13 @@ def check_test_images(cfg: CfgNode) -> None:
 
 
 def missing_files(files: Iterable[str]) -> list[str]:
-    """Those of some files that do not exist, without addresses. Each folder is listed once.
+    """Those of some files that do not exist, without addresses and images in shards. Each folder is listed once.
 
     Args:
         files: paths.
     """
     folders: dict[str, frozenset[str]] = {}
-    paths = [file for file in files if "://" not in file]
+    paths = [file for file in files if "://" not in file and not split_member(file)]
     for path in paths:
         folder = os.path.dirname(path)
         if folder not in folders:

@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from rle_onestage.console import is_first_on_machine
+from rle_onestage.data.sampler import check_shares
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.checkpoint.resume import recorded_seed
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
@@ -114,19 +115,17 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
     """
     cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()))
     world_size = comm.get_world_size()
-    if not args.eval_only and cfg.SOLVER.IMS_PER_BATCH % world_size:
-        raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, which {world_size} processes cannot share equally; "
-            f"choose a multiple of {world_size}"
-        )
+    if not (args.eval_only or cfg.SOLVER.REFERENCE_WORLD_SIZE):  # which gives each process the same share
+        check_shares(cfg.SOLVER.IMS_PER_BATCH, world_size)
     if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
         raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
     if check is not None:
         check(cfg)
     is_used = _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
-        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or attempts.is_restart())
-        args.resume = args.resume or _goes_on_after_restart(cfg.OUTPUT_DIR)
+        restart = attempts.is_restart() or _is_gone_on_with(cfg.OUTPUT_DIR)
+        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart)
+        args.resume = args.resume or _is_gone_on_with(cfg.OUTPUT_DIR)
     start_logging(cfg.OUTPUT_DIR, hold=is_used and not args.eval_only)  # see engine/takeover.py
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -175,15 +174,13 @@ def claim_output(path: str, *, goes_on: bool) -> None:
         raise ConfigError(problem)
 
 
-def _goes_on_after_restart(path: str) -> bool:
-    """Whether this is a restart by torchrun of a training that has begun in a folder. Collective."""
-    goes_on = False
-    if comm.is_main_process():
-        goes_on = attempts.has_begun(path)
-        if goes_on and not attempts.is_restart():  # an earlier one of the same name began it, not this one
-            attempts.forget(path)
-            goes_on = False
-    return comm.all_gather(goes_on)[0]
+def _is_gone_on_with(path: str) -> bool:
+    """Whether torchrun, restarting or with other machines, has begun the training in a folder. Collective.
+
+    Whichever machine finds that counts: the first process may be another machine's now.
+    """
+    launchers = comm.all_gather(attempts.launcher())
+    return any(comm.all_gather(attempts.has_begun(path, launchers)))
 
 
 def settle_seed(cfg: CfgNode, *, resume: bool = False) -> CfgNode:

@@ -35,12 +35,13 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
         ConfigError: the folder cannot be written.
         CheckpointError: see :func:`rle_onestage.engine.checkpoint.forget_last_checkpoint`.
     """
+    launchers = comm.all_gather(attempts.launcher())
     if comm.is_main_process():
         config = _earlier_config(cfg) if anew else None
         write_config(cfg)  # first, because it takes room: on a full disk the earlier checkpoints are still found
         if anew:
             forget_last_checkpoint(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, config)
-            attempts.note_begun(cfg.OUTPUT_DIR)
+        attempts.note_begun(cfg.OUTPUT_DIR, launchers)
     comm.synchronize()
     release_logs()
     lock.note(cfg.OUTPUT_DIR)  # from here on there is no other training's checkpoint to go on from

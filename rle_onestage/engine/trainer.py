@@ -26,6 +26,7 @@ from rle_onestage.engine.checkpoint import (
     load_weights,
     read_checkpoint,
     save_checkpoint,
+    shares,
 )
 from rle_onestage.engine.checkpoint import resume as resuming
 from rle_onestage.engine.checkpoint.joints import naming
@@ -112,6 +113,7 @@ class Trainer(TrainerBuilders):
             CheckpointError: see :func:`rle_onestage.engine.checkpoint.load_weights`.
         """
         path = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        shares.check_same_checkpoint(self.cfg.OUTPUT_DIR, path)
         if path is not None:
             self._resume(path)
             return
@@ -127,7 +129,7 @@ class Trainer(TrainerBuilders):
     def _resume(self, path: str) -> None:
         resuming.check_config(self.cfg, path)
         content = read_checkpoint(path)
-        start = resuming.next_iteration(content, path)
+        self.start_iter = start = shares.settle_start(self.cfg, content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)
         if self.ema is not None:
             resuming.restore_averages(self.ema, content, path)
@@ -135,12 +137,10 @@ class Trainer(TrainerBuilders):
         resuming.restore_schedule(self.scheduler, min(start, self.max_iter), content, path)
         resuming.restore_scaler(self.scaler, content, path)
         resuming.restore_hooks(self, content, path)
-        self.start_iter = start
         if comm.is_main_process():
             self.run = content["run"] if isinstance(content.get("run"), str) else None
             self.best.resume(self.run)
             self.recent.resume(content.get("periodic"), self.start_iter)
-        logger.info("Resuming from %s: %d of %d iterations are done", path, self.start_iter, self.max_iter)
 
     # ---------------------------------------------------------------- loop
 
@@ -385,7 +385,7 @@ class Trainer(TrainerBuilders):
         check_finite_weights(self.model, self.iter)
         content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["without_state"] = resuming.parameters_without_state(self.optimizer)
-        content |= naming(self.joints)
+        content |= naming(self.joints) | shares.kept_of_processes(self.cfg)
         content |= resuming.kept_of_schedule(self.scheduler) | resuming.kept_of_hooks(self)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():

@@ -4,6 +4,7 @@ A pipe that nobody writes to, or a network file system that does not answer, blo
 option of ``open`` prevents that. So a thread of its own reads each file, and whoever wants it waits for a limited time.
 """
 
+import io
 import os
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 from ..errors import DataError
 from .bounded import within
 from .output_files import kind_of_mode
+from .shards import ShardError, read_member, split_member
 
 # Seconds without an end of the reading, after which a file counts as blocked.
 READ_SECONDS = 60
@@ -61,14 +63,15 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = _all_bytes) -> A
     """Read an image's file.
 
     Args:
-        file_name: path of a regular file.
+        file_name: path of a regular file, or name of an image in a shard (:mod:`~rle_onestage.utils.shards`).
         work: what to do with the open file; by default all its bytes are read.
 
     Returns:
         What ``work`` gives.
 
     Raises:
-        UnreadableImage: it cannot be opened, has more than 2 GB, or is a folder, pipe or device.
+        UnreadableImage: it cannot be opened, has more than 2 GB, or is a folder, pipe or device; or its shard cannot
+            be used.
         BlockedImage: it takes more than ``READ_SECONDS``.
     """
     try:
@@ -78,6 +81,11 @@ def read_file(file_name: str, work: Callable[[BinaryIO], Any] = _all_bytes) -> A
 
 
 def _read(file_name: str, work: Callable[[BinaryIO], Any]) -> Any:
+    if (member := split_member(file_name)) is not None:
+        try:
+            return work(io.BytesIO(read_member(member)))
+        except ShardError as error:
+            raise UnreadableImage(file_name, f"the shard {error.reason}") from error
     try:
         # Not blocking, so that a pipe without a writer opens too, and can be told from a file.
         descriptor = os.open(file_name, os.O_RDONLY | _NON_BLOCKING)

@@ -16,7 +16,7 @@ def read_image(file_name: str, width: int | None = None, height: int | None = No
     """Read an image with its EXIF orientation applied, see :func:`~.image_decoding.decode_image`.
 
     Args:
-        file_name: path.
+        file_name: path, or name of an image in a shard, ``shard.tar!member``.
         width: what the annotation file says, in pixels; None: not checked.
         height: the same.
 

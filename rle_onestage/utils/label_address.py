@@ -1,12 +1,15 @@
 """How labels are named that are no file of COCO's format.
 
 One split of a YOLO-pose data set is ``folder/data.yaml:train``. A JSON file of another layout has the layout behind its
-name, ``folder/mpii_val.json:mpii``.
+name, ``folder/mpii_val.json:mpii``. Shards that carry their labels are a path or a pattern,
+``folder/train-*.tar``.
 """
 
 import os
 import re
 from typing import NamedTuple
+
+from .shards import shard_kind, shards_of
 
 ENDINGS = (".yaml", ".yml")
 # Of JSON files: rle_onestage.data.benchmarks reads them.
@@ -42,7 +45,9 @@ def split_layout(labels: str) -> LabelFile:
 
 
 def file_of_labels(labels: str) -> str:
-    """The file that must be there: of COCO's format or another layout, or the data.yaml of an address."""
+    """The file that must be there: of COCO's format or another layout, the data.yaml of an address, the first shard."""
+    if shard_kind(labels):
+        return next(iter(shards_of(labels)), labels)
     address = split_address(labels)
     return address.file if address else split_layout(labels).file
 

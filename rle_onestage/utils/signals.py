@@ -20,6 +20,8 @@ from typing import Any
 
 from detectron2.utils import comm
 
+from ..console import starter
+
 # What ends the work in order: Ctrl-C, a request to end, and a terminal or connection that is closed (not on Windows).
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # A wrapper (docker, uv) hands Ctrl-C on to a process that has it from the terminal: within this time it is one press.
@@ -123,7 +125,7 @@ def end_with_launcher() -> None:
     Nobody would end it any more, and it holds ``OUTPUT_DIR``. It saves first, and is ended where that takes too long.
     """
     own = multiprocessing.parent_process()
-    launcher = own.pid if own is not None else os.getppid()
+    launcher = own.pid if own is not None else starter()
     if own is None and "TORCHELASTIC_RUN_ID" not in os.environ:
         return  # a script that starts the processes by RANK and WORLD_SIZE may end before them
 

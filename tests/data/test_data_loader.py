@@ -56,8 +56,14 @@ def test_two_processes_share_the_stream_of_one(tmp_path, monkeypatch):
     for one, left, right in zip(whole, *halves):
         assert len(left) == len(right) == 2
         assert_same(one, left + right)
-    as_rank(monkeypatch, 0, 3)
-    with pytest.raises(ConfigError, match="multiple of the number of processes"):
+    thirds = []  # 1, 1 and 2 of the 4 images
+    for rank in range(3):
+        as_rank(monkeypatch, rank, 3)
+        thirds.append(next(build_train_loader(cfg, start_iter=3)))
+    assert [len(part) for part in thirds] == [1, 1, 2]
+    assert_same(whole[0], sum(thirds, []))
+    as_rank(monkeypatch, 0, 5)
+    with pytest.raises(ConfigError, match="fewer images than the 5 processes"):
         build_train_loader(cfg)
 
 

@@ -7,7 +7,9 @@ import time
 
 import pytest
 import torch.distributed as dist
+from engine_kills import Forked
 
+from rle_onestage import console
 from rle_onestage.data import workers
 from rle_onestage.engine.processes.meeting import fresh_view
 from rle_onestage.engine.processes.watch import EvaluationStopped, EvaluationWatch
@@ -102,6 +104,19 @@ def test_a_data_loading_process_ignores_what_a_terminal_sends_to_all(name):
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
     assert getattr(signal, name) not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_who_has_lost_torchrun_during_its_imports_ends(tmp_path):
+    """They take seconds, after which the parent is whoever takes orphans over."""
+
+    def orphan():
+        os.environ["TORCHELASTIC_RUN_ID"] = "none"
+        console._STARTED = (os.getpid(), 2**22 + 1)  # no process has so large a number
+        signals.end_with_launcher()
+        time.sleep(30)
+
+    assert console.starter() == os.getppid()
+    assert Forked(orphan, tmp_path / "log").wait(20) == -signal.SIGTERM
 
 
 def together(*functions):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from ...utils.shards import split_member
+
 
 def found_elsewhere(names: Mapping[Any, str], image_root: str) -> dict[Any, str]:
     """Images that are not where their name says, and are found by the end of it.
@@ -23,6 +25,8 @@ def found_elsewhere(names: Mapping[Any, str], image_root: str) -> dict[Any, str]
     """
     found = {}
     for image_id, name in names.items():
+        if split_member(name):
+            continue
         if any(sign in name for sign in "/\\%") and not os.path.exists(os.path.join(image_root, name)):
             other = _by_its_end(name, image_root)
             if other is not None:

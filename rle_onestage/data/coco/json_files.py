@@ -17,7 +17,9 @@ from ...errors import DataError, cut, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
 from ...utils.label_address import ENDINGS, file_of_labels, labels_are_there, split_address, split_layout
 from ...utils.output_files import kind_of
+from ...utils.shards import shard_kind
 from ..benchmarks import as_coco
+from ..shards.reading import read_shards
 from ..yolo.reading import address_of, read_yolo
 from .doubts import Doubt
 
@@ -124,7 +126,8 @@ def read_json(path: str, dataset_name: str = "") -> dict:
 
     Raises:
         DataError: it does not exist (the path and DETECTRON2_DATASETS are named), is not JSON, or has no images; or see
-            :func:`~rle_onestage.data.yolo.reading.read_yolo` and :mod:`rle_onestage.data.benchmarks`.
+            :func:`~rle_onestage.data.yolo.reading.read_yolo`, :func:`~rle_onestage.data.shards.reading.read_shards` and
+            :mod:`rle_onestage.data.benchmarks`.
     """
     title = f"data set {dataset_name!r}" if dataset_name else "the data set"
     address = split_address(path)
@@ -138,6 +141,8 @@ def read_json(path: str, dataset_name: str = "") -> dict:
         )
     if address or path.lower().endswith(ENDINGS):
         return read_yolo(address_of(path))
+    if shard_kind(path):
+        return read_shards(path)
     file, layout = split_layout(path)
     data = load_json(file, f"{file} of {title}")
     if layout:

@@ -10,8 +10,10 @@ import yaml
 
 from ...errors import ConfigError, DataError, MediaError, counted, cut, shown
 from ...structures.skeleton import skeleton_from_category
+from ...utils.bounded_reading import read_file
 from ...utils.images import UnreadableImage, image_size
 from ...utils.output_files import UNFINISHED, temporary_beside
+from ...utils.shards import name_in_set, split_member
 from ..coco.annotations import KeypointFile, read_keypoints
 from ..coco.categories import keypoint_category
 from ..coco.json_files import read_json
@@ -171,7 +173,7 @@ def _share(value: float) -> str:
 
 def _paths(name: str, split: CocoSplit) -> tuple[str, str]:
     """Where an image is, and where it goes below the new folder."""
-    source = os.path.join(split.images, name)
+    source, name = os.path.join(split.images, name), name_in_set(name)
     # A folder "images" in the name would be the one that Ultralytics replaces by "labels".
     parts = [part for part in os.path.normpath(name).split(os.sep) if part != "images"]
     if os.path.isabs(name) or ".." in parts:
@@ -262,7 +264,10 @@ def _write_image(image: _Image, folder: str, link: bool) -> None:
     labels = label_file(path)
     for place in (path, labels):
         os.makedirs(os.path.dirname(place), exist_ok=True)
-    if link:
+    if split_member(image.source):
+        with open(path, "wb") as copy:
+            copy.write(read_file(image.source))
+    elif link:
         os.symlink(os.path.realpath(image.source), path)
     else:
         shutil.copyfile(image.source, path)

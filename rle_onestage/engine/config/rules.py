@@ -15,6 +15,7 @@ from rle_onestage.data.labels import SetOptions
 from rle_onestage.errors import ConfigError, percent_hint, shown
 from rle_onestage.utils.near import did_you_mean
 from rle_onestage.utils.registry import NamedRegistry, parse_entry
+from rle_onestage.utils.shards import shard_kind
 
 # Far beyond any use, and what int64 holds.
 HUGE = 2**62
@@ -383,16 +384,15 @@ def keypoint_files(value: Any) -> list:
     """Entries of ``DATASETS.KEYPOINT_FILES``."""
     if not isinstance(value, (list, tuple)):
         raise Misfit
-    text = Text(some=True)
     for entry in value:
         if not isinstance(entry, (list, tuple)) or len(entry) not in (3, 4):
             raise Misfit(
-                f"an entry is {shown(entry)}; give [name, annotations, images] or [name, data.yaml, split], or those "
-                "and {option: value}"
+                f"an entry is {shown(entry)}; give [name, annotations, images], [name, data.yaml, split] or [name, "
+                "shards, ''], or those and {option: value}"
             )
-        for part in entry[:3]:
+        for part in entry[: 2 if entry[2] == "" and shard_kind(str(entry[1])) else 3]:
             try:
-                text.settle(part)
+                Text(some=True).settle(part)
             except Misfit as misfit:
                 raise Misfit(f"in the entry {shown(entry)}, {shown(part)} should be text") from misfit
         if len(entry) == 4:

@@ -1,7 +1,9 @@
 """torchrun's restarts: whether a training in ``OUTPUT_DIR`` is the one that the same torchrun began.
 
 A restart comes without ``--resume``, and the folder may hold the checkpoints of an earlier training. So whoever begins
-a training under torchrun leaves the name of that torchrun in the folder.
+a training under torchrun leaves there which torchruns these were: one on each machine. Machines may leave and join; a
+restart is one of the same training where at least one of the torchruns took part in the attempt before it. Their count
+of restarts does not tell, as it stays 0 where a machine joins.
 """
 
 import contextlib
@@ -9,7 +11,9 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Sequence
 
+from rle_onestage.console import starter
 from rle_onestage.errors import ConfigError
 from rle_onestage.utils.output_files import kind_of
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -17,7 +21,8 @@ from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 logger = logging.getLogger("rle_onestage")
 
 NAME = ".training.torchrun"
-_MAX_BYTES = 4096
+_MAX_BYTES = 2**20
+_START_FIELD = 19  # of /proc/PID/stat behind the name: when the process was started
 
 
 def is_restart() -> bool:
@@ -26,14 +31,28 @@ def is_restart() -> bool:
     return count.isdecimal() and int(count) > 0
 
 
-def note_begun(folder: str) -> None:
-    """Leave in a folder that this process's torchrun has begun a training in it; nothing without torchrun."""
-    launcher = _launcher()
-    if launcher is None:
+def launcher() -> str | None:
+    """The torchrun that started this process, as a name that no other process has had; None without one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    process = starter()
+    return f"{socket.gethostname()} {process} {_started(process)}"
+
+
+def note_begun(folder: str, launchers: Sequence[str | None]) -> None:
+    """Leave in a folder that its training is that of this process's torchrun; nothing without torchrun.
+
+    Args:
+        folder: of the checkpoints.
+        launchers: of all processes, see :func:`launcher`.
+    """
+    names = _names(launchers)
+    if not names:
         forget(folder)
         return
+    noted = {"run": _run(), "launchers": names}
     try:
-        write_text(os.path.join(folder, NAME), json.dumps(launcher), remedy=CHECK_OUTPUT_DIR)
+        write_text(os.path.join(folder, NAME), json.dumps(noted), remedy=CHECK_OUTPUT_DIR)
     except ConfigError as error:
         logger.warning("%s; a restart by torchrun begins the training anew", error)
 
@@ -44,9 +63,13 @@ def forget(folder: str) -> None:
         os.remove(os.path.join(folder, NAME))
 
 
-def has_begun(folder: str) -> bool:
-    """Whether this process's torchrun has begun the training in a folder, in an earlier attempt."""
-    launcher = _launcher()
+def has_begun(folder: str, launchers: Sequence[str | None]) -> bool:
+    """Whether one of the torchruns took part in the training in a folder, in an earlier attempt.
+
+    Args:
+        folder: of the checkpoints.
+        launchers: of all processes, see :func:`launcher`.
+    """
     if kind_of(os.path.join(folder, NAME)):  # a pipe would block whoever opens it
         return False
     try:
@@ -54,21 +77,27 @@ def has_begun(folder: str) -> bool:
             noted = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
-    if launcher is None or not isinstance(noted, dict) or noted.get("run") != launcher["run"]:
+    if not isinstance(noted, dict) or noted.get("run") != _run() or not isinstance(noted.get("launchers"), list):
         return False
-    # Among several machines the first process may be another machine's now; the name of the run has to do.
-    several = launcher["machines"] != 1 or noted.get("machines", 1) != 1
-    return several or all(noted.get(key) == launcher[key] for key in ("host", "process"))
+    return any(name in noted["launchers"] for name in _names(launchers))
 
 
-def _launcher() -> dict[str, str | int] | None:
-    """The torchrun that started this process; its run is called "none" where nobody gave a name."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return None
-    machines = os.environ.get("GROUP_WORLD_SIZE", "1")
-    return {
-        "run": os.environ["TORCHELASTIC_RUN_ID"],
-        "machines": int(machines) if machines.isdecimal() else 1,
-        "host": socket.gethostname(),
-        "process": os.getppid(),
-    }
+def _run() -> str | None:
+    """The name of torchrun's run, which is "none" where nobody gave one."""
+    return os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def _names(launchers: Sequence[str | None]) -> list[str]:
+    return list(dict.fromkeys(name for name in launchers if name is not None))
+
+
+def _started(process: int) -> str:
+    """When a process was started, as its number is another's later on; "" where the system does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        with open(f"/proc/{process}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return f"{boot} {fields[_START_FIELD].decode()}"
+    except (OSError, ValueError, IndexError):
+        return ""

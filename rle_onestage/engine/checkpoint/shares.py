@@ -1,0 +1,96 @@
+"""Going on with another number of processes: what stays, what changes, and that all of them see the same checkpoint.
+
+Which images a step has is a function of the iteration and of ``SOLVER.IMS_PER_BATCH``, the whole batch. So where that
+stays, each process's share changes and nothing else: learning rate, schedule and order of the images are those of the
+iteration. Where ``SOLVER.REFERENCE_WORLD_SIZE`` scales it with the processes, the training goes on behind the images
+that it has seen.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from rle_onestage.data.sampler import share_of
+from rle_onestage.engine.checkpoint.resume import next_iteration
+from rle_onestage.errors import CheckpointError
+from rle_onestage.utils.whole_numbers import is_whole
+
+logger = logging.getLogger("rle_onestage")
+
+
+def kept_of_processes(cfg: CfgNode) -> dict[str, int]:
+    """What a checkpoint keeps of the processes of its training: their number, and the images of a step of all."""
+    return {"processes": comm.get_world_size(), "batch": cfg.SOLVER.IMS_PER_BATCH}
+
+
+def check_same_checkpoint(folder: str, path: str | None) -> None:
+    """Check that all processes go on from the same checkpoint. Collective.
+
+    Args:
+        folder: ``OUTPUT_DIR``.
+        path: of the last checkpoint that this process finds in it; None: there is none.
+
+    Raises:
+        CheckpointError: they do not, as where each machine has a folder of its own. In all processes.
+    """
+    found = comm.all_gather(None if path is None else (os.path.basename(path), os.path.getsize(path)))
+    for rank, other in enumerate(found):
+        if other != found[0]:
+            first, there = (each[0] if each else "no checkpoint" for each in (found[0], other))
+            what = f"process 0 finds {first} in it and process {rank} {'another ' * (first == there)}{there}"
+            raise CheckpointError(
+                f"OUTPUT_DIR {folder} is not the same folder for all {len(found)} processes: {what}; put it on a disk "
+                "that all machines share"
+            )
+
+
+def settle_start(cfg: CfgNode, content: Mapping[str, Any], path: str) -> int:
+    """The iteration at which a training goes on; says what another number of processes changes.
+
+    Args:
+        cfg: of the training that goes on, scaled by ``SOLVER.REFERENCE_WORLD_SIZE``.
+        content: of the checkpoint.
+        path: for messages.
+
+    Raises:
+        CheckpointError: see :func:`~.resume.next_iteration`.
+    """
+    done = next_iteration(content, path)
+    before, batch = (_count(content.get(key)) for key in ("processes", "batch"))
+    now, images = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
+    told = before > 0 and batch > 0  # checkpoints of earlier versions do not tell
+    scaled = told and batch != images and cfg.SOLVER.REFERENCE_WORLD_SIZE > 0
+    start = -(-done * batch // images) if scaled else done  # rounded up: what was seen does not come again
+    logger.info("Resuming from %s: %d of %d iterations are done", path, start, cfg.SOLVER.MAX_ITER)
+    if told and before != now:
+        logger.info("%d process(es) go on with what %d began, with %s each", now, before, _shares(images, now))
+    if scaled:
+        logger.info(
+            "SOLVER.REFERENCE_WORLD_SIZE: a step has %d images now and had %d, so that the %d iterations so far count "
+            "as %d, and rates are %g times those before", images, batch, done, start, images / batch,
+        )  # fmt: skip
+    elif told and batch != images:
+        logger.warning(
+            "SOLVER.IMS_PER_BATCH is %d and was %d in the training so far: iterations are counted on, so that images "
+            "of this epoch may come again or be left out", images, batch,
+        )  # fmt: skip
+    elif told and before != now:
+        logger.info(
+            "SOLVER.IMS_PER_BATCH stays %d over all of them: learning rate, schedule and order of the images are those "
+            "of the iteration", images,
+        )  # fmt: skip
+    return start
+
+
+def _count(value: Any) -> int:
+    return value if is_whole(value) else 0
+
+
+def _shares(batch: int, world_size: int) -> str:
+    """How many images of a batch a process has, in words."""
+    sizes = sorted({len(share_of(batch, rank, world_size)) for rank in range(world_size)})
+    return f"{' or '.join(map(str, sizes))} of {batch} images"

@@ -1,0 +1,72 @@
+"""Going on with another number of processes."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from detectron2.utils import comm
+
+from rle_onestage.engine.checkpoint import shares
+from rle_onestage.errors import CheckpointError
+
+
+@pytest.fixture
+def go_on(monkeypatch, caplog):
+    """Gives (the iteration to start at, what was said) for so many processes and images of a step."""
+    monkeypatch.setattr(logging.getLogger("rle_onestage"), "propagate", True)
+
+    def start(processes, batch, content, reference=0):
+        monkeypatch.setattr(comm, "get_world_size", lambda: processes)
+        solver = SimpleNamespace(IMS_PER_BATCH=batch, REFERENCE_WORLD_SIZE=reference, MAX_ITER=1000)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "rle_onestage"):
+            found = shares.settle_start(SimpleNamespace(SOLVER=solver), {"optimizer": {}, **content}, "x.pth")
+        return found, caplog.text
+
+    return start
+
+
+def test_the_whole_batch_stays(go_on):
+    start, said = go_on(3, 16, {"iteration": 99, "processes": 4, "batch": 16})
+    assert start == 100
+    assert "3 process(es) go on with what 4 began, with 5 or 6 of 16 images each" in said and "stays 16" in said
+
+
+@pytest.mark.parametrize("content", [{}, {"processes": 2, "batch": 16}, {"processes": "many", "batch": None}])
+def test_nothing_is_said_where_nothing_changes_or_is_known(go_on, content):
+    start, said = go_on(2, 16, {"iteration": 99, **content})
+    assert start == 100 and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("done, start", [(100, 200), (99, 198), (0, 0)])
+def test_half_the_processes_of_a_scaled_schedule_need_twice_the_iterations(go_on, done, start):
+    content = {"iteration": done - 1, "processes": 4, "batch": 32} if done else {"iteration": 0, "processes": 4}
+    found, said = go_on(2, 16, content, reference=2)
+    assert found == (start or 1)
+    assert ("rates are 0.5 times" in said) == bool(done)
+
+
+def test_what_was_seen_does_not_come_again(go_on):
+    """7 iterations of 16 images are 112 of the order; 5 of 24 begin at 120."""
+    assert go_on(3, 24, {"iteration": 6, "processes": 2, "batch": 16}, reference=3)[0] == 5
+
+
+def test_a_batch_that_was_changed_by_hand_is_a_warning(go_on):
+    start, said = go_on(2, 8, {"iteration": 99, "processes": 2, "batch": 16})
+    assert start == 100 and "is 8 and was 16" in said
+
+
+def test_another_checkpoint_on_another_machine_is_refused(tmp_path, monkeypatch):
+    mine = tmp_path / "model_0000009.pth"
+    mine.write_bytes(b"1234")
+    for others, words in (
+        ([None], "process 1 no checkpoint"),
+        ([("model_0000009.pth", 4), ("model_0000009.pth", 5)], "process 2 another model_0000009.pth"),
+        ([("model_0000004.pth", 4)], "process 1 model_0000004.pth"),
+    ):
+        monkeypatch.setattr(comm, "all_gather", lambda own, others=others: [own, *others])
+        with pytest.raises(CheckpointError, match=words):
+            shares.check_same_checkpoint("out", str(mine))
+    monkeypatch.setattr(comm, "all_gather", lambda own: [own, own])
+    shares.check_same_checkpoint("out", str(mine))
+    shares.check_same_checkpoint("out", None)
