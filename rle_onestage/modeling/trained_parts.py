@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ConfigError, shown
 from ..utils.near import nearest
+from .losses import zero_of
 
 KEY = "SOLVER.TRAIN_ONLY"
 
@@ -77,9 +78,8 @@ class _Step:
         """Give every trained parameter a gradient, 0 where a batch has no use for it: DDP and a scaler want one."""
         if not (model.training and isinstance(losses, dict) and losses):
             return losses
-        zero: Tensor | float = 0.0 * sum(parameter.float().sum() for parameter in self.trained)
         first = next(iter(losses))
-        return {**losses, first: losses[first] + zero}
+        return {**losses, first: losses[first] + zero_of(self.trained)}
 
 
 def _check(model: nn.Module, names: Sequence[str]) -> None:

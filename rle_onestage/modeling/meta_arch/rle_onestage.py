@@ -17,6 +17,7 @@ from ..criterion import Criterion
 from ..head import PoseHead
 from ..layout import use_strides_of_gradients
 from ..locations import Locations, make_locations
+from ..losses import zero_of
 from ..postprocessing import EVERYBODY, Decoder, Look, People
 from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
@@ -246,5 +247,4 @@ class RLEOneStage(FreshTables):
         used = {*self.in_features, *([] if self.refiner is None else self.refiner.in_features)}
         idle = [x for name, x in features.items() if name not in used]
         idle += [p for part in parts for p in part.parameters() if p.requires_grad]
-        zero = 0.0 * sum(x.float().sum() for x in idle)
-        return {**losses, "loss_score": losses["loss_score"] + zero}
+        return {**losses, "loss_score": losses["loss_score"] + zero_of(idle)}

@@ -22,7 +22,8 @@ from ..tables import FreshTables
 from ..targets import Matched, people_of_regions
 from .criterion import RegionCriterion
 from .instances import PoseInstances, as_pose_instances
-from .regions import cat_boxes, check_joints, configured_flip_index, person_boxes_of, regions_of, scores_of
+from .region_head import RegionHead
+from .regions import cat_boxes, check_joints, configured_flip_index, person_boxes_of, scores_of
 
 # The unit of scale is this share of a box's width and height, so that the keys of SCALE mean what they do elsewhere:
 # a person is some 16 strides high.
@@ -81,7 +82,7 @@ class RegionPoses(nn.Module):
 
 
 @ROI_KEYPOINT_HEAD_REGISTRY.register()
-class RLEKeypointHead(FreshTables):
+class RLEKeypointHead(RegionHead["RawPoses"], FreshTables):
     """Regresses joints and scales relative to the box of each region; the likelihood of their labels is the loss.
 
     It takes the place of Detectron2's heatmap head: ``MODEL.ROI_KEYPOINT_HEAD.NAME RLEKeypointHead``. Density, preset,
@@ -150,46 +151,34 @@ class RLEKeypointHead(FreshTables):
         """Of the layer that says the scale."""
         return list(self.network.scale.parameters())
 
-    def forward(
-        self, features: Tensor, instances: list[Instances], mirrored: Tensor | None = None
-    ) -> dict[str, Tensor] | list[Instances]:
-        """Detectron2's contract: dict of losses in training, else ``instances`` with the fields of people.
+    def layers(self, features: Tensor) -> "RawPoses":
+        """See :class:`~.region_head.RegionHead`."""
+        return self.network(features)
 
-        Args:
-            features: (P, C, H, W) pooled, of all images.
-            instances: of each image; regions are ``proposal_boxes`` in training, with labels ``gt_*``, and
-                ``pred_boxes`` at test. Where the region is not the person's box, that is ``person_boxes``.
-            mirrored: (P, C, H, W) of the same regions in a mirror; both answers count half.
-        """
-        raw = self.network(features)
-        if mirrored is not None:
-            raw = raw.averaged(self.network(mirrored).mirrored(self.flip_index))
-        regions = cat_boxes([regions_of(each, self.training) for each in instances], features)
-        poses = self._poses(raw, regions)
-        if self.training:
-            losses = self.criterion(poses, self._people(instances, features), self.begin_step())
-            # Every parameter has a gradient, 0 where nobody has labels: DDP and clipping want one.
-            zero = 0.0 * sum(parameter.float().sum() for parameter in self.parameters() if parameter.requires_grad)
-            return {**losses, "loss_presence": losses["loss_presence"] + zero}
-        return self._decoded(poses, instances, features)
+    def averaged(self, raw: "RawPoses", mirrored: "RawPoses") -> "RawPoses":
+        """See :class:`~.region_head.RegionHead`."""
+        return raw.averaged(mirrored.mirrored(self.flip_index))
+
+    def losses(self, raw: "RawPoses", regions: Tensor, instances: Sequence[Instances]) -> dict[str, Tensor]:
+        """See :class:`~.criterion.RegionCriterion`."""
+        people = people_of_regions(instances, self.network.num_joints)
+        people = Matched(*(None if field is None else field.to(regions.device) for field in people))
+        return self.criterion(self._poses(raw, regions), people, self.begin_step())
 
     def _poses(self, raw: "RawPoses", regions: Tensor) -> Poses:
         """Poses of the regions (P, 4), in pixels."""
         scale = self.network.scale_codec.decode(raw.scale, box_size(regions) / CELLS)
         return Poses(mu=decode_in_boxes(raw.offset, regions), scale=scale, presence=raw.presence)
 
-    def _people(self, instances: Sequence[Instances], features: Tensor) -> Matched:
-        people = people_of_regions(instances, self.network.num_joints)
-        return Matched(*(None if field is None else field.to(features.device) for field in people))
-
     @torch.no_grad()
-    def _decoded(self, poses: Poses, instances: Sequence[Instances], features: Tensor) -> list[Instances]:
-        boxes = cat_boxes([person_boxes_of(each) for each in instances], features)
-        scores = torch.cat([scores_of(each) for each in instances]).float().to(features.device)
+    def decoded(self, raw: "RawPoses", regions: Tensor, instances: list[Instances]) -> list[Instances]:
+        """People as :class:`~.instances.PoseInstances`, with every field of this project's models."""
+        boxes = cat_boxes([person_boxes_of(each) for each in instances], regions)
+        scores = torch.cat([scores_of(each) for each in instances]).float().to(regions.device)
         first = torch.zeros_like(scores, dtype=torch.int64)
         candidates = CandidatePredictions(
             indices=Candidates(first, first), boxes=boxes, score=torch.logit(scores, eps=1e-6), quality=None,
-            embedding=features.new_zeros(len(scores), 0), poses=poses,
+            embedding=regions.new_zeros(len(scores), 0), poses=self._poses(raw, regions),
         )  # fmt: skip
         people = self.decoder(candidates, scores[None])
         counts = [len(each) for each in instances]

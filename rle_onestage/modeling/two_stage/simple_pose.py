@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..likelihood import global_mean
 from ..targets import people_of_regions
-from .regions import cat_boxes, check_joints, configured_flip_index, regions_of, scores_of
+from .region_head import RegionHead
+from .regions import check_joints, configured_flip_index, scores_of
 
 # Standard deviation of the painted Gaussians, in cells of the heatmap: the paper's at 64 x 48.
 SPREAD = 2.0
@@ -21,7 +22,7 @@ SEEN = 0.2
 
 
 @ROI_KEYPOINT_HEAD_REGISTRY.register()
-class SimplePoseKeypointHead(nn.Module):
+class SimplePoseKeypointHead(RegionHead[Tensor]):
     """Transposed convolutions to a heatmap for each joint, each twice as fine as the one before; squared error.
 
     The heatmap counterpart of ``RLEKeypointHead``: ``MODEL.ROI_KEYPOINT_HEAD.NAME SimplePoseKeypointHead``.
@@ -85,32 +86,23 @@ class SimplePoseKeypointHead(nn.Module):
 
     def layers(self, features: Tensor) -> Tensor:
         """Heatmaps (P, K, 8 H, 8 W) of pooled features (P, C, H, W), as many doublings as there are convolutions."""
-        return self.heatmaps(self.deconvs(features))
+        if self.training and not len(features):  # batch norms refuse a batch of nobody
+            sides = (side * 2 ** len(self.deconvs) for side in features.shape[2:])
+            return features.new_zeros(0, self.num_joints, *sides)
+        return self.heatmaps(self.deconvs(features)).float()
 
-    def forward(
-        self, features: Tensor, instances: list[Instances], mirrored: Tensor | None = None
-    ) -> dict[str, Tensor] | list[Instances]:
-        """Detectron2's contract, as of :class:`~.keypoint_head.RLEKeypointHead`.
+    def averaged(self, raw: Tensor, mirrored: Tensor) -> Tensor:
+        """See :class:`~.region_head.RegionHead`."""
+        return (raw + mirrored[:, self.flip_index].flip(-1)) / 2
 
-        Args:
-            features: (P, C, H, W) pooled, of all images.
-            instances: of each image.
-            mirrored: (P, C, H, W) of the same regions in a mirror; both heatmaps count half.
-        """
-        regions = cat_boxes([regions_of(each, self.training) for each in instances], features)
-        if self.training:
-            count = global_mean(regions.new_tensor(float(len(features) * self.num_joints)))  # in every process
-            # Batch norms refuse a batch of nobody; every parameter has a gradient all the same.
-            zero = 0.0 * sum(parameter.float().sum() for parameter in self.parameters() if parameter.requires_grad)
-            if not len(features):
-                return {"loss_keypoint": torch.as_tensor(zero)}
-            error = self._error(self.layers(features).float(), instances, regions)
-            return {"loss_keypoint": self.loss_weight * error / count + zero}
-        heatmaps = self.layers(features).float()
-        if mirrored is not None:
-            other = self.layers(mirrored).float()
-            heatmaps = (heatmaps + other[:, self.flip_index].flip(-1)) / 2
-        joints = decode_heatmaps(heatmaps, regions).detach()
+    def losses(self, raw: Tensor, regions: Tensor, instances: Sequence[Instances]) -> dict[str, Tensor]:
+        """Squared error of the heatmaps, a mean over the regions and their joints."""
+        count = global_mean(regions.new_tensor(float(len(raw) * self.num_joints)))  # in every process
+        return {"loss_keypoint": self.loss_weight * self._error(raw, instances, regions) / count}
+
+    def decoded(self, raw: Tensor, regions: Tensor, instances: list[Instances]) -> list[Instances]:
+        """The instances with ``scores`` and ``pred_keypoints`` (N, K, 3), the third the heatmap's value."""
+        joints = decode_heatmaps(raw, regions).detach()
         for each, own in zip(instances, joints.split([len(each) for each in instances])):
             each.scores = scores_of(each) * _pose_score(own[..., 2]).pow(self.score_power)
             each.pred_keypoints = own

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from ...errors import ConfigError, DataError
+from ..losses import zero_of
 
 
 class CropOptions(NamedTuple):
@@ -216,7 +217,7 @@ class TopDownPose(nn.Module):
             features, idle = self._nothing(crops), [p for p in self.backbone.parameters() if p.requires_grad]
         losses = self.keypoint_head(features, people)
         # Every parameter has a gradient, 0 where this batch has no use for it: DDP and clipping want one.
-        return {**losses, "loss_keypoint": losses["loss_keypoint"] + 0.0 * sum(x.float().sum() for x in idle)}
+        return {**losses, "loss_keypoint": losses["loss_keypoint"] + zero_of(idle)}
 
     def _labelled(self, instances: Instances) -> Instances:
         """Those with a labelled joint, so many at most, drawn at random."""

@@ -1,0 +1,117 @@
+"""The comparison of the losses on one set: means over seeds, and differences from RLE with their intervals."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from .measures import Measured, measure
+from .trained import Trained
+
+BASELINE = "rle"
+COMPARED = ("AP", "OKS", "nats", "r_person", "r_joint")
+
+
+def compare_set(runs: Sequence[Trained], dataset: str, *, resamples: int = 500) -> dict[str, Any]:
+    """All that is measured of the runs on a data set.
+
+    Args:
+        runs: see :func:`~.trained.find_runs`.
+        dataset: registered, of their configs.
+        resamples: of the images.
+
+    Returns:
+        dict of ``rows``: loss -> dict of ``seeds`` (seed -> figures), ``mean`` and ``sd``, and where there is the
+        baseline ``images`` (metric -> difference of the first seed, with its interval over images) and ``over_seeds``
+        (metric -> the same over seeds, where there are two or more).
+    """
+    rows: OrderedDict[str, dict[str, Any]] = OrderedDict()
+    first = min((run.seed for run in runs), default=1)
+    kept: dict[str, Measured] = {}
+    for run in runs:
+        measured = measure(run, dataset)
+        if run.seed == first:
+            kept[run.loss] = measured
+        rows.setdefault(run.loss, {"seeds": OrderedDict()})["seeds"][run.seed] = measured.figures
+    for loss, row in rows.items():
+        row |= spread(row["seeds"])
+        if loss != BASELINE and BASELINE in rows:
+            row["over_seeds"] = _by_metric(row["seeds"], rows[BASELINE]["seeds"])
+            if loss in kept and BASELINE in kept:
+                row["images"] = over_images(kept[loss], kept[BASELINE], resamples=resamples)
+    return {"rows": rows, "first_seed": first, "resamples": resamples}
+
+
+def spread(seeds: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """``mean`` and ``sd`` over seeds of each figure; ``sd`` with two seeds or more."""
+    keys = dict.fromkeys(key for figures in seeds.values() for key in figures)
+    values = {key: [figures[key] for figures in seeds.values() if key in figures] for key in keys}
+    return {
+        "mean": {key: mean(found) for key, found in values.items()},
+        "sd": {key: stdev(found) for key, found in values.items() if len(found) > 1},
+    }
+
+
+def over_images(own: Measured, base: Measured, *, resamples: int = 500, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Differences of one run from another, 95 % by the paired bootstrap over images.
+
+    Args:
+        own: of the loss.
+        base: of the baseline, on the same set.
+        resamples: of the images, the same ones for both.
+        seed: of the draws.
+
+    Returns:
+        ``AP``, and ``nats`` where both have a density -> dict of ``difference`` and ``interval``.
+    """
+    images = len(base.ranking.images)
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    every = np.ones((1, images))
+
+    def precision(measured: Measured, weights: np.ndarray) -> np.ndarray:
+        return np.array([measured.ranking.average_precision(measured.ranked, w) for w in weights])
+
+    found = {"AP": _difference(*(precision(own, w) - precision(base, w) for w in (every, draws)))}
+    if own.nats is not None and base.nats is not None:
+        found["nats"] = _difference(*(_nats(own.nats, w) - _nats(base.nats, w) for w in (every, draws)))
+    return found
+
+
+def _nats(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Nats a joint (S,) under weights of images (S, I)."""
+    nats, joints = weights @ sums[:, 0], weights @ sums[:, 1]
+    return nats / np.maximum(joints, 1)
+
+
+def _difference(whole: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+    return {"difference": float(whole[0]), "interval": np.percentile(drawn, [2.5, 97.5]).tolist()}
+
+
+def _by_metric(own: Mapping[int, Mapping[str, float]], base: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+    found = {}
+    for key in COMPARED:
+        values = [{seed: f[key] for seed, f in seeds.items() if key in f} for seeds in (own, base)]
+        difference = over_seeds(*values)
+        if difference is not None:
+            found[key] = difference
+    return found
+
+
+def over_seeds(own: Mapping[int, float], base: Mapping[int, float]) -> dict[str, Any] | None:
+    """A figure of one loss less another's, seed by seed; 95 % of the mean by Student's t.
+
+    Args:
+        own: seed -> value.
+        base: seed -> value.
+
+    Returns:
+        dict of ``difference``, ``seeds`` and ``interval``; None with fewer than two common seeds.
+    """
+    values = [own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())]
+    if len(values) < 2:
+        return None
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return {"difference": mean(values), "seeds": len(values), "interval": [mean(values) - half, mean(values) + half]}

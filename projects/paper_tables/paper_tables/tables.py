@@ -1,0 +1,108 @@
+"""The comparison as Markdown."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from . import paper
+from .measures import COVERAGE, SHARES
+from .trained import LOSSES, REPEATED, SENSITIVITY
+
+_PCK = tuple(f"PCK_{100 * share:.0f}" for share in SHARES)
+_DIGITS = {"nats": 2, "r_person": 3, "r_joint": 3}
+_DIFFERENCES = {
+    "AP": "AP", "OKS": "OKS", "nats": "nats a joint", "r_person": "r of score and OKS", "r_joint": "r, joints",
+}  # fmt: skip
+
+
+def planned(losses: Sequence[str]) -> int:
+    """Trainings of a table, finished or not."""
+    return sum([3 if loss in REPEATED else 1 for loss in losses])
+
+
+def format_report(report: Mapping[str, Any]) -> str:
+    """What :func:`~.comparison.compare_set` gives of each set, as a page.
+
+    Args:
+        report: dict set -> comparison.
+    """
+    parts = ["# The paper's losses under given boxes"]
+    for name, found in report.items():
+        rows = found["rows"]
+        main = [loss for loss in LOSSES if loss in rows]
+        parts += [f"## {name}", _finished(rows, LOSSES), _figures(rows, main), _honesty(rows, main)]
+        others = [loss for loss in SENSITIVITY if loss in rows]
+        if others:
+            shown = [loss for loss in ("rle", "rle_gaussian") if loss in rows] + others
+            parts += ["Preset, and size of the flow (couplings x width; `rle` has 6 x 64):", _figures(rows, shown)]
+        if any(row.get("images") or row.get("over_seeds") for row in rows.values()):
+            parts += [
+                f"Differences from `rle`: of seed {found['first_seed']} with 95 % of the paired bootstrap over images "
+                f"({found['resamples']} resamples), then of the mean over seeds with 95 % by Student's t.",
+                _differences(rows),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _finished(rows: Mapping[str, Any], losses: Sequence[str]) -> str:
+    done, all_of_them = sum([len(rows[loss]["seeds"]) for loss in losses if loss in rows]), planned(losses)
+    state = "finished" if done >= all_of_them else "**unfinished**"
+    return f"This table is {state}: {done} of {all_of_them} trainings. Means over seeds, with standard deviations."
+
+
+def _figures(rows: Mapping[str, Any], losses: Sequence[str]) -> str:
+    keys = ("AP", "AP50", "AP75", "OKS", "median_relative", *_PCK)
+    head = ["", "seeds", "the paper's AP", "AP", "AP50", "AP75", "OKS", "median error, % of size",
+            *(f"PCK@{share}" for share in SHARES)]  # fmt: skip
+    body = []
+    for loss in losses:
+        told = paper.AP.get(loss)
+        cells = [_number(rows[loss], key) for key in keys]
+        body.append([f"`{loss}`", len(rows[loss]["seeds"]), "-" if told is None else f"{told:.1f}", *cells])
+    return _table(head, body)
+
+
+def _honesty(rows: Mapping[str, Any], losses: Sequence[str]) -> str:
+    levels = ", ".join(key.removeprefix("coverage_") for key in COVERAGE)
+    head = ["", "nats a joint", f"intervals of {levels} % hold", "r of score and OKS", "the paper's",
+            "r of a joint's confidence and OKS"]  # fmt: skip
+    body = []
+    for loss in losses:
+        row, told = rows[loss], paper.CORRELATION.get(loss)
+        coverage = ", ".join(f"{row['mean'][key]:.1f}" for key in COVERAGE if key in row["mean"])
+        body.append([f"`{loss}`", _number(row, "nats"), coverage or "-", _number(row, "r_person"),
+                     "-" if told is None else f"{told:.3f}", _number(row, "r_joint")])  # fmt: skip
+    return _table(head, body)
+
+
+def _differences(rows: Mapping[str, Any]) -> str:
+    body = []
+    for loss, row in rows.items():
+        for key, name in _DIFFERENCES.items():
+            images, seeds = row.get("images", {}).get(key), row.get("over_seeds", {}).get(key)
+            if images or seeds:
+                digits = _DIGITS.get(key, 1)
+                body.append([f"`{loss}`", name, _with_interval(images, digits), _with_interval(seeds, digits)])
+    return _table(["", "", "over images", "over seeds"], body)
+
+
+def _with_interval(found: Mapping[str, Any] | None, digits: int) -> str:
+    if not found or not math.isfinite(found["difference"]):
+        return "-"
+    low, high = found["interval"]
+    return f"{found['difference']:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def _number(row: Mapping[str, Any], key: str) -> str:
+    value, digits = row["mean"].get(key), _DIGITS.get(key, 1)
+    if value is None or not math.isfinite(value):
+        return "-"
+    spread = row["sd"].get(key)
+    return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
+def _table(head: list[str], body: list[list[Any]]) -> str:
+    align = ["left"] + ["right"] * (len(head) - 1)
+    return tabulate(body, head, "pipe", disable_numparse=True, colalign=align)
