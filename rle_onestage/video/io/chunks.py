@@ -43,7 +43,7 @@ def find_chunks(source: str | IO[bytes], frames: int) -> list[Chunk]:
 
     Args:
         source: path, or an open file.
-        frames: that a piece has at least, but for the last one.
+        frames: that a piece has at least in the order of the file, but for the last one.
 
     Returns:
         At least one; the whole where nothing is known, also of what is no video: who reads it says so.
