@@ -11,7 +11,7 @@ import cv2
 import torch
 
 from ..errors import PoseError
-from ..evaluation.people_parquet import METADATA, Row, schema, table_of
+from ..evaluation.people_parquet import Row, schema, table_of
 from ..utils.arrow import arrow
 from . import storage
 from .batching import rows_of, windows
@@ -22,6 +22,7 @@ from .reading import Item, read_unit
 Tell = Callable[[int], None]  # is told of so many more images
 _ERRORS_KEPT = 3
 _GROUP = 1024  # rows of a row group
+_REPORT = b"rle_onestage_report"  # of a file, beside Parquet's own: the plan and the report of its unit
 COMPRESSION = "zstd"
 
 
@@ -165,7 +166,7 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report) ->
                 )
                 writer.add(group, task)
             report = report._replace(samples=tuple(samples))
-            writer.close_with({**made, "plan": task.digest, "report": report._asdict()})
+            writer.tell({"plan": task.digest, "report": report._asdict()})
     return report._replace(written=storage.size_of(address))
 
 
@@ -184,9 +185,9 @@ class _Writer:
         table = table_of(rows, task.model.name, task.version)
         self._writer.write_table(table.replace_schema_metadata(self._writer.schema.metadata))
 
-    def close_with(self, metadata: dict[str, Any]) -> None:
-        """Write what the whole file is."""
-        self._writer.add_key_value_metadata({METADATA: json.dumps(metadata).encode()})
+    def tell(self, report: dict[str, Any]) -> None:
+        """Write down what the whole file is; to be called last."""
+        self._writer.add_key_value_metadata({_REPORT: json.dumps(report).encode()})
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         try:
@@ -202,7 +203,7 @@ def report_of(address: str, digest: str) -> Report | None:
     try:
         with storage.opened(address) as file:
             metadata = pa.parquet.read_metadata(file).metadata or {}
-        data = json.loads(metadata.get(METADATA, b"{}"))
+        data = json.loads(metadata.get(_REPORT, b"{}"))
         if data.get("plan") != digest:
             return None
         report = {**data["report"], "samples": tuple(data["report"]["samples"])}
