@@ -267,6 +267,53 @@ def _image_ids(path: str | os.PathLike[str]) -> list[int | str]:
     return [int(stem) for stem in stems] if numbers and len({int(stem) for stem in stems}) == len(stems) else [*stems]
 
 
+def labels_from_parquet(path: str | os.PathLike[str], min_score: float = 0.4, min_presence: float = 0.5) -> dict:
+    """People of Parquet files as a COCO-format file of labels has them, to be compared with one.
+
+    Args:
+        path: a Parquet file, or a folder of them.
+        min_score: of people that count as labelled.
+        min_presence: smallest probability that a labelled joint is in the image; it is hidden where visibility is less
+            likely than not.
+
+    Returns:
+        ``images``, ``annotations``, ``categories``.
+
+    Raises:
+        DataError: see :func:`read_parts`.
+    """
+    ids, images, annotations, category = _image_ids(path), [], [], {}
+    for table, metadata in read_parts(path):
+        joints = metadata.get("joints", [])
+        category = {"id": metadata.get("category_id", 1), "name": "person", "keypoints": joints, "skeleton": []}
+        rows = zip(*(table[name].to_pylist() for name in ("path", "width", "height", "error")))
+        for name, width, height, error in rows:
+            image = {"file_name": os.path.basename(name), "width": width, "height": height, "error": error}
+            images.append({"id": ids[len(images)], **image})
+    for image, results in zip(images, results_from_parquet(path)):
+        for result in results:
+            if result["score"] >= min_score:
+                label = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": category["id"]}
+                annotations.append({**label, **_label_of(result, min_presence)})
+    images = [{key: image[key] for key in image if key != "error"} for image in images if image["error"] is None]
+    return {"images": images, "annotations": annotations, "categories": [category] if category else []}
+
+
+def _label_of(result: Result, min_presence: float) -> dict[str, Any]:
+    """A label of a COCO result: box, area, and joints of visibility 0, 1 or 2."""
+    points = np.array(result["keypoints"]).reshape(-1, 3)
+    ones = np.ones(len(points))
+    there = np.array(result.get("keypoint_presence", ones)) >= min_presence
+    seen = np.array(result.get("keypoint_visibility", ones)) >= 0.5
+    points[:, 2] = np.where(there, np.where(seen, 2, 1), 0)
+    points[~there] = 0
+    area = result.get("person_area", result["bbox"][2] * result["bbox"][3])
+    return {
+        "keypoints": points.reshape(-1).tolist(), "num_keypoints": int(there.sum()), "bbox": result["bbox"],
+        "area": area, "iscrowd": 0, "score": result["score"],
+    }  # fmt: skip
+
+
 def write_coco_results(path: str | os.PathLike[str], output: str) -> int:
     """Write the COCO results of Parquet files, an image at a time, whole or not at all.
 

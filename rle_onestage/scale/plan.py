@@ -4,13 +4,18 @@ A unit becomes one Parquet file, written whole or not at all: a unit whose file 
 twice gives the same file twice.
 """
 
+import contextlib
 import hashlib
+import itertools
 import json
+import tarfile
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, MediaError, counted
 from ..utils.arrow import arrow
+from ..video.io import READ_TYPES
 from ..video.io.chunks import WHOLE, Chunk, find_chunks
 from . import storage
 from .storage import Entry
@@ -18,7 +23,7 @@ from .storage import Entry
 PLAN, SUMMARY = "_plan.json", "_summary.json"
 # Found people of videos whose tracks are not made yet.
 FRAMES = "_frames"
-_BYTES_OF_AN_IMAGE = 100_000  # of a shard whose number of images nobody has counted
+_MEMBERS = 64  # of a shard, by which its number of images is guessed: to count them takes as many reads
 
 
 class Unit(NamedTuple):
@@ -95,7 +100,7 @@ def units_of(files: Iterable[tuple[str, Entry]], rows: int) -> list[Unit]:
             continue
         flush()
         if kind == "tar":
-            add(kind, [entry], entry.size // _BYTES_OF_AN_IMAGE)
+            add(kind, [entry], _images_of_shard(entry))
         elif kind == "parquet":
             for start, end, number in _row_groups(entry.address, rows):
                 add(kind, [entry], number, start, end)
@@ -104,6 +109,17 @@ def units_of(files: Iterable[tuple[str, Entry]], rows: int) -> list[Unit]:
                 add(kind, [entry], chunk.frames, chunk.start, chunk.end)
     flush()
     return units
+
+
+def _images_of_shard(entry: Entry) -> int:
+    """About how many images a tar shard has, by its first members."""
+    images, place = 0, 0
+    with contextlib.suppress(tarfile.TarError, OSError, EOFError, zlib.error):  # who reads it says why
+        with storage.opened(entry.address) as file, tarfile.open(fileobj=file, mode="r:*") as shard:
+            for member in itertools.islice(shard, _MEMBERS):
+                images += member.name.lower().endswith(READ_TYPES)
+                place = shard.offset
+    return round(images * max(entry.size / max(place, 1), 1.0))
 
 
 def _row_groups(address: str, rows: int) -> list[tuple[int | None, int | None, int]]:

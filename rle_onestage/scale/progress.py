@@ -113,6 +113,7 @@ class Progress:
             return
         self._told = now
         spent, images, done = now - self._begin, self.images + self._part, self._done + self._part
+        done = min(done, float(self._total - self._before))  # a shard's number of images is a guess
         share = min((self._before + done) / max(self._total, 1), 1.0)
         left = max(self._total - self._before - done, 0.0) * spent / max(done, 1e-9)
         logger.info(

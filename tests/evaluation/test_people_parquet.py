@@ -13,12 +13,15 @@ from rle_onestage.evaluation.people_parquet import (
     METADATA,
     Row,
     instances_of,
+    labels_from_parquet,
     part_files,
     results_from_parquet,
     schema,
     table_of,
     write_coco_results,
 )
+from rle_onestage.labelling import compare_files
+from rle_onestage.structures.skeleton import COCO
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -85,8 +88,7 @@ def test_models_without_some_fields_have_nulls_there(tmp_path):
 def test_coco_results_are_those_of_the_instances(tmp_path):
     written(tmp_path / "out")
     expected = [
-        [] if row.people is None else instances_to_coco(row.people, key)
-        for row, key in zip(ROWS, (139, 285, 632, 724))
+        [] if row.people is None else instances_to_coco(row.people, key) for row, key in zip(ROWS, (139, 285, 632, 724))
     ]
     found = list(results_from_parquet(tmp_path / "out"))
     assert found[3][0].pop("track_id") == 7
@@ -106,6 +108,26 @@ def test_ids_of_images_with_one_name_are_their_places(tmp_path):
     rows = [Row(name, size=(480, 640), people=people_with_tracks(1)) for name in ("x.jpg", "y.jpg")]
     written(tmp_path / "names", rows)
     assert [r[0]["image_id"] for r in results_from_parquet(tmp_path / "names")] == ["x", "y"]
+
+
+def test_people_are_compared_as_labels(tmp_path):
+    """Everybody of the model against the labels that say the same: all joints agree."""
+    people = people_with_tracks(3)
+    people.scores = torch.tensor([0.9, 0.8, 0.2])
+    people.pred_keypoint_presence[0, :3], people.pred_keypoint_presence[0, 3:] = 0.1, 0.9
+    people.pred_keypoint_visibility[0, 3:5] = torch.tensor([0.1, 0.9])
+    rows = [Row("a/000139.jpg", size=(480, 640), people=people), ROWS[1]]
+    written(tmp_path / "out", rows, joints=list(COCO.names))
+    labels = labels_from_parquet(tmp_path / "out")
+    assert [(image["id"], image["file_name"], image["width"]) for image in labels["images"]] == [
+        (139, "000139.jpg", 640)
+    ]
+    assert [label["score"] for label in labels["annotations"]] == pytest.approx([0.9, 0.8])
+    joints = np.array(labels["annotations"][0]["keypoints"]).reshape(-1, 3)
+    assert joints[:5, 2].tolist() == [0, 0, 0, 1, 2] and not joints[:3].any()
+    (tmp_path / "truth.json").write_text(json.dumps(labels))
+    compared = compare_files([str(tmp_path / "out")], str(tmp_path / "truth.json"))
+    assert compared.precision == 1.0
 
 
 def test_foreign_and_damaged_files_are_named(tmp_path):

@@ -234,7 +234,9 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(tmp_path, toy, monkeypa
         settle(path)
 
     monkeypatch.setattr(output_files, "_settle", full)
-    with pytest.raises(PoseError, match=r"part-000001.parquet cannot be written \(No space left on device\); make room"):
+    with pytest.raises(
+        PoseError, match=r"part-000001.parquet cannot be written \(No space left on device\); make room"
+    ):
         predict(folder, output=str(tmp_path / "out"), options=JobOptions(rows=2))
     assert sorted(os.listdir(tmp_path / "out")) == ["_plan.json", "part-000000.parquet"]
     monkeypatch.setattr(output_files, "_settle", settle)

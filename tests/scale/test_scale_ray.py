@@ -63,7 +63,9 @@ def test_a_job_on_ray_is_that_of_one_process_although_a_worker_is_killed(tmp_pat
     killer.join()
     assert killed and on_ray.actors == 2
     alone = predict(folder, MODEL, output=str(tmp_path / "alone"), threads=1, options=options)
-    assert (on_ray.images, on_ray.errors, on_ray.computed) == (alone.images, alone.errors, alone.computed) == (30, 1, 30)
+    assert (
+        (on_ray.images, on_ray.errors, on_ray.computed) == (alone.images, alone.errors, alone.computed) == (30, 1, 30)
+    )
     assert rows_in(tmp_path / "ray") == rows_in(tmp_path / "alone")
     assert ray.data.read_parquet(str(tmp_path / "ray")).count() == 30
     assert predict(folder, MODEL, output=str(tmp_path / "ray"), ray="local", options=options).computed == 0

@@ -19,14 +19,14 @@ pytest.importorskip("pyarrow")
 
 
 class Walkers(Toy):
-    """Two people who cross; their places are read off the frame, so that they belong to it."""
+    """Two people who walk towards each other; their places are read off the frame, so that they belong to it."""
 
     def person(self, image):
         from detectron2.structures import Instances
 
         step = round(float(image[:8, :8].mean()) / 6)
         parts = []
-        for place, score in ((40 + 12 * step, 0.9), (340 - 12 * step, 0.8)):
+        for place, score in ((40 + 2 * step, 0.9), (150 - 2 * step, 0.8)):
             marked = super().person(np.full_like(image, 0))
             marked.pred_boxes.tensor[:, [0, 2]] += place
             marked.pred_keypoints[..., 0] += place
