@@ -35,6 +35,7 @@ ROOMS = (
     "labelling",
     # What users call.
     "model_zoo",
+    "scale",
     "registration",
     "cli",
 )

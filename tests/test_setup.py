@@ -291,7 +291,7 @@ def test_requirements_are_what_the_package_imports():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
     own_rules = {"rle_onestage", "detectron2", "fvcore", "cv2", "faster_coco_eval", "pillow_heif", "trackeval"}
-    own_rules |= {"supervision", "fiftyone"}
+    own_rules |= {"supervision", "fiftyone", "pyarrow"}
     needed = {DISTRIBUTIONS.get(name, name) for name in imported - set(sys.stdlib_module_names) - own_rules}
     source = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     listed = source[source.index("\ndependencies = [") : source.index("[project.optional-dependencies]")]

@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("demo", "find people in images, videos or the camera"),
+    "predict": Command("predict", "find people in many images: folders, shards, videos; on several machines"),
     "train": Command("train", "train a model"),
     "evaluate": Command("evaluate", "measure a model, or a file of results, on a data set"),
     "calibrate": Command("calibrate", "measure and correct a model's sigmas on held-out images"),

@@ -74,6 +74,13 @@ def check_file(path: str | None, flag: str) -> None:
         raise DataError(f"file {path} {wrong}; {remedy_for(path, f'check {flag}', ('.json', *ENDINGS))}")
 
 
+def check_results(path: str | None, flag: str) -> None:
+    """:func:`check_file` for results, which may also be a folder of Parquet files, as predict writes them."""
+    there = path is not None and os.path.isdir(path) and any(name.endswith(".parquet") for name in os.listdir(path))
+    if not there:
+        check_file(path, flag)
+
+
 def check_images(inputs: Iterable[str]) -> None:
     """Raises MediaError for a path of ``--input`` that is neither there nor a pattern that may match."""
     for given in inputs:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rle_onestage.cli.checks import check_config, check_file, check_images, check_output
+from rle_onestage.cli.checks import check_config, check_file, check_images, check_output, check_results
 from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
@@ -43,7 +43,10 @@ def parse(arguments: Sequence[str] | None, usual: "LabelOptions") -> argparse.Na
     parser = CommandParser("label-images", __doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")
-    source.add_argument("--labels", nargs="+", metavar="FILE", help="files of labels to compare with --score-against")
+    source.add_argument(
+        "--labels", nargs="+", metavar="FILE",
+        help="files of labels, or folders of predict, to compare with --score-against",
+    )  # fmt: skip
     parser.add_argument("--output", metavar="FILE", help="the file of labels to write")
     add_config_file(parser, default=CONFIG)
     parser.add_argument("--image-root", metavar="DIR", help="the file's image names are relative to this folder")
@@ -116,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments, LabelOptions())
     code, files = 0, args.labels
     for path in files or ():
-        check_file(path, "--labels")
+        check_results(path, "--labels")
     check_file(args.score_against, "--score-against")
     if args.input:
         if not args.output:

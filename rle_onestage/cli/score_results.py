@@ -12,7 +12,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.checks import check_config, check_file, check_output
+from rle_onestage.cli.checks import check_config, check_file, check_output, check_results
 from rle_onestage.cli.options import add_options, parse_options, read_config, start, test_set
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_float, positive_int
@@ -39,7 +39,10 @@ def parse(
         "--config-file: the first of DATASETS.TEST)",
     )  # fmt: skip
     parser.add_argument("--config-file", metavar="FILE", help="a config that has --dataset")
-    parser.add_argument("--results", metavar="FILE", help="without it, the ground truth is scored as predictions")
+    parser.add_argument(
+        "--results", metavar="FILE",
+        help="COCO results, or a folder of predict; without it, the ground truth is scored as predictions",
+    )  # fmt: skip
     parser.add_argument(
         "--oks-sigmas", "--sigmas", nargs="+", type=positive_float, default=(), metavar="S",
         help="COCO's constants of the joints, one for each (default: the data set's, or by the joints' names)",
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "score-result
     args = parse(arguments, command, text)
     check_config(args.config_file)
     check_file(args.annotations, "--annotations")
-    check_file(args.results, "--results")
+    check_results(args.results, "--results")
     check_output(args.json, "--json")
     start(log=False)
     from rle_onestage.data.datasets import get_metadata

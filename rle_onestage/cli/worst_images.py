@@ -8,7 +8,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.checks import check_config, check_file, check_output
+from rle_onestage.cli.checks import check_config, check_output, check_results
 from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
 from rle_onestage.errors import check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_output(args.output, "--output", through=False)
     check_score(args.confidence_threshold, "--confidence-threshold")
     check_config(args.config_file, args.opts)
-    check_file(args.results, "--results")
+    check_results(args.results, "--results")
     start()
     from rle_onestage.evaluation import RESULTS_FILE
     from rle_onestage.visualization.results_page import page_of_results

@@ -13,6 +13,7 @@ from ..data.coco.arrays import SMALLEST, flat_keypoints, float_rows
 from ..data.coco.json_files import is_id, is_number, load_json, without_garbage_collection
 from ..errors import DataError, counted, shown
 from ..structures import WHOLEBODY
+from .people_parquet import is_people_parquet, results_from_parquet
 from .results import Result
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
     """Read a file of COCO results.
 
     Args:
-        path: a list of results, or a dictionary with such a list as ``annotations``.
+        path: a list of results, or a dictionary with such a list as ``annotations``; or the Parquet files of
+            ``rle-onestage predict``, see :mod:`.people_parquet`.
         labels: of the images that the results must be of; None: any images, any joints.
         part: leave out results of other images with a warning, if there are some of these images.
 
@@ -55,10 +57,7 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
     Raises:
         DataError: it cannot be read or used; the sentence names the file, the result and the remedy.
     """
-    results = load_json(os.fspath(path), str(path))
-    results = results.get("annotations") if isinstance(results, dict) else results
-    if not isinstance(results, list):
-        raise DataError(f"{path} has no list of COCO keypoint results; give a coco_instances_results.json")
+    results = _stored(path)
     for number, result in enumerate(results, start=1):
         missing = [k for k in ("image_id", "score", "keypoints") if not isinstance(result, dict) or k not in result]
         if missing:
@@ -73,6 +72,17 @@ def read_results(path: str | os.PathLike, *, labels: Labels | None = None, part:
     if labels is not None:
         results = _of_people(results, path, labels)
         results = _of_labels(results, path, labels, part)
+    return results
+
+
+def _stored(path: str | os.PathLike) -> list[Result]:
+    """The results of a file or of Parquet files, unchecked."""
+    if is_people_parquet(path):
+        return [result for results in results_from_parquet(path) for result in results]
+    results = load_json(os.fspath(path), str(path))
+    results = results.get("annotations") if isinstance(results, dict) else results
+    if not isinstance(results, list):
+        raise DataError(f"{path} has no list of COCO keypoint results; give a coco_instances_results.json")
     return results
 
 

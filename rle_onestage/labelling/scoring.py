@@ -11,6 +11,7 @@ from ..data.coco.categories import keypoint_category
 from ..data.coco.json_files import read_json
 from ..errors import DataError
 from ..evaluation.ground_truth import GroundTruth
+from ..evaluation.people_parquet import is_people_parquet, labels_from_parquet
 from ..evaluation.per_joint import greedy_match
 from ..evaluation.results import boxes_array, keypoints_array
 from ..structures.boxes import iou_matrix, share_inside
@@ -89,7 +90,7 @@ def compare_files(label_files: list[str], truth_file: str, *, complete_key: str 
     that no file has do not count.
 
     Args:
-        label_files: COCO-format files, each of other images.
+        label_files: COCO-format files, or folders of ``rle-onestage predict``, each of other images.
         truth_file: COCO-format file.
         complete_key: images of the ground truth with this field have all their people marked, so that a labelled person
             who is none of them is a mistake; None: all images have.
@@ -127,7 +128,7 @@ def _with_annotations(dataset: dict, file: str) -> dict:
 
 
 def _labels(file: str, skeleton: Skeleton, truth_file: str) -> GroundTruth:
-    dataset = read_json(file)
+    dataset = labels_from_parquet(file) if is_people_parquet(file) else read_json(file)
     names = tuple(keypoint_category(dataset, file)["keypoints"])
     if names != skeleton.names:
         raise DataError(f"{file} has the joints {', '.join(names)}, but {truth_file} has others; they must be the same")

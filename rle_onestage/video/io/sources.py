@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 from collections.abc import Generator, Iterator
+from typing import IO
 
 import av
 import cv2
@@ -77,17 +78,20 @@ class ContainerSource:
         address: path or address.
         live: it is an address: wait for a limited time.
         name: for people; the address unless told.
+        file: the open file, where FFmpeg cannot open the address itself.
 
     Raises:
         MediaError: it cannot be opened or has no frames.
     """
 
-    def __init__(self, address: str, live: bool = False, name: str | None = None) -> None:
+    def __init__(
+        self, address: str, live: bool = False, name: str | None = None, file: IO[bytes] | None = None
+    ) -> None:
         quiet()
         self.name, self.skipped, self.start, self.reason = name or address, 0, 0.0, ""
         self._open = contextlib.ExitStack()  # the descriptor of a pipe
         try:
-            opened = address if live else self._open.enter_context(readable(address))
+            opened = file or (address if live else self._open.enter_context(readable(address)))
             self._container = av.open(opened, timeout=_PATIENCE if live else None)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._open.close()
@@ -114,6 +118,7 @@ class ContainerSource:
         self._last: float | None = None
         self._offset: float | None = None
         self._size_said = False
+        self._past = False  # no later frame is wanted
         self._decoded = self._decode()
 
     def _not_opened(self, address: str, live: bool, error: Exception) -> MediaError:
@@ -155,6 +160,8 @@ class ContainerSource:
             for packet in self._container.demux(self._stream):
                 self._packets += packet.size > 0 and not packet.is_corrupt
                 yield from self._frames(packet)
+                if self._past:
+                    return
         except (av.FFmpegError, OSError) as error:
             self.reason = reason_of(error)
             yield from self._frames(None)  # what the decoder still holds
@@ -167,10 +174,16 @@ class ContainerSource:
                 self.skipped += 1
             return
         for frame in frames:
+            if not self._wanted(frame):
+                continue
             if frame.is_corrupt:
                 self.skipped += 1
             else:
                 yield self._upright(frame), self._time(frame)
+
+    def _wanted(self, frame: av.VideoFrame) -> bool:
+        """Whether a frame is given at all; here all are."""
+        return True
 
     def _upright(self, frame: av.VideoFrame) -> np.ndarray:
         width, height = self._shown_size(frame)

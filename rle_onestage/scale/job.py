@@ -1,0 +1,262 @@
+"""Prediction over many images: the plan, what of it is done, the engine that does the rest, the summary."""
+
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import cv2
+import torch
+
+from .. import __version__
+from ..errors import ConfigError, PoseError, check_score, counted
+from ..evaluation.people_parquet import write_coco_results
+from ..structures.skeleton import Skeleton
+from ..utils.arrow import arrow
+from ..utils.cores import usable_cores
+from ..utils.safe_files import remove_unfinished
+from . import storage
+from .engines import InProcess, OnRay, RayOptions
+from .inputs import find_inputs
+from .models import ModelChoice, predictor_for, version_of
+from .plan import FRAMES, Plan, Unit, part_name, settled_plan
+from .progress import Progress, Summary, say, write_summary
+from .tracks import VideoTracker
+from .work import Report, Task, Worker, report_of, set_threads
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job works.
+
+    Attributes:
+        rows: images of a unit, which is one Parquet file. A tar shard is one unit, whatever it has.
+        batch: images that the model gets at once, where it sees them in one size.
+        column: of Parquet inputs, that has the images or their paths; None: the first that is named like one.
+        min_score: of people that are kept.
+        max_errors: share of rows that may have an error before the job counts as failed.
+        coco: also write COCO results, to the output's name and ``.json``.
+    """
+
+    rows: int = 1000
+    batch: int = 8
+    column: str | None = None
+    min_score: float = 0.0
+    max_errors: float = 0.01
+    coco: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.batch < 1:
+            raise ConfigError(f"rows is {self.rows} and batch {self.batch}; give whole numbers above 0")
+        check_score(self.min_score, "min_score")
+        check_score(self.max_errors, "max_errors")
+
+
+def predict(
+    dataset: str | Sequence[str],
+    model: str | ModelChoice = "people",
+    *,
+    output: str,
+    ray: str | RayOptions | None = None,
+    threads: int | None = None,
+    options: JobOptions | None = None,
+) -> Summary:
+    """Find the people of many images and videos, and write them as Parquet files.
+
+        >>> summary = predict("photographs", output="people")
+        >>> pandas.read_parquet("people")
+
+    What the output has already of the same job is not computed again. An image that cannot be read is a row with its
+    error.
+
+    Args:
+        dataset: files, folders, patterns, lists (``.txt``), tar shards, Parquet files, videos; paths or addresses.
+        model: a name of the model zoo, a config, weights, or a :class:`~.models.ModelChoice`.
+        output: the folder, or its address.
+        ray: address of a Ray cluster, ``local``, or :class:`~.engines.RayOptions`; None: this process does the work.
+        threads: of this process; None: all cores. Actors have those of their options.
+        options: :class:`JobOptions`.
+
+    Returns:
+        What it came to; ``failed`` says whether too many images have an error.
+
+    Raises:
+        PoseError: inputs, model, output or cluster cannot be used, or the output has results of something else.
+    """
+    begin = time.perf_counter()
+    options = options or JobOptions()
+    choice = model if isinstance(model, ModelChoice) else ModelChoice(model)
+    on_ray = RayOptions(ray) if isinstance(ray, str) else ray
+    inputs = [dataset] if isinstance(dataset, str) else list(dataset)
+    _check_output(output)
+    arrow()
+    files = find_inputs(inputs, output)
+    threads = on_ray.threads if on_ray else threads or usable_cores()
+    with _with_threads(threads):
+        # Here too where actors have their own: what is wrong with it is said before anything is started.
+        predictor = predictor_for(choice)
+        plan = settled_plan(_job_of(inputs, choice, options), files, output, options.rows)
+        task = Task(
+            output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,
+            options.min_score, tuple(predictor.skeleton.names), predictor.category.id,
+        )  # fmt: skip
+        worker = Worker(task, None if on_ray else predictor)
+        return _Job(plan, worker, predictor.skeleton, options, begin).run(on_ray)
+
+
+def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions) -> dict:
+    """What the results depend on."""
+    made = {key: value for key, value in asdict(options).items() if key not in ("max_errors", "coco")}
+    return {"input": inputs, "model": choice.name, "version": version_of(choice, __version__), **made}
+
+
+def _check_output(output: str) -> None:
+    if not output:
+        raise ConfigError("the name after --output is empty; give a folder")
+    if not storage.is_remote(output) and os.path.exists(storage.local(output)):
+        if not os.path.isdir(storage.local(output)):
+            raise ConfigError(f"--output {output} is a file; give a folder")
+        for folder in (storage.local(output), os.path.join(storage.local(output), FRAMES)):
+            if os.path.isdir(folder):
+                remove_unfinished(folder)
+
+
+@contextlib.contextmanager
+def _with_threads(number: int) -> Iterator[None]:
+    """Within the block this process computes with so many threads."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    set_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+class _Job:
+    """The work of one call.
+
+    Args:
+        plan: of the output.
+        worker: that does its units.
+        skeleton: the joints.
+        options: of the job.
+        begin: when it was called.
+    """
+
+    def __init__(self, plan: Plan, worker: Worker, skeleton: Skeleton, options: JobOptions, begin: float) -> None:
+        self.plan, self.worker, self.task, self.skeleton = plan, worker, worker.task, skeleton
+        self.options, self._begin = options, begin
+        self._frames = storage.joined(self.task.output, FRAMES)
+        videos = [unit for unit in plan.units if unit.kind == "video"]
+        self._videos = [list(group) for _, group in itertools.groupby(videos, key=lambda unit: unit.files)]
+
+    def run(self, on_ray: RayOptions | None) -> Summary:
+        """Do what is left, and sum up."""
+        done = self._reports(self.task.output, self.plan.units)
+        videos = [units for units in self._videos if any(unit.number not in done for unit in units)]
+        seen = self._reports(self._frames, [unit for units in videos for unit in units])
+        of_videos = [unit for units in videos for unit in units if unit.number not in seen]
+        left = [unit for unit in self.plan.units if unit.kind != "video" and unit.number not in done] + of_videos
+        computed = {unit.number for unit in left}
+        progress = Progress(left, sum(unit.weight for unit in self.plan.units if unit.number not in computed))
+        if videos:
+            storage.make_folder(self._frames)
+        self._say_start(left)
+        actors, started = 1, 0.0
+        if left or videos:
+            engine = OnRay(on_ray) if on_ray else InProcess(progress.tell)
+            actors, started = engine.actors, time.perf_counter() - self._begin
+            try:
+                for report in engine.run(self.worker, left):
+                    progress.add(_checked(report))
+                    if report.unit not in {unit.number for unit in of_videos}:
+                        done[report.unit] = report
+                for report in engine.map(VideoTracker(self.task, self.skeleton), videos):
+                    done[report.unit] = _checked(report)
+            except KeyboardInterrupt:
+                logger.warning("interrupted: the same command goes on with what is left")
+                raise
+            finally:
+                engine.close()
+            self._forget_frames(videos)
+        return self._summed_up(done, progress, actors, started)
+
+    def _reports(self, folder: str, units: Sequence[Unit]) -> dict[int, Report]:
+        """Reports of the files that are in a folder, by the number of their unit."""
+        there = set(storage.names_in(folder))
+        found = {
+            unit.number: report_of(storage.joined(folder, part_name(unit.number)), self.plan.digest)
+            for unit in units
+            if part_name(unit.number) in there
+        }
+        return {number: report for number, report in found.items() if report is not None}
+
+    def _say_start(self, left: list[Unit]) -> None:
+        there = len(self.plan.units) - len(left)
+        logger.info(
+            "%s in %s%s",
+            counted(len(self.plan.files), "file"), counted(len(self.plan.units), "unit"),
+            f", of which {there} are done" if there else "",
+        )  # fmt: skip
+
+    def _forget_frames(self, videos: list[list[Unit]]) -> None:
+        """Remove what was kept of videos that are done."""
+        for unit in itertools.chain(*videos):
+            storage.remove(storage.joined(self._frames, part_name(unit.number)))
+        if not storage.is_remote(self._frames):
+            with contextlib.suppress(OSError):
+                os.rmdir(storage.local(self._frames))
+
+    def _summed_up(self, done: dict[int, Report], progress: Progress, actors: int, started: float) -> Summary:
+        reports = [done[unit.number] for unit in self.plan.units]
+        images = sum(report.rows for report in reports)
+        summary = Summary(
+            output=self.task.output,
+            images=images,
+            people=sum(report.people for report in reports),
+            errors=sum(report.errors for report in reports),
+            samples=tuple(itertools.chain(*(report.samples for report in reports)))[:10],
+            computed=progress.images,
+            seconds=time.perf_counter() - self._begin,
+            start_seconds=started + (progress.first or 0.0),
+            images_per_second=progress.images / progress.seconds,
+            actor_rate=progress.images / max(progress.busy, 1e-9),
+            actors=actors,
+            threads=self.task.threads,
+            read_bytes=progress.read / max(progress.images, 1),
+            written_bytes=sum(report.written for report in reports) / max(images, 1),
+            rows=self.options.rows,
+            max_errors=self.options.max_errors,
+        )
+        if progress.images:  # a call that found all done has measured nothing
+            write_summary(summary)
+        if self.options.coco:
+            _write_coco(self.task.output)
+        say(summary)
+        return summary
+
+
+def _checked(report: Report) -> Report:
+    """A report of a unit that is done.
+
+    Raises:
+        PoseError: it could not be.
+    """
+    if report.fatal:
+        raise PoseError(report.fatal)
+    return report
+
+
+def _write_coco(output: str) -> None:
+    """Write COCO results beside the folder of a job."""
+    if storage.is_remote(output):
+        raise ConfigError(f"COCO results are written on this machine, and {output} is not; copy the folder first")
+    path = f"{storage.local(output).rstrip(os.sep)}.json"
+    number = write_coco_results(storage.local(output), path)
+    logger.info("%s in %s", counted(number, "COCO result"), path)

@@ -1,0 +1,85 @@
+"""The one place that makes a predictor from a name, and what tells two models apart."""
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+
+from detectron2.utils.file_io import PathManager
+
+from .. import model_zoo
+from ..engine.setup import load_config
+from ..errors import ConfigError
+from ..predictor import Predictor
+from ..utils.near import WEIGHT_FILES
+from ..utils.packaged_files import MODELS, config_of_weights, config_path
+
+_CONFIGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model, in words that another machine understands.
+
+    Attributes:
+        name: ``people`` or another name of the model zoo; a config (``.yaml``) with its weights; or weights
+            (``.pth``) with the ``config.yaml`` that their training left beside them.
+        options: ``KEY, VALUE, ...`` of the config.
+        imports: modules that register parts of it.
+        precision: of the convolutions.
+    """
+
+    name: str = "people"
+    options: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    precision: str = "float32"
+
+
+def predictor_for(choice: ModelChoice) -> Predictor:
+    """What finds people in images, by :class:`ModelChoice`. Another kind of model becomes another branch here.
+
+    Raises:
+        ConfigError: there is no such model, or its config is wrong.
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+    return Predictor(_config(choice), precision=choice.precision)
+
+
+def version_of(choice: ModelChoice, package: str) -> str:
+    """The package's version, and a fingerprint of config and weights: those that differ are another model.
+
+    Args:
+        choice: the model.
+        package: version of the package.
+    """
+    cfg = _config(choice).clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing
+    digest = hashlib.sha256(f"{cfg.dump()}|{choice.precision}".encode())
+    with open(PathManager.get_local_path(cfg.MODEL.WEIGHTS), "rb") as file:
+        for block in iter(functools.partial(file.read, 2**20), b""):
+            digest.update(block)
+    return f"{package}+{digest.hexdigest()[:12]}"
+
+
+def _config(choice: ModelChoice):  # noqa: ANN202
+    """The config of a model."""
+    name, options = choice.name, list(choice.options)
+    if name in MODELS:
+        path = model_zoo.get_config_file(name)
+    elif name.endswith(WEIGHT_FILES):
+        beside = config_of_weights(name)
+        if beside is None:
+            raise ConfigError(
+                f"{name} has no config.yaml beside it; give its config as --model, and MODEL.WEIGHTS {name}"
+            )
+        path, options = config_path(beside), [*options, "MODEL.WEIGHTS", name]
+    elif name.endswith(_CONFIGS):
+        path = config_path(name)
+        if not os.path.exists(path):
+            raise ConfigError(f"config {name} of --model does not exist; check its name")
+    else:
+        raise ConfigError(
+            f"there is no model {name!r}; give one of {', '.join(sorted(MODELS))}, a config (.yaml) or weights (.pth)"
+        )
+    return load_config(path, options, imports=choice.imports)

@@ -1,0 +1,200 @@
+"""The images of a unit of work, one after the other; what cannot be read becomes an item with its error."""
+
+import contextlib
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import DataError, MediaError
+from ..utils.arrow import arrow
+from ..utils.bounded_reading import MOST_BYTES, UnreadableImage
+from ..utils.image_decoding import Undecodable, decode_image
+from ..video.io import READ_TYPES
+from ..video.io.chunks import Chunk, ChunkSource
+from . import storage
+from .plan import Unit
+
+# Names of columns of images or their paths, where nobody names one; the first that is there.
+_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "bytes", "content", "path", "file_name", "image_path")
+_BATCH = 32  # rows of a table that are read at once
+
+
+class Item(NamedTuple):
+    """An image or frame, or why there is none; see :class:`~.people_parquet.Row`.
+
+    Attributes:
+        path: of the image.
+        index: place in its shard, table or video.
+        time: of a frame, on the file's own clock, seconds.
+        image: (H, W, 3) uint8 BGR; None with an error.
+        error: a clause.
+        read: bytes that were read for it, encoded; of frames 0.
+    """
+
+    path: str
+    index: int | None = None
+    time: float | None = None
+    image: np.ndarray | None = None
+    error: str | None = None
+    read: int = 0
+
+
+def read_unit(unit: Unit, column: str | None = None) -> Iterator[Item]:
+    """Yield the images of a unit in order.
+
+    Args:
+        unit: of the plan.
+        column: of a table, that has the images or their paths.
+    """
+    if unit.kind == "images":
+        yield from map(_file, unit.files)
+    elif unit.kind == "tar":
+        yield from _tar(unit.files[0])
+    elif unit.kind == "parquet":
+        yield from _table(unit, column)
+    else:
+        yield from _video(unit)
+
+
+def _file(address: str) -> Item:
+    """The item of an image file."""
+    try:
+        data = storage.read_bytes(address)
+    except UnreadableImage as error:
+        return Item(address, error=error.reason)
+    return decoded(data, Item(address))
+
+
+def decoded(data: bytes, item: Item) -> Item:
+    """An item with the image that some bytes are, or with why they are none.
+
+    Args:
+        data: of an image's file.
+        item: of this image.
+    """
+    if not data:
+        return item._replace(error="the file is empty")
+    try:
+        return item._replace(image=decode_image(data, item.path), read=len(data))
+    except Undecodable as error:
+        return item._replace(error=str(error), read=len(data))
+    except Exception as error:  # of a decoder, whatever it is: it costs this image alone
+        return item._replace(error=f"it cannot be decoded ({type(error).__name__}: {error})", read=len(data))
+
+
+def _tar(address: str) -> Iterator[Item]:
+    """The images of a tar shard; a cut is an item behind those before it."""
+    index = 0
+    try:
+        with storage.opened(address) as file, tarfile.open(fileobj=file, mode="r:*") as shard:
+            for member in shard:
+                if member.isfile() and member.name.lower().endswith(READ_TYPES):
+                    item = Item(f"{address}/{member.name}", index)
+                    index += 1
+                    yield _member(shard, member, item)
+            if not _has_end(shard):
+                yield Item(address, error="the shard is cut short: its end is missing")
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        what = "the shard is cut short or damaged" if index else "it cannot be read as a tar shard"
+        yield Item(address, error=f"{what} ({reason})")
+
+
+def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, item: Item) -> Item:
+    if member.size > MOST_BYTES:
+        return item._replace(error=f"the file has {member.size / 2**30:.1f} GB, more than can be decoded")
+    content = shard.extractfile(member)
+    data = b"" if content is None else content.read()
+    if len(data) < member.size:
+        raise tarfile.ReadError(f"{len(data)} of {member.size} bytes of {member.name} are there")
+    return decoded(data, item)
+
+
+def _has_end(shard: tarfile.TarFile) -> bool:
+    """Whether the block of zeros stands behind the last member; tarfile takes any end for one."""
+    file: Any = shard.fileobj
+    file.seek(shard.offset)
+    return file.read(tarfile.BLOCKSIZE) == b"\0" * tarfile.BLOCKSIZE
+
+
+def _table(unit: Unit, column: str | None) -> Iterator[Item]:
+    """The images of row groups of a Parquet file."""
+    pa, address = arrow(), unit.files[0]
+    try:
+        with storage.opened(address) as file:
+            table = pa.parquet.ParquetFile(file)
+            name = _column(table.schema_arrow, column, address)
+            groups = range(unit.start or 0, unit.end or table.num_row_groups)
+            index = sum(table.metadata.row_group(group).num_rows for group in range(groups.start))
+            for batch in table.iter_batches(_BATCH, row_groups=list(groups), columns=[name]):
+                for value in batch.column(0):
+                    yield _cell(value.as_py(), address, index)
+                    index += 1
+    except DataError as error:
+        yield Item(address, error=str(error))
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield Item(address, error=f"it cannot be read as Parquet ({reason})")
+
+
+def _column(schema: Any, column: str | None, address: str) -> str:
+    """The name of the column of images.
+
+    Raises:
+        DataError: there is none.
+    """
+    wanted = [column] if column else _COLUMNS
+    for name in wanted:
+        if name in schema.names:
+            return name
+    names = ", ".join(schema.names[:12])
+    raise DataError(f"it has no column {' or '.join(wanted[:2])}; name that of the images with --column, of {names}")
+
+
+def _cell(value: Any, address: str, index: int) -> Item:
+    """The item of a value: bytes, a path, or a pair of both as Hugging Face's files have it."""
+    item = Item(f"{address}/{index}", index)
+    if isinstance(value, dict):
+        if value.get("path") and not value.get("bytes"):
+            return _cell(value["path"], address, index)
+        name, value = value.get("path"), value.get("bytes")
+        item = item._replace(path=f"{address}/{index}/{os.path.basename(name)}" if name else item.path)
+    if isinstance(value, (bytes, bytearray)):
+        return decoded(bytes(value), item)
+    if not isinstance(value, str):
+        kind = "nothing" if value is None else type(value).__name__
+        return item._replace(error=f"the row has {kind} in place of an image's bytes or path")
+    if "://" not in value and not os.path.isabs(value):
+        folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
+        value = storage.joined(folder, value)
+    return _file(value)._replace(index=index)
+
+
+def _video(unit: Unit) -> Iterator[Item]:
+    """The frames of a piece of a video; what is missing of it is an item behind them."""
+    address, chunk = unit.files[0], Chunk(unit.start, unit.end, unit.weight)
+    with contextlib.ExitStack() as stack:
+        try:
+            file: IO[bytes] | None = None
+            if storage.is_remote(address):
+                file = stack.enter_context(storage.opened(address))
+            path = address if file else storage.local(address)
+            source = stack.enter_context(contextlib.closing(ChunkSource(path, chunk, file)))
+        except (MediaError, OSError) as error:
+            yield Item(address, error=str(error))
+            return
+        index = 0
+        while (frame := source.read()) is not None:
+            yield Item(address, index, frame[1], frame[0])
+            index += 1
+        amiss = [f"{source.skipped} damaged frames are left out"] if source.skipped else []
+        if chunk.end is None and (short := source.shortfall() if chunk.start is None else source.reason):
+            amiss.append(short)
+        if not index and not amiss:
+            amiss.append("it has no readable frame")
+        if amiss:
+            yield Item(address, error="; ".join(amiss))

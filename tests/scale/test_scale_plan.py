@@ -1,0 +1,55 @@
+"""How inputs are cut into units, and what is told of a job on its way."""
+
+import logging
+
+import pytest
+from scale_toys import folder_of, png, shard_of
+
+from rle_onestage.scale import progress as progress_module
+from rle_onestage.scale.inputs import find_inputs
+from rle_onestage.scale.plan import Unit, units_of
+from rle_onestage.scale.progress import Progress, duration
+from rle_onestage.scale.work import Report
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+def test_units_of_each_kind(tmp_path):
+    folder_of(tmp_path / "a", range(1, 6))
+    shard_of(tmp_path / "b.tar", [(f"{n}.{end}", png(n)) for n in range(200) for end in ("png", "json")])
+    parquet.write_table(pa.table({"image": [b""] * 10}), tmp_path / "c.parquet", row_group_size=2)
+    (tmp_path / "d.parquet").write_bytes(b"damaged")
+    (tmp_path / "e.mp4").write_bytes(b"damaged")
+    units = units_of(find_inputs([str(tmp_path)], str(tmp_path / "out")), 3)
+    assert [unit.number for unit in units] == list(range(len(units)))
+    kinds = [(unit.kind, len(unit.files), unit.start, unit.end) for unit in units]
+    tables = [("parquet", 1, 0, 2), ("parquet", 1, 2, 4), ("parquet", 1, 4, 5), ("parquet", 1, None, None)]
+    assert kinds == [("images", 3, None, None), ("images", 2, None, None), ("tar", 1, None, None), *tables,
+                     ("video", 1, None, None)]  # fmt: skip
+    assert [unit.weight for unit in units if unit.kind != "tar"] == [3, 2, 4, 4, 2, 1, 1]
+    (shard,) = [unit for unit in units if unit.kind == "tar"]
+    assert 180 <= shard.weight <= 240  # a guess, by its first members
+
+
+def test_progress_says_rate_share_and_time_left(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "perf_counter", lambda: now[0])
+    caplog.set_level(logging.INFO, "rle_onestage")
+    progress = Progress([Unit(1, "images", (), weight=100), Unit(2, "images", (), weight=100)], done=200)
+    now[0] = 12.0
+    progress.add(Report(1, rows=100, seconds=10.0))
+    now[0] = 17.0  # too early for another line
+    progress.tell(10)
+    now[0] = 24.0
+    progress.tell(40)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "100 images, 8.3 images/s, 75 % done, about 12 s left", "150 images, 6.2 images/s, 88 % done, about 8 s left",
+    ]  # fmt: skip
+    assert progress.first == 2.0 and progress.seconds == 22.0
+
+
+@pytest.mark.parametrize("seconds, words", [(45, "45 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_durations(seconds, words):
+    assert duration(seconds) == words
