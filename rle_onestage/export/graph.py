@@ -1,24 +1,29 @@
 """The whole way from the bytes of an image to people in its pixels as one module without data-dependent control flow."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.mapper import TestResize
+from ..data.transforms.augmentation import resize_image
 from ..modeling import RLEOneStage
 from ..modeling.backbone.timm_fpn import SameConv2d
 from .resizing import BAND, Axis, resize_to_canvas, taps_of_band
 
-OUTPUTS = ("boxes", "scores", "keypoints", "sigmas", "covariances", "presence", "visibility")
+# Names among the fields of Found, in its order.
+OUTPUTS = ("boxes", "scores", "keypoints", "sigmas", "covariances", "presence", "visibility", "areas")
 
 
 class InputSize(NamedTuple):
     """How images are resized for the network.
 
     Attributes:
-        shortest: what the shortest edge becomes, in pixels.
+        shortest: what the shortest edge becomes, in pixels; 0: the image keeps its size.
         longest: what the longest edge must not exceed, in pixels.
         canvas: (height, width) of a canvas that every image is resized to fit into; None: the canvas is as large as
             the resized image.
@@ -27,6 +32,15 @@ class InputSize(NamedTuple):
     shortest: int
     longest: int
     canvas: tuple[int, int] | None = None
+
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 as the predictor resizes it, or to fit into the canvas."""
+        if self.canvas is None:
+            return TestResize(shortest=self.shortest, longest=self.longest)(image)
+        (height, width), (rows, columns) = image.shape[:2], self.canvas
+        numerator, denominator = (rows, height) if height * columns >= width * rows else (columns, width)
+        sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
+        return resize_image(image, *sides)
 
 
 def as_size(value: Tensor) -> Any:
@@ -70,6 +84,8 @@ class PeopleGraph(nn.Module):
         self.size, self.batched, self.candidates = size, batched, candidates
         self.model = copy.deepcopy(model)
         self.model.decoder.fill_up = True
+        if candidates:
+            self.model.decoder.score_thresh, self.model.decoder.max_people = 0.0, 10**6
         for part in self.model.modules():
             if isinstance(part, SameConv2d):
                 part.__class__ = _WholeStridesConv2d
@@ -119,15 +135,16 @@ class PeopleGraph(nn.Module):
         """
         height, width = (torch.full((), images.shape[axis], dtype=torch.int64) for axis in (1, 2))
         wanted = self.resized(height, width)
-        sides = [(length + self.side - 1) // self.side for length in wanted]
         # At half size it is padded to whole sides too: the canvas is made large enough for both.
         looks = 2 if self.model.half_size_from else 1
-        large = [as_size((side + looks - 1) // looks) * (looks * self.side) for side in sides]
+        small, large = self.lengths(wanted, 1), self.lengths(wanted, looks)
         rows, columns = (
-            Axis(given, resized, length // BAND, as_size(taps_of_band(given, resized)))
+            Axis(given, resized, (length + BAND - 1) // BAND, as_size(taps_of_band(given, resized)))
             for given, resized, length in zip((height, width), wanted, large)
         )
         pixels = resize_to_canvas(images, rows, columns)
+        if self.side % BAND:
+            pixels = pixels.narrow(2, 0, large[0]).narrow(3, 0, large[1])
         if self.flip:
             pixels = pixels.flip(1)
         pixels = (pixels - self.model.pixel_mean) / self.model.pixel_std
@@ -137,15 +154,33 @@ class PeopleGraph(nn.Module):
         sizes = torch.stack([width, height]).float(), torch.stack(wanted[::-1]).float()
         if looks == 1:
             return pixels, None, *sizes
-        small = [as_size(side) * self.side for side in sides]
         return pixels.narrow(2, 0, small[0]).narrow(3, 0, small[1]), F.avg_pool2d(pixels, 2), *sizes
 
+    def lengths(self, wanted: Sequence[Tensor], looks: int) -> list[Any]:
+        """Height and width of a canvas of whole sides for an image of ``wanted`` pixels, or of the fixed one.
+
+        Args:
+            wanted: () int64 each.
+            looks: into how many equal parts a side can be cut.
+        """
+        side = looks * self.side
+        if self.size.canvas is not None:
+            return [-(-length // side) * side for length in self.size.canvas]
+        return [as_size((length + side - 1) // side) * side for length in wanted]
+
     def resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """Size () int64 each, as :func:`~rle_onestage.data.transforms.augmentation.shortest_edge_size` has it."""
-        low, high = torch.minimum(height, width), torch.maximum(height, width)
-        by_shortest = self.size.shortest * high <= self.size.longest * low
-        numerator = torch.where(by_shortest, self.size.shortest, self.size.longest)
-        denominator = torch.where(by_shortest, low, high)
+        """Size () int64 each of an image on the canvas, as :class:`InputSize` has it."""
+        if self.size.canvas is not None:
+            rows, columns = self.size.canvas
+            tall = height * columns >= width * rows
+            numerator, denominator = torch.where(tall, rows, columns), torch.where(tall, height, width)
+        elif self.size.shortest:
+            low, high = torch.minimum(height, width), torch.maximum(height, width)
+            by_shortest = self.size.shortest * high <= self.size.longest * low
+            numerator = torch.where(by_shortest, self.size.shortest, self.size.longest)
+            denominator = torch.where(by_shortest, low, high)
+        else:
+            return height, width
         height, width = (
             ((2 * side * numerator + denominator) // (2 * denominator)).clamp(min=1) for side in (height, width)
         )

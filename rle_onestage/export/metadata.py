@@ -1,17 +1,25 @@
 """What an exported file says about itself, for readers that have nothing but a runtime."""
 
+import base64
+import io
 import json
+import lzma
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import torch
 
 import rle_onestage
 from rle_onestage.errors import MediaError
 from rle_onestage.predictor import Predictor
+from rle_onestage.structures import ErrorDensity
 from rle_onestage.utils.packaged_files import CHECKPOINTS, SHIPPED
 
 from .graph import PeopleGraph
 
 # Every file has these keys; each value is JSON.
+_TABLES = ("axis", "mean", "std", "group", "intervals", "regions")
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 _UNKNOWN = "not stated: that of the weights is up to those who trained them; the code is Apache-2.0"
 
@@ -52,7 +60,23 @@ def metadata_of(
         "outputs": graph.outputs,
         "max_people": decoder.max_people,
         "score_threshold": decoder.score_thresh,
+        "density": _packed(density),
     }
+
+
+def density_from(metadata: Mapping[str, Any]) -> ErrorDensity:
+    """The density of the joints' errors that a file has."""
+    with np.load(io.BytesIO(lzma.decompress(base64.b64decode(metadata["density"])))) as arrays:
+        parts = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return ErrorDensity(**parts)
+
+
+def _packed(density: ErrorDensity) -> str:
+    """Its tables as text: compressed, in base 64."""
+    parts = {"log_q": density.table} | {name: getattr(density, name) for name in _TABLES}
+    stream = io.BytesIO()
+    np.savez(stream, **{name: part.numpy() for name, part in parts.items() if part is not None})
+    return base64.b64encode(lzma.compress(stream.getvalue())).decode()
 
 
 def to_strings(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The formats: each is one file of this room with a class that is registered here by its name."""
 
-from .base import FORMATS, Format, Runner, format_of
-from .onnx import OnnxFormat
+from . import onnx, openvino, torch_files
+from .base import FORMATS, Format, Runner, RunOptions, format_of
 
-__all__ = ["FORMATS", "Format", "OnnxFormat", "Runner", "format_of"]
+__all__ = ["FORMATS", "Format", "RunOptions", "Runner", "format_of", "onnx", "openvino", "torch_files"]
