@@ -9,10 +9,10 @@ from ..structures.oks import pairwise_oks
 
 
 def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Greedy suppression on a matrix.
+    """Greedy suppression as a fixed number of products of matrices, without a decision that depends on the data.
 
-    Repeats "kept unless a kept better one overlaps" until nothing changes, which gives what the sequential algorithm
-    gives (Zheng et al., "Cluster-NMS", 2020) in as many rounds as suppressions depend on one another.
+    Repeats "kept unless a kept better one overlaps", which gives what the sequential algorithm gives (Zheng et al.,
+    "Cluster-NMS", 2020) once there were as many rounds as suppressions depend on one another: at most N - 1.
 
     Args:
         overlap: (B, N, N) in [0, 1].
@@ -22,17 +22,14 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
     Returns:
         (B, N) bool, whether kept.
     """
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    rank = torch.empty_like(order).scatter_(1, order, places)
-    better = (rank[:, :, None] < rank[:, None, :]) & (overlap > threshold)  # (B, i, j): i suppresses j
-    kept = torch.ones_like(scores, dtype=torch.bool)
-    for _ in range(scores.shape[1]):
-        now = ~(better & kept[:, :, None]).any(1)
-        if torch.equal(now, kept):
-            break
-        kept = now
-    return kept
+    place = torch.arange(scores.shape[1], device=scores.device)
+    row, column = scores[:, :, None], scores[:, None, :]
+    better = (row < column) | ((row == column) & (place[:, None] > place))  # (B, j, i): i goes before j
+    by = (better & (overlap.transpose(1, 2) > threshold)).float()  # i suppresses j
+    kept = torch.ones_like(scores)[..., None]  # (B, N, 1) of 0 and 1
+    for _ in range(scores.shape[1] - 1):
+        kept = torch.relu(1 - by @ kept)
+    return kept[..., 0] > 0
 
 
 def box_overlap(boxes: Tensor) -> Tensor:

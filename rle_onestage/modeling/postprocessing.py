@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.covariance import covariance_of
@@ -36,6 +37,20 @@ class People(NamedTuple):
     visibility: Tensor | None = None  # (B, N, K) probabilities; None without an opinion
     correlations: Tensor | None = None  # (B, N, K) of the errors in x and y; None: not known
     space: PeopleInSpace | None = None  # None without an opinion of depth
+
+
+class Found(NamedTuple):
+    """People who are reported, in pixels of the output; the fields of ``Instances`` without their prefixes."""
+
+    boxes: Tensor  # (..., 4)
+    scores: Tensor  # (...)
+    factors: Tensor  # (..., 3)
+    keypoints: Tensor  # (..., K, 3)
+    sigmas: Tensor  # (..., K, 2)
+    covariances: Tensor | None  # (..., K, 2, 2); None: not known
+    presence: Tensor  # (..., K)
+    visibility: Tensor | None  # (..., K); None without an opinion
+    areas: Tensor  # (...)
 
 
 class Look(NamedTuple):
@@ -77,6 +92,10 @@ class Decoder(nn.Module):
         quality_power: exponent of the quality.
         oks_power: exponent of the expected OKS.
         space: the decoder of depth, or None.
+
+    Attributes:
+        fill_up: with fewer locations than ``topk``, the last one is a candidate again and again, with a score below
+            0, so that shapes do not depend on the image: an export needs that.
     """
 
     TABLE = 20  # bins per axis of the density's quadrature
@@ -122,6 +141,7 @@ class Decoder(nn.Module):
         space: SpaceDecoder | None = None,
     ):
         super().__init__()
+        self.fill_up = False
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
@@ -259,8 +279,13 @@ class Decoder(nn.Module):
             area = self._area(width * height * locations.stride.square())
             score = score * ((area >= look.smallest**2) & (area < look.largest**2))
         count = max(1, round(self.topk * look.candidates))
-        score, location = score.topk(min(count, score.shape[1]), 1)
-        image = torch.arange(len(score), device=score.device)[:, None].expand_as(location)
+        if self.fill_up:
+            last = score.shape[1] - 1
+            score, location = F.pad(score, (0, count), value=-1.0).topk(count, 1)
+            location = location.clamp(max=last)
+        else:
+            score, location = score.topk(min(count, score.shape[1]), 1)
+        image = torch.arange(score.shape[0], device=score.device)[:, None].expand_as(location)
         return Candidates(image.flatten(), location.flatten()), score
 
     def _area(self, of_box: Tensor) -> Tensor:
@@ -373,35 +398,72 @@ class Decoder(nn.Module):
             cameras: of each output, where they are known.
         """
         sizes = people.boxes.new_tensor([image_sizes, output_sizes]).flip(-1)  # (2, B, 2) width, height
-        scales, limit = sizes[1] / sizes[0], sizes[1].repeat(1, 2)[:, None]
-        cut = torch.minimum((people.boxes * scales.repeat(1, 2)[:, None]).clamp(min=0), limit)  # (B, N, 4)
-        within = (cut[..., 2:] > cut[..., :2]).all(-1)
-        kept = people.kept & (people.scores > self.score_thresh) & within
-        order = torch.where(kept, people.scores, -1.0).argsort(dim=1, descending=True)[:, : self.max_people]
+        cut, order, count = self.rank(people, *sizes)
         # One transfer of one table, whatever the number of images and people.
-        numbers = kept.gather(1, order).sum(1).tolist()
         result = []
-        for row, (index, number) in enumerate(zip(order, numbers)):
-            index, scale = index[:number], scales[row]
+        for row, (index, number) in enumerate(zip(order, count.tolist())):
+            index, scale = index[:number], sizes[1, row] / sizes[0, row]
+            found = self.found(people, cut, row, index, scale)
             instances = Instances(tuple(output_sizes[row]))
-            instances.pred_boxes = Boxes(cut[row, index])
-            instances.scores = people.scores[row, index]
-            instances.pred_score_factors = people.factors[row, index]
+            instances.pred_boxes = Boxes(found.boxes)
+            instances.scores = found.scores
+            instances.pred_score_factors = found.factors
             instances.pred_classes = torch.zeros_like(index)
-            joints = people.joints[row, index]
-            instances.pred_keypoints = torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1)
-            instances.pred_keypoint_sigmas = people.sigmas[row, index] * scale
-            if people.correlations is not None:
-                instances.pred_keypoint_covariances = covariance_of(
-                    instances.pred_keypoint_sigmas, people.correlations[row, index]
-                )
-            instances.pred_keypoint_presence = people.presence[row, index]
-            if people.visibility is not None:
-                instances.pred_keypoint_visibility = people.visibility[row, index]
-            # Of the whole box; that of a box cut at the border would be another one.
-            instances.pred_areas = people.areas[row, index] * scale.prod()
+            instances.pred_keypoints = found.keypoints
+            instances.pred_keypoint_sigmas = found.sigmas
+            if found.covariances is not None:
+                instances.pred_keypoint_covariances = found.covariances
+            instances.pred_keypoint_presence = found.presence
+            if found.visibility is not None:
+                instances.pred_keypoint_visibility = found.visibility
+            instances.pred_areas = found.areas
             if people.space is not None and self.space is not None:
                 own = PeopleInSpace(*(part[row, index] for part in people.space))
                 self.space.to_fields(instances, own, scale, cameras[row] if cameras else None)
             result.append(instances)
         return result
+
+    def rank(self, people: People, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Who is reported, over raw tensors with static shapes.
+
+        Args:
+            people: of B images.
+            inputs: (B, 2) width and height of each input without padding.
+            outputs: (B, 2) of each output.
+
+        Returns:
+            The boxes (B, N, 4) in pixels of the outputs, cut at their borders; indices (B, N') int64 of those who are
+            kept, best first, before all others; and how many are kept (B,) int64. N' is at most ``max_people``.
+        """
+        scales, limit = outputs / inputs, outputs.repeat(1, 2)[:, None]
+        cut = torch.minimum((people.boxes * scales.repeat(1, 2)[:, None]).clamp(min=0), limit)  # (B, N, 4)
+        within = (cut[..., 2:] > cut[..., :2]).all(-1)
+        kept = people.kept & (people.scores > self.score_thresh) & within
+        order = torch.where(kept, people.scores, -1.0).argsort(dim=1, descending=True)[:, : self.max_people]
+        return cut, order, kept.gather(1, order).sum(1)
+
+    @staticmethod
+    def found(people: People, cut: Tensor, image: Any, index: Tensor, scale: Tensor) -> Found:
+        """Some of the people in the pixels of the output.
+
+        Args:
+            people: of B images.
+            cut: (B, N, 4) their boxes, from :meth:`rank`.
+            image: which image, or one for each index.
+            index: (...) int64 of the people.
+            scale: (2,) of the output over the input, in x and y.
+        """
+        joints, sigmas = people.joints[image, index], people.sigmas[image, index] * scale
+        related, visibility = people.correlations, people.visibility
+        return Found(
+            boxes=cut[image, index],
+            scores=people.scores[image, index],
+            factors=people.factors[image, index],
+            keypoints=torch.cat([joints[..., :2] * scale, joints[..., 2:]], -1),
+            sigmas=sigmas,
+            covariances=None if related is None else covariance_of(sigmas, related[image, index]),
+            presence=people.presence[image, index],
+            visibility=None if visibility is None else visibility[image, index],
+            # Of the whole box; that of a box cut at the border would be another one.
+            areas=people.areas[image, index] * scale.prod(),
+        )

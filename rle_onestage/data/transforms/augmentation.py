@@ -139,8 +139,11 @@ def letterbox(
 
 def shortest_edge_size(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
     """Size (height, width) by Detectron2's rule: the shortest side is ``shortest`` unless the longest gets too long."""
-    factor = min(shortest / min(height, width), longest / max(height, width))
-    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+    low, high = min(height, width), max(height, width)
+    # In whole numbers, so that an exported graph has the same sizes.
+    numerator, denominator = (shortest, low) if shortest * high <= longest * low else (longest, high)
+    sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
+    return next(sides), next(sides)
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:

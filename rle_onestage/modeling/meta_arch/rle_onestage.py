@@ -174,16 +174,24 @@ class RLEOneStage(FreshTables):
         return self.backbone(images.contiguous(memory_format=torch.channels_last))
 
     def find(self, images: Tensor) -> People:
-        """Normalised and padded images (B, 3, H, W) to people; raw tensors of static shapes: what an export wraps.
+        """Normalised and padded images (B, 3, H, W) to people; raw tensors of static shapes: what an export wraps."""
+        return self.find_in(images, self.at_half_size(images) if self.half_size_from else None)
+
+    def find_in(self, images: Tensor, halves: Tensor | None) -> People:
+        """People of images, and of the same images at half size.
 
         A network finds people of some sizes best. Larger people have half their size in the half-size image,
         which costs a quarter of the whole one.
+
+        Args:
+            images: (B, 3, H, W) normalised and padded.
+            halves: (B, 3, H', W') from :meth:`at_half_size`; None: there is one look only.
         """
-        if not self.half_size_from:
+        if halves is None:
             return self.decode(self.features(images))
         whole, half = self.decoder.looks(self.half_size_from)
         people = self.decode(self.features(images), whole)
-        return self.decoder.unite(people, self.decode(self.features(self.at_half_size(images)), half))
+        return self.decoder.unite(people, self.decode(self.features(halves), half))
 
     def at_half_size(self, images: Tensor) -> Tensor:
         """Normalised and padded images (B, 3, H, W) at half size, padded as the backbone wants it."""

@@ -145,7 +145,7 @@ class JointRefinement(nn.Module):
             if self.attention is not None:
                 hidden = self.attention(hidden, start, boxes)
             out = torch.einsum("pkc,kcd->pkd", hidden, self.output) + self.output_bias
-            stride = start.new_full((len(start),), float(self.stride))
+            stride = start.new_full(start.shape[:1], float(self.stride))
             refined = Poses(
                 mu=start + moved + out[..., :2] * reach,
                 scale=self.scale_codec.decode(out[..., 2:], self.scale_codec.unit(stride, boxes)),

@@ -16,12 +16,12 @@ def bilinear(points: Tensor, stride: int, height: int, width: int) -> tuple[Tens
     Returns:
         Indices (..., 4) int64 and weights (..., 4), whose sum is 1.
     """
-    limit = points.new_tensor([width - 1, height - 1])
-    cell = torch.minimum((points / stride - 0.5).clamp(min=0), limit)
-    low = cell.floor()
-    x, y = (cell - low).unbind(-1)
-    low = low.long()
-    (x0, y0), (x1, y1) = low.unbind(-1), torch.minimum(low + 1, limit.long()).unbind(-1)
+    x, y = (points / stride - 0.5).clamp(min=0).unbind(-1)
+    x, y = x.clamp(max=width - 1), y.clamp(max=height - 1)
+    x0, y0 = x.floor(), y.floor()
+    x, y = x - x0, y - y0
+    x0, y0 = x0.long(), y0.long()
+    x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
     index = torch.stack([y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], -1)
     return index, torch.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x], -1)
 

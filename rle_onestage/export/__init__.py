@@ -1,0 +1,19 @@
+"""One file from the bytes of an image to people in its pixels, for runtimes without this package."""
+
+from .exporting import Exported, ExportOptions, export_model
+from .formats import FORMATS, Format
+from .parity import NotEqualError, Parity
+from .predicting import ExportedPredictor, describe, load
+
+__all__ = [
+    "FORMATS",
+    "ExportOptions",
+    "Exported",
+    "ExportedPredictor",
+    "Format",
+    "NotEqualError",
+    "Parity",
+    "describe",
+    "export_model",
+    "load",
+]

@@ -1,0 +1,172 @@
+"""From a config and weights to a file that gives the numbers of PyTorch, or no file."""
+
+import copy
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from detectron2.config import CfgNode
+
+from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.modeling import RLEOneStage
+from rle_onestage.predictor import Predictor
+
+from .formats import FORMATS, Format, Runner, RunOptions
+from .graph import InputSize, PeopleGraph
+from .metadata import metadata_of
+from .parity import Parity, check, compare
+
+
+class ExportOptions(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        canvas: (height, width) that the network runs at, whatever the image; None: as the config resizes each image.
+        rgb: the images are RGB instead of BGR.
+        batch: images at once; 0: one image without a batch dimension.
+        half: weights are stored in float16.
+    """
+
+    canvas: tuple[int, int] | None = None
+    rgb: bool = False
+    batch: int = 0
+    half: bool = False
+
+
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes:
+        files: the paths.
+        parity: with PyTorch.
+    """
+
+    files: list[str]
+    parity: Parity
+
+
+def export_model(
+    cfg: CfgNode,
+    output: str,
+    format: str = "onnx",
+    *,
+    images: Sequence[np.ndarray],
+    weights: str | None = None,
+    options: ExportOptions = ExportOptions(),
+) -> Exported:
+    """Write a model as one file from image to people, after a comparison with PyTorch.
+
+    Args:
+        cfg: a config.
+        output: the file; its name has the ending of the format.
+        format: a name of ``FORMATS``.
+        images: (H, W, 3) uint8 BGR each, to compare on.
+        weights: a checkpoint; None takes ``MODEL.WEIGHTS``.
+        options: what is exported.
+
+    Raises:
+        ConfigError: the format or the options are not known, or the model is not ours.
+        CheckpointError: the weights cannot be read or do not fit.
+        MediaError: the output exists, or cannot be written.
+        MissingPackageError: the format needs a package that is not installed.
+        NotEqualError: the file does not give PyTorch's numbers; there is none then.
+    """
+    kind: Format = FORMATS.get(format)()
+    kind.check()
+    check_output(output, kind)
+    weights = weights or cfg.MODEL.WEIGHTS
+    predictor = _predictor(cfg, weights)
+    size = InputSize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, _canvas(options.canvas, predictor))
+    graphs = [
+        PeopleGraph(predictor.model, size, rgb=options.rgb, batched=options.batch > 0, candidates=everybody).eval()
+        for everybody in (False, True)
+    ]
+    metadata = metadata_of(predictor, graphs[0], weights, list(cfg.DATASETS.TRAIN))
+    folder = os.path.dirname(os.path.abspath(output))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-export") as made:
+        paths = [os.path.join(made, f"{name}{kind.ending}") for name in ("people", "candidates")]
+        for graph, path in zip(graphs, paths):
+            kind.save(graph, _example(images[0], options), path, metadata)
+        runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
+        parity = compare(predictor, size, images, *runners)
+        check(parity, output)
+        del runners  # some systems do not rename what is open
+        return Exported(_move(paths[0], output, kind), parity)
+
+
+class Given:
+    """An exported file that is given BGR images one by one, whatever it takes.
+
+    Args:
+        runner: of the file.
+        options: that it was exported with.
+    """
+
+    def __init__(self, runner: Runner, options: ExportOptions):
+        self.runner, self.options = runner, options
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs of one image (H, W, 3) uint8 BGR; of a batch the last image's, whose number others would shift."""
+        outputs = self.runner(_example(image, self.options))
+        if not self.options.batch:
+            return outputs
+        count = int(outputs["count"][-1])
+        return {name: values[-1][:count] for name, values in outputs.items() if name != "count"}
+
+
+def _example(image: np.ndarray, options: ExportOptions) -> np.ndarray:
+    image = image[:, :, ::-1] if options.rgb else image
+    return np.ascontiguousarray(np.stack([image] * options.batch) if options.batch else image)
+
+
+def _predictor(cfg: CfgNode, weights: str) -> Predictor:
+    """What the file is compared with, on the CPU.
+
+    Raises:
+        ConfigError: its architecture is not ours.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cpu"
+    if cfg.MODEL.META_ARCHITECTURE != RLEOneStage.__name__:
+        raise ConfigError(
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} cannot be exported; use one with RLEOneStage"
+        )
+    return Predictor(cfg, weights)
+
+
+def _canvas(canvas: tuple[int, int] | None, predictor: Predictor) -> tuple[int, int] | None:
+    """Raises ConfigError where a canvas is not of whole strides of the backbone."""
+    side = max(predictor.model.backbone.size_divisibility, 1)
+    if canvas is not None and (min(canvas) < 1 or any(length % side for length in canvas)):
+        near = " ".join(str(-(-max(length, 1) // side) * side) for length in canvas)
+        raise ConfigError(f"--size {canvas[0]} {canvas[1]} must be multiples of {side}; give --size {near}")
+    return canvas
+
+
+def check_output(path: str, kind: Format) -> None:
+    """Raises MediaError where a file of a format cannot be written."""
+    if not path.endswith(kind.ending):
+        raise MediaError(f"{path} does not end in {kind.ending}; give such a name with --output")
+    for ending in (kind.ending, *kind.further):
+        there = path.removesuffix(kind.ending) + ending
+        if os.path.lexists(there):
+            raise MediaError(f"{there} exists already; remove it, or give another name with --output")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise MediaError(f"{path} cannot be written, check the folder {folder}; or give another one with --output")
+
+
+def _move(made: str, output: str, kind: Format) -> list[str]:
+    """Give a file, and those that go with it, their names; the one that is named last is complete then."""
+    files = []
+    for ending in (*kind.further, kind.ending):
+        path = output.removesuffix(kind.ending) + ending
+        try:
+            os.replace(made.removesuffix(kind.ending) + ending, path)
+        except OSError as error:
+            raise MediaError(f"{path} cannot be written ({error.strerror}); check --output") from error
+        files.append(path)
+    return files[::-1]

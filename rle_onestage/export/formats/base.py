@@ -1,0 +1,98 @@
+"""What a format has to do, and the registry of all of them."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from rle_onestage.errors import MediaError
+from rle_onestage.utils.registry import NamedRegistry
+
+from ..graph import PeopleGraph
+
+# An exporter of your own: a class derived from Format, registered by its name.
+FORMATS = NamedRegistry("FORMAT", "--format")
+
+
+class RunOptions(NamedTuple):
+    """How an exported file is run.
+
+    Attributes:
+        threads: of the runtime; None: its default.
+        providers: execution providers of ONNX Runtime, or devices of OpenVINO, in order of preference; none: the CPU.
+        precision: of the computation, where the runtime chooses one by itself.
+    """
+
+    threads: int | None = None
+    providers: Sequence[str] = ()
+    precision: str = "float32"
+
+
+class Runner(ABC):
+    """An exported file that is loaded.
+
+    Attributes:
+        metadata: see :func:`~rle_onestage.export.metadata.metadata_of`.
+    """
+
+    metadata: dict[str, Any]
+
+    @abstractmethod
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name for an image (H, W, 3) uint8, or a batch (B, H, W, 3) where the file takes batches."""
+
+
+class Format(ABC):
+    """One format of exported files.
+
+    Attributes:
+        ending: of its files.
+        further: endings of files that go with them, under the same name.
+    """
+
+    ending: ClassVar[str]
+    further: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises MissingPackageError where what it needs is not installed."""
+
+    @abstractmethod
+    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+        """Write the file.
+
+        Args:
+            graph: what it does.
+            image: an example of its input.
+            path: of the file, with the right ending, where nothing is yet.
+            metadata: what it says about itself.
+        """
+
+    @abstractmethod
+    def load(self, path: str, options: RunOptions) -> Runner:
+        """Load a file.
+
+        Args:
+            path: of the file.
+            options: how it is run.
+
+        Raises:
+            MediaError: it is no file of this format.
+        """
+
+
+def format_of(path: str) -> Format:
+    """The format of a file, by its ending.
+
+    Raises:
+        MediaError: there is no such format, or no such file.
+    """
+    for _, made in FORMATS:
+        if path.endswith(made.ending):
+            if not os.path.isfile(path):
+                raise MediaError(f"exported file {path} does not exist; check its name")
+            return made()
+    endings = ", ".join(made.ending for _, made in FORMATS)
+    raise MediaError(f"{path} is no exported file; their names end in {endings}")

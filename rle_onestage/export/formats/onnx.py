@@ -1,0 +1,78 @@
+"""ONNX, run by ONNX Runtime."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.interop.packages import optional_package
+
+from ..graph import PeopleGraph
+from ..metadata import from_strings, to_strings
+from .base import FORMATS, Format, Runner, RunOptions
+
+REMEDY = "pip install 'rle-onestage[onnx]'"
+OPSET = 18
+
+
+class OnnxRunner(Runner):
+    """A session of ONNX Runtime.
+
+    Args:
+        path: of the file.
+        options: how it is run.
+
+    Raises:
+        MediaError: it is no ONNX file of this package.
+        ConfigError: there is no such execution provider.
+    """
+
+    def __init__(self, path: str, options: RunOptions):
+        runtime = optional_package("onnxruntime", REMEDY)
+        given, there = list(options.providers) or ["CPUExecutionProvider"], runtime.get_available_providers()
+        if missing := [name for name in given if name not in there]:
+            raise ConfigError(f"ONNX Runtime has no execution provider {missing[0]}; choose among {', '.join(there)}")
+        settings = runtime.SessionOptions()
+        settings.log_severity_level = 3  # errors alone
+        if options.threads:
+            settings.intra_op_num_threads = options.threads
+        try:
+            self.session = runtime.InferenceSession(path, settings, providers=given)
+        except Exception as error:  # of the types of its C++ part
+            raise MediaError(f"ONNX Runtime cannot load {path} ({str(error).splitlines()[0]})") from error
+        self.metadata = from_strings(self.session.get_modelmeta().custom_metadata_map, path)
+        self.names = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self.names, self.session.run(None, {"image": np.ascontiguousarray(image)})))
+
+
+@FORMATS.register(name="onnx")
+class OnnxFormat(Format):
+    """One file with its weights, of an opset that runtimes of 2023 know."""
+
+    ending = ".onnx"
+
+    def check(self) -> None:
+        for name in ("onnx", "onnxruntime"):
+            optional_package(name, REMEDY)
+
+    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+        onnx = optional_package("onnx", REMEDY)
+        people = "people"
+        given = {0: "batch", 1: "height", 2: "width"} if graph.batched else {0: "height", 1: "width"}
+        axes = {"image": given} | {name: {0: "batch" if graph.batched else people} for name in graph.outputs}
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tracing, which the comparison with PyTorch checks
+            torch.onnx.export(
+                graph, (torch.from_numpy(image),), path, dynamo=False, opset_version=OPSET, input_names=["image"],
+                output_names=graph.outputs, dynamic_axes=axes,
+            )  # fmt: skip
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, to_strings(metadata))
+        onnx.save(model, path)
+
+    def load(self, path: str, options: RunOptions) -> Runner:
+        return OnnxRunner(path, options)

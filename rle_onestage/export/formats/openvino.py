@@ -1,0 +1,83 @@
+"""OpenVINO's own format, made from the ONNX file."""
+
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.interop.packages import optional_package
+
+from ..graph import PeopleGraph
+from ..metadata import from_strings, to_strings
+from .base import FORMATS, Format, Runner, RunOptions
+from .onnx import OnnxFormat
+
+REMEDY = "pip install 'rle-onestage[openvino]'"
+_ENTRY = "rle_onestage"  # of the model's runtime information
+_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+class OpenVinoRunner(Runner):
+    """A model that OpenVINO has compiled.
+
+    It runs in float32 unless told otherwise: by itself OpenVINO takes bfloat16 on CPUs that have it.
+
+    Args:
+        path: of the XML file; the weights lie beside it.
+        options: how it is run.
+
+    Raises:
+        MediaError: it is no file of OpenVINO and of this package.
+        ConfigError: there is no such device.
+    """
+
+    def __init__(self, path: str, options: RunOptions):
+        openvino = optional_package("openvino", REMEDY)
+        core, device = openvino.Core(), (list(options.providers) or ["CPU"])[0]
+        if device.split(":")[0].split(".")[0] not in (*core.available_devices, "AUTO"):
+            raise ConfigError(f"OpenVINO has no device {device}; choose among {', '.join(core.available_devices)}")
+        settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
+        if options.threads:
+            settings["INFERENCE_NUM_THREADS"] = str(options.threads)
+        try:
+            model = core.read_model(path)
+            self.compiled = core.compile_model(model, device, settings)
+        except RuntimeError as error:
+            raise MediaError(f"OpenVINO cannot load {path} ({str(error).strip().splitlines()[-1]})") from error
+        entries = model.get_rt_info([_ENTRY]).value if model.has_rt_info([_ENTRY]) else {}
+        self.metadata = from_strings(entries, path)
+        self.names = [output.get_any_name() for output in self.compiled.outputs]
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        found = self.compiled([np.ascontiguousarray(image)])
+        return {name: np.array(found[number]) for number, name in enumerate(self.names)}
+
+
+@FORMATS.register(name="openvino")
+class OpenVinoFormat(Format):
+    """An XML file with the graph, and its weights beside it."""
+
+    ending = ".xml"
+    further = (".bin",)
+    half = True
+
+    def check(self) -> None:
+        optional_package("openvino", REMEDY)
+        OnnxFormat().check()
+
+    def save(
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], half: bool = False
+    ) -> None:
+        openvino = optional_package("openvino", REMEDY)
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, "model.onnx")
+            OnnxFormat().save(graph, image, source, metadata)
+            model = openvino.Core().read_model(source)
+            for key, value in to_strings(metadata).items():
+                model.set_rt_info(value, [_ENTRY, key])
+            openvino.save_model(model, path, compress_to_fp16=half)
+
+    def load(self, path: str, options: RunOptions) -> Runner:
+        return OpenVinoRunner(path, options)

@@ -1,0 +1,93 @@
+"""TorchScript and torch.export: for C++ and for what compiles PyTorch's own graphs."""
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from rle_onestage.errors import ConfigError, MediaError
+
+from ..graph import PeopleGraph
+from ..metadata import from_strings, to_strings
+from .base import FORMATS, Format, Runner, RunOptions
+
+_ENTRY = "metadata.json"
+
+
+class TorchRunner(Runner):
+    """A graph that PyTorch runs.
+
+    Args:
+        path: of the file.
+        options: how it is run; threads are those of the whole process.
+        read: gives the function of a path, and fills in the files that came with it.
+
+    Raises:
+        MediaError: it is no file of this kind and of this package.
+        ConfigError: it runs on the CPU and in float32 alone.
+    """
+
+    def __init__(self, path: str, options: RunOptions, read: Callable[[str, dict[str, str]], Callable]):
+        if options.providers or options.precision != "float32":
+            raise ConfigError(f"{path} runs on the CPU in float32; leave out providers and precision")
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        files = {_ENTRY: ""}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.function = read(path, files)
+            text = files[_ENTRY]
+            entries = json.loads(text) if text else {}
+        except Exception as error:  # of any type, where the file is none of theirs
+            raise MediaError(f"PyTorch cannot load {path} ({str(error).strip().splitlines()[0]})") from error
+        self.metadata = from_strings(entries, path)
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            found = self.function(torch.from_numpy(np.ascontiguousarray(image)))
+        return {name: value.numpy() for name, value in zip(self.metadata["outputs"], found)}
+
+
+@FORMATS.register(name="torchscript")
+class TorchScriptFormat(Format):
+    """By tracing; PyTorch has announced that it will end one day."""
+
+    ending = ".pt"
+
+    def check(self) -> None:
+        pass
+
+    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tracing, which the comparison with PyTorch checks
+            traced = torch.jit.trace(graph, (torch.from_numpy(image),), check_trace=False)
+            torch.jit.save(traced, path, _extra_files={_ENTRY: json.dumps(to_strings(metadata))})
+
+    def load(self, path: str, options: RunOptions) -> Runner:
+        return TorchRunner(path, options, lambda path, files: torch.jit.load(path, "cpu", _extra_files=files))
+
+
+@FORMATS.register(name="torch_export")
+class TorchExportFormat(Format):
+    """A program of torch.export, for AOTInductor and the like."""
+
+    ending = ".pt2"
+
+    def check(self) -> None:
+        pass
+
+    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+        sizes = {1: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC} if graph.batched else {
+            0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC
+        }  # fmt: skip
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(graph, (torch.from_numpy(image),), dynamic_shapes=(sizes,))
+            torch.export.save(program, path, extra_files={_ENTRY: json.dumps(to_strings(metadata))})
+
+    def load(self, path: str, options: RunOptions) -> Runner:
+        return TorchRunner(path, options, lambda path, files: torch.export.load(path, extra_files=files).module())

@@ -1,0 +1,116 @@
+"""What an exported file says about itself, for readers that have nothing but a runtime."""
+
+import base64
+import io
+import json
+import lzma
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+import rle_onestage
+from rle_onestage.errors import MediaError
+from rle_onestage.predictor import Predictor
+from rle_onestage.structures import ErrorDensity
+from rle_onestage.utils.packaged_files import CHECKPOINTS, SHIPPED
+
+from .graph import PeopleGraph
+
+# Every file has these keys; each value is JSON.
+_TABLES = ("axis", "mean", "std", "group", "intervals", "regions")
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+_UNKNOWN = "not stated: that of the weights is up to those who trained them; the code is Apache-2.0"
+
+
+def metadata_of(
+    predictor: Predictor, graph: PeopleGraph, weights: str, trained_on: list[str], licence: str | None = None
+) -> dict[str, Any]:
+    """What is written into a file.
+
+    Args:
+        predictor: whose model it is.
+        graph: that is exported.
+        weights: their path or address.
+        trained_on: names of the training sets.
+        licence: of the weights; None: that of the package's card for its own weights, else not stated.
+    """
+    skeleton, category, decoder = predictor.skeleton, predictor.category, graph.model.decoder
+    density = predictor.error_density
+    half_widths = [density.half_width(level).tolist() for level in LEVELS]
+    card = _card(weights)
+    return {
+        "format": 1,
+        "package": "rle-onestage",
+        "version": rle_onestage.__version__,
+        "weights": weights.rpartition("/")[2],
+        "licence": licence or card.get("licence", _UNKNOWN),
+        "training_data": card.get("training_data", trained_on),
+        "category": {"id": category.id, "name": category.name},
+        "skeleton": skeleton.name,
+        "joint_names": list(skeleton.names),
+        "limbs": [list(limb) for limb in skeleton.limbs],
+        "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
+        "oks_sigmas": [round(value, 6) for value in decoder.oks_sigmas.tolist()],
+        # Half-widths, in reported standard deviations, of the intervals that hold a coordinate with these probabilities.
+        "intervals": {"levels": list(LEVELS), "half_widths": [[round(x, 4) for x in row] for row in zip(*half_widths)]},
+        "image": {"type": "uint8", "layout": "BHWC" if graph.batched else "HWC", "channels": graph.channels},
+        "size": {"shortest": graph.size.shortest, "longest": graph.size.longest, "canvas": graph.size.canvas},
+        "outputs": graph.outputs,
+        "max_people": decoder.max_people,
+        "score_threshold": decoder.score_thresh,
+        "density": _packed(density),
+    }
+
+
+def density_from(metadata: Mapping[str, Any]) -> ErrorDensity:
+    """The density of the joints' errors that a file has."""
+    with np.load(io.BytesIO(lzma.decompress(base64.b64decode(metadata["density"])))) as arrays:
+        parts = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return ErrorDensity(**parts)
+
+
+def _packed(density: ErrorDensity) -> str:
+    """Its tables as text: compressed, in base 64."""
+    parts = {"log_q": density.table} | {name: getattr(density, name) for name in _TABLES}
+    stream = io.BytesIO()
+    np.savez(stream, **{name: part.numpy() for name, part in parts.items() if part is not None})
+    return base64.b64encode(lzma.compress(stream.getvalue())).decode()
+
+
+def to_strings(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Values as JSON, as formats keep them."""
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+
+
+def from_strings(strings: Mapping[str, str], path: str) -> dict[str, Any]:
+    """The inverse of :func:`to_strings`.
+
+    Args:
+        strings: all that a file has beside its graph; entries of others are left out.
+        path: of the file, for messages.
+
+    Raises:
+        MediaError: they are not those of a file of this package.
+    """
+    try:
+        found = {key: json.loads(value) for key, value in strings.items() if key.isidentifier()}
+        if found["package"] == "rle-onestage":
+            return found
+    except (KeyError, ValueError, TypeError):
+        pass
+    raise MediaError(f"{path} was not written by rle-onestage export, or has lost what it says about itself")
+
+
+def _card(weights: str) -> dict[str, Any]:
+    """Licence and training data of weights that come with the package, from their card beside them."""
+    name = weights.removeprefix(SHIPPED).removesuffix(".pth")
+    card = CHECKPOINTS / f"{name}.md"
+    if not (weights.startswith(SHIPPED) and card.is_file()):
+        return {}
+    _, _, section = card.read_text(encoding="utf-8").partition("\n## Licence\n")
+    section = section.partition("\n## ")[0]
+    text = " ".join(line for line in section.splitlines() if line and not line.startswith("|"))
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")]
+    return {"licence": text.replace("**", "").replace("`", ""), "training_data": [r.replace("`", "") for r in rows[1:]]}

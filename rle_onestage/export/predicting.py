@@ -1,0 +1,149 @@
+"""An exported file with the interface of :class:`~rle_onestage.predictor.Predictor`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import Boxes, Instances
+
+from rle_onestage.errors import DataError
+from rle_onestage.predictor import Category, check_image
+from rle_onestage.structures import ErrorDensity, Skeleton
+
+from .formats import RunOptions, format_of
+from .metadata import density_from
+
+
+class ExportedPredictor:
+    """Finds the people in images with an exported file; made by :func:`load`.
+
+    Args:
+        path: of the file.
+        options: how it is run.
+
+    Attributes:
+        metadata: what the file says about itself.
+        skeleton: the joints.
+        category: what is found.
+        tells_hidden: whether hidden joints are told from visible ones.
+    """
+
+    def __init__(self, path: str, options: RunOptions):
+        self.path = path
+        self.run = format_of(path).load(path, options)
+        self.metadata = self.run.metadata
+        self.precision = options.precision
+        self.skeleton = skeleton_from(self.metadata)
+        self.category = Category(**self.metadata["category"])
+        self.tells_hidden = "visibility" in self.metadata["outputs"]
+        self.image_format = self.metadata["image"]["channels"]
+        self.device = torch.device("cpu")  # where the people are
+        self._density = density_from(self.metadata)
+        self._batched = self.metadata["image"]["layout"] == "BHWC"
+
+    def __call__(self, image: np.ndarray) -> Instances:
+        """People of one image, see :class:`~rle_onestage.predictor.Predictor`.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+
+        Raises:
+            DataError: the image has another shape or type.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[Instances]:
+        """People of several images.
+
+        Args:
+            images: each (H, W, 3) uint8 BGR; they may differ in size.
+
+        Raises:
+            DataError: an image has another shape or type.
+        """
+        for image in images:
+            check_image(image)
+        result = []
+        for image in images:
+            given = image if self.image_format == "BGR" else image[:, :, ::-1]
+            try:
+                outputs = self.run(given[None] if self._batched else given)
+            except RuntimeError as error:  # of a runtime; the file may be for one size or number of images
+                raise DataError(f"{self.path} does not take an image of {image.shape[:2]} pixels ({error})") from error
+            if self._batched:
+                outputs = {name: values[0] for name, values in outputs.items()}
+                outputs = {name: v[: int(outputs["count"])] for name, v in outputs.items() if name != "count"}
+            result.append(to_instances(outputs, image.shape[:2]))
+        return result
+
+    @property
+    def error_density(self) -> ErrorDensity:
+        """See :class:`~rle_onestage.predictor.Predictor`."""
+        return self._density
+
+
+def load(
+    path: str, *, threads: int | None = None, providers: Sequence[str] = (), precision: str = "float32"
+) -> ExportedPredictor:
+    """Load an exported file.
+
+        >>> people = load("people.onnx", threads=2)(cv2.imread("photo.jpg"))
+
+    Args:
+        path: of the file.
+        threads: of the runtime; None: its default.
+        providers: execution providers of ONNX Runtime, such as ``CUDAExecutionProvider``, or a device of OpenVINO.
+        precision: "float32"; or "bfloat16" for OpenVINO on CPUs that have it.
+
+    Raises:
+        MediaError: it is no exported file.
+        MissingPackageError: its runtime is not installed.
+    """
+    return ExportedPredictor(path, RunOptions(threads, tuple(providers), precision))
+
+
+def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Instances:
+    """Outputs by name as Detectron2's ``Instances``.
+
+    Args:
+        outputs: of N people.
+        size: (height, width) of the image.
+    """
+    found = {name: torch.from_numpy(np.array(values, np.float32)) for name, values in outputs.items()}
+    people = Instances(size)
+    people.pred_boxes = Boxes(found["boxes"])
+    people.scores = found["scores"]
+    people.pred_classes = torch.zeros(len(found["scores"]), dtype=torch.int64)
+    people.pred_keypoints = found["keypoints"]
+    for name in ("sigmas", "covariances", "presence", "visibility"):
+        if name in found:
+            people.set(f"pred_keypoint_{name}", found[name])
+    return people
+
+
+def skeleton_from(metadata: dict[str, Any]) -> Skeleton:
+    """The joints that a file names."""
+    return Skeleton(
+        name=metadata["skeleton"],
+        names=tuple(metadata["joint_names"]),
+        flip_pairs=tuple((a, b) for a, b in metadata["flip_pairs"]),
+        limbs=tuple((a, b) for a, b in metadata["limbs"]),
+        oks_sigmas=tuple(metadata["oks_sigmas"]),
+        has_oks_sigmas=True,
+        oks_source="the exported file",
+    )
+
+
+def describe(path: str) -> dict[str, Any]:
+    """What an exported file says about itself, see :func:`~.metadata.metadata_of`.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        MediaError: it is no exported file.
+        MissingPackageError: its runtime is not installed.
+    """
+    metadata = format_of(path).load(path, RunOptions()).metadata
+    return {key: value for key, value in metadata.items() if key != "density"}

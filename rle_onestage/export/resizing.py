@@ -1,0 +1,84 @@
+"""The resize of the test images as products of matrices, so that every runtime has it.
+
+OpenCV's area mean and bilinear growth are sums over few neighbouring pixels of a row or column. A band of output rows
+is one small matrix times the few input rows that it is made of; all bands are one batched product. Runtimes have
+antialiased resizes of their own, but no two of them give the same pixels, and none OpenCV's.
+
+All places and weights are whole numbers until the last division, so that they are exact in float32 too.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Rows of one band: fewer have more bands, more have wider matrices of mostly zeros.
+BAND = 8
+# What OpenCV's fixed-point bilinear growth drops of a value on average, in grey levels.
+_DROPPED = 0.125
+# Lifts the halves that OpenCV's mean of 2 x 2 pixels rounds up; in other means halves go to the even neighbour.
+_LIFT = 2.0**-10
+
+
+class Axis(NamedTuple):
+    """How one axis of an image is resized."""
+
+    given: Tensor  # () int64, pixels of the image
+    wanted: Tensor  # () int64, pixels after the resize
+    blocks: int | Tensor  # bands of the canvas, whose end is beyond ``wanted``
+    taps: int | Tensor  # pixels of the image that a band looks at
+
+
+def taps_of_band(given: Tensor, wanted: Tensor) -> Tensor:
+    """Pixels () that a band of ``BAND`` rows of the resized image may be made of."""
+    return (BAND * given + wanted - 1) // wanted + 2
+
+
+def band_weights(axis: Axis, grows: Tensor) -> tuple[Tensor, Tensor]:
+    """What each band is made of.
+
+    Args:
+        axis: with ``blocks`` N and ``taps`` T.
+        grows: () bool, bilinear; else the mean of what a pixel covers.
+
+    Returns:
+        Indices (N, T) int64 of the image's rows, and weights (N, BAND, T); those of rows beyond the resized image are 0.
+    """
+    given, wanted = axis.given, axis.wanted
+    row = torch.arange(axis.blocks, device=given.device)[:, None] * BAND + torch.arange(BAND, device=given.device)
+    # Twice the place of a row's centre in the image, less that of the first pixel's, in units of 1 / wanted.
+    centre = torch.minimum(((2 * row + 1) * given - wanted).clamp(min=0), 2 * wanted * (given - 1))
+    first = torch.where(grows, centre[:, 0] // (2 * wanted), row[:, 0] * given // wanted)  # (N,)
+    pixel = first[:, None] + torch.arange(axis.taps, device=given.device)  # (N, T)
+    begin, edge = (row * given)[..., None], (pixel * wanted)[:, None]  # (N, BAND, 1), (N, 1, T)
+    covered = (torch.minimum(begin + given, edge + wanted) - torch.maximum(begin, edge)).clamp(min=0)
+    near = (2 * wanted - (centre[..., None] - 2 * edge).abs()).clamp(min=0)
+    weight = torch.where(grows, near.float() / (2 * wanted).float(), covered.float() / given.float())
+    inside = (row < wanted)[..., None] & (pixel < given)[:, None]
+    return torch.minimum(pixel, given - 1), weight * inside
+
+
+def resize_to_canvas(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Images in the upper left corner of a canvas, resized as OpenCV does it, to whole grey levels.
+
+    Args:
+        images: (B, H, W, 3) uint8.
+        rows: of the images.
+        columns: of the images.
+
+    Returns:
+        (B, 3, BAND ``rows.blocks``, BAND ``columns.blocks``) float32, 0 beyond the images.
+    """
+    grows = rows.wanted * columns.wanted >= rows.given * columns.given
+    batch, width = images.shape[0], images.shape[2]
+    index, weight = band_weights(rows, grows)
+    taken = images.flatten(2).index_select(1, index.flatten())  # (B, N T, W 3)
+    taken = taken.reshape(batch, rows.blocks, rows.taps, width * 3).float()
+    made = (weight @ taken).reshape(batch, rows.blocks * BAND, width, 3)
+    across = made.permute(0, 2, 3, 1).reshape(batch, width, 3 * rows.blocks * BAND)
+    index, weight = band_weights(columns, grows)
+    taken = across.index_select(1, index.flatten()).reshape(batch, columns.blocks, columns.taps, 3 * rows.blocks * BAND)
+    made = (weight @ taken).reshape(batch, columns.blocks * BAND, 3, rows.blocks * BAND)
+    made = made.permute(0, 2, 3, 1)  # (B, 3, height, width)
+    halves = (rows.given == 2 * rows.wanted) & (columns.given == 2 * columns.wanted)
+    return torch.round(made + (_LIFT * halves.float() - _DROPPED * grows.float()))
