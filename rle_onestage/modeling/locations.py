@@ -1,10 +1,13 @@
 """Grid centres and strides of the locations of all levels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from detectron2.layers import ShapeSpec
 from torch import Tensor
+
+from ..errors import ConfigError
 
 
 class Locations(NamedTuple):
@@ -33,3 +36,28 @@ def make_locations(shapes: Sequence[tuple[int, int]], strides: Sequence[int], de
         stride.append(torch.full((height * width,), float(step), device=device))
         level.append(torch.full((height * width,), number, dtype=torch.int64, device=device))
     return Locations(torch.cat(xy), torch.cat(stride), torch.cat(level), [(height, width) for height, width in shapes])
+
+
+def check_strides(features: Mapping[str, Tensor], declared: Mapping[str, ShapeSpec], images: Tensor) -> None:
+    """Refuse maps of other strides than the backbone declares: every joint would lie elsewhere than is meant.
+
+    Args:
+        features: maps (B, C, h, w) by name.
+        declared: ``output_shape()`` of the backbone.
+        images: (B, 3, H, W) that they are of.
+
+    Raises:
+        ConfigError: a map has not about as many rows and columns as the image has strides.
+    """
+    for name, found in features.items():
+        stride = declared[name].stride if name in declared else None
+        sides = tuple(zip(images.shape[2:], found.shape[2:]))
+        if stride and any(abs(count * stride - side) >= stride for side, count in sides):
+            raise ConfigError(
+                f"the backbone declares that its map {name} has stride {stride}, but of {_size(images)} pixels it has "
+                f"{_size(found)} cells; let its output_shape() say the true stride"
+            )
+
+
+def _size(maps: Tensor) -> str:
+    return " x ".join(map(str, maps.shape[2:]))

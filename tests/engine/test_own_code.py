@@ -83,7 +83,7 @@ def test_a_density_that_fails_is_named_by_its_function(tmp_path):
             @DENSITY_REGISTRY.register(name="failing_density")
             class Failing(Density):
                 def log_q(self, e, joint=None):
-                    return -(e * self.width if e.requires_grad else e).abs().sum(-1)
+                    return -(e * self.width if e.requires_grad else 2 * e).abs().sum(-1)
         """)
     )
     config = str(engine_toy.write_config(tmp_path))

@@ -4,14 +4,16 @@ import math
 
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 
 from rle_onestage.engine.config.schema import SCHEMA
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY, DynamicAssigner
-from rle_onestage.modeling.density import DENSITY_REGISTRY, Density
+from rle_onestage.modeling.density import DENSITY_REGISTRY, Density, build_density
 from rle_onestage.modeling.head import HEAD_REGISTRY, PoseHead
+from rle_onestage.modeling.locations import check_strides
 
 PREFIX = "MODEL.RLE_ONESTAGE."
 BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
@@ -104,6 +106,58 @@ def test_groups_of_joints_have_a_users_density_each(registered):
     model = build_model(config(*groups)).train()
     assert [type(member) for member in model.criterion.density.members] == [StudentDensity] * 2
     sum(model(BATCH).values()).backward()
+
+
+class WideningDensity(Density):
+    """A Gaussian of a width that it learns, for which its author has forgotten the normaliser."""
+
+    def __init__(self, *, preset="gaussian", width=1.0, constant=0.0):
+        super().__init__(preset=preset)
+        self.width, self.constant = torch.nn.Parameter(torch.tensor(width)), constant
+
+    def log_q(self, e, joint=None):
+        return (self.constant - 0.5 * (e / self.width).square()).sum(-1)
+
+
+def test_what_integrates_to_something_else_is_no_density(caplog):
+    DENSITY_REGISTRY.register()(WideningDensity)
+    try:
+        with pytest.raises(ConfigError, match=r"exp of WideningDensity.log_q integrates to 6\.28 and a density to 1"):
+            build_density("WideningDensity")
+        with pytest.raises(ConfigError, match="integrates to 4 and"):
+            build_density("WideningDensity", constant=-0.5 * math.log(2 * math.pi), width=2.0)
+        density = build_density("WideningDensity", constant=-0.5 * math.log(2 * math.pi))
+    finally:
+        del DENSITY_REGISTRY._obj_map["WideningDensity"]
+    density.refresh()
+    assert not caplog.records
+    density.width.data.fill_(1.2)
+    density.refresh()
+    density.refresh()
+    assert [record.message.split(" and ")[0] for record in caplog.records] == [
+        "exp of WideningDensity.log_q integrates to 1.44"
+    ]
+
+
+@pytest.mark.parametrize("declared, right", [(8, True), (4, False), (16, False)])
+def test_the_strides_that_a_backbone_declares_are_its_maps(declared, right):
+    maps, shapes = {"p3": torch.zeros(1, 4, 8, 13)}, {"p3": ShapeSpec(channels=4, stride=declared)}
+    images = torch.zeros(1, 3, 64, 100)  # without padding: 12.5 cells
+    if right:
+        check_strides(maps, shapes, images)
+        return
+    with pytest.raises(ConfigError, match=f"p3 has stride {declared}, but of 64 x 100 pixels it has 8 x 13 cells"):
+        check_strides(maps, shapes, images)
+
+
+def test_a_training_looks_at_the_strides(monkeypatch):
+    model = build_model(tiny_config()).train()
+    shapes = model.backbone.output_shape()
+    name = model.in_features[0]
+    wrong = {**shapes, name: ShapeSpec(channels=shapes[name].channels, stride=2 * shapes[name].stride)}
+    monkeypatch.setattr(model.backbone, "output_shape", lambda: wrong)
+    with pytest.raises(ConfigError, match=f"its map {name} has stride"):
+        model(BATCH)
 
 
 def test_names_are_known_to_validation_as_they_are_registered(registered):

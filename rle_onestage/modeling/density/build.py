@@ -23,7 +23,7 @@ def build_density(name: str, *, groups: Sequence[int] | None = None, **options: 
             has.
 
     Raises:
-        ConfigError: for another name.
+        ConfigError: for another name, or a user's density that does not integrate to 1.
     """
     cls = DENSITY_REGISTRY.get(name)
     known = inspect.signature(cls).parameters
@@ -41,7 +41,8 @@ def density_from_config(
         dims: D, of the residual.
 
     Raises:
-        ConfigError: there is no density of the name, or one in the plane alone.
+        ConfigError: there is no density of the name, or one in the plane alone, or a user's that does not integrate
+            to 1.
     """
     name = cfg.MODEL.RLE_ONESTAGE.DENSITY
     cls = DENSITY_REGISTRY.get(name)
@@ -56,9 +57,13 @@ def density_from_config(
 
 
 def _grouped(make: Callable[[], Density], groups: Sequence[int] | None) -> Density | GroupedDensity:
-    """One density, or one for each group, with their nodes placed."""
+    """One density, or one for each group, with their nodes placed; ConfigError for a user's that is none."""
     count = 1 if groups is None else max(groups) + 1
     members = [make() for _ in range(count)]
     density = members[0] if groups is None or count == 1 else GroupedDensity(members=members, group=list(groups))
     density.refresh()
+    for member in members:
+        if wrong := member.wrong_mass():
+            raise ConfigError(wrong)
+        member._warns_of_mass = True  # of what it becomes while it learns
     return density

@@ -10,6 +10,7 @@ RLE (Li et al., ICCV 2021, equation 8) is ``q(e) = Q(e) G(e) / Z`` with a preset
 gradient.
 """
 
+import logging
 import math
 from typing import Any
 
@@ -24,13 +25,15 @@ from .presets import PRESETS, Preset, StudentPreset, log_laplace, make_preset, p
 from .quadrature import Cubature, condense, padded, product
 from .registry import DENSITY_REGISTRY
 
+logger = logging.getLogger("rle_onestage")
+
 
 class Density(nn.Module):
     """A density of the standardised residual; by itself a preset with a learned scale or a fixed one.
 
-    A subclass needs :meth:`log_q` alone, and a decorator ``@DENSITY_REGISTRY.register()``: quadrature of it gives the
-    point, sigma, the expected OKS and the score. Its parameters learn with the network's. If it has options, it reads
-    them in :meth:`from_config`.
+    A subclass needs :meth:`log_q` alone, whose exponential integrates to 1, and a decorator
+    ``@DENSITY_REGISTRY.register()``: quadrature of it gives the point, sigma, the expected OKS and the score. Its
+    parameters learn with the network's. If it has options, it reads them in :meth:`from_config`.
 
     The presets' loss per coordinate is ``log scale + sqrt(2) |e| + log(2) / 2`` or ``log scale + e^2 / 2 + log(2 pi) /
     2``: with a constant scale the L1 and L2 regression of the paper's comparison, but for a factor and a constant.
@@ -49,6 +52,9 @@ class Density(nn.Module):
 
     # Relative error of the normaliser that training allows between evaluations: a fifth of the nodes.
     TRAINING_TOLERANCE = 2e-3
+    # Of the integral of a user's own density: heavy tails beyond the quadrature's domain hold some hundredths.
+    MASS_TOLERANCE = 0.1
+    _warns_of_mass = False
 
     def __init__(self, *, preset: str | Preset, dims: int = 2):
         super().__init__()
@@ -98,6 +104,26 @@ class Density(nn.Module):
         if isinstance(self.preset, StudentPreset):
             self.preset.check()
         self.cubature.adapt(self._log_integrand, tolerance, self._probes())
+        if self._warns_of_mass and (wrong := self.wrong_mass()):
+            self._warns_of_mass = False
+            logger.warning("%s", wrong)
+
+    @torch.no_grad()
+    def wrong_mass(self) -> str:
+        """A sentence where ``log_q`` of a user's own class is no density at the present weights; "" where it is one.
+
+        The nodes must be placed for these weights.
+        """
+        if self.rows > 1 or type(self).log_q.__module__ == __name__:
+            return ""
+        e, log_weight = self.cubature.nodes()
+        mass = float(torch.logsumexp(log_weight + self.log_q(e).float(), 0).exp())
+        if abs(mass - 1) <= self.MASS_TOLERANCE:
+            return ""
+        return (
+            f"exp of {type(self).__name__}.log_q integrates to {mass:.3g} and a density to 1, so its scale, sigmas and "
+            "scores mean nothing; let log_q subtract the log of the integral, which depends on what the density learns"
+        )
 
     def _log_unnormalised(self, e: Tensor) -> Tensor:
         """What the quadrature integrates: a subclass whose ``log_q`` is normalised by it has another."""

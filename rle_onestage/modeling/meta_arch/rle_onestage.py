@@ -16,7 +16,7 @@ from ..assignment import Assigner
 from ..criterion import Criterion
 from ..head import PoseHead
 from ..layout import use_strides_of_gradients
-from ..locations import Locations, make_locations
+from ..locations import Locations, check_strides, make_locations
 from ..losses import zero_of
 from ..postprocessing import EVERYBODY, Decoder, Look, People
 from ..refinement.refiner import PoseRefiner
@@ -156,6 +156,7 @@ class RLEOneStage(FreshTables):
         images = self.preprocess_image(inputs)
         if self.training:
             features = self.features(images.tensor)
+            check_strides(features, self.backbone.output_shape(), images.tensor)
             return self._losses(features, make_targets(inputs, self.head.num_joints, self.device))
         people = self.find(images.tensor)
         sizes = [(x.get("height", h), x.get("width", w)) for x, (h, w) in zip(inputs, images.image_sizes)]
