@@ -10,7 +10,7 @@
 # VENV=folder        the environment, .venv unless told; empty ("make test VENV=") uses the active one
 # DETECTRON2=        empty: an installed one of 0.5 or later, else a pure-Python build of 0.5; "upstream": the main branch
 #                    from its repository; a path: a checkout or wheel
-# DEVICE=cuda        what the quick start computes on; without a GPU that is the CPU
+# DEVICE=cuda        what the quick start computes on (default: a GPU where there is one)
 # PROCESSES=2        processes that train in the quick start; one a GPU at most
 
 PYTHON ?= python3
@@ -34,7 +34,8 @@ endif
 # Two processes of one thread train faster than one of two.
 PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 
-DEVICE ?= cuda
+# Asked when a recipe begins, so that torch is installed.
+DEVICE ?= $(shell $(PY) -c "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')" 2>/dev/null || echo cpu)
 
 FUZZ ?= $(sort $(wildcard tests/fuzz/test_*.py))
 
@@ -67,8 +68,10 @@ quickstart: install
 		--video-input $$(ls $(OUT)/data/synthetic/videos/*.mp4 | head -n 1) --output $(OUT)/video.mp4 \
 		--smooth --json $(OUT)/video.jsonl \
 		--opts MODEL.WEIGHTS $(OUT)/model_final.pth MODEL.DEVICE $(DEVICE)
+	@$(PY) tools/quickstart_summary.py $(OUT)
 
 test: install
+	@echo "Thousands of tests are collected first, which takes a minute."
 	$(PY) -m pytest
 	@$(MAKE) --no-print-directory check
 

@@ -3,6 +3,7 @@
 import ast
 import email
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -248,6 +249,15 @@ def test_makefile_switches():
     fresh = plan("VENV=no/such/folder", "PYTHON=some-python", "DETECTRON2=upstream")
     assert 'some-python -m venv "no/such/folder"' in fresh
     assert 'no/such/folder/bin/python tools/install.py --source "upstream"' in fresh
+
+
+@pytest.mark.parametrize("ap, verdict", [(36.4, "as it should be"), (4.0, "unusual: 35 to 38 was expected")])
+def test_the_quick_start_ends_with_what_came_out(tmp_path, ap, verdict):
+    (tmp_path / "metrics.json").write_text(json.dumps({"keypoints": {"AP": ap}}))
+    script = [sys.executable, str(ROOT / "tools/quickstart_summary.py"), str(tmp_path)]
+    said = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert f"It ends at {ap} AP" in said and verdict in said and f"{tmp_path}/model_final.pth" in said
+    assert (ROOT / "docs/own_joints.md").exists() and "docs/own_joints.md" in said
 
 
 @pytest.mark.parametrize("missing, remedy", [("detectron2", "make install"), ("cv2", "opencv-python")])

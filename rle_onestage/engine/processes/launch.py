@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import torch.distributed as dist
 
-from rle_onestage.console import is_first_on_machine, open_closed_streams
+from rle_onestage.console import QuietWarnings, is_first_on_machine, open_closed_streams
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.device import settle_device, usable_processes
 from rle_onestage.engine.processes import lock
@@ -175,6 +175,10 @@ def _complain(message: object) -> None:
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
+# Detectron2's comm.gather uses what torch means to remove.
+_OF_COMM = QuietWarnings(message="TypedStorage is deprecated")
+
+
 def _guarded(
     main: Callable, args: Sequence[Any], group: contextlib.AbstractContextManager | None = None, local_rank: int = 0
 ) -> None:
@@ -187,7 +191,7 @@ def _guarded(
     lock.forget_notes()
     try:
         # The group must not be left before the sentence is told: leaving it would wake the others too early.
-        with signals.raising(), contextlib.ExitStack() as stack:
+        with signals.raising(), _OF_COMM, contextlib.ExitStack() as stack:
             try:
                 signals.let_through()
                 if group is not None:
