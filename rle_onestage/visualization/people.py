@@ -242,7 +242,7 @@ def _edge(person: _Person) -> float:
 def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str], size: float) -> None:
     """Rings in the colour of the side, filled with the person's where the joint is sure."""
     radius, edge = size * 0.95 * person.width, size * _edge(person)
-    ring = max(1, round(size * 0.45 * person.width))
+    ring = max(1.0, size * 0.45 * person.width)
     joints, confidences, fillings = person.joints.tolist(), person.confidence.tolist(), person.filling.tolist()
     for k in np.flatnonzero(person.shown).tolist():
         centre, side = joints[k], SIDE_COLOURS[sides[k]]
@@ -250,7 +250,7 @@ def _draw_joints(canvas: np.ndarray, person: _Person, sides: Sequence[str], size
         if radius < _SMALL:  # a ring of whole pixels would be wider than the joint, and its middle is covered anyway
             disc(canvas, centre, radius + edge, EDGE, 0.85 * alpha)
         else:
-            disc(canvas, centre, radius, EDGE, 0.85 * alpha, ring + max(2, round(2 * edge)))
+            disc(canvas, centre, radius - 0.5 * ring, EDGE, 0.85 * alpha, ring + 2 * edge)
         if filling > 0:
             disc(canvas, centre, 0.7 * radius, person.colour, filling)
         disc(canvas, centre, radius - 0.5 * ring, side, alpha, ring)

@@ -76,19 +76,27 @@ def capsule(
 
 
 def disc(
-    canvas: np.ndarray, centre: Point, radius: float, colour: Colour, alpha: float = 1.0, thickness: int = -1
+    canvas: np.ndarray, centre: Point, radius: float, colour: Colour, alpha: float = 1.0, thickness: float = -1
 ) -> None:
-    """Draw a disc or a circle, in place.
+    """Draw a disc or a ring, in place.
 
     Args:
         canvas: (H, W, 3) BGR uint8, changed.
         centre: x, y.
-        radius: in pixels.
+        radius: in pixels, of a ring that of its middle.
         colour: BGR.
         alpha: opacity, from 0 to 1.
-        thickness: of the circle, in pixels; -1 fills it.
+        thickness: of the ring, in pixels; -1 fills it.
     """
-    ellipse(canvas, centre, (radius, radius), colour, alpha, thickness)
+    x, y = centre
+    outer = radius + max(thickness, 0) / 2
+
+    def draw(patch: np.ndarray, x0: int, y0: int) -> None:
+        # OpenCV's edges reach half a pixel too far, and those of its thick circles more, which fills small rings.
+        radii = [outer] if thickness < 0 else [outer - 0.4, max(radius - thickness / 2, 0.0) + 0.6]
+        cv2.fillPoly(patch, [_outline((x - x0, y - y0), (r, r)) for r in radii], colour, cv2.LINE_AA, _SHIFT)
+
+    _blend(canvas, (x - outer - 1, y - outer - 1), (x + outer + 1, y + outer + 1), alpha, draw)
 
 
 def ellipse(

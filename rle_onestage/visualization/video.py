@@ -132,4 +132,4 @@ def _draw_mark(image: np.ndarray, mark: str, start: Point, length: float, size: 
     else:
         if mark == "full":
             disc(image, centre, 0.28 * size, SIDE_COLOURS[""])
-        disc(image, centre, 0.36 * size, SIDE_COLOURS["left"], 1.0, max(1, round(0.16 * size)))
+        disc(image, centre, 0.36 * size, SIDE_COLOURS["left"], 1.0, max(1.0, 0.16 * size))
