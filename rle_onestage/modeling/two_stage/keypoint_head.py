@@ -180,7 +180,7 @@ class RLEKeypointHead(FreshTables):
 
     def _people(self, instances: Sequence[Instances], features: Tensor) -> Matched:
         people = people_of_regions(instances, self.network.num_joints)
-        return Matched(*(None if field is None else field.to(features.device) for field in people))
+        return people.to(features.device)
 
     @torch.no_grad()
     def _decoded(self, poses: Poses, instances: Sequence[Instances], features: Tensor) -> list[Instances]:
