@@ -28,8 +28,10 @@ class Matched(NamedTuple):
 
     def to(self, device: torch.device) -> "Matched":
         """The same on another device."""
-        fields: dict[str, Any] = self._asdict()
-        return Matched(**{name: None if field is None else field.to(device) for name, field in fields.items()})
+        moved: dict[str, Any] = {
+            name: None if field is None else field.to(device) for name, field in self._asdict().items()
+        }
+        return Matched(**moved)
 
 
 # Columns of the table of people: whether there is one, box, area, whether it was measured, weight, whether hidden
@@ -136,5 +138,6 @@ def _padded(rows: Sequence[Tensor]) -> Tensor:
 
 def take(targets: Targets, image: Tensor, person: Tensor) -> Matched:
     """The people (P,) of the images (P,) as rows."""
-    fields = {name: getattr(targets, name) for name in Matched._fields}
-    return Matched(**{name: None if field is None else field[image, person] for name, field in fields.items()})
+    fields = ((name, getattr(targets, name)) for name in Matched._fields)
+    rows: dict[str, Any] = {name: None if field is None else field[image, person] for name, field in fields}
+    return Matched(**rows)
