@@ -133,8 +133,9 @@ class FreshTables(nn.Module):
             self.criterion.learns_density = any(is_trained(name) for name, _ in density)
             space = _space_of(self.criterion)
             if space is not None:
-                names = (name for name, _ in space.named_parameters(prefix="criterion.space"))
-                space.learns_density = any(map(is_trained, names))
+                names = [name for name, _ in space.named_parameters(prefix="criterion.space")]
+                # Without parameters it still follows the size of the residuals of what is trained.
+                space.learns_density = any(map(is_trained, names or ["head.depth.joint.weight"]))
 
 
 def decoder_of(model: nn.Module) -> Decoder | None:

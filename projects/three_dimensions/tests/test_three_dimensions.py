@@ -75,6 +75,10 @@ def test_the_command_says_what_it_needs(tmp_path):
 def test_configs_differ_in_the_loss_alone(loss):
     own, base = (load_config(str(PROJECT / "configs" / f"{name}.yaml"), []).clone() for name in (loss, "rle"))
     own.defrost()
-    own.MODEL.RLE_ONESTAGE.DENSITY, own.OUTPUT_DIR = "rle", base.OUTPUT_DIR
+    assert own.MODEL.RLE_ONESTAGE.DEPTH.DENSITY == loss
+    trained = [name for name in base.SOLVER.TRAIN_ONLY if loss == "rle" or not name.startswith("criterion.")]
+    assert own.SOLVER.TRAIN_ONLY == trained  # the others have no flow that could learn
+    own.MODEL.RLE_ONESTAGE.DEPTH.DENSITY, own.SOLVER.TRAIN_ONLY = "rle", base.SOLVER.TRAIN_ONLY
+    own.OUTPUT_DIR = base.OUTPUT_DIR
     own.freeze()
     assert own == base and base.MODEL.RLE_ONESTAGE.DEPTH.ENABLED
