@@ -151,6 +151,8 @@ def _add_pose_keys(m: CN) -> None:
     # Whether joints have a depth too, which sets with `keypoints_3d` teach: pred_keypoints_3d, in millimetres relative
     # to the pelvis or the middle of the hips. Its density is one more of the same family, in one dimension.
     m.DEPTH.ENABLED = False
+    # Of depth, one of those of DENSITY; "": the same as that of x and y.
+    m.DEPTH.DENSITY = ""
 
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.

@@ -193,3 +193,25 @@ def test_a_correction_does_not_survive_other_weights(weights):
     model.decoder.set_correction(torch.ones(17), torch.ones(17), torch.ones_like(model.decoder.intervals))
     model.prepare_for_inference()
     assert model.decoder.correction[:, 0].abs().max() == 0 and not model.decoder.intervals.any()
+
+
+def test_joints_in_space_with_a_camera_and_without():
+    cfg = load_config(CONFIG, [*TINY, "MODEL.RLE_ONESTAGE.DEPTH.ENABLED", True])
+    model = build_model(cfg)
+    untaught = Predictor(cfg, model=model)
+    assert not untaught.tells_depth and not untaught(photo(64, 96)).has("pred_keypoints_3d")
+    model.head.depth.taught.fill_(1)
+    given = Predictor(cfg, model=model)
+    camera = {"focal": 80.0, "principal_point": [48.0, 32.0]}
+    without, within = given(photo(64, 96)), given(photo(64, 96), camera=camera)
+    assert given.tells_depth and not without.has("pred_roots_3d")
+    points = within.pred_keypoints_3d + within.pred_roots_3d[:, None]
+    pixels = points[..., :2] / points[..., 2:] * 80 + torch.tensor([48.0, 32.0])
+    ahead = (points[..., 2] > 50).all(1)
+    assert ahead.any() and torch.allclose(pixels[ahead], within.pred_keypoints[ahead][..., :2], atol=0.05)
+    assert given.space_density.half_width(0.8).shape == (17, 3)
+    with pytest.raises(ConfigError, match="camera is .*give its intrinsics in pixels"):
+        given(photo(64, 96), camera={"focal": 80.0})
+    plain = load_config(CONFIG, TINY)
+    with pytest.raises(ConfigError, match="predicts no depth; set MODEL.RLE_ONESTAGE.DEPTH.ENABLED"):
+        _ = Predictor(plain, model=build_model(plain)).space_density

@@ -67,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for loss, matches in of_the_same_people({loss: one.matches for loss, one in found.items()}).items():
         same = space_metrics(matches, COCO.names)
         report[loss]["same people"] = {name: same[name] for name in (*METRICS, "people")} | {
-            f"{name} 95 %": resampled(matches, lambda m, name=name: space_metrics(m, COCO.names)[name], args.resamples)
-            for name in METRICS
+            f"{name} 95 %": resampled(matches, name, COCO.names, args.resamples) for name in METRICS
         }
     if "rle" in found:
         residuals = found["rle"].residuals

@@ -55,9 +55,10 @@ def score_results(
 
     Returns:
         ``bbox`` (where all results have boxes), ``keypoints`` and ``best_match`` in percent, the further tables of a
-        benchmark (:mod:`.protocols`), ``pose_3d`` where labels and results have joints in space (:mod:`.space`),
-        ``oks_sigmas`` with their ``source``, and ``table``, the per-joint table; where
-        the results say presence or visibility, ``probabilities``, see :func:`~.probabilities.probability_table`.
+        benchmark (:mod:`.protocols`), ``pose_3d`` where labels and results have joints in space
+        (:mod:`rle_onestage.evaluation.space`), ``oks_sigmas`` with their ``source``, and ``table``, the per-joint
+        table; where the results say presence or visibility, ``probabilities``, see
+        :func:`~.probabilities.probability_table`.
 
     Raises:
         ConfigError: an OKS sigma or ``max_people`` is out of range.

@@ -63,17 +63,29 @@ class ScaleCodec:
             self.shift = start + math.log(-math.expm1(-start))
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, *, init: float) -> "ScaleCodec":
+    def from_config(cls, cfg: CfgNode, *, init: float, density: str = "") -> "ScaleCodec":
         """The config's, started at ``init`` strides.
 
         Args:
             cfg: the whole config.
             init: scale in strides where the raw number is 0.
+            density: whose scale it is; "": that of x and y.
         """
         options = cfg.MODEL.RLE_ONESTAGE
-        learned = DENSITY_REGISTRY.get(options.DENSITY).learns_scale
+        learned = DENSITY_REGISTRY.get(density or options.DENSITY).learns_scale
         scale = options.SCALE
         return cls(form=scale.FORM, floor=scale.FLOOR, per=scale.PER, init=init, learned=learned)
+
+    @classmethod
+    def of_depth(cls, cfg: CfgNode, *, init: float) -> "dict[str, ScaleCodec]":
+        """That of depth as the keyword argument ``depth`` of a constructor; no argument where joints have no depth.
+
+        Args:
+            cfg: the whole config.
+            init: scale in sixteenths of the person's size where the raw number is 0.
+        """
+        depth = cfg.MODEL.RLE_ONESTAGE.DEPTH
+        return {"depth": cls.from_config(cfg, init=init, density=depth.DENSITY)} if depth.ENABLED else {}
 
     def decode(self, raw: Tensor, unit: Tensor) -> Tensor:
         """Scale (P, K, D) in pixels, in D = 2 or 3 coordinates.

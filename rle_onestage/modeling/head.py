@@ -46,7 +46,7 @@ class PoseHead(nn.Module):
         quality: whether there is a quality branch.
         visibility: whether hidden joints are told from visible ones.
         scale_codec: the parametrisation of the scale.
-        depth: whether joints have a depth.
+        depth: the parametrisation of the scale of depth; None: joints have none.
     """
 
     # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
@@ -70,7 +70,7 @@ class PoseHead(nn.Module):
         quality: bool,
         visibility: bool,
         scale_codec: ScaleCodec,
-        depth: bool = False,
+        depth: ScaleCodec | None = None,
     ):
         super().__init__()
         self.num_joints, self.has_quality, self.scale_codec = num_joints, quality, scale_codec
@@ -94,7 +94,7 @@ class PoseHead(nn.Module):
         _start_bias(self.score, -math.log((1 - prior_prob) / prior_prob))
         _start_bias(self.box, 2.0, rows=4)
         self.visibility = VisibilityBranch(embedding=embedding, num_joints=num_joints) if visibility else None
-        self.depth = DepthBranch(embedding=embedding, num_joints=num_joints, scale_codec=scale_codec) if depth else None
+        self.depth = DepthBranch(embedding=embedding, num_joints=num_joints, scale_codec=depth) if depth else None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class PoseHead(nn.Module):
             "quality": head.QUALITY,
             "visibility": head.VISIBILITY,
             "scale_codec": ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
-            **({"depth": True} if options.DEPTH.ENABLED else {}),
+            **ScaleCodec.of_depth(cfg, init=options.SCALE.INIT),
         }
 
     def dense(self, features: Sequence[Tensor]) -> DenseOutputs:

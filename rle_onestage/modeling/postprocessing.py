@@ -141,11 +141,10 @@ class Decoder(nn.Module):
         space: SpaceDecoder | None = None,
     ):
         super().__init__()
-        self.fill_up = False
+        self.fill_up, self.space = False, space
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
         self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
-        self.space = space
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1
         # Tables that belong to some of the joints only.
@@ -153,9 +152,8 @@ class Decoder(nn.Module):
         self.register_buffer("group", torch.tensor(list(group)), persistent=False)
         self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the scale
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))
-        folded = self.FOLDED**2
-        self.register_buffer("folded_nodes", torch.zeros(groups, folded, 2), persistent=False)
-        self.register_buffer("folded_weights", torch.zeros(groups, folded), persistent=False)
+        self.register_buffer("folded_nodes", torch.zeros(groups, self.FOLDED**2, 2), persistent=False)
+        self.register_buffer("folded_weights", torch.zeros(groups, self.FOLDED**2), persistent=False)
         self.register_load_state_dict_pre_hook(_without_later_parts)
         self.register_load_state_dict_post_hook(_fold_loaded)
         self.register_buffer("mean", torch.zeros(groups, 2))
@@ -239,10 +237,7 @@ class Decoder(nn.Module):
 
     def space_density(self) -> SpaceDensity | None:
         """Intervals of joints in space in units of the sigma that is reported; None without depth."""
-        if self.space is None:
-            return None
-        density = self.error_density()
-        return self.space.density(torch.stack([density.half_width(level) for level in LEVELS], 1))
+        return None if self.space is None else self.space.density(self.error_density())
 
     def error_density(self) -> ErrorDensity:
         """The density of a joint's error in units of the sigma that is reported."""
@@ -353,9 +348,8 @@ class Decoder(nn.Module):
         )  # fmt: skip
         pairs: Any = zip(whole[:-1], half[:-1])
         joined: Any = [None if one is None else torch.cat([one, other], 1) for one, other in pairs]
-        both = People(*joined)
-        if whole.space is not None and half.space is not None:
-            both = both._replace(space=whole.space.joined(half.space.at_double_size()))
+        deep = whole.space and half.space and whole.space.joined(half.space.at_double_size())
+        both = People(*joined)._replace(space=deep)
         apart = None
         if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
@@ -418,8 +412,7 @@ class Decoder(nn.Module):
                 instances.pred_keypoint_visibility = found.visibility
             instances.pred_areas = found.areas
             if people.space is not None and self.space is not None:
-                own = PeopleInSpace(*(part[row, index] for part in people.space))
-                self.space.to_fields(instances, own, scale, cameras[row] if cameras else None)
+                self.space.to_fields(instances, people.space.at(row, index), scale, cameras[row] if cameras else None)
             result.append(instances)
         return result
 

@@ -26,7 +26,8 @@ class Candidates(NamedTuple):
 
 
 class Depths(NamedTuple):
-    """Depth of joints relative to the person's root, and the person's size; see :mod:`.space`."""
+    """Depth of joints relative to the person's root, and the person's size; see
+    :mod:`rle_onestage.modeling.space`."""
 
     mu: Tensor  # (P, K) in pixels of the network's input, positive behind the root
     scale: Tensor  # (P, K) of the preset, in pixels, positive

@@ -36,6 +36,10 @@ class FreshTables(nn.Module):
         """Of the layers that say the scale."""
         raise NotImplementedError
 
+    def space_weights(self) -> list[Tensor]:
+        """Of the layers that say depth; none in a model without it."""
+        return []
+
     def settle(self) -> None:
         """What a subclass finds out once, on the way to evaluation mode and after loading."""
 
@@ -54,27 +58,34 @@ class FreshTables(nn.Module):
         if self.criterion is not None:
             self.criterion.density.refresh()
             self.decoder.set_density(self.criterion.density)
-            space: DepthCriterion | None = getattr(self.criterion, "space", None)
-            if space is not None and self.decoder.space is not None:
-                space.density.refresh()
-                self.decoder.space.set_density(space.density)
+            self._renew_space()
             self.decoder.area_ratio.copy_(self.criterion.area_ratio())
             self._remember_weights()
+
+    def _renew_space(self) -> None:
+        if self.decoder.space is not None and (space := _space_of(self.criterion)) is not None:
+            space.density.refresh()
+            self.decoder.space.set_density(space.density)
 
     def renew_if_trained(self) -> None:
         """Renew the tables if the density's weights are others than those that they were made of, or came with.
 
         Tables and correction that came with a file stay until then: a file without the density's weights has no other
-        source of them. A correction belongs to what the network says of the scale too, and goes when that has changed.
+        source of them. A correction belongs to what the network says of the scale too, and goes when that has changed;
+        one in space goes with either, and leaves that in the plane as it is.
         Called on the way to evaluation mode and before the state is saved, so that every tool finds them fresh.
         """
         if self.criterion is None:
             return
         self.decoder.area_ratio.copy_(self.criterion.area_ratio())
-        if not self._density_then.same(_density_weights(self.criterion)):
-            self._renew()
-        elif not self._scale_then.same(self.scale_weights()):
+        if not self._density_then.same(_density_weights(self.criterion.density)):
+            return self._renew()
+        scale, deep = self._scale_then.same(self.scale_weights()), self._deep_then.same(self._deep_weights())
+        if not scale:
             self.decoder.reset_correction()
+        if not deep:
+            self._renew_space()
+        if not (scale and deep):
             self._remember_weights()
 
     def train(self: _Own, mode: bool = True) -> _Own:
@@ -88,8 +99,14 @@ class FreshTables(nn.Module):
     def _remember_weights(self) -> None:
         """The tables are right for the present weights."""
         if self.criterion is not None:
-            self._density_then = Watch(_density_weights(self.criterion))
+            self._density_then = Watch(_density_weights(self.criterion.density))
             self._scale_then = Watch(self.scale_weights())
+            self._deep_then = Watch(self._deep_weights())
+
+    def _deep_weights(self) -> list[Tensor]:
+        """All that the tables and the correction in space belong to, but for those of the plane."""
+        space = _space_of(self.criterion)
+        return [*self.space_weights(), *([] if space is None else _density_weights(space.density))]
 
     def start_training_anew(self) -> None:
         """Forget the run that the weights come from, where another training starts with them."""
@@ -114,10 +131,11 @@ class FreshTables(nn.Module):
             self.criterion.counts_areas = is_trained("criterion.area_sums")
             density = self.criterion.density.named_parameters(prefix="criterion.density")
             self.criterion.learns_density = any(is_trained(name) for name, _ in density)
-            space: DepthCriterion | None = getattr(self.criterion, "space", None)
+            space = _space_of(self.criterion)
             if space is not None:
-                names = (name for name, _ in space.named_parameters(prefix="criterion.space"))
-                space.learns_density = any(map(is_trained, names))
+                names = [name for name, _ in space.named_parameters(prefix="criterion.space")]
+                # Without parameters it still follows the size of the residuals of what is trained.
+                space.learns_density = any(map(is_trained, names or ["head.depth.joint.weight"]))
 
 
 def decoder_of(model: nn.Module) -> Decoder | None:
@@ -133,18 +151,15 @@ def start_training_anew(model: nn.Module) -> None:
             start()
 
 
-def _densities(criterion: PoseLikelihood) -> list[Density | GroupedDensity]:
-    """That of x and y, and that of depth if there is one."""
-    space: DepthCriterion | None = getattr(criterion, "space", None)
-    return [criterion.density, *([] if space is None else [space.density])]
+def _space_of(criterion: PoseLikelihood | None) -> DepthCriterion | None:
+    """The likelihood of depth, of a criterion that has it."""
+    return getattr(criterion, "space", None)
 
 
-def _density_weights(criterion: PoseLikelihood) -> list[Tensor]:
+def _density_weights(density: Density | GroupedDensity) -> list[Tensor]:
     """What the tables are made of."""
-    densities = _densities(criterion)
-    buffers = (pair for density in densities for pair in density.named_buffers())
-    fitted = (buffer for name, buffer in buffers if name.split(".")[-1] == "fitted")
-    return [*(p for density in densities for p in density.parameters()), *fitted]
+    fitted = (buffer for name, buffer in density.named_buffers() if name.split(".")[-1] == "fitted")
+    return [*density.parameters(), *fitted]
 
 
 def _renew_before_saving(model: FreshTables, *_: object) -> None:

@@ -26,6 +26,13 @@ class Matched(NamedTuple):
     depth: Tensor | None = None  # (P, K) pixels, NaN where it is not known
     pixel_size: Tensor | None = None  # (P,) millimetres, NaN where it is not known
 
+    def to(self, device: torch.device) -> "Matched":
+        """The same on another device."""
+        moved: dict[str, Any] = {
+            name: None if field is None else field.to(device) for name, field in self._asdict().items()
+        }
+        return Matched(**moved)
+
 
 # Columns of the table of people: whether there is one, box, area, whether it was measured, weight, whether hidden
 # joints are told from visible ones; then known and keypoints of K joints.
@@ -131,5 +138,6 @@ def _padded(rows: Sequence[Tensor]) -> Tensor:
 
 def take(targets: Targets, image: Tensor, person: Tensor) -> Matched:
     """The people (P,) of the images (P,) as rows."""
-    fields: list[Any] = [getattr(targets, name) for name in Matched._fields]
-    return Matched(*(None if field is None else field[image, person] for field in fields))
+    fields = ((name, getattr(targets, name)) for name in Matched._fields)
+    rows: dict[str, Any] = {name: None if field is None else field[image, person] for name, field in fields}
+    return Matched(**rows)

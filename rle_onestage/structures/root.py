@@ -69,7 +69,7 @@ def read_camera(entry: Any) -> Camera | None:
         else:
             focal = np.broadcast_to(np.asarray(entry.get("focal", entry.get("f")), float), (2,))
             centre = np.asarray(entry.get("principal_point", entry.get("c")), float).reshape(2)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if not (np.isfinite(focal).all() and np.isfinite(centre).all() and (focal > 0).all() and (focal < 1e7).all()):
         return None

@@ -63,8 +63,10 @@ def draw_people_3d(
     """
     height = height or max(420, image.shape[0])
     scale = height / image.shape[0]
-    options = {"threshold": threshold, "draw_sigma": draw_sigma, "draw_boxes": draw_boxes, "hidden": hidden}
-    left = draw_people(image, instances, skeleton, scale=scale, **options)
+    left = draw_people(
+        image, instances, skeleton, threshold=threshold, draw_sigma=draw_sigma, draw_boxes=draw_boxes, scale=scale,
+        hidden=hidden,
+    )  # fmt: skip
     left = left if left.shape[0] == height else cv2.resize(left, (left.shape[1], height))
     people = _in_space(instances, skeleton, threshold, camera or usual_camera(*image.shape[:2]))
     width = round(max(0.75 * height, min(height, 0.8 * left.shape[1])))

@@ -83,7 +83,7 @@ def test_joints_and_people_without_depth_are_used_as_far_as_they_go(caplog):
     hipless = annotation(3, 1, standing(2))
     hipless["keypoints_3d"][11] = None
     odd = annotation(4, 1, standing(3), keypoints_3d=[[1, 2]] * 17)
-    words = annotation(5, 1, standing(4), keypoints_3d="none")
+    words = annotation(5, 1, standing(4), keypoints_3d=[10**400] * 51)
     elsewhere = annotation(6, 1, standing(5))
     elsewhere["keypoints_3d"] = np.random.default_rng(0).normal(0, 500, (17, 3)).tolist()
     flat = annotation(7, 1, standing(6))

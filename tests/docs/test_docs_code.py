@@ -12,9 +12,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from calibration_toys import laplace_density
 from detectron2.config.defaults import _C
+from detectron2.modeling import build_model
 from doc_pages import ROOT, blocks, pages
 from interop_people import fiftyone_stand_in
 
@@ -99,6 +101,17 @@ def workplace(tmp_path, monkeypatch, loggers):
     return tmp_path
 
 
+def make_space_run(folder):
+    """A run of a model with depth, as the page on three dimensions has it."""
+    config = folder / "output" / "quickstart" / "config.yaml"
+    cfg = load_config(str(config), ["MODEL.RLE_ONESTAGE.DEPTH.ENABLED", "True"])
+    model = build_model(cfg)
+    model.head.depth.taught.fill_(1)
+    (folder / "output" / "space").mkdir()
+    (folder / "output" / "space" / "config.yaml").write_text(cfg.dump())
+    torch.save({"model": model.state_dict()}, folder / "output" / "space" / "model_final.pth")
+
+
 @functools.cache
 def small_predictor(name):
     """A model of the zoo on small images."""
@@ -109,6 +122,8 @@ def small_predictor(name):
 def test_python(page, workplace, monkeypatch, capsys):
     if page.name != "model_zoo.md":
         monkeypatch.setattr(model_zoo, "get_predictor", small_predictor)
+    if page.name == "three_dimensions.md":
+        make_space_run(workplace)
     names = {"__name__": "page"}
     for block in blocks(page, "python"):
         if block.startswith("# my_parts.py"):  # of a module; see below
@@ -226,6 +241,15 @@ def test_the_sizes_on_the_page_are_those_of_the_configs(tmp_path):
     (tmp_path / "my.yaml").write_text(block)
     many, people = load_config(str(tmp_path / "my.yaml")), load_config("configs/people/people.yaml")
     assert many.INPUT == people.INPUT and many.MODEL.RLE_ONESTAGE.TEST == people.MODEL.RLE_ONESTAGE.TEST
+
+
+def test_the_example_of_labels_in_space(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "three_dimensions.md", "json")
+    (tmp_path / "labels.json").write_text(text)
+    (record,), problems = load_coco_keypoints(str(tmp_path / "labels.json"), str(tmp_path))
+    assert record["camera"].focal == (145.4, 145.4)
+    assert record["annotations"][0]["pixel_size"] == pytest.approx(2100.45 / 145.4)
+    assert not [reason for reason in problems.counts() if "without area" not in reason]
 
 
 def test_the_example_of_a_label_file(tmp_path):

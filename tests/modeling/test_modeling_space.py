@@ -104,7 +104,7 @@ def test_joints_and_people_without_depth_teach_none():
     people.gt_depth[:] = np.nan
     assert losses_of(model, inputs)["loss_depth1"] == 0
     none = losses_of(model, batch(depth=False))
-    assert "loss_depth" not in none
+    assert none["loss_depth"] == none["loss_depth1"] == none["loss_size"] == 0  # in every process of a training
     sum(none.values()).backward()  # every parameter has its gradient all the same
     assert all(p.grad is not None for p in model.parameters())
 
@@ -246,6 +246,24 @@ def test_intervals_are_those_of_the_density_until_a_calibration():
         model.head.depth.joint.bias += 0.1
     model.eval()
     assert not model.decoder.space.correction.any()  # what says the scale has changed
+
+
+def test_depth_can_be_added_to_a_model_that_stays_as_it_is():
+    """Also its correction in the plane, which a training of depth alone says nothing of."""
+    model = build(*ON, "SOLVER.TRAIN_ONLY", "['head.depth.', 'refiner.refinement.depth.', 'criterion.space.']")
+    model.decoder.set_correction(torch.full((17,), 0.3), torch.ones(17), torch.ones(17, len(LEVELS)))
+    before = answers(model)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)
+    for _ in range(3):
+        losses = losses_of(model, batch())
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    after = answers(model)
+    for name, value in before.get_fields().items():
+        value, now = (x.tensor if isinstance(x, Boxes) else x for x in (value, after.get(name)))
+        assert torch.equal(value, now), name
+    assert after.has("pred_keypoints_3d") and (model.decoder.correction[:, 0] == 0.3).all()
 
 
 def test_it_costs_the_same_under_every_density():

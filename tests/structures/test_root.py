@@ -38,7 +38,7 @@ def test_intrinsics_in_their_usual_forms(entry):
     None, 5, [], {}, {"focal": 100}, {"principal_point": [1, 2]}, {"focal": "wide", "principal_point": [1, 2]},
     {"focal": -100.0, "principal_point": [1, 2]}, {"focal": math.nan, "principal_point": [1, 2]},
     {"focal": [1, 2, 3], "principal_point": [1, 2]}, {"focal": 1e9, "principal_point": [1, 2]},
-    {"intrinsics": [[1, 2], [3, 4]]}, {"f": [100, 100], "c": [50]},
+    {"intrinsics": [[1, 2], [3, 4]]}, {"f": [100, 100], "c": [50]}, {"focal": 10**400, "principal_point": [1, 2]},
 ])  # fmt: skip
 def test_what_is_no_camera(entry):
     assert read_camera(entry) is None

@@ -1,8 +1,8 @@
 """Errors in space of trained models on held-out images, with intervals by resampling these, and what sigmas hold."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.evaluation import match_people
 from rle_onestage.evaluation.metrics import coco_metrics
 from rle_onestage.evaluation.space import SpaceMatches, match_in_space, space_metrics
+from rle_onestage.modeling import RLEOneStage
 
 METRICS = ("MPJPE", "PA-MPJPE", "N-MPJPE", "depth error", "MRPE")
 
@@ -38,14 +39,15 @@ def measure(cfg: CfgNode, dataset: str, *, share: float, resamples: int) -> Meas
         share: of its images that is fitted on.
         resamples: of the held-out images.
     """
-    model, names = build_for_inference(cfg, cfg.MODEL.WEIGHTS), get_skeleton(cfg, dataset).names
+    model = cast(RLEOneStage, build_for_inference(cfg, cfg.MODEL.WEIGHTS))
+    names = get_skeleton(cfg, dataset).names
     fit, held_out = take_samples(cfg, model, dataset, [], share)
     report = calibrate_space(model.decoder, fit, held_out, names)
     matches = match_in_space(held_out.truth, held_out.results, names)
     whole = space_metrics(matches, names)
     row: OrderedDict[str, Any] = OrderedDict((name, whole[name]) for name in (*METRICS, "found", "people"))
     for name in METRICS:
-        row[f"{name} 95 %"] = resampled(matches, lambda part, name=name: space_metrics(part, names)[name], resamples)
+        row[f"{name} 95 %"] = resampled(matches, name, names, resamples)
     row["keypoint AP"] = coco_metrics(
         held_out.truth.dataset, held_out.results, "keypoints", held_out.oks_sigmas.tolist()
     )["AP"]
@@ -54,7 +56,7 @@ def measure(cfg: CfgNode, dataset: str, *, share: float, resamples: int) -> Meas
     return Measured(row, matches, residuals)
 
 
-def resampled(matches: SpaceMatches, value: Callable[[SpaceMatches], float], number: int) -> list[float]:
+def resampled(matches: SpaceMatches, metric: str, names: Sequence[str], number: int) -> list[float]:
     """The central 95 % of a metric over resamples of the images."""
     rng = np.random.default_rng(0)
     images = np.array(matches.image_id)
@@ -62,7 +64,7 @@ def resampled(matches: SpaceMatches, value: Callable[[SpaceMatches], float], num
     values = []
     for _ in range(number):
         rows = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
-        values.append(value(matches.at(rows, len(rows))))
+        values.append(space_metrics(matches.at(rows, len(rows)), names)[metric])
     return np.quantile(values, [0.025, 0.975]).tolist()
 
 

@@ -137,7 +137,7 @@ class _Subject:
 
     def _array(self, value: Any, shape: tuple[int, ...], image: dict[str, Any]) -> np.ndarray:
         array: np.ndarray = np.full(1, np.nan)
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             array = np.array(value, dtype=float).reshape(shape)
         if not np.isfinite(array).all():
             raise self._wrong(image, f"{shown(value, 60)} is not {' x '.join(map(str, shape))} finite numbers")

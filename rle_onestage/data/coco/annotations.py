@@ -14,7 +14,7 @@ that cannot be used is left out, counted and named (:class:`~.json_files.Problem
 - labelled joints outside the image stay labelled, as COCO's evaluation counts them. Training leaves them out: to it a
   joint is present where it is in the image.
 - ``num_keypoints`` is counted from the visibility flags, whatever the file says.
-- ``keypoints_3d`` and ``camera`` are read by :mod:`.space`.
+- ``keypoints_3d`` and ``camera`` are read by :mod:`rle_onestage.data.coco.space`.
 - ``iscrowd`` that is absent or null is 0; text such as "1" is read.
 """
 

@@ -46,8 +46,8 @@ def load_coco_keypoints(
         (x, y, width, height), bbox_mode XYWH_ABS, area, iscrowd, keypoints (flat list of 3K: x + 0.5, y + 0.5, v),
         category_id 0, id}], with ``area_from_box`` True where the area is not measured, ``segmentation`` where there
         are polygons, ``depth`` (K pixels, NaN where not known) and ``pixel_size`` (millimetres of a pixel) where there
-        are joints in space (:mod:`.space`), and ``weight`` where asked for; with ``camera`` where the intrinsics are
-        known; problems is a :class:`~.json_files.Problems`.
+        are joints in space (:mod:`rle_onestage.data.coco.space`), and ``weight`` where asked for; with ``camera`` where
+        the intrinsics are known; problems is a :class:`~.json_files.Problems`.
 
     Raises:
         DataError: see :mod:`.annotations` and :func:`~.json_files.read_json`.

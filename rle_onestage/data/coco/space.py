@@ -96,7 +96,7 @@ def _given(annotation: dict, joints: int, problems: Problems) -> np.ndarray | No
     try:
         rows = [[np.nan] * 3 if row is None else row for row in value]
         numbers = np.array(rows, dtype=float).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros(0)
     if numbers.size != 3 * joints:
         problems.add(f"annotations whose `keypoints_3d` is not {joints} triples of numbers, used without depth",

@@ -86,6 +86,7 @@ MODEL_KEYS = {
     "FLOW.GROUPS": Items(Items(whole(0, 999), least=1)),
     "FLOW.WARMUP_ITERS": whole(0, 10**9),
     "DEPTH.ENABLED": Flag(),
+    "DEPTH.DENSITY": Registered(DENSITY_REGISTRY, or_empty=True),
     "REFINE.STEPS": whole(0, 20),
     "REFINE.TEST_STEPS": whole(0, 20),
     "REFINE.IN_FEATURE": _NAME,

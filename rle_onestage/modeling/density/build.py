@@ -31,7 +31,7 @@ def build_density(name: str, *, groups: Sequence[int] | None = None, **options: 
 
 
 def density_from_config(
-    cfg: CfgNode, groups: Sequence[int] | None = None, *, dims: int = 2
+    cfg: CfgNode, groups: Sequence[int] | None = None, *, dims: int = 2, name: str = ""
 ) -> Density | GroupedDensity:
     """The density that ``MODEL.RLE_ONESTAGE.DENSITY`` names, with the options that its class takes from ``cfg``.
 
@@ -39,19 +39,20 @@ def density_from_config(
         cfg: the config.
         groups: (K,) index of the group of each joint; None for one density for all.
         dims: D, of the residual.
+        name: another one in its place.
 
     Raises:
         ConfigError: there is no density of the name, or one in the plane alone, or a user's that does not integrate
             to 1.
     """
-    name = cfg.MODEL.RLE_ONESTAGE.DENSITY
+    name = name or cfg.MODEL.RLE_ONESTAGE.DENSITY
     cls = DENSITY_REGISTRY.get(name)
     if dims == 2:
         return _grouped(lambda: cls(**cls.from_config(cfg)), groups)
     if "dims" not in inspect.signature(cls).parameters:
         raise ConfigError(
             f"MODEL.RLE_ONESTAGE.DENSITY {name} is for two dimensions alone, but depth has {dims}; let its constructor "
-            "take `dims`, or set MODEL.RLE_ONESTAGE.DEPTH.ENABLED to False"
+            "take `dims`, or name another one by MODEL.RLE_ONESTAGE.DEPTH.DENSITY"
         )
     return _grouped(lambda: cls(**cls.from_config(cfg), dims=dims), groups)
 

@@ -146,7 +146,9 @@ def build_parts(
     refiner = _build_refiner(cfg, shapes, refinement)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = density_from_config(cfg, flow_groups(cfg))
-    depth = density_from_config(cfg, flow_groups(cfg), dims=1) if options.DEPTH.ENABLED else None
+    depth = None
+    if options.DEPTH.ENABLED:
+        depth = density_from_config(cfg, flow_groups(cfg), dims=1, name=options.DEPTH.DENSITY)
     root = configured_root(cfg) if options.DEPTH.ENABLED else []
     return {
         "backbone": backbone,
@@ -268,7 +270,7 @@ def _build_refinement(
         norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION,
         search=options.REFINE.SEARCH,
-        **_unless_none(depth=True if options.DEPTH.ENABLED else None),
+        **ScaleCodec.of_depth(cfg, init=options.REFINE.SCALE_INIT),
         visibility=options.HEAD.VISIBILITY,
         scale_codec=ScaleCodec.from_config(cfg, init=options.REFINE.SCALE_INIT),
     )

@@ -132,8 +132,12 @@ class RLEOneStage(FreshTables):
     def scale_weights(self) -> list[Tensor]:
         """Of the layers that say the scale."""
         refined = [] if self.refiner is None else self.refiner.scale_weights()
-        deep = [] if self.depth is None else list(self.depth.parameters())
-        return [*self.head.scale.parameters(), *refined, *deep]
+        return [*self.head.scale.parameters(), *refined]
+
+    def space_weights(self) -> list[Tensor]:
+        """Of the layers that say depth."""
+        parts = [self.depth, None if self.refiner is None else self.refiner.refinement.depth]
+        return [parameter for part in parts if part is not None for parameter in part.parameters()]
 
     def drop_training_parts(self) -> None:
         """Forget the criterion with its flow, and the assigner: inference needs neither."""

@@ -50,7 +50,7 @@ class JointRefinement(nn.Module):
         visibility: whether hidden joints are told from visible ones, by what is seen at the joint: like the scale, the
             logit of a pass takes the place of the one before.
         scale_codec: the parametrisation of the scale, in units of ``stride``.
-        depth: whether joints have a depth.
+        depth: the parametrisation of the scale of depth; None: joints have none.
     """
 
     # Tensors whose first axis is that of the joints: rows of each.
@@ -72,7 +72,7 @@ class JointRefinement(nn.Module):
         search: bool,
         visibility: bool,
         scale_codec: ScaleCodec,
-        depth: bool = False,
+        depth: ScaleCodec | None = None,
     ):
         super().__init__()
         self.stride, self.scale_codec = stride, scale_codec
@@ -96,9 +96,7 @@ class JointRefinement(nn.Module):
             nn.init.constant_(self.heat.bias, -4.0)
         self.visible = nn.Parameter(torch.empty(num_joints, channels).normal_(std=0.01)) if visibility else None
         self.visible_bias = nn.Parameter(torch.full((num_joints,), prior_logit())) if visibility else None
-        self.depth = (
-            DepthRefinement(channels=channels, num_joints=num_joints, scale_codec=scale_codec) if depth else None
-        )
+        self.depth = DepthRefinement(channels=channels, num_joints=num_joints, scale_codec=depth) if depth else None
 
     def features(self, feature: Tensor, context: Sequence[Tensor] = ()) -> SampledMaps:
         """The maps that are sampled.

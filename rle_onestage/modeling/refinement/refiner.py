@@ -117,5 +117,4 @@ class PoseRefiner(nn.Module):
 
     def scale_weights(self) -> list[Tensor]:
         """Of the layers that say scale."""
-        deep = [] if self.refinement.depth is None else list(self.refinement.depth.parameters())
-        return [self.refinement.output, self.refinement.output_bias, *deep]
+        return [self.refinement.output, self.refinement.output_bias]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..codec import ScaleCodec
 from ..structures import Depths, Targets
 
-UNIT = 16.0  # of the scale, as in :meth:`~..codec.ScaleCodec.unit`
+UNIT = 16.0  # of the scale, as in :meth:`~rle_onestage.modeling.codec.ScaleCodec.unit`
 _METRE = 1000.0
 _FLOOR, _START = 0.01, 0.3  # of the scale of the log of the size
 

@@ -37,7 +37,9 @@ class DepthCriterion(nn.Module):
     def forward(
         self, stages: Sequence[Stage], people: Sequence[Matched], weights: Sequence[Tensor], iteration: int
     ) -> dict[str, Tensor]:
-        """Losses by name: ``depth`` of the coarse poses, ``depth1``, ... of refined ones, and ``size``; {} without any.
+        """Losses by name: ``depth`` of the coarse poses, ``depth1``, ... of refined ones, and ``size``.
+
+        They are 0 in a batch without labels of depth, not absent: all processes of a training divide by the same sums.
 
         Args:
             stages: of the poses.
@@ -46,7 +48,7 @@ class DepthCriterion(nn.Module):
             iteration: of the training.
         """
         first = stages[0].poses.depth
-        if first is None or people[0].depth is None:
+        if first is None:  # a head without depth
             return {}
         terms = [self._depth(number, stages, people, weights, iteration) for number in range(len(stages))]
         size, counts = _size_nll(first, people[0], weights[0])
@@ -67,8 +69,10 @@ class DepthCriterion(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(n, K) nats of a stage, and how much they count."""
         depths, labels = stages[number].poses.depth, people[number].depth
-        if depths is None or labels is None:
+        if depths is None:
             raise ValueError("every stage has depths if the first one has")
+        if labels is None:
+            labels = torch.full_like(depths.mu, math.nan)
         final = number == len(stages) - 1
         weight = weights[number] * (labels.isfinite() & self.teaches)
         nll = labelled_nll(
@@ -84,10 +88,9 @@ def _size_nll(depths: Depths, people: Matched, weight: Tensor) -> tuple[Tensor, 
 
     The scale is the standard deviation.
     """
-    known = people.pixel_size.isfinite() & (people.pixel_size > 0) if people.pixel_size is not None else None
-    if known is None or people.pixel_size is None:
-        return depths.pixel_size.new_zeros(len(weight)), depths.pixel_size.new_zeros(len(weight))
-    label = torch.where(known, people.pixel_size, 1.0).log()
+    given = torch.full_like(depths.pixel_size, math.nan) if people.pixel_size is None else people.pixel_size
+    known = given.isfinite() & (given > 0)
+    label = torch.where(known, given, 1.0).log()
     scale = depths.pixel_size_scale
     nll = torch.log(scale) + math.sqrt(2) * (label - depths.pixel_size).abs() / scale + 0.5 * math.log(2)
     return nll, weight.amax(1) * known

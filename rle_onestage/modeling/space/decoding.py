@@ -8,7 +8,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from ...structures.depth_density import SpaceDensity, widths_of_density
-from ...structures.error_density import LEVELS, REACH
+from ...structures.error_density import LEVELS, REACH, ErrorDensity
 from ...structures.root import Camera
 from ..density import Density, GroupedDensity
 from ..structures import Depths
@@ -25,6 +25,10 @@ class PeopleInSpace(NamedTuple):
     def at_double_size(self) -> "PeopleInSpace":
         """The same people in an image of twice the size."""
         return self._replace(depth=2 * self.depth, depth_sigma=2 * self.depth_sigma, pixel_size=self.pixel_size / 2)
+
+    def at(self, image: int, index: Tensor) -> "PeopleInSpace":
+        """Some candidates (n,) int64 of one image: (n, ...)."""
+        return PeopleInSpace(*(part[image, index] for part in self))
 
     def joined(self, other: "PeopleInSpace") -> "PeopleInSpace":
         """Those of two looks at the same images."""
@@ -92,13 +96,14 @@ class SpaceDecoder(nn.Module):
         self.correction.zero_()
         self.intervals.zero_()
 
-    def density(self, in_image: Tensor) -> SpaceDensity:
+    def density(self, in_image: ErrorDensity) -> SpaceDensity:
         """The intervals in units of the sigma that is reported.
 
         Args:
-            in_image: (K, L) half-widths of x and y in the image.
+            in_image: the density of errors in x and y.
         """
-        own = torch.stack([in_image, in_image, self.widths[self.group]], 1)
+        flat = torch.stack([in_image.half_width(level) for level in LEVELS], 1)  # (K, L)
+        own = torch.stack([flat, flat, self.widths[self.group]], 1)
         fitted = self.intervals.flatten(1).any(1)[:, None, None]
         return SpaceDensity(levels=torch.where(fitted, self.intervals, own))
 

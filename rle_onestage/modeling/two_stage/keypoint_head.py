@@ -19,7 +19,7 @@ from ..meta_arch.build import build_decoder, configured_oks_sigmas, flow_groups
 from ..postprocessing import Decoder, People
 from ..structures import CandidatePredictions, Candidates, Poses
 from ..tables import FreshTables
-from ..targets import Matched, people_of_regions
+from ..targets import people_of_regions
 from .criterion import RegionCriterion
 from .instances import PoseInstances, as_pose_instances
 from .region_head import RegionHead
@@ -161,8 +161,7 @@ class RLEKeypointHead(RegionHead["RawPoses"], FreshTables):
 
     def losses(self, raw: "RawPoses", regions: Tensor, instances: Sequence[Instances]) -> dict[str, Tensor]:
         """See :class:`~.criterion.RegionCriterion`."""
-        people = people_of_regions(instances, self.network.num_joints)
-        people = Matched(*(None if field is None else field.to(regions.device) for field in people))
+        people = people_of_regions(instances, self.network.num_joints).to(regions.device)
         return self.criterion(self._poses(raw, regions), people, self.begin_step())
 
     def _poses(self, raw: "RawPoses", regions: Tensor) -> Poses:
