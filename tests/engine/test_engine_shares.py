@@ -1,10 +1,13 @@
 """Going on with another number of processes."""
 
+import json
 import logging
 from types import SimpleNamespace
 
+import engine_toy
 import pytest
 from detectron2.utils import comm
+from engine_kills import started
 
 from rle_onestage.engine.checkpoint import shares
 from rle_onestage.errors import CheckpointError
@@ -54,6 +57,23 @@ def test_what_was_seen_does_not_come_again(go_on):
 def test_a_batch_that_was_changed_by_hand_is_a_warning(go_on):
     start, said = go_on(2, 8, {"iteration": 99, "processes": 2, "batch": 16})
     assert start == 100 and "is 8 and was 16" in said
+
+
+def test_unequal_shares_train_as_one_process_does(tmp_path):
+    """1, 1 and 2 of 4 images: losses count the labels of all processes, so that no image weighs more than another."""
+    engine_toy.write_config(tmp_path)
+    options = [*engine_toy.REAL, "MODEL.RLE_ONESTAGE.REFINE.NOISE", 0.0, "SOLVER.MAX_ITER", 3, "DATASETS.TEST", "()"]
+    found = {}
+    for count in (1, 3):
+        out = tmp_path / f"out{count}"
+        process = started(tmp_path, *options, "OUTPUT_DIR", out, "SOLVER.LOG_PERIOD", 1, log=f"{count}.log",
+                          processes_count=count)  # fmt: skip
+        assert process.wait() == 0, process.log.read_text()
+        lines = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
+        found[count] = [{k: v for k, v in line.items() if "loss" in k} for line in lines if "total_loss" in line]
+    assert len(found[1]) == 3 and len(found[1][0]) > 4
+    for one, three in zip(found[1], found[3], strict=True):
+        assert three == pytest.approx(one, rel=1e-3)
 
 
 def test_another_checkpoint_on_another_machine_is_refused(tmp_path, monkeypatch):
