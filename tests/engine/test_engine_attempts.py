@@ -1,6 +1,7 @@
 """Which training a restart by torchrun goes on with: the one that the same torchrun began, and no other."""
 
 import pytest
+from detectron2.utils import comm
 
 from rle_onestage.engine.processes import attempts
 from rle_onestage.engine.setup import _is_gone_on_with
@@ -43,6 +44,19 @@ def test_machines_leave_and_join(tmp_path, under):
     attempts.note_begun(folder, [third, second])
     assert attempts.has_begun(folder, [fourth, third])
     assert not attempts.has_begun(folder, [first, fourth])
+
+
+def test_whoever_takes_part_is_noted_before_the_training_goes_on(tmp_path, under, monkeypatch):
+    """An attempt may fail before its first iteration, and the next one have none of the machines before it."""
+    first, second, third = (under(run="job", process=number) for number in (10, 11, 12))
+    folder = str(tmp_path)
+    attempts.note_begun(folder, [first])
+    monkeypatch.setattr(comm, "all_gather", lambda own: [own, second if isinstance(own, str) else False])
+    under(run="job", process=10)
+    assert _is_gone_on_with(folder)
+    assert not attempts.has_begun(folder, [second])
+    assert _is_gone_on_with(folder, note=True)
+    assert attempts.has_begun(folder, [third, second])
 
 
 def test_a_number_that_is_another_process_now_is_another_torchrun(tmp_path, under, monkeypatch):

@@ -10,6 +10,8 @@ import engine_toy
 import pytest
 from engine_kills import Forked, started, train, weights
 
+from rle_onestage.engine.checkpoint import shares
+
 ITERATIONS = 60
 
 
@@ -97,6 +99,7 @@ def test_a_machine_that_is_killed_and_joins_again(tmp_path, machines, monkeypatc
 def test_machines_with_a_folder_of_their_own_each_are_refused(tmp_path, machines, monkeypatch):
     """The checkpoint is on the first machine's disk, so that the others would begin anew."""
     monkeypatch.setenv("TOY_SLEEP", "0.3")
+    monkeypatch.setattr(shares, "TRIALS", 2)
     options = ["SOLVER.MAX_ITER", ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", 5, "DATASETS.TEST", "()"]
     places = [tmp_path / "one", tmp_path / "two"]
     first = machines("first", *options, "OUTPUT_DIR", places[0])

@@ -76,17 +76,38 @@ def test_unequal_shares_train_as_one_process_does(tmp_path):
         assert three == pytest.approx(one, rel=1e-3)
 
 
-def test_another_checkpoint_on_another_machine_is_refused(tmp_path, monkeypatch):
-    mine = tmp_path / "model_0000009.pth"
-    mine.write_bytes(b"1234")
-    for others, words in (
+@pytest.fixture
+def seen(tmp_path, monkeypatch):
+    """Makes the other processes see something else in each trial: ``seen(*trials)``; this one sees a checkpoint."""
+    (tmp_path / "model_0000009.pth").write_bytes(b"1234")
+    (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
+    monkeypatch.setattr(shares.time, "sleep", lambda seconds: None)
+
+    def others(*trials):
+        waiting = iter(trials)
+        monkeypatch.setattr(comm, "all_gather", lambda own: [own, *next(waiting)])
+        monkeypatch.setattr(shares, "TRIALS", len(trials))
+        return str(tmp_path)
+
+    return others
+
+
+MINE = ("model_0000009.pth", 4)
+
+
+@pytest.mark.parametrize(
+    "others, words",
+    [
         ([None], "process 1 no checkpoint"),
-        ([("model_0000009.pth", 4), ("model_0000009.pth", 5)], "process 2 another model_0000009.pth"),
+        ([MINE, ("model_0000009.pth", 5)], "process 2 another model_0000009.pth"),
         ([("model_0000004.pth", 4)], "process 1 model_0000004.pth"),
-    ):
-        monkeypatch.setattr(comm, "all_gather", lambda own, others=others: [own, *others])
-        with pytest.raises(CheckpointError, match=words):
-            shares.check_same_checkpoint("out", str(mine))
-    monkeypatch.setattr(comm, "all_gather", lambda own: [own, own])
-    shares.check_same_checkpoint("out", str(mine))
-    shares.check_same_checkpoint("out", None)
+    ],
+)
+def test_another_checkpoint_on_another_machine_is_refused(seen, others, words):
+    with pytest.raises(CheckpointError, match=words):
+        shares.agreed_checkpoint(seen(others, others))
+
+
+def test_a_file_system_that_shows_what_was_replaced_is_given_time(seen):
+    folder = seen([("model_0000004.pth", 4)], [None], [MINE])
+    assert shares.agreed_checkpoint(folder) == f"{folder}/model_0000009.pth"
