@@ -183,12 +183,17 @@ def _is_gone_on_with(path: str, *, note: bool = False) -> bool:
 
     Args:
         path: of the folder.
-        note: leave there that these machines take part, as those before may all be gone in the next attempt.
+        note: leave there that these machines take part, as those before may all be gone in the next attempt; or take
+            away what an earlier torchrun of the same name has left.
     """
-    launchers = comm.all_gather(attempts.launcher())
-    found = any(comm.all_gather(attempts.has_begun(path, launchers)))
-    if found and note and comm.is_main_process():
-        attempts.note_begun(path, launchers)
+    told = comm.all_gather((attempts.launcher(), attempts.is_restart()))
+    launchers, restarted = [launcher for launcher, _ in told], any(restart for _, restart in told)
+    found = any(comm.all_gather(attempts.has_begun(path, launchers, restarted=restarted)))
+    if note and comm.is_main_process():
+        if found:
+            attempts.note_begun(path, launchers)
+        else:
+            attempts.forget_earlier(path)
     return found
 
 
