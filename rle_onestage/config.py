@@ -266,8 +266,9 @@ def _add_two_stage_keys(m: CN) -> None:
 def _add_data_keys(cfg: CN) -> None:
     d = cfg.DATASETS
     # Keypoint files by config alone: [[name, json, image folder], ...] in COCO's format, [[name, data.yaml, split],
-    # ...] of YOLO-pose; relative paths are looked up under $DETECTRON2_DATASETS. A fourth entry says how a set was
-    # labelled, e.g. {partial: True, unlabelled: unknown}; the options are those of data/labels.py, SetOptions.
+    # ...] of YOLO-pose, [[name, shards, ""], ...] of tar and Parquet files with labels in them. Relative paths are
+    # looked up under $DETECTRON2_DATASETS. A fourth entry says how a set was labelled, e.g. {partial: True, unlabelled:
+    # unknown}; the options are those of data/labels.py, SetOptions.
     d.KEYPOINT_FILES = []
     # For each set of TRAIN how often its images come in an epoch, or [how often, how much they count in the losses];
     # empty: once, in full.

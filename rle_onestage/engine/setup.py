@@ -123,9 +123,10 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
         check(cfg)
     is_used = _make_output_dir(cfg.OUTPUT_DIR)
     if not args.eval_only:
-        restart = attempts.is_restart() or _is_gone_on_with(cfg.OUTPUT_DIR)
-        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart)
-        args.resume = args.resume or _is_gone_on_with(cfg.OUTPUT_DIR)
+        restart = _is_gone_on_with(cfg.OUTPUT_DIR)
+        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart or attempts.is_restart())
+        # Again, as a training whose processes were still ending may have begun meanwhile.
+        args.resume = _is_gone_on_with(cfg.OUTPUT_DIR, note=True) or args.resume
     start_logging(cfg.OUTPUT_DIR, hold=is_used and not args.eval_only)  # see engine/takeover.py
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
@@ -174,13 +175,26 @@ def claim_output(path: str, *, goes_on: bool) -> None:
         raise ConfigError(problem)
 
 
-def _is_gone_on_with(path: str) -> bool:
+def _is_gone_on_with(path: str, *, note: bool = False) -> bool:
     """Whether torchrun, restarting or with other machines, has begun the training in a folder. Collective.
 
-    Whichever machine finds that counts: the first process may be another machine's now.
+    Whichever machine finds that counts: the first process may be another machine's now, and each counts its own
+    restarts.
+
+    Args:
+        path: of the folder.
+        note: leave there that these machines take part, as those before may all be gone in the next attempt; or take
+            away what an earlier torchrun of the same name has left.
     """
-    launchers = comm.all_gather(attempts.launcher())
-    return any(comm.all_gather(attempts.has_begun(path, launchers)))
+    told = comm.all_gather((attempts.launcher(), attempts.is_restart()))
+    launchers, restarted = [launcher for launcher, _ in told], any(restart for _, restart in told)
+    found = any(comm.all_gather(attempts.has_begun(path, launchers, restarted=restarted)))
+    if note and comm.is_main_process():
+        if found:
+            attempts.note_begun(path, launchers)
+        else:
+            attempts.forget_earlier(path)
+    return found
 
 
 def settle_seed(cfg: CfgNode, *, resume: bool = False) -> CfgNode:

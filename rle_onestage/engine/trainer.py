@@ -112,8 +112,7 @@ class Trainer(TrainerBuilders):
         Raises:
             CheckpointError: see :func:`rle_onestage.engine.checkpoint.load_weights`.
         """
-        path = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
-        shares.check_same_checkpoint(self.cfg.OUTPUT_DIR, path)
+        path = shares.agreed_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
         if path is not None:
             self._resume(path)
             return

@@ -1,6 +1,7 @@
 """Which training a restart by torchrun goes on with: the one that the same torchrun began, and no other."""
 
 import pytest
+from detectron2.utils import comm
 
 from rle_onestage.engine.processes import attempts
 from rle_onestage.engine.setup import _is_gone_on_with
@@ -45,6 +46,19 @@ def test_machines_leave_and_join(tmp_path, under):
     assert not attempts.has_begun(folder, [first, fourth])
 
 
+def test_whoever_takes_part_is_noted_before_the_training_goes_on(tmp_path, under, monkeypatch):
+    """An attempt may fail before its first iteration, and the next one have none of the machines before it."""
+    first, second, third = (under(run="job", process=number) for number in (10, 11, 12))
+    folder = str(tmp_path)
+    attempts.note_begun(folder, [first])
+    monkeypatch.setattr(comm, "all_gather", lambda own: [own, (second, False) if isinstance(own, tuple) else False])
+    under(run="job", process=10)
+    assert _is_gone_on_with(folder)
+    assert not attempts.has_begun(folder, [second])
+    assert _is_gone_on_with(folder, note=True)
+    assert attempts.has_begun(folder, [third, second])
+
+
 def test_a_number_that_is_another_process_now_is_another_torchrun(tmp_path, under, monkeypatch):
     """In containers torchrun has the same number each time."""
     before = under(process=1)
@@ -56,9 +70,24 @@ def test_a_number_that_is_another_process_now_is_another_torchrun(tmp_path, unde
 def test_a_first_attempt_is_not_taken_for_an_earlier_one_of_its_name(tmp_path, under):
     folder = str(tmp_path)
     attempts.note_begun(folder, [under(process=10)])
+    under(run="other", process=11)
+    assert not _is_gone_on_with(folder, note=True) and (tmp_path / attempts.NAME).exists()
     under(process=11)
-    assert not _is_gone_on_with(folder) and (tmp_path / attempts.NAME).exists()
+    assert not _is_gone_on_with(folder) and not _is_gone_on_with(folder, note=True)
+    under(process=11, restart=1)  # and neither is its restart, where it had not begun
+    assert not _is_gone_on_with(folder)
     attempts.note_begun(folder, [under(process=11)])
+    assert _is_gone_on_with(folder)
+
+
+def test_machines_that_had_lost_one_another_go_on_with_the_same(tmp_path, under):
+    """One of them began alone, and the other waited for OUTPUT_DIR, was refused and started again."""
+    folder = str(tmp_path)
+    attempts.note_begun(folder, [under(run="job", process=10)])
+    other = under(run="job", process=11)
+    assert not attempts.has_begun(folder, [other])
+    assert attempts.has_begun(folder, [other], restarted=True)
+    under(run="job", process=11, restart=1)
     assert _is_gone_on_with(folder)
 
 

@@ -10,7 +10,9 @@ import engine_toy
 import pytest
 from engine_kills import Forked, started, train, weights
 
-ITERATIONS = 60
+from rle_onestage.engine.checkpoint import shares
+
+ITERATIONS = 150
 
 
 def agent(config, endpoint, *options):
@@ -20,7 +22,7 @@ def agent(config, endpoint, *options):
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # see docs/many_machines.md
     given = LaunchConfig(
         min_nodes=1, max_nodes=2, nproc_per_node=1, run_id="elastic", rdzv_backend="c10d", rdzv_endpoint=endpoint,
-        rdzv_configs={"join_timeout": 60, "last_call_timeout": 2, "keep_alive_interval": 1}, max_restarts=5,
+        rdzv_configs={"join_timeout": 60, "last_call_timeout": 2, "keep_alive_interval": 3}, max_restarts=5,
         start_method="fork", monitor_interval=0.1, local_addr="127.0.0.1",
     )  # fmt: skip
     elastic_launch(given, lambda: train(config, *options))()
@@ -59,6 +61,15 @@ def wait_for_word(text, *processes, seconds=120):
         time.sleep(0.05)
 
 
+def wait_for_a_checkpoint(folder, seconds=120):
+    """Wait until another one is the last."""
+    pointer, deadline = folder / "last_checkpoint", time.monotonic() + seconds
+    before = pointer.read_text()
+    while pointer.read_text() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def lines(folder):
     """The lines of ``training.jsonl``, by iteration."""
     found = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
@@ -73,17 +84,18 @@ def test_a_machine_that_is_killed_and_joins_again(tmp_path, machines, monkeypatc
     assert whole.wait() == 0, whole.log.read_text()
     monkeypatch.setenv("TOY_SLEEP", "0.3")
     first = machines("first", *options)
-    time.sleep(0.5)  # whoever binds the port keeps the store
+    wait_for_word("iter 4/", first)
     second = machines("second", *options)
-    wait_for_word("iter 14/", first)
+    wait_for_word("2 process(es) go on with what 1 began, with 2 of 4 images each", first, second)
+    wait_for_a_checkpoint(tmp_path / "out")
     os.killpg(second.pid, signal.SIGKILL)
     wait_for_word("1 process(es) go on with what 2 began, with 4 of 4 images each", first)
     third = machines("third", *options)
     assert first.wait() == 0, first.log.read_text()[-3000:]
     assert third.wait() == 0, third.log.read_text()[-3000:]
     log = (tmp_path / "out" / "log.txt").read_text()
-    assert "2 process(es) go on with what 1 began, with 2 of 4 images each" in log
-    assert log.count("Resuming from") == 2 and log.count("Training: iterations 1 to") == 1
+    assert log.count("2 process(es) go on with what 1 began, with 2 of 4 images each") == 2
+    assert log.count("Resuming from") == 3 and log.count("Training: iterations 1 to") == 1
     assert "Traceback" not in log
     disturbed, undisturbed = lines(tmp_path / "out"), lines(tmp_path / "whole")
     assert list(disturbed) == list(undisturbed)
@@ -97,6 +109,7 @@ def test_a_machine_that_is_killed_and_joins_again(tmp_path, machines, monkeypatc
 def test_machines_with_a_folder_of_their_own_each_are_refused(tmp_path, machines, monkeypatch):
     """The checkpoint is on the first machine's disk, so that the others would begin anew."""
     monkeypatch.setenv("TOY_SLEEP", "0.3")
+    monkeypatch.setattr(shares, "TRIALS", 2)
     options = ["SOLVER.MAX_ITER", ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", 5, "DATASETS.TEST", "()"]
     places = [tmp_path / "one", tmp_path / "two"]
     first = machines("first", *options, "OUTPUT_DIR", places[0])

@@ -1,10 +1,13 @@
 """Going on with another number of processes."""
 
+import json
 import logging
 from types import SimpleNamespace
 
+import engine_toy
 import pytest
 from detectron2.utils import comm
+from engine_kills import started
 
 from rle_onestage.engine.checkpoint import shares
 from rle_onestage.errors import CheckpointError
@@ -56,17 +59,55 @@ def test_a_batch_that_was_changed_by_hand_is_a_warning(go_on):
     assert start == 100 and "is 8 and was 16" in said
 
 
-def test_another_checkpoint_on_another_machine_is_refused(tmp_path, monkeypatch):
-    mine = tmp_path / "model_0000009.pth"
-    mine.write_bytes(b"1234")
-    for others, words in (
+def test_unequal_shares_train_as_one_process_does(tmp_path):
+    """1, 1 and 2 of 4 images: losses count the labels of all processes, so that no image weighs more than another."""
+    engine_toy.write_config(tmp_path)
+    options = [*engine_toy.REAL, "MODEL.RLE_ONESTAGE.REFINE.NOISE", 0.0, "SOLVER.MAX_ITER", 3, "DATASETS.TEST", "()"]
+    found = {}
+    for count in (1, 3):
+        out = tmp_path / f"out{count}"
+        process = started(tmp_path, *options, "OUTPUT_DIR", out, "SOLVER.LOG_PERIOD", 1, log=f"{count}.log",
+                          processes_count=count)  # fmt: skip
+        assert process.wait() == 0, process.log.read_text()
+        lines = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
+        found[count] = [{k: v for k, v in line.items() if "loss" in k} for line in lines if "total_loss" in line]
+    assert len(found[1]) == 3 and len(found[1][0]) > 4
+    for one, three in zip(found[1], found[3], strict=True):
+        assert three == pytest.approx(one, rel=1e-3)
+
+
+@pytest.fixture
+def seen(tmp_path, monkeypatch):
+    """Makes the other processes see something else in each trial: ``seen(*trials)``; this one sees a checkpoint."""
+    (tmp_path / "model_0000009.pth").write_bytes(b"1234")
+    (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
+    monkeypatch.setattr(shares.time, "sleep", lambda seconds: None)
+
+    def others(*trials):
+        waiting = iter(trials)
+        monkeypatch.setattr(comm, "all_gather", lambda own: [own, *next(waiting)])
+        monkeypatch.setattr(shares, "TRIALS", len(trials))
+        return str(tmp_path)
+
+    return others
+
+
+MINE = ("model_0000009.pth", 4)
+
+
+@pytest.mark.parametrize(
+    "others, words",
+    [
         ([None], "process 1 no checkpoint"),
-        ([("model_0000009.pth", 4), ("model_0000009.pth", 5)], "process 2 another model_0000009.pth"),
+        ([MINE, ("model_0000009.pth", 5)], "process 2 another model_0000009.pth"),
         ([("model_0000004.pth", 4)], "process 1 model_0000004.pth"),
-    ):
-        monkeypatch.setattr(comm, "all_gather", lambda own, others=others: [own, *others])
-        with pytest.raises(CheckpointError, match=words):
-            shares.check_same_checkpoint("out", str(mine))
-    monkeypatch.setattr(comm, "all_gather", lambda own: [own, own])
-    shares.check_same_checkpoint("out", str(mine))
-    shares.check_same_checkpoint("out", None)
+    ],
+)
+def test_another_checkpoint_on_another_machine_is_refused(seen, others, words):
+    with pytest.raises(CheckpointError, match=words):
+        shares.agreed_checkpoint(seen(others, others))
+
+
+def test_a_file_system_that_shows_what_was_replaced_is_given_time(seen):
+    folder = seen([("model_0000004.pth", 4)], [None], [MINE])
+    assert shares.agreed_checkpoint(folder) == f"{folder}/model_0000009.pth"

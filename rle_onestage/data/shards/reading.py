@@ -132,7 +132,7 @@ def _parquet_samples(shard: str) -> tuple[list[Sample], list | None]:
     names = [name for name, _, _ in names_of(shard)]
     try:
         rows = file.read(columns=columns, use_threads=False).to_pylist()
-    except (arrow().ArrowException, OSError) as error:
+    except (arrow().ArrowException, OSError, ValueError) as error:
         raise ShardError(shard, f"is damaged ({cut(str(error), 200)}); copy or write it again") from error
     samples = []
     for name, row in zip(names, rows):

@@ -8,6 +8,7 @@ that it has seen.
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +16,14 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from rle_onestage.data.sampler import share_of
+from rle_onestage.engine.checkpoint.last import last_checkpoint
 from rle_onestage.engine.checkpoint.resume import next_iteration
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.whole_numbers import is_whole
 
 logger = logging.getLogger("rle_onestage")
+
+TRIALS = 60  # a second apart: as long as NFS keeps the names in a folder
 
 
 def kept_of_processes(cfg: CfgNode) -> dict[str, int]:
@@ -27,25 +31,33 @@ def kept_of_processes(cfg: CfgNode) -> dict[str, int]:
     return {"processes": comm.get_world_size(), "batch": cfg.SOLVER.IMS_PER_BATCH}
 
 
-def check_same_checkpoint(folder: str, path: str | None) -> None:
-    """Check that all processes go on from the same checkpoint. Collective.
+def agreed_checkpoint(folder: str) -> str | None:
+    """The last checkpoint in a folder, the same for all processes; None where there is none. Collective.
+
+    A network file system may show one machine for a while what another has replaced, so they look again before they
+    give up.
 
     Args:
         folder: ``OUTPUT_DIR``.
-        path: of the last checkpoint that this process finds in it; None: there is none.
 
     Raises:
-        CheckpointError: they do not, as where each machine has a folder of its own. In all processes.
+        CheckpointError: they see different ones, as where each machine has a folder of its own. In all processes. Or
+            see :func:`~.last.last_checkpoint`.
     """
-    found = comm.all_gather(None if path is None else (os.path.basename(path), os.path.getsize(path)))
-    for rank, other in enumerate(found):
-        if other != found[0]:
-            first, there = (each[0] if each else "no checkpoint" for each in (found[0], other))
-            what = f"process 0 finds {first} in it and process {rank} {'another ' * (first == there)}{there}"
-            raise CheckpointError(
-                f"OUTPUT_DIR {folder} is not the same folder for all {len(found)} processes: {what}; put it on a disk "
-                "that all machines share"
-            )
+    for trial in range(TRIALS):
+        path = last_checkpoint(folder)
+        found = comm.all_gather(None if path is None else (os.path.basename(path), os.path.getsize(path)))
+        if all(other == found[0] for other in found):
+            return path
+        if trial == 0:
+            logger.warning("Not all processes see the same checkpoint in %s; looking for %d s", folder, TRIALS)
+        time.sleep(1.0)
+    rank = next(rank for rank, other in enumerate(found) if other != found[0])
+    first, there = (each[0] if each else "no checkpoint" for each in (found[0], found[rank]))
+    raise CheckpointError(
+        f"OUTPUT_DIR {folder} is not the same folder for all {len(found)} processes: process 0 finds {first} in it and "
+        f"process {rank} {'another ' * (first == there)}{there}; put it on a disk that all machines share"
+    )
 
 
 def settle_start(cfg: CfgNode, content: Mapping[str, Any], path: str) -> int:

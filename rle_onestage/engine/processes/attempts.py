@@ -3,7 +3,7 @@
 A restart comes without ``--resume``, and the folder may hold the checkpoints of an earlier training. So whoever begins
 a training under torchrun leaves there which torchruns these were: one on each machine. Machines may leave and join; a
 restart is one of the same training where at least one of the torchruns took part in the attempt before it. Their count
-of restarts does not tell, as it stays 0 where a machine joins.
+of restarts alone does not tell, as it stays 0 where a machine joins.
 """
 
 import contextlib
@@ -63,23 +63,37 @@ def forget(folder: str) -> None:
         os.remove(os.path.join(folder, NAME))
 
 
-def has_begun(folder: str, launchers: Sequence[str | None]) -> bool:
-    """Whether one of the torchruns took part in the training in a folder, in an earlier attempt.
+def has_begun(folder: str, launchers: Sequence[str | None], *, restarted: bool = False) -> bool:
+    """Whether the training in a folder is one that these torchruns have begun, in an earlier attempt.
 
     Args:
         folder: of the checkpoints.
         launchers: of all processes, see :func:`launcher`.
+        restarted: it is a restart by the count of one of them. Then a run of the same name is the same, also where
+            machines that had lost one another began with it apart.
     """
+    noted = _noted(folder)
+    return noted is not None and (restarted or any(name in noted for name in _names(launchers)))
+
+
+def forget_earlier(folder: str) -> None:
+    """Let no restart go on with what an earlier torchrun, whose run had the same name, has left in a folder."""
+    if _noted(folder) is not None:
+        forget(folder)
+
+
+def _noted(folder: str) -> list | None:
+    """The torchruns that a folder names, of a run with the name of this one; None where there is none."""
     if kind_of(os.path.join(folder, NAME)):  # a pipe would block whoever opens it
-        return False
+        return None
     try:
         with open(os.path.join(folder, NAME), "rb") as file:
             noted = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
-        return False
-    if not isinstance(noted, dict) or noted.get("run") != _run() or not isinstance(noted.get("launchers"), list):
-        return False
-    return any(name in noted["launchers"] for name in _names(launchers))
+        return None
+    if not isinstance(noted, dict) or _run() is None or noted.get("run") != _run():
+        return None
+    return noted["launchers"] if isinstance(noted.get("launchers"), list) else None
 
 
 def _run() -> str | None:

@@ -74,7 +74,7 @@ def names_of(path: str) -> Iterator[tuple[str, int, int]]:
     number = 0
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
-        names = [None] * count if column is None else _column(path, file, group, column).to_pylist()
+        names = [None] * count if column is None else _column(path, file, group, column)
         for row, name in enumerate(names):
             if isinstance(name, dict):
                 name = name.get("path")
@@ -104,21 +104,25 @@ def read_row(path: str, group: int, row: int, total: int) -> bytes:
     except OSError as error:
         raise ShardError(path, f"cannot be read ({error.strerror or _first_line(error)})") from error
     _shorten(_groups, key, _MOST_GROUPS)
-    value = _groups[key][row].as_py()
+    value = _groups[key][row]
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         raise ShardError(path, f"has no bytes of an image in row {row} of row group {group}; write it with them")
     return data
 
 
-def _column(path: str, file: Any, group: int, column: str) -> Any:
-    pa = arrow()
+def _column(path: str, file: Any, group: int, column: str) -> list[Any]:
+    """The values of a column in a row group: as many as it has rows."""
+    pa, count = arrow(), file.metadata.row_group(group).num_rows
     try:
-        return file.read_row_group(group, columns=[column], use_threads=False).column(0).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
+        values = file.read_row_group(group, columns=[column], use_threads=False).column(0).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ShardError(
             path, f"is damaged in row group {group} ({_first_line(error)}); copy or write it again"
         ) from error
+    if len(values) != count:
+        raise ShardError(path, f"is damaged in row group {group}, of {count} rows; copy or write it again")
+    return values
 
 
 def _shorten(kept: OrderedDict, used: Any, most: int) -> None:
