@@ -175,8 +175,7 @@ class _Job:
             try:
                 for report in engine.run(self.worker, left):
                     progress.add(_checked(report))
-                    if report.unit not in {unit.number for unit in of_videos}:
-                        done[report.unit] = report
+                    done[report.unit] = report  # of videos that of their frames, until they are tracked
                 for report in engine.map(VideoTracker(self.task, self.skeleton), videos):
                     done[report.unit] = _checked(report)
             except KeyboardInterrupt:
