@@ -211,7 +211,7 @@ def _sentence(error: Exception) -> str:
     """What Ray says of an error, in one sentence."""
     cause = getattr(error, "cause", None) or error
     name, text = type(cause).__name__, str(cause)
-    if "Died" in name or "Crashed" in name or "died" in text:
+    if name.startswith("Actor") or "Crashed" in name:  # ActorDiedError, ActorUnavailableError, WorkerCrashedError
         reason = f"a unit's worker died {_RETRIES + 1} times ({name})"
     else:
         lines = text.strip().splitlines()
