@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
     Attributes:
         path: of the image: a file, ``shard.tar/member``, ``table.parquet/row``, or the video of a frame.
-        index: of a frame in its video, else of an image in its shard; None where there is no place.
+        place: of a frame in its video, else of an image in its shard; None where there is none.
         time: of a frame, seconds since the first one; None of images.
         size: (height, width) in pixels; None where it could not be read.
         error: why there are no people; None where all is well.
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     """
 
     path: str
-    index: int | None = None
+    place: int | None = None
     time: float | None = None
     size: tuple[int, int] | None = None
     error: str | None = None
@@ -91,7 +91,7 @@ def table_of(rows: Sequence[Row], model: str, version: str) -> Any:
     pa, columns = arrow(), schema()
     plain = {
         "path": [row.path for row in rows],
-        "index": [row.index for row in rows],
+        "index": [row.place for row in rows],
         "time": [row.time for row in rows],
         "width": [None if row.size is None else row.size[1] for row in rows],
         "height": [None if row.size is None else row.size[0] for row in rows],
@@ -168,7 +168,7 @@ def instances_of(column: Any, sizes: Sequence[tuple[int, int]], num_joints: int)
             continue
         for _ in shape:
             array = array.flatten()
-        whole = (len(people), *(num_joints if side == "K" else side for side in shape))
+        whole = [len(people), *(num_joints if isinstance(side, str) else side for side in shape)]
         tensors[field] = torch.from_numpy(array.to_numpy(zero_copy_only=False).copy()).reshape(whole)
         tensors[field] = tensors[field].to(_WHOLE.get(name, torch.float32))
     if "pred_keypoint_covariances" in tensors:
@@ -282,7 +282,9 @@ def labels_from_parquet(path: str | os.PathLike[str], min_score: float = 0.4, mi
     Raises:
         DataError: see :func:`read_parts`.
     """
-    ids, images, annotations, category = _image_ids(path), [], [], {}
+    ids, category = _image_ids(path), dict[str, Any]()
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for table, metadata in read_parts(path):
         joints = metadata.get("joints", [])
         category = {"id": metadata.get("category_id", 1), "name": "person", "keypoints": joints, "skeleton": []}

@@ -84,7 +84,11 @@ class OnRay:
         self._started = not self._ray.is_initialized()
         if self._started:
             self._connect()
-        self.actors = options.actors or self._most_actors()
+        if options.actors is not None and options.address != LOCAL:
+            self.actors = options.actors  # a cluster may grow when it is asked for more than it has
+        else:
+            room = self._most_actors()
+            self.actors = min(options.actors or room, room)
         context = self._data.DataContext.get_current()
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -122,7 +126,7 @@ class OnRay:
             for row in mapped.iter_rows():
                 for report in json.loads(row["reports"]):
                     yield Report(*report)
-        except (PoseError, KeyboardInterrupt, GeneratorExit):
+        except PoseError:
             raise
         except Exception as error:  # of Ray, whatever it is: what was written stays
             raise PoseError(_sentence(error)) from error
@@ -133,7 +137,8 @@ class OnRay:
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
         try:
             if address == LOCAL:
-                cores = max(usable_cores(), (self.options.actors or 1) * self.options.threads)
+                # More actors than cores share them.
+                cores = max(usable_cores(), (self.options.actors or 0) * self.options.threads)
                 self._ray.init(
                     address=LOCAL, num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, **quiet
                 )
@@ -206,7 +211,7 @@ def _sentence(error: Exception) -> str:
     """What Ray says of an error, in one sentence."""
     cause = getattr(error, "cause", None) or error
     name, text = type(cause).__name__, str(cause)
-    if "Died" in name or "Crashed" in name or "died" in text:
+    if name.startswith("Actor") or "Crashed" in name:  # ActorDiedError, ActorUnavailableError, WorkerCrashedError
         reason = f"a unit's worker died {_RETRIES + 1} times ({name})"
     else:
         lines = text.strip().splitlines()

@@ -101,4 +101,4 @@ def _listed(address: str) -> Iterable[tuple[str, Entry]]:
         whole = name if "://" in name or os.path.isabs(name) else storage.joined(folder, name)
         kind = kind_of_name(whole) or "images"
         # One that is missing costs that one alone: it becomes a row with its error.
-        yield kind, storage._local_entry(storage.local(whole)) if not storage.is_remote(whole) else Entry(whole, 0, "")
+        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else storage.local_entry(storage.local(whole))

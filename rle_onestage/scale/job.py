@@ -93,7 +93,7 @@ def predict(
     choice = model if isinstance(model, ModelChoice) else ModelChoice(model)
     on_ray = RayOptions(ray) if isinstance(ray, str) else ray
     inputs = [dataset] if isinstance(dataset, str) else list(dataset)
-    _check_output(output)
+    _check_output(output, options)
     arrow()
     files = find_inputs(inputs, output)
     threads = on_ray.threads if on_ray else threads or usable_cores()
@@ -105,8 +105,9 @@ def predict(
             output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,
             options.min_score, tuple(predictor.skeleton.names), predictor.category.id,
         )  # fmt: skip
-        worker = Worker(task, None if on_ray else predictor)
-        return _Job(plan, worker, predictor.skeleton, options, begin).run(on_ray)
+        skeleton, worker = predictor.skeleton, Worker(task, None if on_ray else predictor)
+        del predictor  # actors have their own
+        return _Job(plan, worker, skeleton, options, begin).run(on_ray)
 
 
 def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions) -> dict:
@@ -115,9 +116,12 @@ def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions) -> dict
     return {"input": inputs, "model": choice.name, "version": version_of(choice, __version__), **made}
 
 
-def _check_output(output: str) -> None:
+def _check_output(output: str, options: JobOptions) -> None:
+    """Raises ConfigError for what is no folder; removes what a call that was killed left half-written."""
     if not output:
         raise ConfigError("the name after --output is empty; give a folder")
+    if options.coco and storage.is_remote(output):
+        raise ConfigError(f"COCO results are written on this machine, and {output} is not; write Parquet, and copy it")
     if not storage.is_remote(output) and os.path.exists(storage.local(output)):
         if not os.path.isdir(storage.local(output)):
             raise ConfigError(f"--output {output} is a file; give a folder")
@@ -175,8 +179,7 @@ class _Job:
             try:
                 for report in engine.run(self.worker, left):
                     progress.add(_checked(report))
-                    if report.unit not in {unit.number for unit in of_videos}:
-                        done[report.unit] = report
+                    done[report.unit] = report  # of videos that of their frames, until they are tracked
                 for report in engine.map(VideoTracker(self.task, self.skeleton), videos):
                     done[report.unit] = _checked(report)
             except KeyboardInterrupt:
@@ -184,7 +187,8 @@ class _Job:
                 raise
             finally:
                 engine.close()
-            self._forget_frames(videos)
+        if self._videos:
+            self._forget_frames()
         return self._summed_up(done, progress, actors, started)
 
     def _reports(self, folder: str, units: Sequence[Unit]) -> dict[int, Report]:
@@ -205,10 +209,10 @@ class _Job:
             f", of which {there} are done" if there else "",
         )  # fmt: skip
 
-    def _forget_frames(self, videos: list[list[Unit]]) -> None:
-        """Remove what was kept of videos that are done."""
-        for unit in itertools.chain(*videos):
-            storage.remove(storage.joined(self._frames, part_name(unit.number)))
+    def _forget_frames(self) -> None:
+        """Remove what was kept of videos, which are done; also what an earlier call had no time to."""
+        for name in storage.names_in(self._frames):
+            storage.remove(storage.joined(self._frames, name))
         if not storage.is_remote(self._frames):
             with contextlib.suppress(OSError):
                 os.rmdir(storage.local(self._frames))
@@ -255,8 +259,6 @@ def _checked(report: Report) -> Report:
 
 def _write_coco(output: str) -> None:
     """Write COCO results beside the folder of a job."""
-    if storage.is_remote(output):
-        raise ConfigError(f"COCO results are written on this machine, and {output} is not; copy the folder first")
     path = f"{storage.local(output).rstrip(os.sep)}.json"
     number = write_coco_results(storage.local(output), path)
     logger.info("%s in %s", counted(number, "COCO result"), path)

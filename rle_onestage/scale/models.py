@@ -5,6 +5,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from .. import model_zoo
@@ -62,7 +63,7 @@ def version_of(choice: ModelChoice, package: str) -> str:
     return f"{package}+{digest.hexdigest()[:12]}"
 
 
-def _config(choice: ModelChoice):  # noqa: ANN202
+def _config(choice: ModelChoice) -> CfgNode:
     """The config of a model."""
     name, options = choice.name, list(choice.options)
     if name in MODELS:

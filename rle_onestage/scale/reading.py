@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
     Attributes:
         path: of the image.
-        index: place in its shard, table or video.
+        place: in its shard, table or video.
         time: of a frame, on the file's own clock, seconds.
         image: (H, W, 3) uint8 BGR; None with an error.
         error: a clause.
@@ -36,7 +36,7 @@ class Item(NamedTuple):
     """
 
     path: str
-    index: int | None = None
+    place: int | None = None
     time: float | None = None
     image: np.ndarray | None = None
     error: str | None = None
@@ -98,6 +98,8 @@ def _tar(address: str) -> Iterator[Item]:
                     yield _member(shard, member, item)
             if not _has_end(shard):
                 yield Item(address, error="the shard is cut short: its end is missing")
+            elif not index:
+                yield Item(address, error="the shard has no images by their names, such as a.jpg")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         what = "the shard is cut short or damaged" if index else "it cannot be read as a tar shard"
@@ -171,7 +173,7 @@ def _cell(value: Any, address: str, index: int) -> Item:
     if "://" not in value and not os.path.isabs(value):
         folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
         value = storage.joined(folder, value)
-    return _file(value)._replace(index=index)
+    return _file(value)._replace(place=index)
 
 
 def _video(unit: Unit) -> Iterator[Item]:

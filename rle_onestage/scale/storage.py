@@ -81,30 +81,27 @@ def find(given: str) -> list[Entry]:
 
 
 def _find_local(path: str) -> list[Entry]:
+    files: list[str] = []
     if os.path.isdir(path):
-        files = [
-            os.path.join(folder, name)
-            for folder, folders, names in os.walk(path)
-            if not _prune(folders)
-            for name in names
-            if not name.startswith((".", "_"))
-        ]
+        for folder, folders, names in os.walk(path):
+            folders[:] = filter(_is_shown, folders)  # the others are not walked
+            files += [os.path.join(folder, name) for name in names if _is_shown(name)]
     elif os.path.exists(path):
         files = [path]
     elif glob.has_magic(path):
         files = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)]
     else:
         raise MediaError(f"input {path} does not exist; check --input")
-    return [_local_entry(name) for name in sorted(files)]
+    return [local_entry(name) for name in sorted(files)]
 
 
-def _prune(folders: list[str]) -> bool:
-    """Leave out hidden folders; always False."""
-    folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-    return False
+def _is_shown(name: str) -> bool:
+    """Whether a file or folder is not hidden."""
+    return not name.startswith((".", "_"))
 
 
-def _local_entry(path: str) -> Entry:
+def local_entry(path: str) -> Entry:
+    """What is known of a file on this machine, also where it is not there."""
     try:
         status = os.stat(path)
     except OSError:  # a link to nothing: whoever reads it says so
@@ -126,7 +123,7 @@ def _find_remote(address: str) -> list[Entry]:
         raise MediaError(f"{address} cannot be listed ({type(error).__name__}: {error}); check --input") from error
     entries = []
     for name, info in sorted(wanted.items()):
-        if not name.rpartition("/")[2].startswith((".", "_")):
+        if _is_shown(name.rpartition("/")[2]):
             changed = info.get("mtime") or info.get("LastModified") or info.get("created") or info.get("etag") or ""
             entries.append(Entry(f"{scheme}://{name.lstrip('/')}", int(info.get("size") or 0), str(changed)))
     if not entries and not glob.has_magic(path):

@@ -69,7 +69,7 @@ class _Tracked:
 
     def __call__(self, row: Row) -> Row:
         if row.people is None or row.time is None:
-            return row._replace(index=None, time=None)
+            return row._replace(place=None, time=None)
         if self._first is None:
             self._first = row.time
         seconds = row.time - self._first
@@ -82,7 +82,7 @@ class _Tracked:
         tracks[shown.place.numpy()] = shown.ID.numpy()
         people.remove("place")
         number, self._last, self._number = self._number, seconds, self._number + 1
-        return row._replace(index=number, time=seconds, tracks=tracks)
+        return row._replace(place=number, time=seconds, tracks=tracks)
 
 
 def read_rows(address: str, num_joints: int) -> Iterator[Row]:

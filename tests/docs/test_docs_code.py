@@ -130,6 +130,9 @@ def test_python(page, workplace, monkeypatch, capsys):
             continue
         if "import supervision" in block:
             pytest.importorskip("supervision", reason="the extra supervision is not installed")
+        if "import duckdb" in block or "rle_onestage.scale" in block:
+            pytest.importorskip("duckdb", reason="no part of the set-up")
+            pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
         if "import fiftyone" in block and importlib.util.find_spec("fiftyone") is None:  # no part of the set-up
             monkeypatch.setitem(sys.modules, "fiftyone", fiftyone_stand_in())
         exec(compile(block, str(page), "exec"), names)

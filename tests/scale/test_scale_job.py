@@ -51,6 +51,8 @@ def test_shards(tmp_path, toy):
     rows = rows_in(tmp_path / "out")
     assert [(brightness(row), row["index"]) for row in rows] == [(1, 0), (2, 1), (3, 2)]
     assert rows[1]["path"] == str(tmp_path / "a.tar" / "002.png")
+    predict(shard_of(tmp_path / "none.tar", [("a.json", b"{}")]), output=str(tmp_path / "none"))
+    assert "has no images" in rows_in(tmp_path / "none")[0]["error"]
 
 
 @pytest.mark.parametrize("cut", ["data", "between", "end", "first"])

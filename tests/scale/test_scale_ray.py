@@ -10,6 +10,7 @@ from scale_toys import folder_of, rows_in
 
 from rle_onestage.errors import ConfigError
 from rle_onestage.scale import JobOptions, ModelChoice, RayOptions, predict
+from rle_onestage.scale.engines import _sentence
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 MODEL = ModelChoice("people_synthetic", ("INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "64"))
@@ -69,6 +70,16 @@ def test_a_job_on_ray_is_that_of_one_process_although_a_worker_is_killed(tmp_pat
     assert rows_in(tmp_path / "ray") == rows_in(tmp_path / "alone")
     assert ray.data.read_parquet(str(tmp_path / "ray")).count() == 30
     assert predict(folder, MODEL, output=str(tmp_path / "ray"), ray="local", options=options).computed == 0
+
+
+class ActorUnavailableError(Exception):
+    """As Ray raises it when a unit was tried often enough."""
+
+
+def test_what_ray_says_is_one_sentence():
+    told = _sentence(ActorUnavailableError("The actor is unavailable\nRpcError"))
+    assert "a unit's worker died 4 times (ActorUnavailableError); what was written stays" in told
+    assert "KeyError: 'b'; what" in _sentence(KeyError("b")) and "\n" not in _sentence(ValueError("a\nb"))
 
 
 def test_a_cluster_that_is_too_small_or_does_not_answer(tmp_path, cluster, monkeypatch):

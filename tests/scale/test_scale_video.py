@@ -100,8 +100,11 @@ def test_an_interrupted_tracker_begins_its_video_anew(tmp_path, clip, monkeypatc
     assert len(toy.batches) == seen and summary.computed == 0  # the frames were not looked at again
     assert in_pieces(tmp_path / "out") == one_pass(clip)
     assert not (tmp_path / "out" / "_frames").exists()
+    (tmp_path / "out" / "_frames").mkdir()  # as a call leaves it that is killed at its very end
+    (tmp_path / "out" / "_frames" / "part-000000.parquet").write_bytes(b"")
     predict([clip], output=str(tmp_path / "out"), options=JobOptions(rows=8))
     assert in_pieces(tmp_path / "out") == one_pass(clip)
+    assert not (tmp_path / "out" / "_frames").exists()
 
 
 def test_videos_beside_images_and_broken_ones(tmp_path, clip, monkeypatch):

@@ -144,4 +144,6 @@ class ChunkSource(ContainerSource):
     def _time(self, frame: av.VideoFrame) -> float:
         if self.chunk.start is None and self.chunk.end is None:
             return super()._time(frame)
-        return float(frame.pts * (frame.time_base or self._stream.time_base))
+        base = frame.time_base or self._stream.time_base
+        # find_chunks() cuts only what has times and their unit throughout.
+        return 0.0 if frame.pts is None or base is None else float(frame.pts * base)

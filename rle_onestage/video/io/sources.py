@@ -92,7 +92,7 @@ class ContainerSource:
         self._open = contextlib.ExitStack()  # the descriptor of a pipe
         try:
             opened = file or (address if live else self._open.enter_context(readable(address)))
-            self._container = av.open(opened, timeout=_PATIENCE if live else None)
+            self._container = av.open(opened, "r", timeout=_PATIENCE if live else None)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._open.close()
             if getattr(error, "errno", None) == errno.EINTR:  # Ctrl-C while it waits for data
