@@ -39,14 +39,14 @@ def top_down_model(cfg: CfgNode) -> TopDownPose:
         ConfigError: it is no top-down one on MoveNet's trunk at stride 32 without a flip test.
     """
     model = build_architecture(cfg).eval()
-    fits = isinstance(model, TopDownPose) and isinstance(model.backbone, MoveNetPyramid) and model.feature == "p5"
-    if not fits or model.flip_test:
-        raise ConfigError(
-            "heads on stored features need MODEL.META_ARCHITECTURE TopDownPose, MODEL.BACKBONE.NAME "
-            'build_movenet_backbone and MODEL.ROI_HEADS.IN_FEATURES ["p5"], as projects/paper_tables/configs have '
-            "them, and MODEL.RLE_ONESTAGE.TOP_DOWN.FLIP_TEST False"
-        )
-    return model
+    if isinstance(model, TopDownPose) and isinstance(model.backbone, MoveNetPyramid):
+        if model.feature == "p5" and not model.flip_test:
+            return model
+    raise ConfigError(
+        "heads on stored features need MODEL.META_ARCHITECTURE TopDownPose, MODEL.BACKBONE.NAME "
+        'build_movenet_backbone and MODEL.ROI_HEADS.IN_FEATURES ["p5"], as projects/paper_tables/configs have them, '
+        "and MODEL.RLE_ONESTAGE.TOP_DOWN.FLIP_TEST False"
+    )
 
 
 @torch.no_grad()

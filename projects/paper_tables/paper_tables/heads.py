@@ -11,6 +11,8 @@ from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
+from rle_onestage.data.lookup import known_joints
+from rle_onestage.engine.checkpoint.joints import naming
 from rle_onestage.engine.inference import evaluate
 from rle_onestage.engine.optimizer import GradientClipper, build_lr_scheduler, build_optimizer
 from rle_onestage.modeling.two_stage.top_down import TopDownPose
@@ -88,5 +90,7 @@ def finish(cfg: CfgNode, whole: TopDownPose, model: OnFeatures, tests: dict[str,
     """
     make_folder(cfg.OUTPUT_DIR)
     write_text(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), cfg.dump())
-    save_tensors(os.path.join(cfg.OUTPUT_DIR, "model_final.pth"), {"model": whole.state_dict()})
+    save_tensors(
+        os.path.join(cfg.OUTPUT_DIR, "model_final.pth"), {"model": whole.state_dict(), **naming(known_joints(cfg))}
+    )
     evaluate(cfg, model, build_loader=lambda _, dataset: tests[dataset])
