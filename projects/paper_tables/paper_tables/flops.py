@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rle_onestage.engine.inference import build_architecture
 from rle_onestage.engine.setup import load_config
+from rle_onestage.modeling.two_stage.region_head import RegionHead
 
 from .paper import COST
 
@@ -35,7 +36,7 @@ class Cost(NamedTuple):
 class Layers(nn.Module):
     """The layers of a keypoint head without what is made of their output."""
 
-    def __init__(self, head: nn.Module):
+    def __init__(self, head: RegionHead):
         super().__init__()
         self.head = head
 

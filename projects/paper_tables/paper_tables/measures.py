@@ -64,10 +64,11 @@ def pck(matches: Matches, names: Sequence[str]) -> dict[str, float]:
     if not set(TORSO) <= set(names):
         return {}
     a, b = (list(names).index(name) for name in TORSO)
-    known = (matches.visibility[:, [a, b]] > 0).all(1)
+    labelled = matches.visibility > 0
+    known = labelled[:, a] & labelled[:, b]
     size = np.linalg.norm(matches.joints[:, a] - matches.joints[:, b], axis=-1)
     distance = np.linalg.norm(matches.predicted - matches.joints, axis=-1) / np.maximum(size, 1e-9)[:, None]
-    counted = distance[(matches.visibility > 0) & known[:, None]]
+    counted = distance[labelled & known[:, None]]
     shares = [float((counted <= share).mean()) if len(counted) else float("nan") for share in SHARES]
     return {f"PCK_{100 * share:.0f}": 100 * found for share, found in zip(SHARES, shares)}
 

@@ -66,7 +66,7 @@ class Trained:
             found = found.get(dataset, found)
             float(found["keypoints"]["AP"])
             return found
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} has no metrics of {dataset} ({error}); evaluate the run again") from error
 
     def truth(self, dataset: str) -> GroundTruth:

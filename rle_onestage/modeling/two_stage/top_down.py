@@ -209,15 +209,10 @@ class TopDownPose(nn.Module):
             regions = jittered(crop_regions(each.gt_boxes.tensor, self.crop), self.crop)
             each.proposal_boxes = Boxes(regions)
         crops = self.crops(images.tensor, [each.proposal_boxes.tensor for each in people])
-        idle: list[Tensor]
-        if len(crops):
-            maps = self._maps(crops)
-            features, idle = maps[self.feature].contiguous(), [m for name, m in maps.items() if name != self.feature]
-        else:
-            features, idle = self._nothing(crops), [p for p in self.backbone.parameters() if p.requires_grad]
-        losses = self.keypoint_head(features, people)
-        # Every parameter has a gradient, 0 where this batch has no use for it: DDP and clipping want one.
-        return {**losses, "loss_keypoint": losses["loss_keypoint"] + zero_of(idle)}
+        losses = self.keypoint_head(self.features(crops), people)
+        # Every parameter has a gradient, 0 where this batch or this map has no use for it: DDP and clipping want one.
+        zero = zero_of(parameter for parameter in self.backbone.parameters() if parameter.requires_grad)
+        return {**losses, "loss_keypoint": losses["loss_keypoint"] + zero}
 
     def _labelled(self, instances: Instances) -> Instances:
         """Those with a labelled joint, so many at most, drawn at random."""
