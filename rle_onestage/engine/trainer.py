@@ -23,7 +23,6 @@ from rle_onestage.engine.checkpoint import (
     apply_weights,
     check_places,
     last_checkpoint,
-    load_weights,
     read_checkpoint,
     save_checkpoint,
     shares,
@@ -31,6 +30,7 @@ from rle_onestage.engine.checkpoint import (
 from rle_onestage.engine.checkpoint import resume as resuming
 from rle_onestage.engine.checkpoint.joints import naming
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
+from rle_onestage.engine.checkpoint.start import start_from_weights
 from rle_onestage.engine.config.conflicts import warn_of_schedule
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
@@ -110,7 +110,7 @@ class Trainer(TrainerBuilders):
         """Go on from ``OUTPUT_DIR``'s last checkpoint, if ``resume`` and there is one; else take ``MODEL.WEIGHTS``.
 
         Raises:
-            CheckpointError: see :func:`rle_onestage.engine.checkpoint.load_weights`.
+            CheckpointError, ConfigError: see :func:`rle_onestage.engine.checkpoint.start.start_from_weights`.
         """
         path = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
         shares.check_same_checkpoint(self.cfg.OUTPUT_DIR, path)
@@ -120,8 +120,8 @@ class Trainer(TrainerBuilders):
         validate_training(self.cfg)
         if resume:
             logger.warning("--resume finds no checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
+        start_from_weights(self.model, self.cfg, self.joints)
         if self.cfg.MODEL.WEIGHTS:
-            load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
             start_training_anew(self.model)  # before the averages are copies of it
             if self.ema is not None:
                 self.ema.load_state_dict(self.model.state_dict())
