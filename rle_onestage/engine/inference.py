@@ -28,7 +28,15 @@ from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.checkpoint.named import tell_weights
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
-from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
+from rle_onestage.errors import (
+    CheckpointError,
+    ConfigError,
+    MediaError,
+    OwnCodeError,
+    PoseError,
+    naming_own_modules,
+    shown,
+)
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.correction import DEPENDENCE
@@ -158,6 +166,7 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
 
     Raises:
         ConfigError: there is none of that name, or no such backbone, or they cannot be built.
+        OwnCodeError: a function of the user's own fails.
     """
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
@@ -169,7 +178,10 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
             + (f"did you mean {near[0]}?" if near else "use build_timm_fpn_backbone, or one of Detectron2's")
         )
     try:
-        model = build_model(cfg)
+        with naming_own_modules():
+            model = build_model(cfg)
+    except OwnCodeError:
+        raise
     except _OF_BUILDERS as error:
         raise ConfigError(
             f"the model that MODEL describes cannot be built ({type(error).__name__}: {first_line(error)}); check "
