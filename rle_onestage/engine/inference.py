@@ -19,6 +19,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from detectron2.utils import comm
 from torch import nn
 
+from rle_onestage.compat import hush_meshgrid
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
@@ -170,6 +171,7 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
     """
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
+    hush_meshgrid()
     name = cfg.MODEL.BACKBONE.NAME
     if name not in BACKBONE_REGISTRY:
         near = difflib.get_close_matches(name, [known for known, _ in BACKBONE_REGISTRY], n=1)
@@ -322,6 +324,24 @@ def evaluate(
         unwritten.append(error)
     if unwritten:
         raise MetricsUnwritten(unwritten[0], results)
+    return tell_result(cfg, results)
+
+
+def tell_result(cfg: CfgNode, results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Say the one number that most want, as the last line of an evaluation, and of a training.
+
+    Args:
+        cfg: of the evaluation.
+        results: of :func:`evaluate`; {} where there was none.
+
+    Returns:
+        ``results``.
+    """
+    names = list(cfg.DATASETS.TEST)
+    for name, tasks in (results if len(names) > 1 else {name: results for name in names}).items():
+        scores = tasks.get("keypoints") if isinstance(tasks, Mapping) else None
+        if isinstance(scores, Mapping) and {"AP", "AP50"} <= set(scores):
+            logger.info("Result: keypoints AP %.1f (AP50 %.1f) on %s", scores["AP"], scores["AP50"], name)
     return results
 
 
