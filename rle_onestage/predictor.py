@@ -71,7 +71,7 @@ class Predictor:
         image_format: ``BGR`` or ``RGB``, as the model takes them.
 
     Raises:
-        ConfigError: no weights, or unknown precision.
+        ConfigError: no config, no weights, or unknown precision.
         CheckpointError: the weights cannot be read or do not fit.
     """
 
@@ -85,6 +85,8 @@ class Predictor:
     ) -> None:
         if precision not in PRECISIONS:
             raise ConfigError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+        if not isinstance(cfg, CfgNode):
+            raise ConfigError(f"cfg is {shown(cfg)}; give a config, as rle_onestage.load_config(path) returns it")
         if model is None:
             weights = checkpoint or cfg.MODEL.WEIGHTS
             if not weights:

@@ -92,6 +92,11 @@ def test_other_input_is_an_error(predictor, image, message):
         predictor(image)
 
 
+def test_a_path_is_no_config(weights):
+    with pytest.raises(ConfigError, match=r"cfg is '.*quickstart.yaml'; give a config, as rle_onestage.load_config"):
+        Predictor(CONFIG, weights)
+
+
 def test_the_category_is_that_of_the_data(weights, tmp_path):
     assert Predictor(load_config(CONFIG, TINY), weights).category == (1, "person")
     joints = load_config(CONFIG, TINY).MODEL.RLE_ONESTAGE.NUM_KEYPOINTS

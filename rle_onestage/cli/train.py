@@ -29,7 +29,7 @@ FLAGS = {
     "num_gpus": "processes on each machine, one a GPU (default: 1)",
     "num_machines": "machines that work together (default: 1)",
     "machine_rank": "number of this machine, from 0",
-    "dist_url": "address at which the processes meet, the same on all machines",
+    "dist_url": "tcp://HOST:PORT where all machines meet (default: auto, a free port of this machine)",
     "opts": OPTIONS_HELP,
 }
 OF_EVALUATE = {

@@ -12,6 +12,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..console import QuietWarnings
 from ..errors import DataError
 from ..utils.bounded import within
 from .handover import describe_end, describe_failure, pack, unpack
@@ -22,6 +23,9 @@ POLL_SECONDS = 5
 # Seconds without a batch after which the workers count as standing still. Far more than a batch takes, and than the
 # reading of an image may take (:mod:`.bounded_reading`), whose message says more.
 PATIENCE = 900
+# What torch says where there are fewer cores than workers. Detectron2 has 4, and each waits for its images most of the
+# time.
+_TOO_MANY = QuietWarnings(message="This DataLoader will create", module="torch")
 
 
 class LostWorkers(DataError):
@@ -56,7 +60,7 @@ class Batches:
     def _start(self, loader: DataLoader) -> OSError | None:
         """Start the workers; returns what went wrong, if anything did."""
         try:
-            with starting(loader.num_workers):
+            with starting(loader.num_workers), _TOO_MANY:
                 self._iterator = iter(loader)
             return None
         except OSError as error:
@@ -142,14 +146,15 @@ def make_loader(dataset: Dataset, *, num_workers: int, **options: Any) -> DataLo
         num_workers: processes; 0: none.
         options: of the DataLoader.
     """
-    return DataLoader(
-        dataset,
-        num_workers=num_workers,
-        collate_fn=pack if num_workers else _as_list,
-        worker_init_fn=_start_worker,
-        timeout=POLL_SECONDS if num_workers else 0,
-        **options,
-    )
+    with _TOO_MANY:
+        return DataLoader(
+            dataset,
+            num_workers=num_workers,
+            collate_fn=pack if num_workers else _as_list,
+            worker_init_fn=_start_worker,
+            timeout=POLL_SECONDS if num_workers else 0,
+            **options,
+        )
 
 
 def _as_list(batch: list[dict]) -> list[dict]:

@@ -21,6 +21,7 @@ from ..utils.bounded_reading import BlockedImage, UnreadableImage
 from .batches import Batches, make_loader
 from .coco.json_files import Problems
 from .datasets import get_skeleton, load_dataset
+from .image_presence import check_training_images
 from .mapper import Mapper, PoseMapper, build_mapper
 from .randomness import drawn_from
 from .sampler import BatchOrder, Draw, TrainSampler, check_shares
@@ -292,7 +293,7 @@ def build_train_loader(cfg: CfgNode, start_iter: int = 0, *, mapper: Mapper | No
     Raises:
         ConfigError: no data set, a batch of fewer images than processes, an unknown mapper, or one that makes
             no mosaics where the config asks for them.
-        DataError: a data set cannot be used.
+        DataError: a data set cannot be used, or too many of its images are missing.
     """
     world_size = comm.get_world_size()
     check_shares(cfg.SOLVER.IMS_PER_BATCH, world_size)
@@ -305,6 +306,7 @@ def build_train_loader(cfg: CfgNode, start_iter: int = 0, *, mapper: Mapper | No
             f"INPUT.POSE.MOSAIC_PROB is {cfg.INPUT.POSE.MOSAIC_PROB:g}, but the mapper is no PoseMapper and makes no "
             "mosaics; set it to 0."
         )
+    check_training_images(training.records, mapper, cfg.INPUT.POSE.MAX_UNREADABLE)
     order = _batch_order(cfg, training)
     dataset = TrainDataset(
         training.records,

@@ -2,6 +2,7 @@
 
 from rle_onestage.engine.builders import evaluate_only
 from rle_onestage.engine.checkpoint import last_checkpoint, load_weights, read_checkpoint
+from rle_onestage.engine.checkpoint.start import start_from_weights
 from rle_onestage.engine.inference import evaluate, run_on_loader
 from rle_onestage.engine.processes.launch import launch
 from rle_onestage.engine.registries import HOOK_REGISTRY
@@ -21,4 +22,5 @@ __all__ = [
     "read_checkpoint",
     "run_on_loader",
     "setup",
+    "start_from_weights",
 ]

@@ -12,8 +12,8 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from torch import nn
 
+from rle_onestage.data.image_presence import check_test_images
 from rle_onestage.data.loader import build_test_loader, build_train_loader
-from rle_onestage.data.test_images import check_test_images
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
@@ -89,7 +89,7 @@ class TrainerBuilders(NamesOwnHooks):
         """Call the hooks, then look for the test images, where they are read in our way.
 
         Raises:
-            DataError: one is missing, see :func:`rle_onestage.data.test_images.check_test_images`.
+            DataError: one is missing, see :func:`rle_onestage.data.image_presence.check_test_images`.
         """
         super().before_train()
         if self.cfg.DATASETS.TEST and not self._replaces("build_test_loader", "test"):

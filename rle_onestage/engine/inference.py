@@ -19,6 +19,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from detectron2.utils import comm
 from torch import nn
 
+from rle_onestage.compat import hush_meshgrid
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
@@ -28,7 +29,15 @@ from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.checkpoint.named import tell_weights
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
-from rle_onestage.errors import CheckpointError, ConfigError, MediaError, PoseError, shown
+from rle_onestage.errors import (
+    CheckpointError,
+    ConfigError,
+    MediaError,
+    OwnCodeError,
+    PoseError,
+    naming_own_modules,
+    shown,
+)
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.correction import DEPENDENCE
@@ -158,9 +167,11 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
 
     Raises:
         ConfigError: there is none of that name, or no such backbone, or they cannot be built.
+        OwnCodeError: a function of the user's own fails.
     """
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
+    hush_meshgrid()
     name = cfg.MODEL.BACKBONE.NAME
     if name not in BACKBONE_REGISTRY:
         near = difflib.get_close_matches(name, [known for known, _ in BACKBONE_REGISTRY], n=1)
@@ -169,7 +180,10 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
             + (f"did you mean {near[0]}?" if near else "use build_timm_fpn_backbone, or one of Detectron2's")
         )
     try:
-        model = build_model(cfg)
+        with naming_own_modules():
+            model = build_model(cfg)
+    except OwnCodeError:
+        raise
     except _OF_BUILDERS as error:
         raise ConfigError(
             f"the model that MODEL describes cannot be built ({type(error).__name__}: {first_line(error)}); check "
@@ -310,6 +324,24 @@ def evaluate(
         unwritten.append(error)
     if unwritten:
         raise MetricsUnwritten(unwritten[0], results)
+    return tell_result(cfg, results)
+
+
+def tell_result(cfg: CfgNode, results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Say the one number that most want, as the last line of an evaluation, and of a training.
+
+    Args:
+        cfg: of the evaluation.
+        results: of :func:`evaluate`; {} where there was none.
+
+    Returns:
+        ``results``.
+    """
+    names = list(cfg.DATASETS.TEST)
+    for name, tasks in (results if len(names) > 1 else {name: results for name in names}).items():
+        scores = tasks.get("keypoints") if isinstance(tasks, Mapping) else None
+        if isinstance(scores, Mapping) and {"AP", "AP50"} <= set(scores):
+            logger.info("Result: keypoints AP %.1f (AP50 %.1f) on %s", scores["AP"], scores["AP50"], name)
     return results
 
 

@@ -284,6 +284,8 @@ def argument_parser() -> argparse.ArgumentParser:
     kinds = {"num_gpus": natural_int, "num_machines": positive_int, "machine_rank": natural_int}
     for action in parser._actions:
         action.type = kinds.get(action.dest, action.type)
+    # Detectron2's is a port by the user's number, which a second training of this user, or in a container, has too.
+    parser.set_defaults(dist_url="auto")
     return parser
 
 

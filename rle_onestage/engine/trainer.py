@@ -23,7 +23,6 @@ from rle_onestage.engine.checkpoint import (
     apply_weights,
     check_places,
     last_checkpoint,
-    load_weights,
     read_checkpoint,
     save_checkpoint,
     shares,
@@ -31,12 +30,13 @@ from rle_onestage.engine.checkpoint import (
 from rle_onestage.engine.checkpoint import resume as resuming
 from rle_onestage.engine.checkpoint.joints import naming
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
+from rle_onestage.engine.checkpoint.start import start_from_weights
 from rle_onestage.engine.config.conflicts import warn_of_schedule
 from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.expected import check_best_name, check_expected_names, check_expected_values
-from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers
+from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers, tell_result
 from rle_onestage.engine.logs import release_logs, report_data, tell_extent
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.optimizer import GradientClipper
@@ -110,7 +110,7 @@ class Trainer(TrainerBuilders):
         """Go on from ``OUTPUT_DIR``'s last checkpoint, if ``resume`` and there is one; else take ``MODEL.WEIGHTS``.
 
         Raises:
-            CheckpointError: see :func:`rle_onestage.engine.checkpoint.load_weights`.
+            CheckpointError, ConfigError: see :func:`rle_onestage.engine.checkpoint.start.start_from_weights`.
         """
         path = shares.agreed_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
         if path is not None:
@@ -119,14 +119,14 @@ class Trainer(TrainerBuilders):
         validate_training(self.cfg)
         if resume:
             logger.warning("--resume finds no checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
+        start_from_weights(self.model, self.cfg, self.joints)
         if self.cfg.MODEL.WEIGHTS:
-            load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=False, joints=self.joints)
             start_training_anew(self.model)  # before the averages are copies of it
             if self.ema is not None:
                 self.ema.load_state_dict(self.model.state_dict())
 
     def _resume(self, path: str) -> None:
-        resuming.check_config(self.cfg, path)
+        resuming.check_config(self._given_cfg, path)
         content = read_checkpoint(path)
         self.start_iter = start = shares.settle_start(self.cfg, content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)
@@ -194,7 +194,7 @@ class Trainer(TrainerBuilders):
             finally:
                 self._data, self._first_batch, self._made_first = iter(()), None, None
             report_data(loader)
-        return self.results
+        return tell_result(self.cfg, self.results)
 
     def _loop(self) -> None:
         self._leave_if_stopped()

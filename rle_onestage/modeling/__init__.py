@@ -7,7 +7,7 @@ Importing it registers the architecture ``RLEOneStage``, the backbones ``build_t
 from .backbone.movenet import MoveNetPyramid, build_movenet_backbone
 from .backbone.timm_fpn import TimmPyramid, build_timm_fpn_backbone
 from .meta_arch.rle_onestage import RLEOneStage
-from .trained_parts import train_only
+from .trained_parts import mark_filled, train_only
 from .two_stage import Float32ROIHeads, RLEKeypointHead, SimplePoseKeypointHead, TopDownPose
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "TopDownPose",
     "build_movenet_backbone",
     "build_timm_fpn_backbone",
+    "mark_filled",
     "train_only",
 ]

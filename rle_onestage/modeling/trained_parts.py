@@ -48,6 +48,22 @@ def train_only(model: nn.Module, beginnings: Sequence[str]) -> None:
     model.trained_names = names  # type: ignore[assignment]  # nn.Module's attributes are declared as tensors and modules
 
 
+def mark_filled(part: nn.Module) -> None:
+    """Tell a training that a part may be frozen as it is, for instance because its builder has read it from a file.
+
+    Else a part that is frozen, and that ``MODEL.WEIGHTS`` does not have, is an error: it would stay random.
+
+    Args:
+        part: of a backbone.
+    """
+    part.filled = True  # type: ignore[assignment]  # nn.Module's attributes are declared as tensors and modules
+
+
+def filled_parts(model: nn.Module) -> tuple[str, ...]:
+    """Beginnings of the full names of the tensors for which :func:`mark_filled` was called."""
+    return tuple(f"{name}." for name, part in model.named_modules() if getattr(part, "filled", False) is True)
+
+
 def _is_trained(prefix: str, names: tuple[str, ...]) -> Callable[[str], bool]:
     """Whether something is trained, by its name in a module that has this prefix."""
     return lambda name: f"{prefix}{name}".startswith(names)

@@ -214,15 +214,19 @@ class ErrorDensity:
         wanted = self.axis.new_tensor([level])
         return torch.stack([interpolate(wanted, cumulative, radii)[0] for radii, cumulative in self._by_radius])
 
-    def in_ellipse(self, distance: Tensor) -> Tensor:
+    def in_ellipse(self, distance: Tensor | float) -> Tensor:
         """Probability that the density itself gives to the ellipse through a label: 0 at the point, 1 far out.
 
         Args:
-            distance: (..., K) Mahalanobis distances, see :func:`~.covariance.mahalanobis`.
+            distance: (..., K) Mahalanobis distances, see :func:`~.covariance.mahalanobis`; or one for all joints.
 
         Returns:
             (..., K) in [0, 1].
         """
+        if not isinstance(distance, Tensor):
+            distance = self.mean.new_tensor(distance)
+        if not distance.dim():
+            distance = distance.expand(len(self.group))
         out = torch.empty_like(distance)
         for number, (radii, cumulative) in enumerate(self._by_radius):
             chosen = self.group == number

@@ -78,7 +78,7 @@ def local_path(address: str) -> str:
     except (OSError, AssertionError, ValueError, HTTPException) as error:
         raise CheckpointError(
             f"weights {address} cannot be had ({first_line(error)}); without a network set MODEL.WEIGHTS to a file "
-            'that you downloaded elsewhere, or to "" to start from random weights'
+            'that you downloaded elsewhere, or, where nothing is frozen, to "" to start from random weights'
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -256,3 +256,11 @@ def test_handover_is_small():
     parcel = pack([{"image": torch.zeros(3, 50, 500, dtype=torch.uint8), "index": n} for n in range(2000)])
     assert len(ForkingPickler.dumps((7, parcel))) < 4096
     assert unpack(parcel)[15]["image"].shape == (3, 50, 500)
+
+
+def test_more_workers_than_cores_are_no_warning(monkeypatch, recwarn):
+    """Detectron2 has 4; torch would say it twice for each loader."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert len(numbers(Images())) == 6
+    assert not recwarn.list

@@ -55,6 +55,9 @@ def test_other_mistakes_with_lists_are_told_the_form_too(tmp_path):
     for words in (["SEED", "1", "MODEL.WEIGHTS=a=b"], ["MODEL.WEIGHTS=a=b", "SEED=1"]):
         with pytest.raises(ConfigError, match="is one word; write the key and its value apart: MODEL.WEIGHTS a=b"):
             load_config("", words)
+    for words in (["own.yaml"], ["own.yaml", "SEED", "1"], ["SEED", "1", "own.yml"]):
+        with pytest.raises(ConfigError, match=r"own.ya?ml stands where a key is due; did you mean --config-file own"):
+            load_config("", words)
     (tmp_path / "c.yaml").write_text("DATASETS: {TRAIN: a}")
     with pytest.raises(ConfigError, match=r"c.yaml, line 1: DATASETS.TRAIN must be .*, such as \['a'\]$"):
         load_config(str(tmp_path / "c.yaml"))

@@ -8,9 +8,9 @@ import pytest
 from engine_toy import REAL
 
 from rle_onestage.cli.train import train
-from rle_onestage.data import MAPPER_REGISTRY, PoseMapper
+from rle_onestage.data import MAPPER_REGISTRY, PoseMapper, build_train_loader
+from rle_onestage.data.image_presence import missing_files
 from rle_onestage.data.lookup import check_sets
-from rle_onestage.data.test_images import missing_files
 from rle_onestage.engine import Trainer, argument_parser, load_config
 from rle_onestage.engine.config.conflicts import schedule_conflicts
 from rle_onestage.errors import DataError
@@ -137,6 +137,19 @@ def test_test_images_that_are_missing_are_said_before_the_training(config, tmp_p
     (images / "001.png").unlink()
     with pytest.raises(DataError, match=rf"^2 of 2 images .* {images}/001.png"):
         Trainer(load_config(str(config))).train()
+
+
+def test_training_images_that_are_missing_are_said_before_the_training(config, tmp_path, monkeypatch, caplog):
+    """All of them are counted. So many as may be unreadable are a warning, as nothing else comes of them."""
+    images = tmp_path / "data" / "images"
+    for number in (2, 3, 5, 8):
+        (images / f"00{number}.png").unlink()
+    names = f"{images}/002.png, {images}/003.png, {images}/005.png and 1 more"
+    build_train_loader(load_config(str(config), ["INPUT.POSE.MAX_UNREADABLE", "0.5"]))
+    assert f"4 of 8 training images are missing: {names}; INPUT.POSE.MAX_UNREADABLE (0.5) allows it" in caplog.text
+    build_train_loader(load_config(str(config)), mapper=lambda record: record)  # which may read something else
+    said = refusal(config, monkeypatch)
+    assert said.startswith(f"4 of 8 training images are missing: {names}; put them there, take them out of")
 
 
 class Elsewhere(Trainer):

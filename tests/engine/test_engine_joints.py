@@ -77,6 +77,17 @@ def test_no_joint_in_common_is_a_warning(tmp_path, said):
     assert "No joint of" in warning and "(x, y): all joints start anew" in warning and "(a, b, c)" in warning
 
 
+def test_no_joint_comes_over_from_a_head_of_another_size(tmp_path, said):
+    weights = {**abc(), "presence": torch.zeros(3, 4)}
+    weights["offset.weight"] = torch.zeros(6, 3)
+    del weights["offset.bias"]
+    weights["other"] = torch.zeros(1)
+    model = Net(2)
+    model.other = nn.Parameter(torch.ones(1))
+    load_weights(model, file(tmp_path / "m.pth", weights, "abc"), strict=False, joints=["a", "b"])
+    assert "All joints start anew" in said()[0] and len(said()) == 1
+
+
 @pytest.mark.parametrize("joints", [["b"], ["a", "b"], ["c", "b", "a", "a2"]])
 def test_any_number_and_order(tmp_path, joints):
     model = Net(len(joints))

@@ -264,3 +264,4 @@ def test_flags_are_those_of_detectron2():
     parsed = argument_parser().parse_args(line.split())
     assert (parsed.config_file, parsed.resume, parsed.eval_only, parsed.num_gpus) == ("c", True, True, 2)
     assert (parsed.num_machines, parsed.machine_rank, parsed.dist_url, parsed.opts) == (3, 1, "u", ["SEED", "3"])
+    assert argument_parser().parse_args(["--num-gpus", "2"]).dist_url == "auto"  # beside any other training

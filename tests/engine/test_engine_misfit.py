@@ -44,6 +44,22 @@ def refusal(cfg, weights, joints=3):
     return str(caught.value)
 
 
+def test_the_config_that_a_training_was_started_with(config, tmp_path, caplog):
+    """Not the config.yaml beside the weights that it began with: where its OUTPUT_DIR has what it made of them."""
+    path, made = tmp_path / "run" / "m.pth", tmp_path / "own" / "model_final.pth"
+    torch.save({"model": Net().state_dict(), "joints": ["x", "y", "z"]}, path)
+    (tmp_path / "top.yaml").write_text(f"_BASE_: base.yaml\nOUTPUT_DIR: {made.parent}\n")
+    assert "model_final" not in refusal(load_config(config), str(path))  # it has not been started yet
+    made.parent.mkdir()
+    torch.save({"model": Net().state_dict(), "joints": ["a", "b", "c"]}, made)
+    said = refusal(load_config(config), str(path))
+    assert said.startswith(f"give MODEL.WEIGHTS {made}, which the training with this config made")
+    assert "what a training began with" in caplog.text
+    caplog.clear()
+    elsewhere = ["OUTPUT_DIR", str(tmp_path / "own")]
+    assert "model_final" not in refusal(load_config(str(tmp_path / "base.yaml"), elsewhere), str(path)) + caplog.text
+
+
 def test_other_joints(config, tmp_path):
     path = str(tmp_path / "run" / "m.pth")
     torch.save({"model": Net().state_dict(), "joints": ["x", "y", "z"]}, path)

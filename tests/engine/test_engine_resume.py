@@ -292,6 +292,22 @@ def test_going_on_with_another_loss_is_refused_by_its_key(tmp_path, of_training,
         resume.check_config(cfg, str(tmp_path / "model_final.pth"))
 
 
+@pytest.mark.parametrize(
+    "solver, words",
+    [
+        ({"BASE_LR": 0.05, "STEPS": [30000], "MAX_ITER": 7}, None),
+        ({"BASE_LR": 0.1, "STEPS": [30000], "GAMMA": 0.5}, "of SOLVER, BASE_LR is 0.05 and was 0.1, GAMMA is 0.1 and"),
+        ({"STEPS": [20000]}, "of SOLVER, STEPS is [30000] and was [20000] ("),
+        ("no mapping", None),
+    ],
+)
+def test_another_learning_rate_is_said(tmp_path, caplog, solver, words):
+    (tmp_path / "config.yaml").write_text(json.dumps({"SOLVER": solver}))
+    options = ["SOLVER.BASE_LR", "0.05", "SOLVER.STEPS", "30000,", "SOLVER.GAMMA", "0.1"]
+    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"))
+    assert (words in caplog.text) if words else "learning rate" not in caplog.text
+
+
 def test_a_trainer_refuses_to_resume_with_another_loss(tmp_path):
     config = str(engine_toy.write_config(tmp_path, MAX_ITER=1))
     trainer = Trainer(load_config(config, [PREFIX + "DENSITY", "laplace", "DATASETS.TEST", "()"]))

@@ -15,7 +15,7 @@ from torch import nn
 from rle_onestage.data.datasets import load_dataset
 from rle_onestage.engine import Trainer, load_config, read_checkpoint
 from rle_onestage.engine.checkpoint import slim
-from rle_onestage.engine.config.validation import validate_training
+from rle_onestage.engine.checkpoint.start import start_from_weights
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.engine.optimizer import build_optimizer
 from rle_onestage.errors import CheckpointError, ConfigError
@@ -136,7 +136,7 @@ def test_two_processes(config, weights, tmp_path):
 def test_the_density_alone(config, weights, tmp_path):
     """Its tables follow it, and the correction of sigma goes; the area ratio is another part's."""
     run(config, "MODEL.WEIGHTS", weights["whole"], "MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS", "0", "DATASETS.TEST", "()",
-        only=["criterion.density."])  # fmt: skip
+        *VISIBILITY[:1], "False", only=["criterion.density."])  # fmt: skip
     before, after = read_checkpoint(weights["whole"])["model"], saved(tmp_path)["model"]
     names = changed(before, after)
     assert all(name.startswith(("criterion.density.", "decoder.")) for name in names)
@@ -167,7 +167,7 @@ def test_names_of_what_another_key_freezes():
 
 def test_random_weights_are_not_kept():
     with pytest.raises(ConfigError, match=r"SOLVER.TRAIN_ONLY is \['head.'\], which would freeze random weights"):
-        validate_training(tiny_config(KEY, "['head.']"))
+        start_from_weights(nn.Linear(4, 4).requires_grad_(False), tiny_config(KEY, "['head.']"), None)
 
 
 def test_any_architecture(config, tmp_path):

@@ -74,23 +74,54 @@ def test_a_hook_is_not_blamed_for_others(tmp_path):
         Failing(cfg).train()
 
 
-def test_a_density_that_fails_is_named_by_its_function(tmp_path):
-    (tmp_path / "parts_that_fail.py").write_text(
-        textwrap.dedent("""
-            from rle_onestage.modeling.density import DENSITY_REGISTRY, Density
+MODULE = """
+    from rle_onestage.modeling.density import DENSITY_REGISTRY, Density
+    from rle_onestage.modeling.head import HEAD_REGISTRY, PoseHead
 
 
-            @DENSITY_REGISTRY.register(name="failing_density")
-            class Failing(Density):
-                def log_q(self, e, joint=None):
-                    return -(e * self.width if e.requires_grad else 2 * e).abs().sum(-1)
-        """)
-    )
+    @DENSITY_REGISTRY.register(name="failing_density")
+    class Failing(Density):
+        def log_q(self, e, joint=None):
+            return -(e * self.width if e.requires_grad else 2 * e).abs().sum(-1)
+
+
+    @DENSITY_REGISTRY.register(name="unsummed_density")
+    class Unsummed(Density):
+        def log_q(self, e, joint=None):
+            return -e.square() / 2
+
+
+    @HEAD_REGISTRY.register(name="failing_head")
+    class FailingHead(PoseHead):
+        def dense(self, features):
+            raise ValueError("of the head")
+
+
+    @HEAD_REGISTRY.register(name="unmade_head")
+    class UnmadeHead(PoseHead):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.more = options["nothing"]
+"""
+
+
+@pytest.mark.parametrize(
+    "key, name, code, last",
+    [
+        ("DENSITY", "failing_density", 1, "Failing.log_q: AttributeError: "),
+        ("HEAD.NAME", "failing_head", 1, "FailingHead.dense: ValueError: of the head"),
+        ("HEAD.NAME", "unmade_head", 1, "UnmadeHead.__init__: KeyError: 'nothing'"),
+        ("DENSITY", "unsummed_density", 2, "its log_q gives (2, 3, 2) for residuals of the shape (2, 3, 2), so it la"),
+    ],
+)
+def test_a_part_of_the_model_that_fails_is_named_by_its_function(tmp_path, key, name, code, last):
+    (tmp_path / "parts_that_fail.py").write_text(textwrap.dedent(MODULE))
     config = str(engine_toy.write_config(tmp_path))
-    options = ["IMPORTS", "['parts_that_fail']", "MODEL.RLE_ONESTAGE.DENSITY", "failing_density", *engine_toy.REAL]
+    options = ["IMPORTS", "['parts_that_fail']", f"MODEL.RLE_ONESTAGE.{key}", name, *engine_toy.REAL]
     command = [sys.executable, engine_toy.__file__, "--config-file", config, *options]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    lines = run.stderr.strip().splitlines()
-    assert run.returncode == 1 and any("self.width" in line for line in lines)
-    assert lines[-1].startswith("rle_onestage.errors.OwnCodeError: in parts_that_fail.Failing.log_q: AttributeError: ")
+    start = {1: "rle_onestage.errors.OwnCodeError: in parts_that_fail.", 2: "error: MODEL.RLE_ONESTAGE.DENSITY Unsum"}
+    line = run.stderr.strip().splitlines()[-1]
+    assert run.returncode == code and line.startswith(start[code]) and last in line
+    assert ("Traceback" in run.stderr) == (code == 1)

@@ -196,6 +196,7 @@ def test_ellipses_of_a_gaussian_are_those_of_the_closed_form():
         assert table.ellipse_radius(level).tolist() == pytest.approx([exact] * 3, rel=0.01)
     radii = torch.tensor([[1.0] * 3, [2.0] * 3])
     assert table.in_ellipse(radii)[:, 0].tolist() == pytest.approx([1 - math.exp(-0.5), 1 - math.exp(-2)], abs=0.01)
+    assert table.in_ellipse(2.0).equal(table.in_ellipse(radii)[1])  # of each joint
 
 
 def test_regions_of_a_turned_flow_hold_that_share_of_its_samples():

@@ -143,7 +143,10 @@ def by_joint_name(
             ", ".join(joints), type(model).__name__,
         )  # fmt: skip
         return weights
-    _tell(given, joints, source, address)
+    if _fits_any(model, own, weights):
+        _tell(given, joints, source, address)
+    else:
+        logger.warning("All joints start anew: what %s has of joints is of other shapes than the model's", address)
     return _mapped(model, own, weights, source, len(given))
 
 
@@ -154,6 +157,12 @@ def _joint_rows(model: nn.Module) -> dict[str, int]:
         for prefix, module in model.named_modules()
         for name, rows in getattr(module, "JOINT_ROWS", {}).items()
     }
+
+
+def _fits_any(model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
+    """Whether rows of single joints fit the model in any tensor."""
+    both = (key for key in _joint_rows(model) if key in own and key in weights)
+    return any(own[key].shape[1:] == weights[key].shape[1:] for key in both)
 
 
 def _group_tensors(model: nn.Module) -> tuple[str, ...]:

@@ -40,14 +40,19 @@ def tell_weights(cfg: CfgNode, address: str) -> None:
 
 
 def trained_beside(cfg: CfgNode) -> str | None:
-    """``model_final.pth`` beside the config file that ``MODEL.WEIGHTS`` comes from, where there is one.
+    """``model_final.pth`` of the training with a config, where there is one.
+
+    It is beside the config file that ``MODEL.WEIGHTS`` comes from, or in the ``OUTPUT_DIR`` that a file gives.
 
     Args:
         cfg: the config; weights that a command line or Python gave belong to no file.
     """
     file = _IN_FILE.fullmatch(place_of(cfg, KEY) or "")
-    path = os.path.join(os.path.dirname(file[1]), FINAL) if file else ""
-    return path if os.path.isfile(path) else None
+    folders = [os.path.dirname(file[1])] if file else []
+    if file and _IN_FILE.fullmatch(place_of(cfg, "OUTPUT_DIR") or ""):
+        folders.append(cfg.OUTPUT_DIR)
+    paths = (os.path.join(folder, FINAL) for folder in folders)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def no_weights(cfg: CfgNode, otherwise: str = "") -> str:

@@ -5,6 +5,7 @@ that is not theirs.
 """
 
 import contextlib
+import logging
 import numbers
 import os
 import warnings
@@ -24,11 +25,18 @@ from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.utils.whole_numbers import is_whole
 
+logger = logging.getLogger("rle_onestage")
+
 # What each kind of optimizer keeps for a parameter; STEP is a count, the others are momenta.
 STEP = "step"
 _ADAM = {STEP, "exp_avg", "exp_avg_sq"}
 KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
 NEVER_NEGATIVE = (STEP, "exp_avg_sq")
+# Keys of SOLVER that the learning rate of an iteration comes from. Without MAX_ITER: a longer training is no mistake.
+RATES = (
+    "BASE_LR", "LR_SCHEDULER_NAME", "STEPS", "GAMMA", "WARMUP_ITERS", "WARMUP_FACTOR", "WARMUP_METHOD",
+    "BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER", "LAYER_DECAY",
+)  # fmt: skip
 OTHER_SOLVER = "resume with the SOLVER it was trained with"
 DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
 
@@ -57,7 +65,7 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
 def check_config(cfg: CfgNode, path: str) -> None:
     """Refuse to go on with another loss than that of the training so far, whose weights may fit nevertheless.
 
-    Other weights than those that it began with get a warning, as they are not used.
+    Other weights than those that it began with get a warning, as they are not used. So does another learning rate.
 
     Args:
         cfg: of the training that goes on.
@@ -74,6 +82,7 @@ def check_config(cfg: CfgNode, path: str) -> None:
     model, group = (_group(whole, *names) for names in (("MODEL",), ("MODEL", "RLE_ONESTAGE")))
     warn_of_overridden(cfg, path, began_with=model.get("WEIGHTS") if isinstance(model, dict) else None)
     now = cfg.MODEL.RLE_ONESTAGE
+    _warn_of_rates(cfg, _group(whole, "SOLVER"), config)
     keys = ["DENSITY"] if now.DENSITY in WITHOUT_PRESET else ["DENSITY", "PRESET"]
     for key in keys if isinstance(group, dict) else ():
         before = group.get(key, now[key])
@@ -83,6 +92,20 @@ def check_config(cfg: CfgNode, path: str) -> None:
                 f"({config}); set {key} to that, or give {path} as MODEL.WEIGHTS without --resume and another "
                 "OUTPUT_DIR"
             )
+
+
+def _warn_of_rates(cfg: CfgNode, solver: Any, config: str) -> None:
+    """Say that the learning rate goes on as another one than in the training so far, as its ``config.yaml`` has it."""
+    changed = []
+    for key in RATES if isinstance(solver, dict) else ():
+        before, now = (list(x) if isinstance(x, (list, tuple)) else x for x in (solver.get(key), cfg.SOLVER[key]))
+        if key in solver and before != now:
+            changed.append(f"{key} is {shown(now)} and was {shown(before)}")
+    if changed:
+        logger.warning(
+            "The learning rate is not that of the training so far, so that it does not go on as it would have: of "
+            "SOLVER, %s (%s)", ", ".join(changed), config,
+        )  # fmt: skip
 
 
 def _group(values: Any, *names: str) -> Any:

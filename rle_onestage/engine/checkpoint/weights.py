@@ -57,10 +57,13 @@ def apply_weights(
     use_ema: bool = True,
     joints: Sequence[str] | None = None,
     resume: bool = False,
-) -> None:
+) -> list[str]:
     """The second half of :func:`load_weights`: of what :func:`~.files.read_checkpoint` gave for ``address``.
 
     With ``resume`` nothing is optional, as a training goes on with the parts that it began with.
+
+    Returns:
+        Names of what the checkpoint has filled.
     """
     weights = content["model"]
     if not use_ema and "raw" in content:
@@ -96,6 +99,7 @@ def apply_weights(
     # A training that goes on has the averaged weights from here too.
     check_finite({**content["model"], **fitting} if strict else fitting, f"checkpoint {address}")
     model.load_state_dict(fitting, strict=False)
+    return found
 
 
 def _by_heuristics(
@@ -188,7 +192,8 @@ def _check_and_report_start(
     if loaded <= 0 and not mismatched:
         raise CheckpointError(
             f"checkpoint {address} is of another architecture: none of its weights ({some_names(list(weights))}) is in "
-            f'the model ({some_names(list(own))}); choose another MODEL.WEIGHTS, or "" to start from random weights'
+            f"the model ({some_names(list(own))}); choose another MODEL.WEIGHTS, or, where nothing is frozen, '' to "
+            "start from random weights"
         )
     in_backbone = [key for key in mismatched if key.startswith("backbone.")]
     if in_backbone or loaded <= 0:

@@ -169,6 +169,10 @@ def _check_pairs(options: Sequence[Any]) -> None:
         raise ConfigError(
             f"{COMMAND_LINE}: {key}={value} is one word; write the key and its value apart: {key} {value}"
         )
+    file = next((str(item) for item in options[0::2] if str(item).lower().endswith((".yaml", ".yml"))), None)
+    if file is not None:
+        file = cut(file, MOST_OF_A_KEY)
+        raise ConfigError(f"{COMMAND_LINE}: {file} stands where a key is due; did you mean --config-file {file}?")
     if len(options) % 2:
         hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
         raise ConfigError(

@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from rle_onestage.data.transforms.stock import build_augmentations
 from rle_onestage.engine.config.files import place_of
 from rle_onestage.engine.config.schema import check_values
-from rle_onestage.errors import ConfigError, shown
+from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.meta_arch.build import assigner_name, flow_groups
 from rle_onestage.utils.packaged_files import config_path
 
@@ -70,20 +70,9 @@ def validate_training(cfg: CfgNode) -> None:
     """Check what matters only where weights are trained.
 
     Raises:
-        ConfigError: ``MODEL.BACKBONE.FREEZE_AT`` or ``SOLVER.TRAIN_ONLY`` would freeze weights that nobody trained; or
-            an augmentation of ``INPUT.AUGMENTATIONS`` does not take the values of its options.
+        ConfigError: an augmentation of ``INPUT.AUGMENTATIONS`` does not take the values of its options.
     """
     build_augmentations(cfg.INPUT.AUGMENTATIONS)  # by names they were checked before, but only making them tells all
-    key = PRETRAINED_KEYS.get(cfg.MODEL.BACKBONE.NAME)
-    at, norm = cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.TRUNK.NORM
-    only = list(cfg.SOLVER.TRAIN_ONLY)
-    frozen = f"MODEL.BACKBONE.FREEZE_AT is {at}" if at else f"MODEL.RLE_ONESTAGE.TRUNK.NORM is {norm}"
-    frozen = f"SOLVER.TRAIN_ONLY is {shown(only)}" if only else frozen
-    if key and (at or norm == "frozen" or only) and not get(cfg, key) and not cfg.MODEL.WEIGHTS:
-        raise ConfigError(
-            f"{frozen}, which would freeze random weights, because {key} and MODEL.WEIGHTS "
-            f"name none; set it to {[] if only else 0}, or name weights to start from"
-        )
 
 
 def _check_trunk(cfg: CfgNode) -> None:

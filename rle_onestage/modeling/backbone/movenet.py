@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ...errors import CheckpointError, ConfigError
 from ...utils.pretrained import find_weights, misfits, read_tensors
+from ..trained_parts import mark_filled
 from .timm_fpn import DepthwiseConv2d, SameConv2d, SameDepthwiseConv2d, conv_block, make_norm
 from .trunk import TrunkBackbone
 
@@ -210,6 +211,7 @@ class MoveNet(nn.Module):
         self.heads = nn.ModuleDict({name: Head(outputs) for name, outputs in self.HEADS.items()} if heads else {})
         if heads:  # carried along: its hidden layer is what is used, so that nothing would teach it
             self.heads["regress"].output.requires_grad_(False)
+            mark_filled(self.heads["regress"].output)
 
     def widths(self) -> dict[int, list[int]]:
         """Channels of the maps that :meth:`forward` returns."""
@@ -339,6 +341,7 @@ def load_movenet(trunk: MoveNet, path: str) -> None:
     if wrong:
         raise CheckpointError(f"weights {path} are not those of MoveNet MultiPose ({wrong}); check {key}")
     trunk.load_state_dict({name: given[name] for name in own})
+    mark_filled(trunk)
 
 
 @BACKBONE_REGISTRY.register()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ...errors import CheckpointError, ConfigError
 from ...utils.pretrained import find_weights, misfits, read_tensors
+from ..trained_parts import mark_filled
 from .trunk import TrunkBackbone, feature_info, timm_stages
 
 _PRETRAINED = "MODEL.RLE_ONESTAGE.TIMM.PRETRAINED"
@@ -208,6 +209,8 @@ def build_timm_network(
     if isinstance(pretrained, str) and pretrained:
         path = find_weights(pretrained, _PRETRAINED)
         load_timm_weights(network, name, read_tensors(path, _PRETRAINED), path)
+    if pretrained:
+        mark_filled(network)
     return network
 
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 
 from ...errors import ConfigError
@@ -61,6 +62,8 @@ def _grouped(make: Callable[[], Density], groups: Sequence[int] | None) -> Densi
     """One density, or one for each group, with their nodes placed; ConfigError for a user's that is none."""
     count = 1 if groups is None else max(groups) + 1
     members = [make() for _ in range(count)]
+    for member in members:
+        _check_shape(member)
     density = members[0] if groups is None or count == 1 else GroupedDensity(members=members, group=list(groups))
     density.refresh()
     for member in members:
@@ -68,3 +71,18 @@ def _grouped(make: Callable[[], Density], groups: Sequence[int] | None) -> Densi
             raise ConfigError(wrong)
         member._warns_of_mass = True  # of what it becomes while it learns
     return density
+
+
+@torch.no_grad()
+def _check_shape(density: Density) -> None:
+    """Raises ConfigError unless ``log_q`` gives one number for each residual, which quadrature takes for granted."""
+    e = density.fitted.new_full((2, 3, density.cubature.dims), 0.5)
+    joint = torch.zeros(2, 3, dtype=torch.int64, device=e.device)
+    given = density.log_q(e) if density.rows == 1 else density.log_q(e, joint)
+    shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+    if shape != (2, 3):
+        hint = ", so it lacks .sum(-1)" if shape == tuple(e.shape) else ""
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.DENSITY {type(density).__name__}: its log_q gives {shape} for residuals of the shape "
+            f"{tuple(e.shape)}{hint}; let it give (2, 3), a log-density for each residual"
+        )
