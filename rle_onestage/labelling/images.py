@@ -156,7 +156,8 @@ def label_images(
         raise nothing_usable(files, counts.left_out[0])
     info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
     category = category_of(labeller.skeleton, labeller.category)
-    write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
+    labels = {"info": info, "images": images, "annotations": annotations, "categories": [category]}
+    write_json(labels, output, keep_earlier=True)  # which somebody may have corrected
     return _ended(stop, counts, output, len(files))
 
 
