@@ -150,6 +150,9 @@ def label_images(
     _check_output(output, files)
     labeller = Labeller(predictor, options)
     counts = Counts()
+    sizes, mirror = labeller.options.sizes, labeller.options.mirror
+    mirrored = ", as it is and mirrored" if mirror else ""
+    logger.info("Each image is looked at with longest sides of %s px%s", ", ".join(map(str, sizes)), mirrored)
     with StopRequest() as stop:
         images, annotations = _label_all(labeller, files, names, counts, stop)
     if not images:

@@ -160,6 +160,9 @@ def test_tool_labels_and_compares(tmp_path, monkeypatch, capsys, caplog):
     given = ["--input", str(tmp_path / "images"), "--sizes", "64", "--output", output]
     assert run_tool(monkeypatch, Knows(people), [*given, "--max-sigma", "0.1", "eye=0.05"]) == 0
     assert "people with" in caplog.text
+    assert (
+        "longest sides of 64 px, as it is and mirrored" in caplog.text and "Size of images at test" not in caplog.text
+    )
     file = json.loads((tmp_path / "labels.json").read_text())
     assert [a["iscrowd"] for a in file["annotations"]] == [0, 1, 0, 1]
     assert file["info"]["options"]["sizes"] == [64] and file["info"]["weights"].endswith(".pth")
