@@ -273,7 +273,8 @@ def _add_data_keys(cfg: CN) -> None:
     # For each set of TRAIN how often its images come in an epoch, or [how often, how much they count in the losses];
     # empty: once, in full.
     d.TRAIN_WEIGHTS = []
-    # Pairs of joint names that swap in a mirror, [["left_eye", "right_eye"], ...]; empty: found from left/right.
+    # Pairs of joint names that swap in a mirror, [["paw_a", "paw_b"], ...], beside those that left/right in the names
+    # tell; a joint that is in both swaps as given here.
     d.KEYPOINT_FLIP_PAIRS = []
 
     # What makes the model's input of a data set dictionary, a name in rle_onestage.data.MAPPER_REGISTRY.

@@ -99,7 +99,7 @@ def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
                 axis.plot(levels, covered, style, ms=3, color=color, label=label)
     axis.set(title="Reliability and its mean error", xlabel="level (%)", ylabel="coordinates or joints within (%)")
     axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-    _legend(axis, loc="upper left")
+    _legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2)  # below, for curves may bend either way
 
 
 def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:

@@ -72,7 +72,7 @@ def _powers(report: Mapping[str, Any]) -> str:
     lines = "\n".join(report["config"])
     if low > 0:
         return f"other powers of the score are better than the config's: {gain}; as config keys:\n{lines}"
-    values = ", ".join(line.split(".")[-1] for line in report["config"])
+    values = ", ".join(line.removeprefix("MODEL.RLE_ONESTAGE.TEST.") for line in report["config"])
     return (
         f"keep the config's powers of the score: those that were best on the images to fit on ({values}) are not "
         f"better beyond chance, {gain}"

@@ -109,6 +109,19 @@ def check_output(path: str | None, flag: str, *, through: bool = True) -> None:
             check_output_folder(os.path.dirname(os.path.abspath(path)), flag)
 
 
+def check_not_input(path: str | None, flag: str, inputs: Iterable[str | None]) -> None:
+    """Raises MediaError where what is written would replace what is read.
+
+    Args:
+        path: of the file to write; None where it was not given.
+        flag: that it came by.
+        inputs: paths or addresses of labels, or None.
+    """
+    read = {os.path.realpath(file_of_labels(each)) for each in inputs if each is not None}
+    if path is not None and not kind_of(path) and os.path.realpath(path) in read:
+        raise MediaError(f"{path} is an input and would be overwritten; give another file with {flag}")
+
+
 def check_given(path: str | None, flag: str) -> None:
     """Raises MediaError for an empty name, as a variable of a shell that is not set leaves it."""
     if path == "":

@@ -9,7 +9,14 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rle_onestage.cli.checks import check_config, check_file, check_images, check_output, check_results
+from rle_onestage.cli.checks import (
+    check_config,
+    check_file,
+    check_images,
+    check_not_input,
+    check_output,
+    check_results,
+)
 from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
@@ -126,9 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("there is no --output; name the file that the labels go to")
         check_images(args.input)
         check_output(args.output, "--output")
+        check_not_input(args.output, "--output", [args.score_against])
         check_config(args.config_file, args.opts)
         options = options_from(args)
-        cfg = read_config(args, packaged=CONFIG)
+        cfg = read_config(args, packaged=CONFIG, say_sizes=False)  # those of --sizes are taken
         code = label_images(
             Predictor(cfg, precision=args.precision), args.input, args.output, options=options,
             image_root=args.image_root, limit=args.number, info={"weights": cfg.MODEL.WEIGHTS},

@@ -127,12 +127,13 @@ def start(*, log: bool = True) -> None:
         logging.getLogger("rle_onestage").setLevel(logging.INFO)  # what is below is for developers
 
 
-def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":
+def read_config(args: argparse.Namespace, *, packaged: str = "", say_sizes: bool = True) -> "CfgNode":
     """The config that ``--config-file`` and the options ask for.
 
     Args:
         args: with ``config_file``, ``opts`` and ``imports``.
         packaged: the package's config that is taken without ``--config-file``, whatever file has its name here.
+        say_sizes: see :func:`~rle_onestage.load_config`.
     """
     from rle_onestage.engine.config.imports import KEY as IMPORTS
     from rle_onestage.engine.config.schema import settle
@@ -140,7 +141,7 @@ def read_config(args: argparse.Namespace, *, packaged: str = "") -> "CfgNode":
     from rle_onestage.utils.packaged_files import CONFIGS
 
     path = args.config_file or (str(CONFIGS / packaged) if packaged else "")
-    return load_config(path, args.opts, imports=settle(IMPORTS, args.imports, [], "--import"))
+    return load_config(path, args.opts, imports=settle(IMPORTS, args.imports, [], "--import"), say_sizes=say_sizes)
 
 
 def test_set(cfg: "CfgNode", given: str | None) -> str:

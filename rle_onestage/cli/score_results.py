@@ -12,7 +12,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.checks import check_config, check_file, check_output, check_results
+from rle_onestage.cli.checks import check_config, check_file, check_not_input, check_output, check_results
 from rle_onestage.cli.options import add_options, parse_options, read_config, start, test_set
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_float, positive_int
@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "score-result
     check_file(args.annotations, "--annotations")
     check_results(args.results, "--results")
     check_output(args.json, "--json")
+    check_not_input(args.json, "--json", [args.annotations, args.results])
     start(log=False)
     from rle_onestage.data.datasets import get_metadata
     from rle_onestage.evaluation import format_scores, score_results, write_json

@@ -38,12 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start(log=False)
     from rle_onestage.engine.checkpoint import read_checkpoint, slim
     from rle_onestage.engine.checkpoint.joints import KEY, joints_of_weights
+    from rle_onestage.engine.checkpoint.last import check_not_needed
     from rle_onestage.utils.safe_files import local_path, save_tensors
 
-    content = read_checkpoint(args.checkpoint)
+    content = read_checkpoint(args.checkpoint)  # an address is at hand as a file afterwards
+    check_not_needed(args.output, local_path(args.checkpoint))
     if args.joints is not None:
         content[KEY] = joints_of_weights(args.joints, content, args.checkpoint)
     save_tensors(args.output, slim(content, half=args.half))
-    # Read before, so that an address is at hand as a file.
     sizes = [os.path.getsize(path) / 1e6 for path in (local_path(args.checkpoint), args.output)]
     print(f"{args.output}: {sizes[1]:.1f} MB instead of {sizes[0]:.1f}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rle_onestage.cli.checks import check_config, check_output_folder
 from rle_onestage.cli.options import add_options, parse_options, read_config, start
-from rle_onestage.errors import exits_with_sentence
+from rle_onestage.errors import counted, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_int
 
 
@@ -48,4 +48,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg = read_config(args)
     augmented = args.source == "dataloader"
     count = draw_dataset(cfg, args.output, augmented=augmented, number=args.number, with_people=args.with_people)
-    print(f"{count} images are in {args.output}")
+    print(f"{counted(count, 'image is', 'images are')} in {args.output}")

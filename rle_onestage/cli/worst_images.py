@@ -8,9 +8,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.checks import check_config, check_output, check_results
+from rle_onestage.cli.checks import check_config, check_not_input, check_output, check_results
 from rle_onestage.cli.options import add_config_file, add_options, parse_options, read_config, start, test_set
-from rle_onestage.errors import check_score, exits_with_sentence
+from rle_onestage.errors import DataError, check_score, counted, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, number, positive_int
 
 # Those of visualization.results_page, which takes seconds to import.
@@ -45,20 +45,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_score(args.confidence_threshold, "--confidence-threshold")
     check_config(args.config_file, args.opts)
     check_results(args.results, "--results")
+    check_not_input(args.output, "--output", [args.results])
     start()
     from rle_onestage.evaluation import RESULTS_FILE
     from rle_onestage.visualization.results_page import page_of_results
 
     cfg = read_config(args)
+    results = args.results or _left_by_evaluation(os.path.join(cfg.OUTPUT_DIR, "inference", RESULTS_FILE))
     shown = page_of_results(
         cfg,
         test_set(cfg, args.dataset),
-        args.results or os.path.join(cfg.OUTPUT_DIR, "inference", RESULTS_FILE),
+        results,
         args.output,
         count=args.number,
         order=args.order,
         columns=args.columns,
         threshold=args.confidence_threshold,
     )
+    print("mean OKS (%)  labelled people  image")
     for score in shown:
-        print(f"{100 * score.oks:6.1f}  {score.people} labelled  {score.file_name}")
+        print(f"{100 * score.oks:12.1f}  {score.people:15}  {score.file_name}")
+    print(f"{counted(len(shown), 'image is', 'images are')} drawn in {args.output}")
+
+
+def _left_by_evaluation(path: str) -> str:
+    """The path of what an evaluation wrote.
+
+    Raises:
+        DataError: it is not there.
+    """
+    if os.path.isfile(path):
+        return path
+    here = "" if os.path.isabs(path) else f"; OUTPUT_DIR is looked for in the working directory, {os.getcwd()}"
+    raise DataError(
+        f"there is no {path}, which an evaluation writes; run rle-onestage evaluate with this config first, or name "
+        f"results with --results{here}"
+    )

@@ -5,7 +5,7 @@ import os
 
 from ..errors import ConfigError, MediaError, counted
 from ..structures.boxes import AREA_OF_BOX
-from ..utils.output_files import write_bytes
+from ..utils.earlier_files import write_keeping_earlier
 from .coco.annotations import read_keypoints
 from .coco.json_files import read_json
 from .yolo.description import read_description
@@ -34,7 +34,7 @@ def yolo_to_coco(labels: str, output: str) -> list[str]:
     data = read_json(labels)
     problems = read_keypoints(data, labels).problems
     try:
-        write_bytes(output, json.dumps(data).encode())
+        write_keeping_earlier(output, json.dumps(data).encode())
     except OSError as error:
         raise MediaError(
             f"{output} cannot be written ({error.strerror}); check that folder and the space left, or give another "

@@ -14,7 +14,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from ..errors import ConfigError, DataError
-from ..structures.skeleton import OKS_KEY, Skeleton, named_flip_pairs, skeleton_from_category
+from ..structures.flip_pairs import flip_index, join_flip_pairs, named_flip_pairs
+from ..structures.skeleton import OKS_KEY, Skeleton, skeleton_from_category
 from ..utils.label_address import ENDINGS, labels_are_there, split_address
 from ..utils.near import did_you_mean
 from ..utils.shards import shard_kind
@@ -69,7 +70,8 @@ class KeypointMetadata(Metadata):
     def skeleton(self) -> Skeleton:
         """The joints: COCO's for built-in sets with COCO's joints, else those of the file's ``categories``.
 
-        Flip pairs and sigmas that the config gives stand in place of either, in sets with as many joints as its model.
+        In sets with as many joints as its model, flip pairs of the config are added, and its sigmas stand in place of
+        either.
 
         Raises:
             DataError: the file that must be read is missing or has no keypoints.
@@ -82,7 +84,7 @@ class KeypointMetadata(Metadata):
             return replace(skeleton_from_category(category, pairs, sigmas), name=self.name)
         pairs, sigmas = self._own_pairs_and_sigmas(skeleton.num_joints)
         if pairs:
-            skeleton = replace(skeleton, flip_pairs=named_flip_pairs(skeleton.names, pairs))
+            skeleton = replace(skeleton, flip_pairs=join_flip_pairs(skeleton.names, skeleton.flip_pairs, pairs))
         if sigmas:
             if len(sigmas) != skeleton.num_joints:
                 raise ConfigError(
@@ -301,8 +303,10 @@ def get_skeleton(cfg: CfgNode, dataset_name: str) -> Skeleton:
         names = metadata.get("keypoint_names")
         if not names:
             raise DataError(f"{where} has no keypoints; use a keypoint data set.")
-        pairs = pairs or [list(p) for p in metadata.get("keypoint_flip_map", ())]
-        skeleton = skeleton_from_category({"name": dataset_name, "keypoints": names}, pairs, sigmas)
+        category: dict[str, Any] = {"name": dataset_name, "keypoints": names}
+        if own := named_flip_pairs(names, metadata.get("keypoint_flip_map", ())):
+            category["flip_idx"] = flip_index(own, len(names))
+        skeleton = skeleton_from_category(category, pairs, sigmas)
         rules = metadata.get("keypoint_connection_rules", ())
         index = {n: i for i, n in enumerate(names)}
         skeleton = replace(

@@ -84,7 +84,8 @@ def _summary(tally: Tally, options: DemoOptions, left_out: list[Exception], unwr
     """What was found and written, where, and what is missing there."""
     parts = [str(tally)]
     if options.output:
-        parts.append(f"{counted(tally.images - unwritten, 'image')} drawn in {options.output}")
+        folder = "the folder " if os.path.isdir(options.output) else ""
+        parts.append(f"{counted(tally.images - unwritten, 'image')} drawn in {folder}{options.output}")
     if options.json:
         parts.append(f"results in {options.json}")
     unreadable = sum(isinstance(error, UnreadableImage) for error in left_out)

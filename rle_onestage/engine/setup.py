@@ -20,7 +20,13 @@ from rle_onestage.console import is_first_on_machine
 from rle_onestage.data.sampler import check_shares
 from rle_onestage.engine.checkpoint import last_checkpoint, read_checkpoint
 from rle_onestage.engine.checkpoint.resume import recorded_seed
-from rle_onestage.engine.config.conflicts import describe_size, input_sizes, settle_test_size, warn_of_conflicts
+from rle_onestage.engine.config.conflicts import (
+    describe_size,
+    input_sizes,
+    say_sizes_of,
+    settle_test_size,
+    warn_of_conflicts,
+)
 from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml
 from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
@@ -38,7 +44,9 @@ from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 logger = logging.getLogger("rle_onestage")
 
 
-def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, imports: Sequence[str] = ()) -> CfgNode:
+def load_config(
+    config_file: str = "", opts: Sequence[Any] | None = (), *, imports: Sequence[str] = (), say_sizes: bool = True
+) -> CfgNode:
     """The one way to make a config: defaults, then the file and its bases, then ``KEY VALUE`` options.
 
     The modules that its ``IMPORTS`` names are imported first, so that the names that they register are known.
@@ -47,6 +55,7 @@ def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, impor
         config_file: a YAML file, or "" for the defaults alone.
         opts: ``[KEY, VALUE, ...]``.
         imports: modules beside those of ``IMPORTS``, which has them all afterwards.
+        say_sizes: log where the sizes of images in training and at test differ; for callers that use neither, False.
 
     Returns:
         A frozen ``CfgNode``; ``MODEL.DEVICE`` is "cpu" where CUDA was asked for and there is none (with a warning).
@@ -63,6 +72,8 @@ def load_config(config_file: str = "", opts: Sequence[Any] | None = (), *, impor
     except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
         source = f"config file {config_file}{' with the command line' if opts else ''}: " if config_file else ""
         raise ConfigError(f"{source}{from_elsewhere(cfg, str(error), config_file)}") from error
+    if say_sizes:
+        say_sizes_of(cfg)
     warn_of_conflicts(cfg)
     cfg.freeze()
     return cfg

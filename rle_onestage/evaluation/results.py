@@ -12,6 +12,7 @@ from detectron2.structures import Boxes, Instances
 
 from ..errors import MediaError
 from ..structures.covariance import packed, unpacked
+from ..utils.earlier_files import write_keeping_earlier
 from ..utils.output_files import write_bytes
 
 Result = dict[str, Any]  # one detection in COCO's format
@@ -153,12 +154,13 @@ def by_image(results: Iterable[Result]) -> dict[Any, list[Result]]:
     return {key: sorted(group, key=lambda r: -r["score"]) for key, group in groups.items()}
 
 
-def write_json(data: Any, path: str) -> None:
+def write_json(data: Any, path: str, *, keep_earlier: bool = False) -> None:
     """Write JSON whole or not at all, or through a device or pipe; NaN and infinity, which JSON lacks, become null.
 
     Args:
         data: what to write.
         path: of the file; its folder is made.
+        keep_earlier: keep a file of another content that has this name, see :mod:`..utils.earlier_files`.
 
     Raises:
         MediaError: the folder cannot be made or written.
@@ -166,7 +168,7 @@ def write_json(data: Any, path: str) -> None:
     content = json.dumps(without_nan(data), allow_nan=False).encode()
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        write_bytes(path, content)
+        (write_keeping_earlier if keep_earlier else write_bytes)(path, content)
     except OSError as error:
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 

@@ -16,12 +16,13 @@ def warn_of_stand_ins(skeleton: Skeleton) -> None:
         skeleton: the joints that are evaluated.
     """
     number = counted(skeleton.num_joints, "joint")
-    logger.info("OKS sigmas of the %s: %s", number, skeleton.oks_source)
     key = (*skeleton.names, skeleton.oks_source)
     if skeleton.has_oks_sigmas or key in _said:
+        logger.info("OKS sigmas of the %s: %s", number, skeleton.oks_source)
         return
     _said.add(key)
     logger.warning(
-        "COCO has no OKS sigmas for these %s (%s): %s are used, so AP cannot be compared with published metrics. "
-        "Set TEST.KEYPOINT_OKS_SIGMAS to choose them.", number, ", ".join(skeleton.names), skeleton.oks_source,
+        "OKS sigmas of the %s (%s): %s are used, as COCO has none for them. So AP cannot be compared with published "
+        "metrics. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
+        number, ", ".join(skeleton.names), skeleton.oks_source,
     )  # fmt: skip

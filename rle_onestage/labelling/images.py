@@ -150,13 +150,17 @@ def label_images(
     _check_output(output, files)
     labeller = Labeller(predictor, options)
     counts = Counts()
+    sizes, mirror = labeller.options.sizes, labeller.options.mirror
+    mirrored = ", as it is and mirrored" if mirror else ""
+    logger.info("Each image is looked at with longest sides of %s px%s", ", ".join(map(str, sizes)), mirrored)
     with StopRequest() as stop:
         images, annotations = _label_all(labeller, files, names, counts, stop)
     if not images:
         raise nothing_usable(files, counts.left_out[0])
     info = {"description": f"labels by {SOURCE}", "options": labeller.options.as_dict(), **(info or {})}
     category = category_of(labeller.skeleton, labeller.category)
-    write_json({"info": info, "images": images, "annotations": annotations, "categories": [category]}, output)
+    labels = {"info": info, "images": images, "annotations": annotations, "categories": [category]}
+    write_json(labels, output, keep_earlier=True)  # which somebody may have corrected
     return _ended(stop, counts, output, len(files))
 
 

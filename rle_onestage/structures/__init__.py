@@ -1,6 +1,7 @@
 """The domain's types and functions: skeletons, object keypoint similarity (OKS), the density of a joint's error."""
 
 from .error_density import LEVELS, ErrorDensity, density_axis
+from .flip_pairs import find_flip_pairs, named_flip_pairs, split_side
 from .oks import expected_gaussian, expected_joint_oks, expected_laplace, joint_oks, pairwise_oks
 from .skeleton import (
     COCO,
@@ -10,12 +11,9 @@ from .skeleton import (
     SKELETONS,
     STAND_IN_OKS_SIGMA,
     Skeleton,
-    find_flip_pairs,
     joint_key,
     map_joints,
-    named_flip_pairs,
     skeleton_from_category,
-    split_side,
     stand_in_oks_sigmas,
 )
 from .wholebody import WHOLEBODY, WHOLEBODY_PARTS

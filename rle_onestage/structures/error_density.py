@@ -12,6 +12,7 @@ from .covariance import mahalanobis
 
 # Central intervals and regions that a calibration may fit.
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
+BISECTIONS = 24  # of a level, to the last digit of float32
 REACH = 40.0  # standard deviations that the table covers to each side
 # At its edge the log of Student's t of n degrees of freedom falls by n + 2 times the log of the distance, that of a
 # Laplace density of unit variance by 57 times. From 12 degrees on no label is out there.
@@ -215,7 +216,9 @@ class ErrorDensity:
         return torch.stack([interpolate(wanted, cumulative, radii)[0] for radii, cumulative in self._by_radius])
 
     def in_ellipse(self, distance: Tensor | float) -> Tensor:
-        """Probability that the density itself gives to the ellipse through a label: 0 at the point, 1 far out.
+        """Probability that the ellipse through a label holds one: 0 at the point, 1 far out.
+
+        It is the inverse of :meth:`ellipse_radius`, so what was fitted on data goes before the density itself.
 
         Args:
             distance: (..., K) Mahalanobis distances, see :func:`~.covariance.mahalanobis`; or one for all joints.
@@ -227,6 +230,18 @@ class ErrorDensity:
             distance = self.mean.new_tensor(distance)
         if not distance.dim():
             distance = distance.expand(len(self.group))
+        if self.regions is None:
+            return self._in_own_ellipse(distance)
+        ratio = _fitted_ratios([self._radius(at)[self.group] for at in LEVELS], self.regions[:, 0])
+        low, high = torch.zeros_like(distance), torch.ones_like(distance)
+        for _ in range(BISECTIONS):
+            level = (low + high) / 2
+            beyond = self._in_own_ellipse(distance / _at_levels(level, ratio)) > level
+            low, high = torch.where(beyond, level, low), torch.where(beyond, high, level)
+        return (low + high) / 2
+
+    def _in_own_ellipse(self, distance: Tensor) -> Tensor:
+        """(..., K) from the density, at Mahalanobis distances (..., K)."""
         out = torch.empty_like(distance)
         for number, (radii, cumulative) in enumerate(self._by_radius):
             chosen = self.group == number
@@ -323,12 +338,26 @@ def _fitted_ratio(level: float, own: Sequence[Tensor], fitted: Tensor) -> Tensor
         own: (K,) of the density, at each of ``LEVELS``.
         fitted: (K, L) at ``LEVELS``.
     """
-    ratio = torch.stack([there / here for here, there in zip(own, fitted.unbind(1))], 1)
-    ratio = torch.where(fitted.any(1, keepdim=True), ratio, 1.0)
+    ratio = _fitted_ratios(own, fitted)
     high = min(sum(at < level for at in LEVELS), len(LEVELS) - 1)
     low = max(high - 1, 0)
     part = (level - LEVELS[low]) / max(LEVELS[high] - LEVELS[low], 1e-9)
     return torch.lerp(ratio[:, low], ratio[:, high], min(max(part, 0.0), 1.0))
+
+
+def _fitted_ratios(own: Sequence[Tensor], fitted: Tensor) -> Tensor:
+    """(K, L) what was fitted over what the density has, at ``LEVELS``; see :func:`_fitted_ratio`."""
+    ratio = torch.stack([there / here for here, there in zip(own, fitted.unbind(1))], 1)
+    return torch.where(fitted.any(1, keepdim=True), ratio, 1.0)
+
+
+def _at_levels(level: Tensor, ratio: Tensor) -> Tensor:
+    """Ratios (..., K) of joints at levels (..., K) of their own, of those (K, L) at ``LEVELS``."""
+    ratio, steps = ratio.to(level), level.new_tensor(LEVELS)
+    high = torch.searchsorted(steps, level.contiguous()).clamp(1, len(steps) - 1)
+    part = ((level - steps[high - 1]) / (steps[high] - steps[high - 1])).clamp(0, 1)
+    joint = torch.arange(len(ratio), device=level.device)
+    return torch.lerp(ratio[joint, high - 1], ratio[joint, high], part)
 
 
 def interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

@@ -9,14 +9,13 @@ OKS sigmas follow COCO's convention: the falloff of joint ``i`` is ``k_i = 2 * s
 takes the value of the same body part from those two, and ``STAND_IN_OKS_SIGMA`` where there is no such part.
 """
 
-import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, DataError, counted, shown
-from .category_extras import category_limbs, category_oks_sigmas, category_pairs
+from .category_extras import category_limbs, category_oks_sigmas
+from .flip_pairs import category_flip_pairs, find_flip_pairs, flip_index, split_side
 
 STAND_IN_OKS_SIGMA = 0.08
 STAND_INS = f"stand-ins by body part ({STAND_IN_OKS_SIGMA} elsewhere)"
@@ -37,10 +36,7 @@ _PART_OKS_SIGMAS = {
     "neck": 0.079,
     "pelvis": 0.107,
 }
-_LEFT, _RIGHT = ("left", "l"), ("right", "r")
 MOST_LETTERS = 100  # of a joint's name, as in checkpoints
-_warned: set[tuple[str, ...]] = set()  # joint names that were found to have no pairs
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,10 +69,7 @@ class Skeleton:
     @property
     def flip_index(self) -> list[int]:
         """Permutation ``p`` such that joint ``i`` of a mirrored person is joint ``p[i]`` of the person."""
-        index = list(range(self.num_joints))
-        for left, right in self.flip_pairs:
-            index[left], index[right] = right, left
-        return index
+        return flip_index(self.flip_pairs, self.num_joints)
 
     @property
     def flip_map(self) -> list[tuple[str, str]]:
@@ -97,33 +90,6 @@ def _limb_colour(a: str, b: str) -> tuple[int, int, int]:
     if sides == {"right"}:
         return (255, 128, 0)
     return (51, 255, 102)
-
-
-def split_side(name: str) -> tuple[str, str]:
-    """Split a joint name into the part and the side: ``"Left Wrist" -> ("wrist", "left")``.
-
-    Known forms are ``left_wrist``, ``l_wrist``, ``wrist_left``, ``Left Wrist``, ``leftWrist``, ``LWrist``, ``wristL``
-    and ``leftwrist``.
-
-    Args:
-        name: a joint name.
-
-    Returns:
-        (part, side), both in lower case; the side is ``left``, ``right``, or empty for joints in the middle.
-    """
-    tokens = [t.lower() for t in re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", name)]
-    for side, words in (("left", _LEFT), ("right", _RIGHT)):
-        for word in words:
-            if word in tokens and len(tokens) > 1:
-                tokens.remove(word)
-                return " ".join(tokens), side
-    joined = " ".join(tokens)
-    for side in ("left", "right"):
-        if joined.startswith(side) and joined != side:
-            return joined[len(side) :].strip(), side
-        if joined.endswith(side) and joined != side:
-            return joined[: -len(side)].strip(), side
-    return joined, ""
 
 
 # Other words for the same body part, in the form that :func:`split_side` gives.
@@ -165,71 +131,6 @@ def map_joints(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     return [exact.get(name, by_key.get(joint_key(name), -1)) for name in wanted]
 
 
-def find_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Find the joints that swap in a mirror from their names.
-
-    Args:
-        names: K joint names, e.g. ``["nose", "left_eye", "right_eye"]``.
-
-    Returns:
-        Pairs (left, right) of 0-based indices, in the order of the left joints.
-    """
-    parts = [split_side(name) for name in names]
-    where = {part: i for i, part in enumerate(parts)}
-    pairs = [
-        (i, where[part, "right"]) for i, (part, side) in enumerate(parts) if side == "left" and (part, "right") in where
-    ]
-    paired = {i for pair in pairs for i in pair}
-    # Glued single letters (lwrist, rwrist) count only when both sides exist: "lip" alone has no side.
-    plain = {name.lower(): i for i, name in enumerate(names) if i not in paired}
-    for name, i in plain.items():
-        if name.startswith("l") and "r" + name[1:] in plain:
-            pairs.append((i, plain["r" + name[1:]]))
-    return tuple(sorted(pairs))
-
-
-def without_partner(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """Joints that say left or right, and have no pair: their partner may be misspelt.
-
-    Args:
-        names: K joint names.
-        pairs: pairs of 0-based indices that were found, see :func:`find_flip_pairs`.
-    """
-    paired = {index for pair in pairs for index in pair}
-    return [name for index, name in enumerate(names) if index not in paired and split_side(name)[1]]
-
-
-def named_flip_pairs(names: Iterable[str], pairs: Iterable[Sequence[str]]) -> tuple[tuple[int, int], ...]:
-    """Turn pairs of joint names (``cfg.DATASETS.KEYPOINT_FLIP_PAIRS``) into pairs of indices.
-
-    Args:
-        names: K joint names.
-        pairs: pairs of these names.
-
-    Returns:
-        Pairs of 0-based indices, in the order of ``pairs``.
-
-    Raises:
-        ConfigError: a name is not one of the joints, or a joint is in two pairs.
-    """
-    names = list(names)
-    result: list[tuple[int, int]] = []
-    seen: set[str] = set()
-    for pair in pairs:
-        for joint in pair:
-            if joint not in names:
-                raise ConfigError(
-                    f"DATASETS.KEYPOINT_FLIP_PAIRS names {joint!r}, which is not one of the joints {', '.join(names)}."
-                )
-            if joint in seen:
-                raise ConfigError(f"DATASETS.KEYPOINT_FLIP_PAIRS has {joint!r} twice; a joint can be in one pair only.")
-            seen.add(joint)
-        if len(pair) != 2:
-            raise ConfigError(f"DATASETS.KEYPOINT_FLIP_PAIRS must hold pairs of joint names, not {list(pair)}.")
-        result.append((names.index(pair[0]), names.index(pair[1])))
-    return tuple(result)
-
-
 def stand_in_oks_sigmas(names: Iterable[str]) -> tuple[float, ...]:
     """OKS sigmas for joints that nobody measured.
 
@@ -255,7 +156,7 @@ def skeleton_from_category(
 
     Args:
         category: has ``keypoints`` and may have ``skeleton`` (limbs, 1-based), ``name``, and :mod:`.category_extras`.
-        flip_pairs: pairs of joint names; empty or None: the category's, else found from left and right in the names.
+        flip_pairs: pairs of joint names that are added to the category's, else to those that the names tell.
         oks_sigmas: K OKS sigmas; empty or None: the category's, else the official ones of COCO's or CrowdPose's joints,
             else :func:`stand_in_oks_sigmas`, which evaluation warns of.
 
@@ -278,7 +179,7 @@ def skeleton_from_category(
             f"category {category.get('name', '?')!r} has the joint {twice[0]!r} twice; joint names must differ."
         )
     known = next((s for s in SKELETONS.values() if s.names == names), None)
-    pairs = named_flip_pairs(names, flip_pairs) if flip_pairs else _own_pairs(category, names)
+    pairs = category_flip_pairs(category, names, flip_pairs)
     chosen, measured, source = _choose_oks_sigmas(names, oks_sigmas, category, known)
     return Skeleton(
         name=str(category.get("name", "custom")),
@@ -289,40 +190,6 @@ def skeleton_from_category(
         has_oks_sigmas=measured,
         oks_source=source,
     )
-
-
-def _own_pairs(category: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """The pairs of a category's ``flip_idx``, or those that the names tell."""
-    if (given := category_pairs(category, len(names))) is not None:
-        return tuple((b, a) if split_side(names[a])[1] == "right" else (a, b) for a, b in given)
-    pairs = find_flip_pairs(names)
-    _warn_of_pairs(names, pairs)
-    return pairs
-
-
-def _warn_of_pairs(names: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
-    """Say once of each set of joints what its names leave open.
-
-    Args:
-        names: K joint names.
-        pairs: those found by the names.
-    """
-    alone = without_partner(names, pairs)
-    if names in _warned or len(names) == 1 or (pairs and not alone):
-        return
-    _warned.add(names)
-    if not pairs:
-        _logger.warning(
-            "No left/right pairs among the joints %s: a mirrored image keeps them as they are. "
-            "Give DATASETS.KEYPOINT_FLIP_PAIRS if some swap.",
-            ", ".join(names),
-        )
-    else:
-        _logger.warning(
-            "Joints that say left or right, but have no partner of the other side: %s. A mirrored image keeps them as "
-            "they are. Correct the names in the annotation file, or give all pairs by DATASETS.KEYPOINT_FLIP_PAIRS.",
-            ", ".join(alone),
-        )
 
 
 def _choose_oks_sigmas(

@@ -7,7 +7,8 @@ Order and OKS sigmas are those of Jin et al., Whole-Body Human Pose Estimation i
 from collections.abc import Iterable
 from itertools import pairwise
 
-from .skeleton import COCO, SKELETONS, Skeleton, find_flip_pairs
+from .flip_pairs import find_flip_pairs
+from .skeleton import COCO, SKELETONS, Skeleton
 
 _FEET = ("big_toe", "small_toe", "heel")
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")

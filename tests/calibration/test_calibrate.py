@@ -177,7 +177,10 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
 def test_powers_are_advised_where_they_are_better_on_held_out_images(calibrated, chosen, interval, words):
     report, _ = calibrated
     powers = {"config": (1, 1, 1), "chosen": chosen, "gain": 0.8, "gain_interval": interval}
-    text = format_report({**report, "powers": powers})
+    lines = [line.replace(" 1", " 0.5") for line in report["config"]]
+    text = format_report({**report, "powers": powers, "config": lines})
+    values = ", ".join(line.removeprefix("MODEL.RLE_ONESTAGE.TEST.") for line in lines)
+    assert (f"the images to fit on ({values}) are not" in text) == ("keep the config's powers" in words)
     assert all(word in text for word in words) and ("\nMODEL.RLE" in text) == (interval[0] > 0)
 
 

@@ -34,6 +34,11 @@ def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
     assert f"{count} images" in capsys.readouterr().out
 
 
+def test_one_image_is_counted_as_one(tmp_path, capsys):
+    main(arguments(tmp_path, "--source", "annotation", "--number", "1", "INPUT.POSE.SIZE", "64"))
+    assert "1 image is in" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("source, count", [("annotation", 2), ("dataloader", 5)])
 def test_images_without_people_are_left_out(tmp_path, source, count):
     given = arguments(tmp_path, "--source", source, "--number", "5", "--with-people", "INPUT.POSE.SIZE", "64")

@@ -203,6 +203,7 @@ def folder(tmp_path, monkeypatch):
         (["score-results", "--annotations", "lables.json"], "does not exist; did you mean labels.json?"),
         (["score-results", "--annotations", "photo.json"], "file photo.json does not exist; check --annotations"),
         (["score-results", "--annotations", "runs"], "file runs is a folder; check --annotations"),
+        (["score-results", "--annotations", "labels.json", "--json", "labels.json"], "is an input and would be overwr"),
         (["worst-images", "--config-file", "demo.yaml", "--output", "photo.jpg/x.png"], "photo.jpg is a file; give"),
         (["worst-images", "--config-file", "demo.yaml", "--output", "x.png", "--results", "no"], "file no does not"),
         (["slim", "no.pth", "--output", "x.pth"], "checkpoint no.pth does not exist"),

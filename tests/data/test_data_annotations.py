@@ -59,8 +59,8 @@ def check_agreement(taught, truth):
     "fields, expected, reason",
     [
         ({"area": 0}, {"area": AREA_OF_BOX * 800}, "with area 0"),
-        ({"area": None}, {"area": AREA_OF_BOX * 800}, "without area"),
-        ({"area": "large"}, {"area": AREA_OF_BOX * 800}, "without area"),
+        ({"area": None}, {"area": AREA_OF_BOX * 800}, None),
+        ({"area": "large"}, {"area": AREA_OF_BOX * 800}, "none that is a number"),
         ({"area": "300.5"}, {"area": 300.5}, "area is text"),
         ({"num_keypoints": None}, {"num_keypoints": 17}, "num_keypoints"),
         ({"num_keypoints": 0}, {"num_keypoints": 17}, "num_keypoints"),
@@ -220,8 +220,21 @@ def test_what_was_mended_is_said_once(tmp_path, caplog):
     content = content_of(person(7, 1, area=0), person(8, 1, area=0))
     for _ in range(2):
         people_of(content, tmp_path)
-    assert len([r for r in caplog.records if "area 0; 0.53 of the box" in r.message]) == 1
-    assert "annotations.json: 2 annotations without area, or with area 0" in caplog.text
+    assert len([r for r in caplog.records if "0.53 of the box" in r.message]) == 1
+    assert "annotations.json: 2 annotations with area 0, or none that is a number; 0.53 of" in caplog.text
+
+
+def test_areas_that_are_left_out_are_a_note_and_no_warning(tmp_path, caplog):
+    """Who does not know the area leaves it out, as the pages advise."""
+    caplog.set_level("INFO", logger="rle_onestage")
+    content = content_of(person(7, 1), person(8, 1), person(9, 1))
+    for annotation in content["annotations"][1:]:
+        del annotation["area"]
+    for _ in range(2):
+        _, truth, problems = people_of(content, tmp_path)
+    assert truth.annotations[1]["area"] == pytest.approx(AREA_OF_BOX * 800) and not problems.lines()
+    (record,) = [r for r in caplog.records if "0.53 of the box" in r.message]
+    assert record.levelname == "INFO" and "annotations.json: 2 of 3 annotations without `area`; 0.53" in record.message
 
 
 def test_a_size_that_only_the_image_knows(tmp_path):

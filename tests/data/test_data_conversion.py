@@ -276,6 +276,15 @@ def test_the_input_is_not_overwritten(tmp_path):
     assert open(path).read() == before
 
 
+def test_a_file_of_the_output_is_kept(tmp_path, caplog):
+    path, output = write_yolo_set(tmp_path, [""]), tmp_path / "set.json"
+    output.write_text("corrected")
+    for _ in range(2):  # the second time nothing is lost
+        yolo_to_coco(f"{path}:train", str(output))
+    assert (tmp_path / "set_earlier.json").read_text() == "corrected" and json.loads(output.read_text())["images"]
+    assert not (tmp_path / "set_earlier_2.json").exists() and "the earlier file is" in caplog.text
+
+
 def test_results_are_scored_against_a_split(tmp_path, capsys):
     _, address = convert(tmp_path, toy_content(3))
     rle_onestage(["score-results", "--annotations", address])

@@ -90,7 +90,7 @@ def test_whatever_fails_with_an_image_costs_that_image_alone(tmp_path, caplog, m
     assert f"left out {sources[1]}: {type(error).__name__}" in caplog.text
     last = caplog.messages[-1]
     assert last.startswith("2 people in 2 images, ")
-    assert last.endswith(f"; 2 images drawn in {out}; results in {found}; 1 image could not be looked at")
+    assert last.endswith(f"; 2 images drawn in the folder {out}; results in {found}; 1 image could not be looked at")
     for place in ("read_image", "draw"):
         with monkeypatch.context() as patch:
             patch.setattr(images_module, place, second(getattr(images_module, place)))

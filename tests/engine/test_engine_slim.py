@@ -9,6 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 
+from rle_onestage.cli.slim import main as slim_command
 from rle_onestage.engine.checkpoint import SMALL, load_weights, read_checkpoint, slim
 from rle_onestage.engine.inference import build_for_inference
 
@@ -35,6 +36,26 @@ def files(tmp_path, full):
     tool = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "slim_checkpoint.py")
     runpy.run_path(tool)["main"]([paths[0], "--output", paths[1], "--half"])
     return paths
+
+
+def test_what_is_needed_is_not_replaced(full, tmp_path, capsys):
+    """The input, also through a link, and the checkpoint that a training goes on from."""
+    names = ("model_final.pth", "model_best.pth", "small.pth", "linked.pth")
+    final, best, small, linked = (str(tmp_path / name) for name in names)
+    for path in (final, best, small):
+        torch.save(full, path)
+    os.symlink(final, linked)
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    before = (tmp_path / "model_final.pth").read_bytes()
+    for source, output, words in (
+        (final, final, "is the input"), (final, linked, "is the input"), (best, final, "--resume goes on from"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            slim_command([source, "--output", output])
+        assert words in capsys.readouterr().err
+    assert (tmp_path / "model_final.pth").read_bytes() == before
+    slim_command([final, "--output", small])
+    assert os.path.getsize(small) < os.path.getsize(final)
 
 
 def test_only_large_weights_are_halved(full):

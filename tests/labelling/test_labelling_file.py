@@ -126,6 +126,23 @@ def test_outputs_that_would_destroy_something(tmp_path):
             label_images(Knows({1: []}), files, output)
 
 
+def test_a_label_file_that_was_corrected_by_hand_is_kept(tmp_path, caplog):
+    write_images(tmp_path / "images", [1])
+    output, arguments = tmp_path / "labels.json", ([str(tmp_path / "images")], str(tmp_path / "labels.json"))
+    predictor = Knows({1: [person(at(20, 10))]})
+    label_images(predictor, *arguments)
+    made = output.read_bytes()
+    label_images(predictor, *arguments)  # nothing is lost
+    assert sorted(os.listdir(tmp_path)) == ["images", "labels.json"]
+    for text in (b"corrected", b"again"):
+        output.write_bytes(text)
+        label_images(predictor, *arguments)
+    assert output.read_bytes() == made
+    assert (tmp_path / "labels_earlier.json").read_bytes() == b"corrected"
+    assert (tmp_path / "labels_earlier_2.json").read_bytes() == b"again"
+    assert caplog.text.count("was there already: the earlier file is") == 2
+
+
 def run_tool(monkeypatch, predictor, arguments):
     # The test's own log in place of one on pytest's output, which would outlive it.
     monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **options: None)
@@ -143,6 +160,9 @@ def test_tool_labels_and_compares(tmp_path, monkeypatch, capsys, caplog):
     given = ["--input", str(tmp_path / "images"), "--sizes", "64", "--output", output]
     assert run_tool(monkeypatch, Knows(people), [*given, "--max-sigma", "0.1", "eye=0.05"]) == 0
     assert "people with" in caplog.text
+    assert (
+        "longest sides of 64 px, as it is and mirrored" in caplog.text and "Size of images at test" not in caplog.text
+    )
     file = json.loads((tmp_path / "labels.json").read_text())
     assert [a["iscrowd"] for a in file["annotations"]] == [0, 1, 0, 1]
     assert file["info"]["options"]["sizes"] == [64] and file["info"]["weights"].endswith(".pth")

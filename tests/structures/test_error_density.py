@@ -232,3 +232,22 @@ def test_fitted_regions_take_the_densitys_place():
         assert fitted.density_level(level).tolist() == pytest.approx([math.sqrt(level)] * 2 + [level], abs=0.01)
     decoder.reset_correction()
     assert decoder.error_density().regions is None
+
+
+def test_what_an_ellipse_holds_is_the_inverse_of_its_radius():
+    """Also where the radii were fitted, by a factor that depends on the level."""
+    decoder = make_decoder("fcos", [0.05] * 3)
+    own = decoder.error_density()
+    radii = torch.stack([own.ellipse_radius(level) for level in LEVELS], 1)
+    factors = torch.stack(
+        [torch.linspace(0.7, 1.4, len(LEVELS)), torch.full((len(LEVELS),), 1.5), torch.zeros(len(LEVELS))]
+    )
+    regions = torch.stack([factors * radii, torch.tensor(LEVELS).expand(3, -1)], 1)
+    regions[2] = 0  # a joint without fitted ones
+    decoder.set_correction(torch.zeros(3), torch.ones(3), torch.zeros(3, len(LEVELS)), regions)
+    fitted = decoder.error_density()
+    wanted = (0.02, 0.05, 0.5, 0.73, 0.9, 0.93, 0.995)
+    held = fitted.in_ellipse(torch.stack([fitted.ellipse_radius(level) for level in wanted]))
+    # Nodes of the table that are equally far from the point make steps.
+    assert held.tolist() == [pytest.approx([level] * 3, abs=5e-3) for level in wanted]
+    assert fitted.in_ellipse(torch.full((3,), 1e-3)).tolist() == pytest.approx([0] * 3, abs=1e-3)

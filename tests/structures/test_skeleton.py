@@ -131,6 +131,35 @@ def test_a_joint_of_a_side_without_its_partner_is_warned_of_once(caplog):
 
 def test_pairs_that_are_given_are_not_warned_of(caplog):
     category = {"name": "person", "keypoints": ["nose", "left_eye", "right_eye", "leftt_hand", "right_hand"]}
-    pairs = [["left_eye", "right_eye"], ["leftt_hand", "right_hand"]]
+    pairs = [["leftt_hand", "right_hand"]]
     assert len(skeleton_from_category(category, pairs).flip_pairs) == 2
     assert not caplog.records
+
+
+def test_given_pairs_are_added_to_those_that_the_names_tell(caplog):
+    category = {"name": "fox", "keypoints": ["left_hand", "right_hand", "left_foot", "right_foot", "paw_a", "paw_b"]}
+    assert skeleton_from_category(category, [["left_hand", "right_hand"]]).flip_index == [1, 0, 3, 2, 4, 5]
+    assert skeleton_from_category(category, [["paw_a", "paw_b"]]).flip_index == [1, 0, 3, 2, 5, 4]
+    other = {**category, "flip_idx": [0, 1, 3, 2, 4, 5]}  # what a file says goes before the names
+    assert skeleton_from_category(other, [["paw_a", "paw_b"]]).flip_index == [0, 1, 3, 2, 5, 4]
+    assert "no partner of the other side: left_hand, right_hand." in caplog.text  # which the file leaves alone
+    assert len(caplog.records) == 1
+
+
+def test_a_given_pair_against_the_names_wins_and_is_said_once(caplog):
+    names = ["left_hand", "right_hand", "left_foot", "right_foot", "left_ear", "right_ear"]
+    category = {"name": "fox", "keypoints": names}
+    for _ in range(2):
+        assert skeleton_from_category(category, [["left_hand", "right_foot"]]).flip_index == [3, 1, 2, 0, 5, 4]
+    against, alone = (record.getMessage() for record in caplog.records)
+    assert "swaps left_hand/right_foot, whose names say something else. It is followed in place of" in against
+    assert "in place of left_hand/right_hand, left_foot/right_foot;" in against
+    assert "no partner of the other side: right_hand, left_foot." in alone
+
+
+@pytest.mark.parametrize("pair", [["left_hand", "left_foot"], ["left_hand", "tail"], ["left_foot", "right_arm"]])
+def test_a_given_pair_of_unlike_names_is_warned_of(pair, caplog):
+    names = [*pair, "left_ear", "right_ear"]
+    assert skeleton_from_category({"name": "fox", "keypoints": names}, [pair]).flip_index == [1, 0, 3, 2]
+    (record,) = caplog.records
+    assert f"swaps {pair[0]}/{pair[1]}, whose names say something else. It is followed; correct" in record.getMessage()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rle_onestage.cli.worst_images import main as worst_images
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation.metrics import random_case
@@ -54,6 +55,27 @@ def test_page_without_images_or_results(made):
     with pytest.raises(DataError, match="can be read"):
         page_of_results(cfg, name, str(folder / "results.json"), str(folder / "page.png"))
     assert not (folder / "page.png").exists()
+
+
+def test_the_command_says_what_it_wrote_and_what_is_missing(made, capsys, monkeypatch):
+    folder, _, name = made
+    monkeypatch.setattr("rle_onestage.cli.worst_images.start", lambda: None)  # a log that outlives the test
+    monkeypatch.chdir(folder)
+    config, page = folder / "own.yaml", str(folder / "page.png")
+    config.write_text(
+        f"DATASETS: {{KEYPOINT_FILES: [[{name}, {folder}/truth.json, {folder}]], TEST: [{name}]}}\n"
+        f"MODEL: {{RLE_ONESTAGE: {{NUM_KEYPOINTS: 5}}}}\nOUTPUT_DIR: out\n"
+    )
+    command = ["--config-file", str(config), "--output", page, "--number", "2"]
+    with pytest.raises(SystemExit):
+        worst_images([*command])
+    said = capsys.readouterr().err
+    assert "there is no out/inference/coco_instances_results.json, which an evaluation writes; run" in said
+    assert f"with --results; OUTPUT_DIR is looked for in the working directory, {folder}" in said
+    worst_images([*command, "--results", str(folder / "results.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("  ") == ["mean OKS (%)", "labelled people", "image"] and len(lines) == 4
+    assert lines[-1] == f"2 images are drawn in {page}"
 
 
 def test_an_order_that_does_not_exist_is_an_error(made):

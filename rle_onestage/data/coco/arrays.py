@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, shown
+from ...errors import DataError, counted, shown
 from ...structures.boxes import AREA_OF_BOX
 from .json_files import Problems, is_number
 
@@ -193,7 +193,7 @@ def box_array(annotations: list[dict], source: str, problems: Problems) -> np.nd
 
 def stated_areas(annotations: list[dict], source: str, problems: Problems) -> np.ndarray:
     """Areas (A,), NaN where the file says none."""
-    values = [a.get("area") for a in annotations]
+    values = values_of = [a.get("area") for a in annotations]
     if not set(map(type, values)) <= {int, float}:
         values = [_area(annotation, value, source) for annotation, value in zip(annotations, values)]
     try:
@@ -213,9 +213,14 @@ def stated_areas(annotations: list[dict], source: str, problems: Problems) -> np
             )
     areas[areas <= SMALLEST] = math.nan
     if not np.isfinite(areas).all():
+        absent = [i for i in np.flatnonzero(np.isnan(areas)) if values_of[i] is None]
+        if absent:  # who does not know it leaves it out
+            number = f"{len(absent)} of {counted(len(areas), 'annotation')}"
+            problems.notes.append(f"{number} without `area`; {AREA_OF_BOX:g} of the box is used")
         for i in np.flatnonzero(np.isnan(areas)):
-            problems.add(f"annotations without area, or with area 0; {AREA_OF_BOX:g} of the box is used",
-                         annotations[i]["id"])  # fmt: skip
+            if values_of[i] is not None:
+                problems.add(f"annotations with area 0, or none that is a number; {AREA_OF_BOX:g} of the box is used",
+                             annotations[i]["id"])  # fmt: skip
     if any(isinstance(a.get("area"), str) for a in annotations):
         for annotation, area in zip(annotations, areas):
             if isinstance(annotation.get("area"), str) and np.isfinite(area):

@@ -30,12 +30,14 @@ _said: set[tuple[str, str]] = set()  # (source, line)
 class Problems:
     """Counts things that were left out or mended, by reason, and remembers their names.
 
-    ``doubts`` are the :class:`~.doubts.Doubt` about a file as a whole.
+    ``doubts`` are the :class:`~.doubts.Doubt` about a file as a whole. ``notes`` say how things are read that may well
+    be as they are.
     """
 
     def __init__(self) -> None:
         self.names: dict[str, list] = {}
         self.doubts: list[Doubt] = []
+        self.notes: list[str] = []
 
     def add(self, reason: str, name: Any) -> None:
         """Count ``name`` (an annotation, an image) under ``reason``."""
@@ -58,15 +60,17 @@ class Problems:
         ]
 
     def say(self, source: str) -> None:
-        """Warn of everything, each line once in this process: a file is read for training and for evaluation.
+        """Warn of everything but the notes, each line once in this process: training and evaluation read a file.
 
         Args:
             source: what to call the file.
         """
-        for line in [*self.lines(), *(doubt.sentence for doubt in self.doubts)]:
+        notes = [(logging.INFO, note) for note in self.notes]
+        warnings = [(logging.WARNING, line) for line in [*self.lines(), *(doubt.sentence for doubt in self.doubts)]]
+        for level, line in [*notes, *warnings]:
             if (source, line) not in _said:
                 _said.add((source, line))
-                logger.warning("%s: %s", source, line)
+                logger.log(level, "%s: %s", source, line)
 
 
 @contextlib.contextmanager

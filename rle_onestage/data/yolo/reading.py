@@ -154,9 +154,9 @@ def _say_left_out(where: str, split: Split, missing: list[str], repeated: list[s
         repeated: lines of label files that repeat others.
     """
     if missing:
-        level = logging.WARNING if 2 * len(missing) > len(split.images) else logging.INFO
-        sentence = f"images without a label file are taken as without people: {listed(missing, 'missing file')}"
-        _say(where, f"{sentence} of {counted(len(split.images), 'image')}", level)
+        sentence = f"images without a label file teach that nobody is there: {listed(missing, 'missing file')}"
+        remedy = "if they have people, add the labels or take the images out; if not, an empty file says so"
+        _say(where, f"{sentence} of {counted(len(split.images), 'image')}; {remedy}", logging.WARNING)
     if split.repeated:
         _say(where, f"images that are listed twice count once: {listed(split.repeated, 'image')}", logging.WARNING)
     if repeated:

@@ -6,8 +6,9 @@ import logging
 import os
 import shlex
 
-from rle_onestage.engine.checkpoint.last import EARLIER, LAST, RESUMABLE, WRITTEN, last_checkpoint, written_in
+from rle_onestage.engine.checkpoint.last import EARLIER, LAST, RESUMABLE, WRITTEN, goes_on_from, written_in
 from rle_onestage.errors import CheckpointError, ConfigError
+from rle_onestage.utils.earlier_files import earlier_name
 from rle_onestage.utils.output_files import write_bytes
 from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -23,7 +24,8 @@ def forget_last_checkpoint(folder: str, weights: str = "", config: bytes | None 
     """Let ``--resume`` no longer find the checkpoints of an earlier training, as another one begins in its folder.
 
     Its final, best and calibrated weights, the checkpoint that ``--resume`` would go on from, its logs and its config
-    are kept under other names, see :func:`earlier_name`. A warning says so, with the commands that undo it.
+    are kept under other names, see :func:`~rle_onestage.utils.earlier_files.earlier_name`. A warning says so, with the
+    commands that undo it.
 
     Args:
         folder: of both trainings.
@@ -37,7 +39,7 @@ def forget_last_checkpoint(folder: str, weights: str = "", config: bytes | None 
     """
     there = written_in(folder, RESUMABLE)
     checkpoints = sorted(written_in(folder, WRITTEN))
-    last = _last(folder)
+    last = goes_on_from(folder)
     if there:
         write_text(os.path.join(folder, EARLIER), json.dumps(there), remedy=CHECK_OUTPUT_DIR)
     logs = [name for name in _LOGS if checkpoints or name == "training.jsonl"]  # an evaluation has metrics alone
@@ -56,15 +58,6 @@ def forget_last_checkpoint(folder: str, weights: str = "", config: bytes | None 
     if config is not None:
         moved[TRAINING_CONFIG] = earlier_name(TRAINING_CONFIG, number)
     _tell(folder, moved, [*checkpoints, *logs], last)
-
-
-def _last(folder: str) -> str | None:
-    """The file name of the checkpoint that ``--resume`` would go on from, None where that is not known."""
-    try:
-        path = last_checkpoint(folder)
-    except CheckpointError:
-        return None
-    return os.path.basename(path) if path and path.endswith(".pth") else None
 
 
 def _remove_pointer(folder: str) -> None:
@@ -141,14 +134,3 @@ def _rename(folder: str, name: str, other: str) -> None:
             f"{os.path.join(folder, name)} of an earlier training cannot be renamed ({error.strerror}); move it away, "
             "or change OUTPUT_DIR"
         ) from error
-
-
-def earlier_name(name: str, number: int = 1) -> str:
-    """What a file is called once another training has begun in its folder: ``model_final_earlier.pth``.
-
-    Args:
-        name: of the file.
-        number: of earlier trainings in the folder; those of the second are ``model_final_earlier_2.pth`` and so on.
-    """
-    stem, ending = os.path.splitext(name)
-    return f"{stem}_earlier{f'_{number}' if number > 1 else ''}{ending}"

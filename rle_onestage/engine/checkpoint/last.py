@@ -66,6 +66,37 @@ def last_checkpoint(folder: str) -> str | None:
     return path
 
 
+def goes_on_from(folder: str) -> str | None:
+    """The file name of the checkpoint that ``--resume`` would go on from, None where that is not known."""
+    try:
+        path = last_checkpoint(folder)
+    except CheckpointError:
+        return None
+    return os.path.basename(path) if path and path.endswith(".pth") else None
+
+
+def check_not_needed(path: str, weights: str) -> None:
+    """Fail where a file without a training's state would replace one that is still needed.
+
+    Args:
+        path: of ``--output``.
+        weights: the file that it is made of.
+
+    Raises:
+        CheckpointError: it is that file, or the one that ``--resume`` would go on from in its folder.
+    """
+    if not os.path.isfile(path):
+        return
+    if os.path.samefile(path, weights):
+        raise CheckpointError(f"{path} is the input and would be overwritten; give another file with --output")
+    folder, name = os.path.split(os.path.realpath(path))
+    if goes_on_from(folder) == name:
+        raise CheckpointError(
+            f"{path} is the checkpoint that train --resume goes on from, and would be overwritten; give another file "
+            "with --output"
+        )
+
+
 def _name_in(content: bytes) -> str | None:
     """The file name that the bytes of ``last_checkpoint`` are, without a folder; None where they are no name."""
     try:

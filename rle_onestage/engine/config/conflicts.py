@@ -66,14 +66,18 @@ def settle_test_size(cfg: CfgNode, opts: Sequence[Any] | None = ()) -> None:
     _warn(f"{' and '.join(TEST_KEYS)} are Detectron2's defaults: images are tested at INPUT.POSE.SIZE, {side}")
 
 
-def warn_of_conflicts(cfg: CfgNode) -> None:
-    """Warn of every key that has no effect because another one decides; say where the two sizes differ."""
+def say_sizes_of(cfg: CfgNode) -> None:
+    """Say where the sizes of images in training and at test differ."""
     sizes, side = input_sizes(cfg), cfg.INPUT.POSE.SIZE
     if side and not cfg.INPUT.MIN_SIZE_TEST == cfg.INPUT.MAX_SIZE_TEST == side and comm.is_main_process():
         logger.info(
             "Size of images at test: %s (%s); in training: %s (INPUT.POSE.SIZE).",
             describe_size(sizes["test"]), " and ".join(TEST_KEYS), describe_size(sizes["train"]),
         )  # fmt: skip
+
+
+def warn_of_conflicts(cfg: CfgNode) -> None:
+    """Warn of every key that has no effect because another one decides."""
     for sentence in conflicts(cfg):
         _warn(sentence)
 

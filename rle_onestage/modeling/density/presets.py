@@ -14,7 +14,8 @@ from detectron2.data.catalog import Metadata
 from torch import Tensor, nn
 
 from ...errors import DivergenceError
-from ...structures.skeleton import COCO, named_flip_pairs
+from ...structures.flip_pairs import named_flip_pairs
+from ...structures.skeleton import COCO
 
 logger = logging.getLogger(__name__)
 

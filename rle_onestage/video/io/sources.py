@@ -35,7 +35,8 @@ _LONGEST_GAP = 10.0
 _LEAST_STEP = 1e-3
 _SQUARE = 0.005  # pixels that differ by less are rounding in a header, not seen by anybody
 _WIDEST = 5.0  # times as wide as high, or the reverse; beyond it is damage
-_IMAGES = ("image2", "tty")  # FFmpeg's names; it takes text for images
+_TEXT = "tty"  # FFmpeg's name of text, of which it makes images
+_IMAGES = ("image2", _TEXT)
 _SEQUENCES = (b"avis", b"msf1", b"hevc", b"hevx")  # main brands of images that move
 _HEAD = 4096
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
@@ -137,11 +138,13 @@ class ContainerSource:
         return MediaError(f"{address} cannot be opened ({reason}); check that it is a video and is complete")
 
     def _refuse_image(self, address: str) -> None:
-        """FFmpeg makes a video of one frame of an image, without its EXIF orientation."""
+        """FFmpeg makes a video of one frame of an image, without its EXIF orientation, and one of a text."""
         kind = self._container.format.name
         if kind in _IMAGES or kind.endswith("_pipe") or is_still(address):
             self._container.close()
             self._open.close()
+            if kind == _TEXT and kind_of_data(_head(address)) not in KINDS_OF_IMAGES:
+                raise MediaError(f"{self.name} is a text file, not a video; check --video-input")
             raise MediaError(f"{self.name} is an image, not a video; give it with --input")
 
     def _declared_seconds(self) -> float:
