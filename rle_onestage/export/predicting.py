@@ -84,8 +84,9 @@ class ExportedPredictor:
 
 
 def load(
-    path: str, *, threads: int | None = None, providers: Sequence[str] = (), precision: str = "float32"
-) -> ExportedPredictor:
+    path: str, *, threads: int | None = None, providers: Sequence[str] = (), precision: str = "float32",
+    workers: int = 1,
+) -> ExportedPredictor:  # fmt: skip
     """Load an exported file.
 
         >>> people = load("people.onnx", threads=2)(cv2.imread("photo.jpg"))
@@ -95,12 +96,13 @@ def load(
         threads: of the runtime; None: its default.
         providers: execution providers of ONNX Runtime, such as ``CUDAExecutionProvider``, or a device of OpenVINO.
         precision: "float32"; or "bfloat16" for OpenVINO on CPUs that have it.
+        workers: threads of the caller that use it at the same time, and share ``threads``.
 
     Raises:
         MediaError: it is no exported file.
         MissingPackageError: its runtime is not installed.
     """
-    return ExportedPredictor(path, RunOptions(threads, tuple(providers), precision))
+    return ExportedPredictor(path, RunOptions(threads, tuple(providers), precision, workers))
 
 
 def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Instances:

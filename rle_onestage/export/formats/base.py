@@ -23,11 +23,13 @@ class RunOptions(NamedTuple):
         threads: of the runtime; None: its default.
         providers: execution providers of ONNX Runtime, or devices of OpenVINO, in order of preference; none: the CPU.
         precision: of the computation, where the runtime chooses one by itself.
+        workers: threads of the caller that look at images at the same time, and share ``threads``.
     """
 
     threads: int | None = None
     providers: Sequence[str] = ()
     precision: str = "float32"
+    workers: int = 1
 
 
 class Runner(ABC):

@@ -37,7 +37,7 @@ class OnnxRunner(Runner):
         settings = runtime.SessionOptions()
         settings.log_severity_level = 3  # errors alone
         if options.threads:
-            settings.intra_op_num_threads = options.threads
+            settings.intra_op_num_threads = max(1, options.threads // options.workers)
         try:
             self.session = runtime.InferenceSession(path, settings, providers=given)
         except Exception as error:  # of the types of its C++ part

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ class OpenVinoRunner(Runner):
         settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if options.threads:
             settings["INFERENCE_NUM_THREADS"] = str(options.threads)
+        if options.workers > 1:
+            settings["NUM_STREAMS"] = str(options.workers)
         try:
             model = core.read_model(path)
             self.compiled = core.compile_model(model, device, settings)
@@ -49,9 +52,12 @@ class OpenVinoRunner(Runner):
         entries = model.get_rt_info([_ENTRY]).value if model.has_rt_info([_ENTRY]) else {}
         self.metadata = from_strings(entries, path)
         self.names = [output.get_any_name() for output in self.compiled.outputs]
+        self._own = threading.local()  # a request takes one image at a time
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        found = self.compiled([np.ascontiguousarray(image)])
+        if not hasattr(self._own, "request"):
+            self._own.request = self.compiled.create_infer_request()
+        found = self._own.request.infer([np.ascontiguousarray(image)])
         return {name: np.array(found[number]) for number, name in enumerate(self.names)}
 
 
