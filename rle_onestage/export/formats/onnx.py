@@ -36,6 +36,8 @@ class OnnxRunner(Runner):
             raise ConfigError(f"ONNX Runtime has no execution provider {missing[0]}; choose among {', '.join(there)}")
         settings = runtime.SessionOptions()
         settings.log_severity_level = 3  # errors alone
+        # A pattern is kept for each size of image, so memory would grow with every new one; it saves no time.
+        settings.enable_mem_pattern = False
         if options.threads:
             settings.intra_op_num_threads = max(1, options.threads // options.workers)
         try:
