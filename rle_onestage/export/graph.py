@@ -42,6 +42,13 @@ class InputSize(NamedTuple):
         sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
         return resize_image(image, *sides)
 
+    def padding(self, image: np.ndarray) -> float:
+        """Share of a fixed canvas that an image (H, W, 3) leaves empty; 0 without one."""
+        if self.canvas is None:
+            return 0.0
+        height, width = self.resize(image).shape[:2]
+        return 1 - height * width / (self.canvas[0] * self.canvas[1])
+
 
 def as_size(value: Tensor) -> Any:
     """A number of the graph as the size of a tensor.
