@@ -2,7 +2,7 @@
 
 rle-onestage export --model people --output people.onnx
 rle-onestage export --config-file output/run/config.yaml --output mine.xml --format openvino MODEL.WEIGHTS W
-rle-onestage export --model people --output people_int8.onnx --int8 --calibration photographs --dataset rle_coco_2017_val
+rle-onestage export --model people --output people_int8.onnx --int8 --calibration photographs --dataset D
 rle-onestage export --describe people.onnx
 
 The file is run beside PyTorch on some images; if it gives other numbers, none is left.
@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.export import ExportOptions, describe, export_model, measure, read_images
 
     if args.describe is not None:
-        print(json.dumps(describe(args.describe), indent=1, ensure_ascii=False))
+        entries = describe(args.describe).items()
+        print(
+            "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
+        )
         return
     if args.model is not None:
         from rle_onestage.model_zoo import get_checkpoint_url, get_config_file

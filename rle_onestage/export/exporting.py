@@ -44,6 +44,9 @@ class ExportOptions(NamedTuple):
         return INT8 if len(self.calibration) else HALF if self.half else EXACT
 
 
+_AS_IT_IS = ExportOptions()
+
+
 class Exported(NamedTuple):
     """What was written.
 
@@ -74,7 +77,7 @@ def export_model(
     *,
     images: Sequence[np.ndarray],
     weights: str | None = None,
-    options: ExportOptions = ExportOptions(),
+    options: ExportOptions = _AS_IT_IS,
 ) -> Exported:
     """Write a model as one file from image to people, after a comparison with PyTorch.
 

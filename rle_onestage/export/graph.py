@@ -1,4 +1,4 @@
-"""The whole way from the bytes of an image to people in its pixels as one module without data-dependent control flow."""
+"""The whole way from the bytes of an image to people in its pixels, as one module without decisions on the data."""
 
 import copy
 from collections.abc import Sequence
@@ -126,10 +126,9 @@ class PeopleGraph(nn.Module):
         batch = images.shape[0]
         cut, order, count = decoder.rank(people, resized.expand(batch, 2), given.expand(batch, 2))
         if self.batched:
-            place = torch.arange(batch, device=order.device)[:, None]
+            found = decoder.found(people, cut, torch.arange(batch)[:, None], order, given / resized)
         else:
-            place, order = 0, order[0, : as_size(count[0])]
-        found = decoder.found(people, cut, place, order, given / resized)
+            found = decoder.found(people, cut, 0, order[0, : as_size(count[0])], given / resized)
         values = [value for name, value in zip(found._fields, found) if name in OUTPUTS and value is not None]
         return tuple(values + [count] * self.batched)
 

@@ -95,7 +95,8 @@ class Parity(NamedTuple):
         largest = [float(values.max(initial=0)) for values in (self.joints, self.sigmas, self.scores)]
         return (
             f"as PyTorch on {counted(self.images, 'image')} with {counted(self.found, 'person', 'people')} above "
-            f"{SCORE}: {100 * self.share_near:.2f} % of joints within {self.limits.near} px, all within {largest[0]:.2g} px, "
+            f"{SCORE}: {100 * self.share_near:.2f} % of joints within {self.limits.near} px, all within "
+            f"{largest[0]:.2g} px, "
             f"sigmas within {100 * largest[1]:.2g} %, scores of all candidates within {largest[2]:.2g}"
         )
 
@@ -132,13 +133,12 @@ def compare(
                 found += int(sure[0].sum())
                 lost += int(sure[0].sum() - together.sum()) + int(np.delete(sure[1], columns).sum())
             rows, columns = rows[together], columns[together]
-            apart = ours["keypoints"][rows, :, :2] - theirs["keypoints"][columns, :, :2]
-            joints.append(np.abs(apart).max(-1).ravel())
+            distance = ours["keypoints"][rows, :, :2] - theirs["keypoints"][columns, :, :2]
+            joints.append(np.abs(distance).max(-1).ravel())
             ratio = theirs["sigmas"][columns] / ours["sigmas"][rows]
             sigmas.append(np.abs(ratio - 1).max(-1).ravel())
-    return Parity(
-        len(images), *(np.concatenate(x or [np.zeros(0)]) for x in (joints, sigmas, scores)), lost, found, limits
-    )
+    apart, ratios, differences = (np.concatenate(part or [np.zeros(0)]) for part in (joints, sigmas, scores))
+    return Parity(len(images), apart, ratios, differences, lost, found, limits)
 
 
 def check(parity: Parity, path: str) -> None:

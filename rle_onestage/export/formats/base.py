@@ -42,6 +42,9 @@ class FewBits(NamedTuple):
     calibration: Sequence[np.ndarray] = ()
 
 
+ALL_BITS = FewBits()
+
+
 class Runner(ABC):
     """An exported file that is loaded.
 
@@ -74,7 +77,7 @@ class Format(ABC):
 
     @abstractmethod
     def save(
-        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = FewBits()
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         """Write the file.
 

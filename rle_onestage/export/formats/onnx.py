@@ -12,7 +12,7 @@ from rle_onestage.interop.packages import optional_package
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
 from ..quantizing import quantize
-from .base import FORMATS, FewBits, Format, Runner, RunOptions
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
 from .onnx_graph import REMEDY, tidy
 
 OPSET = 18
@@ -62,7 +62,7 @@ class OnnxFormat(Format):
             optional_package(name, REMEDY)
 
     def save(
-        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = FewBits()
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         people = "people"
         given = {0: "batch", 1: "height", 2: "width"} if graph.batched else {0: "height", 1: "width"}

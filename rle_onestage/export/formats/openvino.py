@@ -11,7 +11,7 @@ from rle_onestage.interop.packages import optional_package
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
-from .base import FORMATS, FewBits, Format, Runner, RunOptions
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
 from .onnx import OnnxFormat
 
 REMEDY = "pip install 'rle-onestage[openvino]'"
@@ -68,7 +68,7 @@ class OpenVinoFormat(Format):
         OnnxFormat().check()
 
     def save(
-        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = FewBits()
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         openvino = optional_package("openvino", REMEDY)
         with tempfile.TemporaryDirectory() as folder:
