@@ -2,6 +2,8 @@
 
 from .exporting import Exported, ExportOptions, export_model
 from .formats import FORMATS, Format
+from .image_files import read_images
+from .measuring import measure
 from .parity import NotEqualError, Parity
 from .predicting import ExportedPredictor, describe, load
 
@@ -16,4 +18,6 @@ __all__ = [
     "describe",
     "export_model",
     "load",
+    "measure",
+    "read_images",
 ]

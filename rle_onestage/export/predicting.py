@@ -12,7 +12,7 @@ from rle_onestage.predictor import Category, check_image
 from rle_onestage.structures import ErrorDensity, Skeleton
 
 from .formats import RunOptions, format_of
-from .metadata import density_from
+from .metadata import density_from, order_of
 
 
 class ExportedPredictor:
@@ -148,4 +148,4 @@ def describe(path: str) -> dict[str, Any]:
         MissingPackageError: its runtime is not installed.
     """
     metadata = format_of(path).load(path, RunOptions()).metadata
-    return {key: value for key, value in metadata.items() if key != "density"}
+    return {key: metadata[key] for key in sorted(metadata, key=order_of) if key != "density"}

@@ -32,6 +32,21 @@ class RunOptions(NamedTuple):
     workers: int = 1
 
 
+class FewBits(NamedTuple):
+    """How a file is made smaller or faster at the cost of exactness.
+
+    Attributes:
+        half: weights are stored in float16.
+        calibration: images as the file takes them, to run the convolutions in 8 bits; none: they run in float32.
+    """
+
+    half: bool = False
+    calibration: Sequence[np.ndarray] = ()
+
+
+ALL_BITS = FewBits()
+
+
 class Runner(ABC):
     """An exported file that is loaded.
 
@@ -52,17 +67,20 @@ class Format(ABC):
     Attributes:
         ending: of its files.
         further: endings of files that go with them, under the same name.
+        takes_few_bits: whether weights can be stored in float16, and convolutions run in 8 bits.
     """
 
     ending: ClassVar[str]
     further: ClassVar[tuple[str, ...]] = ()
+    takes_few_bits: ClassVar[bool] = False
 
-    @abstractmethod
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 -- PyTorch's own formats need nothing
         """Raises MissingPackageError where what it needs is not installed."""
 
     @abstractmethod
-    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+    def save(
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
+    ) -> None:
         """Write the file.
 
         Args:
@@ -70,6 +88,7 @@ class Format(ABC):
             image: an example of its input.
             path: of the file, with the right ending, where nothing is yet.
             metadata: what it says about itself.
+            bits: fewer than float32 has; asked of formats alone that take them.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from rle_onestage.interop.packages import optional_package
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
-from .base import FORMATS, Format, Runner, RunOptions
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
 from .onnx import OnnxFormat
 
 REMEDY = "pip install 'rle-onestage[openvino]'"
@@ -67,23 +67,23 @@ class OpenVinoFormat(Format):
 
     ending = ".xml"
     further = (".bin",)
-    half = True
+    takes_few_bits = True
 
     def check(self) -> None:
         optional_package("openvino", REMEDY)
         OnnxFormat().check()
 
     def save(
-        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], half: bool = False
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         openvino = optional_package("openvino", REMEDY)
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "model.onnx")
-            OnnxFormat().save(graph, image, source, metadata)
+            OnnxFormat().save(graph, image, source, metadata, FewBits(calibration=bits.calibration))
             model = openvino.Core().read_model(source)
             for key, value in to_strings(metadata).items():
                 model.set_rt_info(value, [_ENTRY, key])
-            openvino.save_model(model, path, compress_to_fp16=half)
+            openvino.save_model(model, path, compress_to_fp16=bits.half)
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return OpenVinoRunner(path, options)
