@@ -3,6 +3,7 @@
 rle-onestage export --model people --output people.onnx
 rle-onestage export --config-file output/run/config.yaml --output mine.xml --format openvino MODEL.WEIGHTS W
 rle-onestage export --model people --output people_int8.onnx --int8 --calibration photographs --dataset D
+rle-onestage export --model people --output people.onnx --batch 8 --server triton models
 rle-onestage export --describe people.onnx
 
 The file is run beside PyTorch on some images; if it gives other numbers, none is left.
@@ -10,6 +11,7 @@ The file is run beside PyTorch on some images; if it gives other numbers, none i
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 
 from rle_onestage.cli.checks import check_config, check_images
@@ -48,6 +50,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="images, folders or globs to compare with PyTorch on (default: two of the package)",
     )  # fmt: skip
     parser.add_argument("--dataset", metavar="NAME", help="measure PyTorch and the file on it too")
+    parser.add_argument(
+        "--server", nargs=2, metavar=("KIND", "FOLDER"),
+        help="write the file, by its name, into the models of a server too: triton, or ovms (OpenVINO Model Server)",
+    )  # fmt: skip
     parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the file's metadata")
     add_options(parser)
     return parse_options(parser, arguments)
@@ -77,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_images([*args.images, *args.calibration])
         check_config(args.config_file, args.opts)
     start(log=args.describe is None)
-    from rle_onestage.export import ExportOptions, describe, export_model, measure, read_images
+    from rle_onestage.export import ExportOptions, check_server, describe, export_model, measure, read_images, write_server
 
     if args.describe is not None:
         entries = describe(args.describe).items()
@@ -85,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
         )
         return
+    name, ending = os.path.splitext(os.path.basename(args.output))
+    if args.server:
+        check_server(*args.server, ending, name)
     if args.model is not None:
         from rle_onestage.model_zoo import get_checkpoint_url, get_config_file
 
@@ -101,4 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         licence=args.licence,
     )
     made = export_model(cfg, args.output, args.format, images=read_images(args.images), options=options)
-    print("\n".join([*made.lines, *(measure(cfg, args.output, args.dataset) if args.dataset else [])]))
+    told = [*made.lines, *(measure(cfg, args.output, args.dataset) if args.dataset else [])]
+    if args.server:
+        written = write_server(*args.server, args.output, name, max_batch=args.batch or 1)
+        told.append(f"for {args.server[0]}: {', '.join(written)}")
+    print("\n".join(told))

@@ -20,13 +20,13 @@ _BACKENDS = {".onnx": ("onnxruntime", (".onnx",)), ".xml": ("openvino", (".xml",
 _TYPES = {"count": "TYPE_INT64"}  # all others are float32
 
 
-def write_server(server: str, file: str, folder: str, *, name: str = "people", max_batch: int = 8) -> list[str]:
+def write_server(server: str, folder: str, file: str, name: str = "people", *, max_batch: int = 8) -> list[str]:
     """Write the folder that a server reads its models from; the exported file is copied into it.
 
     Args:
         server: "triton" or "ovms".
-        file: the exported file, .onnx or .xml.
         folder: of the server's models; it may have others.
+        file: the exported file, .onnx or .xml.
         name: of the model, that requests name.
         max_batch: images that Triton puts together at most, where the file takes batches.
 
@@ -38,7 +38,7 @@ def write_server(server: str, file: str, folder: str, *, name: str = "people", m
         MediaError: the model is there already, or the file was not exported by this package.
     """
     ending = os.path.splitext(file)[1]
-    check_server(server, ending, folder, name)
+    check_server(server, folder, ending, name)
     if max_batch < 1:
         raise ConfigError(f"max_batch is {max_batch}; give 1 or more")
     metadata = describe(file)
@@ -58,13 +58,13 @@ def write_server(server: str, file: str, folder: str, *, name: str = "people", m
     return sorted([*written, *([os.path.join(folder, "config.json")] if server == "ovms" else [])])
 
 
-def check_server(server: str, ending: str, folder: str, name: str = "people") -> None:
+def check_server(server: str, folder: str, ending: str, name: str = "people") -> None:
     """Whether :func:`write_server` can do its work, before a file is exported for it.
 
     Args:
         server: "triton" or "ovms".
-        ending: of the exported file.
         folder: of the server's models.
+        ending: of the exported file.
         name: of the model.
 
     Raises:
