@@ -1,5 +1,5 @@
 // Opens a page in a headless browser, waits until it is done, and prints what an expression gives, as JSON.
-// node browser.mjs PUPPETEER CHROMIUM ADDRESS EXPRESSION [SCREENSHOT]
+// node browser.mjs PUPPETEER CHROMIUM ADDRESS EXPRESSION [SCREENSHOT]; PUPPETEER is the module of puppeteer-core.
 const [puppeteer, chromium, address, expression, screenshot] = process.argv.slice(2);
 const { default: driver } = await import(puppeteer);
 const browser = await driver.launch({
