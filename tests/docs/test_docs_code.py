@@ -16,6 +16,7 @@ import yaml
 from calibration_toys import laplace_density
 from detectron2.config.defaults import _C
 from doc_pages import ROOT, blocks, pages
+from exported_people import exported
 from interop_people import fiftyone_stand_in
 
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
@@ -109,6 +110,8 @@ def small_predictor(name):
 def test_python(page, workplace, monkeypatch, capsys):
     if page.name != "model_zoo.md":
         monkeypatch.setattr(model_zoo, "get_predictor", small_predictor)
+    if page.name == "deploy.md":
+        shutil.copy(exported(), workplace / "people.onnx")
     names = {"__name__": "page"}
     for block in blocks(page, "python"):
         if block.startswith("# my_parts.py"):  # of a module; see below
