@@ -83,7 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_images([*args.images, *args.calibration])
         check_config(args.config_file, args.opts)
     start(log=args.describe is None)
-    from rle_onestage.export import ExportOptions, check_server, describe, export_model, measure, read_images, write_server
+    from rle_onestage.export import (
+        ExportOptions,
+        check_server,
+        describe,
+        export_model,
+        measure,
+        read_images,
+        write_server,
+    )
 
     if args.describe is not None:
         entries = describe(args.describe).items()

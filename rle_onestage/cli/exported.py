@@ -17,7 +17,7 @@ def add_exported(parser: argparse.ArgumentParser) -> None:
     """Add ``--model``, ``--threads`` and ``--providers``; :func:`check_exported` looks at them."""
     parser.add_argument(
         "--model", metavar="FILE",
-        help="a file of rle-onestage export (.onnx, .xml, ...) instead of a config and weights; its runtime does the work",
+        help="a file of rle-onestage export (.onnx, .xml, ...) instead of a config and weights",
     )  # fmt: skip
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="of the runtime of --model (default: one a core)"
@@ -52,13 +52,13 @@ def check_exported(args: argparse.Namespace) -> None:
         changes.insert(0, f"--config-file {args.config_file}")
     if changes:
         raise ConfigError(
-            f"{changes[0]} cannot change {args.model}, which has its config and weights in it; leave out one of the two, "
-            "or export again"
+            f"{changes[0]} cannot change {args.model}, which has its config and weights in it; leave out one of the "
+            "two, or export again"
         )
     if args.precision != "float32" and not args.model.endswith(".xml"):
         raise ConfigError(
-            f"--precision {args.precision} cannot change {args.model}, whose numbers have the type that they were exported "
-            "with; leave it out"
+            f"--precision {args.precision} cannot change {args.model}, whose numbers have the type that they were "
+            "exported with; leave it out"
         )
 
 

@@ -138,7 +138,9 @@ def ovms_config(folder: str, name: str) -> dict[str, Any]:
                 config = json.load(file)
             others = [each for each in config["model_config_list"] if each["config"]["name"] != name]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MediaError(f"{path} is no config of OpenVINO Model Server; remove it, or give another folder") from error
+            raise MediaError(
+                f"{path} is no config of OpenVINO Model Server; remove it, or give another folder"
+            ) from error
         config["model_config_list"] = others
     # A relative path is one from the config's folder. By itself OpenVINO takes bfloat16 on some CPUs, which gives other
     # numbers than PyTorch.

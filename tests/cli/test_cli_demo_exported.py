@@ -53,14 +53,11 @@ WRONG = [
     (["--import", "my_parts"], "--import my_parts cannot change"),
     (["--precision", "float16"], "--precision float16 cannot change"),
     (["--providers", "MagicExecutionProvider"], "no execution provider MagicExecutionProvider; choose among"),
-    (["--hidden", "omit"], "--hidden omit needs a model that tells hidden joints"),
 ]
 
 
 @pytest.mark.parametrize(("flags", "sentence"), WRONG, ids=lambda value: value[0] if isinstance(value, list) else "")
 def test_what_a_file_cannot_go_with_is_said(flags, sentence, tmp_path, capsys):
-    if flags[0] == "--hidden" and predictor().tells_hidden:
-        pytest.skip("the shipped model tells hidden joints")
     image = str(ROOT / "datasets" / "examples" / "office.jpg")
     with pytest.raises(SystemExit):
         main(["--model", str(exported()), "--input", image, "--json", str(tmp_path / "x.json"), *flags])

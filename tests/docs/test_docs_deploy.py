@@ -1,4 +1,4 @@
-"""The page's programs in other languages, and in Python without this package, find the people that the package finds."""
+"""The page's programs in other languages, and in Python without this package, find whom the package finds."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def test_the_environment_refuses_this_package(workplace):
 
 
 def test_cpp(workplace):
-    """ONNX Runtime's headers are where the compiler looks (CPLUS_INCLUDE_PATH); its library is that of Python's package."""
+    """ONNX Runtime's headers are where the compiler looks (CPLUS_INCLUDE_PATH), its library in Python's package."""
     compiler = shutil.which("g++")
     (program,) = blocks(PAGE, "cpp")
     (workplace / "people.cpp").write_text(program)

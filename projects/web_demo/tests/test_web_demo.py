@@ -9,22 +9,23 @@ from exported_people import ROOT, exported
 
 from rle_onestage.export import load
 
-# How much is drawn on the canvas in the colours of the sides, which the image has not.
+# People, and how much of the canvas has the orange of right limbs, at two thresholds.
 LOOK = """(() => {
   const pixels = () => {
     const { width, height } = page.canvas, data = page.canvas.getContext("2d").getImageData(0, 0, width, height).data;
+    const orange = at => data[at] > 240 && Math.abs(data[at + 1] - 128) < 12 && data[at + 2] < 60;
     let count = 0;
-    for (let at = 0; at < data.length; at += 4) count += data[at] > 240 && Math.abs(data[at + 1] - 128) < 12 && data[at + 2] < 60;
+    for (let at = 0; at < data.length; at += 4) count += orange(at);
     return count / (width * height);
   };
-  const all = { scores: people.map(each => each.score), noses: people.map(each => [each.joints[0].x, each.joints[0].y]) };
+  const noses = people.map(each => [each.joints[0].x, each.joints[0].y]);
   const seen = {};
   for (const threshold of ["0.28", "0.95"]) {
     page.threshold.value = threshold;
     page.threshold.dispatchEvent(new Event("input"));
     seen[threshold] = [page.status.textContent, pixels()];
   }
-  return { ...all, seen, names: about.joint_names, time: page.time.textContent };
+  return { scores: people.map(each => each.score), noses, seen, names: about.joint_names, time: page.time.textContent };
 })()"""
 
 
@@ -56,6 +57,8 @@ def test_the_page_finds_the_people_of_an_image(folder):
 def test_the_page_says_what_is_missing(folder):
     assert "other.onnx is missing" in seen_on(folder, "index.html?model=other.onnx", "page.status.textContent")
     (folder / "people.onnx").write_bytes(b"\x08\x08")
-    assert "people.onnx was not written by rle-onestage export" in seen_on(folder, "index.html", "page.status.textContent")
+    assert "people.onnx was not written by rle-onestage export" in seen_on(
+        folder, "index.html", "page.status.textContent"
+    )
     (folder / "ort.wasm.min.js").unlink()
     assert "ort.wasm.min.js is missing" in seen_on(folder, "index.html", "page.status.textContent")
