@@ -121,6 +121,7 @@ def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Insta
     for name in ("sigmas", "covariances", "presence", "visibility"):
         if name in found:
             people.set(f"pred_keypoint_{name}", found[name])
+    people.pred_areas = found["areas"]
     return people
 
 
