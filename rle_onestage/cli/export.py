@@ -100,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     name, ending = os.path.splitext(os.path.basename(args.output))
-    if args.server:
-        check_server(*args.server, ending, name)
+    server, folder = args.server or (None, "")
+    if server is not None:
+        check_server(server, folder, ending, name)
     if args.model is not None:
         from rle_onestage.model_zoo import get_checkpoint_url, get_config_file
 
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     made = export_model(cfg, args.output, args.format, images=read_images(args.images), options=options)
     told = [*made.lines, *(measure(cfg, args.output, args.dataset) if args.dataset else [])]
-    if args.server:
-        written = write_server(*args.server, args.output, name, max_batch=args.batch or 1)
-        told.append(f"for {args.server[0]}: {', '.join(written)}")
+    if server is not None:
+        written = write_server(server, folder, args.output, name, max_batch=args.batch or 1)
+        told.append(f"for {server}: {', '.join(written)}")
     print("\n".join(told))
