@@ -111,6 +111,7 @@ def export_model(
         for everybody in (False, True)
     ]
     metadata = metadata_of(predictor, graphs[0], weights, list(cfg.DATASETS.TRAIN), options.licence)
+    metadata["image"]["batch"] = options.batch
     metadata["weights_in"] = "int8" if len(options.calibration) else "float16" if options.half else "float32"
     bits = FewBits(options.half, [_example(image, options) for image in options.calibration])
     folder = os.path.dirname(os.path.abspath(output))

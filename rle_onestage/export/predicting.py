@@ -1,6 +1,7 @@
 """An exported file with the interface of :class:`~rle_onestage.predictor.Predictor`."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class ExportedPredictor:
         self.image_format = self.metadata["image"]["channels"]
         self.device = torch.device("cpu")  # where the people are
         self._density = density_from(self.metadata)
-        self._batched = self.metadata["image"]["layout"] == "BHWC"
+        self._batch: int = self.metadata["image"]["batch"]
 
     def __call__(self, image: np.ndarray) -> Instances:
         """People of one image, see :class:`~rle_onestage.predictor.Predictor`.
@@ -64,18 +65,31 @@ class ExportedPredictor:
         """
         for image in images:
             check_image(image)
-        result = []
-        for image in images:
-            given = image if self.image_format == "BGR" else image[:, :, ::-1]
-            try:
-                outputs = self.run(given[None] if self._batched else given)
-            except RuntimeError as error:  # of a runtime; the file may be for one size or number of images
-                raise DataError(f"{self.path} does not take an image of {image.shape[:2]} pixels ({error})") from error
-            if self._batched:
-                outputs = {name: values[0] for name, values in outputs.items()}
-                outputs = {name: v[: int(outputs["count"])] for name, v in outputs.items() if name != "count"}
-            result.append(to_instances(outputs, image.shape[:2]))
-        return result
+        return [people for group in self._groups(images) for people in self._people(group)]
+
+    def _groups(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """Neighbours of one size, as many as the file takes at once."""
+        for _, alike in itertools.groupby(images, lambda image: image.shape):
+            rest = list(alike)
+            while rest:
+                yield rest[: self._batch or 1]
+                rest = rest[self._batch or 1 :]
+
+    def _people(self, images: list[np.ndarray]) -> list[Instances]:
+        """Of a group."""
+        given = [image if self.image_format == "BGR" else image[:, :, ::-1] for image in images]
+        # What is missing of a whole batch is filled up with the last image.
+        array = np.stack(given + given[-1:] * (self._batch - len(given))) if self._batch else given[0]
+        try:
+            outputs = self.run(array)
+        except Exception as error:  # of the types of each runtime
+            size = "x".join(map(str, images[0].shape[:2]))
+            raise DataError(f"{self.path} does not take an image of {size} pixels ({error}); try another") from error
+        if not self._batch:
+            return [to_instances(outputs, images[0].shape[:2])]
+        counts = outputs.pop("count").tolist()
+        parts = [{name: values[row, :count] for name, values in outputs.items()} for row, count in enumerate(counts)]
+        return [to_instances(part, image.shape[:2]) for part, image in zip(parts, images)]
 
     @property
     def error_density(self) -> ErrorDensity:
