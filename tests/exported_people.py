@@ -33,7 +33,9 @@ def exported(batched=False):
     graph = PeopleGraph(predictor().model, InputSize(SIZE, SIZE), batched=batched).eval()
     example = np.zeros((2, 96, 128, 3) if batched else (96, 128, 3), np.uint8)
     path = Path(_FOLDER.name) / ("batches.onnx" if batched else "people.onnx")
-    FORMATS.get("onnx")().save(graph, example, str(path), metadata_of(predictor(), graph, "people.pth", []))
+    metadata = metadata_of(predictor(), graph, "people.pth", [])
+    metadata["image"]["batch"] = 2 if batched else 0
+    FORMATS.get("onnx")().save(graph, example, str(path), metadata)
     return path
 
 

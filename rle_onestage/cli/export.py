@@ -121,6 +121,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = export_model(cfg, args.output, args.format, images=read_images(args.images), options=options)
     told = [*made.lines, *(measure(cfg, args.output, args.dataset) if args.dataset else [])]
     if server is not None:
-        written = write_server(server, folder, args.output, name, max_batch=args.batch or 1)
+        written = write_server(server, folder, args.output, name)
         told.append(f"for {server}: {', '.join(written)}")
     print("\n".join(told))

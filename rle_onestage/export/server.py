@@ -20,7 +20,7 @@ _BACKENDS = {".onnx": ("onnxruntime", (".onnx",)), ".xml": ("openvino", (".xml",
 _TYPES = {"count": "TYPE_INT64"}  # all others are float32
 
 
-def write_server(server: str, folder: str, file: str, name: str = "people", *, max_batch: int = 8) -> list[str]:
+def write_server(server: str, folder: str, file: str, name: str = "people") -> list[str]:
     """Write the folder that a server reads its models from; the exported file is copied into it.
 
     Args:
@@ -28,19 +28,16 @@ def write_server(server: str, folder: str, file: str, name: str = "people", *, m
         folder: of the server's models; it may have others.
         file: the exported file, .onnx or .xml.
         name: of the model, that requests name.
-        max_batch: images that Triton puts together at most, where the file takes batches.
 
     Returns:
         Paths of what was written.
 
     Raises:
-        ConfigError: there is no such server, or it does not read such files, or the name or the number cannot be used.
+        ConfigError: there is no such server, or it does not read such files, or the name cannot be used.
         MediaError: the model is there already, or the file was not exported by this package.
     """
     ending = os.path.splitext(file)[1]
     check_server(server, folder, ending, name)
-    if max_batch < 1:
-        raise ConfigError(f"max_batch is {max_batch}; give 1 or more")
     metadata = describe(file)
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-server") as made:
@@ -49,7 +46,7 @@ def write_server(server: str, folder: str, file: str, name: str = "people", *, m
         for each in _BACKENDS[ending][1]:
             shutil.copyfile(file.removesuffix(ending) + each, os.path.join(model, "1", f"model{each}"))
         if server == "triton":
-            _write(os.path.join(model, "config.pbtxt"), triton_config(metadata, ending, name=name, max_batch=max_batch))
+            _write(os.path.join(model, "config.pbtxt"), triton_config(metadata, ending, name))
         else:
             _write(os.path.join(made, "config.json"), json.dumps(ovms_config(folder, name), indent=2))
             os.replace(os.path.join(made, "config.json"), os.path.join(folder, "config.json"))
@@ -84,24 +81,23 @@ def check_server(server: str, folder: str, ending: str, name: str = "people") ->
         raise MediaError(f"{folder} is a file; give a folder with --server")
 
 
-def triton_config(metadata: dict[str, Any], ending: str, *, name: str, max_batch: int) -> str:
+def triton_config(metadata: dict[str, Any], ending: str, name: str) -> str:
     """``config.pbtxt`` of Triton.
 
     Args:
         metadata: of the exported file.
         ending: of the exported file.
         name: of the model.
-        max_batch: images that are put together at most, where the file takes batches.
     """
-    batched = metadata["image"]["layout"] == "BHWC"
+    batch: int = metadata["image"]["batch"]  # images at once; 0: the input has no batch
     lines = [f'name: "{name}"', f'backend: "{_BACKENDS[ending][0]}"', f'default_model_filename: "model{ending}"']
-    lines.append(f"max_batch_size: {max_batch if batched else 0}")
+    lines.append(f"max_batch_size: {batch}")
     lines.append('input { name: "image" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] }')
-    for output, dims in _dims(metadata, batched).items():
+    for output, dims in _dims(metadata, batch > 0).items():
         # A tensor (B,) has no dimension beside the batch, and Triton asks for one.
         shape = "dims: [ 1 ] reshape: { shape: [ ] }" if not dims else f"dims: [ {', '.join(map(str, dims))} ]"
         lines.append(f'output {{ name: "{output}" data_type: {_TYPES.get(output, "TYPE_FP32")} {shape} }}')
-    if batched:  # of requests with images of one size
+    if batch:  # of requests with images of one size
         lines.append("dynamic_batching { max_queue_delay_microseconds: 2000 }")
     if ending == ".onnx":  # else memory grows with every new size of image
         lines.append('parameters { key: "enable_mem_pattern" value: { string_value: "0" } }')

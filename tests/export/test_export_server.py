@@ -23,10 +23,10 @@ def tensors(config):
 
 @pytest.mark.parametrize("batched", [False, True])
 def test_the_config_of_triton_is_that_of_the_model(batched, tmp_path):
-    written = write_server("triton", str(tmp_path), str(exported(batched)), "people", max_batch=4)
+    written = write_server("triton", str(tmp_path), str(exported(batched)))
     assert written == [str(tmp_path / "people" / name) for name in ("1/model.onnx", "config.pbtxt")]
     config = (tmp_path / "people" / "config.pbtxt").read_text()
-    assert f"max_batch_size: {4 if batched else 0}\n" in config and ("dynamic_batching" in config) == batched
+    assert f"max_batch_size: {2 if batched else 0}\n" in config and ("dynamic_batching" in config) == batched
     image = np.zeros((96, 128, 3), np.uint8)
     outputs = load(written[0]).run(np.stack([image] * 3) if batched else image)
     stated = tensors(config)
@@ -50,9 +50,9 @@ def test_triton_parses_its_config(tmp_path):
     spec = importlib.util.spec_from_file_location("model_config_pb2", place)
     messages = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(messages)
-    write_server("triton", str(tmp_path), str(exported(True)), max_batch=4)
+    write_server("triton", str(tmp_path), str(exported(True)))
     config = text_format.Parse((tmp_path / "people" / "config.pbtxt").read_text(), messages.ModelConfig())
-    assert (config.name, config.backend, config.max_batch_size) == ("people", "onnxruntime", 4)
+    assert (config.name, config.backend, config.max_batch_size) == ("people", "onnxruntime", 2)
     assert [list(each.dims) for each in config.input] == [[-1, -1, 3]]
     assert len(json.loads(config.parameters["joint_names"].string_value)) == 17
 
