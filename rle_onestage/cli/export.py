@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from rle_onestage.cli.checks import check_config, check_images
+from rle_onestage.cli.checks import check_config, check_images, check_output_folder
 from rle_onestage.cli.options import add_options, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_int
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_flags(args)
         check_images([*args.images, *args.calibration])
         check_config(args.config_file, args.opts)
+        check_output_folder(args.server[1] if args.server else None, "--server")
     start(log=args.describe is None)
     from rle_onestage.export import (
         ExportOptions,

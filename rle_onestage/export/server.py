@@ -77,8 +77,6 @@ def check_server(server: str, folder: str, ending: str, name: str = "people") ->
     there = os.path.join(folder, name)
     if os.path.lexists(there):
         raise MediaError(f"{there} exists already; remove it, or give another folder with --server")
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise MediaError(f"{folder} is a file; give a folder with --server")
 
 
 def triton_config(metadata: dict[str, Any], ending: str, name: str) -> str:
