@@ -28,6 +28,7 @@ ROOMS = (
     "video",
     "visualization",
     "interop",
+    "export",
     # What the tools call.
     "calibration",
     "demo",

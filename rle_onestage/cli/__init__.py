@@ -27,6 +27,7 @@ COMMANDS = {
     "train": Command("train", "train a model"),
     "evaluate": Command("evaluate", "measure a model, or a file of results, on a data set"),
     "calibrate": Command("calibrate", "measure and correct a model's sigmas on held-out images"),
+    "export": Command("export", "write a model as one file for other runtimes: ONNX, OpenVINO, torch.export"),
     "label-images": Command("label_images", "label people in images with a model, as a COCO-format file"),
     "label-errors": Command("label_errors", "list and draw labels that a model finds unlikely"),
     "visualize-data": Command("visualize_data", "draw what the model is fed, or what annotation files say"),

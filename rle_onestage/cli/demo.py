@@ -4,6 +4,7 @@ rle-onestage demo --input a.jpg folder 'more/*.png' --output out
 rle-onestage demo --video-input clip.mp4 --output clip_people.mp4 --track --smooth --json clip.jsonl
 rle-onestage demo --config-file C --video-input rtsp://camera/stream --track --json people.jsonl KEY VALUE ...
 rle-onestage demo --config-file C --webcam --opts MODEL.WEIGHTS model_final.pth
+rle-onestage demo --model people.onnx --video-input clip.mp4 --output clip_people.mp4 --track
 
 exit codes:
   0    all is written; images that cannot be read, damaged frames, and sound that cannot be kept are left out and named
@@ -20,6 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rle_onestage.cli.checks import check_config, check_given, check_images, check_output
+from rle_onestage.cli.exported import add_exported, check_exported, load_exported
 from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, natural_int, number, positive_float, positive_int
@@ -27,6 +29,7 @@ from rle_onestage.utils.output_files import is_stdout
 
 if TYPE_CHECKING:
     from rle_onestage.demo import DemoOptions
+    from rle_onestage.export import ExportedPredictor
     from rle_onestage.predictor import Predictor
     from rle_onestage.structures.skeleton import Skeleton
     from rle_onestage.video.tracking import PoseTracker, TrackerOptions
@@ -42,6 +45,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = CommandParser("demo", __doc__)
     add_config_file(parser, default=CONFIG)
+    add_exported(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="image files, folders, or globs in quotes")
     source.add_argument(
@@ -137,7 +141,23 @@ def check_video_flags(args: argparse.Namespace) -> None:
         raise ConfigError(f"--lag {args.lag} needs --smooth")
 
 
-def check_hidden(args: argparse.Namespace, predictor: "Predictor") -> None:
+def predictor_from(args: argparse.Namespace) -> "Predictor | ExportedPredictor":
+    """What finds the people: the file of ``--model``, else a config and its weights."""
+    if args.model is not None:
+        return load_exported(args, several=not (args.input or is_live(args)))
+    from rle_onestage.predictor import Predictor
+
+    return Predictor(read_config(args, packaged=CONFIG), precision=args.precision)
+
+
+def is_live(args: argparse.Namespace) -> bool:
+    """Whether the video is a camera or a stream."""
+    from rle_onestage.video.io import is_address
+
+    return args.video_input is None or is_address(args.video_input)
+
+
+def check_hidden(args: argparse.Namespace, predictor: "Predictor | ExportedPredictor") -> None:
     """Whether the model can say what ``--hidden`` is about.
 
     Raises:
@@ -165,13 +185,11 @@ def check_depth(args: argparse.Namespace, predictor: "Predictor") -> None:
 
 def tracker_from(args: argparse.Namespace, skeleton: "Skeleton") -> "PoseTracker | None":
     """What tracks people, None without ``--track`` and ``--smooth``."""
-    from rle_onestage.video.io import is_address
     from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
     if not (args.track or args.smooth):
         return None
-    live = args.video_input is None or is_address(args.video_input)
-    lag = args.lag if args.lag is not None else 0 if live or not args.smooth else FILE_LAG
+    lag = args.lag if args.lag is not None else 0 if is_live(args) or not args.smooth else FILE_LAG
     options = TrackerOptions() if args.confidence_threshold is None else started_at(args.confidence_threshold)
     return PoseTracker(skeleton, smooth=args.smooth, lag=lag, options=options)
 
@@ -219,17 +237,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_images(args.input or ())
     check_given(args.output, "--output")
     check_output(args.json, "--json")
+    check_exported(args)
     check_config(args.config_file, args.opts)
     # Results that go to stdout are not mixed with the log.
     with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
         start()
     from rle_onestage.demo import run_images, run_video
-    from rle_onestage.predictor import Predictor
 
     # All that can be wrong, before the seconds that the model takes to load.
     images = check_paths(args)
-    options, cfg = options_from(args), read_config(args, packaged=CONFIG)
-    predictor = Predictor(cfg, precision=args.precision)
+    options, predictor = options_from(args), predictor_from(args)
     check_hidden(args, predictor)
     check_depth(args, predictor)
     options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)

@@ -98,11 +98,16 @@ def predict(
 
     size = options.batch if batch else 1
     shared = not live and getattr(predictor, "device", None) == torch.device("cpu")
-    workers = min(_MOST_WORKERS, torch.get_num_threads()) if shared else 1
+    workers = workers_of(torch.get_num_threads()) if shared else 1
     for seen, seconds in _in_turn(_groups(_until(frames, stop), size), find, workers):
         load.add("model", seconds / workers)
         yield from seen
         del seen  # not held while the next ones are made
+
+
+def workers_of(threads: int) -> int:
+    """How many frames are predicted at once on this many threads of a CPU."""
+    return min(_MOST_WORKERS, threads)
 
 
 def _until(frames: Iterable[Frame], stop: StopRequest) -> Iterator[Frame]:

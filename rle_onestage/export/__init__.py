@@ -2,8 +2,11 @@
 
 from .exporting import Exported, ExportOptions, export_model
 from .formats import FORMATS, Format
+from .image_files import read_images
+from .measuring import measure
 from .parity import NotEqualError, Parity
 from .predicting import ExportedPredictor, describe, load
+from .server import check_server, write_server
 
 __all__ = [
     "FORMATS",
@@ -13,7 +16,11 @@ __all__ = [
     "Format",
     "NotEqualError",
     "Parity",
+    "check_server",
     "describe",
     "export_model",
     "load",
+    "measure",
+    "read_images",
+    "write_server",
 ]

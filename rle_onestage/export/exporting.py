@@ -13,10 +13,10 @@ from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.modeling import RLEOneStage
 from rle_onestage.predictor import Predictor
 
-from .formats import FORMATS, Format, Runner, RunOptions
+from .formats import FORMATS, FewBits, Format, Runner, RunOptions
 from .graph import InputSize, PeopleGraph
 from .metadata import metadata_of
-from .parity import Parity, check, compare
+from .parity import EXACT, HALF, INT8, Limits, Parity, check, compare
 
 
 class ExportOptions(NamedTuple):
@@ -27,12 +27,24 @@ class ExportOptions(NamedTuple):
         rgb: the images are RGB instead of BGR.
         batch: images at once; 0: one image without a batch dimension.
         half: weights are stored in float16.
+        calibration: (H, W, 3) uint8 BGR images to run the convolutions in 8 bits; none: they run in float32.
+        licence: of the weights; None: that of the package's card for its own weights, else not stated.
     """
 
     canvas: tuple[int, int] | None = None
     rgb: bool = False
     batch: int = 0
     half: bool = False
+    calibration: Sequence[np.ndarray] = ()
+    licence: str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """How far from PyTorch the file may be."""
+        return INT8 if len(self.calibration) else HALF if self.half else EXACT
+
+
+_AS_IT_IS = ExportOptions()
 
 
 class Exported(NamedTuple):
@@ -41,10 +53,21 @@ class Exported(NamedTuple):
     Attributes:
         files: the paths.
         parity: with PyTorch.
+        padding: share of the canvas that is padding, on average of the images; 0 without a fixed one.
     """
 
     files: list[str]
     parity: Parity
+    padding: float = 0.0
+
+    @property
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        sizes = ", ".join(f"{file} ({os.path.getsize(file) / 1e6:.1f} MB)" for file in self.files)
+        lines = [f"{sizes}: {self.parity}"]
+        if self.padding:
+            lines.append(f"{100 * self.padding:.0f} % of what the network sees of these images is padding")
+        return lines
 
 
 def export_model(
@@ -54,7 +77,7 @@ def export_model(
     *,
     images: Sequence[np.ndarray],
     weights: str | None = None,
-    options: ExportOptions = ExportOptions(),
+    options: ExportOptions = _AS_IT_IS,
 ) -> Exported:
     """Write a model as one file from image to people, after a comparison with PyTorch.
 
@@ -76,6 +99,10 @@ def export_model(
     kind: Format = FORMATS.get(format)()
     kind.check()
     check_output(output, kind)
+    for flag, given in (("half", options.half), ("int8", len(options.calibration))):
+        if given and not kind.takes_few_bits:
+            able = ", ".join(name for name, each in FORMATS if each.takes_few_bits)
+            raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
     size = InputSize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, _canvas(options.canvas, predictor))
@@ -83,17 +110,21 @@ def export_model(
         PeopleGraph(predictor.model, size, rgb=options.rgb, batched=options.batch > 0, candidates=everybody).eval()
         for everybody in (False, True)
     ]
-    metadata = metadata_of(predictor, graphs[0], weights, list(cfg.DATASETS.TRAIN))
+    metadata = metadata_of(predictor, graphs[0], weights, list(cfg.DATASETS.TRAIN), options.licence)
+    metadata["image"]["batch"] = options.batch
+    metadata["weights_in"] = "int8" if len(options.calibration) else "float16" if options.half else "float32"
+    bits = FewBits(options.half, [_example(image, options) for image in options.calibration])
     folder = os.path.dirname(os.path.abspath(output))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-export") as made:
         paths = [os.path.join(made, f"{name}{kind.ending}") for name in ("people", "candidates")]
         for graph, path in zip(graphs, paths):
-            kind.save(graph, _example(images[0], options), path, metadata)
+            kind.save(graph, _example(images[0], options), path, metadata, bits)
         runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-        parity = compare(predictor, size, images, *runners)
+        parity = compare(predictor, size, images, *runners, limits=options.limits)
         check(parity, output)
         del runners  # some systems do not rename what is open
-        return Exported(_move(paths[0], output, kind), parity)
+        padding = float(np.mean([size.padding(image) for image in images]))
+        return Exported(_move(paths[0], output, kind), parity, padding)
 
 
 class Given:

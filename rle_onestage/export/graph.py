@@ -1,4 +1,4 @@
-"""The whole way from the bytes of an image to people in its pixels as one module without data-dependent control flow."""
+"""The whole way from the bytes of an image to people in its pixels, as one module without decisions on the data."""
 
 import copy
 from collections.abc import Sequence
@@ -41,6 +41,13 @@ class InputSize(NamedTuple):
         numerator, denominator = (rows, height) if height * columns >= width * rows else (columns, width)
         sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
         return resize_image(image, *sides)
+
+    def padding(self, image: np.ndarray) -> float:
+        """Share of a fixed canvas that an image (H, W, 3) leaves empty; 0 without one."""
+        if self.canvas is None:
+            return 0.0
+        height, width = self.resize(image).shape[:2]
+        return 1 - height * width / (self.canvas[0] * self.canvas[1])
 
 
 def as_size(value: Tensor) -> Any:
@@ -119,10 +126,9 @@ class PeopleGraph(nn.Module):
         batch = images.shape[0]
         cut, order, count = decoder.rank(people, resized.expand(batch, 2), given.expand(batch, 2))
         if self.batched:
-            place = torch.arange(batch, device=order.device)[:, None]
+            found = decoder.found(people, cut, torch.arange(batch)[:, None], order, given / resized)
         else:
-            place, order = 0, order[0, : as_size(count[0])]
-        found = decoder.found(people, cut, place, order, given / resized)
+            found = decoder.found(people, cut, 0, order[0, : as_size(count[0])], given / resized)
         values = [value for name, value in zip(found._fields, found) if name in OUTPUTS and value is not None]
         return tuple(values + [count] * self.batched)
 

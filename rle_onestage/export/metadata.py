@@ -53,7 +53,7 @@ def metadata_of(
         "limbs": [list(limb) for limb in skeleton.limbs],
         "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
         "oks_sigmas": [round(value, 6) for value in decoder.oks_sigmas.tolist()],
-        # Half-widths, in reported standard deviations, of the intervals that hold a coordinate with these probabilities.
+        # Half-widths in reported standard deviations: the intervals hold a coordinate with these probabilities.
         "intervals": {"levels": list(LEVELS), "half_widths": [[round(x, 4) for x in row] for row in zip(*half_widths)]},
         "image": {"type": "uint8", "layout": "BHWC" if graph.batched else "HWC", "channels": graph.channels},
         "size": {"shortest": graph.size.shortest, "longest": graph.size.longest, "canvas": graph.size.canvas},
@@ -62,6 +62,25 @@ def metadata_of(
         "score_threshold": decoder.score_thresh,
         "density": _packed(density),
     }
+
+
+_FIRST = (
+    "package",
+    "version",
+    "format",
+    "weights",
+    "weights_in",
+    "licence",
+    "training_data",
+    "image",
+    "size",
+    "outputs",
+)
+
+
+def order_of(key: str) -> tuple[int, str]:
+    """Where a key stands when they are shown: what a reader asks for first comes first."""
+    return (_FIRST.index(key) if key in _FIRST else len(_FIRST), key)
 
 
 def density_from(metadata: Mapping[str, Any]) -> ErrorDensity:

@@ -18,9 +18,30 @@ Outputs = dict[str, np.ndarray]
 
 # Of those people and candidates above this score joints and sigmas are compared, of all of them the scores.
 SCORE = 0.05
-# Pixels that nearly all joints may be apart, and all; the share that are nearly all.
-NEAR, FAR, NEARLY_ALL = 0.05, 0.5, 0.999
-SIGMAS, SCORES = 1e-3, 1e-3
+
+
+class Limits(NamedTuple):
+    """How far from PyTorch a file may be.
+
+    Attributes:
+        near: pixels that nearly all joints may be apart.
+        far: pixels that all joints may be apart.
+        nearly_all: share of joints, sigmas, scores and people that are held to the limits.
+        sigmas: difference as a share of themselves.
+        scores: difference.
+    """
+
+    near: float = 0.05
+    far: float = 0.5
+    nearly_all: float = 0.999
+    sigmas: float = 1e-3
+    scores: float = 1e-3
+
+
+EXACT = Limits()
+# These say their own differences; the limits are against what is broken.
+HALF = Limits(near=1.0, far=float("inf"), nearly_all=0.95, sigmas=0.05, scores=0.02)
+INT8 = Limits(near=16.0, far=float("inf"), nearly_all=0.7, sigmas=1.0, scores=0.2)
 
 
 class NotEqualError(PoseError):
@@ -37,6 +58,7 @@ class Parity(NamedTuple):
         scores: (m,) differences of the scores of all candidates, ranked.
         lost: people above ``SCORE`` that one of both has, and not the other.
         found: people above ``SCORE``.
+        limits: how far apart they may be.
     """
 
     images: int
@@ -45,33 +67,36 @@ class Parity(NamedTuple):
     scores: np.ndarray
     lost: int
     found: int
+    limits: Limits = EXACT
 
     @property
     def faults(self) -> list[str]:
         """What differs by more than it may, in words; empty where nothing does."""
-        found = []
-        if self.lost > (1 - NEARLY_ALL) * self.found:
+        limits, found = self.limits, []
+        if self.lost > (1 - limits.nearly_all) * self.found:
             found.append(f"{self.lost} of {counted(self.found, 'person', 'people')} are not in both")
         far, near = float(self.joints.max(initial=0)), self.share_near
-        if not (far <= FAR and near >= NEARLY_ALL):
-            found.append(f"joints differ by up to {far:.3g} px, and {100 * (1 - near):.2g} % by more than {NEAR} px")
-        for name, values, limit in (("sigmas", self.sigmas, SIGMAS), ("scores", self.scores, SCORES)):
+        if not (far <= limits.far and near >= limits.nearly_all):
+            off = f"{100 * (1 - near):.2g} % by more than {limits.near} px"
+            found.append(f"joints differ by up to {far:.3g} px, and {off}")
+        for name, values, limit in (("sigmas", self.sigmas, limits.sigmas), ("scores", self.scores, limits.scores)):
             share = float((values <= limit).mean()) if len(values) else 1.0
-            if not share >= NEARLY_ALL:
-                largest = float(values.max())
-                found.append(f"{name} differ by up to {largest:.3g}, and {100 * (1 - share):.2g} % by more than {limit}")
+            if not share >= limits.nearly_all:
+                largest, off = float(values.max()), f"{100 * (1 - share):.2g} % by more than {limit}"
+                found.append(f"{name} differ by up to {largest:.3g}, and {off}")
         return found
 
     @property
     def share_near(self) -> float:
-        """Of the joints within ``NEAR``."""
-        return float((self.joints <= NEAR).mean()) if len(self.joints) else 1.0
+        """Of the joints within ``limits.near``."""
+        return float((self.joints <= self.limits.near).mean()) if len(self.joints) else 1.0
 
     def __str__(self) -> str:
         largest = [float(values.max(initial=0)) for values in (self.joints, self.sigmas, self.scores)]
         return (
             f"as PyTorch on {counted(self.images, 'image')} with {counted(self.found, 'person', 'people')} above "
-            f"{SCORE}: {100 * self.share_near:.2f} % of joints within {NEAR} px, all within {largest[0]:.2g} px, "
+            f"{SCORE}: {100 * self.share_near:.2f} % of joints within {self.limits.near} px, all within "
+            f"{largest[0]:.2g} px, "
             f"sigmas within {100 * largest[1]:.2g} %, scores of all candidates within {largest[2]:.2g}"
         )
 
@@ -82,6 +107,8 @@ def compare(
     images: Sequence[np.ndarray],
     people: Callable[[np.ndarray], Outputs],
     candidates: Callable[[np.ndarray], Outputs],
+    *,
+    limits: Limits = EXACT,
 ) -> Parity:
     """Run both on images.
 
@@ -91,6 +118,7 @@ def compare(
         images: (H, W, 3) uint8 BGR each.
         people: gives the outputs of the exported file.
         candidates: gives those of the same without suppression and threshold.
+        limits: how far apart they may be.
     """
     joints, sigmas, scores, lost, found = [], [], [], 0, 0
     for image in images:
@@ -99,17 +127,18 @@ def compare(
             if everybody:
                 scores.append(_ranked_difference(ours["scores"], theirs["scores"]))
             rows, columns = matched(ours, theirs)
-            sure = [part["scores"] > SCORE + SCORES for part in (ours, theirs)]
-            together = sure[0][rows] & (theirs["scores"][columns] > SCORE - SCORES)
+            sure = [part["scores"] > SCORE + limits.scores for part in (ours, theirs)]
+            together = sure[0][rows] & (theirs["scores"][columns] > SCORE - limits.scores)
             if not everybody:
                 found += int(sure[0].sum())
                 lost += int(sure[0].sum() - together.sum()) + int(np.delete(sure[1], columns).sum())
             rows, columns = rows[together], columns[together]
-            apart = ours["keypoints"][rows, :, :2] - theirs["keypoints"][columns, :, :2]
-            joints.append(np.abs(apart).max(-1).ravel())
+            distance = ours["keypoints"][rows, :, :2] - theirs["keypoints"][columns, :, :2]
+            joints.append(np.abs(distance).max(-1).ravel())
             ratio = theirs["sigmas"][columns] / ours["sigmas"][rows]
             sigmas.append(np.abs(ratio - 1).max(-1).ravel())
-    return Parity(len(images), *(np.concatenate(x or [np.zeros(0)]) for x in (joints, sigmas, scores)), lost, found)
+    apart, ratios, differences = (np.concatenate(part or [np.zeros(0)]) for part in (joints, sigmas, scores))
+    return Parity(len(images), apart, ratios, differences, lost, found, limits)
 
 
 def check(parity: Parity, path: str) -> None:

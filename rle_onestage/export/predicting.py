@@ -1,6 +1,7 @@
 """An exported file with the interface of :class:`~rle_onestage.predictor.Predictor`."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from rle_onestage.predictor import Category, check_image
 from rle_onestage.structures import ErrorDensity, Skeleton
 
 from .formats import RunOptions, format_of
-from .metadata import density_from
+from .metadata import density_from, order_of
 
 
 class ExportedPredictor:
@@ -40,7 +41,7 @@ class ExportedPredictor:
         self.image_format = self.metadata["image"]["channels"]
         self.device = torch.device("cpu")  # where the people are
         self._density = density_from(self.metadata)
-        self._batched = self.metadata["image"]["layout"] == "BHWC"
+        self._batch: int = self.metadata["image"]["batch"]
 
     def __call__(self, image: np.ndarray) -> Instances:
         """People of one image, see :class:`~rle_onestage.predictor.Predictor`.
@@ -64,18 +65,31 @@ class ExportedPredictor:
         """
         for image in images:
             check_image(image)
-        result = []
-        for image in images:
-            given = image if self.image_format == "BGR" else image[:, :, ::-1]
-            try:
-                outputs = self.run(given[None] if self._batched else given)
-            except RuntimeError as error:  # of a runtime; the file may be for one size or number of images
-                raise DataError(f"{self.path} does not take an image of {image.shape[:2]} pixels ({error})") from error
-            if self._batched:
-                outputs = {name: values[0] for name, values in outputs.items()}
-                outputs = {name: v[: int(outputs["count"])] for name, v in outputs.items() if name != "count"}
-            result.append(to_instances(outputs, image.shape[:2]))
-        return result
+        return [people for group in self._groups(images) for people in self._people(group)]
+
+    def _groups(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """Neighbours of one size, as many as the file takes at once."""
+        for _, alike in itertools.groupby(images, lambda image: image.shape):
+            rest = list(alike)
+            while rest:
+                yield rest[: self._batch or 1]
+                rest = rest[self._batch or 1 :]
+
+    def _people(self, images: list[np.ndarray]) -> list[Instances]:
+        """Of a group."""
+        given = [image if self.image_format == "BGR" else image[:, :, ::-1] for image in images]
+        # What is missing of a whole batch is filled up with the last image.
+        array = np.stack(given + given[-1:] * (self._batch - len(given))) if self._batch else given[0]
+        try:
+            outputs = self.run(array)
+        except Exception as error:  # of the types of each runtime
+            size = "x".join(map(str, images[0].shape[:2]))
+            raise DataError(f"{self.path} does not take an image of {size} pixels ({error}); try another") from error
+        if not self._batch:
+            return [to_instances(outputs, images[0].shape[:2])]
+        counts = outputs.pop("count").tolist()
+        parts = [{name: values[row, :count] for name, values in outputs.items()} for row, count in enumerate(counts)]
+        return [to_instances(part, image.shape[:2]) for part, image in zip(parts, images)]
 
     @property
     def error_density(self) -> ErrorDensity:
@@ -84,8 +98,9 @@ class ExportedPredictor:
 
 
 def load(
-    path: str, *, threads: int | None = None, providers: Sequence[str] = (), precision: str = "float32"
-) -> ExportedPredictor:
+    path: str, *, threads: int | None = None, providers: Sequence[str] = (), precision: str = "float32",
+    workers: int = 1,
+) -> ExportedPredictor:  # fmt: skip
     """Load an exported file.
 
         >>> people = load("people.onnx", threads=2)(cv2.imread("photo.jpg"))
@@ -95,12 +110,13 @@ def load(
         threads: of the runtime; None: its default.
         providers: execution providers of ONNX Runtime, such as ``CUDAExecutionProvider``, or a device of OpenVINO.
         precision: "float32"; or "bfloat16" for OpenVINO on CPUs that have it.
+        workers: threads of the caller that use it at the same time, and share ``threads``.
 
     Raises:
         MediaError: it is no exported file.
         MissingPackageError: its runtime is not installed.
     """
-    return ExportedPredictor(path, RunOptions(threads, tuple(providers), precision))
+    return ExportedPredictor(path, RunOptions(threads, tuple(providers), precision, workers))
 
 
 def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Instances:
@@ -119,6 +135,7 @@ def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Insta
     for name in ("sigmas", "covariances", "presence", "visibility"):
         if name in found:
             people.set(f"pred_keypoint_{name}", found[name])
+    people.pred_areas = found["areas"]
     return people
 
 
@@ -146,4 +163,4 @@ def describe(path: str) -> dict[str, Any]:
         MissingPackageError: its runtime is not installed.
     """
     metadata = format_of(path).load(path, RunOptions()).metadata
-    return {key: value for key, value in metadata.items() if key != "density"}
+    return {key: metadata[key] for key in sorted(metadata, key=order_of) if key != "density"}

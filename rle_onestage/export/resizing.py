@@ -7,7 +7,7 @@ antialiased resizes of their own, but no two of them give the same pixels, and n
 All places and weights are whole numbers until the last division, so that they are exact in float32 too.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ class Axis(NamedTuple):
 
     given: Tensor  # () int64, pixels of the image
     wanted: Tensor  # () int64, pixels after the resize
-    blocks: int | Tensor  # bands of the canvas, whose end is beyond ``wanted``
-    taps: int | Tensor  # pixels of the image that a band looks at
+    blocks: Any  # int, or what stands for it in a graph: bands of the canvas, whose end is beyond ``wanted``
+    taps: Any  # the same: pixels of the image that a band looks at
 
 
 def taps_of_band(given: Tensor, wanted: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def band_weights(axis: Axis, grows: Tensor) -> tuple[Tensor, Tensor]:
         grows: () bool, bilinear; else the mean of what a pixel covers.
 
     Returns:
-        Indices (N, T) int64 of the image's rows, and weights (N, BAND, T); those of rows beyond the resized image are 0.
+        Indices (N, T) int64 of the image's rows, and weights (N, BAND, T), 0 for rows beyond the resized image.
     """
     given, wanted = axis.given, axis.wanted
     row = torch.arange(axis.blocks, device=given.device)[:, None] * BAND + torch.arange(BAND, device=given.device)

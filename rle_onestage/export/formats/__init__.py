@@ -1,6 +1,6 @@
 """The formats: each is one file of this room with a class that is registered here by its name."""
 
 from . import onnx, openvino, torch_files
-from .base import FORMATS, Format, Runner, RunOptions, format_of
+from .base import FORMATS, FewBits, Format, Runner, RunOptions, format_of
 
-__all__ = ["FORMATS", "Format", "RunOptions", "Runner", "format_of", "onnx", "openvino", "torch_files"]
+__all__ = ["FORMATS", "FewBits", "Format", "RunOptions", "Runner", "format_of", "onnx", "openvino", "torch_files"]

@@ -23,11 +23,28 @@ class RunOptions(NamedTuple):
         threads: of the runtime; None: its default.
         providers: execution providers of ONNX Runtime, or devices of OpenVINO, in order of preference; none: the CPU.
         precision: of the computation, where the runtime chooses one by itself.
+        workers: threads of the caller that look at images at the same time, and share ``threads``.
     """
 
     threads: int | None = None
     providers: Sequence[str] = ()
     precision: str = "float32"
+    workers: int = 1
+
+
+class FewBits(NamedTuple):
+    """How a file is made smaller or faster at the cost of exactness.
+
+    Attributes:
+        half: weights are stored in float16.
+        calibration: images as the file takes them, to run the convolutions in 8 bits; none: they run in float32.
+    """
+
+    half: bool = False
+    calibration: Sequence[np.ndarray] = ()
+
+
+ALL_BITS = FewBits()
 
 
 class Runner(ABC):
@@ -50,17 +67,20 @@ class Format(ABC):
     Attributes:
         ending: of its files.
         further: endings of files that go with them, under the same name.
+        takes_few_bits: whether weights can be stored in float16, and convolutions run in 8 bits.
     """
 
     ending: ClassVar[str]
     further: ClassVar[tuple[str, ...]] = ()
+    takes_few_bits: ClassVar[bool] = False
 
-    @abstractmethod
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 -- PyTorch's own formats need nothing
         """Raises MissingPackageError where what it needs is not installed."""
 
     @abstractmethod
-    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+    def save(
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
+    ) -> None:
         """Write the file.
 
         Args:
@@ -68,6 +88,7 @@ class Format(ABC):
             image: an example of its input.
             path: of the file, with the right ending, where nothing is yet.
             metadata: what it says about itself.
+            bits: fewer than float32 has; asked of formats alone that take them.
         """
 
     @abstractmethod

@@ -11,9 +11,10 @@ from rle_onestage.interop.packages import optional_package
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
-from .base import FORMATS, Format, Runner, RunOptions
+from ..quantizing import quantize
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
+from .onnx_graph import REMEDY, tidy
 
-REMEDY = "pip install 'rle-onestage[onnx]'"
 OPSET = 18
 
 
@@ -36,8 +37,10 @@ class OnnxRunner(Runner):
             raise ConfigError(f"ONNX Runtime has no execution provider {missing[0]}; choose among {', '.join(there)}")
         settings = runtime.SessionOptions()
         settings.log_severity_level = 3  # errors alone
+        # A pattern is kept for each size of image, so memory would grow with every new one; it saves no time.
+        settings.enable_mem_pattern = False
         if options.threads:
-            settings.intra_op_num_threads = options.threads
+            settings.intra_op_num_threads = max(1, options.threads // options.workers)
         try:
             self.session = runtime.InferenceSession(path, settings, providers=given)
         except Exception as error:  # of the types of its C++ part
@@ -54,13 +57,15 @@ class OnnxFormat(Format):
     """One file with its weights, of an opset that runtimes of 2023 know."""
 
     ending = ".onnx"
+    takes_few_bits = True
 
     def check(self) -> None:
         for name in ("onnx", "onnxruntime"):
             optional_package(name, REMEDY)
 
-    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
-        onnx = optional_package("onnx", REMEDY)
+    def save(
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
+    ) -> None:
         people = "people"
         given = {0: "batch", 1: "height", 2: "width"} if graph.batched else {0: "height", 1: "width"}
         axes = {"image": given} | {name: {0: "batch" if graph.batched else people} for name in graph.outputs}
@@ -70,9 +75,18 @@ class OnnxFormat(Format):
                 graph, (torch.from_numpy(image),), path, dynamo=False, opset_version=OPSET, input_names=["image"],
                 output_names=graph.outputs, dynamic_axes=axes,
             )  # fmt: skip
-        model = onnx.load(path)
-        onnx.helper.set_model_props(model, to_strings(metadata))
-        onnx.save(model, path)
+        tidy(path, to_strings(metadata), half=bits.half)
+        if len(bits.calibration):
+            quantize(path, bits.calibration, last=last_layers(graph))
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return OnnxRunner(path, options)
+
+
+def last_layers(graph: PeopleGraph) -> list[str]:
+    """Names of the weights of the convolutions that speak of people: what follows decodes them."""
+    model = graph.model
+    ends = [model.head.score, model.head.box, model.head.embed]
+    if model.refiner is not None:
+        ends.append(model.refiner.refinement.heat)
+    return [f"model.{name}" for name, value in model.named_parameters() if any(value is end.weight for end in ends)]

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from rle_onestage.interop.packages import optional_package
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
-from .base import FORMATS, Format, Runner, RunOptions
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
 from .onnx import OnnxFormat
 
 REMEDY = "pip install 'rle-onestage[openvino]'"
@@ -41,6 +42,8 @@ class OpenVinoRunner(Runner):
         settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if options.threads:
             settings["INFERENCE_NUM_THREADS"] = str(options.threads)
+        if options.workers > 1:
+            settings["NUM_STREAMS"] = str(options.workers)
         try:
             model = core.read_model(path)
             self.compiled = core.compile_model(model, device, settings)
@@ -49,9 +52,12 @@ class OpenVinoRunner(Runner):
         entries = model.get_rt_info([_ENTRY]).value if model.has_rt_info([_ENTRY]) else {}
         self.metadata = from_strings(entries, path)
         self.names = [output.get_any_name() for output in self.compiled.outputs]
+        self._own = threading.local()  # a request takes one image at a time
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        found = self.compiled([np.ascontiguousarray(image)])
+        if not hasattr(self._own, "request"):
+            self._own.request = self.compiled.create_infer_request()
+        found = self._own.request.infer([np.ascontiguousarray(image)])
         return {name: np.array(found[number]) for number, name in enumerate(self.names)}
 
 
@@ -61,23 +67,23 @@ class OpenVinoFormat(Format):
 
     ending = ".xml"
     further = (".bin",)
-    half = True
+    takes_few_bits = True
 
     def check(self) -> None:
         optional_package("openvino", REMEDY)
         OnnxFormat().check()
 
     def save(
-        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], half: bool = False
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         openvino = optional_package("openvino", REMEDY)
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "model.onnx")
-            OnnxFormat().save(graph, image, source, metadata)
+            OnnxFormat().save(graph, image, source, metadata, FewBits(calibration=bits.calibration))
             model = openvino.Core().read_model(source)
             for key, value in to_strings(metadata).items():
                 model.set_rt_info(value, [_ENTRY, key])
-            openvino.save_model(model, path, compress_to_fp16=half)
+            openvino.save_model(model, path, compress_to_fp16=bits.half)
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return OpenVinoRunner(path, options)

@@ -12,7 +12,7 @@ from rle_onestage.errors import ConfigError, MediaError
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
-from .base import FORMATS, Format, Runner, RunOptions
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
 
 _ENTRY = "metadata.json"
 
@@ -58,10 +58,9 @@ class TorchScriptFormat(Format):
 
     ending = ".pt"
 
-    def check(self) -> None:
-        pass
-
-    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
+    def save(
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
+    ) -> None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing, which the comparison with PyTorch checks
             traced = torch.jit.trace(graph, (torch.from_numpy(image),), check_trace=False)
@@ -77,13 +76,10 @@ class TorchExportFormat(Format):
 
     ending = ".pt2"
 
-    def check(self) -> None:
-        pass
-
-    def save(self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any]) -> None:
-        sizes = {1: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC} if graph.batched else {
-            0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC
-        }  # fmt: skip
+    def save(
+        self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
+    ) -> None:
+        sizes = {axis + graph.batched: torch.export.Dim.DYNAMIC for axis in (0, 1)}
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(graph, (torch.from_numpy(image),), dynamic_shapes=(sizes,))

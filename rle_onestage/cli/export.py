@@ -1,0 +1,127 @@
+"""Write a model as one file, from the bytes of an image to people in its pixels, for runtimes without this package.
+
+rle-onestage export --model people --output people.onnx
+rle-onestage export --config-file output/run/config.yaml --output mine.xml --format openvino MODEL.WEIGHTS W
+rle-onestage export --model people --output people_int8.onnx --int8 --calibration photographs --dataset D
+rle-onestage export --model people --output people.onnx --batch 8 --server triton models
+rle-onestage export --describe people.onnx
+
+The file is run beside PyTorch on some images; if it gives other numbers, none is left.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+
+from rle_onestage.cli.checks import check_config, check_images, check_output_folder
+from rle_onestage.cli.options import add_options, parse_options, read_config, start
+from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.utils.arguments import CommandParser, positive_int
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; options of the config may stand anywhere, with ``--opts`` or without."""
+    parser = CommandParser("export", __doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", metavar="NAME", help="a model with weights that come with the package, such as people")
+    what.add_argument("--config-file", metavar="FILE", help="a YAML file, a run's config.yaml, or one of the package")
+    what.add_argument("--describe", metavar="FILE", help="print what an exported file says about itself, as JSON")
+    parser.add_argument("--output", metavar="FILE", help="to write; its ending is that of the format")
+    parser.add_argument(
+        "--format", default="onnx", metavar="F", help="onnx (default), openvino, torchscript or torch_export"
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--size", type=positive_int, nargs=2, metavar=("H", "W"),
+        help="pixels that the network runs at, whatever the image, which is padded to it",
+    )  # fmt: skip
+    size.add_argument("--dynamic", action="store_true", help="resize each image as the config does (the default)")
+    parser.add_argument("--batch", type=positive_int, default=0, metavar="N", help="take N images of one size at once")
+    parser.add_argument("--rgb", action="store_true", help="the images are RGB (default: BGR, as OpenCV reads them)")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--half", action="store_true", help="store the weights in float16")
+    weights.add_argument("--int8", action="store_true", help="run the convolutions in 8 bits")
+    parser.add_argument(
+        "--calibration", nargs="+", default=[], metavar="PATH", help="images, folders or globs for --int8"
+    )
+    parser.add_argument(
+        "--images", nargs="+", default=[], metavar="PATH",
+        help="images, folders or globs to compare with PyTorch on (default: two of the package)",
+    )  # fmt: skip
+    parser.add_argument("--dataset", metavar="NAME", help="measure PyTorch and the file on it too")
+    parser.add_argument(
+        "--server", nargs=2, metavar=("KIND", "FOLDER"),
+        help="write the file, by its name, into the models of a server too: triton, or ovms (OpenVINO Model Server)",
+    )  # fmt: skip
+    parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the file's metadata")
+    add_options(parser)
+    return parse_options(parser, arguments)
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Whether the flags go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if args.output is None:
+        raise ConfigError("where to write is not given; name a file with --output")
+    if args.int8 != bool(args.calibration):
+        raise ConfigError(
+            "--int8 needs images to calibrate on; give some with --calibration" if args.int8
+            else "--calibration is for --int8; leave it out, or give --int8 too"
+        )  # fmt: skip
+
+
+@exits_with_sentence
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    args = parse(arguments)
+    if args.describe is None:
+        check_flags(args)
+        check_images([*args.images, *args.calibration])
+        check_config(args.config_file, args.opts)
+        check_output_folder(args.server[1] if args.server else None, "--server")
+    start(log=args.describe is None)
+    from rle_onestage.export import (
+        ExportOptions,
+        check_server,
+        describe,
+        export_model,
+        measure,
+        read_images,
+        write_server,
+    )
+
+    if args.describe is not None:
+        entries = describe(args.describe).items()
+        print(
+            "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
+        )
+        return
+    name, ending = os.path.splitext(os.path.basename(args.output))
+    server, folder = args.server or (None, "")
+    if server is not None:
+        check_server(server, folder, ending, name)
+    if args.model is not None:
+        from rle_onestage.model_zoo import get_checkpoint_url, get_config_file
+
+        args.config_file = get_config_file(args.model)
+        if "MODEL.WEIGHTS" not in args.opts[::2]:
+            args.opts = ["MODEL.WEIGHTS", get_checkpoint_url(args.model), *args.opts]
+    cfg = read_config(args)
+    options = ExportOptions(
+        canvas=None if args.size is None else tuple(args.size),
+        rgb=args.rgb,
+        batch=args.batch,
+        half=args.half,
+        calibration=read_images(args.calibration) if args.int8 else (),
+        licence=args.licence,
+    )
+    made = export_model(cfg, args.output, args.format, images=read_images(args.images), options=options)
+    told = [*made.lines, *(measure(cfg, args.output, args.dataset) if args.dataset else [])]
+    if server is not None:
+        written = write_server(server, folder, args.output, name)
+        told.append(f"for {server}: {', '.join(written)}")
+    print("\n".join(told))

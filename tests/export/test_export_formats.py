@@ -1,0 +1,223 @@
+"""Exported files: what they give, what they say of themselves, and that a file which is not equal is not there."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from export_toys import SIDE, STYLES, photo, toy
+
+from rle_onestage import cli
+from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
+from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
+from rle_onestage.export.formats import onnx_graph
+from rle_onestage.export.graph import PeopleGraph
+from rle_onestage.predictor import Predictor
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+IMAGES = [photo(), np.zeros((64, 64, 3), np.uint8), photo(130, 90, seed=1)]
+FIELDS = ("pred_keypoints", "pred_keypoint_sigmas", "pred_keypoint_covariances", "pred_keypoint_presence", "pred_areas")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture(scope="module")
+def plain(folder):
+    """The config of a model with refinement and visibility, and the ONNX file of it."""
+    cfg, path = toy(folder, "refined"), str(folder / "plain.onnx")
+    made = export_model(cfg, path, images=IMAGES)
+    assert made.files == [path] and made.parity.found > 0 and made.parity.images == 3
+    return cfg, path
+
+
+def assert_same_people(found, expected):
+    """Nearly: runtimes add up in another order."""
+    assert len(found) == len(expected) > 0 and found.image_size == expected.image_size
+    torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.pred_boxes.tensor, expected.pred_boxes.tensor, rtol=1e-3, atol=0.02)
+    for name in FIELDS:
+        torch.testing.assert_close(found.get(name), expected.get(name), rtol=2e-3, atol=0.02, msg=name)
+    assert set(expected.get_fields()) - {"pred_score_factors"} == set(found.get_fields())
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_gives_pytorchs_people_at_any_size(style, folder):
+    cfg = toy(folder, style)
+    path = str(folder / f"{style}.onnx")
+    export_model(cfg, path, images=IMAGES[:2])
+    file, predictor = load(path, threads=1), Predictor(cfg)
+    for size in ((64, 64), (64, 300), (300, 64), (123, 77)):
+        image = photo(*size, seed=3)
+        # At the network's own size, so that OpenCV's fixed-point growth has no say.
+        image = predictor.resize(image)
+        assert_same_people(file(image), predictor(image))
+    assert file.skeleton.num_joints == predictor.skeleton.num_joints and file.tells_hidden == predictor.tells_hidden
+
+
+@pytest.mark.parametrize("name, ending", [("openvino", ".xml"), ("torchscript", ".pt")])
+def test_other_formats_give_the_same(name, ending, folder, plain):
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    cfg, onnx_file = plain
+    path = str(folder / f"other{ending}")
+    export_model(cfg, path, name, images=IMAGES[:2])
+    image = photo(SIDE, SIDE, seed=5)
+    assert_same_people(load(path)(image), Predictor(cfg)(image))
+    assert describe(path) == describe(onnx_file)
+
+
+def test_torch_export_takes_any_size(folder):
+    cfg, path = toy(folder, "fcos"), str(folder / "program.pt2")
+    export_model(cfg, path, "torch_export", images=IMAGES[:1])
+    for size in ((SIDE, SIDE), (SIDE, 64)):
+        assert_same_people(load(path)(photo(*size)), Predictor(cfg)(photo(*size)))
+
+
+def test_a_batch_has_a_count_for_each_image(folder, plain):
+    cfg, onnx_file = plain
+    path = str(folder / "batch.onnx")
+    export_model(cfg, path, images=IMAGES[:2], options=ExportOptions(batch=2))
+    run = load(path).run
+    images = [photo(SIDE, 80, seed) for seed in (7, 8)]
+    outputs = run(np.stack(images))
+    rows = describe(path)["max_people"]
+    assert outputs["keypoints"].shape == (2, rows, 17, 3) and outputs["count"].shape == (2,)
+    for number, image in enumerate(images):
+        alone, count = load(onnx_file).run(image), int(outputs["count"][number])
+        assert count == len(alone["scores"])
+        np.testing.assert_allclose(outputs["keypoints"][number, :count], alone["keypoints"], rtol=1e-3, atol=0.01)
+    assert_same_people(load(path)(images[0]), Predictor(cfg)(images[0]))
+
+
+def test_rgb_and_a_fixed_canvas(folder, plain):
+    cfg, onnx_file = plain
+    path = str(folder / "rgb.onnx")
+    made = export_model(cfg, path, images=IMAGES, options=ExportOptions(rgb=True, canvas=(SIDE, SIDE)))
+    assert made.padding > 0 and any("padding" in line for line in made.lines)
+    assert describe(path)["image"]["channels"] == "RGB" and describe(path)["size"]["canvas"] == [SIDE, SIDE]
+    image = photo(SIDE, SIDE, seed=4)
+    bgr, rgb = load(onnx_file), load(path)
+    np.testing.assert_allclose(rgb.run(image[:, :, ::-1])["scores"], bgr.run(image)["scores"], rtol=1e-4)
+    assert_same_people(rgb(image), Predictor(cfg)(image))
+
+
+def test_half_and_int8_are_smaller_and_near(folder, plain):
+    cfg, onnx_file = plain
+    size = len(open(onnx_file, "rb").read())
+    for name, options in (("half", ExportOptions(half=True)), ("int8", ExportOptions(calibration=IMAGES))):
+        path = str(folder / f"{name}.onnx")
+        export_model(cfg, path, images=IMAGES[:1], options=options)
+        assert len(open(path, "rb").read()) < size
+        assert describe(path)["weights_in"] == {"half": "float16", "int8": "int8"}[name]
+        scores = load(path)(IMAGES[0]).scores
+        assert scores[0].item() == pytest.approx(load(onnx_file)(IMAGES[0]).scores[0].item(), abs=0.1)
+
+
+def test_a_file_says_what_it_is(plain, capsys):
+    cfg, path = plain
+    cli.main(["export", "--describe", path])
+    said = json.loads(capsys.readouterr().out)
+    predictor = Predictor(cfg)
+    assert said == describe(path) and said["joint_names"] == list(predictor.skeleton.names)
+    assert said["weights"] == "refined.pth" and said["outputs"][:3] == ["boxes", "scores", "keypoints"]
+    levels = said["intervals"]["levels"]
+    assert said["intervals"]["half_widths"][0][levels.index(0.9)] == pytest.approx(
+        predictor.error_density.half_width(0.9)[0].item(), abs=1e-3
+    )
+    residual, std = torch.ones(1, 17, 2), torch.full((1, 17, 2), 2.0)
+    torch.testing.assert_close(
+        load(path).error_density.log_prob(residual, std), predictor.error_density.log_prob(residual, std)
+    )
+
+
+def test_the_licence_is_that_of_the_card_or_what_is_given(folder, plain):
+    cfg, path = plain
+    assert "not stated" in describe(path)["licence"]
+    other = str(folder / "licensed.onnx")
+    export_model(cfg, other, images=IMAGES[:1], options=ExportOptions(licence="CC0"))
+    assert describe(other)["licence"] == "CC0"
+
+
+def test_what_is_not_equal_is_not_written(folder, plain, monkeypatch):
+    cfg, _ = plain
+    before = sorted(folder.iterdir())
+    forward = PeopleGraph.forward
+
+    def off(self, image):
+        boxes, scores, keypoints, *others = forward(self, image)
+        return (boxes, scores, keypoints + 0.6, *others)
+
+    monkeypatch.setattr(PeopleGraph, "forward", off)
+    with pytest.raises(NotEqualError, match=r"broken.onnx is not written.*joints differ by up to 0\.6 px"):
+        export_model(cfg, str(folder / "broken.onnx"), images=IMAGES[:1])
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--output", "x.onnx", "--format", "tflite"], "--format is 'tflite'"),
+        (["--output", "x.onnx", "--format", "openvino"], "x.onnx does not end in .xml"),
+        (["--output", "gone/x.onnx"], "gone/x.onnx cannot be written"),
+        (["--output", "x.onnx", "--int8"], "--int8 needs images to calibrate on"),
+        (["--output", "x.onnx", "--calibration", "a.jpg"], "--calibration is for --int8"),
+        (["--output", "x.onnx", "--int8", "--calibration", "empty"], "empty"),
+        (["--output", "x.onnx", "--size", "100", "96"], "must be multiples of 32; give --size 128 96"),
+        (["--output", "x.pt", "--format", "torchscript", "--half"], "--half is not for the format torchscript"),
+        (["--output", "x.onnx", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "cannot be exported"),
+        ([], "name a file with --output"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(words, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(SystemExit) as left:
+        cli.main(["export", "--model", "people_synthetic", *words])
+    error = capsys.readouterr().err.strip()
+    assert left.value.code == 2 and sentence in error.splitlines()[-1], error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "empty"]
+
+
+def test_a_file_that_is_there_stays(folder, plain):
+    cfg, path = plain
+    with pytest.raises(MediaError, match="exists already; remove it"):
+        export_model(cfg, path, images=IMAGES[:1])
+    assert describe(path)["format"] == 1
+
+
+def test_a_missing_package_is_named(folder, plain, monkeypatch):
+    def missing(name, remedy):
+        raise MissingPackageError(f"{name} is not installed; run {remedy}")
+
+    monkeypatch.setattr("rle_onestage.export.formats.onnx.optional_package", missing)
+    with pytest.raises(MissingPackageError, match=r"onnx is not installed; run pip install 'rle-onestage\[onnx\]'"):
+        export_model(plain[0], str(folder / "none.onnx"), images=IMAGES[:1])
+    assert onnx_graph.REMEDY in "pip install 'rle-onestage[onnx]'"
+
+
+@pytest.mark.parametrize("content, name", [(b"no model", "a.onnx"), (b"no model", "a.pt"), (b"", "a.txt")])
+def test_what_is_no_exported_file_is_one_sentence(content, name, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MediaError, match=name):
+        load(str(tmp_path / name))
+    with pytest.raises(MediaError, match="does not exist"):
+        load(str(tmp_path / "gone.onnx"))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((0, 5, 3), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), None]
+)
+def test_what_is_no_image_is_one_sentence(image, plain):
+    with pytest.raises(DataError, match="image"):
+        load(plain[1])(image)
+
+
+def test_an_execution_provider_that_is_not_there(plain):
+    with pytest.raises(ConfigError, match="no execution provider Abacus"):
+        load(plain[1], providers=["Abacus"])
