@@ -170,7 +170,7 @@ def check_hidden(args: argparse.Namespace, predictor: "Predictor | ExportedPredi
         )
 
 
-def check_depth(args: argparse.Namespace, predictor: "Predictor") -> None:
+def check_depth(args: argparse.Namespace, predictor: "Predictor | ExportedPredictor") -> None:
     """Whether the model can say what ``--draw-3d`` draws.
 
     Raises:
@@ -178,7 +178,7 @@ def check_depth(args: argparse.Namespace, predictor: "Predictor") -> None:
     """
     if args.draw_3d and not predictor.tells_depth:
         raise ConfigError(
-            "--draw-3d needs a model that was trained with depth, which these weights were not "
+            "--draw-3d needs a config and weights that were trained with depth, which these were not "
             "(MODEL.RLE_ONESTAGE.DEPTH.ENABLED, docs/three_dimensions.md); leave it out"
         )
 

@@ -53,7 +53,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="WHERE", help="the folder of the Parquet files")
     parser.add_argument(
         "--model", default="people", metavar="NAME",
-        help="of the model zoo, or a config (.yaml), or weights (.pth) beside their config.yaml (default: people)",
+        help="of the model zoo, a config (.yaml), weights (.pth) beside their config.yaml, or an exported file (.onnx) "
+        "(default: people)",
     )  # fmt: skip
     _add_work(parser)
     _add_plan(parser)

@@ -28,7 +28,10 @@ class ExportedPredictor:
         skeleton: the joints.
         category: what is found.
         tells_hidden: whether hidden joints are told from visible ones.
+        tells_depth: False; exported files have no depth.
     """
+
+    tells_depth = False
 
     def __init__(self, path: str, options: RunOptions):
         self.path = path

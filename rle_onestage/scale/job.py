@@ -76,7 +76,7 @@ def predict(
 
     Args:
         dataset: files, folders, patterns, lists (``.txt``), tar shards, Parquet files, videos; paths or addresses.
-        model: a name of the model zoo, a config, weights, or a :class:`~.models.ModelChoice`.
+        model: a name of the model zoo, a config, weights, an exported file, or a :class:`~.models.ModelChoice`.
         output: the folder, or its address.
         ray: address of a Ray cluster, ``local``, or :class:`~.engines.RayOptions`; None: this process does the work.
         threads: of this process; None: all cores. Actors have those of their options.
@@ -99,7 +99,7 @@ def predict(
     threads = on_ray.threads if on_ray else threads or usable_cores()
     with _with_threads(threads):
         # Here too where actors have their own: what is wrong with it is said before anything is started.
-        predictor = predictor_for(choice)
+        predictor = predictor_for(choice, threads)
         plan = settled_plan(_job_of(inputs, choice, options), files, output, options.rows)
         task = Task(
             output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,

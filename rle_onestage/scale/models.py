@@ -11,6 +11,8 @@ from detectron2.utils.file_io import PathManager
 from .. import model_zoo
 from ..engine.setup import load_config
 from ..errors import ConfigError
+from ..export import ExportedPredictor, load
+from ..export.formats import FORMATS, format_of
 from ..predictor import Predictor
 from ..utils.near import WEIGHT_FILES
 from ..utils.packaged_files import MODELS, config_of_weights, config_path
@@ -24,8 +26,8 @@ class ModelChoice:
 
     Attributes:
         name: ``people`` or another name of the model zoo; a config (``.yaml``) with its weights; or weights
-            (``.pth``) with the ``config.yaml`` that their training left beside them.
-        options: ``KEY, VALUE, ...`` of the config.
+            (``.pth``) with the ``config.yaml`` that their training left beside them; or an exported file.
+        options: ``KEY, VALUE, ...`` of the config; an exported file has none.
         imports: modules that register parts of it.
         precision: of the convolutions.
     """
@@ -36,14 +38,40 @@ class ModelChoice:
     precision: str = "float32"
 
 
-def predictor_for(choice: ModelChoice) -> Predictor:
-    """What finds people in images, by :class:`ModelChoice`. Another kind of model becomes another branch here.
+def predictor_for(choice: ModelChoice, threads: int | None = None) -> Predictor | ExportedPredictor:
+    """What finds people in images, by :class:`ModelChoice`.
+
+    Args:
+        choice: the model.
+        threads: of the runtime of an exported file; PyTorch has the threads of the process.
 
     Raises:
         ConfigError: there is no such model, or its config is wrong.
         CheckpointError: the weights cannot be read or do not fit.
+        MediaError: the exported file cannot be read.
+        MissingPackageError: its runtime is not installed.
     """
+    if is_exported(choice):
+        return load(choice.name, threads=threads, precision=choice.precision)
     return Predictor(_config(choice), precision=choice.precision)
+
+
+def is_exported(choice: ModelChoice) -> bool:
+    """Whether the model is an exported file.
+
+    Raises:
+        ConfigError: there are options for it, which are of a config.
+        MediaError: there is no such file.
+    """
+    if not choice.name.endswith(tuple(made.ending for _, made in FORMATS)):
+        return False
+    if choice.options or choice.imports:
+        raise ConfigError(
+            f"{choice.name} is an exported file, whose config is settled; leave out "
+            f"{' '.join([*choice.options, *choice.imports])}, or export it anew with them"
+        )
+    format_of(choice.name)
+    return True
 
 
 def version_of(choice: ModelChoice, package: str) -> str:
@@ -53,13 +81,19 @@ def version_of(choice: ModelChoice, package: str) -> str:
         choice: the model.
         package: version of the package.
     """
-    cfg = _config(choice).clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing
-    digest = hashlib.sha256(f"{cfg.dump()}|{choice.precision}".encode())
-    with open(PathManager.get_local_path(cfg.MODEL.WEIGHTS), "rb") as file:
-        for block in iter(functools.partial(file.read, 2**20), b""):
-            digest.update(block)
+    if is_exported(choice):
+        stem = choice.name.removesuffix(format_of(choice.name).ending)
+        settled, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
+    else:
+        cfg = _config(choice).clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing
+        settled, files = cfg.dump(), [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
+    digest = hashlib.sha256(f"{settled}|{choice.precision}".encode())
+    for path in files:
+        with open(path, "rb") as file:
+            for block in iter(functools.partial(file.read, 2**20), b""):
+                digest.update(block)
     return f"{package}+{digest.hexdigest()[:12]}"
 
 
@@ -81,6 +115,7 @@ def _config(choice: ModelChoice) -> CfgNode:
             raise ConfigError(f"config {name} of --model does not exist; check its name")
     else:
         raise ConfigError(
-            f"there is no model {name!r}; give one of {', '.join(sorted(MODELS))}, a config (.yaml) or weights (.pth)"
+            f"there is no model {name!r}; give one of {', '.join(sorted(MODELS))}, a config (.yaml), weights "
+            "(.pth) or an exported file (.onnx)"
         )
     return load_config(path, options, imports=choice.imports)

@@ -105,7 +105,7 @@ class Worker:
             begin = time.perf_counter()
             if self._predictor is None:
                 set_threads(self.task.threads)
-                self._predictor = predictor_for(self.task.model)
+                self._predictor = predictor_for(self.task.model, self.task.threads)
             loading = time.perf_counter() - begin
             report = self._done(unit, tell)
             return report._replace(loading=loading)

@@ -3,13 +3,16 @@
 import json
 import os
 
+import cv2
 import fsspec
 import pytest
+from exported_people import exported, office
 from scale_toys import Toy, brightness, folder_of, huge_png, png, rows_in, shard_of, use
 
 from rle_onestage.errors import ConfigError, MediaError, PoseError
 from rle_onestage.evaluation.people_parquet import read_parts
-from rle_onestage.scale import JobOptions, predict
+from rle_onestage.export import load
+from rle_onestage.scale import JobOptions, ModelChoice, predict
 from rle_onestage.scale import work as work_module
 from rle_onestage.utils import output_files
 
@@ -260,3 +263,19 @@ def test_files_say_what_made_them(tmp_path, toy):
     assert table["model"].to_pylist() == ["people"] and table["version"][0].as_py().endswith("+people")
     assert len(metadata["joints"]) == 17 and metadata["category_id"] == 1
     assert work_module.report_of(str(tmp_path / "out" / "part-000000.parquet"), "another plan") is None
+
+
+def test_an_exported_file_is_a_model(tmp_path):
+    file = str(exported())
+    cv2.imwrite(str(tmp_path / "office.png"), cv2.resize(office(), (256, 192), interpolation=cv2.INTER_AREA))
+    predict(str(tmp_path / "office.png"), file, output=str(tmp_path / "out"), options=JobOptions(min_score=0.3))
+    predict(str(tmp_path / "office.png"), file, output=str(tmp_path / "out"), options=JobOptions(min_score=0.3))
+    (row,) = rows_in(tmp_path / "out")
+    expected = load(file)(cv2.imread(str(tmp_path / "office.png")))
+    expected = expected[expected.scores >= 0.3]
+    assert row["model"] == file and len(row["people"]) == len(expected) > 0
+    assert row["people"][0]["score"] == pytest.approx(float(expected.scores[0]), abs=1e-5)
+    with pytest.raises(ConfigError, match=r"people.onnx is an exported file, whose config is settled; leave out A.B 3"):
+        predict(str(tmp_path / "office.png"), ModelChoice(file, ("A.B", "3")), output=str(tmp_path / "more"))
+    with pytest.raises(MediaError, match="no.onnx does not exist"):
+        predict(str(tmp_path / "office.png"), "no.onnx", output=str(tmp_path / "more"))

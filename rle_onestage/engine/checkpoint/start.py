@@ -57,7 +57,7 @@ def _frozen_without_weights(model: nn.Module, loaded: Collection[str], *, whole:
     return [n for n in frozen if n.startswith(inside) and n not in loaded and not n.startswith(known)]
 
 
-def _blame(cfg: CfgNode, unfilled: Sequence[str], norms: Collection[str]) -> tuple[str, str]:
+def _blame(cfg: CfgNode, unfilled: Sequence[str], norms: set[str]) -> tuple[str, str]:
     """(what freezes weights, what to do), where ``norms`` are the names of gains of Detectron2's frozen norms."""
     name, at, norm = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.RLE_ONESTAGE.TRUNK.NORM
     only, key = list(cfg.SOLVER.TRAIN_ONLY), PRETRAINED_KEYS.get(name)
@@ -67,7 +67,7 @@ def _blame(cfg: CfgNode, unfilled: Sequence[str], norms: Collection[str]) -> tup
     if key:
         changes = {AT: (at, 0), TRUNK_NORM: (norm, "train")}
     elif str(BACKBONE_REGISTRY.get(name).__module__).startswith("detectron2."):
-        by_norm = not norms.isdisjoint(unfilled) and cfg.MODEL.RESNETS.NORM == "FrozenBN"
+        by_norm = bool(norms & set(unfilled)) and cfg.MODEL.RESNETS.NORM == "FrozenBN"
         changes = {AT: (at, 0), NORM: ("FrozenBN" if by_norm else "BN", "BN")}
     else:
         how = "or tell by rle_onestage.modeling.mark_filled(part) that its builder has filled a part"
