@@ -13,7 +13,8 @@ python=${PYTHON:-.venv/bin/python}
 project=projects/paper_tables
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # Memory that is given back and asked for again in every step took half of the processor's time.
-export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296} MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
+export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
+export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
 
 # compare SET SEEDS LOSS ...
 compare() {
