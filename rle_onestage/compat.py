@@ -8,8 +8,6 @@ import importlib.util
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from rle_onestage.console import QuietWarnings
-
 if TYPE_CHECKING:  # torch takes a second, which who asks whether all is installed need not wait for
     from torch import nn
 
@@ -95,14 +93,3 @@ def create_ddp_model(model: "nn.Module", *, broadcast_buffers: bool = True, **kw
     device = next(model.parameters()).device
     kwargs.setdefault("device_ids", [device.index] if device.type == "cuda" else None)
     return DistributedDataParallel(model, **kwargs)
-
-
-def hush_meshgrid() -> None:
-    """Let torch say here, unheard, what it says once in a process: that Detectron2's anchors call ``meshgrid`` anew.
-
-    Main gives the argument that torch asks for; 0.5 does not, which changes nothing.
-    """
-    import torch
-
-    with QuietWarnings(message="torch.meshgrid"):
-        torch.meshgrid(torch.zeros(1), torch.zeros(1))

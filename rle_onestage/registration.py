@@ -11,6 +11,8 @@ with (
     QuietWarnings(message=_SCRIPTING, category=FutureWarning),
     QuietWarnings(message=_SCRIPTING, category=DeprecationWarning),
 ):
+    import torch
+
     from rle_onestage import data, model_zoo, modeling  # data and modeling register on import
     from rle_onestage.config import add_rle_onestage_config, register_config_keys
     from rle_onestage.engine import Trainer, load_config
@@ -27,6 +29,10 @@ with (
     from rle_onestage.predictor import Predictor
     from rle_onestage.structures.skeleton import SKELETONS, Skeleton
     from rle_onestage.video.tracking import PoseTracker
+
+# torch says once in a process that its argument is wanted, which the anchors of Detectron2 0.5 do not give.
+with QuietWarnings(message=r"torch\.meshgrid"):
+    torch.meshgrid(torch.zeros(1))
 
 register_config_keys()
 register_shipped_weights()

@@ -19,7 +19,6 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_mod
 from detectron2.utils import comm
 from torch import nn
 
-from rle_onestage.compat import hush_meshgrid
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
@@ -171,7 +170,6 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
     """
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
-    hush_meshgrid()
     name = cfg.MODEL.BACKBONE.NAME
     if name not in BACKBONE_REGISTRY:
         near = difflib.get_close_matches(name, [known for known, _ in BACKBONE_REGISTRY], n=1)

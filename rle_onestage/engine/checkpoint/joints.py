@@ -160,8 +160,9 @@ def _joint_rows(model: nn.Module) -> dict[str, int]:
 
 
 def _fits_any(model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:
-    """Whether rows of single joints fit the model in any tensor."""
-    both = (key for key in _joint_rows(model) if key in own and key in weights)
+    """Whether rows of single joints fit the model in any layer; its biases and tables alone tell it nothing."""
+    learned = {name for name, parameter in model.named_parameters() if parameter.dim() > 1}
+    both = (key for key in _joint_rows(model) if key in learned and key in weights)
     return any(own[key].shape[1:] == weights[key].shape[1:] for key in both)
 
 

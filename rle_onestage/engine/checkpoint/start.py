@@ -64,15 +64,16 @@ def _blame(cfg: CfgNode, unfilled: Sequence[str], norms: set[str]) -> tuple[str,
     weights = "name weights of this network in MODEL.WEIGHTS" + (f", or those of its trunk in {key}" if key else "")
     if only:
         return f"{ONLY} is {shown(only)}", f"{weights}, or set {ONLY} to []"
+    changes: dict[str, tuple[object, object]] = {}
     if key:
         changes = {AT: (at, 0), TRUNK_NORM: (norm, "train")}
     elif str(BACKBONE_REGISTRY.get(name).__module__).startswith("detectron2."):
         by_norm = bool(norms & set(unfilled)) and cfg.MODEL.RESNETS.NORM == "FrozenBN"
         changes = {AT: (at, 0), NORM: ("FrozenBN" if by_norm else "BN", "BN")}
-    else:
+    changes = {key: (now, then) for key, (now, then) in changes.items() if now != then}
+    if not changes:  # the user's own code
         how = "or tell by rle_onestage.modeling.mark_filled(part) that its builder has filled a part"
         return f"the backbone {name} has frozen parts", f"{weights}, let them learn, {how}"
-    changes = {key: (now, then) for key, (now, then) in changes.items() if now != then}
     now = " and ".join(f"{key} is {value}" for key, (value, _) in changes.items())
     then = " and ".join(f"{key} to {value}" for key, (_, value) in changes.items())
     return now, f"{weights}, or set {then} so that all of it learns"

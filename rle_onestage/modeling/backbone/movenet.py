@@ -210,9 +210,9 @@ class MoveNet(nn.Module):
         self.backbone, self.pyramid = MobileNetV2(), Pyramid()
         self.heads = nn.ModuleDict({name: Head(outputs) for name, outputs in self.HEADS.items()} if heads else {})
         if heads:  # carried along: its hidden layer is what is used, so that nothing would teach it
-            output = cast("Head", self.heads["regress"]).output
-            output.requires_grad_(False)
-            mark_filled(output)
+            unused = cast(Head, self.heads["regress"]).output
+            unused.requires_grad_(False)
+            mark_filled(unused)
 
     def widths(self) -> dict[int, list[int]]:
         """Channels of the maps that :meth:`forward` returns."""
