@@ -66,9 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = {loss: dict(one.row) for loss, one in found.items()}
     for loss, matches in of_the_same_people({loss: one.matches for loss, one in found.items()}).items():
         same = space_metrics(matches, COCO.names)
-        report[loss]["same people"] = {name: same[name] for name in (*METRICS, "people")} | {
-            f"{name} 95 %": resampled(matches, name, COCO.names, args.resamples) for name in METRICS
-        }
+        report[loss]["same people"] = {name: same[name] for name in (*METRICS, "people")}
+        report[loss]["same people"]["95 %"] = resampled(matches, COCO.names, args.resamples)
     if "rle" in found:
         residuals = found["rle"].residuals
         report["density"] = {
@@ -90,7 +89,7 @@ def tables(report: dict) -> str:
         for loss in losses
     ]
     same = [
-        [loss, *(f"{row[name]:.1f} ({row[f'{name} 95 %'][0]:.1f} to {row[f'{name} 95 %'][1]:.1f})" for name in METRICS)]
+        [loss, *("{:.1f} ({:.1f} to {:.1f})".format(row[name], *row["95 %"][name]) for name in METRICS)]
         for loss in losses
         for row in [report[loss]["same people"]]
     ]
