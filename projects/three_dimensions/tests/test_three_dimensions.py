@@ -52,6 +52,7 @@ def test_a_density_of_three_dimensions_sees_what_two_and_one_cannot():
     joint = density_nats(residuals, [build_density("rle", dims=3, hidden=8)], 100)
     apart = density_nats(residuals, [build_density("rle", dims=d, hidden=8) for d in (2, 1)], 100)
     assert joint < apart - 0.1  # 0.51 nats in truth
+    assert density_nats(residuals, [build_density("laplace", dims=3)], 5) > joint  # which has nothing to fit
 
 
 def test_the_command_says_what_it_needs(tmp_path):

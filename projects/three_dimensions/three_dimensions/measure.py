@@ -103,7 +103,9 @@ def density_nats(residuals: tuple[np.ndarray, np.ndarray], density: Sequence[Any
         steps: of Adam, 500 residuals each.
     """
     fit, held_out = (torch.tensor(part, dtype=torch.float32) for part in residuals)
-    optimizer = torch.optim.Adam([p for part in density for p in part.parameters()], 5e-3)
+    parameters = [p for part in density for p in part.parameters()]
+    steps = steps if parameters else 0  # a preset has nothing to fit
+    optimizer = torch.optim.Adam(parameters, 5e-3) if parameters else None
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         if step % 25 == 0:
@@ -111,9 +113,10 @@ def density_nats(residuals: tuple[np.ndarray, np.ndarray], density: Sequence[Any
                 part.refresh(part.TRAINING_TOLERANCE)
         rows = torch.randint(len(fit), (500,), generator=generator)
         loss = _nats(fit[rows], density).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     for part in density:
         part.refresh()
     with torch.no_grad():
