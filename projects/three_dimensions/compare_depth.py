@@ -7,7 +7,6 @@ What is done is not done again: the same command goes on after a stop.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from three_dimensions.measure import METRICS, density_nats, measure, of_the_same
 
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import PoseError, exits_with_sentence
+from rle_onestage.evaluation import write_json
 from rle_onestage.evaluation.space import space_metrics
 from rle_onestage.modeling.density import build_density
 from rle_onestage.structures.skeleton import COCO
@@ -66,19 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = {loss: dict(one.row) for loss, one in found.items()}
     for loss, matches in of_the_same_people({loss: one.matches for loss, one in found.items()}).items():
         same = space_metrics(matches, COCO.names)
-        report[loss]["same people"] = {name: same[name] for name in (*METRICS, "people")} | {
-            f"{name} 95 %": resampled(matches, name, COCO.names, args.resamples) for name in METRICS
-        }
+        report[loss]["same people"] = {name: same[name] for name in (*METRICS, "people")}
+        report[loss]["same people"]["95 %"] = resampled(matches, COCO.names, args.resamples)
+    write_json(report, os.path.join(args.output, "results.json"))  # the fits that follow take minutes
     if "rle" in found:
         residuals = found["rle"].residuals
         report["density"] = {
             "labels": [len(part) for part in residuals],
             "one of three dimensions": density_nats(residuals, [build_density("rle", dims=3)], args.steps),
             "two and one": density_nats(residuals, [build_density("rle", dims=d) for d in (2, 1)], args.steps),
-            "laplace": density_nats(residuals, [build_density("laplace", dims=3)], 0),
+            "laplace": density_nats(residuals, [build_density("laplace", dims=3)], args.steps),
         }
-    with open(os.path.join(args.output, "results.json"), "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
+        write_json(report, os.path.join(args.output, "results.json"))
     print(tables(report))
 
 
@@ -90,7 +89,7 @@ def tables(report: dict) -> str:
         for loss in losses
     ]
     same = [
-        [loss, *(f"{row[name]:.1f} ({row[f'{name} 95 %'][0]:.1f} to {row[f'{name} 95 %'][1]:.1f})" for name in METRICS)]
+        [loss, *("{:.1f} ({:.1f} to {:.1f})".format(row[name], *row["95 %"][name]) for name in METRICS)]
         for loss in losses
         for row in [report[loss]["same people"]]
     ]

@@ -14,7 +14,7 @@ from rle_onestage.data.datasets import get_skeleton
 from rle_onestage.engine.inference import build_for_inference
 from rle_onestage.evaluation import match_people
 from rle_onestage.evaluation.metrics import coco_metrics
-from rle_onestage.evaluation.space import SpaceMatches, match_in_space, space_metrics
+from rle_onestage.evaluation.space import SpaceMatches, errors_in_space, match_in_space, space_metrics
 from rle_onestage.modeling import RLEOneStage
 
 METRICS = ("MPJPE", "PA-MPJPE", "N-MPJPE", "depth error", "MRPE")
@@ -46,8 +46,7 @@ def measure(cfg: CfgNode, dataset: str, *, share: float, resamples: int) -> Meas
     matches = match_in_space(held_out.truth, held_out.results, names)
     whole = space_metrics(matches, names)
     row: OrderedDict[str, Any] = OrderedDict((name, whole[name]) for name in (*METRICS, "found", "people"))
-    for name in METRICS:
-        row[f"{name} 95 %"] = resampled(matches, name, names, resamples)
+    row["95 %"] = resampled(matches, names, resamples)
     row["keypoint AP"] = coco_metrics(
         held_out.truth.dataset, held_out.results, "keypoints", held_out.oks_sigmas.tolist()
     )["AP"]
@@ -56,16 +55,19 @@ def measure(cfg: CfgNode, dataset: str, *, share: float, resamples: int) -> Meas
     return Measured(row, matches, residuals)
 
 
-def resampled(matches: SpaceMatches, metric: str, names: Sequence[str], number: int) -> list[float]:
-    """The central 95 % of a metric over resamples of the images."""
+def resampled(matches: SpaceMatches, names: Sequence[str], number: int) -> dict[str, list[float]]:
+    """The central 95 % of each metric over resamples of the images."""
     rng = np.random.default_rng(0)
     images = np.array(matches.image_id)
-    groups = [np.flatnonzero(images == image) for image in dict.fromkeys(images.tolist())]
-    values = []
-    for _ in range(number):
-        rows = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
-        values.append(space_metrics(matches.at(rows, len(rows)), names)[metric])
-    return np.quantile(values, [0.025, 0.975]).tolist()
+    places = list(dict.fromkeys(images.tolist()))
+    chosen = rng.integers(len(places), size=(number, len(places)))
+    result = {}
+    for name, values in errors_in_space(matches, names).items():
+        known = np.isfinite(values)
+        rows = np.stack([np.where(known, values, 0).sum(1), known.sum(1)], 1)  # (S, 2) sum and count of each person
+        sums = np.stack([rows[images == image].sum(0) for image in places])[chosen].sum(1)  # (number, 2)
+        result[name] = np.quantile(sums[:, 0] / np.maximum(sums[:, 1], 1), [0.025, 0.975]).tolist()
+    return result
 
 
 def of_the_same_people(all_matches: Mapping[str, SpaceMatches]) -> dict[str, SpaceMatches]:
@@ -101,7 +103,9 @@ def density_nats(residuals: tuple[np.ndarray, np.ndarray], density: Sequence[Any
         steps: of Adam, 500 residuals each.
     """
     fit, held_out = (torch.tensor(part, dtype=torch.float32) for part in residuals)
-    optimizer = torch.optim.Adam([p for part in density for p in part.parameters()], 5e-3)
+    parameters = [p for part in density for p in part.parameters()]
+    steps = steps if parameters else 0  # a preset has nothing to fit
+    optimizer = torch.optim.Adam(parameters, 5e-3) if parameters else None
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         if step % 25 == 0:
@@ -109,9 +113,10 @@ def density_nats(residuals: tuple[np.ndarray, np.ndarray], density: Sequence[Any
                 part.refresh(part.TRAINING_TOLERANCE)
         rows = torch.randint(len(fit), (500,), generator=generator)
         loss = _nats(fit[rows], density).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     for part in density:
         part.refresh()
     with torch.no_grad():

@@ -153,6 +153,29 @@ def _mean(distances: np.ndarray) -> float:
     return float(distances[known].mean()) if known.any() else math.nan
 
 
+def errors_in_space(matches: SpaceMatches, names: Sequence[str]) -> OrderedDict[str, np.ndarray]:
+    """The errors whose means :func:`space_metrics` has, in millimetres.
+
+    Args:
+        matches: S people.
+        names: K joint names.
+
+    Returns:
+        (S, K) by the name of the metric, and (S, 1) for the root; NaN for what does not count.
+    """
+    root, _ = root_weights(names)
+    predicted, labels = matches.predicted, matches.labels
+    return OrderedDict(
+        (
+            ("MPJPE", joint_distances(predicted, labels, root)),
+            ("PA-MPJPE", pa_mpjpe(predicted, labels)),
+            ("N-MPJPE", n_mpjpe(predicted, labels, root)),
+            ("depth error", np.abs(predicted[..., 2] - labels[..., 2])),
+            ("MRPE", matches.root_error[:, None]),
+        )
+    )
+
+
 def space_metrics(
     matches: SpaceMatches, names: Sequence[str], density: SpaceDensity | None = None
 ) -> OrderedDict[str, float]:
@@ -169,19 +192,9 @@ def space_metrics(
         ``people``, their number; and the share of depths within the intervals of 50, 80, 90 and 95 %, in percent.
         NaN where something cannot be known.
     """
-    root, _ = root_weights(names)
-    depth = np.abs(matches.predicted[..., 2] - matches.labels[..., 2])
-    table = OrderedDict(
-        (
-            ("MPJPE", _mean(joint_distances(matches.predicted, matches.labels, root))),
-            ("PA-MPJPE", _mean(pa_mpjpe(matches.predicted, matches.labels))),
-            ("N-MPJPE", _mean(n_mpjpe(matches.predicted, matches.labels, root))),
-            ("depth error", _mean(depth)),
-            ("MRPE", _mean(matches.root_error)),
-            ("found", 100.0 * len(matches.labels) / matches.people if matches.people else math.nan),
-            ("people", float(matches.people)),
-        )
-    )
+    table = OrderedDict((name, _mean(values)) for name, values in errors_in_space(matches, names).items())
+    table["found"] = 100.0 * len(matches.labels) / matches.people if matches.people else math.nan
+    table["people"] = float(matches.people)
     for level, name in zip(LEVELS, _DEPTH):
         table[name] = math.nan if density is None else float(100.0 * coverage(matches, density, level)[2])
     return table
