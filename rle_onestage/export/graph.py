@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.mapper import TestResize
-from ..data.transforms.augmentation import resize_image
+from ..data.transforms.model_input import resize_for_model
 from ..modeling import RLEOneStage
 from ..modeling.backbone.timm_fpn import SameConv2d
 from .resizing import BAND, Axis, resize_to_canvas, taps_of_band
@@ -40,7 +40,7 @@ class InputSize(NamedTuple):
         (height, width), (rows, columns) = image.shape[:2], self.canvas
         numerator, denominator = (rows, height) if height * columns >= width * rows else (columns, width)
         sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
-        return resize_image(image, *sides)
+        return resize_for_model(image, *sides)
 
     def padding(self, image: np.ndarray) -> float:
         """Share of a fixed canvas that an image (H, W, 3) leaves empty; 0 without one."""

@@ -1,8 +1,8 @@
 """The resize of the test images as products of matrices, so that every runtime has it.
 
-OpenCV's area mean and bilinear growth are sums over few neighbouring pixels of a row or column. A band of output rows
-is one small matrix times the few input rows that it is made of; all bands are one batched product. Runtimes have
-antialiased resizes of their own, but no two of them give the same pixels, and none OpenCV's.
+An area mean as OpenCV has it and bilinear growth are sums over few neighbouring pixels of a row or column. A band of
+output rows is one small matrix times the few input rows that it is made of; all bands are one batched product. Runtimes
+have antialiased resizes of their own, but no two of them give the same pixels, and none the predictor's.
 
 All places and weights are whole numbers until the last division, so that they are exact in float32 too.
 """
@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..data.transforms.model_input import LIFT
+
 # Rows of one band: fewer have more bands, more have wider matrices of mostly zeros.
 BAND = 8
-# What OpenCV's fixed-point bilinear growth drops of a value on average, in grey levels.
-_DROPPED = 0.125
-# Lifts the halves that OpenCV's mean of 2 x 2 pixels rounds up; in other means halves go to the even neighbour.
-_LIFT = 2.0**-10
 
 
 class Axis(NamedTuple):
@@ -59,7 +57,7 @@ def band_weights(axis: Axis, grows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def resize_to_canvas(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
-    """Images in the upper left corner of a canvas, resized as OpenCV does it, to whole grey levels.
+    """Images in the upper left corner of a canvas, resized as the predictor does it, to whole grey levels.
 
     Args:
         images: (B, H, W, 3) uint8.
@@ -81,4 +79,5 @@ def resize_to_canvas(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
     made = (weight @ taken).reshape(batch, columns.blocks * BAND, 3, rows.blocks * BAND)
     made = made.permute(0, 2, 3, 1)  # (B, 3, height, width)
     halves = (rows.given == 2 * rows.wanted) & (columns.given == 2 * columns.wanted)
-    return torch.round(made + (_LIFT * halves.float() - _DROPPED * grows.float()))
+    # Halves go up where an image grows, and in OpenCV's mean of 2 x 2 pixels; in other means to the even neighbour.
+    return torch.round(made + LIFT * (halves | grows).float())

@@ -53,7 +53,7 @@ def test_every_style_gives_pytorchs_people_at_any_size(style, folder):
     file, predictor = load(path, threads=1), Predictor(cfg)
     for size in ((64, 64), (64, 300), (300, 64), (123, 77)):
         image = photo(*size, seed=3)
-        # At the network's own size, so that OpenCV's fixed-point growth has no say.
+        # At the network's own size: one grey level changes the order of an untrained model's scores.
         image = predictor.resize(image)
         assert_same_people(file(image), predictor(image))
     assert file.skeleton.num_joints == predictor.skeleton.num_joints and file.tells_hidden == predictor.tells_hidden
@@ -71,6 +71,7 @@ def test_other_formats_give_the_same(name, ending, folder, plain):
     assert describe(path) == describe(onnx_file)
 
 
+@pytest.mark.slow
 def test_torch_export_takes_any_size(folder):
     cfg, path = toy(folder, "fcos"), str(folder / "program.pt2")
     export_model(cfg, path, "torch_export", images=IMAGES[:1])

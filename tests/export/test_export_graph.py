@@ -1,4 +1,4 @@
-"""The graph in PyTorch: its resize is OpenCV's, and its people are those of the predictor."""
+"""The graph in PyTorch: its resize and its people are those of the predictor."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,12 @@ def resized(image, height, width):
 
 
 @given(sides, sides, st.integers(1, 150), st.integers(0, 9))
-def test_the_resize_is_opencvs(height, width, longest, seed):
+def test_the_resize_is_the_predictors(height, width, longest, seed):
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     expected = InputSize(longest, longest).resize(image)
     apart = np.abs(resized(image, *expected.shape[:2]) - expected)
-    # Its fixed-point growth is not repeated bit by bit; where it shrinks, halves may go to the other neighbour.
-    grows = expected.shape[0] * expected.shape[1] > height * width
-    assert apart.max() <= 1 and (apart > 0).mean() <= (0.25 if grows else 0.05)
+    # Halves may go to the other neighbour.
+    assert apart.max() <= 1 and (apart > 0).mean() <= 0.05
 
 
 def test_an_image_of_the_right_size_stays_as_it_is():
@@ -60,8 +59,8 @@ def model(request, tmp_path_factory):
 @given(height=st.integers(64, 260), width=st.integers(64, 260))
 def test_people_are_those_of_the_predictor(model, height, width):
     predictor, graph = model
-    image = photo(height, width)
-    image = predictor.resize(image)  # the resize itself is compared above
+    # Resized before, which is compared above: the scores of an untrained model are so alike that one grey level counts.
+    image = predictor.resize(photo(height, width))
     with torch.no_grad():
         found = dict(zip(graph.outputs, graph(torch.from_numpy(image))))
     people = predictor(image)
