@@ -169,13 +169,14 @@ class _Job:
         left = [unit for unit in self.plan.units if unit.kind != "video" and unit.number not in done] + of_videos
         computed = {unit.number for unit in left}
         progress = Progress(left, sum(unit.weight for unit in self.plan.units if unit.number not in computed))
+        before = time.perf_counter() - self._begin  # seconds, of what this process does itself
         if videos:
             storage.make_folder(self._frames)
         self._say_start(left)
-        actors, started = 1, 0.0
+        actors = 1
         if left or videos:
             engine = OnRay(on_ray) if on_ray else InProcess(progress.tell)
-            actors, started = engine.actors, time.perf_counter() - self._begin
+            actors = engine.actors
             try:
                 for report in engine.run(self.worker, left):
                     progress.add(_checked(report))
@@ -189,7 +190,7 @@ class _Job:
                 engine.close()
         if self._videos:
             self._forget_frames()
-        return self._summed_up(done, progress, actors, started)
+        return self._summed_up(done, progress, actors, before)
 
     def _reports(self, folder: str, units: Sequence[Unit]) -> dict[int, Report]:
         """Reports of the files that are in a folder, by the number of their unit."""
@@ -217,7 +218,7 @@ class _Job:
             with contextlib.suppress(OSError):
                 os.rmdir(storage.local(self._frames))
 
-    def _summed_up(self, done: dict[int, Report], progress: Progress, actors: int, started: float) -> Summary:
+    def _summed_up(self, done: dict[int, Report], progress: Progress, actors: int, before: float) -> Summary:
         reports = [done[unit.number] for unit in self.plan.units]
         images = sum(report.rows for report in reports)
         summary = Summary(
@@ -228,7 +229,7 @@ class _Job:
             samples=tuple(itertools.chain(*(report.samples for report in reports)))[:10],
             computed=progress.images,
             seconds=time.perf_counter() - self._begin,
-            start_seconds=started + (progress.first or 0.0),
+            start_seconds=before + (progress.first or 0.0),
             images_per_second=progress.images / progress.seconds,
             actor_rate=progress.images / max(progress.busy, 1e-9),
             actors=actors,

@@ -44,6 +44,7 @@ def test_folders_globs_and_lists(tmp_path, toy):
     assert "No such file" in rows[5]["error"] and rows[5]["path"].endswith("missing.png")
     assert rows[0]["path"] == str(tmp_path / "in" / "000001.png") and (rows[0]["width"], rows[0]["height"]) == (64, 48)
     assert (summary.images, summary.people, summary.errors) == (6, 5, 1) and not summary.failed
+    assert 0 < summary.start_seconds + summary.images / summary.images_per_second <= 1.01 * summary.seconds
     assert sorted(contents(tmp_path / "out")) == [f"part-{n:06d}.parquet" for n in range(3)]
 
 

@@ -63,6 +63,7 @@ def test_a_job_on_ray_is_that_of_one_process_although_a_worker_is_killed(tmp_pat
     on_ray = predict(folder, MODEL, output=str(tmp_path / "ray"), ray=RayOptions(actors=2), options=options)
     killer.join()
     assert killed and on_ray.actors == 2
+    assert on_ray.start_seconds + on_ray.images / on_ray.images_per_second <= 1.01 * on_ray.seconds
     alone = predict(folder, MODEL, output=str(tmp_path / "alone"), threads=1, options=options)
     assert (
         (on_ray.images, on_ray.errors, on_ray.computed) == (alone.images, alone.errors, alone.computed) == (30, 1, 30)
