@@ -26,7 +26,7 @@ from people_study.tables import shown, table
 from rle_onestage import Predictor
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
-from rle_onestage.modeling.postprocessing import EVERYBODY
+from rle_onestage.modeling.people import EVERYBODY
 from rle_onestage.utils.arguments import natural_float, positive_float, positive_int
 from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text

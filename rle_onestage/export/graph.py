@@ -13,6 +13,7 @@ from ..data.mapper import TestResize
 from ..data.transforms.model_input import resize_for_model
 from ..modeling import RLEOneStage
 from ..modeling.backbone.timm_fpn import SameConv2d
+from ..modeling.people import found_people
 from .resizing import BAND, Axis, resize_to_canvas, taps_of_band
 
 # Names among the fields of Found, in its order.
@@ -126,9 +127,9 @@ class PeopleGraph(nn.Module):
         batch = images.shape[0]
         cut, order, count = decoder.rank(people, resized.expand(batch, 2), given.expand(batch, 2))
         if self.batched:
-            found = decoder.found(people, cut, torch.arange(batch)[:, None], order, given / resized)
+            found = found_people(people, cut, torch.arange(batch)[:, None], order, given / resized)
         else:
-            found = decoder.found(people, cut, 0, order[0, : as_size(count[0])], given / resized)
+            found = found_people(people, cut, 0, order[0, : as_size(count[0])], given / resized)
         values = [value for name, value in zip(found._fields, found) if name in OUTPUTS and value is not None]
         return tuple(values + [count] * self.batched)
 

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from rle_onestage.data.mapper import image_to_tensor
 from rle_onestage.errors import PoseError, counted
+from rle_onestage.modeling.people import found_people
 from rle_onestage.predictor import Predictor
 
 from .graph import OUTPUTS, InputSize
@@ -173,7 +174,7 @@ def pytorch(predictor: Predictor, size: InputSize, image: np.ndarray, *, candida
         decoder.score_thresh, decoder.max_people = 0.0, people.scores.shape[1]
     given, inner = (torch.tensor([[w, h]]).float() for h, w in (image.shape[:2], images.image_sizes[0]))
     cut, order, count = decoder.rank(people, inner, given)
-    found = decoder.found(people, cut, 0, order[0, : int(count)], (given / inner)[0])
+    found = found_people(people, cut, 0, order[0, : int(count)], (given / inner)[0])
     return {name: part.numpy() for name, part in zip(found._fields, found) if name in OUTPUTS and part is not None}
 
 

@@ -7,7 +7,7 @@ from ground_truth_outputs import make_decoder
 from modeling_toys import candidate_predictions, make_input, tiny_config, trained_flow
 
 from rle_onestage.modeling.correction import INDEPENDENT
-from rle_onestage.modeling.postprocessing import EVERYBODY, Look
+from rle_onestage.modeling.people import EVERYBODY, Look
 from rle_onestage.modeling.structures import Poses
 from rle_onestage.structures import LEVELS
 

@@ -8,7 +8,7 @@ from modeling_toys import tiny_config
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.locations import Locations
-from rle_onestage.modeling.postprocessing import Look, People
+from rle_onestage.modeling.people import Look, People
 from rle_onestage.modeling.structures import DenseOutputs
 
 LIMIT = ("MODEL.RLE_ONESTAGE.TEST.HALF_SIZE_FROM",)

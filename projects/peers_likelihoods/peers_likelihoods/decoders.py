@@ -6,8 +6,10 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from rle_onestage.modeling.postprocessing import EVERYBODY, Decoder, Look, People
+from rle_onestage.modeling.people import EVERYBODY, Look, People
+from rle_onestage.modeling.postprocessing import Decoder
 from rle_onestage.modeling.structures import CandidatePredictions, Poses
+from rle_onestage.structures.root import Camera
 
 from .losses import rf_detr_score
 from .matrices import expected_oks, log_trace, precision_parts
@@ -76,14 +78,18 @@ class PublishedDecoder(RFDETRDecoder):
     """
 
     def to_instances(
-        self, people: People, image_sizes: Sequence[tuple[int, int]], output_sizes: Sequence[tuple[int, int]]
+        self,
+        people: People,
+        image_sizes: Sequence[tuple[int, int]],
+        output_sizes: Sequence[tuple[int, int]],
+        cameras: Sequence[Camera | None] = (),
     ) -> list[Instances]:
         """As :meth:`Decoder.to_instances`."""
         side = people.areas.new_tensor([float(max(size)) for size in image_sizes])
         box = (people.areas / self.area_ratio).clamp(min=1.0)
         wider = published_factor(side[:, None], box)
         return super().to_instances(
-            people._replace(sigmas=people.sigmas * wider[..., None, None]), image_sizes, output_sizes
+            people._replace(sigmas=people.sigmas * wider[..., None, None]), image_sizes, output_sizes, cameras
         )
 
 

@@ -18,7 +18,8 @@ from ..head import PoseHead
 from ..layout import use_strides_of_gradients
 from ..locations import Locations, check_strides, make_locations
 from ..losses import zero_of
-from ..postprocessing import EVERYBODY, Decoder, Look, People
+from ..people import EVERYBODY, Look, People
+from ..postprocessing import Decoder
 from ..refinement.refiner import PoseRefiner
 from ..renamed import rename_weights
 from ..space.branch import DepthBranch

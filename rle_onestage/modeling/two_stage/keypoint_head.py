@@ -16,7 +16,8 @@ from ..backbone.timm_fpn import conv_block
 from ..codec import ScaleCodec, box_size, decode_in_boxes
 from ..density import density_from_config
 from ..meta_arch.build import build_decoder, configured_oks_sigmas, flow_groups
-from ..postprocessing import Decoder, People
+from ..people import People
+from ..postprocessing import Decoder
 from ..structures import CandidatePredictions, Candidates, Poses
 from ..tables import FreshTables
 from ..targets import people_of_regions
