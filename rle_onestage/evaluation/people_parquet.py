@@ -233,8 +233,9 @@ def read_parts(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
 def results_from_parquet(path: str | os.PathLike[str]) -> Iterator[list[Result]]:
     """Yield the COCO results of each row, see :func:`~.results.instances_to_coco`; each names its image's file.
 
-    The id of an image is the stem of its file's name, as a number if all are numbers, as :func:`~.result_files
-    .read_results` takes it for the image of the labels; it is the row's number, from 1 on, where stems are not unique.
+    The id of an image is the stem of its file's name, as a number if all are numbers: as
+    :func:`~.result_files.read_results` takes it for the image of the labels. It is the row's number, from 1 on, where
+    stems are not unique.
 
     Args:
         path: a Parquet file, or a folder of them.

@@ -160,7 +160,7 @@ def write_json(data: Any, path: str, *, keep_earlier: bool = False) -> None:
     Args:
         data: what to write.
         path: of the file; its folder is made.
-        keep_earlier: keep a file of another content that has this name, see :mod:`..utils.earlier_files`.
+        keep_earlier: keep a file of another content that has this name, see :mod:`rle_onestage.utils.earlier_files`.
 
     Raises:
         MediaError: the folder cannot be made or written.

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from detectron2.layers import ShapeSpec
 from torch import Tensor
 
 from ..errors import ConfigError
@@ -38,19 +37,19 @@ def make_locations(shapes: Sequence[tuple[int, int]], strides: Sequence[int], de
     return Locations(torch.cat(xy), torch.cat(stride), torch.cat(level), [(height, width) for height, width in shapes])
 
 
-def check_strides(features: Mapping[str, Tensor], declared: Mapping[str, ShapeSpec], images: Tensor) -> None:
+def check_strides(features: Mapping[str, Tensor], declared: Mapping[str, int], images: Tensor) -> None:
     """Refuse maps of other strides than the backbone declares: every joint would lie elsewhere than is meant.
 
     Args:
         features: maps (B, C, h, w) by name.
-        declared: ``output_shape()`` of the backbone.
+        declared: stride of each map by its name.
         images: (B, 3, H, W) that they are of.
 
     Raises:
         ConfigError: a map has not about as many rows and columns as the image has strides.
     """
     for name, found in features.items():
-        stride = declared[name].stride if name in declared else None
+        stride = declared.get(name)
         sides = tuple(zip(images.shape[2:], found.shape[2:]))
         if stride and any(abs(count * stride - side) >= stride for side, count in sides):
             raise ConfigError(

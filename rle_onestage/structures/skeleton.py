@@ -92,7 +92,7 @@ def _limb_colour(a: str, b: str) -> tuple[int, int, int]:
     return (51, 255, 102)
 
 
-# Other words for the same body part, in the form that :func:`split_side` gives.
+# Other words for the same body part, in the form that :func:`~.flip_pairs.split_side` gives.
 _SYNONYMS = {
     "headtop": "head top", "top head": "head top", "top of head": "head top", "head crown": "head top",
     "sho": "shoulder", "shldr": "shoulder", "elb": "elbow", "wri": "wrist", "wr": "wrist", "kne": "knee",
@@ -108,7 +108,7 @@ def joint_key(name: str) -> tuple[str, str]:
         name: a joint name.
 
     Returns:
-        (part, side), see :func:`split_side`.
+        (part, side), see :func:`~.flip_pairs.split_side`.
     """
     part, side = split_side(name)
     return _SYNONYMS.get(part, part), side

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from ..errors import DataError
 from .bounded import within
 from .output_files import kind_of_mode
-from .shards import ShardError, read_member, split_member
+from .shards import ShardError, split_member
+from .shards.members import read_member
 
 # Seconds without an end of the reading, after which a file counts as blocked.
 READ_SECONDS = 60

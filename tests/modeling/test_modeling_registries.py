@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 
@@ -141,7 +140,7 @@ def test_what_integrates_to_something_else_is_no_density(caplog):
 
 @pytest.mark.parametrize("declared, right", [(8, True), (4, False), (16, False)])
 def test_the_strides_that_a_backbone_declares_are_its_maps(declared, right):
-    maps, shapes = {"p3": torch.zeros(1, 4, 8, 13)}, {"p3": ShapeSpec(channels=4, stride=declared)}
+    maps, shapes = {"p3": torch.zeros(1, 4, 8, 13)}, {"p3": declared}
     images = torch.zeros(1, 3, 64, 100)  # without padding: 12.5 cells
     if right:
         check_strides(maps, shapes, images)
@@ -152,10 +151,8 @@ def test_the_strides_that_a_backbone_declares_are_its_maps(declared, right):
 
 def test_a_training_looks_at_the_strides(monkeypatch):
     model = build_model(tiny_config()).train()
-    shapes = model.backbone.output_shape()
     name = model.in_features[0]
-    wrong = {**shapes, name: ShapeSpec(channels=shapes[name].channels, stride=2 * shapes[name].stride)}
-    monkeypatch.setattr(model.backbone, "output_shape", lambda: wrong)
+    monkeypatch.setitem(model.declared, name, 2 * model.declared[name])
     with pytest.raises(ConfigError, match=f"its map {name} has stride"):
         model(BATCH)
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from rle_onestage.data import read_image
-from rle_onestage.utils import shards
 from rle_onestage.utils.images import UnreadableImage, image_size
-from rle_onestage.utils.shards import ShardError, index, parquet, shard_kind, split_member
+from rle_onestage.utils.shards import ShardError, index, members, parquet, shard_kind, split_member
 from rle_onestage.utils.shards.tar import scan
 
 
@@ -101,7 +100,7 @@ def test_a_damaged_archive_is_found_when_it_is_looked_through(tmp_path, damage):
         content = content[:end] + b"x" * 512 + content[end + 512 :]
     (tmp_path / "x.tar").write_bytes(content)
     with pytest.raises(ShardError, match=r"x\.tar is (damaged or )?cut short.*write it again"):
-        shards.index_of(path)
+        index.index_of(path)
     with pytest.raises(UnreadableImage, match="cut short"):
         read_image(f"{path}!0.png")
 
@@ -111,10 +110,10 @@ def test_a_damaged_parquet_file(tmp_path):
     content = (tmp_path / "x.parquet").read_bytes()
     (tmp_path / "x.parquet").write_bytes(content[:-10])
     with pytest.raises(ShardError, match="is no whole Parquet file"):
-        shards.index_of(path)
+        index.index_of(path)
     (tmp_path / "y.parquet").write_bytes(b"")
     with pytest.raises(ShardError, match="is no whole Parquet file"):
-        shards.index_of(str(tmp_path / "y.parquet"))
+        index.index_of(str(tmp_path / "y.parquet"))
 
 
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.tgz", "x.tar"])
@@ -137,7 +136,7 @@ def test_a_compressed_archive_says_how_to_unpack_it(tmp_path, name):
 def test_members_that_may_not_be(tmp_path, names, words):
     path = write_tar(tmp_path / "x.tar", [(name, encoded(0)[1]) for name in names])
     with pytest.raises(ShardError, match=words):
-        shards.index_of(path)
+        index.index_of(path)
 
 
 def test_a_link_in_an_archive_is_refused(tmp_path):
@@ -146,7 +145,7 @@ def test_a_link_in_an_archive_is_refused(tmp_path):
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
     with pytest.raises(ShardError, match="a.png, which is a link"):
-        shards.index_of(str(tmp_path / "x.tar"))
+        index.index_of(str(tmp_path / "x.tar"))
 
 
 def test_a_shard_that_changes_during_a_run_is_not_read_wrongly(shard):
@@ -163,16 +162,16 @@ def test_a_shard_that_changes_during_a_run_is_not_read_wrongly(shard):
 
 def test_members_of_the_same_sizes_elsewhere_are_noticed(tmp_path):
     path = write_tar(tmp_path / "x.tar", [("a", b"1" * 600), ("b", b"2" * 100)])
-    shards.index_of(path)
+    index.index_of(path)
     write_tar(path, [("b", b"2" * 100), ("a", b"1" * 600)])
     with pytest.raises(ShardError, match="was changed"):
-        shards.read_member(split_member(f"{path}!b"))
+        members.read_member(split_member(f"{path}!b"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", None])
 def test_a_damaged_index_is_made_anew(tmp_path, content):
     path = write_tar(tmp_path / "x.tar", [("a.png", encoded(0)[1])])
-    shards.index_of(path)
+    index.index_of(path)
     if content is None:
         np.savez(path + index.ENDING, head=np.zeros(3, np.int64), keys=np.zeros(2), places=np.zeros(1))
     else:

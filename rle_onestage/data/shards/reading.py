@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ...errors import DataError, counted, cut, shown
-from ...utils.shards import ShardError, missing_members, shard_kind, shards_of
+from ...utils.shards import ShardError, shard_kind, shards_of
 from ...utils.shards.address import PARQUET
 from ...utils.shards.index import forget_changed
+from ...utils.shards.members import missing_members
 from ...utils.shards.parquet import IMAGE, NAME, arrow, names_of, open_parquet
 from ...utils.shards.tar import Place, scan
 from ..yolo.images import IMAGE_ENDINGS

@@ -17,8 +17,9 @@ from ...utils.bounded_reading import read_file
 from ...utils.images import UnreadableImage
 from ...utils.label_address import split_address
 from ...utils.output_files import UNFINISHED, temporary_beside
-from ...utils.shards import ShardError, index_of, name_in_set
+from ...utils.shards import ShardError, name_in_set
 from ...utils.shards.address import PARQUET, TAR
+from ...utils.shards.index import index_of
 from ...utils.shards.parquet import IMAGE, NAME, arrow
 from ..coco.annotations import read_keypoints
 from ..coco.json_files import read_json

@@ -87,7 +87,8 @@ class RLEOneStage(FreshTables):
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
         self.in_features = list(in_features)
         self.half_size_from, self.input_format = half_size_from, input_format
-        self.strides = [backbone.output_shape()[name].stride for name in in_features]
+        self.declared = {name: shape.stride for name, shape in backbone.output_shape().items()}
+        self.strides = [self.declared[name] for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         use_strides_of_gradients(self)
@@ -161,7 +162,7 @@ class RLEOneStage(FreshTables):
         images = self.preprocess_image(inputs)
         if self.training:
             features = self.features(images.tensor)
-            check_strides(features, self.backbone.output_shape(), images.tensor)
+            check_strides(features, self.declared, images.tensor)
             return self._losses(features, make_targets(inputs, self.head.num_joints, self.device))
         people = self.find(images.tensor)
         sizes = [(x.get("height", h), x.get("width", w)) for x, (h, w) in zip(inputs, images.image_sizes)]
