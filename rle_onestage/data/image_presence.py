@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from ..errors import DataError, counted
 from ..utils.bounded import within
 from ..utils.bounded_reading import READ_SECONDS
+from ..utils.images import ImageCache
 from ..utils.shards import split_member
 from .datasets import load_dataset
 from .mapper import MAPPER_REGISTRY, PoseMapper
@@ -53,7 +54,7 @@ def check_training_images(records: Sequence[dict], mapper: object, max_unreadabl
     Raises:
         DataError: more are missing.
     """
-    if not _reads_files(type(mapper)):
+    if not _reads_files(type(mapper)) or type(getattr(mapper, "cache", None)) is not ImageCache:
         return
     missing = _missing_of(records, "DATASETS.TRAIN")
     if not missing:
@@ -70,7 +71,12 @@ def check_training_images(records: Sequence[dict], mapper: object, max_unreadabl
 
 def _reads_files(kind: object) -> bool:
     """Whether a class of mappers reads the images in our way."""
-    return isinstance(kind, type) and issubclass(kind, PoseMapper) and kind.__call__ is PoseMapper.__call__
+    ours = ("__call__", "_test_sample", "_single")
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, PoseMapper)
+        and all(getattr(kind, name) is getattr(PoseMapper, name) for name in ours)
+    )
 
 
 def _missing_of(records: Sequence[dict], name: str) -> list[str]:

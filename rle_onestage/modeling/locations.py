@@ -40,22 +40,28 @@ def make_locations(shapes: Sequence[tuple[int, int]], strides: Sequence[int], de
 def check_strides(features: Mapping[str, Tensor], declared: Mapping[str, int], images: Tensor) -> None:
     """Refuse maps of other strides than the backbone declares: every joint would lie elsewhere than is meant.
 
+    A cell more or less is a matter of padding.
+
     Args:
         features: maps (B, C, h, w) by name.
         declared: stride of each map by its name.
         images: (B, 3, H, W) that they are of.
 
     Raises:
-        ConfigError: a map has not about as many rows and columns as the image has strides.
+        ConfigError: a map has by far not as many rows or columns as the image has strides.
     """
     for name, found in features.items():
         stride = declared.get(name)
         sides = tuple(zip(images.shape[2:], found.shape[2:]))
-        if stride and any(abs(count * stride - side) >= stride for side, count in sides):
+        if stride and any(_differ(side / stride, count) for side, count in sides):
             raise ConfigError(
                 f"the backbone declares that its map {name} has stride {stride}, but of {_size(images)} pixels it has "
                 f"{_size(found)} cells; let its output_shape() say the true stride"
             )
+
+
+def _differ(expected: float, count: int) -> bool:
+    return abs(count - expected) > 1 and not 2 / 3 < count / expected < 3 / 2
 
 
 def _size(maps: Tensor) -> str:

@@ -35,7 +35,9 @@ def integral(log_f, power=0):
     return total
 
 
-@pytest.mark.parametrize("name, preset", [("rle", "laplace"), ("rle", "gaussian"), ("flow", "laplace")])
+@pytest.mark.parametrize(
+    "name, preset", [("rle", "laplace"), ("rle", "gaussian"), ("rle", "student"), ("flow", "laplace")]
+)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_learned_density_integrates_to_one_and_reports_its_mean_and_spread(name, preset, seed):
     density = random_density(seed, name=name, preset=preset, gain=0.6)

@@ -144,6 +144,8 @@ def test_the_strides_that_a_backbone_declares_are_its_maps(declared, right):
     images = torch.zeros(1, 3, 64, 100)  # without padding: 12.5 cells
     if right:
         check_strides(maps, shapes, images)
+        check_strides({"p3": torch.zeros(1, 4, 7, 12)}, shapes, images)  # without padding
+        check_strides({"unused": torch.zeros(1, 4, 2, 2)}, shapes, images)
         return
     with pytest.raises(ConfigError, match=f"p3 has stride {declared}, but of 64 x 100 pixels it has 8 x 13 cells"):
         check_strides(maps, shapes, images)

@@ -181,8 +181,9 @@ def in_space(points, *, camera, sigma_px=0.0, depth_sigma=0.0, size_sigma=0.0, s
     root = root_weights(COCO.names)[0]
     middle = root @ points
     decoder = SpaceDecoder(group=[0] * 17, root=root.tolist()).double()
-    size = middle[2] / CAMERA.mean_focal
-    pixels = torch.tensor(CAMERA.project(points))[None]
+    seen = camera or CAMERA
+    size = middle[2] / seen.mean_focal
+    pixels = torch.tensor(seen.project(points))[None]
     depth = torch.tensor((points[:, 2] - middle[2]) / size)[None]
     people = Instances((80, 96))
     people.pred_boxes = Boxes(torch.zeros(1, 4))
@@ -195,9 +196,13 @@ def in_space(points, *, camera, sigma_px=0.0, depth_sigma=0.0, size_sigma=0.0, s
     return people
 
 
-def test_joints_that_are_seen_exactly_come_out_where_they_are():
+OF_OBLONG_PIXELS = CAMERA._replace(focal=(1.2 * CAMERA.focal[0], CAMERA.focal[1]))
+
+
+@pytest.mark.parametrize("camera", [CAMERA, OF_OBLONG_PIXELS])
+def test_joints_that_are_seen_exactly_come_out_where_they_are(camera):
     points, root = standing(), root_weights(COCO.names)[0]
-    people = in_space(points, camera=CAMERA)
+    people = in_space(points, camera=camera)
     # The root is the middle of the hips' pixels: the middle of the hips, but for the difference of their depths.
     assert np.allclose(people.pred_keypoints_3d[0] + people.pred_roots_3d[0], points, atol=6)
     assert np.allclose(people.pred_roots_3d[0], root @ points, atol=6)
@@ -208,7 +213,7 @@ def test_joints_that_are_seen_exactly_come_out_where_they_are():
     assert np.allclose(people.pred_keypoints_3d[0], far - root @ far, atol=6) and not people.has("pred_roots_3d")
 
 
-@pytest.mark.parametrize("camera", [None, CAMERA])
+@pytest.mark.parametrize("camera", [None, CAMERA, OF_OBLONG_PIXELS])
 def test_sigmas_are_the_spread_of_what_comes_out(camera):
     points = standing()
     generator = torch.Generator().manual_seed(0)

@@ -1,5 +1,6 @@
 """What a training starts from: the weights of ``MODEL.WEIGHTS``, and nothing frozen that no file has filled."""
 
+import logging
 from collections.abc import Collection, Sequence
 
 from detectron2.config import CfgNode
@@ -15,6 +16,7 @@ from rle_onestage.errors import ConfigError, shown
 from rle_onestage.modeling.trained_parts import KEY as ONLY
 from rle_onestage.modeling.trained_parts import filled_parts
 
+logger = logging.getLogger("rle_onestage")
 AT, TRUNK_NORM, NORM = "MODEL.BACKBONE.FREEZE_AT", "MODEL.RLE_ONESTAGE.TRUNK.NORM", "MODEL.RESNETS.NORM"
 
 
@@ -29,7 +31,7 @@ def start_from_weights(model: nn.Module, cfg: CfgNode, joints: Sequence[str] | N
     Raises:
         CheckpointError: see :func:`~.weights.load_weights`.
         ConfigError: weights stay frozen that are in no file, so that they are random. Names the first of them, what
-            freezes them, and the remedy.
+            freezes them, and the remedy. For a backbone of the user's own it is a warning.
     """
     address, loaded = cfg.MODEL.WEIGHTS, []
     if address:
@@ -39,7 +41,16 @@ def start_from_weights(model: nn.Module, cfg: CfgNode, joints: Sequence[str] | N
         norms = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, FrozenBatchNorm2d)}
         what, remedy = _blame(cfg, unfilled, norms)
         lacks = f"{address} does not have them, as of another network" if address else "MODEL.WEIGHTS names none"
-        raise ConfigError(f"{what}, which would freeze random weights ({some_names(unfilled)}): {lacks}; {remedy}")
+        sentence = f"{what}, which would freeze random weights ({some_names(unfilled)}): {lacks}; {remedy}"
+        if not _is_known(cfg.MODEL.BACKBONE.NAME) and not cfg.SOLVER.TRAIN_ONLY:  # its builder may have filled them
+            logger.warning("%s.", sentence)
+            return
+        raise ConfigError(sentence)
+
+
+def _is_known(backbone: str) -> bool:
+    """Whether the builder of a backbone is Detectron2's or of this package."""
+    return str(BACKBONE_REGISTRY.get(backbone).__module__).startswith(("detectron2.", "rle_onestage."))
 
 
 def _frozen_without_weights(model: nn.Module, loaded: Collection[str], *, whole: bool) -> list[str]:

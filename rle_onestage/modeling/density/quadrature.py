@@ -29,7 +29,7 @@ def product(x: Tensor, dims: int) -> Tensor:
 
 def _base_cells(dims: int, wide: bool) -> Tensor:
     """(n, 2 D) rows of low corner and widths: the graded cells of all quadrants or octants."""
-    side = _EDGES[dims] + (_FAR if wide else [])
+    side = _EDGES[dims] + [far for far in _FAR if wide and far > _EDGES[dims][-1]]
     edges = torch.tensor([-v for v in reversed(side[1:])] + side)
     return torch.cat([product(x, dims) for x in (edges[:-1], edges.diff())], 1)
 

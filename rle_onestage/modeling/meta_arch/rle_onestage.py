@@ -87,7 +87,8 @@ class RLEOneStage(FreshTables):
         self.assigner, self.criterion, self.decoder = assigner, criterion, decoder
         self.in_features = list(in_features)
         self.half_size_from, self.input_format = half_size_from, input_format
-        self.declared = {name: shape.stride for name, shape in backbone.output_shape().items()}
+        used = {*in_features, *([] if refiner is None else refiner.in_features)}
+        self.declared = {name: shape.stride for name, shape in backbone.output_shape().items() if name in used}
         self.strides = [self.declared[name] for name in in_features]
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)

@@ -143,10 +143,12 @@ class SpaceDecoder(nn.Module):
         if (self.root == 1).any():  # the root is a joint: it is at its own place
             depth, deep = depth * (self.root != 1)[:, None], deep * (self.root != 1)[:, None]
         if camera is not None:
-            ray = (xy - xy.new_tensor(camera.principal_point)) / xy.new_tensor(camera.focal)
+            focal = xy.new_tensor(camera.focal)
+            flat, variance = flat * (camera.mean_focal / focal), variance * (camera.mean_focal / focal).square()
+            ray = (xy - xy.new_tensor(camera.principal_point)) / focal
             flat, variance = flat + ray * depth, variance + ray.square() * deep
             far = camera.mean_focal * size
-            middle = (origin - xy.new_tensor(camera.principal_point)) / xy.new_tensor(camera.focal)
+            middle = (origin - xy.new_tensor(camera.principal_point)) / focal
             instances.pred_roots_3d = torch.cat([middle, torch.ones_like(middle[:, :1])], 1) * far[:, None]
             instances.pred_root_depth_sigmas = far * people.pixel_size_sigma
         points = torch.cat([flat, depth], -1)
