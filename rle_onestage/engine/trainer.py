@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
@@ -73,7 +72,7 @@ class Trainer(TrainerBuilders):
     def __init__(self, cfg: CfgNode, *, data_first: bool = False):
         super().__init__()
         self._given_cfg = settle_seed(cfg)  # what is written: another number of processes scales it anew
-        self.cfg = cfg = DefaultTrainer.auto_scale_workers(self._given_cfg, comm.get_world_size())
+        self.cfg = cfg = shares.scaled_to(self._given_cfg, comm.get_world_size())
         self.seed = cfg.SEED
         self._made_first = self.build_train_loader(cfg) if data_first else None
         self.joints = known_joints(cfg)

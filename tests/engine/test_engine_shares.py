@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import engine_toy
 import pytest
+from detectron2.config import get_cfg
 from detectron2.utils import comm
 from engine_kills import started
 
@@ -111,3 +112,20 @@ def test_another_checkpoint_on_another_machine_is_refused(seen, others, words):
 def test_a_file_system_that_shows_what_was_replaced_is_given_time(seen):
     folder = seen([("model_0000004.pth", 4)], [None], [MINE])
     assert shares.agreed_checkpoint(folder) == f"{folder}/model_0000009.pth"
+
+
+def test_a_checkpoint_that_was_removed_since_its_name_was_read_is_given_time(tmp_path, seen, monkeypatch):
+    folder, path = seen([MINE], [MINE]), tmp_path / "model_0000009.pth"
+    path.unlink()
+    monkeypatch.setattr(shares.time, "sleep", lambda seconds: path.write_bytes(b"1234"))
+    assert shares.agreed_checkpoint(folder) == str(path)
+
+
+def test_the_warm_up_of_the_flow_is_scaled_with_the_schedule():
+    cfg = get_cfg()
+    cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER = 1, 16, 4000
+    cfg.MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS = 1000
+    scaled = shares.scaled_to(cfg, 4)
+    assert (scaled.SOLVER.IMS_PER_BATCH, scaled.SOLVER.MAX_ITER) == (64, 1000)
+    assert scaled.MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS == 250
+    assert cfg.MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS == 1000 and shares.scaled_to(cfg, 1) is cfg

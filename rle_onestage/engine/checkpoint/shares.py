@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
 from rle_onestage.data.sampler import share_of
@@ -45,9 +46,11 @@ def agreed_checkpoint(folder: str) -> str | None:
             see :func:`~.last.last_checkpoint`.
     """
     for trial in range(TRIALS):
-        path = last_checkpoint(folder)
-        found = comm.all_gather(None if path is None else (os.path.basename(path), os.path.getsize(path)))
+        path, seen, failure = _seen(folder)
+        found = comm.all_gather(seen)
         if all(other == found[0] for other in found):
+            if failure is not None:
+                raise failure
             return path
         if trial == 0:
             logger.warning("Not all processes see the same checkpoint in %s; looking for %d s", folder, TRIALS)
@@ -58,6 +61,35 @@ def agreed_checkpoint(folder: str) -> str | None:
         f"OUTPUT_DIR {folder} is not the same folder for all {len(found)} processes: process 0 finds {first} in it and "
         f"process {rank} {'another ' * (first == there)}{there}; put it on a disk that all machines share"
     )
+
+
+def _seen(folder: str) -> tuple[str | None, tuple[str, int] | None, CheckpointError | None]:
+    """The last checkpoint of a folder; what tells it from others; and why it cannot be had, which may pass."""
+    try:
+        path = last_checkpoint(folder)
+        return path, None if path is None else (os.path.basename(path), os.path.getsize(path)), None
+    except CheckpointError as error:
+        return None, (str(error), -1), error
+    except OSError as error:  # removed since its name was read
+        failure = CheckpointError(f"the last checkpoint in {folder} cannot be read ({error}); start the training again")
+        return None, (str(error), -1), failure
+
+
+def scaled_to(cfg: CfgNode, processes: int) -> CfgNode:
+    """The config for a number of processes, by Detectron2's ``SOLVER.REFERENCE_WORLD_SIZE``.
+
+    Args:
+        cfg: as it was given.
+        processes: that there are.
+    """
+    scaled = DefaultTrainer.auto_scale_workers(cfg, processes)
+    factor = scaled.SOLVER.IMS_PER_BATCH / cfg.SOLVER.IMS_PER_BATCH
+    if factor != 1:  # iterations of ours, as Detectron2 scales its own
+        scaled = scaled.clone()
+        scaled.defrost()
+        scaled.MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS = round(cfg.MODEL.RLE_ONESTAGE.FLOW.WARMUP_ITERS / factor)
+        scaled.freeze()
+    return scaled
 
 
 def settle_start(cfg: CfgNode, content: Mapping[str, Any], path: str) -> int:
