@@ -250,7 +250,7 @@ def test_nothing_replaces_the_input_or_the_output(tmp_path, monkeypatch, spelled
         assert (tmp_path / "in.mp4").read_bytes() == before and os.listdir(tmp_path) == ["in.mp4"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_source_that_stalls_can_be_stopped(tmp_path, signum):
     """A pipe whose writer stands still in the middle."""
     data = open(encode(tmp_path / "a.ts", 40, image=noise), "rb").read()

@@ -72,7 +72,14 @@ def test_all_of_it_learns():
             assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("density", ["rle", "laplace", "l1", "student", "flow", "rle_released"])
+@pytest.mark.parametrize(
+    "density",
+    [
+        "rle",
+        "l1",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("laplace", "student", "flow", "rle_released")),
+    ],
+)
 def test_a_training_finds_depth_and_size(density):
     """Depth that follows from where a joint is in its box, and the size from how large that is."""
     model = build(*ON, "MODEL.RLE_ONESTAGE.DENSITY", density)
