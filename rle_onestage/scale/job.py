@@ -39,7 +39,8 @@ class JobOptions:
         batch: images that the model gets at once, where it sees them in one size.
         column: of Parquet inputs, that has the images or their paths; None: the first that is named like one.
         min_score: of people that are kept.
-        max_errors: share of rows that may have an error before the job counts as failed.
+        max_errors: share of rows that may have an error before the job counts as failed; also of shards, tables and
+            pieces of videos that are lost in part.
         coco: also write COCO results, to the output's name and ``.json``.
     """
 
@@ -238,6 +239,8 @@ class _Job:
             written_bytes=sum(report.written for report in reports) / max(images, 1),
             rows=self.options.rows,
             max_errors=self.options.max_errors,
+            holders=sum(unit.kind != "images" for unit in self.plan.units),
+            lost=sum(report.lost for report in reports),
         )
         if progress.images:  # a call that found all done has measured nothing
             write_summary(summary)

@@ -39,6 +39,14 @@ def local(address: str) -> str:
     return os.path.expanduser(address.removeprefix("file://"))
 
 
+def whole(address: str) -> str:
+    """An address that names the same file from every folder."""
+    if not is_remote(address):
+        return os.path.abspath(local(address))
+    scheme, _, path = address.partition("://")
+    return f"{scheme}://{path.lstrip('/')}"  # some file systems write a slash before the bucket, and list none
+
+
 def file_system(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path there.
 

@@ -73,6 +73,16 @@ def test_a_shard_that_is_cut_gives_what_comes_before_and_one_error(tmp_path, toy
     assert "shard" in rows[-1]["error"] and summary.errors == 1 and summary.failed
 
 
+def test_a_shard_that_is_lost_counts_as_more_than_an_image(tmp_path, toy):
+    for name in "ab":
+        shard_of(tmp_path / f"{name}.tar", [(f"{n:03d}.png", png(n)) for n in range(20)])
+    os.truncate(tmp_path / "b.tar", 100)
+    summary = predict(str(tmp_path / "*.tar"), output=str(tmp_path / "out"), options=JobOptions(max_errors=0.1))
+    assert (summary.images, summary.errors, summary.lost, summary.holders) == (21, 1, 1, 2) and summary.failed
+    again = predict(str(tmp_path / "*.tar"), output=str(tmp_path / "out"), options=JobOptions(max_errors=0.5))
+    assert again.lost == 1 and not again.failed
+
+
 def test_tables_of_bytes_and_of_paths(tmp_path, toy):
     pairs = [{"bytes": png(1), "path": None}, {"bytes": png(2), "path": "x/b.png"}, {"bytes": None, "path": "3.png"}]
     table = pa.table({"label": [0] * 4, "image": [*pairs, None]})
@@ -227,6 +237,18 @@ def test_results_are_no_input(tmp_path, toy, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert predict(".", output="out").images == 2
     assert predict(".", output="out").computed == 0
+
+
+@pytest.mark.parametrize("output", ["memory://lake/out", "memory:///lake/out/"])
+def test_results_below_an_address_are_no_input(toy, output):
+    memory = fsspec.filesystem("memory")
+    for number in (1, 2):
+        memory.pipe_file(f"/lake/{number}.png", png(number))
+    try:
+        assert predict("memory://lake", output=output).images == 2
+        assert predict("memory://lake", output=output).computed == 0
+    finally:
+        memory.rm("/lake", recursive=True)
 
 
 def test_a_disk_that_is_full_leaves_nothing_half_written(tmp_path, toy, monkeypatch):
