@@ -49,9 +49,9 @@ def find_inputs(inputs: Sequence[str], output: str) -> list[tuple[str, Entry]]:
         if not given:
             raise MediaError("the name after --input is empty; give files, folders or patterns")
         for kind, entry in _of(given):
-            found.setdefault(entry.address, (kind, entry))
+            found.setdefault(storage.whole(entry.address), (kind, entry))
     results = storage.whole(output).rstrip("/") + "/"
-    found = {name: each for name, each in found.items() if not storage.whole(name).startswith(results)}
+    found = {name: each for name, each in found.items() if not name.startswith(results)}
     if not found:
         raise MediaError(f"--input names no file but those of --output {output}; give the images")
     return list(found.values())

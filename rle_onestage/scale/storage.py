@@ -4,6 +4,7 @@ import contextlib
 import fnmatch
 import glob
 import os
+import secrets
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
@@ -238,7 +239,8 @@ def written(address: str) -> Iterator[IO[bytes]]:
             return
         system, path = file_system(address)
         folder, _, name = path.rpartition("/")
-        temporary = f"{folder}/.{name}{UNFINISHED}"
+        # Two calls, or a worker that was given up and its successor, may write the same file at the same time.
+        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}{UNFINISHED}"
         try:
             with system.open(temporary, "wb") as file:
                 yield file
