@@ -308,10 +308,9 @@ def _reversed_parts(name: str) -> list[str]:
 
 def _common(parts: list[str], other: list[str]) -> tuple[int, bool]:
     """How many parts are the same from the end of the path on, and whether the file's ending is."""
-    pairs = zip(parts[:-1], other[:-1])
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(parts), len(other)) - 1), parts[-1] == other[
-        -1
-    ]
+    pairs = enumerate(zip(parts[:-1], other[:-1]))
+    same = next((n for n, (a, b) in pairs if a != b), min(len(parts), len(other)) - 1)
+    return same, parts[-1] == other[-1]
 
 
 def _by_stem(images: Mapping[Any, dict[str, Any]]) -> dict[str | int, Any]:
