@@ -233,9 +233,8 @@ def read_parts(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
 def results_from_parquet(path: str | os.PathLike[str]) -> Iterator[list[Result]]:
     """Yield the COCO results of each row, see :func:`~.results.instances_to_coco`; each names its image's file.
 
-    The id of an image is the stem of its file's name, as a number if all are numbers: as
-    :func:`~.result_files.read_results` takes it for the image of the labels. It is the row's number, from 1 on, where
-    stems are not unique.
+    The id of an image is the stem of its file's name, as a number if all are numbers; it is the row's number, from 1
+    on, where stems are not unique. :func:`~.result_files.read_results` finds the image of the labels by its path.
 
     Args:
         path: a Parquet file, or a folder of them.
@@ -252,7 +251,7 @@ def results_from_parquet(path: str | os.PathLike[str]) -> Iterator[list[Result]]
         for name, people in zip(paths, instances_of(table["people"], sizes, len(metadata.get("joints", ())))):
             results = instances_to_coco(people, ids[place], metadata.get("category_id", 1))
             for result, track in zip(results, people.track.tolist()):
-                result["file_name"] = os.path.basename(name)
+                result["file_name"] = name
                 if track:
                     result["track_id"] = track
             place += 1

@@ -228,8 +228,9 @@ def _of_people(results: list[Result], path: str | os.PathLike, labels: Labels) -
 
 
 def _of_labels(results: list[Result], path: str | os.PathLike, labels: Labels, part: bool) -> list[Result]:
-    """The results with ids of the labels' images."""
-    other = [i for i, result in enumerate(results) if result["image_id"] not in labels.images]
+    """The results with ids of the labels' images: by their `file_name` where they have one, else by their ids."""
+    unknown = _by_name(results, path, labels)
+    other = [i for i, result in enumerate(results) if i in unknown or result["image_id"] not in labels.images]
     if not other:
         return results
     if len(other) == len(results):
@@ -249,11 +250,67 @@ def _of_labels(results: list[Result], path: str | os.PathLike, labels: Labels, p
             "%s: %d of %d results are of images that %s does not have, the first of image %s; they are left out", path,
             len(other), len(results), labels.source, shown_id,
         )  # fmt: skip
-        return [result for result in results if result["image_id"] in labels.images]
+        left_out = set(other)
+        return [result for i, result in enumerate(results) if i not in left_out]
     raise DataError(
         f"{path}: {len(other)} of {len(results)} results are of images that {labels.source} does not have, the first "
         f"is result {other[0] + 1}, of image {shown_id}; give the results of the same data set, with its image ids"
     )
+
+
+def _by_name(results: list[Result], path: str | os.PathLike, labels: Labels) -> set[int]:
+    """Give results with a `file_name` the ids of the images with these names.
+
+    Of images whose names end alike it is that with the longest common end of the path; the ending counts last, as
+    images may have been stored anew.
+
+    Returns:
+        The places of those whose names the labels do not have.
+
+    Raises:
+        DataError: several images fit equally well.
+    """
+    named = [i for i, result in enumerate(results) if isinstance(result.get("file_name"), str)]
+    if not named:
+        return set()
+    images: dict[str, list[tuple[list[str], Any]]] = {}
+    for image_id, image in labels.images.items():
+        parts = _reversed_parts(image["file_name"])
+        images.setdefault(parts[0], []).append((parts, image_id))
+    found: dict[str, Any] = {}
+    unknown = set()
+    for i in named:
+        name = results[i]["file_name"]
+        if name not in found:
+            parts = _reversed_parts(name)
+            fitting = [(_common(parts, other), image_id) for other, image_id in images.get(parts[0], [])]
+            longest = max((length for length, _ in fitting), default=None)
+            best = [image_id for length, image_id in fitting if length == longest]
+            if len(best) > 1:
+                raise DataError(
+                    f"{path}: result {i + 1} is of {shown(name)}, which may be image {shown(best[0], 30)} or "
+                    f"{shown(best[1], 30)} of {labels.source}; write more of the path in `file_name`, or leave it out"
+                )
+            found[name] = best
+        if found[name]:
+            results[i]["image_id"] = found[name][0]
+        else:
+            unknown.add(i)
+    return unknown
+
+
+def _reversed_parts(name: str) -> list[str]:
+    """The parts of a path from its end on: the stem, the folders, last the file's ending."""
+    *folders, base = name.replace("\\", "/").split("/")
+    stem, ending = os.path.splitext(base)
+    return [stem, *(folder for folder in reversed(folders) if folder not in ("", ".")), ending.lower()]
+
+
+def _common(parts: list[str], other: list[str]) -> tuple[int, bool]:
+    """How many parts are the same from the end of the path on, and whether the file's ending is."""
+    pairs = enumerate(zip(parts[:-1], other[:-1]))
+    same = next((n for n, (a, b) in pairs if a != b), min(len(parts), len(other)) - 1)
+    return same, parts[-1] == other[-1]
 
 
 def _by_stem(images: Mapping[Any, dict[str, Any]]) -> dict[str | int, Any]:

@@ -1,5 +1,6 @@
 """Who does the units: this process, or Ray Data, which schedules, retries and bounds what waits."""
 
+import contextlib
 import json
 import logging
 import os
@@ -115,7 +116,7 @@ class OnRay:
                 actor,
                 batch_size=1,
                 compute=self._data.ActorPoolStrategy(size=size),
-                fn_constructor_args=(told,),
+                fn_constructor_args=(told, os.getcwd()),
                 num_cpus=self.options.threads,
                 num_gpus=self.options.gpus or None,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self.options.threads)}},
@@ -170,9 +171,17 @@ class OnRay:
 
 
 class _UnitActor:
-    """An actor of Ray: a :class:`~.work.Worker`, whose words are those of a table."""
+    """An actor of Ray: a :class:`~.work.Worker`, whose words are those of a table.
 
-    def __init__(self, told: Any) -> None:
+    Args:
+        told: what :meth:`_made` makes the work of.
+        folder: of the process that began the job, by which relative paths go. Where a machine has no such folder, what
+            is named by them cannot be read there, and the rows say so.
+    """
+
+    def __init__(self, told: Any, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
         self.call: Callable[[Sequence[Unit]], list[Report]] = self._made(told)
 
     def _made(self, told: Any) -> Callable[[Sequence[Unit]], list[Report]]:

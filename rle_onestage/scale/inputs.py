@@ -49,10 +49,9 @@ def find_inputs(inputs: Sequence[str], output: str) -> list[tuple[str, Entry]]:
         if not given:
             raise MediaError("the name after --input is empty; give files, folders or patterns")
         for kind, entry in _of(given):
-            found.setdefault(entry.address, (kind, entry))
-    results = os.path.abspath(storage.local(output)) + os.sep
-    if not storage.is_remote(output):
-        found = {name: each for name, each in found.items() if not os.path.abspath(name).startswith(results)}
+            found.setdefault(storage.whole(entry.address), (kind, entry))
+    results = storage.whole(output).rstrip("/") + "/"
+    found = {name: each for name, each in found.items() if not name.startswith(results)}
     if not found:
         raise MediaError(f"--input names no file but those of --output {output}; give the images")
     return list(found.values())

@@ -29,6 +29,8 @@ from .work import Report, Task, Worker, report_of, set_threads
 
 logger = logging.getLogger(__name__)
 
+_FEW = 3  # rows of a unit that may all be errors by themselves
+
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -39,7 +41,8 @@ class JobOptions:
         batch: images that the model gets at once, where it sees them in one size.
         column: of Parquet inputs, that has the images or their paths; None: the first that is named like one.
         min_score: of people that are kept.
-        max_errors: share of rows that may have an error before the job counts as failed.
+        max_errors: share of rows that may have an error before the job counts as failed; also of shards, tables and
+            pieces of videos that are lost in part.
         coco: also write COCO results, to the output's name and ``.json``.
     """
 
@@ -94,6 +97,7 @@ def predict(
     on_ray = RayOptions(ray) if isinstance(ray, str) else ray
     inputs = [dataset] if isinstance(dataset, str) else list(dataset)
     _check_output(output, options)
+    output = storage.whole(output) if on_ray else output  # for actors, which may be at work in another folder
     arrow()
     files = find_inputs(inputs, output)
     threads = on_ray.threads if on_ray else threads or usable_cores()
@@ -105,6 +109,8 @@ def predict(
             output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,
             options.min_score, tuple(predictor.skeleton.names), predictor.category.id,
         )  # fmt: skip
+        if getattr(predictor, "tells_depth", False):
+            logger.warning("joints in space (3-D) that %s may give have no column and are not kept", choice.name)
         skeleton, worker = predictor.skeleton, Worker(task, None if on_ray else predictor)
         del predictor  # actors have their own
         return _Job(plan, worker, skeleton, options, begin).run(on_ray)
@@ -193,14 +199,14 @@ class _Job:
         return self._summed_up(done, progress, actors, before)
 
     def _reports(self, folder: str, units: Sequence[Unit]) -> dict[int, Report]:
-        """Reports of the files that are in a folder, by the number of their unit."""
+        """Reports of the files that are in a folder, by the number of their unit; not of those done in vain."""
         there = set(storage.names_in(folder))
         found = {
             unit.number: report_of(storage.joined(folder, part_name(unit.number)), self.plan.digest)
             for unit in units
             if part_name(unit.number) in there
         }
-        return {number: report for number, report in found.items() if report is not None}
+        return {number: report for number, report in found.items() if report is not None and not _in_vain(report)}
 
     def _say_start(self, left: list[Unit]) -> None:
         there = len(self.plan.units) - len(left)
@@ -209,6 +215,11 @@ class _Job:
             counted(len(self.plan.files), "file"), counted(len(self.plan.units), "unit"),
             f", of which {there} are done" if there else "",
         )  # fmt: skip
+
+    def _rows_of_units(self, images: int) -> int:
+        """Images of a unit: as they were asked for; where all are shards, as these have on average."""
+        shards = all(unit.kind == "tar" for unit in self.plan.units)
+        return max(1, round(images / len(self.plan.units))) if shards else self.options.rows
 
     def _forget_frames(self) -> None:
         """Remove what was kept of videos, which are done; also what an earlier call had no time to."""
@@ -236,8 +247,10 @@ class _Job:
             threads=self.task.threads,
             read_bytes=progress.read / max(progress.images, 1),
             written_bytes=sum(report.written for report in reports) / max(images, 1),
-            rows=self.options.rows,
+            rows=self._rows_of_units(images),
             max_errors=self.options.max_errors,
+            holders=sum(unit.kind != "images" for unit in self.plan.units),
+            lost=sum(report.lost for report in reports),
         )
         if progress.images:  # a call that found all done has measured nothing
             write_summary(summary)
@@ -245,6 +258,11 @@ class _Job:
             _write_coco(self.task.output)
         say(summary)
         return summary
+
+
+def _in_vain(report: Report) -> bool:
+    """Whether a unit has nothing but errors, as when its storage was away for a while."""
+    return report.errors == report.rows > _FEW
 
 
 def _checked(report: Report) -> Report:

@@ -35,7 +35,9 @@ class Summary(NamedTuple):
         read_bytes: of an image, on average.
         written_bytes: of an image, on average.
         rows: images of a unit.
-        max_errors: share of rows that may have an error.
+        max_errors: share of rows that may have an error, and of shards, tables and pieces of videos that may be lost.
+        holders: shards, tables (or parts of them) and pieces of videos.
+        lost: of these, not read to their end.
     """
 
     output: str
@@ -54,11 +56,13 @@ class Summary(NamedTuple):
     written_bytes: float
     rows: int
     max_errors: float
+    holders: int = 0
+    lost: int = 0
 
     @property
     def failed(self) -> bool:
-        """Whether more rows have an error than may."""
-        return self.errors > self.max_errors * self.images
+        """Whether more rows have an error than may, or more of what holds many images is lost in part."""
+        return self.errors > self.max_errors * self.images or self.lost > self.max_errors * self.holders
 
     def __str__(self) -> str:
         there = self.images - self.computed
@@ -137,6 +141,11 @@ def say(summary: Summary) -> None:
             "%s could not be used, %.2g %% of all (%.2g %% may be), such as: %s",
             counted(summary.errors, "image"), 100 * summary.errors / summary.images, 100 * summary.max_errors,
             "; ".join(summary.samples[:_NAMED]),
+        )  # fmt: skip
+    if summary.lost:
+        logger.warning(
+            "%d of %d shards, tables and pieces of videos could not be read to their end (%.2g %% may be); the column "
+            "error names them", summary.lost, summary.holders, 100 * summary.max_errors,
         )  # fmt: skip
 
 

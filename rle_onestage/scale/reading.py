@@ -194,9 +194,22 @@ def _video(unit: Unit) -> Iterator[Item]:
             yield Item(address, index, frame[1], frame[0])
             index += 1
         amiss = [f"{source.skipped} damaged frames are left out"] if source.skipped else []
-        if chunk.end is None and (short := source.shortfall() if chunk.start is None else source.reason):
+        if short := source.shortfall() if chunk.start is None and chunk.end is None else _stopped(source, index):
             amiss.append(short)
         if not index and not amiss:
             amiss.append("it has no readable frame")
         if amiss:
             yield Item(address, error="; ".join(amiss))
+
+
+def _stopped(source: ChunkSource, read: int) -> str:
+    """A clause about what is missing of a piece of which so many frames were read; "" where nothing is.
+
+    The packets of the first piece may be more than its frames: those that an edit of the file leaves out.
+    """
+    frames, parts = source.chunk.frames, []
+    if source.chunk.start is not None and read + source.skipped < frames:
+        parts.append(f"{read} of {frames} frames could be read")
+    if source.reason:
+        parts.append(f"reading stopped ({source.reason})")
+    return "; ".join(parts)

@@ -4,6 +4,7 @@ import contextlib
 import fnmatch
 import glob
 import os
+import secrets
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
@@ -37,6 +38,14 @@ def is_remote(address: str) -> bool:
 def local(address: str) -> str:
     """The path of a local address."""
     return os.path.expanduser(address.removeprefix("file://"))
+
+
+def whole(address: str) -> str:
+    """An address that names the same file from every folder."""
+    if not is_remote(address):
+        return os.path.abspath(local(address))
+    scheme, _, path = address.partition("://")
+    return f"{scheme}://{path.lstrip('/')}"  # some file systems write a slash before the bucket, and list none
 
 
 def file_system(address: str) -> tuple[Any, str]:
@@ -230,7 +239,8 @@ def written(address: str) -> Iterator[IO[bytes]]:
             return
         system, path = file_system(address)
         folder, _, name = path.rpartition("/")
-        temporary = f"{folder}/.{name}{UNFINISHED}"
+        # Two calls, or a worker that was given up and its successor, may write the same file at the same time.
+        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}{UNFINISHED}"
         try:
             with system.open(temporary, "wb") as file:
                 yield file

@@ -20,7 +20,7 @@ from ..utils.arrow import arrow
 from ..video.tracking import PoseTracker
 from . import storage
 from .plan import FRAMES, Unit, part_name
-from .work import Report, Task, write_part
+from .work import Report, Task, report_of, write_part
 
 _LEAST_STEP = 1e-6  # seconds, between frames that have the same time
 
@@ -55,7 +55,9 @@ class VideoTracker:
         begin, name = time.perf_counter(), part_name(unit.number)
         found = storage.joined(storage.joined(self.task.output, FRAMES), name)
         rows = (tracked(row) for row in read_rows(found, len(self.skeleton.names)))
-        report = write_part(storage.joined(self.task.output, name), rows, self.task, Report(unit.number))
+        seen = report_of(found, self.task.digest) or Report(unit.number)
+        begun = Report(unit.number, lost=seen.lost)
+        report = write_part(storage.joined(self.task.output, name), rows, self.task, begun)
         return report._replace(seconds=time.perf_counter() - begin)
 
 

@@ -69,6 +69,8 @@ class Report(NamedTuple):
         samples: the first errors, each with its image.
         fatal: why the job cannot go on; "" where it can.
         loading: seconds that the model took to load, 0 where it was there.
+        lost: 1 where a shard, table or piece of a video could not be read to its end; nobody knows how many images
+            that are.
     """
 
     unit: int
@@ -81,6 +83,7 @@ class Report(NamedTuple):
     samples: tuple[str, ...] = ()
     fatal: str = ""
     loading: float = 0.0
+    lost: int = 0
 
 
 class Worker:
@@ -116,7 +119,9 @@ class Worker:
         begin, read = time.perf_counter(), [0]
         folder = storage.joined(self.task.output, FRAMES) if unit.kind == "video" else self.task.output
         rows = self._rows(unit, read, tell)
-        report = write_part(storage.joined(folder, part_name(unit.number)), rows, self.task, Report(unit.number))
+        report = write_part(
+            storage.joined(folder, part_name(unit.number)), rows, self.task, Report(unit.number), unit.kind
+        )
         return report._replace(seconds=time.perf_counter() - begin, read=read[0])
 
     def _rows(self, unit: Unit, read: list[int], tell: Tell | None) -> Iterator[Row]:
@@ -140,7 +145,7 @@ def set_threads(number: int) -> None:
     cv2.setNumThreads(number)
 
 
-def write_part(address: str, rows: Iterable[Row], task: Task, report: Report) -> Report:
+def write_part(address: str, rows: Iterable[Row], task: Task, report: Report, kind: str = "images") -> Report:
     """Write a unit's file as its rows come, whole or not at all.
 
     Args:
@@ -148,6 +153,7 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report) ->
         rows: in order.
         task: of the job.
         report: to be filled in.
+        kind: of the unit; an error without a place in what holds several images is of the whole.
 
     Raises:
         MediaError: it cannot be written.
@@ -159,10 +165,14 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report) ->
         with _Writer(file, made) as writer:
             while group := list(itertools.islice(source, _GROUP)):
                 bad = [row for row in group if row.error is not None]
+                lost = kind != "images" and any(row.place is None for row in bad)
                 samples += [f"{row.path}: {row.error}" for row in bad][: _ERRORS_KEPT - len(samples)]
                 people = sum(len(row.people) for row in group if row.people is not None)
                 report = report._replace(
-                    rows=report.rows + len(group), errors=report.errors + len(bad), people=report.people + people
+                    rows=report.rows + len(group),
+                    errors=report.errors + len(bad),
+                    people=report.people + people,
+                    lost=int(report.lost or lost),
                 )
                 writer.add(group, task)
             report = report._replace(samples=tuple(samples))

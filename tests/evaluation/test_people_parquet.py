@@ -20,6 +20,7 @@ from rle_onestage.evaluation.people_parquet import (
     table_of,
     write_coco_results,
 )
+from rle_onestage.evaluation.result_files import Labels
 from rle_onestage.labelling import compare_files
 from rle_onestage.structures.skeleton import COCO
 
@@ -108,6 +109,26 @@ def test_ids_of_images_with_one_name_are_their_places(tmp_path):
     rows = [Row(name, size=(480, 640), people=people_with_tracks(1)) for name in ("x.jpg", "y.jpg")]
     written(tmp_path / "names", rows)
     assert [r[0]["image_id"] for r in results_from_parquet(tmp_path / "names")] == ["x", "y"]
+
+
+def found_in(tmp_path, names, labelled):
+    """Ids that results of images get, by labels of id -> file name."""
+    rows = [Row(name, size=(480, 640), people=people_with_tracks(1)) for name in names]
+    written(tmp_path / "out", rows)
+    labels = Labels("labels.json", {i: {"id": i, "file_name": name} for i, name in labelled.items()}, 17)
+    return [result["image_id"] for result in read_results(tmp_path / "out", labels=labels)]
+
+
+def test_results_are_of_the_images_of_their_names_whatever_their_ids(tmp_path):
+    names = [f"{n}.jpg" for n in range(1, 13)]
+    labelled = dict(enumerate(sorted(names), start=1))
+    assert [labelled[i] for i in found_in(tmp_path, names, labelled)] == names
+    assert found_in(tmp_path, ["in/a/1.jpg", "in/b/1.jpg"], {1: "b/1.jpg", 2: "a/1.jpg"}) == [2, 1]
+    assert found_in(tmp_path, ["in/1.png"], {1: "2.jpg", 2: "1.jpg"}) == [2]  # stored anew
+    with pytest.raises(DataError, match=r"result 1 is of 'in/1.jpg', which may be image 1 or 2 of labels.json; write"):
+        found_in(tmp_path, ["in/1.jpg"], {1: "b/1.jpg", 2: "a/1.jpg"})
+    with pytest.raises(DataError, match=r"1 of 2 results are of images that labels.json does not have"):
+        found_in(tmp_path, ["1.jpg", "2.jpg"], {1: "1.jpg", 2: "3.jpg"})
 
 
 def test_people_are_compared_as_labels(tmp_path):

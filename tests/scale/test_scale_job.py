@@ -13,6 +13,7 @@ from rle_onestage.errors import ConfigError, MediaError, PoseError
 from rle_onestage.evaluation.people_parquet import read_parts
 from rle_onestage.export import load
 from rle_onestage.scale import JobOptions, ModelChoice, predict
+from rle_onestage.scale import storage as job_storage
 from rle_onestage.scale import work as work_module
 from rle_onestage.utils import output_files
 
@@ -71,6 +72,17 @@ def test_a_shard_that_is_cut_gives_what_comes_before_and_one_error(tmp_path, toy
     expected = {"data": [1, 2, None], "between": [1, 2, None], "end": [1, 2, 3, None], "first": [None]}[cut]
     assert [brightness(row) for row in rows] == expected
     assert "shard" in rows[-1]["error"] and summary.errors == 1 and summary.failed
+
+
+def test_a_shard_that_is_lost_counts_as_more_than_an_image(tmp_path, toy):
+    for name in "ab":
+        shard_of(tmp_path / f"{name}.tar", [(f"{n:03d}.png", png(n)) for n in range(20)])
+    os.truncate(tmp_path / "b.tar", 100)
+    summary = predict(str(tmp_path / "*.tar"), output=str(tmp_path / "out"), options=JobOptions(max_errors=0.1))
+    assert (summary.images, summary.errors, summary.lost, summary.holders) == (21, 1, 1, 2) and summary.failed
+    assert summary.rows == 10  # images of a shard, by which --plan counts units
+    again = predict(str(tmp_path / "*.tar"), output=str(tmp_path / "out"), options=JobOptions(max_errors=0.5))
+    assert again.lost == 1 and not again.failed
 
 
 def test_tables_of_bytes_and_of_paths(tmp_path, toy):
@@ -222,11 +234,64 @@ def test_what_can_be_mended_is_one_sentence(tmp_path, toy):
         JobOptions(rows=0)
 
 
+def test_units_with_nothing_but_errors_are_done_again(tmp_path, toy):
+    """Here the storage is away: the sizes and times of the files stay."""
+    folder = folder_of(tmp_path / "in", range(1, 7))
+    options = JobOptions(rows=4)
+    predict(folder, output=str(tmp_path / "whole"), options=options)
+    read = job_storage.read_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job_storage, "read_bytes", lambda name: read(f"{name} is away"))
+        first = predict(folder, output=str(tmp_path / "out"), options=options)
+    assert (first.images, first.errors) == (6, 6)
+    again = predict(folder, output=str(tmp_path / "out"), options=options)
+    assert (again.computed, again.errors) == (4, 2)  # two rows may well be broken
+    assert rows_in(tmp_path / "out")[:4] == rows_in(tmp_path / "whole")[:4]
+
+
+def test_files_that_are_named_in_two_ways_are_there_once(tmp_path, toy, monkeypatch):
+    folder_of(tmp_path / "in", [1, 2])
+    monkeypatch.chdir(tmp_path)
+    assert predict(["in", "./in", str(tmp_path / "in")], output="out").images == 2
+    assert [row["path"] for row in rows_in(tmp_path / "out")] == ["in/000001.png", "in/000002.png"]
+
+
+def test_two_that_write_one_remote_file_do_not_share_a_temporary_one():
+    memory = fsspec.filesystem("memory")
+    with job_storage.written("memory://twice/a") as one, job_storage.written("memory://twice/a") as two:
+        one.write(b"1")
+        two.write(b"2")
+        assert len(memory.ls("/twice", detail=False)) == 2
+    assert [name.rpartition("/")[2] for name in memory.ls("/twice", detail=False)] == ["a"]
+    assert memory.cat_file("/twice/a") == b"1"
+
+
+def test_joints_in_space_are_said_to_be_left_out(tmp_path, toy, caplog):
+    folder = folder_of(tmp_path / "in", [1])
+    predict(folder, output=str(tmp_path / "flat"))
+    assert "joints in space" not in caplog.text
+    toy.tells_depth = True
+    predict(folder, output=str(tmp_path / "deep"))
+    assert caplog.text.count("joints in space (3-D) that people may give have no column and are not kept") == 1
+
+
 def test_results_are_no_input(tmp_path, toy, monkeypatch):
     folder_of(tmp_path, [1, 2])
     monkeypatch.chdir(tmp_path)
     assert predict(".", output="out").images == 2
     assert predict(".", output="out").computed == 0
+
+
+@pytest.mark.parametrize("output", ["memory://lake/out", "memory:///lake/out/"])
+def test_results_below_an_address_are_no_input(toy, output):
+    memory = fsspec.filesystem("memory")
+    for number in (1, 2):
+        memory.pipe_file(f"/lake/{number}.png", png(number))
+    try:
+        assert predict("memory://lake", output=output).images == 2
+        assert predict("memory://lake", output=output).computed == 0
+    finally:
+        memory.rm("/lake", recursive=True)
 
 
 def test_a_disk_that_is_full_leaves_nothing_half_written(tmp_path, toy, monkeypatch):

@@ -73,6 +73,16 @@ def test_a_job_on_ray_is_that_of_one_process_although_a_worker_is_killed(tmp_pat
     assert predict(folder, MODEL, output=str(tmp_path / "ray"), ray="local", options=options).computed == 0
 
 
+def test_relative_paths_go_by_the_folder_of_the_command(tmp_path, cluster, monkeypatch):
+    """The cluster was started in another one."""
+    folder_of(tmp_path / "in", [1, 2], size=(96, 64))
+    monkeypatch.chdir(tmp_path)
+    summary = predict("in", MODEL, output="out", ray=RayOptions(actors=1))
+    assert summary.errors == 0
+    assert [row["path"] for row in rows_in(tmp_path / "out")] == ["in/000001.png", "in/000002.png"]
+    assert predict("in", MODEL, output="out", threads=1).computed == 0  # the same job without Ray
+
+
 class ActorUnavailableError(Exception):
     """As Ray raises it when a unit was tried often enough."""
 

@@ -10,6 +10,7 @@ from scale_toys import Toy, rows_in, use
 
 from rle_onestage.evaluation.people_parquet import instances_of, read_parts
 from rle_onestage.scale import JobOptions, predict
+from rle_onestage.scale import reading as reading_module
 from rle_onestage.scale import tracks as tracks_module
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.video.io import VideoReader
@@ -113,9 +114,33 @@ def test_videos_beside_images_and_broken_ones(tmp_path, clip, monkeypatch):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
     with open(clip, "rb") as file:
         (tmp_path / "half.ts").write_bytes(file.read()[:200])
-    summary = predict([str(tmp_path)], output=str(tmp_path / "out"), options=JobOptions(rows=8, max_errors=0.1))
+    summary = predict([str(tmp_path)], output=str(tmp_path / "out"), options=JobOptions(rows=8, max_errors=0.4))
     rows = rows_in(tmp_path / "out")
     assert summary.errors == 2 and not summary.failed and len(rows) == 33
+    assert (summary.lost, summary.holders) == (2, 6) and summary._replace(max_errors=0.1).failed
     errors = {os.path.basename(row["path"]): row["error"] for row in rows if row["error"]}
     assert set(errors) == {"broken.mp4", "half.ts"} and all("cannot be opened" in text for text in errors.values())
     assert [row["time"] for row in rows if row["path"].endswith("a.png")] == [None]
+
+
+@pytest.mark.parametrize("reason", ["", "it broke off"])
+def test_frames_that_vanish_from_a_middle_piece_are_told(tmp_path, clip, monkeypatch, reason):
+    class Broken(reading_module.ChunkSource):
+        """Gives three frames of the second of four pieces."""
+
+        def _decode(self):
+            for number, each in enumerate(super()._decode()):
+                if self.chunk.start is not None and len(pieces) == 1 and number == 3:
+                    self.reason = reason
+                    break
+                yield each
+            pieces.append(self.chunk)
+
+    pieces = []
+    use(monkeypatch, Walkers())
+    monkeypatch.setattr(reading_module, "ChunkSource", Broken)
+    summary = predict([clip], output=str(tmp_path / "out"), options=JobOptions(rows=8, max_errors=0.2))
+    rows = rows_in(tmp_path / "out")
+    told = "3 of 8 frames could be read" + "; reading stopped (it broke off)" * bool(reason)
+    assert [row["error"] for row in rows if row["error"]] == [told] and rows[11]["error"] == told
+    assert (summary.lost, summary.holders) == (1, 4) and summary.failed and summary.errors < 0.2 * summary.images
