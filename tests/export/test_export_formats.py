@@ -10,6 +10,7 @@ from export_toys import SIDE, STYLES, photo, toy
 from rle_onestage import cli
 from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
 from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
+from rle_onestage.export.exporting import derived
 from rle_onestage.export.formats import onnx_graph
 from rle_onestage.export.graph import InputSize, PeopleGraph
 from rle_onestage.export.parity import HALF, Parity, compare, pytorch
@@ -32,7 +33,7 @@ def plain(folder):
     """The config of a model with refinement and visibility, and the ONNX file of it."""
     cfg, path = toy(folder, "refined"), str(folder / "plain.onnx")
     made = export_model(cfg, path, images=IMAGES)
-    assert made.files == [path] and made.parity.found > 0 and made.parity.images == 3
+    assert made.files == [path] and made.parity.found > 0 and made.parity.images == 6
     return cfg, path
 
 
@@ -218,6 +219,25 @@ def test_what_is_not_equal_is_not_written(broken, folder, plain, monkeypatch):
     with pytest.raises(NotEqualError, match=f"broken.pt is not written.*{sentence}"):
         export_model(cfg, str(folder / "broken.pt"), "torchscript", images=IMAGES[:1])
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_size_that_is_baked_in_is_found(folder, plain, monkeypatch):
+    """The one image that is given is the one that the graph is traced with."""
+    resized = PeopleGraph.resized
+
+    def baked(self, height, width):
+        return tuple(torch.tensor(int(side)) for side in resized(self, height, width))
+
+    monkeypatch.setattr(PeopleGraph, "resized", baked)
+    with pytest.raises(NotEqualError, match="on 4 images"):
+        export_model(plain[0], str(folder / "baked.pt"), "torchscript", images=IMAGES[:1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (480, 640), (1000, 3000)])
+def test_derived_images_have_other_shapes(shape):
+    made = derived(np.zeros((*shape, 3), np.uint8))
+    assert made[0].shape == (shape[1], shape[0], 3) and all(side % 2 for side in made[1].shape[:2])
+    assert len(made) == 2 + (max(shape) < 1500) and max(made[-1].shape) <= 3000 * (len(made) < 3) + 1500
 
 
 def test_a_missing_output_is_said(plain):
