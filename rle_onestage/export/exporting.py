@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from detectron2.config import CfgNode
 
@@ -45,6 +46,7 @@ class ExportOptions(NamedTuple):
 
 
 _AS_IT_IS = ExportOptions()
+_LARGE = 1500  # pixels of the longest side of the largest image that is made for the comparison
 
 
 class Exported(NamedTuple):
@@ -85,7 +87,7 @@ def export_model(
         cfg: a config.
         output: the file; its name has the ending of the format.
         format: a name of ``FORMATS``.
-        images: (H, W, 3) uint8 BGR each, to compare on.
+        images: (H, W, 3) uint8 BGR each, to compare on; images made of the first one are added.
         weights: a checkpoint; None takes ``MODEL.WEIGHTS``.
         options: what is exported.
 
@@ -120,11 +122,29 @@ def export_model(
         for graph, path in zip(graphs, paths):
             kind.save(graph, _example(images[0], options), path, metadata, bits)
         runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-        parity = compare(predictor, size, images, *runners, limits=options.limits)
+        parity = compare(predictor, size, [*images, *derived(images[0])], *runners, limits=options.limits)
         check(parity, output)
         del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))
         return Exported(_move(paths[0], output, kind), parity, padding)
+
+
+def derived(image: np.ndarray) -> list[np.ndarray]:
+    """Images of other shapes than one that a graph is traced with, so that no size of it stays in the graph.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        It as a portrait (or as a landscape), large, so that it shrinks for the network, and with odd sides.
+    """
+    height, width = image.shape[:2]
+    larger = min(3.0, _LARGE / max(height, width))
+    odd = image[: height * 3 // 4 | 1, : width * 3 // 4 | 1]
+    made = [image.transpose(1, 0, 2), odd]
+    if larger > 1:
+        made.append(cv2.resize(image, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR))
+    return [np.ascontiguousarray(each) for each in made]
 
 
 class Given:

@@ -1,7 +1,8 @@
 """Whether an exported file finds what PyTorch finds, from the same raw images."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,30 +20,47 @@ Outputs = dict[str, np.ndarray]
 
 # Of those people and candidates above this score joints and sigmas are compared, of all of them the scores.
 SCORE = 0.05
+# Candidates of each image, best first, that are compared where none of any image is above that score.
+BEST = 10
 
 
 class Limits(NamedTuple):
     """How far from PyTorch a file may be.
 
     Attributes:
-        near: pixels that nearly all joints may be apart.
-        far: pixels that all joints may be apart.
-        nearly_all: share of joints, sigmas, scores and people that are held to the limits.
+        near: pixels that nearly all joints and sides of boxes may be apart.
+        outer: multiple of each limit that nothing may be beyond.
+        nearly_all: share of joints, sigmas, scores and the like that are held to the limits.
         sigmas: difference as a share of themselves.
         scores: difference.
+        squares: of areas and covariances, difference as a share of themselves.
+        probabilities: difference of presence, visibility and expected OKS.
+        lost: share of the people that one of both may not have.
     """
 
     near: float = 0.05
-    far: float = 0.5
+    outer: float = 10.0
     nearly_all: float = 0.999
     sigmas: float = 1e-3
     scores: float = 1e-3
+    squares: float = 1e-2
+    probabilities: float = 1e-3
+    lost: float = 0.0
+
+    def of(self, name: str) -> float:
+        """The limit for an output."""
+        own = {"boxes": self.near, "sigmas": self.sigmas, "areas": self.squares, "covariances": self.squares}
+        return self.scores if "scores" in name else own.get(name, self.probabilities)
 
 
 EXACT = Limits()
 # These say their own differences; the limits are against what is broken.
-HALF = Limits(near=1.0, far=float("inf"), nearly_all=0.95, sigmas=0.05, scores=0.02)
-INT8 = Limits(near=16.0, far=float("inf"), nearly_all=0.7, sigmas=1.0, scores=0.2)
+HALF = Limits(
+    near=1.0, outer=float("inf"), nearly_all=0.95, sigmas=0.05, scores=0.02, squares=0.2, probabilities=0.05, lost=0.05
+)
+INT8 = Limits(
+    near=16.0, outer=float("inf"), nearly_all=0.7, sigmas=1.0, scores=0.2, squares=3.0, probabilities=0.3, lost=0.3
+)
 
 
 class NotEqualError(PoseError):
@@ -60,6 +78,8 @@ class Parity(NamedTuple):
         lost: people above ``SCORE`` that one of both has, and not the other.
         found: people above ``SCORE``.
         limits: how far apart they may be.
+        others: by the name of each other output, (l,) differences of those that ``joints`` is about.
+        wrong: what is missing or out of order, in words.
     """
 
     images: int
@@ -69,37 +89,45 @@ class Parity(NamedTuple):
     lost: int
     found: int
     limits: Limits = EXACT
+    others: Mapping[str, np.ndarray] = MappingProxyType({})
+    wrong: Sequence[str] = ()
 
     @property
     def faults(self) -> list[str]:
         """What differs by more than it may, in words; empty where nothing does."""
-        limits, found = self.limits, []
-        if self.lost > (1 - limits.nearly_all) * self.found:
+        limits, found = self.limits, list(self.wrong)
+        if self.lost > limits.lost * self.found:
             found.append(f"{self.lost} of {counted(self.found, 'person', 'people')} are not in both")
-        far, near = float(self.joints.max(initial=0)), self.share_near
-        if not (far <= limits.far and near >= limits.nearly_all):
-            off = f"{100 * (1 - near):.2g} % by more than {limits.near} px"
-            found.append(f"joints differ by up to {far:.3g} px, and {off}")
-        for name, values, limit in (("sigmas", self.sigmas, limits.sigmas), ("scores", self.scores, limits.scores)):
-            share = float((values <= limit).mean()) if len(values) else 1.0
-            if not share >= limits.nearly_all:
-                largest, off = float(values.max()), f"{100 * (1 - share):.2g} % by more than {limit}"
-                found.append(f"{name} differ by up to {largest:.3g}, and {off}")
+        if not len(self.joints):
+            found.append("no joint could be compared")
+        parts = {"joints": self.joints, "sigmas": self.sigmas, "scores": self.scores, **self.others}
+        for name, values in parts.items():
+            limit, unit = (limits.near, " px") if name in ("joints", "boxes") else (limits.of(name), "")
+            share, largest = _share(values, limit), float(values.max(initial=0))
+            if not (share >= limits.nearly_all and largest <= limits.outer * limit):
+                off = f"{100 * (1 - share):.2g} % by more than {limit}{unit}"
+                found.append(f"{name} differ by up to {largest:.3g}{unit}, and {off}")
         return found
 
     @property
     def share_near(self) -> float:
         """Of the joints within ``limits.near``."""
-        return float((self.joints <= self.limits.near).mean()) if len(self.joints) else 1.0
+        return _share(self.joints, self.limits.near)
 
     def __str__(self) -> str:
         largest = [float(values.max(initial=0)) for values in (self.joints, self.sigmas, self.scores)]
+        near = f"{100 * self.share_near:.2f} % of joints" if len(self.joints) else "no joints"
         return (
             f"as PyTorch on {counted(self.images, 'image')} with {counted(self.found, 'person', 'people')} above "
-            f"{SCORE}: {100 * self.share_near:.2f} % of joints within {self.limits.near} px, all within "
+            f"{SCORE}: {near} within {self.limits.near} px, all within "
             f"{largest[0]:.2g} px, "
             f"sigmas within {100 * largest[1]:.2g} %, scores of all candidates within {largest[2]:.2g}"
         )
+
+
+def _share(values: np.ndarray, limit: float) -> float:
+    """Of the values within a limit."""
+    return float((values <= limit).mean()) if len(values) else 1.0
 
 
 def compare(
@@ -121,10 +149,15 @@ def compare(
         candidates: gives those of the same without suppression and threshold.
         limits: how far apart they may be.
     """
-    joints, sigmas, scores, lost, found = [], [], [], 0, 0
+    scores, lost, found = [np.zeros(0)], 0, 0
+    wrong: list[str] = []
+    of_people, of_best = [], []
     for image in images:
         for run, everybody in ((people, False), (candidates, True)):
             ours, theirs = pytorch(predictor, size, image, candidates=everybody), run(image)
+            if faults := _wrong(ours, theirs):
+                wrong.extend(fault for fault in faults if fault not in wrong)
+                continue
             if everybody:
                 scores.append(_ranked_difference(ours["scores"], theirs["scores"]))
             rows, columns = matched(ours, theirs)
@@ -133,13 +166,40 @@ def compare(
             if not everybody:
                 found += int(sure[0].sum())
                 lost += int(sure[0].sum() - together.sum()) + int(np.delete(sure[1], columns).sum())
-            rows, columns = rows[together], columns[together]
-            distance = ours["keypoints"][rows, :, :2] - theirs["keypoints"][columns, :, :2]
-            joints.append(np.abs(distance).max(-1).ravel())
-            ratio = theirs["sigmas"][columns] / ours["sigmas"][rows]
-            sigmas.append(np.abs(ratio - 1).max(-1).ravel())
-    apart, ratios, differences = (np.concatenate(part or [np.zeros(0)]) for part in (joints, sigmas, scores))
-    return Parity(len(images), apart, ratios, differences, lost, found, limits)
+            of_people.append(_differences(ours, theirs, rows[together], columns[together]))
+            if everybody:
+                of_best.append(_differences(ours, theirs, rows[rows < BEST], columns[rows < BEST]))
+    # Without anybody above the score, the best of nobody say whether the file is right.
+    used = of_people if any(len(each["joints"]) for each in of_people) else of_best
+    others = {name: np.concatenate([each[name] for each in used]) for name in (used[0] if used else ())}
+    joints, sigmas = (others.pop(name, np.zeros(0)) for name in ("joints", "sigmas"))
+    return Parity(len(images), joints, sigmas, np.concatenate(scores), lost, found, limits, others, wrong)
+
+
+def _wrong(ours: Outputs, theirs: Outputs) -> list[str]:
+    """What cannot be compared: outputs that are missing or of another shape, and people out of order."""
+    if missing := [name for name in ours if name not in theirs]:
+        return [f"there is no output {', '.join(missing)}"]
+    count = theirs["scores"].shape[:1]
+    if odd := [name for name, part in ours.items() if theirs[name].shape != count + part.shape[1:]]:
+        return [f"{', '.join(odd)} have another shape"]
+    return ["the scores are not in descending order"] if (np.diff(theirs["scores"]) > 0).any() else []
+
+
+def _differences(ours: Outputs, theirs: Outputs, rows: np.ndarray, columns: np.ndarray) -> dict[str, np.ndarray]:
+    """(n,) for each output, of people whose numbers in both are ``rows`` and ``columns``."""
+    pairs = {name: (part[rows], theirs[name][columns]) for name, part in ours.items()}
+    apart = {name: np.abs(first - second) for name, (first, second) in pairs.items()}
+    joints = apart.pop("keypoints")
+    sigmas, areas = pairs["sigmas"][0], pairs["areas"][0]
+    apart["sigmas"] = (apart["sigmas"] / sigmas).max(-1)
+    apart["areas"] = apart["areas"] / areas
+    apart["boxes"] = apart["boxes"].max(-1)
+    if "covariances" in apart:  # beside the diagonal they may be 0
+        apart["covariances"] = (apart["covariances"] / (sigmas[..., :, None] * sigmas[..., None, :])).max((-2, -1))
+    apart["scores of people"] = apart.pop("scores")
+    named = {"joints": joints[..., :2].max(-1), "expected OKS": joints[..., 2], **apart}
+    return {name: values.ravel() for name, values in named.items()}
 
 
 def check(parity: Parity, path: str) -> None:
@@ -180,7 +240,8 @@ def pytorch(predictor: Predictor, size: InputSize, image: np.ndarray, *, candida
 
 def matched(ours: Outputs, theirs: Outputs) -> tuple[np.ndarray, np.ndarray]:
     """Rows of both that are the same people: those of nearly equal scores may stand in another order."""
-    first, second = (part["keypoints"][..., :2].reshape(len(part["keypoints"]), -1) for part in (ours, theirs))
+    first, second = (part["keypoints"][..., :2] for part in (ours, theirs))
+    first, second = (part.reshape(len(part), 2 * part.shape[1]) for part in (first, second))
     cost = np.abs(first[:, None] - second[None]).mean(-1) if len(first) and len(second) else np.zeros((0, 0))
     # A few candidates lie on top of each other; the score tells them apart.
     apart = np.abs(ours["scores"][:, None] - theirs["scores"][None]) if cost.size else cost

@@ -10,8 +10,10 @@ from export_toys import SIDE, STYLES, photo, toy
 from rle_onestage import cli
 from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
 from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
+from rle_onestage.export.exporting import derived
 from rle_onestage.export.formats import onnx_graph
-from rle_onestage.export.graph import PeopleGraph
+from rle_onestage.export.graph import InputSize, PeopleGraph
+from rle_onestage.export.parity import HALF, Parity, compare, pytorch
 from rle_onestage.predictor import Predictor
 
 pytest.importorskip("onnx")
@@ -31,7 +33,7 @@ def plain(folder):
     """The config of a model with refinement and visibility, and the ONNX file of it."""
     cfg, path = toy(folder, "refined"), str(folder / "plain.onnx")
     made = export_model(cfg, path, images=IMAGES)
-    assert made.files == [path] and made.parity.found > 0 and made.parity.images == 3
+    assert made.files == [path] and made.parity.found > 0 and made.parity.images == 6
     return cfg, path
 
 
@@ -148,19 +150,105 @@ def test_the_licence_is_that_of_the_card_or_what_is_given(folder, plain):
     assert describe(other)["licence"] == "CC0"
 
 
-def test_what_is_not_equal_is_not_written(folder, plain, monkeypatch):
+def test_where_nobody_is_found_the_best_candidates_are_compared(folder):
+    cfg = toy(folder, "fcos", "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.01")
+    predictor, size = Predictor(cfg), InputSize(SIDE, SIDE)
+    predictor.model.head.score.bias.data -= 6.0
+
+    def off(image, by=0.0, everybody=True):
+        outputs = pytorch(predictor, size, image, candidates=everybody)
+        joints = outputs["keypoints"]
+        return {**outputs, "keypoints": joints + np.float32(by)}
+
+    def run(by):
+        return compare(
+            predictor, size, IMAGES[:1], lambda image: off(image, by, everybody=False), lambda image: off(image, by)
+        )
+
+    same, other = run(0.0), run(1.0)
+    assert same.found == 0 and len(same.joints) == 10 * 17 and not same.faults
+    assert [fault.split(" by")[0] for fault in other.faults] == ["joints differ", "expected OKS differ"]
+
+
+def test_nothing_that_was_compared_is_no_equality():
+    none = np.zeros(0)
+    parity = Parity(1, none, none, none, 0, 0)
+    assert parity.faults == ["no joint could be compared"] and "100" not in str(parity)
+
+
+@pytest.mark.parametrize("name, sentence", [("sigmas", "sigmas differ by up to 0.5"), ("scores", "scores differ by")])
+def test_one_of_many_thousands_is_enough(name, sentence):
+    parts = {part: np.zeros(10_000) for part in ("joints", "sigmas", "scores")}
+    parity = Parity(1, **parts, lost=0, found=5_000)
+    assert not parity.faults
+    parts[name][7] = 0.5
+    assert len(parity.faults) == 1 and parity.faults[0].startswith(sentence)
+    assert parity._replace(limits=HALF).faults == []
+
+
+def test_no_person_may_be_lost():
+    parity = Parity(1, np.zeros(9), np.zeros(9), np.zeros(9), lost=1, found=5_000)
+    assert len(parity.faults) == 1 and "people are not in both" in parity.faults[0]
+    assert not parity._replace(limits=HALF).faults
+
+
+BREAKS = {
+    "joints": ("keypoints", lambda joints: joints + 0.6, r"joints differ by up to 0\.6 px"),
+    "boxes": ("boxes", lambda boxes: boxes + 100, "boxes differ by up to 100 px"),
+    "presence": ("presence", lambda presence: 1 - presence, "presence differ"),
+    "visibility": ("visibility", lambda visibility: 1 - visibility, "visibility differ"),
+    "areas": ("areas", lambda areas: 2 * areas, "areas differ by up to 1"),
+    "covariances": ("covariances", lambda covariances: covariances * 1.2, "covariances differ"),
+    "OKS": ("keypoints", lambda joints: joints * torch.tensor([1, 1, 0.5]), "expected OKS differ"),
+    "order": ("scores", lambda scores: scores.flip(0), "scores are not in descending order"),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_what_is_not_equal_is_not_written(broken, folder, plain, monkeypatch):
     cfg, _ = plain
     before = sorted(folder.iterdir())
     forward = PeopleGraph.forward
+    name, change, sentence = BREAKS[broken]
 
     def off(self, image):
-        boxes, scores, keypoints, *others = forward(self, image)
-        return (boxes, scores, keypoints + 0.6, *others)
+        outputs = dict(zip(self.outputs, forward(self, image)))
+        return tuple({**outputs, name: change(outputs[name])}.values())
 
     monkeypatch.setattr(PeopleGraph, "forward", off)
-    with pytest.raises(NotEqualError, match=r"broken.onnx is not written.*joints differ by up to 0\.6 px"):
-        export_model(cfg, str(folder / "broken.onnx"), images=IMAGES[:1])
+    with pytest.raises(NotEqualError, match=f"broken.pt is not written.*{sentence}"):
+        export_model(cfg, str(folder / "broken.pt"), "torchscript", images=IMAGES[:1])
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_size_that_is_baked_in_is_found(folder, plain, monkeypatch):
+    """The one image that is given is the one that the graph is traced with."""
+    resized = PeopleGraph.resized
+
+    def baked(self, height, width):
+        return tuple(torch.tensor(int(side)) for side in resized(self, height, width))
+
+    monkeypatch.setattr(PeopleGraph, "resized", baked)
+    with pytest.raises(NotEqualError, match="on 4 images"):
+        export_model(plain[0], str(folder / "baked.pt"), "torchscript", images=IMAGES[:1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (480, 640), (1000, 3000)])
+def test_derived_images_have_other_shapes(shape):
+    made = derived(np.zeros((*shape, 3), np.uint8))
+    assert made[0].shape == (shape[1], shape[0], 3) and all(side % 2 for side in made[1].shape[:2])
+    assert len(made) == 2 + (max(shape) < 1500) and max(made[-1].shape) <= 3000 * (len(made) < 3) + 1500
+
+
+def test_a_missing_output_is_said(plain):
+    predictor = Predictor(plain[0])
+    size = InputSize(SIDE, SIDE)
+
+    def without_areas(image):
+        return {name: part for name, part in pytorch(predictor, size, image).items() if name != "areas"}
+
+    parity = compare(predictor, size, IMAGES[:1], without_areas, without_areas)
+    assert "there is no output areas" in parity.faults
 
 
 @pytest.mark.parametrize(
