@@ -158,13 +158,16 @@ class Given:
     def __init__(self, runner: Runner, options: ExportOptions):
         self.runner, self.options = runner, options
 
-    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs of one image (H, W, 3) uint8 BGR; of a batch the last image's, whose number others would shift."""
-        outputs = self.runner(_example(image, self.options))
+    def __call__(self, image: np.ndarray) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """An image (H, W, 3) uint8 BGR with its outputs; in a batch its flips too, so that rows which mix are seen."""
         if not self.options.batch:
-            return outputs
-        count = int(outputs["count"][-1])
-        return {name: values[-1][:count] for name, values in outputs.items() if name != "count"}
+            return [(image, self.runner(_example(image, self.options)))]
+        rows = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]][: self.options.batch]
+        batch = np.stack([rows[number % len(rows)] for number in range(self.options.batch)])
+        outputs = self.runner(np.ascontiguousarray(batch[..., ::-1] if self.options.rgb else batch))
+        counts = outputs.pop("count").tolist()
+        parts = [{name: values[row, :count] for name, values in outputs.items()} for row, count in enumerate(counts)]
+        return [(np.ascontiguousarray(batch[row]), part) for row, part in enumerate(parts)]
 
 
 def _example(image: np.ndarray, options: ExportOptions) -> np.ndarray:

@@ -17,6 +17,7 @@ from rle_onestage.predictor import Predictor
 from .graph import OUTPUTS, InputSize
 
 Outputs = dict[str, np.ndarray]
+Seen = Sequence[tuple[np.ndarray, Outputs]]
 
 # Of those people and candidates above this score joints and sigmas are compared, of all of them the scores.
 SCORE = 0.05
@@ -134,8 +135,8 @@ def compare(
     predictor: Predictor,
     size: InputSize,
     images: Sequence[np.ndarray],
-    people: Callable[[np.ndarray], Outputs],
-    candidates: Callable[[np.ndarray], Outputs],
+    people: Callable[[np.ndarray], Seen],
+    candidates: Callable[[np.ndarray], Seen],
     *,
     limits: Limits = EXACT,
 ) -> Parity:
@@ -145,7 +146,7 @@ def compare(
         predictor: PyTorch.
         size: of the network's input.
         images: (H, W, 3) uint8 BGR each.
-        people: gives the outputs of the exported file.
+        people: gives an image, and others of its size that the file takes with it, with the outputs of each.
         candidates: gives those of the same without suppression and threshold.
         limits: how far apart they may be.
     """
@@ -153,8 +154,9 @@ def compare(
     wrong: list[str] = []
     of_people, of_best = [], []
     for image in images:
-        for run, everybody in ((people, False), (candidates, True)):
-            ours, theirs = pytorch(predictor, size, image, candidates=everybody), run(image)
+        runs = [(everybody, *pair) for run, everybody in ((people, False), (candidates, True)) for pair in run(image)]
+        for everybody, seen, theirs in runs:
+            ours = pytorch(predictor, size, seen, candidates=everybody)
             if faults := _wrong(ours, theirs):
                 wrong.extend(fault for fault in faults if fault not in wrong)
                 continue

@@ -158,7 +158,7 @@ def test_where_nobody_is_found_the_best_candidates_are_compared(folder):
     def off(image, by=0.0, everybody=True):
         outputs = pytorch(predictor, size, image, candidates=everybody)
         joints = outputs["keypoints"]
-        return {**outputs, "keypoints": joints + np.float32(by)}
+        return [(image, {**outputs, "keypoints": joints + np.float32(by)})]
 
     def run(by):
         return compare(
@@ -240,12 +240,22 @@ def test_derived_images_have_other_shapes(shape):
     assert len(made) == 2 + (max(shape) < 1500) and max(made[-1].shape) <= 3000 * (len(made) < 3) + 1500
 
 
+def test_rows_of_a_batch_that_are_those_of_another_are_found(folder, plain, monkeypatch):
+    forward = PeopleGraph.forward
+    monkeypatch.setattr(PeopleGraph, "forward", lambda self, image: forward(self, image[-1:].expand(*image.shape)))
+    with pytest.raises(NotEqualError, match="mixed.pt is not written"):
+        export_model(
+            plain[0], str(folder / "mixed.pt"), "torchscript", images=IMAGES[:1], options=ExportOptions(batch=2)
+        )
+
+
 def test_a_missing_output_is_said(plain):
     predictor = Predictor(plain[0])
     size = InputSize(SIDE, SIDE)
 
     def without_areas(image):
-        return {name: part for name, part in pytorch(predictor, size, image).items() if name != "areas"}
+        outputs = pytorch(predictor, size, image)
+        return [(image, {name: part for name, part in outputs.items() if name != "areas"})]
 
     parity = compare(predictor, size, IMAGES[:1], without_areas, without_areas)
     assert "there is no output areas" in parity.faults
