@@ -15,9 +15,10 @@ from rle_onestage.modeling import RLEOneStage
 from rle_onestage.predictor import Predictor
 
 from .formats import FORMATS, FewBits, Format, Runner, RunOptions
+from .formats.openvino import OpenVinoFormat
 from .graph import InputSize, PeopleGraph
 from .metadata import metadata_of
-from .parity import EXACT, HALF, INT8, Limits, Parity, check, compare
+from .parity import EXACT, HALF, INT8, OPENVINO, Limits, Parity, check, compare
 
 
 class ExportOptions(NamedTuple):
@@ -39,10 +40,15 @@ class ExportOptions(NamedTuple):
     calibration: Sequence[np.ndarray] = ()
     licence: str | None = None
 
-    @property
-    def limits(self) -> Limits:
-        """How far from PyTorch the file may be."""
-        return INT8 if len(self.calibration) else HALF if self.half else EXACT
+    def limits(self, ending: str) -> Limits:
+        """How far from PyTorch the file may be.
+
+        Args:
+            ending: of its name.
+        """
+        if len(self.calibration) or self.half:
+            return INT8 if len(self.calibration) else HALF
+        return OPENVINO if ending == OpenVinoFormat.ending else EXACT
 
 
 _AS_IT_IS = ExportOptions()
@@ -122,7 +128,7 @@ def export_model(
         for graph, path in zip(graphs, paths):
             kind.save(graph, _example(images[0], options), path, metadata, bits)
         runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-        parity = compare(predictor, size, [*images, *derived(images[0])], *runners, limits=options.limits)
+        parity = compare(predictor, size, [*images, *derived(images[0])], *runners, limits=options.limits(kind.ending))
         check(parity, output)
         del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))

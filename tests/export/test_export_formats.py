@@ -324,3 +324,14 @@ def test_what_is_no_image_is_one_sentence(image, plain):
 def test_an_execution_provider_that_is_not_there(plain):
     with pytest.raises(ConfigError, match="no execution provider Abacus"):
         load(plain[1], providers=["Abacus"])
+
+
+@pytest.mark.parametrize("ending, words", [(".onnx", "has no effect"), (".xml", "has no precision 'bf16'")])
+def test_a_precision_that_a_runtime_does_not_know_is_a_sentence(plain, folder, ending, words):
+    cfg, path = plain
+    if ending == ".xml":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+        path = str(folder / "precision.xml")
+        export_model(cfg, path, "openvino", images=IMAGES[:1])
+    with pytest.raises(ConfigError, match=words):
+        load(path, precision="bf16")

@@ -35,6 +35,11 @@ class OnnxRunner(Runner):
         given, there = list(options.providers) or ["CPUExecutionProvider"], runtime.get_available_providers()
         if missing := [name for name in given if name not in there]:
             raise ConfigError(f"ONNX Runtime has no execution provider {missing[0]}; choose among {', '.join(there)}")
+        if options.precision != "float32":
+            raise ConfigError(
+                f"ONNX Runtime computes in the types of {path}, so precision {options.precision!r} has no effect; "
+                "leave it out, or export with --half"
+            )
         settings = runtime.SessionOptions()
         settings.log_severity_level = 3  # errors alone
         # A pattern is kept for each size of image, so memory would grow with every new one; it saves no time.

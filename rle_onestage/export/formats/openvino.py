@@ -39,6 +39,8 @@ class OpenVinoRunner(Runner):
         core, device = openvino.Core(), (list(options.providers) or ["CPU"])[0]
         if device.split(":")[0].split(".")[0] not in (*core.available_devices, "AUTO"):
             raise ConfigError(f"OpenVINO has no device {device}; choose among {', '.join(core.available_devices)}")
+        if options.precision not in _TYPES:
+            raise ConfigError(f"OpenVINO has no precision {options.precision!r}; choose among {', '.join(_TYPES)}")
         settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
         if options.threads:
             settings["INFERENCE_NUM_THREADS"] = str(options.threads)
