@@ -22,9 +22,9 @@ def summary(folder: Path) -> str:
     return f"""
 The quick start is done. It ends at {ap:.1f} AP on unseen synthetic images, {verdict}.
 
-  {folder}/people              people on photographs and in a clip, found by the weights that come along
-  {folder}/pictures, video.mp4 the same by the model that was trained here
-  {folder}/model_final.pth     its weights, with config.yaml; metrics.json has all of its metrics
+  {folder}/people               people in photographs and in a clip, found by the weights that come along
+  {folder}/pictures, video.mp4  people in synthetic images and in a clip, found by the model that was trained here
+  {folder}/model_final.pth      the weights of that model, with config.yaml; metrics.json has all metrics
 
 Your own images:  {os.path.relpath(sys.prefix)}/bin/rle-onestage demo --input a.jpg --output out
 Your own joints:  docs/own_joints.md; all pages: README.md

@@ -338,13 +338,6 @@ def test_no_reconnection_to_what_never_gave_a_frame(tmp_path):
     assert server.seen <= 2
 
 
-def test_a_text_is_neither_image_nor_video(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("a line of notes\n" * 200)
-    with pytest.raises(MediaError, match=r"notes.txt is a text file, not a video; check --video-input"):
-        VideoReader(str(path))
-
-
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "AVIF", "WEBP", "TIFF"])
 def test_an_image_is_no_video(tmp_path, name):
     path = tmp_path / "a.mp4"

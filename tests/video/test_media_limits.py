@@ -152,3 +152,10 @@ def test_a_password_is_not_printed(address, name):
         VideoReader(address)
     assert str(caught.value).startswith(f"{name} cannot be opened")
     assert "sec" not in os.path.basename(video_path(address, "out"))
+
+
+def test_a_text_is_neither_image_nor_video(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("a line of notes\n" * 200)
+    with pytest.raises(MediaError, match=r"notes.txt is a text file, not a video; check --video-input"):
+        VideoReader(str(path))
