@@ -246,7 +246,7 @@ class Benchmark:
             score=score,
             quality=torch.full_like(score, 5.0) if self.model.head.has_quality else score.new_zeros(0),
             box=torch.full((1, count, 4), 0.9, device=self.device),
-            embedding=torch.randn(1, count, self.model.head.offset.in_features, device=self.device),
+            pose=torch.randn(1, count, self.model.head.embed.in_channels, device=self.device),
         )
 
     def loader(self, batches: int = 10) -> float | None:

@@ -123,18 +123,18 @@ class PoseHead(nn.Module):
 
     def dense(self, features: Sequence[Tensor]) -> DenseOutputs:
         """Feature maps (B, C, H, W) of the levels in order of stride -> (B, R, ...) outputs."""
-        score, box, embedding = [], [], []
+        score, box, tower = [], [], []
         for feature in features:
             pose = self.pose_tower(feature)
             score.append(self.score(self.score_tower(feature)).flatten(2))
             box.append(self.box(pose).flatten(2))
-            embedding.append(F.silu(self.embed(pose)).flatten(2))
+            tower.append(pose.flatten(2))
         sides = torch.cat(box, 2).float().transpose(1, 2)  # (B, R, 4 or 5)
         return DenseOutputs(
             score=torch.cat(score, 2)[:, 0].float(),
             quality=sides[..., 4] if self.has_quality else sides.new_zeros(0),
             box=F.softplus(sides[..., :4]),
-            embedding=torch.cat(embedding, 2).transpose(1, 2),
+            pose=torch.cat(tower, 2).transpose(1, 2),
         )
 
     def project(self, dense: DenseOutputs, indices: Candidates, locations: Locations) -> CandidatePredictions:
@@ -147,7 +147,8 @@ class PoseHead(nn.Module):
         """
         image, location = indices
         xy, stride = locations.xy[location], locations.stride[location]
-        embedding = dense.embedding[image, location]
+        # Where the candidates are alone: at every location it would be the largest layer of the head.
+        embedding = F.silu(F.linear(dense.pose[image, location], self.embed.weight.flatten(1), self.embed.bias))
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.float()
             boxes = decode_boxes(dense.box[image, location], xy, stride)

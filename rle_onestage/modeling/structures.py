@@ -15,7 +15,7 @@ class DenseOutputs(NamedTuple):
     score: Tensor  # (B, R) logits of whether a person is there
     quality: Tensor  # (B, R) logits, or an empty tensor without the branch
     box: Tensor  # (B, R, 4) left, top, right, bottom distances in strides, positive
-    embedding: Tensor  # (B, R, C)
+    pose: Tensor  # (B, R, C) features of which embeddings are made
 
 
 class Candidates(NamedTuple):

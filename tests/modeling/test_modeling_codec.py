@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rle_onestage.modeling.codec import ScaleCodec, decode_boxes, decode_joints, encode_boxes, encode_joints
 from rle_onestage.modeling.locations import make_locations
 from rle_onestage.modeling.nms import box_overlap, peaks, pose_overlap, suppress
-from rle_onestage.modeling.refinement.sampling import sample_bilinear
+from rle_onestage.modeling.refinement.sampling import FlatMap, sample_bilinear
 from rle_onestage.structures.skeleton import COCO
 
 FORMS = ["softplus", "sigmoid", "box"]
@@ -94,7 +94,7 @@ def test_sampling_equals_grid_sample():
     feature = torch.randn(2, 5, 6, 9)
     image = torch.tensor([0, 1, 1])
     points = torch.rand(3, 7, 2) * torch.tensor([9 * 8 + 40.0, 6 * 8 + 40.0]) - 20  # also outside
-    ours = sample_bilinear(feature, image, points, 8)
+    ours = sample_bilinear(FlatMap.of(feature), image, points, 8)
     grid = points / torch.tensor([9 * 8.0, 6 * 8.0]) * 2 - 1
     expected = F.grid_sample(feature[image], grid[:, None], align_corners=False, padding_mode="border")
     assert torch.allclose(ours, expected[:, :, 0].permute(0, 2, 1), atol=1e-5)
@@ -102,9 +102,10 @@ def test_sampling_equals_grid_sample():
 
 def test_sampling_of_nobody_and_of_one_cell():
     feature = torch.randn(1, 3, 1, 1, requires_grad=True)
-    nobody = sample_bilinear(feature, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, 2), 8)
+    flat = FlatMap.of(feature)
+    nobody = sample_bilinear(flat, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, 2), 8)
     assert nobody.shape == (0, 4, 3)
-    one = sample_bilinear(feature, torch.zeros(1, dtype=torch.int64), torch.tensor([[[1e6, -1e6]]]), 8)
+    one = sample_bilinear(flat, torch.zeros(1, dtype=torch.int64), torch.tensor([[[1e6, -1e6]]]), 8)
     assert torch.allclose(one[0, 0], feature[0, :, 0, 0])
     one.sum().backward()
     assert torch.isfinite(feature.grad).all()

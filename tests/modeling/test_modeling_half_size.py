@@ -67,7 +67,7 @@ def test_a_look_takes_people_of_its_sizes_first():
     stride = torch.full((4,), 4.0)
     dense = DenseOutputs(
         score=torch.tensor([[3.0, 2.0, 1.0, 0.0]]), quality=torch.zeros(0),
-        box=(sides / 2 / stride)[None, :, None].expand(1, 4, 4), embedding=torch.zeros(1, 4, 1),
+        box=(sides / 2 / stride)[None, :, None].expand(1, 4, 4), pose=torch.zeros(1, 4, 1),
     )  # fmt: skip
     locations = Locations(torch.zeros(4, 2), stride, torch.zeros(4, dtype=torch.int64), [(2, 2)])
     ratio = decoder.area_ratio.sqrt().item()  # of a person's size to the side of the box

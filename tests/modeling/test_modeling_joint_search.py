@@ -5,7 +5,8 @@ import torch
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 
-from rle_onestage.modeling.refinement.joint_search import JointSearch, sample_nearest
+from rle_onestage.modeling.refinement.joint_search import JointSearch
+from rle_onestage.modeling.refinement.sampling import FlatMap, sample_nearest
 
 STRIDE = 8
 
@@ -21,7 +22,7 @@ def made(peak, height=20, width=24):
 def look(search, heat, point, reach=24.0):
     points = torch.tensor([[point, point]], dtype=torch.float32)
     spread = torch.full((1, 2, 1), reach)
-    return search(search.pooled(heat), torch.zeros(1, dtype=torch.int64), points, spread, torch.zeros(1, 2, 4))
+    return search(FlatMap.of(search.pooled(heat)), torch.zeros(1, dtype=torch.int64), points, spread, torch.zeros(1, 2, 4))
 
 
 def test_at_first_it_stays_where_it_is():
@@ -61,7 +62,7 @@ def test_nearest_by_a_loop():
     heat = torch.randn(2, 3, 5, 7)
     image = torch.tensor([1, 0, 1, 1])
     points = torch.rand(4, 3, 6, 2) * 80 - 10
-    sampled = sample_nearest(heat, image, points, STRIDE)
+    sampled = sample_nearest(FlatMap.of(heat), image, points, STRIDE)
     for p in range(4):
         for k in range(3):
             for w in range(6):

@@ -53,7 +53,7 @@ def losses_of(targets, *, person=None, heat=None, presence=None, offset=0.0):
     for leaf in leaves.values():
         leaf.requires_grad_()
     dense = DenseOutputs(
-        score=person, quality=torch.zeros(1, 64), box=torch.full((1, 64, 4), 1.0), embedding=torch.zeros(1, 64, 1)
+        score=person, quality=torch.zeros(1, 64), box=torch.full((1, 64, 4), 1.0), pose=torch.zeros(1, 64, 1)
     )
     candidates = Candidates(torch.tensor([0, 0]), torch.tensor([LEFT, RIGHT]))
     pairs = Pairs(candidates, torch.eye(2, dtype=torch.bool), torch.ones(1, 64))

@@ -28,6 +28,7 @@ def tidy(path: str, strings: Mapping[str, str], *, half: bool = False) -> None:
     model = onnx.load(folded)
     os.remove(folded)
     fuse_pads(model)
+    own_biases(model)
     if half:
         store_half(model)
     used = {node.domain for node in model.graph.node}
@@ -73,6 +74,26 @@ def fuse_pads(model: Any) -> None:
             pads.ints[:] = (np.array(pads.ints) + sides[:, 2:].ravel()).tolist()
             conv.input[0] = pad.input[0]
             graph.node.remove(pad)
+
+
+def own_biases(model: Any) -> None:
+    """Give every convolution a bias of its own, where two looks at an image share one.
+
+    OpenVINO makes a bias part of its convolution only where nothing else uses it; else it is a pass over the whole map.
+
+    Args:
+        model: of ONNX; it is changed.
+    """
+    constants, used = {each.name: each for each in model.graph.initializer}, Counter[str]()
+    for conv in [node for node in model.graph.node if node.op_type == "Conv" and len(node.input) > 2]:
+        bias = constants.get(conv.input[2])
+        if bias is None:
+            continue
+        used[bias.name] += 1
+        if used[bias.name] > 1:
+            conv.input[2] = f"{bias.name}_{used[bias.name]}"
+            model.graph.initializer.add().CopyFrom(bias)
+            model.graph.initializer[-1].name = conv.input[2]
 
 
 def store_half(model: Any) -> None:

@@ -101,5 +101,6 @@ def _maps(model: "RLEOneStage") -> list[Tensor]:
     with torch.autocast("cpu", enabled=False):
         features = model.backbone(torch.randn(1, 3, _SIDE, _SIDE, generator=generator))
         dense = model.head.dense([features[name] for name in model.in_features])
-        sampled = () if model.refiner is None else model.refiner.maps(features)[:2]
+        maps = None if model.refiner is None else model.refiner.maps(features)
+    sampled = [] if maps is None else [maps.feature.cells, maps.heat]
     return [*features.values(), *(x for x in dense if x.numel()), *sampled]

@@ -164,36 +164,37 @@ def to_unit(logits: Tensor) -> Tensor:
     return logits.clamp(min=-8.0) / 4 + 1
 
 
-def pool_people(logits: Tensor, hidden: Tensor, side: int) -> Tensor:
+def pool_people(logits: Tensor, hidden: Tensor, halvings: int) -> list[Tensor]:
     """What cells see of the person whose centre is in them.
 
     A mean over the cell, weighted by the centre's heat: what a linear layer makes of it is the mean of what it makes
-    of the points.
+    of the points. Each size of cell is made from the one before, four cells of which are one.
 
     Args:
         logits: (B, 1, H, W) of the centre's heatmap.
         hidden: (B, C, H, W) of the heads.
-        side: of a cell, in points.
+        halvings: how many sizes of cells, of sides 2, 4, 8 and so on, in points.
 
     Returns:
-        (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in cells from its middle),
-        and the largest logit.
+        For each size of cell (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in
+        cells from its middle), and the largest logit.
     """
-    batch, channels, height, width = hidden.shape
-    # The heat over the cell's sum, as a softmax: far from people it is 1e-9, whose inverse square no gradient bears.
-    log_heat = F.logsigmoid(logits.float())
-    heat = torch.exp(log_heat - F.interpolate(F.max_pool2d(log_heat.detach(), side), scale_factor=float(side)))
-    share = heat / F.interpolate(F.avg_pool2d(heat, side), scale_factor=float(side)) / side**2  # sums to 1 in a cell
-    x, y = (((torch.arange(n, device=heat.device) % side + 0.5) / side - 0.5).to(heat.dtype) for n in (width, height))
-    place = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # (2, H, W)
-    place = F.avg_pool2d(place * share, side) * side**2
-    # A row of cells at once, as a product of matrices (cells, points) x (points, C): the points are those of its rows.
-    rows = hidden.permute(0, 2, 3, 1).reshape(-1, side * width, channels)
-    inside = torch.arange(width // side, device=heat.device)[:, None] == torch.arange(width, device=heat.device) // side
-    weight = share.reshape(-1, 1, side * width) * inside.repeat(1, side).to(share.dtype)  # (B H / side, cells, points)
-    mean = torch.bmm(weight.to(rows.dtype), rows).reshape(batch, height // side, width // side, channels)
-    peak = to_unit(F.max_pool2d(logits, side))
-    return torch.cat([mean.permute(0, 3, 1, 2), place.to(mean.dtype), peak.to(mean.dtype)], 1)
+    # A softmax over the cell: far from people the heat is 1e-9, whose inverse square no gradient bears.
+    log_heat, mean, peak = F.logsigmoid(logits.float()), hidden, logits
+    place = log_heat.new_zeros(1)
+    pooled = []
+    for _ in range(halvings):
+        most = F.max_pool2d(log_heat, 2)
+        heat = torch.exp(log_heat - F.interpolate(most, scale_factor=2.0))
+        total = 4 * F.avg_pool2d(heat, 2)
+        share = heat / F.interpolate(total, scale_factor=2.0)  # sums to 1 in a cell
+        log_heat = most + torch.log(total)
+        middle = ((torch.arange(n, device=heat.device) % 2 - 0.5).to(heat.dtype) / 2 for n in share.shape[:1:-1])
+        place = torch.stack(torch.meshgrid(*middle, indexing="xy")) + place / 2  # (B or 1, 2, H, W)
+        mean, place = (4 * F.avg_pool2d(x * share.to(x.dtype), 2) for x in (mean, place))
+        peak = F.max_pool2d(peak, 2)
+        pooled.append(torch.cat([mean, place.to(mean.dtype), to_unit(peak).to(mean.dtype)], 1))
+    return pooled
 
 
 class MoveNet(nn.Module):
@@ -243,8 +244,9 @@ class MoveNet(nn.Module):
             middle, regress = (cast(Head, self.heads[name]) for name in ("center", "regress"))
             center = middle.hidden(quarter)
             logits, hidden = middle.output(center), torch.cat([center, regress.hidden(quarter)], 1)
-            for level in set(levels) - {2}:
-                maps[level].append(pool_people(logits, hidden, 2 ** (level - 2)))
+            for level, people in enumerate(pool_people(logits, hidden, max(levels) - 2), start=3):
+                if level in maps:
+                    maps[level].append(people)
         return maps
 
 

@@ -14,7 +14,7 @@ from ..structures import CandidatePredictions, Poses
 from ..visibility import prior_logit
 from .joint_attention import JointAttention
 from .joint_search import JointSearch
-from .sampling import sample_bilinear, sample_own_channel
+from .sampling import FlatMap, sample_bilinear, sample_own_channel
 
 # Where a joint's heat is looked at, in units of its scale.
 _WINDOW = [(0.75 * x, 0.75 * y) for y in range(-2, 3) for x in range(-2, 3)]
@@ -23,10 +23,11 @@ _WINDOW = [(0.75 * x, 0.75 * y) for y in range(-2, 3) for x in range(-2, 3)]
 class SampledMaps(NamedTuple):
     """What a refinement looks at, made once per image, however many passes follow."""
 
-    feature: Tensor  # (B, C, H, W)
+    feature: FlatMap
     heat: Tensor  # (B, K, H, W) float32 logits of the joints' heatmaps
-    pooled: Tensor | None  # (B, K, H, W) the largest logits of neighbourhoods, for the search
-    context: list[Tensor]  # (B, C', H', W') coarser maps
+    flat_heat: FlatMap  # the same
+    pooled: FlatMap | None  # the largest logits of neighbourhoods, for the search
+    context: list[FlatMap]  # coarser maps
 
 
 class JointRefinement(nn.Module):
@@ -107,7 +108,8 @@ class JointRefinement(nn.Module):
         """
         shared = self.conv(feature)
         heat = self.heat(shared).float()
-        return SampledMaps(shared, heat, None if self.search is None else self.search.pooled(heat), list(context))
+        pooled = None if self.search is None else FlatMap.of(self.search.pooled(heat))
+        return SampledMaps(FlatMap.of(shared), heat, FlatMap.of(heat), pooled, [FlatMap.of(x) for x in context])
 
     def forward(self, maps: SampledMaps, candidates: CandidatePredictions) -> CandidatePredictions:
         """One pass.
@@ -136,7 +138,7 @@ class JointRefinement(nn.Module):
             sample_bilinear(x, image, start, stride).float() for x, stride in zip(maps.context, self.context_strides)
         ]
         points = start[:, :, None] + reach[..., None] * start.new_tensor(_WINDOW)  # (P, K, W, 2)
-        window = sample_own_channel(maps.heat, image, points, self.stride)  # (P, K, W)
+        window = sample_own_channel(maps.flat_heat, image, points, self.stride)  # (P, K, W)
         with torch.autocast(local.device.type, enabled=False):
             seen = self.local(local) + sum(layer(x) for layer, x in zip(self.context, coarser))
             hidden = F.silu(seen + self.window(torch.sigmoid(window)) + known)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .sampling import FlatMap, sample_nearest
+
 _STEPS = torch.arange(-3.0, 4.0)
 
 
@@ -36,12 +38,12 @@ class JointSearch(nn.Module):
         return F.max_pool2d(heat, 3, 1, 1)
 
     def forward(
-        self, heat: Tensor, image: Tensor, points: Tensor, reach: Tensor, features: Tensor
+        self, heat: FlatMap, image: Tensor, points: Tensor, reach: Tensor, features: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Where the joints are after the look, and how far apart the places are that they may be at.
 
         Args:
-            heat: (B, K, H, W) logits, pooled.
+            heat: logits of K channels, pooled.
             image: (P,) int64, of each candidate.
             points: (P, K, 2) in pixels.
             reach: (P, K, 1) distance of two points of the grid, in pixels; up to three strides, or peaks are missed.
@@ -56,23 +58,3 @@ class JointSearch(nn.Module):
         mean = weight @ self.grid  # (P, K, 2)
         variance = (weight @ self.grid.square() - mean.square()).mean(-1, keepdim=True)
         return points + reach * mean, reach * variance.clamp(min=0).sqrt()
-
-
-def sample_nearest(heat: Tensor, image: Tensor, points: Tensor, stride: int) -> Tensor:
-    """Each joint's own map in the cell of each point; points outside take the border's.
-
-    Args:
-        heat: (B, K, H, W) maps.
-        image: (P,) int64, of each candidate.
-        points: (P, K, W, 2) in pixels.
-        stride: of the map, in pixels.
-
-    Returns:
-        (P, K, W).
-    """
-    _, joints, height, width = heat.shape
-    x, y = (points / stride).floor().long().unbind(-1)
-    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-    channel = torch.arange(joints, device=heat.device)
-    base = ((image[:, None] * joints + channel) * height)[..., None]
-    return heat.reshape(-1)[(base + y) * width + x]
