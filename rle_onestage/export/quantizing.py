@@ -11,17 +11,20 @@ from rle_onestage.interop.packages import optional_package
 
 from .formats.onnx_graph import REMEDY
 
+# What follows a convolution and cuts its range off: 8 bits are spent on what is left.
+_CUTS = ("Relu", "Clip")
 
-def quantize(path: str, images: Sequence[np.ndarray], *, last: Sequence[str]) -> None:
-    """Put the convolutions of a file in 8 bits, but for the first ones and those that speak.
 
-    Scales of the maps are those of the largest values that are seen on the images; weights have a scale for each
-    channel. Decoding and the layers on candidates stay in float32.
+def quantize(path: str, images: Sequence[np.ndarray], *, exact: Sequence[str]) -> None:
+    """Put the convolutions of a file in 8 bits, but for those of images and those that are named.
+
+    Scales of the maps are those of the largest values that are seen on the images, after the activation where that cuts
+    them off; weights have a scale for each channel. Decoding and the layers on candidates stay in float32.
 
     Args:
         path: of the ONNX file, which is replaced.
         images: as the file takes them, to calibrate on.
-        last: names of the weights of layers that stay in float32.
+        exact: names of the weights of layers that stay in float32.
 
     Raises:
         PoseError: the graph cannot be quantized.
@@ -32,8 +35,8 @@ def quantize(path: str, images: Sequence[np.ndarray], *, last: Sequence[str]) ->
     target = f"{path}.int8"
     try:
         quantization.quantize_static(
-            path, target, _Images(images), quant_format=quantization.QuantFormat.QDQ, op_types_to_quantize=["Conv"],
-            per_channel=True, nodes_to_exclude=kept_in_float(model, last),
+            path, target, _Images(images), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+            op_types_to_quantize=["Conv", *_CUTS], nodes_to_quantize=quantized_nodes(model, exact),
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
     except Exception as error:  # of many types, where a graph is not as the quantizer wants it
@@ -44,16 +47,22 @@ def quantize(path: str, images: Sequence[np.ndarray], *, last: Sequence[str]) ->
     os.remove(target)
 
 
-def kept_in_float(model: Any, last: Sequence[str]) -> list[str]:
-    """Names of the convolutions of a graph that stay in float32: of images, and those whose weights are named.
+def quantized_nodes(model: Any, exact: Sequence[str]) -> list[str]:
+    """Names of the convolutions that run in 8 bits, and of the activations that cut off what they give.
 
     Args:
         model: of ONNX.
-        last: names of weights.
+        exact: names of weights that stay in float32.
     """
     shapes = {each.name: list(each.dims) for each in model.graph.initializer}
-    convs = [node for node in model.graph.node if node.op_type == "Conv"]
-    return [node.name for node in convs if node.input[1] in last or shapes.get(node.input[1], [0, 3])[1] == 3]
+    convs = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] not in exact and shapes.get(node.input[1], [0, 3])[1] != 3
+    ]
+    made = {node.output[0] for node in convs}
+    cuts = [node for node in model.graph.node if node.op_type in _CUTS and node.input[0] in made]
+    return [node.name for node in (*convs, *cuts)]
 
 
 class _Images:

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.interop.packages import optional_package
 
+from ...modeling.backbone.movenet import MoveNet
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
 from ..quantizing import quantize
@@ -82,16 +84,24 @@ class OnnxFormat(Format):
             )  # fmt: skip
         tidy(path, to_strings(metadata), half=bits.half)
         if len(bits.calibration):
-            quantize(path, bits.calibration, last=last_layers(graph))
+            quantize(path, bits.calibration, exact=exact_layers(graph))
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return OnnxRunner(path, options)
 
 
-def last_layers(graph: PeopleGraph) -> list[str]:
-    """Names of the weights of the convolutions that speak of people: what follows decodes them."""
+def exact_layers(graph: PeopleGraph) -> list[str]:
+    """Names of the weights of the convolutions that 8 bits are too coarse for.
+
+    They are those that speak of people, which what follows decodes, and MoveNet's pyramid and heads: the channels of
+    its sums are of sizes up to a hundred times apart.
+    """
     model = graph.model
-    ends = [model.head.score, model.head.box, model.head.embed]
+    exact: list[nn.Module] = [model.head.score, model.head.box]
     if model.refiner is not None:
-        ends.append(model.refiner.refinement.heat)
-    return [f"model.{name}" for name, value in model.named_parameters() if any(value is end.weight for end in ends)]
+        exact.append(model.refiner.refinement.heat)
+    for part in model.modules():
+        if isinstance(part, MoveNet):
+            exact += [part.pyramid, part.heads]
+    weights = {id(value) for part in exact for value in part.parameters()}
+    return [f"model.{name}" for name, value in model.named_parameters() if id(value) in weights]

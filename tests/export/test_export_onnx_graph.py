@@ -1,0 +1,92 @@
+"""What is done to an ONNX graph after the export, on graphs of a few nodes."""
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from rle_onestage.export.formats.onnx_graph import fuse_pads, own_biases  # noqa: E402
+from rle_onestage.export.quantizing import quantize, quantized_nodes  # noqa: E402
+
+RANDOM = np.random.default_rng(0)
+SHAPE = [1, 4, 9, 11]
+
+
+def conv(name, source, weight="w", bias="bias"):
+    return helper.make_node("Conv", [source, weight, bias], [name], name=name, kernel_shape=[3, 3], pads=[1] * 4)
+
+
+def graph(nodes, outputs, **constants):
+    constants = {
+        "w": RANDOM.normal(size=(4, 4, 3, 3)), "bias": RANDOM.normal(size=4),
+        "low": np.array(0.0), "high": np.array(1.0), **constants,
+    }  # fmt: skip
+    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4) for name in outputs]
+    tensors = [
+        numpy_helper.from_array(value if value.dtype == np.int64 else value.astype(np.float32), name)
+        for name, value in constants.items()
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", given, made, tensors), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def run(model, image):
+    session = runtime.InferenceSession(model if isinstance(model, str) else model.SerializeToString())
+    return session.run(None, {"image": image})
+
+
+def image(seed=0):
+    return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
+
+
+def test_each_convolution_gets_a_bias_of_its_own():
+    model = graph([conv("one", "image"), conv("two", "one"), conv("three", "two", bias="c")], ["three"], c=np.ones(4))
+    before = run(model, image())
+    own_biases(model)
+    biases = [node.input[2] for node in model.graph.node]
+    assert len(set(biases)) == 3 and {node.input[1] for node in model.graph.node} == {"w"}
+    np.testing.assert_array_equal(run(model, image())[0], before[0])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_padding_becomes_part_of_its_convolution_alone(shared):
+    sizes = np.array([0, 0, 1, 2, 0, 0, 0, 1])
+    pad = helper.make_node("Pad", ["image", "sizes"], ["padded"])
+    more = [helper.make_node("Relu", ["padded"], ["other"])] if shared else []
+    model = graph([pad, conv("made", "padded"), *more], ["made", *(["other"] if shared else [])], sizes=sizes)
+    before = run(model, image())
+    fuse_pads(model)
+    assert ("Pad" in [node.op_type for node in model.graph.node]) == shared
+    for ours, theirs in zip(run(model, image()), before):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_convolutions_that_are_named_and_those_of_images_stay_in_float():
+    cut = [helper.make_node("Clip", [name, "low", "high"], [f"{name}_cut"], name=f"{name}_clip") for name in "ab"]
+    model = graph(
+        [conv("a", "image", "v"), cut[0], conv("b", "a_cut"), cut[1]], ["b_cut"], v=RANDOM.normal(size=(4, 4, 3, 3)),
+        rgb=RANDOM.normal(size=(4, 3, 3, 3)),
+    )  # fmt: skip
+    assert quantized_nodes(model, ["v"]) == ["b", "b_clip"]
+    model.graph.node[0].input[1] = "rgb"
+    assert quantized_nodes(model, []) == ["b", "b_clip"]
+
+
+def test_8_bits_are_spent_on_what_an_activation_leaves(tmp_path):
+    """What comes out of the convolution is of -100 to 100, and 0 to 1 after the activation."""
+    cut = helper.make_node("Clip", ["wide", "low", "high"], ["cut"], name="clip")
+    wide, mean = 4 * RANDOM.normal(size=(4, 4, 3, 3)), np.zeros((4, 4, 3, 3))
+    mean[range(4), range(4)] = 1 / 9
+    model = graph([conv("wide", "image"), cut, conv("out", "cut", "mean")], ["out"], w=wide, mean=mean)
+    path = str(tmp_path / "a.onnx")
+    onnx.save(model, path)
+    quantize(path, [image(seed) for seed in range(4)], exact=["mean"])
+    error = np.abs(run(path, image(1))[0] - run(model, image(1))[0])
+    assert 0 < error.mean() < 0.01
