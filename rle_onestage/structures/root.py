@@ -8,6 +8,8 @@ import numpy as np
 from .skeleton import joint_key
 
 _PELVIS = ("pelvis", "root")  # parts as :func:`~.skeleton.joint_key` gives them
+# Share of the joints whose middle may stand for that of all.
+ENOUGH = 0.75
 
 
 def root_weights(names: Sequence[str]) -> tuple[np.ndarray, bool]:
@@ -20,14 +22,46 @@ def root_weights(names: Sequence[str]) -> tuple[np.ndarray, bool]:
         (weights (K,) with the sum 1, whether it is a hip root): the pelvis, else the middle of the two hips; without
         either the middle of all joints, and False.
     """
-    keys = [joint_key(name) for name in names]
-    own = [i for i, (part, side) in enumerate(keys) if part in _PELVIS and not side]
-    if not own:
-        own = [i for i, (part, side) in enumerate(keys) if part == "hip" and side]
-        own = own if len(own) == 2 else []
+    own = _pelvis(names) or _hips(names)
     weights = np.zeros(len(names))
     weights[own if own else slice(None)] = 1
     return weights / max(weights.sum(), 1), bool(own)
+
+
+def place_of_root(points: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Where the root of a person is whose joints are not all known.
+
+    A pelvis without a place is taken to be in the middle of the hips. One hip says little of the other, so it is no
+    root. Where the root is the middle of all joints, that of those with a place stands for it, if they are
+    :data:`ENOUGH` of all: it is off by the share of the missing joints times their distance from the others.
+
+    Args:
+        points: (K, 3), NaN for joints without a place.
+        names: K joint names.
+
+    Returns:
+        (3,), NaN where it is not known.
+    """
+    own, hips = _pelvis(names), _hips(names)
+    known = np.isfinite(points).all(1)
+    for joints in (own, hips):
+        if joints and known[joints].all():
+            return points[joints].mean(0)
+    if own or hips or not len(points) or known.mean() < ENOUGH:
+        return np.full(3, np.nan)
+    return points[known].mean(0)
+
+
+def _pelvis(names: Sequence[str]) -> list[int]:
+    keys = [joint_key(name) for name in names]
+    return [i for i, (part, side) in enumerate(keys) if part in _PELVIS and not side]
+
+
+def _hips(names: Sequence[str]) -> list[int]:
+    """Both; none where there are not two."""
+    keys = [joint_key(name) for name in names]
+    found = [i for i, (part, side) in enumerate(keys) if part == "hip" and side]
+    return found if len(found) == 2 else []
 
 
 class Camera(NamedTuple):
