@@ -5,6 +5,7 @@ A fork has all that is imported already; a new Python takes five seconds to impo
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,14 @@ class Popen:
         if self.returncode is None:
             self.returncode = self._process.wait(timeout)
         return self.returncode
+
+    def terminate(self):
+        """Ask it to end."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self):
+        """End it."""
+        os.kill(self.pid, signal.SIGKILL)
 
 
 def run(command, *, stdout=None, capture_output=False, check=False, text=True, **others):

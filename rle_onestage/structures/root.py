@@ -1,5 +1,6 @@
 """The root of a person, to which joints in space are relative; the camera; and joints in millimetres."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ def root_weights(names: Sequence[str]) -> tuple[np.ndarray, bool]:
         (weights (K,) with the sum 1, whether it is a hip root): the pelvis, else the middle of the two hips; without
         either the middle of all joints, and False.
     """
-    own = _pelvis(names) or _hips(names)
+    pelvis, hips = _root_joints(tuple(names))
+    own = pelvis or hips
     weights = np.zeros(len(names))
     weights[own if own else slice(None)] = 1
     return weights / max(weights.sum(), 1), bool(own)
@@ -42,26 +44,23 @@ def place_of_root(points: np.ndarray, names: Sequence[str]) -> np.ndarray:
     Returns:
         (3,), NaN where it is not known.
     """
-    own, hips = _pelvis(names), _hips(names)
+    pelvis, hips = _root_joints(tuple(names))
     known = np.isfinite(points).all(1)
-    for joints in (own, hips):
+    for joints in (pelvis, hips):
         if joints and known[joints].all():
             return points[joints].mean(0)
-    if own or hips or not len(points) or known.mean() < ENOUGH:
+    if pelvis or hips or not len(points) or known.mean() < ENOUGH:
         return np.full(3, np.nan)
     return points[known].mean(0)
 
 
-def _pelvis(names: Sequence[str]) -> list[int]:
+@functools.cache
+def _root_joints(names: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """Places of the pelvis, and of both hips; none where there is none, and where there are not two."""
     keys = [joint_key(name) for name in names]
-    return [i for i, (part, side) in enumerate(keys) if part in _PELVIS and not side]
-
-
-def _hips(names: Sequence[str]) -> list[int]:
-    """Both; none where there are not two."""
-    keys = [joint_key(name) for name in names]
-    found = [i for i, (part, side) in enumerate(keys) if part == "hip" and side]
-    return found if len(found) == 2 else []
+    pelvis = [i for i, (part, side) in enumerate(keys) if part in _PELVIS and not side]
+    hips = [i for i, (part, side) in enumerate(keys) if part == "hip" and side]
+    return pelvis, hips if len(hips) == 2 else []
 
 
 class Camera(NamedTuple):
