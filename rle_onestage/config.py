@@ -16,6 +16,7 @@ def add_rle_onestage_config(cfg: CN) -> None:
     cfg.IMPORTS = []
     _add_model_keys(cfg)
     _add_data_keys(cfg)
+    _add_input_keys(cfg)
     _add_solver_keys(cfg)
     _add_test_keys(cfg)
 
@@ -277,6 +278,8 @@ def _add_data_keys(cfg: CN) -> None:
     # tell; a joint that is in both swaps as given here.
     d.KEYPOINT_FLIP_PAIRS = []
 
+
+def _add_input_keys(cfg: CN) -> None:
     # What makes the model's input of a data set dictionary, a name in rle_onestage.data.MAPPER_REGISTRY.
     # GivenBoxesMapper gives boxes at test too: those of the labels, or of a file for each test set
     # (DATASETS.PROPOSAL_FILES_TEST).
@@ -290,6 +293,15 @@ def _add_data_keys(cfg: CN) -> None:
     # At test MIN_SIZE_TEST and MAX_SIZE_TEST decide, as in Detectron2's own tools: both at n is a longest side of n.
     # A config that leaves those two at Detectron2's defaults is tested at SIZE, with a warning.
     a.SIZE = 0
+    _add_geometry_keys(a)
+    _add_colour_keys(a)
+    # Share of the images that cannot be read, met by any of the processes, at which training stops with an error.
+    a.MAX_UNREADABLE = 0.01
+    # Megabytes of decoded images kept in each worker; 0 decodes every time.
+    a.CACHE_MB = 0
+
+
+def _add_geometry_keys(a: CN) -> None:
     # How often a sample is scaled, turned and shifted.
     a.AFFINE_PROB = 1.0
     # Smallest and largest factor of the size.
@@ -311,6 +323,9 @@ def _add_data_keys(cfg: CN) -> None:
     a.COPY_PASTE_MOST = 3
     # How often rectangles come in front of people.
     a.ERASE_PROB = 0.0
+
+
+def _add_colour_keys(a: CN) -> None:
     # How often a sample becomes a worse image in each of these ways.
     a.DEGRADE = CN({"GREY": 0.0, "LOW_RESOLUTION": 0.0, "BLUR": 0.0, "NOISE": 0.0, "JPEG": 0.0})
     # Strength of the change of brightness, a factor; with CONTRAST, SATURATION and HUE 0 too, colour stays as it is.
@@ -321,10 +336,6 @@ def _add_data_keys(cfg: CN) -> None:
     a.SATURATION = 0.0
     # See BRIGHTNESS; degrees.
     a.HUE = 0.0
-    # Share of the images that cannot be read, met by any of the processes, at which training stops with an error.
-    a.MAX_UNREADABLE = 0.01
-    # Megabytes of decoded images kept in each worker; 0 decodes every time.
-    a.CACHE_MB = 0
 
 
 def _add_solver_keys(cfg: CN) -> None:

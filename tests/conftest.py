@@ -15,6 +15,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import cv2  # noqa: E402
 import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 # As at a terminal: what a shell starts in the background ignores SIGINT, what nohup starts ignores SIGHUP.
@@ -30,3 +31,10 @@ _SETTINGS = dict(deadline=None, suppress_health_check=list(hypothesis.HealthChec
 hypothesis.settings.register_profile("gate", max_examples=25, derandomize=True, database=None, **_SETTINGS)
 hypothesis.settings.register_profile("fuzz", max_examples=2000, print_blob=True, **_SETTINGS)
 hypothesis.settings.load_profile("fuzz" if os.environ.get("RLE_ONESTAGE_FUZZ") else "gate")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """What a command's --threads sets is undone, so that no later test waits for threads that share a core."""
+    yield
+    torch.set_num_threads(1)

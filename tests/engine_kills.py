@@ -34,18 +34,18 @@ class Forked:
 
     Args:
         function: called in it; its return ends the process with 0.
-        log: a path.
+        log: a path, or the number of an open file.
     """
 
     def __init__(self, function, log):
-        self.log = Path(log)
+        self.log = None if isinstance(log, int) else Path(log)
         self.pid = os.fork()
         if self.pid:
             return
         code = 1
         try:
             os.setsid()
-            output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            output = log if self.log is None else os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for number in (1, 2):
                 os.dup2(output, number)
             sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
@@ -71,7 +71,8 @@ class Forked:
             time.sleep(0.02)
         os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        raise TimeoutError(f"still running after {seconds} s: {self.log.read_text()[-2000:]}")
+        said = "" if self.log is None else self.log.read_text()[-2000:]
+        raise TimeoutError(f"still running after {seconds} s: {said}")
 
     def send(self, signum, group):
         """Send a signal to the group, as a terminal does, or to the process alone."""

@@ -2,7 +2,7 @@
 
 Environment of the script: ``TOY_NAN_AT`` makes the loss of that iteration NaN, ``TOY_KILL_AT`` kills the process in
 that iteration as ``kill -9`` does, ``TOY_SIGNAL_AT=iteration:signal`` sends itself a signal, ``TOY_FAIL_RANK`` makes
-that process fail at iteration 1.
+that process fail at iteration 1, ``TOY_SEEN`` names a file to which each process adds the images of each iteration.
 """
 
 import json
@@ -58,11 +58,19 @@ class ToyPose(nn.Module):
             return [self.person(item, joints) for item, joints in zip(batch, self.head(features))]
         now = int(self.iteration)
         self.iteration += 1
+        self.note_seen(now, batch)
         self.misbehave(now)
         out = self.head(features + 0.05 * torch.randn_like(features))
         target = images.mean((1, 2, 3))[:, None]
         factor = float("nan") if fires("TOY_NAN_AT", now) else 1.0
         return {"loss_pose": (out - target).abs().mean() * factor, "loss_score": 0.1 * features.square().mean()}
+
+    def note_seen(self, now, batch):
+        """Write down the iteration, the number of processes, which this is, and its images."""
+        if path := os.environ.get("TOY_SEEN"):
+            line = json.dumps([now, comm.get_world_size(), comm.get_rank(), [item["image_id"] for item in batch]])
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
 
     def misbehave(self, now):
         """Do what the environment asks for."""

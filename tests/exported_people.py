@@ -26,14 +26,22 @@ def predictor():
 
 
 @functools.cache
-def exported(batched=False):
+def exported():
     """Path of :func:`predictor` as an ONNX file; skips the test where ONNX is not installed."""
+    return save_onnx(predictor(), SIZE, Path(_FOLDER.name) / "people.onnx")
+
+
+def save_onnx(model, size, path, *, batched=False):
+    """Write a :class:`Predictor` as an ONNX file for images of at most ``size`` pixels, without a comparison.
+
+    Returns:
+        The path.
+    """
     for name in ("onnx", "onnxruntime"):
         pytest.importorskip(name, reason="the extra onnx is not installed")
-    graph = PeopleGraph(predictor().model, InputSize(SIZE, SIZE), batched=batched).eval()
+    graph = PeopleGraph(model.model, InputSize(size, size), batched=batched).eval()
     example = np.zeros((2, 96, 128, 3) if batched else (96, 128, 3), np.uint8)
-    path = Path(_FOLDER.name) / ("batches.onnx" if batched else "people.onnx")
-    metadata = metadata_of(predictor(), graph, "people.pth", [])
+    metadata = metadata_of(model, graph, "people.pth", [])
     metadata["image"]["batch"] = 2 if batched else 0
     FORMATS.get("onnx")().save(graph, example, str(path), metadata)
     return path

@@ -9,9 +9,9 @@ import argparse
 from detectron2.utils.logger import setup_logger
 from paper_tables.points import point_table
 from paper_tables.trained import find_runs
-from tabulate import tabulate
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
+from rle_onestage.utils.tables import table_text
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
             for name, found in point_table(run, dataset).items():
                 body.append([dataset, run.loss, run.seed, name, f"{found['AP']:.2f}", f"{found['OKS']:.2f}"])
     head = ["set", "loss", "seed", "point", "AP", "OKS"]
-    print(tabulate(body, head, "pipe", disable_numparse=True, colalign=["left"] * 4 + ["right"] * 2))
+    print(table_text(body, head, left=4))
 
 
 if __name__ == "__main__":

@@ -5,55 +5,37 @@ python projects/peers_likelihoods/peers_report.py --runs output/peers --output o
     --clips $DETECTRON2_DATASETS/synthetic
 """
 
-import argparse
 import os
-from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
 from detectron2.utils.logger import setup_logger
 from peers_likelihoods.comparison import compare_set
 from peers_likelihoods.plots import draw_report
 from peers_likelihoods.tables import format_report
-from peers_likelihoods.trained import find_runs
+from peers_likelihoods.trained import Trained, find_runs
 
-from rle_onestage.errors import ConfigError, exits_with_sentence
-from rle_onestage.evaluation import write_json
-from rle_onestage.utils.arguments import positive_int
-from rle_onestage.utils.safe_files import write_text
-from rle_onestage.video.io import make_folder
+from rle_onestage.errors import exits_with_sentence
+from rle_onestage.evaluation.seed_report import compare_sets, report_parser, write_report
 
 SETS = ("lspet", "people", "synthetic")
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", required=True, metavar="DIR", help="of train.sh")
-    parser.add_argument("--output", required=True, metavar="DIR")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS, metavar="NAME")
-    parser.add_argument("--clips", metavar="DIR", help="synthetic people with videos, for tracks")
-    parser.add_argument("--resamples", type=positive_int, default=500, metavar="N", help="of the images")
-    return parser.parse_args(arguments)
 
 
 @exits_with_sentence
 def main(arguments: list[str] | None = None) -> None:
     """Do what the command line says."""
-    args = parse(arguments)
+    parser = report_parser(__doc__, SETS)
+    parser.add_argument("--clips", metavar="DIR", help="synthetic people with videos, for tracks")
+    args = parser.parse_args(arguments)
     setup_logger(name="rle_onestage", abbrev_name="rle")
-    report: OrderedDict[str, dict] = OrderedDict()
-    for name in args.sets:
-        runs = find_runs(os.path.join(args.runs, name))
-        for dataset in runs[0].config().DATASETS.TEST if runs else ():
-            clips = args.clips if name == "synthetic" else None
-            report[dataset] = compare_set(runs, dataset, args.output, clips=clips, resamples=args.resamples)
-    if not report:
-        raise ConfigError(f"--runs {args.runs} has no finished run; start projects/peers_likelihoods/train.sh")
-    make_folder(args.output)
-    text = format_report(report)
-    write_text(os.path.join(args.output, "report.md"), text)
-    write_json(report, os.path.join(args.output, "report.json"))
+
+    def compare(name: str, runs: Sequence[Trained], dataset: str) -> dict[str, Any]:
+        clips = args.clips if name == "synthetic" else None
+        return compare_set(runs, dataset, args.output, clips=clips, resamples=args.resamples)
+
+    report = compare_sets(args, find_runs, compare, started_by="projects/peers_likelihoods/train.sh")
+    write_report(report, format_report(report), args.output)
     draw_report(report, os.path.join(args.output, "report.png"))
-    print(text)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 python projects/three_dimensions/compare_depth.py --output output/three_d
 python projects/three_dimensions/compare_depth.py --output output/three_d --losses rle l1 --opts SOLVER.MAX_ITER 4000
 
-What is done is not done again: the same command goes on after a stop.
+What is done is not done again: the same command goes on after a stop. With other options it refuses the folder.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from three_dimensions.measure import METRICS, density_nats, measure, of_the_same_people, resampled
 
+from rle_onestage.engine.config.same_training import check_same_training
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import PoseError, exits_with_sentence
 from rle_onestage.evaluation import write_json
@@ -39,9 +40,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def train(loss: str, folder: str, opts: Sequence[str]) -> str:
-    """Train one model, or go on with it; the path of its config. A process of its own frees its memory at the end."""
-    config = os.path.join(HERE, "configs", f"{loss}.yaml")
+def config_of(loss: str) -> str:
+    """The path of its config."""
+    return os.path.join(HERE, "configs", f"{loss}.yaml")
+
+
+def train(config: str, loss: str, folder: str, opts: Sequence[str]) -> None:
+    """Train one model, or go on with it. A process of its own frees its memory at the end."""
     if not os.path.isfile(os.path.join(folder, "model_final.pth")):
         command = [sys.executable, "-m", "rle_onestage.cli", "train", "--config-file", config, "--resume"]
         code = subprocess.run([*command, "OUTPUT_DIR", folder, *opts], check=False).returncode
@@ -49,7 +54,6 @@ def train(loss: str, folder: str, opts: Sequence[str]) -> str:
             raise PoseError(
                 f"the training of {loss} ended with {code}; see what it printed, and run this command again"
             )
-    return config
 
 
 @exits_with_sentence
@@ -57,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     folders = {loss: os.path.abspath(os.path.join(args.output, loss)) for loss in args.losses}
-    configs = {loss: train(loss, folder, args.opts) for loss, folder in folders.items()}
+    configs = {loss: config_of(loss) for loss in args.losses}
+    for loss, folder in folders.items():  # before hours of training
+        check_same_training(folder, load_config(configs[loss], ["OUTPUT_DIR", folder, *args.opts]))
+    for loss, folder in folders.items():
+        train(configs[loss], loss, folder, args.opts)
     found = {}
     for loss, folder in folders.items():
         weights = ["OUTPUT_DIR", folder, "MODEL.WEIGHTS", os.path.join(folder, "model_final.pth")]

@@ -1,4 +1,26 @@
-"""Calibrate a model: fit a correction of its sigmas and powers of its score on one half, report on the other."""
+"""Calibrate a model: fit a correction of its sigmas and powers of its score on one half, report on the other.
+
+The report, ``calibration.json``, has
+
+- ``images``, ``people`` and ``joints``: how many were fitted on and held out;
+- ``correction``, and the ``dependence`` of it on size of person and visibility;
+- ``ellipses``: what those of one and two standard deviations should hold;
+- ``before`` and ``after``: see :func:`~.evaluation.calibration.calibration_table`; ``after_intervals``: the bootstrap
+  intervals of what is held then, see :func:`~.evaluation.regions.bootstrap_intervals`;
+- ``sigma_alone``: what intervals and regions hold with the corrected sigma and the density's own sizes;
+- ``reliability``;
+- ``likelihood``: in nats a joint of the same people before and after and with one constant sigma for each joint, and
+  the ``gain`` of the corrected sigma over each of these with its bootstrap interval;
+- ``probabilities`` and ``probability_bins`` of the held-out images, which no correction changes: see
+  :func:`~.evaluation.probabilities.probability_table`;
+- ``scores``: see :func:`~.evaluation.ranking.compare_scores`;
+- ``powers``: those of the config and the ``chosen`` ones, with what these gain; ``config``, the chosen powers as lines
+  of a config;
+- ``space``, of a model with depth: see :func:`~.space.calibrate_space`;
+- ``doubts``: sentences about what makes the report less than it seems;
+- ``files``; ``corrected_before``, whether the weights had a correction of an earlier calibration, which is left out;
+- ``verdict``: see :func:`~.verdict.find_verdict`.
+"""
 
 import logging
 import math
@@ -77,22 +99,7 @@ def calibrate(
         resamples: of the images, for the intervals of AP.
 
     Returns:
-        The report, as it is written to ``calibration.json``: ``images``, ``people`` and ``joints``, how many were
-        fitted on and held out; ``correction``, and the ``dependence`` of it on size of person and visibility;
-        ``ellipses``, what those of one and two standard deviations should hold; ``before`` and ``after``, see
-        :func:`~.evaluation.calibration.calibration_table`; ``after_intervals``, the bootstrap intervals of what is held
-        then, see :func:`~.evaluation.regions.bootstrap_intervals`; ``sigma_alone``, what intervals and regions hold
-        with the corrected sigma and the density's own sizes; ``reliability``; ``likelihood``, in nats a joint of the
-        same people before and after and with one constant sigma for each joint, and the ``gain`` of the corrected sigma
-        over each of these with its bootstrap interval; ``probabilities`` and
-        ``probability_bins`` of the held-out images, which no correction changes, see
-        :func:`~.evaluation.probabilities.probability_table`; ``scores``, see
-        :func:`~.evaluation.ranking.compare_scores`; of a model with depth ``space``, see
-        :func:`~.space.calibrate_space`; ``powers``, those of the config and the ``chosen`` ones, with what
-        these gain; ``config``, the chosen powers as lines of a config; ``doubts``,
-        sentences about what makes the report less than it seems; the ``files``; ``corrected_before``, whether the
-        weights had a correction of an earlier calibration, which is left out; and the ``verdict``, see
-        :func:`~.verdict.find_verdict`.
+        The report, as it is written to ``calibration.json``; this module's text lists its fields.
 
     Raises:
         ConfigError: no weights, a model without sigmas, or a share outside (0, 1).
@@ -118,11 +125,7 @@ def calibrate(
     if getattr(model, "tells_depth", False):  # its sigmas have those of x and y in them, as they are corrected now
         samples = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
         report["space"] = calibrate_space(model.decoder, *samples, names)
-    errors = joint_errors(halves["before"][0], held_out.oks_sigmas.tolist(), names)
-    warn_of_sure_joints(errors, remedy="use the corrected weights if the verdict says so")
-    doubts = find_doubts(fit, held_out, report)
-    for doubt in doubts:
-        logger.warning("%s%s", doubt[0].upper(), doubt[1:])
+    doubts = _said_doubts(fit, held_out, report, halves, names)
     report["doubts"] = [*filter(None, [trained]), *doubts]
     report["files"], report["corrected_before"] = files, corrected_before
     report["verdict"] = find_verdict(report)
@@ -130,6 +133,18 @@ def calibrate(
     _save(cfg, model, files[2], names)
     write_json(report, files[0])
     return report
+
+
+def _said_doubts(
+    fit: Sample, held_out: Sample, report: OrderedDict[str, Any], halves: Halves, names: Sequence[str]
+) -> list[str]:
+    """What makes the report less than it seems, logged; joints that are too sure are logged alone."""
+    errors = joint_errors(halves["before"][0], held_out.oks_sigmas.tolist(), names)
+    warn_of_sure_joints(errors, remedy="use the corrected weights if the verdict says so")
+    doubts = find_doubts(fit, held_out, report)
+    for doubt in doubts:
+        logger.warning("%s%s", doubt[0].upper(), doubt[1:])
+    return doubts
 
 
 def _files(cfg: CfgNode, output: str | None, folder: str | None) -> list[str]:

@@ -10,7 +10,8 @@ The same command goes on with a job that was interrupted.
 
 exit codes:
   0    all is written; images that cannot be read are rows with their errors
-  1    all is written, but more images than --max-errors have errors
+  1    all is written, but more images than --max-errors have errors, or more shards, tables and pieces of videos
+       could not be read to their end
   2    the job cannot begin, or cannot go on; the last line says why, and what to do; what was written stays
   130  interrupted by Ctrl-C; what was written stays
 """
@@ -83,7 +84,8 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--max-errors", type=share, default=0.01, metavar="SHARE",
-        help="of images that may have an error before the job ends with 1 (default: 1%%)",
+        help="of images that may have an error, and of shards, tables and pieces of videos that may not be read to "
+        "their end, before the job ends with 1 (default: 1%%)",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("parquet", "coco"), default="parquet",

@@ -50,6 +50,7 @@ class Row(NamedTuple):
         error: why there are no people; None where all is well.
         people: N of them; None with an error.
         tracks: (N,) identities, 0 for none; None of images.
+        away: whether the error is of the storage and may pass; it has no column.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Row(NamedTuple):
     error: str | None = None
     people: Instances | None = None
     tracks: np.ndarray | None = None
+    away: bool = False
 
 
 def schema(metadata: Mapping[str, Any] | None = None) -> Any:

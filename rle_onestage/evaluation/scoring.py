@@ -69,16 +69,12 @@ def score_results(
         given = " ".join(f"{sigma:g}" for sigma in oks_sigmas)
         raise ConfigError(f"sigmas (--sigmas) are {given}; each must be a number from 1e-06 to 1000, as COCO's 0.026")
     skeleton = _skeleton(dataset, annotations, dataset_name, oks_sigmas)
-    scoring = SCORINGS[evaluator_type(dataset_name, annotations)]
+    evaluator = evaluator_type(dataset_name, annotations)
     truth = GroundTruth(dataset=dataset, num_joints=skeleton.num_joints, source=annotations)
     if dataset_name is not None:
         truth = truth.subset(images_of_part(dataset_name, truth.images.values()))
-    truth = scoring.prepare(truth)
-    results = ground_truth_as_predictions(truth)
-    if results_file:
-        results = read_results(results_file, labels=truth.labels, part=dataset_name is not None)
-    for result in results:
-        result["category_id"] = truth.category_id
+    truth = SCORINGS[evaluator].prepare(truth)
+    results = _results(truth, results_file, part=dataset_name is not None)
     if not 1 <= max_people <= MOST_PEOPLE:
         raise ConfigError(f"{_LIMIT} is {shown(max_people)}; give 1 to {MOST_PEOPLE}")
     _check_there_is_something(truth, results, threshold, annotations, results_file)
@@ -88,6 +84,34 @@ def score_results(
     truth.warn_of_cut(max_people, _LIMIT)
     if results_file:
         truth.warn_of_cut_results(results, max_people, threshold, _LIMIT)
+    scores = _metrics(truth, results, skeleton, evaluator, backend=backend, max_people=max_people)
+    scores["best_match"] = best_match(
+        truth, results, skeleton.oks_sigmas, score_threshold=threshold, max_people=max_people
+    )
+    return scores
+
+
+def _results(truth: GroundTruth, results_file: str | None, *, part: bool) -> list[dict[str, Any]]:
+    """Of a file, or the labels themselves; people are the only category."""
+    results = ground_truth_as_predictions(truth)
+    if results_file:
+        results = read_results(results_file, labels=truth.labels, part=part)
+    for result in results:
+        result["category_id"] = truth.category_id
+    return results
+
+
+def _metrics(
+    truth: GroundTruth,
+    results: list[dict[str, Any]],
+    skeleton: Skeleton,
+    evaluator: str,
+    *,
+    backend: str,
+    max_people: int,
+) -> OrderedDict[str, Mapping[str, Any]]:
+    """What :func:`score_results` gives but for the best match, of results by the rules of an evaluator."""
+    scoring = SCORINGS[evaluator]
     scores: OrderedDict[str, Mapping[str, Any]] = OrderedDict(oks_sigmas={"source": skeleton.oks_source})
     has_boxes = all("bbox" in r for r in results)
     options: dict[str, Any] = {"backend": backend, "max_people": max_people}
@@ -95,16 +119,13 @@ def score_results(
         scores["bbox"] = coco_metrics(truth.dataset, results, "bbox", skeleton.oks_sigmas, **options)
     scores |= scoring.metrics(truth, results, skeleton.oks_sigmas, **options)
     if has_space(truth, results):
-        scores |= space_tables(evaluator_type(dataset_name, annotations), truth, results, skeleton.names)
+        scores |= space_tables(evaluator, truth, results, skeleton.names)
     if has_boxes:
         matches = match_people(truth, results, max_people=max_people)
         scores["table"] = joint_errors(matches, skeleton.oks_sigmas, skeleton.names)
         claims = joint_claims(truth, results, max_people=max_people)
         if claims:
             scores["probabilities"] = probability_table(claims, skeleton.names)
-    scores["best_match"] = best_match(
-        truth, results, skeleton.oks_sigmas, score_threshold=threshold, max_people=max_people
-    )
     return scores
 
 

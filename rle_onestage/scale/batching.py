@@ -47,7 +47,7 @@ def rows_of(window: list[Item], predictor: Any, batch: int, min_score: float) ->
     Raises:
         PoseError: what is wrong is not an image's.
     """
-    rows = [Row(item.path, item.place, item.time, error=item.error) for item in window]
+    rows = [Row(item.path, item.place, item.time, error=item.error, away=item.away) for item in window]
     groups: dict[tuple[int, int], list[int]] = {}
     for place, item in enumerate(window):
         if item.image is not None:

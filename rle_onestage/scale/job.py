@@ -251,6 +251,7 @@ class _Job:
             max_errors=self.options.max_errors,
             holders=sum(unit.kind != "images" for unit in self.plan.units),
             lost=sum(report.lost for report in reports),
+            away=sum(report.away for report in reports),
         )
         if progress.images:  # a call that found all done has measured nothing
             write_summary(summary)
@@ -261,8 +262,8 @@ class _Job:
 
 
 def _in_vain(report: Report) -> bool:
-    """Whether a unit has nothing but errors, as when its storage was away for a while."""
-    return report.errors == report.rows > _FEW
+    """Whether a unit is to be done again: its storage was away for a while, or it has nothing but errors."""
+    return bool(report.away) or report.errors == report.rows > _FEW
 
 
 def _checked(report: Report) -> Report:

@@ -38,6 +38,7 @@ class Summary(NamedTuple):
         max_errors: share of rows that may have an error, and of shards, tables and pieces of videos that may be lost.
         holders: shards, tables (or parts of them) and pieces of videos.
         lost: of these, not read to their end.
+        away: of these, because their storage was away; the same command tries them again.
     """
 
     output: str
@@ -58,6 +59,7 @@ class Summary(NamedTuple):
     max_errors: float
     holders: int = 0
     lost: int = 0
+    away: int = 0
 
     @property
     def failed(self) -> bool:
@@ -147,6 +149,8 @@ def say(summary: Summary) -> None:
             "%d of %d shards, tables and pieces of videos could not be read to their end (%.2g %% may be); the column "
             "error names them", summary.lost, summary.holders, 100 * summary.max_errors,
         )  # fmt: skip
+    if summary.away:
+        logger.warning("the storage of %d of them was away: the same command tries them again", summary.away)
 
 
 def write_summary(summary: Summary) -> None:

@@ -33,6 +33,7 @@ class Item(NamedTuple):
         image: (H, W, 3) uint8 BGR; None with an error.
         error: a clause.
         read: bytes that were read for it, encoded; of frames 0.
+        away: whether a shard, table or video could not be read because its storage was away.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Item(NamedTuple):
     image: np.ndarray | None = None
     error: str | None = None
     read: int = 0
+    away: bool = False
 
 
 def read_unit(unit: Unit, column: str | None = None) -> Iterator[Item]:
@@ -103,7 +105,7 @@ def _tar(address: str) -> Iterator[Item]:
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         what = "the shard is cut short or damaged" if index else "it cannot be read as a tar shard"
-        yield Item(address, error=f"{what} ({reason})")
+        yield Item(address, error=f"{what} ({reason})", away=storage.may_pass(error))
 
 
 def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, item: Item) -> Item:
@@ -140,7 +142,7 @@ def _table(unit: Unit, column: str | None) -> Iterator[Item]:
         yield Item(address, error=str(error))
     except (OSError, ValueError) as error:  # pyarrow's errors are of these
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        yield Item(address, error=f"it cannot be read as Parquet ({reason})")
+        yield Item(address, error=f"it cannot be read as Parquet ({reason})", away=storage.may_pass(error))
 
 
 def _column(schema: Any, column: str | None, address: str) -> str:
@@ -187,7 +189,8 @@ def _video(unit: Unit) -> Iterator[Item]:
             path = address if file else storage.local(address)
             source = stack.enter_context(contextlib.closing(ChunkSource(path, chunk, file)))
         except (MediaError, OSError) as error:
-            yield Item(address, error=str(error))
+            away = storage.may_pass(error) or storage.may_pass(error.__cause__)
+            yield Item(address, error=str(error), away=away)
             return
         index = 0
         while (frame := source.read()) is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import fnmatch
 import glob
+import gzip
 import os
 import secrets
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ class Entry(NamedTuple):
     address: str
     size: int
     changed: str
+
+
+class AwayError(OSError):
+    """A file system does not give a file that it may give another time."""
 
 
 def is_remote(address: str) -> bool:
@@ -180,7 +185,17 @@ def opened(address: str) -> IO[bytes]:
     except OSError:
         raise
     except Exception as error:  # of any file system
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        raise AwayError(f"{type(error).__name__}: {error}") from error
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether an error is of the storage, so that reading again may help, not of what lies on it.
+
+    Decoders of damaged files raise OSError too, without the number that an operating system gives.
+    """
+    if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
+        return False
+    return error.errno is not None or type(error) is not OSError
 
 
 def names_in(folder: str) -> list[str]:

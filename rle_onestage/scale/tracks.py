@@ -56,7 +56,7 @@ class VideoTracker:
         found = storage.joined(storage.joined(self.task.output, FRAMES), name)
         rows = (tracked(row) for row in read_rows(found, len(self.skeleton.names)))
         seen = report_of(found, self.task.digest) or Report(unit.number)
-        begun = Report(unit.number, lost=seen.lost)
+        begun = Report(unit.number, lost=seen.lost, away=seen.away)
         report = write_part(storage.joined(self.task.output, name), rows, self.task, begun)
         return report._replace(seconds=time.perf_counter() - begin)
 

@@ -71,6 +71,7 @@ class Report(NamedTuple):
         loading: seconds that the model took to load, 0 where it was there.
         lost: 1 where a shard, table or piece of a video could not be read to its end; nobody knows how many images
             that are.
+        away: 1 where that is because its storage was away: the next call tries again.
     """
 
     unit: int
@@ -84,6 +85,7 @@ class Report(NamedTuple):
     fatal: str = ""
     loading: float = 0.0
     lost: int = 0
+    away: int = 0
 
 
 class Worker:
@@ -166,6 +168,7 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report, ki
             while group := list(itertools.islice(source, _GROUP)):
                 bad = [row for row in group if row.error is not None]
                 lost = kind != "images" and any(row.place is None for row in bad)
+                away = kind != "images" and any(row.away for row in bad)
                 samples += [f"{row.path}: {row.error}" for row in bad][: _ERRORS_KEPT - len(samples)]
                 people = sum(len(row.people) for row in group if row.people is not None)
                 report = report._replace(
@@ -173,6 +176,7 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report, ki
                     errors=report.errors + len(bad),
                     people=report.people + people,
                     lost=int(report.lost or lost),
+                    away=int(report.away or away),
                 )
                 writer.add(group, task)
             report = report._replace(samples=tuple(samples))

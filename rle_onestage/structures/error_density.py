@@ -180,8 +180,15 @@ class ErrorDensity:
 
     def _half_width(self, level: float) -> Tensor:
         """(G,) from the density: where the mass between -h and h, mean of both coordinates, reaches the level."""
+        widths, masses = self._by_half_width
+        wanted = widths.new_tensor([level])
+        return torch.stack([interpolate(wanted, inside, widths)[0] for inside in masses])
+
+    @functools.cached_property
+    def _by_half_width(self) -> tuple[Tensor, list[Tensor]]:
+        """Half-widths h, ascending, and of each density the mass between -h and h, mean of both coordinates."""
         h = REACH * torch.sinh(torch.linspace(0, 7, 4001, device=self.axis.device)) / math.sinh(7)
-        widths = []
+        masses = []
         for axes, mean, std, mass in zip(self.axis, self.mean, self.std, self._mass):
             inside = torch.zeros_like(h)
             for axis, m, s, marginal in zip(axes, mean, std, (mass.sum(1), mass.sum(0))):
@@ -189,8 +196,8 @@ class ErrorDensity:
                 cumulative = torch.cat([marginal.new_zeros(1), marginal.cumsum(0)])
                 upper, lower = (interpolate(m + sign * h * s, edge, cumulative) for sign in (1, -1))
                 inside = inside + (upper - lower) / 2
-            widths.append(interpolate(h.new_tensor([level]), inside, h)[0])
-        return torch.stack(widths)
+            masses.append(inside)
+        return h, masses
 
     def ellipse_radius(self, level: float) -> Tensor:
         """Radius of the ellipse of the reported covariance that holds a label.

@@ -1,5 +1,6 @@
 """The root of a person, to which joints in space are relative; the camera; and joints in millimetres."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ import numpy as np
 from .skeleton import joint_key
 
 _PELVIS = ("pelvis", "root")  # parts as :func:`~.skeleton.joint_key` gives them
+# Share of the joints whose middle may stand for that of all.
+ENOUGH = 0.75
 
 
 def root_weights(names: Sequence[str]) -> tuple[np.ndarray, bool]:
@@ -20,14 +23,44 @@ def root_weights(names: Sequence[str]) -> tuple[np.ndarray, bool]:
         (weights (K,) with the sum 1, whether it is a hip root): the pelvis, else the middle of the two hips; without
         either the middle of all joints, and False.
     """
-    keys = [joint_key(name) for name in names]
-    own = [i for i, (part, side) in enumerate(keys) if part in _PELVIS and not side]
-    if not own:
-        own = [i for i, (part, side) in enumerate(keys) if part == "hip" and side]
-        own = own if len(own) == 2 else []
+    pelvis, hips = _root_joints(tuple(names))
+    own = pelvis or hips
     weights = np.zeros(len(names))
     weights[own if own else slice(None)] = 1
     return weights / max(weights.sum(), 1), bool(own)
+
+
+def place_of_root(points: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Where the root of a person is whose joints are not all known.
+
+    A pelvis without a place is taken to be in the middle of the hips. One hip says little of the other, so it is no
+    root. Where the root is the middle of all joints, that of those with a place stands for it, if they are
+    :data:`ENOUGH` of all: it is off by the share of the missing joints times their distance from the others.
+
+    Args:
+        points: (K, 3), NaN for joints without a place.
+        names: K joint names.
+
+    Returns:
+        (3,), NaN where it is not known.
+    """
+    pelvis, hips = _root_joints(tuple(names))
+    known = np.isfinite(points).all(1)
+    for joints in (pelvis, hips):
+        if joints and known[joints].all():
+            return points[joints].mean(0)
+    if pelvis or hips or not len(points) or known.mean() < ENOUGH:
+        return np.full(3, np.nan)
+    return points[known].mean(0)
+
+
+@functools.cache
+def _root_joints(names: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """Places of the pelvis, and of both hips; none where there is none, and where there are not two."""
+    keys = [joint_key(name) for name in names]
+    pelvis = [i for i, (part, side) in enumerate(keys) if part in _PELVIS and not side]
+    hips = [i for i, (part, side) in enumerate(keys) if part == "hip" and side]
+    return pelvis, hips if len(hips) == 2 else []
 
 
 class Camera(NamedTuple):

@@ -6,18 +6,19 @@ from typing import Any
 from tabulate import tabulate
 
 
-def table_text(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    """A table for logs and terminals, which Markdown shows as one too; the first column is left, the others right.
+def table_text(rows: Sequence[Sequence[Any]], headers: Sequence[str], *, left: int = 1) -> str:
+    """A table for logs and terminals, which Markdown shows as one too.
 
     Args:
         rows: of text, whole numbers, fractions (two decimals) and None (an empty cell).
         headers: names of the columns.
+        left: so many columns are aligned left, the others right.
 
     Returns:
         Its lines.
     """
     cells = [[_cell(value) for value in row] for row in rows]
-    align = ("left", *["right"] * (len(headers) - 1))
+    align = ("left",) * left + ("right",) * (len(headers) - left)
     return tabulate(cells, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align if cells else None)
 
 

@@ -52,7 +52,7 @@ def coco_sets(draw):
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(content=coco_sets())
 def test_joints_and_boxes_return(tmp_path_factory, content):
     root = tmp_path_factory.mktemp("round")

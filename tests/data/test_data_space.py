@@ -120,6 +120,23 @@ def test_a_skeleton_without_hips_is_relative_to_the_middle_of_its_joints():
     assert not problems and np.allclose(file.space.points[0], points - points.mean(0))
 
 
+def test_without_hips_a_joint_without_a_place_costs_its_own_depth_alone():
+    names = [f"marker{k}" for k in range(17)]
+    one, other = annotation(1, 1, standing()), annotation(2, 2, standing(1))
+    one["keypoints_3d"][3] = None
+    for k in range(5):  # more than a quarter
+        other["keypoints_3d"][k] = None
+    file, problems = read(content([[one], [other]], names=names))
+    rest = np.delete(np.arange(17), 3)
+    assert np.allclose(file.space.points[0][rest], standing()[rest] - standing()[rest].mean(0))
+    assert np.isfinite(file.space.depth).tolist() == [[k != 3 for k in range(17)], [False] * 17]
+    assert {reason.partition(",")[0] for reason in problems} == {
+        "annotations with joints without a finite place in `keypoints_3d`",
+        "annotations whose root is the middle of the joints that have a place",
+        "annotations whose `keypoints_3d` lacks too many of the joints whose middle is the root",
+    }
+
+
 def test_augmentation_is_what_another_camera_would_see():
     """Turned, scaled and mirrored pixels with the depth beside them are the projection of turned, mirrored joints."""
     points = standing()

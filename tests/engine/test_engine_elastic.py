@@ -76,12 +76,30 @@ def lines(folder):
     return {line["iteration"]: line for line in found if "lr" in line}
 
 
+def images_seen(path):
+    """Of each iteration the images that all its processes saw together, in each number of processes that finished it.
+
+    A process that goes on with an iteration that was begun before sees the same images in it.
+    """
+    shares = {}
+    for line in path.read_text().splitlines():
+        iteration, processes, rank, images = json.loads(line)
+        assert shares.setdefault((iteration, processes), {}).setdefault(rank, images) == images, line
+    seen = {}
+    for (iteration, processes), found in shares.items():
+        if len(found) == processes:
+            seen.setdefault(iteration, []).append(sorted(sum(found.values(), [])))
+    return seen
+
+
 @pytest.mark.slow
 def test_a_machine_that_is_killed_and_joins_again(tmp_path, machines, monkeypatch):
     """Without --resume: neither the death of a machine nor the coming of one begins the training anew."""
     options = ["SOLVER.MAX_ITER", ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", 10, "DATASETS.TEST", "()"]
+    monkeypatch.setenv("TOY_SEEN", str(tmp_path / "whole.seen"))
     whole = started(tmp_path, *options, "OUTPUT_DIR", tmp_path / "whole", processes_count=2)
     assert whole.wait() == 0, whole.log.read_text()
+    monkeypatch.setenv("TOY_SEEN", str(tmp_path / "out.seen"))
     monkeypatch.setenv("TOY_SLEEP", "0.3")
     first = machines("first", *options)
     wait_for_word("iter 4/", first)
@@ -101,6 +119,11 @@ def test_a_machine_that_is_killed_and_joins_again(tmp_path, machines, monkeypatc
     assert list(disturbed) == list(undisturbed)
     assert [line["lr"] for line in disturbed.values()] == [line["lr"] for line in undisturbed.values()]
     assert weights(tmp_path / "out" / "model_final.pth")["iteration"] == ITERATIONS - 1
+    undisturbed_images = {iteration: found[0] for iteration, found in images_seen(tmp_path / "whole.seen").items()}
+    disturbed_images = images_seen(tmp_path / "out.seen")
+    assert disturbed_images.keys() == undisturbed_images.keys() == set(range(ITERATIONS))
+    for iteration, found in disturbed_images.items():
+        assert found == [undisturbed_images[iteration]] * len(found), iteration
     last = [sum(each[i]["total_loss"] for i in list(each)[-5:]) / 5 for each in (disturbed, undisturbed)]
     assert last[0] == pytest.approx(last[1], rel=0.3)
 

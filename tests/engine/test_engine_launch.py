@@ -10,6 +10,7 @@ from pathlib import Path
 import engine_toy
 import pytest
 import torch
+from engine_kills import started
 from engine_toy import REAL
 
 from rle_onestage.engine import Trainer, argument_parser, launch, load_config
@@ -49,14 +50,15 @@ def losses(folder):
 
 
 def test_two_processes_have_the_losses_of_one(config, tmp_path):
-    options = [*REAL, *SAME_IMAGES, "SOLVER.MAX_ITER", "20", "SOLVER.LOG_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "50"]
-    process = torchrun("--config-file", config, *options, "OUTPUT_DIR", tmp_path / "two")
-    assert process.returncode == 0, process.stderr
-    assert "evaluated more than once" not in process.stderr and "were not evaluated" not in process.stdout
+    options = [*REAL, *SAME_IMAGES, "SOLVER.MAX_ITER", "12", "SOLVER.LOG_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "50"]
+    process = started(tmp_path, *options, "OUTPUT_DIR", tmp_path / "two", processes_count=2)
+    code, said = process.wait(), process.log.read_text()
+    assert code == 0, said
+    assert "evaluated more than once" not in said and "were not evaluated" not in said
     trainer = Trainer(load_config(str(config), [*options, "OUTPUT_DIR", str(tmp_path / "one")]))
     trainer.train()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(one) == len(two) == 20
+    assert len(one) == len(two) == 12
     for step, (a, b) in enumerate(zip(one, two)):
         assert a.keys() == b.keys()
         assert {key: abs(a[key] - b[key]) < 1e-4 for key in a} == dict.fromkeys(a, True), step

@@ -4,13 +4,12 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import engine_toy
 import pytest
 import torch
+from engine_kills import started
 
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.engine import Trainer, evaluate_only, load_config
@@ -19,8 +18,6 @@ from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.step_metrics import StepMetrics
 from rle_onestage.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from rle_onestage.utils.signals import StopRequest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -32,15 +29,6 @@ def train(config, *options, resume=False):
     trainer = Trainer(load_config(str(config), list(options)))
     trainer.resume_or_load(resume=resume)
     return trainer, trainer.train()
-
-
-def in_a_process(config, *options, **environment):
-    """Run the toy's train_net.py; returns the finished process."""
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "tests/engine_toy.py"), "--config-file", str(config), *options],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **environment},
-        capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
 
 
 def weights_of(folder, name="model_final.pth"):
@@ -105,11 +93,13 @@ def test_same_seed_same_weights_and_resume_anywhere(config, tmp_path, optimizer,
     assert_equal_checkpoints(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
 
 
-def test_kill_9_and_resume_gives_the_same_weights(config, tmp_path):
+def test_kill_9_and_resume_gives_the_same_weights(config, tmp_path, monkeypatch):
     train(config, "OUTPUT_DIR", str(tmp_path / "a"))
     killed = ["OUTPUT_DIR", str(tmp_path / "b")]
-    process = in_a_process(config, *killed, "DATALOADER.NUM_WORKERS", "2", TOY_KILL_AT="4")
-    assert process.returncode == -9, process.stderr
+    monkeypatch.setenv("TOY_KILL_AT", "4")
+    process = started(tmp_path, *killed, "DATALOADER.NUM_WORKERS", "2")
+    assert process.wait() == -9, process.log.read_text()
+    monkeypatch.delenv("TOY_KILL_AT")
     (tmp_path / "b" / "model_0000005.pth.tmp").write_text("half")
     trainer, _ = train(config, *killed, resume=True)
     assert trainer.start_iter == 3

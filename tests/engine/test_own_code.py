@@ -1,14 +1,12 @@
 """Code of the user's own that fails: the error ends with the part that it is in, and keeps its traceback."""
 
-import os
-import subprocess
-import sys
 import textwrap
 import traceback
 
 import engine_toy
 import pytest
 from detectron2.engine import HookBase
+from engine_kills import started
 
 from rle_onestage.engine import HOOK_REGISTRY, Trainer, load_config
 from rle_onestage.errors import OwnCodeError
@@ -114,14 +112,15 @@ MODULE = """
         ("DENSITY", "unsummed_density", 2, "its log_q gives (2, 3, 2) for residuals of the shape (2, 3, 2), so it la"),
     ],
 )
-def test_a_part_of_the_model_that_fails_is_named_by_its_function(tmp_path, key, name, code, last):
+def test_a_part_of_the_model_that_fails_is_named_by_its_function(tmp_path, monkeypatch, key, name, code, last):
     (tmp_path / "parts_that_fail.py").write_text(textwrap.dedent(MODULE))
-    config = str(engine_toy.write_config(tmp_path))
+    engine_toy.write_config(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     options = ["IMPORTS", "['parts_that_fail']", f"MODEL.RLE_ONESTAGE.{key}", name, *engine_toy.REAL]
-    command = [sys.executable, engine_toy.__file__, "--config-file", config, *options]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    run = started(tmp_path, *options)
     start = {1: "rle_onestage.errors.OwnCodeError: in parts_that_fail.", 2: "error: MODEL.RLE_ONESTAGE.DENSITY Unsum"}
-    line = run.stderr.strip().splitlines()[-1]
-    assert run.returncode == code and line.startswith(start[code]) and last in line
-    assert ("Traceback" in run.stderr) == (code == 1)
+    assert run.wait() == code
+    said = run.log.read_text()
+    line = said.strip().splitlines()[-1]
+    assert line.startswith(start[code]) and last in line
+    assert ("Traceback" in said) == (code == 1)

@@ -97,6 +97,17 @@ def test_people_are_matched_by_their_boxes_and_the_missed_ones_are_said():
     assert table["MPJPE"] == pytest.approx(50 / 34) and table["found"] == pytest.approx(100 * 2 / 3)
 
 
+def test_a_joint_without_a_place_moves_nothing_where_the_middle_of_all_is_the_root():
+    names, points = [f"marker{k}" for k in range(17)], standing()
+    one = annotation(1, 1, points)
+    one["keypoints_3d"][15] = None  # an ankle, far from the middle
+    truth = GroundTruth(dataset=content([[one]], names=names), num_joints=17)
+    (result,) = ground_truth_as_predictions(truth)
+    result["keypoints_3d"] = (points - points.mean(0)).ravel().tolist()
+    table = space_metrics(match_in_space(truth, [result], names), names)
+    assert [table[key] for key in ("MPJPE", "depth error")] == pytest.approx([0, 0], abs=1e-9)
+
+
 def test_coverage_counts_depths_within_the_intervals():
     truth = truth_of([[annotation(i, 1, standing(i, 4000.0) + [0, 0, 0])] for i in (1,)])
     results = ground_truth_as_predictions(truth)

@@ -1,5 +1,6 @@
 """Folders of model servers: what the config says is what the file in them takes and gives."""
 
+import functools
 import importlib.util
 import json
 import re
@@ -7,10 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exported_people import exported
+from export_toys import SIDE, toy
+from exported_people import save_onnx
 
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.export import load, write_server
+from rle_onestage.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """By whether it takes batches the path of a small model's file."""
+    folder = tmp_path_factory.mktemp("served")
+
+    @functools.cache
+    def made(batched=False):
+        return save_onnx(
+            Predictor(toy(folder, "fcos")), SIDE, folder / f"{'batches' if batched else 'people'}.onnx", batched=batched
+        )
+
+    return made
 
 
 def tensors(config):
@@ -22,7 +39,7 @@ def tensors(config):
 
 
 @pytest.mark.parametrize("batched", [False, True])
-def test_the_config_of_triton_is_that_of_the_model(batched, tmp_path):
+def test_the_config_of_triton_is_that_of_the_model(batched, exported, tmp_path):
     written = write_server("triton", str(tmp_path), str(exported(batched)))
     assert written == [str(tmp_path / "people" / name) for name in ("1/model.onnx", "config.pbtxt")]
     config = (tmp_path / "people" / "config.pbtxt").read_text()
@@ -39,7 +56,7 @@ def test_the_config_of_triton_is_that_of_the_model(batched, tmp_path):
         assert not batched or len(values) == 3 and -1 not in dims
 
 
-def test_triton_parses_its_config(tmp_path):
+def test_triton_parses_its_config(exported, tmp_path):
     """With the server's own messages, which its client has."""
     found = importlib.util.find_spec("tritonclient")
     if found is None:
@@ -57,7 +74,7 @@ def test_triton_parses_its_config(tmp_path):
     assert len(json.loads(config.parameters["joint_names"].string_value)) == 17
 
 
-def test_openvino_model_server_lists_each_model_once(tmp_path):
+def test_openvino_model_server_lists_each_model_once(exported, tmp_path):
     for name in ("people", "others"):
         write_server("ovms", str(tmp_path), str(exported()), name)
     (tmp_path / "others" / "1" / "model.onnx").unlink()
@@ -78,7 +95,7 @@ def test_openvino_model_server_lists_each_model_once(tmp_path):
         ("ovms", "people", MediaError, "config.json is no config of OpenVINO Model Server"),
     ],
 )
-def test_what_cannot_be_written_is_said_and_leaves_nothing(server, name, error, sentence, tmp_path):
+def test_what_cannot_be_written_is_said_and_leaves_nothing(server, name, error, sentence, exported, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(error, match=sentence):

@@ -352,3 +352,17 @@ def test_the_released_sum_has_no_student():
 def test_keys_without_effect_are_named(options, words, caplog):
     tiny_config(*(PREFIX + option if place % 2 == 0 else option for place, option in enumerate(options)))
     assert sum(words in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "name, preset, words",
+    [
+        ("student", "laplace", "the density student is Student's t, so its preset cannot be laplace; leave the preset"),
+        ("student", log_gaussian, "its preset cannot be log_gaussian"),
+        ("student", "nothing", "the preset is 'nothing'; choose among laplace, gaussian, student"),
+        ("rle", None, "the preset is None; choose among"),
+    ],
+)
+def test_a_preset_that_a_density_does_not_have_is_a_sentence(name, preset, words):
+    with pytest.raises(ConfigError, match=words):
+        build_density(name, preset=preset)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rle_onestage.structures.root import Camera, read_camera, root_weights
+from rle_onestage.structures.root import Camera, place_of_root, read_camera, root_weights
 from rle_onestage.structures.skeleton import COCO, CROWDPOSE, H36M, MPII
 
 
@@ -19,6 +19,25 @@ def test_the_root_is_the_pelvis_else_the_middle_of_the_hips_else_that_of_all():
     for names in (["nose", "tail", "left_hip"], ["a"]):
         weights, is_hip = root_weights(names)
         assert not is_hip and weights.tolist() == [1 / len(names)] * len(names)
+
+
+def test_a_root_whose_joints_are_not_all_known():
+    def without(skeleton, *missing):
+        points = np.random.default_rng(0).normal(0, 300, (len(skeleton), 3))
+        whole = points.copy()
+        points[[skeleton.index(name) for name in missing]] = np.nan
+        return whole, place_of_root(points, skeleton)
+
+    joints = list(H36M.names)
+    whole, root = without(joints, "pelvis", "head")
+    assert np.allclose(root, whole[[joints.index("left_hip"), joints.index("right_hip")]].mean(0))
+    assert np.isnan(without(joints, "pelvis", "left_hip")[1]).all()
+    assert np.isnan(without(list(COCO.names), "left_hip")[1]).all()
+    markers = [f"marker{k}" for k in range(8)]
+    whole, root = without(markers, "marker2", "marker5")
+    assert np.allclose(root, np.delete(whole, [2, 5], 0).mean(0))
+    assert np.isnan(without(markers, "marker2", "marker5", "marker7")[1]).all()
+    assert np.isnan(place_of_root(np.zeros((0, 3)), [])).all()
 
 
 @pytest.mark.parametrize("entry", [

@@ -13,3 +13,8 @@ def test_cells_by_their_kind_in_one_layout():
     assert len({len(text) for text in (head, line, first, second)}) == 1
     assert [part.endswith(":") for part in line.split("|")[1:-1]] == [False, True, True, True]
     assert table_text([], ["", "n"])
+
+
+def test_several_columns_may_be_left():
+    line = table_text([["a", "b", 1.5]], ["", "", "x"], left=2).split("\n")[1]
+    assert [part.endswith(":") for part in line.split("|")[1:-1]] == [False, False, True]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Instances
-from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.engine.benchmark import Benchmark, alternate
@@ -18,6 +17,7 @@ from rle_onestage.engine.memory import PeakMemory
 from rle_onestage.engine.setup import load_config, seed_everything
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import write_json
+from rle_onestage.utils.tables import table_text
 
 if TYPE_CHECKING:
     from rle_onestage.modeling.locations import Locations
@@ -255,7 +255,7 @@ def format_costs(report: dict) -> str:
             f"{name}: {every:.2f} M parameters, {own:.2f} M without the backbone (of {flops:.3f} GFLOPs); time at "
             f"{people[-1]} people over that at {people[0]}: {ratios}"
         )
-    table = tabulate(rows, header, "pipe", disable_numparse=True, colalign=["left", *["right"] * (len(header) - 1)])
+    table = table_text(rows, header)
     about = (
         f"An image of {report['size']} x {report['size']} to Instances, median of {report['rounds']} in turn; FLOPs: "
         "2 for a multiply-add; a one-stage model decodes so many people, a two-stage one keeps so many boxes."

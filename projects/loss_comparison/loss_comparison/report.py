@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from scipy.stats import t as student
-from tabulate import tabulate
-
 from rle_onestage.evaluation import write_json
+from rle_onestage.evaluation.seeds import mean_and_sd, mean_interval
 from rle_onestage.utils.safe_files import write_text
+from rle_onestage.utils.tables import table_text
 
 from .plots import draw_comparison
 from .scores import run_scores
@@ -60,18 +59,12 @@ def _compared(rows: dict | dict[str, dict[int, dict]]) -> dict:
     losses = [name for name in rows if name in PAPER_ORDER]
     pairs = list(zip(losses, losses[1:])) + [(losses[0], name) for name in rows if losses and name not in losses]
     differences = [difference(rows, *pair, metric) for metric in COMPARED for pair in pairs]
-    table = OrderedDict((name, {"seeds": seeds, **_spread(seeds)}) for name, seeds in rows.items())
+    table = OrderedDict((name, {"seeds": seeds, **mean_and_sd(seeds, list(COLUMNS))}) for name, seeds in rows.items())
     return {
         "rows": table,
         "differences": [d for d in differences if d is not None],
         "order": {metric: paper_order(rows, losses, metric) for metric in COMPARED},
     }
-
-
-def _spread(seeds: dict[int, dict[str, float]]) -> dict[str, dict[str, float]]:
-    values = {key: [f[key] for f in seeds.values() if f.get(key) is not None] for key in COLUMNS}
-    means = {key: mean(found) for key, found in values.items() if found}
-    return {"mean": means, "sd": {key: stdev(found) for key, found in values.items() if len(found) > 1}}
 
 
 def difference(rows: dict[str, dict[int, dict]], first: str, second: str, metric: str) -> dict | None:
@@ -88,8 +81,7 @@ def difference(rows: dict[str, dict[int, dict]], first: str, second: str, metric
     values = list(seeds.values())
     found = {"first": first, "second": second, "metric": metric, "seeds": seeds, "mean": mean(values)}
     if len(values) > 1:
-        half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-        found |= {"sd": stdev(values), "interval": [mean(values) - half, mean(values) + half]}
+        found |= {"sd": stdev(values), "interval": mean_interval(values)}
     return found
 
 
@@ -131,7 +123,7 @@ def _tables(rows: dict | dict[str, dict[str, dict]]) -> list[str]:
 def _table(rows: dict | dict[str, dict[str, dict]], keys: list[str]) -> str:
     keys = [key for key in keys if any(key in row["mean"] for row in rows.values())]
     body = [[name, len(row["seeds"]), *(_with_spread(row, key) for key in keys)] for name, row in rows.items()]
-    return _pipe(body, ["", "seeds", *(COLUMNS[key] for key in keys)])
+    return table_text(body, ["", "seeds", *(COLUMNS[key] for key in keys)], left=2)
 
 
 def _with_spread(row: dict[str, dict], key: str) -> str:
@@ -150,11 +142,7 @@ def _differences(found: dict[str, Any]) -> str:
         interval = "-" if low is None else f"{low:+.2f} to {high:+.2f}"
         names = f"{d['first']} - {d['second']}"
         body.append([COLUMNS[d["metric"]], names, f"{d['mean']:+.2f}", seeds, f"{d.get('sd', 0):.2f}", interval])
-    return _pipe(body, ["metric", "difference", "mean", "each seed", "sd", "95 %"])
-
-
-def _pipe(body: list, header: list[str]) -> str:
-    return tabulate(body, header, "pipe", disable_numparse=True, colalign=["left"] * 2 + ["right"] * (len(header) - 2))
+    return table_text(body, ["metric", "difference", "mean", "each seed", "sd", "95 %"], left=2)
 
 
 def _order_lines(order: dict) -> list[str]:

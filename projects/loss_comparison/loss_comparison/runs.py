@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import yaml
 from detectron2.config import CfgNode
-from detectron2.config import CfgNode as CN
 from detectron2.modeling import META_ARCH_REGISTRY
 
+from rle_onestage.engine.config.same_training import PLACE, check_same_training, differences
 from rle_onestage.engine.config.schema import SCHEMA
 from rle_onestage.engine.inference import METRICS
 from rle_onestage.engine.logs import TRAINING_LOG
@@ -28,11 +27,6 @@ LOSSES["rle"] = [_DENSITY, "rle", _PRESET, "laplace"]
 LOSSES["rle_gaussian"] = [_DENSITY, "rle", _PRESET, "gaussian"]
 LOSSES["rle_student"] = [_DENSITY, "rle", _PRESET, "student"]
 CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTAGE.TEST.OKS_POWER", "0.0"]
-# What does not change the weights that come out of a training; the OKS sigmas do, being part of the assignment.
-_EVALUATION_ONLY = ("TEST.", "MODEL.RLE_ONESTAGE.TEST.", "DATASETS.TEST", "INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
-_PLACE = (
-    "OUTPUT_DIR", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.LOG_PERIOD", "VERSION", "SOLVER.CHECKPOINT_KEEP",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Evaluation:
             return False
         cfg = self.config()
         results = [os.path.join(results_folder(cfg, name), RESULTS_FILE) for name in cfg.DATASETS.TEST]
-        return all(map(os.path.exists, results)) and not differences(load_config(stored), cfg, _PLACE)
+        return all(map(os.path.exists, results)) and not differences(load_config(stored), cfg, PLACE)
 
     def prepare(self) -> None:
         """Forget an earlier evaluation of another config."""
@@ -162,18 +156,8 @@ class Run:
         cfg = self.config()
         if not cfg.DATASETS.TEST:
             raise ConfigError("DATASETS.TEST is empty; name the data sets to compare on")
-        stored = os.path.join(self.folder, "config.yaml")
-        if self.source or not os.path.exists(stored):
-            return
-        ignored = (*_EVALUATION_ONLY, "OUTPUT_DIR", *_PLACE[2:])
-        found = differences(load_config(stored), cfg, ignored, keep=("TEST.KEYPOINT_OKS_SIGMAS",))
-        if found:
-            key, before, now = found[0]
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            raise ConfigError(
-                f"{self.folder} was trained with {key} {before!r}, now it is {now!r}{more}; give another --output, or "
-                "the config and options of before"
-            )
+        if not self.source:
+            check_same_training(self.folder, cfg)
 
 
 def plan(
@@ -232,32 +216,6 @@ def plan(
 def _is_ours(name: str) -> bool:
     """Whether an architecture is this project's, or derived from it."""
     return name in META_ARCH_REGISTRY and issubclass(META_ARCH_REGISTRY.get(name), RLEOneStage)
-
-
-def differences(before: CfgNode, now: CfgNode, ignored: tuple[str, ...], keep: tuple = ()) -> list:
-    """Keys in which two configs differ: list of (key, before, now).
-
-    Args:
-        before: the config of the files that are there.
-        now: the config of this run.
-        ignored: keys, or beginnings of keys ending in a dot, that may differ.
-        keep: but not these.
-    """
-    first, second = (dict(_flat(yaml.safe_load(cfg.dump()))) for cfg in (before, now))
-    found = []
-    for key in sorted(first.keys() | second.keys()):
-        free = any(key == name or (name.endswith(".") and key.startswith(name)) for name in ignored)
-        if (key in keep or not free) and first.get(key) != second.get(key):
-            found.append((key, first.get(key), second.get(key)))
-    return found
-
-
-def _flat(values: dict, prefix: str = "") -> Iterator[tuple]:
-    for key, value in values.items():
-        if isinstance(value, (dict, CN)) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _older(path: str, other: str) -> bool:

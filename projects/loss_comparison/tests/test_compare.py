@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import engine_toy
+import forked_python
 import pytest
 from loss_comparison import compare_losses
 from loss_comparison.jobs import work_off
@@ -20,7 +21,7 @@ from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import read_results
 from rle_onestage.utils.safe_files import write_text
 
-TOY_SCRIPT = str(Path(engine_toy.__file__))
+TRAIN_SCRIPT = str(Path(__file__).resolve().parents[3] / "tools" / "train_net.py")
 BASELINE = str(Path(__file__).resolve().parents[1] / "configs/keypoint_rcnn_synthetic.yaml")
 
 # -------------------------------------------------------------------- the plan
@@ -202,9 +203,10 @@ def test_a_step_that_ends_without_results_is_not_repeated_for_ever(tmp_path, mon
 def test_from_config_to_comparison(config, tmp_path, monkeypatch):
     """A tiny real model: trained and evaluated under both scores by the tool's own calls of train_net.py."""
     monkeypatch.setattr("loss_comparison.jobs.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("loss_comparison.jobs.subprocess", forked_python)
     output = str(tmp_path / "all")
     options = [*engine_toy.REAL, "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
-    arguments = dict(script=TOY_SCRIPT, losses=["laplace"], seeds=[1], options=options)
+    arguments = dict(script=TRAIN_SCRIPT, losses=["laplace"], seeds=[1], options=options)
     comparison, paths, signum = compare_losses(config, output, **arguments)
     assert signum == 0 and not comparison["failures"] and comparison["done"] == 1
     assert all(os.path.getsize(path) for path in paths) and len(paths) == 3

@@ -1,12 +1,12 @@
 """The comparison of the losses on one set: means over seeds, and differences from RLE with their intervals."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+
+from rle_onestage.evaluation.seeds import mean_and_sd, metrics_over_seeds
 
 from .measures import Measured, measure
 from .trained import Trained
@@ -37,22 +37,12 @@ def compare_set(runs: Sequence[Trained], dataset: str, *, resamples: int = 500) 
             kept[run.loss] = measured
         rows.setdefault(run.loss, {"seeds": OrderedDict()})["seeds"][run.seed] = measured.figures
     for loss, row in rows.items():
-        row |= spread(row["seeds"])
+        row |= mean_and_sd(row["seeds"])
         if loss != BASELINE and BASELINE in rows:
-            row["over_seeds"] = _by_metric(row["seeds"], rows[BASELINE]["seeds"])
+            row["over_seeds"] = metrics_over_seeds(row["seeds"], rows[BASELINE]["seeds"], COMPARED)
             if loss in kept and BASELINE in kept:
                 row["images"] = over_images(kept[loss], kept[BASELINE], resamples=resamples)
     return {"rows": rows, "first_seed": first, "resamples": resamples}
-
-
-def spread(seeds: Mapping[int, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """``mean`` and ``sd`` over seeds of each figure; ``sd`` with two seeds or more."""
-    keys = dict.fromkeys(key for figures in seeds.values() for key in figures)
-    values = {key: [figures[key] for figures in seeds.values() if key in figures] for key in keys}
-    return {
-        "mean": {key: mean(found) for key, found in values.items()},
-        "sd": {key: stdev(found) for key, found in values.items() if len(found) > 1},
-    }
 
 
 def over_images(own: Measured, base: Measured, *, resamples: int = 500, seed: int = 0) -> dict[str, dict[str, Any]]:
@@ -88,30 +78,3 @@ def _nats(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _difference(whole: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
     return {"difference": float(whole[0]), "interval": np.percentile(drawn, [2.5, 97.5]).tolist()}
-
-
-def _by_metric(own: Mapping[int, Mapping[str, float]], base: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
-    found = {}
-    for key in COMPARED:
-        values = [{seed: f[key] for seed, f in seeds.items() if key in f} for seeds in (own, base)]
-        difference = over_seeds(*values)
-        if difference is not None:
-            found[key] = difference
-    return found
-
-
-def over_seeds(own: Mapping[int, float], base: Mapping[int, float]) -> dict[str, Any] | None:
-    """A figure of one loss less another's, seed by seed; 95 % of the mean by Student's t.
-
-    Args:
-        own: seed -> value.
-        base: seed -> value.
-
-    Returns:
-        dict of ``difference``, ``seeds`` and ``interval``; None with fewer than two common seeds.
-    """
-    values = [own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())]
-    if len(values) < 2:
-        return None
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    return {"difference": mean(values), "seeds": len(values), "interval": [mean(values) - half, mean(values) + half]}

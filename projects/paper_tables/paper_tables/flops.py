@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import torch
 from fvcore.nn import FlopCountAnalysis
-from tabulate import tabulate
 from torch import Tensor, nn
 
 from rle_onestage.engine.inference import build_architecture
 from rle_onestage.engine.setup import load_config
 from rle_onestage.modeling.two_stage.region_head import RegionHead
+from rle_onestage.utils.tables import table_text
 
 from .paper import COST
 
@@ -104,7 +104,7 @@ def format_costs(costs: "OrderedDict[str, Cost]") -> str:
         ratios = (_ratio(cost.macs / trunk.macs), _ratio(cost.by_outputs / trunk.macs))
         body.append([name, f"{cost.parameters / 1e6:.3f}", f"{cost.macs / 1e9:.5g}", ratios[0],
                      f"{cost.by_outputs / 1e9:.5g}", ratios[1], COST[name].words or "-"])  # fmt: skip
-    table = tabulate(body, head, "pipe", disable_numparse=True, colalign=["left", *["right"] * 6])
+    table = table_text(body, head)
     norms = 100 * (trunk.norms / trunk.macs)
     return (
         f"{table}\n\nfvcore's counts of convolutions and linear layers for one crop. It counts {norms:.1f} % more in "

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
+from rle_onestage.evaluation.seed_report import format_differences
+from rle_onestage.utils.tables import table_text
 
 from . import paper
 from .measures import COVERAGE, SHARES
@@ -37,12 +38,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         if others:
             shown = [loss for loss in ("rle", "rle_gaussian") if loss in rows] + others
             parts += ["Preset, and size of the flow (couplings x width; `rle` has 6 x 64):", _figures(rows, shown)]
-        if any(row.get("images") or row.get("over_seeds") for row in rows.values()):
-            parts += [
-                f"Differences from `rle`: of seed {found['first_seed']} with 95 % of the paired bootstrap over images "
-                f"({found['resamples']} resamples), then of the mean over seeds with 95 % by Student's t.",
-                _differences(rows),
-            ]
+        parts += format_differences(found, "rle", _DIFFERENCES, lambda metric: _DIGITS.get(metric, 1))
     return "\n\n".join(parts) + "\n"
 
 
@@ -61,7 +57,7 @@ def _figures(rows: Mapping[str, Any], losses: Sequence[str]) -> str:
         told = paper.AP.get(loss)
         cells = [_number(rows[loss], key) for key in keys]
         body.append([f"`{loss}`", len(rows[loss]["seeds"]), "-" if told is None else f"{told:.1f}", *cells])
-    return _table(head, body)
+    return table_text(body, head)
 
 
 def _honesty(rows: Mapping[str, Any], losses: Sequence[str]) -> str:
@@ -74,25 +70,7 @@ def _honesty(rows: Mapping[str, Any], losses: Sequence[str]) -> str:
         coverage = ", ".join(f"{row['mean'][key]:.1f}" for key in COVERAGE if key in row["mean"])
         body.append([f"`{loss}`", _number(row, "nats"), coverage or "-", _number(row, "r_person"),
                      "-" if told is None else f"{told:.3f}", _number(row, "r_joint")])  # fmt: skip
-    return _table(head, body)
-
-
-def _differences(rows: Mapping[str, Any]) -> str:
-    body = []
-    for loss, row in rows.items():
-        for key, name in _DIFFERENCES.items():
-            images, seeds = row.get("images", {}).get(key), row.get("over_seeds", {}).get(key)
-            if images or seeds:
-                digits = _DIGITS.get(key, 1)
-                body.append([f"`{loss}`", name, _with_interval(images, digits), _with_interval(seeds, digits)])
-    return _table(["", "", "over images", "over seeds"], body)
-
-
-def _with_interval(found: Mapping[str, Any] | None, digits: int) -> str:
-    if not found or not math.isfinite(found["difference"]):
-        return "-"
-    low, high = found["interval"]
-    return f"{found['difference']:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+    return table_text(body, head)
 
 
 def _number(row: Mapping[str, Any], key: str) -> str:
@@ -101,8 +79,3 @@ def _number(row: Mapping[str, Any], key: str) -> str:
         return "-"
     spread = row["sd"].get(key)
     return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
-
-
-def _table(head: list[str], body: list[list[Any]]) -> str:
-    align = ["left"] + ["right"] * (len(head) - 1)
-    return tabulate(body, head, "pipe", disable_numparse=True, colalign=align)

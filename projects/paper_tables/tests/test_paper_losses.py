@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from paper_tables.comparison import over_images, over_seeds, spread
+from paper_tables.comparison import over_images
 from paper_tables.measures import Measured, correlations, pck
 from paper_tables.tables import format_report, planned
 from paper_tables.trained import LOSSES, find_runs
@@ -69,16 +69,6 @@ def test_images_are_paired():
     assert found["nats"]["difference"] == pytest.approx(-0.1) and found["nats"]["interval"] == pytest.approx([-0.1] * 2)
     apart = over_images(measured(30 + 5 * noise[::-1]), measured(30 + 5 * noise), resamples=50)
     assert apart["AP"]["interval"][0] < 0 < apart["AP"]["interval"][1] and "nats" not in apart
-
-
-def test_seeds_have_means_spreads_and_paired_differences():
-    found = over_seeds({1: 3.0, 2: 5.0, 3: 7.0}, {1: 2.0, 2: 3.0, 3: 4.0, 4: 9.0})
-    assert found["difference"] == 2 and found["seeds"] == 3
-    assert found["interval"] == pytest.approx([2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5], rel=1e-3)
-    assert over_seeds({1: 3.0}, {1: 2.0}) is None
-    assert spread({1: {"AP": 1.0}, 2: {"AP": 3.0, "nats": 5.0}}) == {
-        "mean": {"AP": 2.0, "nats": 5.0}, "sd": {"AP": pytest.approx(2**0.5)}
-    }  # fmt: skip
 
 
 def row(**figures):

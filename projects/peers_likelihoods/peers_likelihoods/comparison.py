@@ -3,12 +3,12 @@
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from statistics import mean
 from typing import Any
 
 from rle_onestage.data.datasets import get_metadata
+from rle_onestage.evaluation.seeds import mean_and_sd, metrics_over_seeds
 
-from .differences import over_images, over_seeds
+from .differences import over_images
 from .measures import Measured, measure, row_of
 from .others import bootstrap_ap, tracks
 from .trained import TURNED, Trained
@@ -46,8 +46,7 @@ def compare_set(
                 figures |= {f"track_{key}": value for key, value in tracks(run, clips, folder).items()}
         rows.setdefault(run.rule, {"seeds": OrderedDict()})["seeds"][run.seed] = figures
     for row in rows.values():
-        keys = next(iter(row["seeds"].values()))
-        row["mean"] = {key: mean([f[key] for f in row["seeds"].values() if key in f]) for key in keys}
+        row["mean"] = mean_and_sd(row["seeds"])["mean"]
     if BASELINE in kept:
         _differences(rows, kept, resamples)
         _ap_over_images(rows, [run for run in runs if run.seed == first], dataset, output, resamples)
@@ -74,12 +73,7 @@ def _differences(rows: dict[str, dict[str, Any]], kept: dict[str, Measured], res
             row["images"]["nats"] = over_images(kept[rule], kept[BASELINE], resamples=resamples)
             own, other = (_as_corrected(kept[name]) for name in (rule, BASELINE))
             row["images"]["corrected_nats"] = over_images(own, other, resamples=resamples)
-        found = {
-            key: over_seeds(*({seed: f[key] for seed, f in seeds.items()} for seeds in (row["seeds"], base)))
-            for key in COMPARED
-            if rule != BASELINE
-        }
-        row["over_seeds"] = {key: value for key, value in found.items() if value is not None}
+        row["over_seeds"] = metrics_over_seeds(row["seeds"], base, COMPARED) if rule != BASELINE else {}
 
 
 def _as_corrected(measured: Measured) -> Measured:

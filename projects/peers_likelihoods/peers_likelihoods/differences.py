@@ -1,10 +1,8 @@
-"""How much of a difference between two rules is chance: of the images, and of the seed."""
+"""How much of a difference between two rules is chance of the images."""
 
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from rle_onestage.evaluation.per_joint import Matches
 
@@ -54,20 +52,3 @@ def over_images(own: Measured, base: Measured, *, resamples: int = 1000, seed: i
         "interval": np.percentile(drawn, [2.5, 97.5]).tolist(),
         "joints": int(total[1]),
     }
-
-
-def over_seeds(own: dict[int, float], base: dict[int, float]) -> dict[str, Any] | None:
-    """A figure of one rule less another's, seed by seed; 95 % of the mean by Student's t.
-
-    Args:
-        own: seed -> value.
-        base: seed -> value.
-
-    Returns:
-        dict of ``difference``, ``seeds`` and ``interval``; None with fewer than two common seeds.
-    """
-    values = [own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())]
-    if len(values) < 2:
-        return None
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    return {"difference": mean(values), "seeds": len(values), "interval": [mean(values) - half, mean(values) + half]}

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from tabulate import tabulate
-
 from rle_onestage.evaluation.regions import REPORTED
+from rle_onestage.evaluation.seed_report import format_differences
+from rle_onestage.utils.tables import table_text
 
 _LEVELS = [f"{100 * level:g}" for level in REPORTED]
 _NAMES = {
@@ -27,12 +27,7 @@ def format_report(report: dict[str, Any]) -> str:
         if any("track_IDF1" in row["mean"] for row in rows.values()):
             parts += [f"Tracks of seed {found['first_seed']}, each with its own sigmas; jitter and error in percent of "
                       "the person's size; error/sigma is 1 where sigmas are honest:", _tracks(rows)]  # fmt: skip
-        if any(row.get("images") or row.get("over_seeds") for row in rows.values()):
-            parts += [
-                f"Differences from `rle`: of seed {found['first_seed']} with 95 % of the paired bootstrap over images "
-                f"({found['resamples']} resamples), then of the mean over seeds with 95 % by Student's t.",
-                _differences(rows),
-            ]
+        parts += format_differences(found, "rle", _NAMES, lambda metric: 1 if metric.endswith("AP") else 2)
     return "\n\n".join(parts) + "\n"
 
 
@@ -45,7 +40,7 @@ def _figures(rows: dict[str, dict[str, Any]]) -> str:
          _number(row, "spearman", 3)]
         for rule, row in rows.items()
     ]  # fmt: skip
-    return _table(head, body)
+    return table_text(body, head)
 
 
 def _coverage(rows: dict[str, dict[str, Any]]) -> str:
@@ -58,39 +53,16 @@ def _coverage(rows: dict[str, dict[str, Any]]) -> str:
             for prefix in ("", "corrected_"):
                 cells.append(", ".join(_number(row, f"{prefix}{kind}_{level}", 1) for level in _LEVELS))
         body.append([f"`{rule}`", *cells])
-    return _table(head, body)
+    return table_text(body, head)
 
 
 def _tracks(rows: dict[str, dict[str, Any]]) -> str:
     keys = {"IDF1": 1, "IDSW": 0, "error": 1, "jitter": 2, "raw_jitter": 2, "error/sigma": 2}
     head = ["", "IDF1", "IDSW", "error", "jitter", "jitter without a filter", "error/sigma"]
     body = [[f"`{rule}`", *(_number(row, f"track_{key}", d) for key, d in keys.items())] for rule, row in rows.items()]
-    return _table(head, body)
-
-
-def _differences(rows: dict[str, dict[str, Any]]) -> str:
-    body = []
-    for rule, row in rows.items():
-        for key, name in _NAMES.items():
-            images, seeds = row.get("images", {}).get(key), row.get("over_seeds", {}).get(key)
-            if images or seeds:
-                digits = 1 if key.endswith("AP") else 2
-                body.append([f"`{rule}`", name, _with_interval(images, digits), _with_interval(seeds, digits)])
-    return _table(["", "", "over images", "over seeds"], body)
-
-
-def _with_interval(found: dict[str, Any] | None, digits: int) -> str:
-    if not found or not math.isfinite(found["difference"]):
-        return "-"
-    low, high = found["interval"]
-    return f"{found['difference']:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+    return table_text(body, head)
 
 
 def _number(row: dict[str, Any], key: str, digits: int) -> str:
     value = row["mean"].get(key)
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _table(head: list[str], body: list[list[Any]]) -> str:
-    align = ["left"] + ["right"] * (len(head) - 1)
-    return tabulate(body, head, "pipe", disable_numparse=True, colalign=align)

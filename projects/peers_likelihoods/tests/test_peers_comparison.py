@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import forked_python
 import pytest
 from peers_likelihoods import comparison
 from peers_likelihoods.others import bootstrap_ap, run_command
@@ -74,7 +75,7 @@ def test_without_the_baseline_there_are_figures_and_no_differences(tmp_path):
     assert found["rows"]["laplace"]["mean"]["person_AP"] == 3 and "images" not in found["rows"]["laplace"]
 
 
-def test_ap_comes_from_the_command_of_the_people(tmp_path):
+def test_ap_comes_from_the_command_of_the_people(tmp_path, monkeypatch):
     """Two images with a person each; the second model misses one of them."""
     names = ["head", "hand", "foot"]
     joints = [[10, 10, 2, 30, 20, 2, 20, 50, 2], [40, 12, 2, 60, 22, 2, 50, 52, 2]]
@@ -92,6 +93,7 @@ def test_ap_comes_from_the_command_of_the_people(tmp_path):
     for name, part in (("all", results), ("half", results[:1])):
         files[name] = str(tmp_path / f"{name}.json")
         (tmp_path / f"{name}.json").write_text(json.dumps(part))
+    monkeypatch.setattr("peers_likelihoods.others.subprocess", forked_python)
     found = bootstrap_ap(files, "all", "toy", str(labels), str(tmp_path / "out"), 20)
     assert found["all"]["value"] == pytest.approx(100) and found["half"]["difference"] < -40
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from peers_likelihoods.differences import over_images, over_seeds
+from peers_likelihoods.differences import over_images
 from peers_likelihoods.measures import halves, measure, row_of
 from peers_likelihoods.plots import draw_report
 from peers_likelihoods.tables import format_report
@@ -97,13 +97,6 @@ def test_nats_are_compared_over_people_whom_both_found():
     assert found["interval"][0] < found["difference"] < found["interval"][1] < 0
     apart = over_images(first, measure(people(seed=5), density, turned=False))
     assert math.isnan(apart["difference"]) and apart["joints"] == 0
-
-
-def test_seeds_are_paired():
-    found = over_seeds({1: 3.0, 2: 5.0, 3: 7.0}, {1: 2.0, 2: 3.0, 3: 4.0, 4: 9.0})
-    assert found["difference"] == 2 and found["seeds"] == 3
-    assert found["interval"] == pytest.approx([2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5], rel=1e-3)
-    assert over_seeds({1: 3.0}, {1: 2.0}) is None
 
 
 def test_page_and_plot_of_an_unfinished_study(tmp_path):

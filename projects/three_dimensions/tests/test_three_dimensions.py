@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +53,7 @@ def test_a_density_of_three_dimensions_sees_what_two_and_one_cannot():
     assert density_nats(residuals, [build_density("laplace", dims=3)], 5) > joint  # which has nothing to fit
 
 
-def test_the_command_says_what_it_needs(tmp_path):
+def test_the_report_has_intervals_and_corrections():
     compare = importlib.import_module("compare_depth")
     report = {
         loss: {
@@ -67,9 +65,31 @@ def test_the_command_says_what_it_needs(tmp_path):
     }
     text = compare.tables(json.loads(json.dumps(report)))
     assert "1.0 (0.5 to 1.5)" in text and "l1, corrected" in text
-    command = [sys.executable, str(PROJECT / "compare_depth.py"), "--output", str(tmp_path), "--losses", "l3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_loss_that_is_none_is_a_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("compare_depth").main(["--output", str(tmp_path), "--losses", "l3"])
+    assert ended.value.code == 2 and "l3.yaml" in capsys.readouterr().err
+
+
+def test_a_training_of_other_options_is_not_gone_on_with(tmp_path, capsys, monkeypatch):
+    compare = importlib.import_module("compare_depth")
+
+    def trained(command, check):
+        raise InterruptedError(command)  # this far and no farther
+
+    monkeypatch.setattr(compare.subprocess, "run", trained)
+    folder, config = tmp_path / "l1", compare.config_of("l1")
+    folder.mkdir()
+    (folder / "config.yaml").write_text(load_config(config, ["OUTPUT_DIR", str(folder), "SOLVER.MAX_ITER", "7"]).dump())
+    command = ["--output", str(tmp_path), "--losses", "rle", "l1", "--opts", "SOLVER.MAX_ITER"]
+    with pytest.raises(SystemExit) as ended:
+        compare.main([*command, "8"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "l1 was trained with SOLVER.MAX_ITER 7, now it is 8; give another --output" in said
+    with pytest.raises(InterruptedError, match="rle"):
+        compare.main([*command, "7"])
 
 
 @pytest.mark.parametrize("loss", ["rle", "laplace", "l1"])

@@ -6,6 +6,7 @@ import stat
 import sys
 
 import cv2
+import forked_python
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -149,6 +150,7 @@ def test_training_rates_in_turn(root, peer_python, tmp_path, monkeypatch, capsys
     options = ["DATASETS.KEYPOINT_FILES", files, "DATASETS.TRAIN", ("h2h_rates_train",), "SOLVER.IMS_PER_BATCH", 2]
     config.write_text(load_config("", [*TINY, *options]).dump())
     monkeypatch.setattr(training, "ITERATIONS", 15)
+    monkeypatch.setattr(training, "subprocess", forked_python)
     main = ["training", "--root", root, "--size", "64", "--processes", "1", "--rounds", "1", "--output",
             str(tmp_path / "r.json"), "--ours", "ours", str(config), "--peer-python", peer_python]  # fmt: skip
     head_to_head.main([*main, "--peers", "fake", "fake.yaml"])

@@ -2,8 +2,9 @@
 
 ``keypoints_3d`` is a list of K triples (or a flat one of 3 K numbers) in millimetres: x right, y down, z along the
 view. They may be in the camera's axes, or relative to any point: what counts is relative to the root, which is the
-pelvis, or the middle of the hips. null and NaN stand for joints without depth. The intrinsics are ``camera`` of the
-image, or ``camera`` of the file, which then holds for all images (:func:`~rle_onestage.structures.root.read_camera`).
+pelvis, or the middle of the hips (:func:`~rle_onestage.structures.root.place_of_root`). null and NaN stand for joints
+without depth. The intrinsics are ``camera`` of the image, or ``camera`` of the file, which then holds for all images
+(:func:`~rle_onestage.structures.root.read_camera`).
 
 A network sees pixels. So depth is in pixels too: the joint's depth relative to the root, in millimetres, over the
 millimetres that a pixel has at the root (root's depth over focal length). It scales with the image as x and y do, does
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...structures.root import Camera, read_camera, root_weights
+from ...structures.root import Camera, place_of_root, read_camera, root_weights
 from .arrays import CENTRE
 from .json_files import Problems
 
@@ -60,7 +61,7 @@ def read_space(
     """
     if not any(a.get("keypoints_3d") is not None for a in annotations):
         return None
-    weights, _ = root_weights(names)
+    has_hips = root_weights(names)[1]
     known = {image: read_camera(entry) for image, entry in cameras.items()}
     points = np.full((len(annotations), len(names), 3), np.nan)
     depth, size = np.full(points.shape[:2], np.nan), np.full(len(annotations), np.nan)
@@ -72,11 +73,13 @@ def read_space(
         given = _given(annotation, len(names), problems)
         if given is None:
             continue
-        origin = (given[weights > 0] * weights[weights > 0, None]).sum(0)
+        origin = place_of_root(given, names)
         if not np.isfinite(origin).all():
-            problems.add("annotations whose `keypoints_3d` lacks the root (pelvis or hips), used without depth",
-                         annotation["id"])  # fmt: skip
+            lacking = "the root (pelvis or hips)" if has_hips else "too many of the joints whose middle is the root"
+            problems.add(f"annotations whose `keypoints_3d` lacks {lacking}, used without depth", annotation["id"])
             continue
+        if not has_hips and not np.isfinite(given).all():
+            problems.add("annotations whose root is the middle of the joints that have a place", annotation["id"])
         points[i] = given - origin
         size[i], in_camera = _pixel_size(given, origin, keypoints[i], known.get(annotation["image_id"]),
                                          annotation["id"], problems)  # fmt: skip

@@ -92,11 +92,23 @@ def _pair(
     shape = (len(weights), 3)
     predicted = np.reshape(np.array(result["keypoints_3d"], float), shape)
     sigmas = np.reshape(np.array(result.get("keypoint_3d_sigmas", np.full(shape, math.nan)), float), shape)
-    points = np.array(label["points_3d"], float)
+    points = _moved(np.array(label["points_3d"], float), predicted, weights)
     labelled = np.reshape(label["keypoints"], (-1, 3))[:, 2] > 0
     points = np.where(labelled[:, None], points, math.nan)
     root = np.array(result.get("root_3d", [math.nan] * 3), float) - np.array(label["root_3d"], float)
     return predicted, sigmas, points, float(np.linalg.norm(root))
+
+
+def _moved(points: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Labelled joints (K, 3) relative to the root of all joints, where it is the middle of all and some have no place.
+
+    They are relative to the middle of those that have one. It is taken to be where that of the same joints is in the
+    prediction, so that a joint without a label is no error.
+    """
+    known = np.isfinite(points).all(1)
+    if known.all() or not known.any() or not (weights > 0).all():
+        return points
+    return points + predicted[known].mean(0) - weights @ predicted
 
 
 def joint_distances(predicted: np.ndarray, labels: np.ndarray, root: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ def build_density(name: str, *, groups: Sequence[int] | None = None, **options: 
             has.
 
     Raises:
-        ConfigError: for another name, or a user's density that does not integrate to 1.
+        ConfigError: for another name, a preset that the density does not have, or a user's density that does not
+            integrate to 1.
     """
     cls = DENSITY_REGISTRY.get(name)
     known = inspect.signature(cls).parameters

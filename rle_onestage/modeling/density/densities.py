@@ -363,7 +363,7 @@ class StudentDensity(Density):
     preset: StudentPreset
 
     def __init__(self, *, preset: str | StudentPreset = "student", dims: int = 2):
-        super().__init__(preset=preset, dims=dims)
+        super().__init__(preset=StudentPreset.of(preset), dims=dims)
         self.rows = self.preset.rows
 
     @classmethod

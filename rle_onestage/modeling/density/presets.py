@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from torch import Tensor, nn
 
-from ...errors import DivergenceError
+from ...errors import ConfigError, DivergenceError, shown
 from ...structures.flip_pairs import named_flip_pairs
 from ...structures.skeleton import COCO
 
@@ -88,6 +88,25 @@ class StudentPreset(nn.Module):
         same = (group[:, None] == group).float()
         self.register_buffer("share", same / same.sum(1, keepdim=True), persistent=False)
         self._said: set[str] = set()
+
+    @classmethod
+    def of(cls, preset: "str | Preset") -> "StudentPreset":
+        """Student's t by its name, or what is one already.
+
+        Args:
+            preset: as for :func:`make_preset`.
+
+        Raises:
+            ConfigError: it is another preset.
+        """
+        made = make_preset(preset)
+        if not isinstance(made, cls):
+            name = preset if isinstance(preset, str) else getattr(preset, "__name__", type(preset).__name__)
+            raise ConfigError(
+                f"the density student is Student's t, so its preset cannot be {name}; leave the preset out, or take "
+                "the density of that name"
+            )
+        return made
 
     def degrees(self) -> Tensor:
         """Degrees of freedom (K,) of each joint, or (1,) of all."""
@@ -169,10 +188,17 @@ def make_preset(preset: str | Preset) -> Preset:
 
     Args:
         preset: "laplace", "gaussian" or "student", or what is a preset already.
+
+    Raises:
+        ConfigError: it is neither.
     """
-    if not isinstance(preset, str):
+    if callable(preset):
         return preset
-    return StudentPreset() if preset == "student" else PRESETS[preset]
+    if preset == "student":
+        return StudentPreset()
+    if preset not in PRESETS:
+        raise ConfigError(f"the preset is {shown(preset)}; choose among {', '.join((*PRESETS, 'student'))}")
+    return PRESETS[preset]
 
 
 def preset_from_config(cfg: CfgNode) -> str | Preset:

@@ -146,10 +146,7 @@ def build_parts(
     refiner = _build_refiner(cfg, shapes, refinement)
     # Last of what starts at random, so that the network starts from the same weights under every loss of a seed.
     density = density_from_config(cfg, flow_groups(cfg))
-    depth = None
-    if options.DEPTH.ENABLED:
-        depth = density_from_config(cfg, flow_groups(cfg), dims=1, name=options.DEPTH.DENSITY)
-    root = configured_root(cfg) if options.DEPTH.ENABLED else []
+    space_criterion, space_decoder = _build_space(cfg)
     return {
         "backbone": backbone,
         "in_features": options.IN_FEATURES,
@@ -162,17 +159,9 @@ def build_parts(
             weights={name.lower(): value for name, value in options.LOSS.items()},
             partial=PartialLabels(options.PARTIAL.BACKGROUND, options.PARTIAL.CONFIDENT),
             heat_stride=shapes[options.REFINE.IN_FEATURE].stride if options.REFINE.STEPS else 1,
-            **_unless_none(
-                space=depth and DepthCriterion(density=depth, root=root, flow_warmup=options.FLOW.WARMUP_ITERS)
-            ),
+            **_unless_none(space=space_criterion),
         ),
-        "decoder": build_decoder(
-            cfg,
-            oks_sigmas,
-            density,
-            decoder,
-            **_unless_none(space=depth and SpaceDecoder(group=depth.joint_groups(len(root)), root=root)),
-        ),
+        "decoder": build_decoder(cfg, oks_sigmas, density, decoder, **_unless_none(space=space_decoder)),
         "refiner": refiner,
         "half_size_from": options.TEST.HALF_SIZE_FROM,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -180,6 +169,17 @@ def build_parts(
         "input_format": cfg.INPUT.FORMAT,
         "trained": cfg.SOLVER.TRAIN_ONLY,
     }
+
+
+def _build_space(cfg: CfgNode) -> tuple[DepthCriterion | None, SpaceDecoder | None]:
+    """Criterion and decoder of depth; None of a model without."""
+    options = cfg.MODEL.RLE_ONESTAGE
+    if not options.DEPTH.ENABLED:
+        return None, None
+    density = density_from_config(cfg, flow_groups(cfg), dims=1, name=options.DEPTH.DENSITY)
+    root = configured_root(cfg)
+    criterion = DepthCriterion(density=density, root=root, flow_warmup=options.FLOW.WARMUP_ITERS)
+    return criterion, SpaceDecoder(group=density.joint_groups(len(root)), root=root)
 
 
 def _unless_none(**parts: Any) -> dict[str, Any]:
