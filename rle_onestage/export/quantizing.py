@@ -18,8 +18,8 @@ _CUTS = ("Relu", "Clip")
 def quantize(path: str, images: Sequence[np.ndarray], *, exact: Sequence[str]) -> None:
     """Put the convolutions of a file in 8 bits, but for those of images and those that are named.
 
-    Scales of the maps are those of the largest values that are seen on the images, after the activation where that cuts
-    them off; weights have a scale for each channel. Decoding and the layers on candidates stay in float32.
+    Scales of the maps are those of an image's largest values, on average of the images and after the activation where
+    that cuts them off; weights have a scale for each channel. Decoding and the layers on candidates stay in float32.
 
     Args:
         path: of the ONNX file, which is replaced.
@@ -38,6 +38,7 @@ def quantize(path: str, images: Sequence[np.ndarray], *, exact: Sequence[str]) -
             path, target, _Images(images), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
             op_types_to_quantize=["Conv", *_CUTS], nodes_to_quantize=quantized_nodes(model, exact),
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+            extra_options={"CalibMovingAverage": True},
         )  # fmt: skip
     except Exception as error:  # of many types, where a graph is not as the quantizer wants it
         raise PoseError(f"the model cannot be quantized ({str(error).splitlines()[0]}); leave out --int8") from error

@@ -148,7 +148,8 @@ class PoseHead(nn.Module):
         image, location = indices
         xy, stride = locations.xy[location], locations.stride[location]
         # Where the candidates are alone: at every location it would be the largest layer of the head.
-        embedding = F.silu(F.linear(dense.pose[image, location], self.embed.weight.flatten(1), self.embed.bias))
+        weight = self.embed.weight.permute(0, 2, 3, 1).flatten(1)  # so that its gradient has the strides of the weight
+        embedding = F.silu(F.linear(dense.pose[image, location], weight, self.embed.bias))
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.float()
             boxes = decode_boxes(dense.box[image, location], xy, stride)
