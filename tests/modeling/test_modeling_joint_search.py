@@ -22,7 +22,8 @@ def made(peak, height=20, width=24):
 def look(search, heat, point, reach=24.0):
     points = torch.tensor([[point, point]], dtype=torch.float32)
     spread = torch.full((1, 2, 1), reach)
-    return search(FlatMap.of(search.pooled(heat)), torch.zeros(1, dtype=torch.int64), points, spread, torch.zeros(1, 2, 4))
+    pooled = FlatMap.of(search.pooled(heat))
+    return search(pooled, torch.zeros(1, dtype=torch.int64), points, spread, torch.zeros(1, 2, 4))
 
 
 def test_at_first_it_stays_where_it_is():

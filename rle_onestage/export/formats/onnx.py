@@ -93,8 +93,8 @@ class OnnxFormat(Format):
 def exact_layers(graph: PeopleGraph) -> list[str]:
     """Names of the weights of the convolutions that 8 bits are too coarse for.
 
-    They are those that speak of people, which what follows decodes, and of MoveNet its pyramid and heads, the channels
-    of whose sums are of sizes up to a hundred times apart, and what reads its first block, whose rare peaks are far out.
+    They are those that speak of people, which what follows decodes. Of MoveNet they are its pyramid and heads, the
+    channels of whose sums are of sizes up to a hundred times apart, and what reads its first block with its rare peaks.
     """
     model = graph.model
     exact: list[nn.Module] = [model.head.score, model.head.box]

@@ -179,8 +179,8 @@ def pool_people(logits: Tensor, hidden: Tensor, halvings: int) -> list[Tensor]:
         For each size of cell (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in
         cells from its middle), and the largest logit.
     """
-    # A softmax over the cell: far from people the heat is 1e-9, whose inverse square no gradient bears. Softplus, because
-    # exported files would take the logarithm of a sigmoid that is 0.
+    # A softmax over the cell: far from people the heat is 1e-9, whose inverse square no gradient bears. Softplus,
+    # because exported files would take the logarithm of a sigmoid that is 0.
     log_heat, mean, peak = -F.softplus(-logits.float()), hidden, logits
     place = log_heat.new_zeros(1)
     pooled = []
