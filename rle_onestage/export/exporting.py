@@ -1,6 +1,7 @@
 """From a config and weights to a file that gives the numbers of PyTorch, or no file."""
 
 import copy
+import functools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +16,9 @@ from rle_onestage.modeling import RLEOneStage
 from rle_onestage.predictor import Predictor
 
 from .formats import FORMATS, FewBits, Format, Runner, RunOptions
-from .formats.openvino import OpenVinoFormat
 from .graph import InputSize, PeopleGraph
 from .metadata import metadata_of
-from .parity import EXACT, HALF, INT8, OPENVINO, Limits, Parity, check, compare
+from .parity import EXACT, HALF, INT8, Limits, Parity, check, compare, pytorch
 
 
 class ExportOptions(NamedTuple):
@@ -40,15 +40,12 @@ class ExportOptions(NamedTuple):
     calibration: Sequence[np.ndarray] = ()
     licence: str | None = None
 
-    def limits(self, ending: str) -> Limits:
-        """How far from PyTorch the file may be.
-
-        Args:
-            ending: of its name.
-        """
-        if len(self.calibration) or self.half:
-            return INT8 if len(self.calibration) else HALF
-        return OPENVINO if ending == OpenVinoFormat.ending else EXACT
+    @property
+    def limits(self) -> Limits:
+        """How far from PyTorch the file may be."""
+        if len(self.calibration):
+            return INT8
+        return HALF if self.half else EXACT
 
 
 _AS_IT_IS = ExportOptions()
@@ -128,7 +125,8 @@ def export_model(
         for graph, path in zip(graphs, paths):
             kind.save(graph, _example(images[0], options), path, metadata, bits)
         runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-        parity = compare(predictor, size, [*images, *derived(images[0])], *runners, limits=options.limits(kind.ending))
+        reference = functools.partial(pytorch, predictor, size)
+        parity = compare(reference, [*images, *derived(images[0])], *runners, limits=options.limits)
         check(parity, output)
         del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))

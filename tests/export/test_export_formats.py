@@ -1,6 +1,8 @@
 """Exported files: what they give, what they say of themselves, and that a file which is not equal is not there."""
 
+import functools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ import torch
 from export_toys import SIDE, STYLES, photo, toy
 
 from rle_onestage import cli
+from rle_onestage.data.transforms.model_input import resize_for_model
 from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
 from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
 from rle_onestage.export.exporting import derived
 from rle_onestage.export.formats import onnx_graph
 from rle_onestage.export.graph import InputSize, PeopleGraph
 from rle_onestage.export.parity import HALF, Parity, compare, pytorch
+from rle_onestage.export.resizing import BAND, Axis, resize_to_canvas, taps_of_band
 from rle_onestage.predictor import Predictor
 
 pytest.importorskip("onnx")
@@ -75,6 +79,39 @@ def test_other_formats_give_the_same(name, ending, folder, plain):
     image = photo(SIDE, SIDE, seed=5)
     assert_same_people(load(path)(image), Predictor(cfg)(image))
     assert describe(path) == describe(onnx_file)
+
+
+class Resize(torch.nn.Module):
+    """The resize of a graph alone, to 240 x 320 pixels."""
+
+    def forward(self, image):
+        axes = []
+        for axis, length in enumerate((240, 320)):
+            given, wanted = (torch.full((), side, dtype=torch.int64) for side in (image.shape[axis], length))
+            axes.append(Axis(given, wanted, -(-length // BAND), taps_of_band(given, wanted)))
+        return resize_to_canvas(image[None], *axes)[0, :, :240, :320]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_runtimes_resize_to_the_same_grey_levels(runtime, folder):
+    """To the last one: a level more or less at a pixel is enough to move joints."""
+    library, path = pytest.importorskip(runtime), str(folder / f"{runtime}.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Resize(), (torch.from_numpy(photo(50, 70)),), path, dynamo=False, opset_version=18, input_names=["image"],
+            dynamic_axes={"image": {0: "height", 1: "width"}},
+        )  # fmt: skip
+    if runtime == "openvino":
+        run = library.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    else:
+        session = library.InferenceSession(path, providers=["CPUExecutionProvider"])
+        run = functools.partial(session.run, None)
+    generator = np.random.default_rng(0)
+    for height, width in ((200, 280), (132, 244), (68, 316), (600, 388), (804, 1320), (480, 640)):
+        image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        found = run({"image": image})[0].transpose(1, 2, 0)
+        assert (found == resize_for_model(image, 240, 320)).all(), (height, width)
 
 
 @pytest.mark.slow
@@ -161,8 +198,9 @@ def test_where_nobody_is_found_the_best_candidates_are_compared(folder):
         return [(image, {**outputs, "keypoints": joints + np.float32(by)})]
 
     def run(by):
+        reference = functools.partial(pytorch, predictor, size)
         return compare(
-            predictor, size, IMAGES[:1], lambda image: off(image, by, everybody=False), lambda image: off(image, by)
+            reference, IMAGES[:1], lambda image: off(image, by, everybody=False), lambda image: off(image, by)
         )
 
     same, other = run(0.0), run(1.0)
@@ -257,7 +295,8 @@ def test_a_missing_output_is_said(plain):
         outputs = pytorch(predictor, size, image)
         return [(image, {name: part for name, part in outputs.items() if name != "areas"})]
 
-    parity = compare(predictor, size, IMAGES[:1], without_areas, without_areas)
+    reference = functools.partial(pytorch, predictor, size)
+    parity = compare(reference, IMAGES[:1], without_areas, without_areas)
     assert "there is no output areas" in parity.faults
 
 
