@@ -59,11 +59,13 @@ class Exported(NamedTuple):
         files: the paths.
         parity: with PyTorch.
         padding: share of the canvas that is padding, on average of the images; 0 without a fixed one.
+        depth_left_out: whether the model has a depth, which no file has.
     """
 
     files: list[str]
     parity: Parity
     padding: float = 0.0
+    depth_left_out: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -72,6 +74,8 @@ class Exported(NamedTuple):
         lines = [f"{sizes}: {self.parity}"]
         if self.padding:
             lines.append(f"{100 * self.padding:.0f} % of what the network sees of these images is padding")
+        if self.depth_left_out:
+            lines.append("the model's depth is not exported: people of the file lie in the plane")
         return lines
 
 
@@ -130,7 +134,7 @@ def export_model(
         check(parity, output)
         del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))
-        return Exported(_move(paths[0], output, kind), parity, padding)
+        return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
 
 
 def derived(image: np.ndarray) -> list[np.ndarray]:
@@ -225,6 +229,8 @@ def _move(made: str, output: str, kind: Format) -> list[str]:
         try:
             os.replace(made.removesuffix(kind.ending) + ending, path)
         except OSError as error:
+            for named in files:  # half a model is none
+                os.remove(named)
             raise MediaError(f"{path} cannot be written ({error.strerror}); check --output") from error
         files.append(path)
     return files[::-1]

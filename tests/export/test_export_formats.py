@@ -1,7 +1,9 @@
 """Exported files: what they give, what they say of themselves, and that a file which is not equal is not there."""
 
+import errno
 import functools
 import json
+import os
 import warnings
 
 import numpy as np
@@ -136,6 +138,14 @@ def test_a_batch_has_a_count_for_each_image(folder, plain):
         assert count == len(alone["scores"])
         np.testing.assert_allclose(outputs["keypoints"][number, :count], alone["keypoints"], rtol=1e-3, atol=0.01)
     assert_same_people(load(path)(images[0]), Predictor(cfg)(images[0]))
+
+
+def test_rows_of_a_batch_are_as_many_as_the_file_says(folder):
+    cfg, path = toy(folder, "fcos", "MODEL.RLE_ONESTAGE.TEST.TOPK", "7"), str(folder / "few.onnx")
+    assert cfg.TEST.DETECTIONS_PER_IMAGE > 7
+    export_model(cfg, path, images=IMAGES[:1], options=ExportOptions(batch=2))
+    outputs = load(path).run(np.stack([IMAGES[0]] * 2))
+    assert outputs["scores"].shape == (2, 7) and describe(path)["max_people"] == 7
 
 
 def test_rgb_and_a_fixed_canvas(folder, plain):
@@ -312,6 +322,7 @@ def test_a_missing_output_is_said(plain):
         (["--output", "x.onnx", "--size", "100", "96"], "must be multiples of 32; give --size 128 96"),
         (["--output", "x.pt", "--format", "torchscript", "--half"], "--half is not for the format torchscript"),
         (["--output", "x.onnx", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "cannot be exported"),
+        (["--output", "x.onnx", "--dataset", "coco_vall"], "there is no data set 'coco_vall'"),
         ([], "name a file with --output"),
     ],
 )
@@ -331,6 +342,54 @@ def test_a_file_that_is_there_stays(folder, plain):
     with pytest.raises(MediaError, match="exists already; remove it"):
         export_model(cfg, path, images=IMAGES[:1])
     assert describe(path)["format"] == 1
+
+
+def test_half_of_two_files_is_not_left(folder, plain, monkeypatch):
+    pytest.importorskip("openvino")
+    before, replace = sorted(folder.iterdir()), os.replace
+
+    def full(source, target):
+        if str(target).endswith("two.xml"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("rle_onestage.export.exporting.os.replace", full)
+    with pytest.raises(MediaError, match=r"two\.xml cannot be written \(No space left on device\)"):
+        export_model(plain[0], str(folder / "two.xml"), "openvino", images=IMAGES[:1])
+    assert sorted(folder.iterdir()) == before
+
+
+def test_openvino_takes_one_device(tmp_path):
+    pytest.importorskip("openvino")
+    (tmp_path / "a.xml").touch()
+    with pytest.raises(ConfigError, match="takes one device, and GPU, CPU are 2; .* AUTO:GPU,CPU"):
+        load(str(tmp_path / "a.xml"), providers=["GPU", "CPU"])
+
+
+def test_depth_that_is_left_out_is_said(folder):
+    cfg = toy(folder, "fcos", "MODEL.RLE_ONESTAGE.DEPTH.ENABLED", "True")
+    weights = torch.load(cfg.MODEL.WEIGHTS)
+    for taught in (False, True):
+        weights["model"]["head.depth.taught"] += float(taught)
+        torch.save(weights, cfg.MODEL.WEIGHTS)
+        made = export_model(cfg, str(folder / f"deep{taught}.pt"), "torchscript", images=IMAGES[:1])
+        assert ("the model's depth is not exported" in made.lines[-1]) == taught
+
+
+def test_the_comparison_is_told_before_a_data_set_is_measured(folder, plain, monkeypatch, capsys):
+    cfg, _ = plain
+    path, config = str(folder / "told.pt"), folder / "told.yaml"
+    config.write_text(cfg.dump())
+    monkeypatch.setattr("rle_onestage.data.lookup.check_sets", lambda *sets, **how: None)
+
+    def measured(cfg, path, dataset):
+        assert "as PyTorch on" in capsys.readouterr().out
+        return [f"AP on {dataset}"]
+
+    monkeypatch.setattr("rle_onestage.export.measure", measured)
+    words = ["--config-file", str(config), "--output", path, "--format", "torchscript", "--dataset", "some"]
+    cli.main(["export", *words])
+    assert capsys.readouterr().out == "AP on some\n"
 
 
 def test_a_missing_package_is_named(folder, plain, monkeypatch):
