@@ -223,7 +223,7 @@ def check_output(path: str, kind: Format) -> None:
 
 def _move(made: str, output: str, kind: Format) -> list[str]:
     """Give a file, and those that go with it, their names; the one that is named last is complete then."""
-    files = []
+    files: list[str] = []
     for ending in (*kind.further, kind.ending):
         path = output.removesuffix(kind.ending) + ending
         try:
