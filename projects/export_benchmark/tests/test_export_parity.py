@@ -49,6 +49,9 @@ def test_a_run_goes_on_where_it_stopped(given, tmp_path, monkeypatch, capsys):
     first = json.loads((output / "parity.json").read_text())["parity"]["toy"]["torchscript"]
     assert first["images"] == 3 and first["compared"]["joints"] > 0 and first["faults"] == []
     assert not any(first["beyond"].values()) and first["largest"]["joints"] < 0.05
+    parity.main([*given, *COUNT, "--output", str(output), "--formats", "torchscript", "--again", "toy"])
+    again = json.loads((output / "parity.json").read_text())["parity"]["toy"][comparison.AGAIN]
+    assert 0 < again["largest"]["joints"] < 0.05 and again["people_differing"] == 0
     monkeypatch.setattr(comparison, "pytorch", lambda *_: pytest.fail("PyTorch was asked again"))
     asked = []
     monkeypatch.setattr(parity, "compare_format", lambda reference, name: asked.append(name) or first)
