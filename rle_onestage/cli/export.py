@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_config(args.config_file, args.opts)
         check_output_folder(args.server[1] if args.server else None, "--server")
     start(log=args.describe is None)
+    from rle_onestage.data.lookup import check_sets
+    from rle_onestage.engine.config.imports import import_modules
     from rle_onestage.export import (
         ExportOptions,
         check_server,
@@ -95,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
     if args.describe is not None:
+        import_modules(args.imports)
         entries = describe(args.describe).items()
         print(
             "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
@@ -111,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "MODEL.WEIGHTS" not in args.opts[::2]:
             args.opts = ["MODEL.WEIGHTS", get_checkpoint_url(args.model), *args.opts]
     cfg = read_config(args)
+    if args.dataset:
+        check_sets(cfg, [], needed=[args.dataset], images=True)
     options = ExportOptions(
         canvas=None if args.size is None else tuple(args.size),
         rgb=args.rgb,
@@ -120,8 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         licence=args.licence,
     )
     made = export_model(cfg, args.output, args.format, images=read_images(args.images), options=options)
-    told = [*made.lines, *(measure(cfg, args.output, args.dataset) if args.dataset else [])]
+    print("\n".join(made.lines), flush=True)
+    if args.dataset:
+        print("\n".join(measure(cfg, args.output, args.dataset)), flush=True)
     if server is not None:
         written = write_server(server, folder, args.output, name)
-        told.append(f"for {server}: {', '.join(written)}")
-    print("\n".join(told))
+        print(f"for {server}: {', '.join(written)}")

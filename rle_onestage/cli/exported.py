@@ -47,7 +47,7 @@ def check_exported(args: argparse.Namespace) -> None:
             f"exported file {args.model or repr(args.model)} {wrong}; "
             f"{f'did you mean {near}?' if near else 'check --model, or write it with rle-onestage export'}"
         )
-    changes = [*args.opts[:1], *(f"--import {name}" for name in args.imports)]
+    changes = list(args.opts[:1])
     if args.config_file:
         changes.insert(0, f"--config-file {args.config_file}")
     if changes:
@@ -73,8 +73,10 @@ def load_exported(args: argparse.Namespace, *, several: bool) -> "ExportedPredic
     import torch
 
     from rle_onestage.demo.pipeline import workers_of
+    from rle_onestage.engine.config.imports import import_modules
     from rle_onestage.export import load
 
+    import_modules(args.imports)  # formats of one's own
     threads = args.threads or torch.get_num_threads()
     torch.set_num_threads(threads)  # which the number of workers goes by
     workers = workers_of(threads) if several else 1

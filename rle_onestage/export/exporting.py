@@ -1,6 +1,7 @@
 """From a config and weights to a file that gives the numbers of PyTorch, or no file."""
 
 import copy
+import functools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +16,9 @@ from rle_onestage.modeling import RLEOneStage
 from rle_onestage.predictor import Predictor
 
 from .formats import FORMATS, FewBits, Format, Runner, RunOptions
-from .formats.openvino import OpenVinoFormat
 from .graph import InputSize, PeopleGraph
 from .metadata import metadata_of
-from .parity import EXACT, HALF, INT8, OPENVINO, Limits, Parity, check, compare
+from .parity import EXACT, HALF, INT8, Limits, Parity, check, compare, pytorch
 
 
 class ExportOptions(NamedTuple):
@@ -40,15 +40,12 @@ class ExportOptions(NamedTuple):
     calibration: Sequence[np.ndarray] = ()
     licence: str | None = None
 
-    def limits(self, ending: str) -> Limits:
-        """How far from PyTorch the file may be.
-
-        Args:
-            ending: of its name.
-        """
-        if len(self.calibration) or self.half:
-            return INT8 if len(self.calibration) else HALF
-        return OPENVINO if ending == OpenVinoFormat.ending else EXACT
+    @property
+    def limits(self) -> Limits:
+        """How far from PyTorch the file may be."""
+        if len(self.calibration):
+            return INT8
+        return HALF if self.half else EXACT
 
 
 _AS_IT_IS = ExportOptions()
@@ -62,11 +59,13 @@ class Exported(NamedTuple):
         files: the paths.
         parity: with PyTorch.
         padding: share of the canvas that is padding, on average of the images; 0 without a fixed one.
+        depth_left_out: whether the model has a depth, which no file has.
     """
 
     files: list[str]
     parity: Parity
     padding: float = 0.0
+    depth_left_out: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -75,6 +74,8 @@ class Exported(NamedTuple):
         lines = [f"{sizes}: {self.parity}"]
         if self.padding:
             lines.append(f"{100 * self.padding:.0f} % of what the network sees of these images is padding")
+        if self.depth_left_out:
+            lines.append("the model's depth is not exported: people of the file lie in the plane")
         return lines
 
 
@@ -128,11 +129,12 @@ def export_model(
         for graph, path in zip(graphs, paths):
             kind.save(graph, _example(images[0], options), path, metadata, bits)
         runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-        parity = compare(predictor, size, [*images, *derived(images[0])], *runners, limits=options.limits(kind.ending))
+        reference = functools.partial(pytorch, predictor, size)
+        parity = compare(reference, [*images, *derived(images[0])], *runners, limits=options.limits)
         check(parity, output)
         del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))
-        return Exported(_move(paths[0], output, kind), parity, padding)
+        return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
 
 
 def derived(image: np.ndarray) -> list[np.ndarray]:
@@ -221,12 +223,14 @@ def check_output(path: str, kind: Format) -> None:
 
 def _move(made: str, output: str, kind: Format) -> list[str]:
     """Give a file, and those that go with it, their names; the one that is named last is complete then."""
-    files = []
+    files: list[str] = []
     for ending in (*kind.further, kind.ending):
         path = output.removesuffix(kind.ending) + ending
         try:
             os.replace(made.removesuffix(kind.ending) + ending, path)
         except OSError as error:
+            for named in files:  # half a model is none
+                os.remove(named)
             raise MediaError(f"{path} cannot be written ({error.strerror}); check --output") from error
         files.append(path)
     return files[::-1]

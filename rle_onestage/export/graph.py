@@ -13,7 +13,7 @@ from ..data.mapper import TestResize
 from ..data.transforms.model_input import resize_for_model
 from ..modeling import RLEOneStage
 from ..modeling.backbone.timm_fpn import SameConv2d
-from ..modeling.people import found_people
+from ..modeling.people import EVERYBODY, found_people
 from .resizing import BAND, Axis, resize_to_canvas, taps_of_band
 
 # Names among the fields of Found, in its order.
@@ -81,7 +81,7 @@ class PeopleGraph(nn.Module):
         size: of the network's input.
         rgb: the images are RGB instead of BGR.
         batched: the input has a batch (B, H, W, 3) of images of one size, and the outputs are padded to
-            ``decoder.max_people``, with ``count`` (B,).
+            :attr:`rows`, with ``count`` (B,).
         candidates: give all candidates, suppressed ones too, whatever their score: what a comparison looks at.
     """
 
@@ -110,6 +110,13 @@ class PeopleGraph(nn.Module):
         """Names of what :meth:`forward` returns."""
         names = [name for name in OUTPUTS if name != "visibility" or self.model.tells_hidden]
         return names + ["count"] * self.batched
+
+    @property
+    def rows(self) -> int:
+        """People at most, and rows of the outputs of a batch: there are no more of them than candidates."""
+        decoder, limit = self.model.decoder, self.model.half_size_from
+        looks = decoder.looks(limit) if limit else (EVERYBODY,)
+        return min(decoder.max_people, sum(decoder.candidates_of(look) for look in looks))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """

@@ -45,7 +45,21 @@ def measure(cfg: CfgNode, path: str, dataset: str) -> list[str]:
     models = {"PyTorch": as_run(build_for_inference(cfg, cfg.MODEL.WEIGHTS)), path: FileModel(load(path))}
     lines = []
     for name, model in models.items():
-        evaluator = build_evaluator(cfg, dataset)
-        found = run_on_loader(model, build_test_loader(cfg, dataset), evaluator)["keypoints"]
+        found = metrics_of(cfg, model, dataset)
         lines.append(f"{name}: {found['AP']:.2f} AP, {found['AP50']:.2f} AP50 on {dataset}")
     return lines
+
+
+def metrics_of(cfg: CfgNode, model: nn.Module, dataset: str) -> Mapping[str, float]:
+    """COCO's metrics of a model.
+
+    Args:
+        cfg: its config.
+        model: of PyTorch, or a :class:`FileModel`.
+        dataset: its name.
+
+    Raises:
+        ConfigError: there is no such data set.
+        DataError: its files are missing.
+    """
+    return run_on_loader(model, build_test_loader(cfg, dataset), build_evaluator(cfg, dataset))["keypoints"]

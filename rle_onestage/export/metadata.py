@@ -58,7 +58,7 @@ def metadata_of(
         "image": {"type": "uint8", "layout": "BHWC" if graph.batched else "HWC", "channels": graph.channels},
         "size": {"shortest": graph.size.shortest, "longest": graph.size.longest, "canvas": graph.size.canvas},
         "outputs": graph.outputs,
-        "max_people": decoder.max_people,
+        "max_people": graph.rows,
         "score_threshold": decoder.score_thresh,
         "density": _packed(density),
     }

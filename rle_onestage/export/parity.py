@@ -18,6 +18,7 @@ from .graph import OUTPUTS, InputSize
 
 Outputs = dict[str, np.ndarray]
 Seen = Sequence[tuple[np.ndarray, Outputs]]
+Reference = Callable[[np.ndarray, bool], Outputs]
 
 # Of those people and candidates above this score joints and sigmas are compared, of all of them the scores.
 SCORE = 0.05
@@ -55,9 +56,6 @@ class Limits(NamedTuple):
 
 
 EXACT = Limits()
-# Coarser: of ``people`` on five images 0.02 % of the joints are off by more than 0.05 px, up to 0.7 px, and 0.2 % of
-# the sigmas by more than 0.1 %, up to 2.5 %.
-OPENVINO = EXACT._replace(outer=30.0, nearly_all=0.997)
 # These say their own differences; the limits are against what is broken.
 HALF = Limits(
     near=1.0, outer=float("inf"), nearly_all=0.95, sigmas=0.05, scores=0.02, squares=0.2, probabilities=0.05, lost=0.05
@@ -135,8 +133,7 @@ def _share(values: np.ndarray, limit: float) -> float:
 
 
 def compare(
-    predictor: Predictor,
-    size: InputSize,
+    reference: Reference,
     images: Sequence[np.ndarray],
     people: Callable[[np.ndarray], Seen],
     candidates: Callable[[np.ndarray], Seen],
@@ -146,8 +143,8 @@ def compare(
     """Run both on images.
 
     Args:
-        predictor: PyTorch.
-        size: of the network's input.
+        reference: gives PyTorch's people of an image, or all candidates if its second argument is true, see
+            :func:`pytorch`.
         images: (H, W, 3) uint8 BGR each.
         people: gives an image, and others of its size that the file takes with it, with the outputs of each.
         candidates: gives those of the same without suppression and threshold.
@@ -159,7 +156,7 @@ def compare(
     for image in images:
         runs = [(everybody, *pair) for run, everybody in ((people, False), (candidates, True)) for pair in run(image)]
         for everybody, seen, theirs in runs:
-            ours = pytorch(predictor, size, seen, candidates=everybody)
+            ours = reference(seen, everybody)
             if faults := _wrong(ours, theirs):
                 wrong.extend(fault for fault in faults if fault not in wrong)
                 continue
@@ -217,7 +214,7 @@ def check(parity: Parity, path: str) -> None:
 
 
 @torch.no_grad()
-def pytorch(predictor: Predictor, size: InputSize, image: np.ndarray, *, candidates: bool = False) -> Outputs:
+def pytorch(predictor: Predictor, size: InputSize, image: np.ndarray, candidates: bool = False) -> Outputs:
     """What PyTorch gives for an image, by the names of the outputs.
 
     Args:

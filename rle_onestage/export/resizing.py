@@ -4,7 +4,8 @@ An area mean as OpenCV has it and bilinear growth are sums over few neighbouring
 output rows is one small matrix times the few input rows that it is made of; all bands are one batched product. Runtimes
 have antialiased resizes of their own, but no two of them give the same pixels, and none the predictor's.
 
-All places and weights are whole numbers until the last division, so that they are exact in float32 too.
+All places, weights and sums are whole numbers that float32 holds. What is rounded is rounded by single operations. So
+every runtime gets the same grey levels, whatever the order of its sums: one grey level less can move a joint by pixels.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ from ..data.transforms.model_input import LIFT
 
 # Rows of one band: fewer have more bands, more have wider matrices of mostly zeros.
 BAND = 8
+# Sums over rows are parted into multiples of this and the rest, so that sums of either over columns are exact too: they
+# are below 2^24 (times this) for images of 60 megapixels and sides of 30,000 pixels.
+_PART = 2.0**10
 
 
 class Axis(NamedTuple):
@@ -41,6 +45,7 @@ def band_weights(axis: Axis, grows: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Indices (N, T) int64 of the image's rows, and weights (N, BAND, T), 0 for rows beyond the resized image.
+        They are whole numbers, whose sum is 2 ``wanted`` where it grows, else ``given``.
     """
     given, wanted = axis.given, axis.wanted
     row = torch.arange(axis.blocks, device=given.device)[:, None] * BAND + torch.arange(BAND, device=given.device)
@@ -51,9 +56,8 @@ def band_weights(axis: Axis, grows: Tensor) -> tuple[Tensor, Tensor]:
     begin, edge = (row * given)[..., None], (pixel * wanted)[:, None]  # (N, BAND, 1), (N, 1, T)
     covered = (torch.minimum(begin + given, edge + wanted) - torch.maximum(begin, edge)).clamp(min=0)
     near = (2 * wanted - (centre[..., None] - 2 * edge).abs()).clamp(min=0)
-    weight = torch.where(grows, near.float() / (2 * wanted).float(), covered.float() / given.float())
     inside = (row < wanted)[..., None] & (pixel < given)[:, None]
-    return torch.minimum(pixel, given - 1), weight * inside
+    return torch.minimum(pixel, given - 1), (torch.where(grows, near, covered) * inside).float()
 
 
 def resize_to_canvas(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
@@ -76,8 +80,13 @@ def resize_to_canvas(images: Tensor, rows: Axis, columns: Axis) -> Tensor:
     across = made.permute(0, 2, 3, 1).reshape(batch, width, 3 * rows.blocks * BAND)
     index, weight = band_weights(columns, grows)
     taken = across.index_select(1, index.flatten()).reshape(batch, columns.blocks, columns.taps, 3 * rows.blocks * BAND)
-    made = (weight @ taken).reshape(batch, columns.blocks * BAND, 3, rows.blocks * BAND)
-    made = made.permute(0, 2, 3, 1)  # (B, 3, height, width)
+    large = torch.round(taken / _PART) * _PART
+    made = weight @ large + weight @ (taken - large)
+    made = made.reshape(batch, columns.blocks * BAND, 3, rows.blocks * BAND).permute(0, 2, 3, 1)
+    count = torch.where(grows, 4 * rows.wanted * columns.wanted, rows.given * columns.given).float()
     halves = (rows.given == 2 * rows.wanted) & (columns.given == 2 * columns.wanted)
     # Halves go up where an image grows, and in OpenCV's mean of 2 x 2 pixels; in other means to the even neighbour.
-    return torch.round(made + LIFT * (halves | grows).float())
+    raised = LIFT * count * (halves | grows)
+    # By a product: runtimes make products of quotients. What is raised is added before: they fuse a product and a sum.
+    # (B, 3, height, width)
+    return torch.round((made + raised) * (1 / count))

@@ -4,6 +4,7 @@ The servers are others' and do the work: they load the file, put requests togeth
 gRPC by the same protocol (KServe's, version 2).
 """
 
+import contextlib
 import json
 import os
 import re
@@ -34,25 +35,52 @@ def write_server(server: str, folder: str, file: str, name: str = "people") -> l
 
     Raises:
         ConfigError: there is no such server, or it does not read such files, or the name cannot be used.
-        MediaError: the model is there already, or the file was not exported by this package.
+        MediaError: the model is there already, the file was not exported by this package, or the folder cannot be
+            written, which is then as before.
     """
     ending = os.path.splitext(file)[1]
     check_server(server, folder, ending, name)
     metadata = describe(file)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-server") as made:
-        model = os.path.join(made, name)
-        os.makedirs(os.path.join(model, "1"))
-        for each in _BACKENDS[ending][1]:
-            shutil.copyfile(file.removesuffix(ending) + each, os.path.join(model, "1", f"model{each}"))
-        if server == "triton":
-            _write(os.path.join(model, "config.pbtxt"), triton_config(metadata, ending, name))
-        else:
-            _write(os.path.join(made, "config.json"), json.dumps(ovms_config(folder, name), indent=2))
-            os.replace(os.path.join(made, "config.json"), os.path.join(folder, "config.json"))
-        os.replace(model, os.path.join(folder, name))
+    new = not os.path.exists(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-server") as made:
+            model = os.path.join(made, name)
+            os.makedirs(os.path.join(model, "1"))
+            for each in _BACKENDS[ending][1]:
+                shutil.copyfile(file.removesuffix(ending) + each, os.path.join(model, "1", f"model{each}"))
+            if server == "triton":
+                _write(os.path.join(model, "config.pbtxt"), triton_config(metadata, ending, name))
+            else:
+                _write(os.path.join(made, "config.json"), json.dumps(ovms_config(folder, name), indent=2))
+            _name_both(made, folder, name, server == "ovms")
+    except (OSError, MediaError) as error:
+        if new:
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                os.rmdir(folder)
+        if isinstance(error, MediaError):
+            raise
+        raise MediaError(f"{folder} cannot be written ({error.strerror}); check --server and the space left") from error
     written = [os.path.join(root, each) for root, _, files in os.walk(os.path.join(folder, name)) for each in files]
     return sorted([*written, *([os.path.join(folder, "config.json")] if server == "ovms" else [])])
+
+
+def _name_both(made: str, folder: str, name: str, listed: bool) -> None:
+    """Move a model to its place, and then the config that lists it: a server reads no list of what is not there.
+
+    Args:
+        made: where both are.
+        folder: of the server's models.
+        name: of the model.
+        listed: whether there is a ``config.json``.
+    """
+    os.replace(os.path.join(made, name), os.path.join(folder, name))
+    try:
+        if listed:
+            os.replace(os.path.join(made, "config.json"), os.path.join(folder, "config.json"))
+    except OSError:
+        os.replace(os.path.join(folder, name), os.path.join(made, name))
+        raise
 
 
 def check_server(server: str, folder: str, ending: str, name: str = "people") -> None:

@@ -231,7 +231,7 @@ class Decoder(nn.Module):
             width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
             area = self._area(width * height * locations.stride.square())
             score = score * ((area >= look.smallest**2) & (area < look.largest**2))
-        count = max(1, round(self.topk * look.candidates))
+        count = self.candidates_of(look)
         if self.fill_up:
             last = score.shape[1] - 1
             score, location = F.pad(score, (0, count), value=-1.0).topk(count, 1)
@@ -240,6 +240,10 @@ class Decoder(nn.Module):
             score, location = score.topk(min(count, score.shape[1]), 1)
         image = torch.arange(score.shape[0], device=score.device)[:, None].expand_as(location)
         return Candidates(image.flatten(), location.flatten()), score
+
+    def candidates_of(self, look: Look) -> int:
+        """How many of an image are looked at, unless it has fewer locations."""
+        return max(1, round(self.topk * look.candidates))
 
     def _area(self, of_box: Tensor) -> Tensor:
         return of_box * self.area_ratio.float()

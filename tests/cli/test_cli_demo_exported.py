@@ -10,6 +10,7 @@ from exported_people import ROOT, exported, predictor
 
 from rle_onestage.cli.demo import main
 from rle_onestage.evaluation import read_tracks
+from rle_onestage.export import FORMATS
 from rle_onestage.video.io import VideoReader, VideoWriter
 
 
@@ -47,10 +48,29 @@ def test_images_are_drawn_and_written(tmp_path):
     assert (cv2.imread(str(tmp_path / "out" / "office.jpg")) != cv2.imread(image)).any()
 
 
+def test_a_module_of_ones_own_brings_a_format(tmp_path, monkeypatch):
+    (tmp_path / "my_formats.py").write_text(
+        "from rle_onestage.export import FORMATS\n"
+        "@FORMATS.register(name='mine')\n"
+        "class Mine(FORMATS.get('onnx')):\n"
+        "    ending = '.mine'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = tmp_path / "people.mine"
+    model.write_bytes(exported().read_bytes())
+    image = str(ROOT / "datasets" / "examples" / "office.jpg")
+    given = ["--model", str(model), "--import", "my_formats", "--input", image]
+    try:
+        assert main([*given, "--json", str(tmp_path / "people.json")]) == 0
+    finally:
+        FORMATS._obj_map.pop("mine", None)
+    assert json.loads((tmp_path / "people.json").read_text())
+
+
 WRONG = [
     (["--config-file", "my.yaml"], "--config-file my.yaml cannot change"),
     (["--opts", "MODEL.WEIGHTS", "model_final.pth"], "MODEL.WEIGHTS cannot change"),
-    (["--import", "my_parts"], "--import my_parts cannot change"),
+    (["--import", "my_parts"], "names the module my_parts, which cannot be found"),
     (["--precision", "float16"], "--precision float16 cannot change"),
     (["--providers", "MagicExecutionProvider"], "no execution provider MagicExecutionProvider; choose among"),
 ]

@@ -1,8 +1,11 @@
 """Exported files: what they give, what they say of themselves, and that a file which is not equal is not there."""
 
+import errno
 import functools
 import json
+import os
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -10,12 +13,14 @@ import torch
 from export_toys import SIDE, STYLES, photo, toy
 
 from rle_onestage import cli
+from rle_onestage.data.transforms.model_input import resize_for_model
 from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
 from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
 from rle_onestage.export.exporting import derived
 from rle_onestage.export.formats import onnx_graph
 from rle_onestage.export.graph import InputSize, PeopleGraph
 from rle_onestage.export.parity import HALF, Parity, compare, pytorch
+from rle_onestage.export.resizing import BAND, Axis, resize_to_canvas, taps_of_band
 from rle_onestage.predictor import Predictor
 
 pytest.importorskip("onnx")
@@ -98,6 +103,39 @@ def test_other_formats_give_the_same(name, ending, plain, other_file):
     assert describe(path) == describe(onnx_file)
 
 
+class Resize(torch.nn.Module):
+    """The resize of a graph alone, to 227 x 319 pixels."""
+
+    def forward(self, image):
+        axes = []
+        for axis, length in enumerate((227, 319)):
+            given, wanted = (torch.full((), side, dtype=torch.int64) for side in (image.shape[axis], length))
+            axes.append(Axis(given, wanted, -(-length // BAND), taps_of_band(given, wanted)))
+        return resize_to_canvas(image[None], *axes)[0, :, :227, :319]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_runtimes_resize_to_the_same_grey_levels(runtime, folder):
+    """To the last one: a level more or less at a pixel is enough to move joints."""
+    library, path = pytest.importorskip(runtime), str(folder / f"{runtime}.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Resize(), (torch.from_numpy(photo(50, 70)),), path, dynamo=False, opset_version=18, input_names=["image"],
+            dynamic_axes={"image": {0: "height", 1: "width"}},
+        )  # fmt: skip
+    if runtime == "openvino":
+        run = library.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    else:
+        session = library.InferenceSession(path, providers=["CPUExecutionProvider"])
+        run = functools.partial(session.run, None)
+    generator = np.random.default_rng(0)
+    for height, width in ((200, 280), (131, 243), (67, 313), (599, 387), (801, 1321), (454, 638)):
+        image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        found = run({"image": image})[0].transpose(1, 2, 0)
+        assert (found == resize_for_model(image, 227, 319)).all(), (height, width)
+
+
 @pytest.mark.slow
 def test_torch_export_takes_any_size(folder):
     cfg, path = toy(folder, "fcos"), str(folder / "program.pt2")
@@ -120,6 +158,14 @@ def test_a_batch_has_a_count_for_each_image(folder, plain):
         assert count == len(alone["scores"])
         np.testing.assert_allclose(outputs["keypoints"][number, :count], alone["keypoints"], rtol=1e-3, atol=0.01)
     assert_same_people(load(path)(images[0]), Predictor(cfg)(images[0]))
+
+
+def test_rows_of_a_batch_are_as_many_as_the_file_says(folder):
+    cfg, path = toy(folder, "fcos", "MODEL.RLE_ONESTAGE.TEST.TOPK", "7"), str(folder / "few.onnx")
+    assert cfg.TEST.DETECTIONS_PER_IMAGE > 7
+    export_model(cfg, path, images=IMAGES[:1], options=ExportOptions(batch=2))
+    outputs = load(path).run(np.stack([IMAGES[0]] * 2))
+    assert outputs["scores"].shape == (2, 7) and describe(path)["max_people"] == 7
 
 
 def test_rgb_and_a_fixed_canvas(folder, plain):
@@ -181,8 +227,9 @@ def test_where_nobody_is_found_the_best_candidates_are_compared(folder):
         return [(image, {**outputs, "keypoints": joints + np.float32(by)})]
 
     def run(by):
+        reference = functools.partial(pytorch, predictor, size)
         return compare(
-            predictor, size, IMAGES[:1], lambda image: off(image, by, everybody=False), lambda image: off(image, by)
+            reference, IMAGES[:1], lambda image: off(image, by, everybody=False), lambda image: off(image, by)
         )
 
     same, other = run(0.0), run(1.0)
@@ -286,7 +333,8 @@ def test_a_missing_output_is_said(plain):
         outputs = pytorch(predictor, size, image)
         return [(image, {name: part for name, part in outputs.items() if name != "areas"})]
 
-    parity = compare(predictor, size, IMAGES[:1], without_areas, without_areas)
+    reference = functools.partial(pytorch, predictor, size)
+    parity = compare(reference, IMAGES[:1], without_areas, without_areas)
     assert "there is no output areas" in parity.faults
 
 
@@ -302,6 +350,7 @@ def test_a_missing_output_is_said(plain):
         (["--output", "x.onnx", "--size", "100", "96"], "must be multiples of 32; give --size 128 96"),
         (["--output", "x.pt", "--format", "torchscript", "--half"], "--half is not for the format torchscript"),
         (["--output", "x.onnx", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "cannot be exported"),
+        (["--output", "x.onnx", "--dataset", "coco_vall"], "there is no data set 'coco_vall'"),
         ([], "name a file with --output"),
     ],
 )
@@ -321,6 +370,54 @@ def test_a_file_that_is_there_stays(folder, plain):
     with pytest.raises(MediaError, match="exists already; remove it"):
         export_model(cfg, path, images=IMAGES[:1])
     assert describe(path)["format"] == 1
+
+
+def test_half_of_two_files_is_not_left(folder, plain, monkeypatch):
+    pytest.importorskip("openvino")
+    before, replace = sorted(folder.iterdir()), os.replace
+
+    def full(source, target):
+        if str(target).endswith("two.xml"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("rle_onestage.export.exporting.os.replace", full)
+    with pytest.raises(MediaError, match=r"two\.xml cannot be written \(No space left on device\)"):
+        export_model(plain[0], str(folder / "two.xml"), "openvino", images=IMAGES[:1])
+    assert sorted(folder.iterdir()) == before
+
+
+def test_openvino_takes_one_device(tmp_path):
+    pytest.importorskip("openvino")
+    (tmp_path / "a.xml").touch()
+    with pytest.raises(ConfigError, match="takes one device, and GPU, CPU are 2; .* AUTO:GPU,CPU"):
+        load(str(tmp_path / "a.xml"), providers=["GPU", "CPU"])
+
+
+def test_depth_that_is_left_out_is_said(folder):
+    cfg = toy(folder, "fcos", "MODEL.RLE_ONESTAGE.DEPTH.ENABLED", "True")
+    weights = torch.load(cfg.MODEL.WEIGHTS)
+    for taught in (False, True):
+        weights["model"]["head.depth.taught"] += float(taught)
+        torch.save(weights, cfg.MODEL.WEIGHTS)
+        made = export_model(cfg, str(folder / f"deep{taught}.pt"), "torchscript", images=IMAGES[:1])
+        assert ("the model's depth is not exported" in made.lines[-1]) == taught
+
+
+def test_the_comparison_is_told_before_a_data_set_is_measured(folder, plain, monkeypatch, capsys):
+    cfg, _ = plain
+    path, config = str(folder / "told.pt"), folder / "told.yaml"
+    config.write_text(cfg.dump())
+    monkeypatch.setattr("rle_onestage.data.lookup.check_sets", lambda *sets, **how: None)
+
+    def measured(cfg, path, dataset):
+        assert "as PyTorch on" in capsys.readouterr().out
+        return [f"AP on {dataset}"]
+
+    monkeypatch.setattr("rle_onestage.export.measure", measured)
+    words = ["--config-file", str(config), "--output", path, "--format", "torchscript", "--dataset", "some"]
+    cli.main(["export", *words])
+    assert capsys.readouterr().out == "AP on some\n"
 
 
 def test_a_missing_package_is_named(folder, plain, monkeypatch):

@@ -1,8 +1,10 @@
 """Folders of model servers: what the config says is what the file in them takes and gives."""
 
+import errno
 import functools
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 
@@ -101,6 +103,26 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(server, name, error, 
     with pytest.raises(error, match=sentence):
         write_server(server, str(tmp_path), str(exported()), name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "there"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("place", ["people", "config.json"])
+def test_a_server_whose_folder_fills_up_keeps_what_it_had(place, there, tmp_path, monkeypatch):
+    folder, replace = tmp_path / "models", os.replace
+    if there:
+        write_server("ovms", str(folder), str(exported()), "others")
+    before = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def full(source, target):
+        if str(target) == str(folder / place):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("rle_onestage.export.server.os.replace", full)
+    with pytest.raises(MediaError, match="models cannot be written .No space left on device.; check --server"):
+        write_server("ovms", str(folder), str(exported()))
+    assert {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert folder.exists() == there and not (folder / "people").exists()
 
 
 def test_files_that_servers_do_not_take_are_said(tmp_path):

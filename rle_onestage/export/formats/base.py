@@ -21,7 +21,7 @@ class RunOptions(NamedTuple):
 
     Attributes:
         threads: of the runtime; None: its default.
-        providers: execution providers of ONNX Runtime, or devices of OpenVINO, in order of preference; none: the CPU.
+        providers: execution providers of ONNX Runtime in order of preference, or a device of OpenVINO; none: the CPU.
         precision: of the computation, where the runtime chooses one by itself.
         workers: threads of the caller that look at images at the same time, and share ``threads``.
     """

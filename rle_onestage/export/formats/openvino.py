@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,12 @@ class OpenVinoRunner(Runner):
 
     Raises:
         MediaError: it is no file of OpenVINO and of this package.
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or several are named.
     """
 
     def __init__(self, path: str, options: RunOptions):
         openvino = optional_package("openvino", REMEDY)
-        core, device = openvino.Core(), (list(options.providers) or ["CPU"])[0]
+        core, device = openvino.Core(), _device(options.providers)
         if device.split(":")[0].split(".")[0] not in (*core.available_devices, "AUTO"):
             raise ConfigError(f"OpenVINO has no device {device}; choose among {', '.join(core.available_devices)}")
         if options.precision not in _TYPES:
@@ -61,6 +62,16 @@ class OpenVinoRunner(Runner):
             self._own.request = self.compiled.create_infer_request()
         found = self._own.request.infer([np.ascontiguousarray(image)])
         return {name: np.array(found[number]) for number, name in enumerate(self.names)}
+
+
+def _device(providers: Sequence[str]) -> str:
+    """Raises ConfigError where several are named."""
+    if len(providers) > 1:
+        raise ConfigError(
+            f"OpenVINO takes one device, and {', '.join(providers)} are {len(providers)}; give one, or all in their "
+            f"order as AUTO:{','.join(providers)}"
+        )
+    return providers[0] if providers else "CPU"
 
 
 @FORMATS.register(name="openvino")
