@@ -72,7 +72,8 @@ def models_of(args: argparse.Namespace) -> dict[str, Model]:
     for given in args.config:
         if len(given) < 3:
             raise ConfigError(f"--config {' '.join(given)} is not whole; give NAME FILE WEIGHTS, or {UNTRAINED}")
-        models.append(from_config(*given[:3], given[3:], args.output))
+        name, file, weights, *options = given
+        models.append(from_config(name, file, weights, options, args.output))
     found = {model.name: model for model in models}
     if not models or len(found) < len(models):
         raise ConfigError("give models with --model or --config, each under a name of its own")

@@ -280,7 +280,8 @@ def test_what_is_not_equal_is_a_fault(broken, plain):
         outputs = pytorch(predictor, size, image, candidates=everybody)
         return [(image, {**outputs, name: change(torch.from_numpy(outputs[name])).numpy()})]
 
-    parity = compare(predictor, size, IMAGES[:1], lambda image: off(image, False), lambda image: off(image, True))
+    reference = functools.partial(pytorch, predictor, size)
+    parity = compare(reference, IMAGES[:1], lambda image: off(image, False), lambda image: off(image, True))
     assert re.search(sentence, "; ".join(parity.faults))
 
 

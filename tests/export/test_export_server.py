@@ -107,7 +107,7 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(server, name, error, 
 
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("place", ["people", "config.json"])
-def test_a_server_whose_folder_fills_up_keeps_what_it_had(place, there, tmp_path, monkeypatch):
+def test_a_server_whose_folder_fills_up_keeps_what_it_had(place, there, exported, tmp_path, monkeypatch):
     folder, replace = tmp_path / "models", os.replace
     if there:
         write_server("ovms", str(folder), str(exported()), "others")
