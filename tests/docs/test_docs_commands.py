@@ -13,7 +13,20 @@ from rle_onestage import __version__, load_config
 from rle_onestage.cli import main as rle_onestage
 
 # What belongs to the shell or to others, and has nothing of ours in it.
-FOREIGN = {"export", "source", "cd", "cp", "npm", "tar", "git", "sbatch", "kubectl", "tritonserver", "ovms"}
+FOREIGN = {
+    "export",
+    "source",
+    "peer/bin/yolo",
+    "cd",
+    "cp",
+    "npm",
+    "tar",
+    "git",
+    "sbatch",
+    "kubectl",
+    "tritonserver",
+    "ovms",
+}
 COMMANDS = [
     pytest.param(command, id=f"{page.relative_to(ROOT)}: {' '.join(command)[:90]}")
     for page in pages()
