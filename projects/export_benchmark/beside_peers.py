@@ -10,7 +10,7 @@ ratios within one run mean anything. Nothing else may run beside it.
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measure(runs: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, list[float]]:
+def measure(runs: Mapping[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, list[float]]:
     """Milliseconds of a call of each, in turn.
 
     Args:
