@@ -208,8 +208,8 @@ def exits_with_sentence(main: Callable[P, T]) -> Callable[P, T]:
             if is_first_on_machine():
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
             sys.exit(EXIT_CODE)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             print("interrupted", file=sys.stderr, flush=True)
-            sys.exit(130)
+            sys.exit(128 + getattr(error, "signum", 2))  # of utils.signals.Interrupted; else Ctrl-C
 
     return wrapper

@@ -71,7 +71,7 @@ class Predictor:
         image_format: ``BGR`` or ``RGB``, as the model takes them.
 
     Raises:
-        ConfigError: no config, no weights, or unknown precision.
+        ConfigError: no config, no weights, unknown precision, or a model that needs boxes (``TopDownPose``).
         CheckpointError: the weights cannot be read or do not fit.
     """
 
@@ -94,6 +94,12 @@ class Predictor:
             model = as_run(build_for_inference(cfg, weights))
         # Of any type: besides RLEOneStage it may be another architecture of Detectron2, or a stand-in for one.
         self.model: Any = model.eval()
+        if getattr(model, "needs_boxes", False):
+            raise ConfigError(
+                f"{type(model).__name__} needs the boxes of people, and an image alone has none; call the model with "
+                "boxes of your own, as the page Two stages of the documentation shows in Python, or give a model that "
+                "finds people by itself"
+            )
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.precision = precision
         self.resize = TestResize(cfg)

@@ -13,7 +13,7 @@ exit codes:
   1    all is written, but more images than --max-errors have errors, or more shards, tables and pieces of videos
        could not be read to their end
   2    the job cannot begin, or cannot go on; the last line says why, and what to do; what was written stays
-  130  interrupted by Ctrl-C; what was written stays
+  130  interrupted by Ctrl-C (143: by SIGTERM); what was written stays
 """
 
 import argparse
@@ -128,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rle_onestage.engine.config.imports import KEY as IMPORTS
     from rle_onestage.engine.config.schema import settle
     from rle_onestage.scale import JobOptions, ModelChoice, RayOptions, predict
+    from rle_onestage.utils import signals
 
     imports = settle(IMPORTS, args.imports, [], "--import")
     model = ModelChoice(args.model, tuple(args.opts), tuple(imports), args.precision)
@@ -138,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ray = None
     if args.ray is not None:
         ray = RayOptions(args.ray, args.actors, args.threads or 1, args.gpus_per_actor or 0.0)
-    summary = predict(args.input, model, output=args.output, ray=ray, threads=args.threads, options=options)
+    with signals.raising():
+        summary = predict(args.input, model, output=args.output, ray=ray, threads=args.threads, options=options)
     return 1 if summary.failed else 0
 
 

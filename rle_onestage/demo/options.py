@@ -151,7 +151,7 @@ def video_path(source: media.Source, output: str) -> str:
         raise MediaError(f"output {output} is a file that is no video; give a folder or a path that ends with .mp4")
     else:
         if not os.path.isdir(output):
-            check_target(output, "--output, or a folder", through=False)
+            media.check_new_folder(output, media.VIDEO_TYPES)
         path = os.path.join(output, f"{_stem(source)}.mp4")
     local = media.local_path(source)
     if local and os.path.realpath(path) == os.path.realpath(local):

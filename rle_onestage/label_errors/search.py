@@ -143,7 +143,6 @@ def find_label_errors(
     check_score(min_score, "min_score (--confidence-threshold)")
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError(no_weights(cfg))
-    media.make_folder(output)
     skeleton, metadata = get_skeleton(cfg, dataset_name), MetadataCatalog.get(dataset_name)
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     if not truth.by_image():
@@ -153,6 +152,7 @@ def find_label_errors(
     decoder = getattr(bare(model), "decoder", None)
     if not isinstance(decoder, Decoder):
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} has no density; use RLEOneStage")
+    media.make_folder(output)  # after all that is refused, before the work
     collector = Collector()
     views = Views(model=model, flip_index=skeleton.flip_index)
     run_on_loader(views, build_test_loader(cfg, dataset_name), collector, name=dataset_name)
@@ -170,7 +170,8 @@ def _tell(found: Findings, dataset_name: str) -> None:
     """Say what was found, and whether the model is good enough to say so."""
     trust = found.trust
     logger.info(
-        "%s of %s: %s with unlikely labels, of whom the first %d are listed; %d not found",
+        "%s of %s: %s with unlikely labels, of whom the first %d are listed, those first whose labels another "
+        "explanation fits better by the most nats a label; %d not found",
         counted(found.labels, "label"), counted(found.people, "person", "people"),
         counted(trust.unlikely, "person", "people"), len(found.label_errors), len(found.missed),
     )  # fmt: skip

@@ -66,6 +66,16 @@ class InProcess:
         """Nothing is open."""
 
 
+def needed_by_ray() -> tuple[Any, Any]:
+    """The packages ``ray`` and ``ray.data``.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    return optional_package("ray", HOW_TO_INSTALL), optional_package("ray.data", HOW_TO_INSTALL)
+
+
 class OnRay:
     """Does units by actors of Ray Data.
 
@@ -79,9 +89,7 @@ class OnRay:
 
     def __init__(self, options: RayOptions) -> None:
         self.options = options
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-        self._ray = optional_package("ray", HOW_TO_INSTALL)
-        self._data = optional_package("ray.data", HOW_TO_INSTALL)
+        self._ray, self._data = needed_by_ray()
         self._started = not self._ray.is_initialized()
         if self._started:
             self._connect()

@@ -19,7 +19,7 @@ from ..utils.arrow import arrow
 from ..utils.cores import usable_cores
 from ..utils.safe_files import remove_unfinished
 from . import storage
-from .engines import InProcess, OnRay, RayOptions
+from .engines import InProcess, OnRay, RayOptions, needed_by_ray
 from .inputs import find_inputs
 from .models import ModelChoice, predictor_for, version_of
 from .plan import FRAMES, Plan, Unit, part_name, settled_plan
@@ -99,6 +99,8 @@ def predict(
     _check_output(output, options)
     output = storage.whole(output) if on_ray else output  # for actors, which may be at work in another folder
     arrow()
+    if on_ray:
+        needed_by_ray()
     files = find_inputs(inputs, output)
     threads = on_ray.threads if on_ray else threads or usable_cores()
     with _with_threads(threads):

@@ -128,6 +128,11 @@ class Progress:
         )  # fmt: skip
 
 
+def percent(share: float) -> str:
+    """A share in words, of three digits at most: "100 %", "12.5 %", "0.01 %"."""
+    return f"{100 * share:.3g} %"
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: "45 s", "3 min", "2.5 h"."""
     if seconds < 90:
@@ -140,14 +145,14 @@ def say(summary: Summary) -> None:
     logger.info("%s", summary)
     if summary.errors:
         logger.warning(
-            "%s could not be used, %.2g %% of all (%.2g %% may be), such as: %s",
-            counted(summary.errors, "image"), 100 * summary.errors / summary.images, 100 * summary.max_errors,
+            "%s could not be used, %s of all (%s may be), such as: %s",
+            counted(summary.errors, "image"), percent(summary.errors / summary.images), percent(summary.max_errors),
             "; ".join(summary.samples[:_NAMED]),
         )  # fmt: skip
     if summary.lost:
         logger.warning(
-            "%d of %d shards, tables and pieces of videos could not be read to their end (%.2g %% may be); the column "
-            "error names them", summary.lost, summary.holders, 100 * summary.max_errors,
+            "%d of %d shards, tables and pieces of videos could not be read to their end (%s may be); the column "
+            "error names them", summary.lost, summary.holders, percent(summary.max_errors),
         )  # fmt: skip
     if summary.away:
         logger.warning("the storage of %d of them was away: the same command tries them again", summary.away)

@@ -11,6 +11,7 @@ from media_toys import image_file, one_person, video
 
 from rle_onestage.cli.demo import main
 from rle_onestage.demo import DemoOptions, image_ids, run_images, run_video
+from rle_onestage.demo.options import video_path
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.video import io as media
@@ -43,8 +44,15 @@ def test_output_paths(tmp_path):
     named = ["a.avif.jpg", "a.gif.jpg", "a.jpg", "a.gif_2.jpg", "c.jpg", "noending.jpg"]
     assert media.output_paths(mixed, out) == [f"{out}/{n}" for n in named]
     assert media.output_paths(["x/a.jpg"], "drawn.png") == ["drawn.png"]
-    with pytest.raises(MediaError, match="is of a kind that is not written"):
-        media.output_paths(["x/a.jpg"], "drawn.avif")
+    for named in ("drawn.avif", "out.txt"):
+        with pytest.raises(MediaError, match=r"which is not written; end it with one of \.jpg.*, give .*/$"):
+            media.output_paths(["x/a.jpg"], named)
+    for folder in ("out.txt/", "run-0.5"):
+        assert media.output_paths(["x/a.jpg"], folder) == [os.path.join(folder, "a.jpg")]
+    with pytest.raises(MediaError, match=r"clip.xyz ends with .xyz, which is not written; end it with one of \.mp4"):
+        video_path("in.mp4", str(tmp_path / "clip.xyz"))
+    (tmp_path / "clip.xyz").mkdir()
+    assert video_path("in.mp4", str(tmp_path / "clip.xyz")) == str(tmp_path / "clip.xyz" / "in.mp4")
     with pytest.raises(MediaError, match="2 inputs"):
         media.output_paths(["a.jpg", "b.jpg"], "one.png")
     source = image_file(tmp_path / "a.jpg")

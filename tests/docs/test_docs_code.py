@@ -113,6 +113,16 @@ def make_space_run(folder):
     torch.save({"model": model.state_dict()}, folder / "output" / "space" / "model_final.pth")
 
 
+def make_top_down_run(folder):
+    """A run of a model that needs boxes, as the page on two stages has it, but small."""
+    name = ROOT / "projects" / "loss_comparison" / "configs" / "topdown_rle_synthetic.yaml"
+    cfg = load_config(str(name), ["MODEL.DEVICE", "cpu"])
+    run = folder / "output" / "coco_topdown_R50_256x192_rle"
+    run.mkdir()
+    (run / "config.yaml").write_text(cfg.dump())
+    torch.save({"model": build_model(cfg).state_dict()}, run / "model_final.pth")
+
+
 @functools.cache
 def small_predictor(name):
     """A model of the zoo on small images."""
@@ -125,6 +135,8 @@ def test_python(page, workplace, monkeypatch, capsys):
         monkeypatch.setattr(model_zoo, "get_predictor", small_predictor)
     if page.name == "three_dimensions.md":
         make_space_run(workplace)
+    if page.name == "two_stage.md":
+        make_top_down_run(workplace)
     if page.name in ("deploy.md", "export.md"):
         shutil.copy(exported(), workplace / "people.onnx")
     names = {"__name__": "page"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.data.detection_utils import transform_proposals
 from detectron2.data.transforms import ResizeTransform
 from detectron2.structures import Boxes, BoxMode, Instances
@@ -11,6 +12,7 @@ from detectron2.utils.events import EventStorage
 from modeling_toys import instances, make_input
 from two_stage_toys import detections, make_rcnn
 
+from rle_onestage import Predictor
 from rle_onestage.data.given_boxes import as_proposals
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.modeling.two_stage.simple_pose import SPREAD, decode_heatmaps, paint
@@ -187,8 +189,13 @@ def test_it_takes_the_precomputed_proposals_of_detectron2s_own_mapper():
 
 
 def test_an_image_without_boxes_is_named():
-    with pytest.raises(DataError, match="image 0.png comes without boxes.*GivenBoxesMapper"):
+    with pytest.raises(DataError, match="^0.png comes without boxes.*GivenBoxesMapper"):
         make_model().eval()([make_input(0, [])])
+
+
+def test_what_has_images_alone_refuses_the_model_rather_than_each_image():
+    with pytest.raises(ConfigError, match="TopDownPose needs the boxes of people.*the page Two stages"):
+        Predictor(get_cfg(), model=make_model())
 
 
 def test_the_area_that_the_expected_oks_goes_by_is_the_persons_not_the_crops():

@@ -1,6 +1,8 @@
 """The command: its exit codes, its sentences, and what evaluate reads of its results."""
 
 import json
+import os
+import signal
 import sys
 
 import cv2
@@ -32,7 +34,7 @@ def test_exit_codes(tmp_path, monkeypatch, capsys):
         (["--model", "people_synthetic"], "has results of another model"),
         (["--actors", "2"], "--actors 2 needs --ray"),
         (["--cores", "2"], "--cores belongs to --plan"),
-        (["--ray", "127.0.0.1:1", "--rows", "2"], "has results of another rows"),
+        (["--rows", "2"], "has results of another rows"),
         (["--max-errors", "two"], "is not a share such as 1%"),
         (["--confidence-threshold", "30"], "give a number from 0 to 1"),
     ):
@@ -87,3 +89,24 @@ def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch, capsys):
             main(words)
         expected = f"error: {name} is not installed; run pip install 'rle-onestage[{extra}]'"
         assert stopped.value.code == 2 and capsys.readouterr().err.splitlines()[-1] == expected
+        assert not (tmp_path / "out").exists()
+
+
+def test_sigterm_ends_as_ctrl_c_does(tmp_path, monkeypatch, capsys, caplog):
+    class Ended(Toy):
+        def batch(self, images):
+            if self.batches:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().batch(images)
+
+    use(monkeypatch, Ended())
+    words = ["--input", folder_of(tmp_path / "in", [1, 2, 3]), "--output", str(tmp_path / "out"), "--batch", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--rows", "2"])
+    told = capsys.readouterr()
+    assert stopped.value.code == 143 and told.err.splitlines()[-1] == "interrupted"
+    assert "interrupted: the same command goes on with what is left" in caplog.messages
+    assert os.listdir(tmp_path / "out") == ["_plan.json"]
+    use(monkeypatch, Toy())
+    assert main([*words, "--rows", "2"]) == 0
+    assert [brightness(row) for row in rows_in(tmp_path / "out")] == [1, 2, 3]

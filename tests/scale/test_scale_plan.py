@@ -8,7 +8,7 @@ from scale_toys import folder_of, png, shard_of
 from rle_onestage.scale import progress as progress_module
 from rle_onestage.scale.inputs import find_inputs
 from rle_onestage.scale.plan import Unit, units_of
-from rle_onestage.scale.progress import Progress, duration
+from rle_onestage.scale.progress import Progress, duration, percent
 from rle_onestage.scale.work import Report
 
 pa = pytest.importorskip("pyarrow")
@@ -53,3 +53,7 @@ def test_progress_says_rate_share_and_time_left(monkeypatch, caplog):
 @pytest.mark.parametrize("seconds, words", [(45, "45 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+def test_shares_in_words():
+    assert [percent(share) for share in (1.0, 0.125, 0.01, 0.0001)] == ["100 %", "12.5 %", "1 %", "0.01 %"]

@@ -73,6 +73,8 @@ class TopDownPose(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    # What gives images alone to a model asks for this first.
+    needs_boxes = True
 
     @configurable
     def __init__(
@@ -229,8 +231,9 @@ class TopDownPose(nn.Module):
     def _given(self, sample: Mapping[str, Any]) -> Instances:
         if "proposals" not in sample:
             raise DataError(
-                f"image {sample.get('file_name', '?')} comes without boxes, which TopDownPose needs at test; set "
-                "INPUT.MAPPER to GivenBoxesMapper, or MODEL.LOAD_PROPOSALS with Detectron2's own mapper"
+                f"{sample.get('file_name', 'an image')} comes without boxes, which TopDownPose needs at test; give "
+                "proposals (rle_onestage.data.given_boxes.as_proposals), or in a config INPUT.MAPPER GivenBoxesMapper, "
+                "or MODEL.LOAD_PROPOSALS with Detectron2's own mapper"
             )
         given = sample["proposals"].to(self.device)
         people = Instances(given.image_size)

@@ -5,7 +5,16 @@ error, a full disk) is closed and renamed too, so that what was written plays.
 """
 
 from .formats import VIDEO_TYPES, looks_like_video
-from .images import IMAGE_TYPES, READ_TYPES, find_images, make_folder, natural_key, output_paths, write_image
+from .images import (
+    IMAGE_TYPES,
+    READ_TYPES,
+    check_new_folder,
+    find_images,
+    make_folder,
+    natural_key,
+    output_paths,
+    write_image,
+)
 from .reader import Frame, Source, VideoReader, check_source, is_address, local_path, without_password
 from .window import WINDOW, check_window, has_display, show
 from .writer import VideoWriter
@@ -19,6 +28,7 @@ __all__ = [
     "Source",
     "VideoReader",
     "VideoWriter",
+    "check_new_folder",
     "check_source",
     "check_window",
     "find_images",

@@ -22,6 +22,8 @@ READ_TYPES = IMAGE_TYPES + (
     ".jfif", ".jpe", ".avif", ".gif", ".jp2", ".j2k", ".jpx", ".heic", ".heif", ".hif", ".jxl", ".dib", ".ppm", ".pgm",
     ".pbm", ".pnm", ".pam", ".tga", ".pcx", ".hdr",
 )  # fmt: skip
+# What ends a file's name; ".5" of "run-0.5" is none.
+_ENDING = re.compile(r"\.[A-Za-z]\w{1,4}")
 _LONGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 
 
@@ -109,8 +111,6 @@ def output_paths(inputs: Sequence[str], output: str) -> list[str]:
     is_file = output.lower().endswith(IMAGE_TYPES) and not os.path.isdir(output)
     if is_file and len(inputs) > 1:
         raise MediaError(f"output {output} is one file but there are {len(inputs)} inputs; give a folder with --output")
-    if output.lower().endswith(READ_TYPES) and not is_file and not os.path.isdir(output):
-        raise MediaError(f"output {output} is of a kind that is not written; end it with {', '.join(IMAGE_TYPES)}")
     if not is_file and os.path.isfile(output):
         raise MediaError(f"output {output} is a file that does not end with an image type; give a folder with --output")
     if is_file:
@@ -145,7 +145,26 @@ def _output_names(names: Sequence[str]) -> list[str]:
 def check_output_folder(output: str) -> None:
     """Raises MediaError for an output that is neither a file, nor a folder, nor a new name."""
     if not os.path.isdir(output) and not output.lower().endswith(IMAGE_TYPES):
-        check_target(output, "--output, or a folder", through=False)
+        check_new_folder(output, IMAGE_TYPES)
+
+
+def check_new_folder(output: str, endings: Sequence[str]) -> None:
+    """Refuse to make a folder of a name that is more likely meant as a file, or that is taken.
+
+    Args:
+        output: what the user gave; no folder as yet.
+        endings: of the files that would be written.
+
+    Raises:
+        MediaError: it ends as a file of another kind does, or is there and no folder.
+    """
+    ending = os.path.splitext(output)[1]
+    if _ENDING.fullmatch(ending) and not os.path.lexists(output):
+        raise MediaError(
+            f"output {output} ends with {ending}, which is not written; end it with one of {', '.join(endings)}, or, "
+            f"where a folder of that name is meant, give {output}/"
+        )
+    check_target(output, "--output, or a folder", through=False)
 
 
 def make_folder(path: str) -> None:
