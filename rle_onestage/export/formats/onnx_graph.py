@@ -78,7 +78,7 @@ def fuse_pads(model: Any) -> None:
 
 
 def drop_unused(model: Any) -> None:
-    """Remove constants that no node uses, such as the sizes of fused paddings: ONNX Runtime warns of each at every load.
+    """Remove constants that no node uses, such as the sizes of fused paddings: ONNX Runtime warns of each at loading.
 
     Args:
         model: of ONNX; it is changed.
