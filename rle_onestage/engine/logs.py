@@ -117,8 +117,9 @@ def logged_later() -> Iterator[None]:
         yield
     except BaseException:
         logger.removeHandler(kept)
-        for record in () if printed or not logging.lastResort else kept.buffer:
-            logging.lastResort.handle(record)
+        if logging.lastResort and not printed:
+            for record in kept.buffer:
+                logging.lastResort.handle(record)
         raise
     logger.removeHandler(kept)  # by now that is done, if the block made a log
     for handler in logger.handlers:
