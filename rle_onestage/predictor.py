@@ -130,7 +130,7 @@ class Predictor:
         """People of several images.
 
         Args:
-            images: each (H, W, 3) uint8 BGR; they may differ in size.
+            images: each (H, W, 3) uint8 BGR; they may differ in size, and the model gets those of one size together.
             cameras: of the images, see :meth:`__call__`; None: none.
 
         Returns:
@@ -147,11 +147,16 @@ class Predictor:
                     "'principal_point': [512.0, 515.5]}"
                 )
             given["camera"] = camera
-        if not inputs:
-            return []
+        # Padding to the size of another image changes what is found, so that only images of one size go together.
+        groups: dict[torch.Size, list[int]] = {}
+        for place, given in enumerate(inputs):
+            groups.setdefault(given["image"].shape, []).append(place)
+        people: dict[int, Instances] = {}
         with torch.no_grad(), self._autocast():
-            outputs = self.model(inputs)
-        return [output["instances"].to(torch.device("cpu")) for output in outputs]
+            for places in groups.values():
+                outputs = self.model([inputs[place] for place in places])
+                people.update(zip(places, (output["instances"].to(torch.device("cpu")) for output in outputs)))
+        return [people[place] for place in range(len(inputs))]
 
     @functools.cached_property
     def skeleton(self) -> Skeleton:

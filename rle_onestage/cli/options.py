@@ -120,6 +120,8 @@ def start(*, log: bool = True) -> None:
         if str(error) not in (HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV):
             raise
         raise PoseError(str(error)) from error
+    if logging.lastResort:  # which takes the warnings of a command, or of a part of it, that has no log
+        logging.lastResort.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     if log:
         from detectron2.utils.logger import setup_logger
 

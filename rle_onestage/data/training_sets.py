@@ -46,8 +46,8 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
     Raises:
         ConfigError: as :func:`~.datasets.load_dataset`; also when a set has none of the model's joints, or the weights
             make no sense.
-        DataError: as :func:`~.datasets.load_dataset`; also when an image is trained on and tested on, or nobody is left
-            to learn from.
+        DataError: as :func:`~.datasets.load_dataset`; also when an image is trained on and tested on, nobody is left to
+            learn from, or depth is to be learnt and nobody has any.
     """
     names = training_names(cfg)
     weights = set_weights(names, cfg.DATASETS.TRAIN_WEIGHTS)
@@ -76,6 +76,8 @@ def load_training_records(cfg: CfgNode) -> TrainingSets:
     if cfg.MODEL.RLE_ONESTAGE.HEAD.VISIBILITY:
         say_who_tells(list(dict.fromkeys(names)))
     _tell_of_nobody(rows, nobody)
+    if cfg.MODEL.RLE_ONESTAGE.DEPTH.ENABLED:
+        _check_depth(records, [row.name for row in rows if row.often * row.counts])
     _check_tests(cfg, records, skeleton)
     return TrainingSets(records, skeleton, rules, np.array(often), problems)
 
@@ -187,6 +189,20 @@ def _tell_of_nobody(rows: list[_Row], nobody: dict[str, str]) -> None:
     if not teaching:
         whole = "; ".join(f"{_where(name)}: {cause}" for name, cause in nobody.items())
         raise DataError(f"there is nobody to learn from in {whole}.")
+
+
+def _check_depth(records: list[dict], names: list[str]) -> None:
+    """An error where a model with depth has nobody to learn it from.
+
+    Args:
+        records: that are trained on.
+        names: of their sets.
+    """
+    if not any(annotation.get("depth") is not None for record in records for annotation in _people(record)):
+        raise DataError(
+            f"MODEL.RLE_ONESTAGE.DEPTH.ENABLED is True, but nobody has usable `keypoints_3d` in "
+            f"{', '.join(map(_where, dict.fromkeys(names)))}; add a set that has them, or set it to False"
+        )
 
 
 def _tell(rows: list[_Row]) -> None:

@@ -38,6 +38,7 @@ from rle_onestage.errors import (
     shown,
 )
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
+from rle_onestage.evaluation.space import SPACE_METRICS
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.correction import DEPENDENCE
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
@@ -349,8 +350,20 @@ def _show(by_set: Mapping[str, Mapping[str, Any]]) -> None:
     for name, tasks in by_set.items():
         logger.info("Metrics of %s in percent, for copying:", name)
         print_csv_format(
-            OrderedDict((task, values) for task, values in tasks.items() if task not in ours and numeric(values))
+            OrderedDict(
+                (task, _copied(values)) for task, values in tasks.items() if task not in ours and numeric(values)
+            )
         )
+
+
+def _of_a_part(key: str) -> bool:
+    """Whether a metric is that of a single joint or class, as its hyphen says; that of PA-MPJPE does not."""
+    return "-" in key and key not in SPACE_METRICS
+
+
+def _copied(values: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as :func:`print_csv_format` takes them, which leaves out each with a hyphen."""
+    return {key if _of_a_part(key) else key.replace("-", " "): value for key, value in values.items()}
 
 
 @torch.no_grad()
@@ -366,12 +379,12 @@ def share_buffers(model: nn.Module) -> None:
 
 
 def flat_metrics(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The finite metrics as ``{"keypoints/AP": 45.2, ...}``, for the logs; without those of single joints ("-")."""
+    """The finite metrics as ``{"keypoints/AP": 45.2, ...}``, for the logs; without those of single joints."""
     flat: dict[str, float] = {}
     for key, value in results.items():
         if isinstance(value, dict):
             flat.update(flat_metrics(value, f"{prefix}{key}/"))
-        elif isinstance(value, (int, float)) and math.isfinite(value) and "-" not in key:
+        elif isinstance(value, (int, float)) and math.isfinite(value) and not _of_a_part(key):
             flat[f"{prefix}{key}"] = value
     return flat
 

@@ -10,9 +10,11 @@ import importlib.util
 import json
 import logging
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from logging.handlers import MemoryHandler
 from typing import Any
 
 from detectron2.utils import comm
@@ -100,6 +102,29 @@ class LogFile(logging.FileHandler):
         with contextlib.suppress(OSError):
             if stream is not None:
                 stream.close()
+
+
+@contextlib.contextmanager
+def logged_later() -> Iterator[None]:
+    """Keep what is logged before there is a log for the log that the block makes at its end.
+
+    Where the block fails, what was kept is printed.
+    """
+    kept = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
+    printed = list(logger.handlers)  # those of an earlier log of this process, which have their lines at once
+    logger.addHandler(kept)
+    try:
+        yield
+    except BaseException:
+        logger.removeHandler(kept)
+        if logging.lastResort and not printed:
+            for record in kept.buffer:
+                logging.lastResort.handle(record)
+        raise
+    logger.removeHandler(kept)  # by now that is done, if the block made a log
+    for handler in logger.handlers:
+        for record in kept.buffer if isinstance(handler, LogFile) or not printed else ():
+            handler.handle(record)
 
 
 class LinesWriter(EventWriter):

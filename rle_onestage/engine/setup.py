@@ -34,7 +34,7 @@ from rle_onestage.engine.config.names import listed_names, own_parts
 from rle_onestage.engine.config.schema import known_defaults, settle
 from rle_onestage.engine.config.validation import from_elsewhere, validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
-from rle_onestage.engine.logs import LogFile
+from rle_onestage.engine.logs import LogFile, logged_later
 from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.engine.takeover import write_config
 from rle_onestage.errors import EXIT_CODE, ConfigError
@@ -124,21 +124,22 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
     Raises:
         ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written, or a training is at work in it.
     """
-    cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()))
-    world_size = comm.get_world_size()
-    if not (args.eval_only or cfg.SOLVER.REFERENCE_WORLD_SIZE):  # which gives each process the same share
-        check_shares(cfg.SOLVER.IMS_PER_BATCH, world_size)
-    if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
-        raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
-    if check is not None:
-        check(cfg)
-    is_used = _make_output_dir(cfg.OUTPUT_DIR)
-    if not args.eval_only:
-        restart = _is_gone_on_with(cfg.OUTPUT_DIR)
-        claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart or attempts.is_restart())
-        # Again, as a training whose processes were still ending may have begun meanwhile.
-        args.resume = _is_gone_on_with(cfg.OUTPUT_DIR, note=True) or args.resume
-    start_logging(cfg.OUTPUT_DIR, hold=is_used and not args.eval_only)  # see engine/takeover.py
+    with logged_later():
+        cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()))
+        world_size = comm.get_world_size()
+        if not (args.eval_only or cfg.SOLVER.REFERENCE_WORLD_SIZE):  # which gives each process the same share
+            check_shares(cfg.SOLVER.IMS_PER_BATCH, world_size)
+        if world_size > 1 and cfg.MODEL.DEVICE == "cpu" and torch.distributed.get_backend() == "nccl":
+            raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
+        if check is not None:
+            check(cfg)
+        is_used = _make_output_dir(cfg.OUTPUT_DIR)
+        if not args.eval_only:
+            restart = _is_gone_on_with(cfg.OUTPUT_DIR)
+            claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart or attempts.is_restart())
+            # Again, as a training whose processes were still ending may have begun meanwhile.
+            args.resume = _is_gone_on_with(cfg.OUTPUT_DIR, note=True) or args.resume
+        start_logging(cfg.OUTPUT_DIR, hold=is_used and not args.eval_only)  # see engine/takeover.py
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
     if not args.eval_only:

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 
 import cv2
@@ -32,6 +33,13 @@ def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
     assert len(files) == count + 1 and files[-1] == "page.png" and "0000_" in files[0]
     assert cv2.imread(str(tmp_path / "out" / files[0])).std() > 0
     assert f"{count} images" in capsys.readouterr().out
+
+
+def test_warnings_of_a_command_without_a_log_say_that_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(logging, "lastResort", type(logging.lastResort)(logging.WARNING))
+    main(arguments(tmp_path, "--source", "annotation", "--number", "1", "INPUT.POSE.SIZE", "64"))
+    logging.lastResort.handle(logging.makeLogRecord({"levelname": "WARNING", "levelno": 30, "msg": "no partner"}))
+    assert capsys.readouterr().err.endswith("WARNING: no partner\n")
 
 
 def test_one_image_is_counted_as_one(tmp_path, capsys):

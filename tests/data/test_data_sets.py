@@ -192,6 +192,12 @@ def test_bad_input_is_one_sentence(tmp_path):
         build_train_loader(two_sets(tmp_path, options={"weight_by": "score"}, names=("sets_bad_a", "sets_bad_b")))
 
 
+def test_depth_of_labels_without_any_is_an_error(tmp_path):
+    cfg = two_sets(tmp_path, names=("sets_flat_a", "sets_flat_b"), MODEL__RLE_ONESTAGE__DEPTH__ENABLED=True)
+    with pytest.raises(DataError, match="nobody has usable `keypoints_3d` in data set 'sets_flat_a' .*'sets_flat_b'"):
+        load_training_records(cfg)
+
+
 def test_an_image_may_not_be_trained_on_and_tested_on(tmp_path):
     cfg = two_sets(tmp_path, names=("sets_apart_a", "sets_apart_b"))
     path, _ = write_set(str(tmp_path / "test"), toy_content(2))

@@ -15,7 +15,7 @@ import torch
 from detectron2.utils.events import EventStorage
 
 from rle_onestage.engine import Trainer, evaluate_only, load_config, logs
-from rle_onestage.engine.logs import LinesWriter, LogFile, Patient, append_whole, quiet_event_threads
+from rle_onestage.engine.logs import LinesWriter, LogFile, Patient, append_whole, logged_later, quiet_event_threads
 from rle_onestage.errors import CheckpointError, PoseError
 from rle_onestage.utils import output_files
 
@@ -262,3 +262,21 @@ def test_lines_that_are_held_back_come_with_the_release_or_never(tmp_path):
     named.info("late")
     assert [line.rsplit(": ", 1)[1] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["early 1", "late"]
     file.close()
+
+
+def test_what_is_said_before_there_is_a_log_is_in_the_log(tmp_path, monkeypatch, capsys):
+    ours = logging.getLogger("rle_onestage")
+    monkeypatch.setattr(ours, "handlers", [])
+    with logged_later():
+        ours.warning("early")
+        assert "early" not in capsys.readouterr().err
+        monkeypatch.setattr(ours, "handlers", [LogFile(str(tmp_path / "log.txt")), logging.StreamHandler(sys.stdout)])
+        ours.warning("late")
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert sorted(line.split(" WARNING: ")[1] for line in lines) == ["early", "late"]
+    assert capsys.readouterr().out.split() == ["late", "early"]
+    ours.handlers.clear()
+    with pytest.raises(PoseError), logged_later():
+        ours.warning("of a failure")
+        raise PoseError("failed")
+    assert "of a failure" in capsys.readouterr().err and not ours.handlers

@@ -8,7 +8,7 @@ runtime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from rle_onestage.export.formats.onnx_graph import fuse_pads, own_biases  # noqa: E402
+from rle_onestage.export.formats.onnx_graph import drop_unused, fuse_pads, own_biases  # noqa: E402
 from rle_onestage.export.quantizing import quantize, quantized_nodes  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
@@ -64,6 +64,9 @@ def test_a_padding_becomes_part_of_its_convolution_alone(shared):
     before = run(model, image())
     fuse_pads(model)
     assert ("Pad" in [node.op_type for node in model.graph.node]) == shared
+    drop_unused(model)
+    assert ("sizes" in [each.name for each in model.graph.initializer]) == shared
+    assert {"w", "bias"} <= {each.name for each in model.graph.initializer}
     for ours, theirs in zip(run(model, image()), before):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

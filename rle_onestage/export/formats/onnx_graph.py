@@ -29,6 +29,7 @@ def tidy(path: str, strings: Mapping[str, str], *, half: bool = False) -> None:
     os.remove(folded)
     fuse_pads(model)
     own_biases(model)
+    drop_unused(model)
     if half:
         store_half(model)
     used = {node.domain for node in model.graph.node}
@@ -74,6 +75,18 @@ def fuse_pads(model: Any) -> None:
             pads.ints[:] = (np.array(pads.ints) + sides[:, 2:].ravel()).tolist()
             conv.input[0] = pad.input[0]
             graph.node.remove(pad)
+
+
+def drop_unused(model: Any) -> None:
+    """Remove constants that no node uses, such as the sizes of fused paddings: ONNX Runtime warns of each at loading.
+
+    Args:
+        model: of ONNX; it is changed.
+    """
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
+    for constant in [each for each in graph.initializer if each.name not in used]:
+        graph.initializer.remove(constant)
 
 
 def own_biases(model: Any) -> None:
