@@ -362,7 +362,7 @@ def _of_a_part(key: str) -> bool:
 
 
 def _copied(values: Mapping[str, float]) -> dict[str, float]:
-    """Metrics as :func:`print_csv_format` takes them, which leaves out each with a hyphen."""
+    """Metrics as Detectron2's ``print_csv_format`` takes them, which leaves out each with a hyphen."""
     return {key if _of_a_part(key) else key.replace("-", " "): value for key, value in values.items()}
 
 
