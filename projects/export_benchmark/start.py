@@ -80,14 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     cv2.setNumThreads(1)
     costs = measure(args.file, args.model, read_images([args.image] if args.image else [])[0], args.rounds)
-    report = {name: {key: median(getattr(cost, key) for cost in each) for key in ("wall", "cpu", "peak")}
+    report = {name: {key: median(getattr(cost, key) for cost in each) for key in ("wall", "cpu")}
               for name, each in costs.items()}  # fmt: skip
-    rows = [
-        (name, *(f"{own[key]:.1f}" for key in ("cpu", "wall")), f"{own['peak']:.0f}") for name, own in report.items()
-    ]
-    print(
-        tabulate(rows, ("", "seconds of the processor", "on the clock", "memory, MB"), "github", disable_numparse=True)
-    )
+    rows = [(name, *(f"{own[key]:.1f}" for key in ("cpu", "wall"))) for name, own in report.items()]
+    print(tabulate(rows, ("", "seconds of the processor", "on the clock"), "github", disable_numparse=True))
     if args.output:
         write_json(report, args.output)
 

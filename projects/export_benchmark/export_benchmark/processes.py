@@ -1,4 +1,4 @@
-"""Memory and time of processes, as Linux tells them."""
+"""Memory of this process and time of others, as Linux tells them."""
 
 import os
 import subprocess
@@ -31,13 +31,11 @@ class Cost(NamedTuple):
     Attributes:
         wall: seconds that passed.
         cpu: seconds of all cores.
-        peak: of its memory, in MB.
         printed: what it wrote to stdout.
     """
 
     wall: float
     cpu: float
-    peak: float
     printed: str
 
 
@@ -57,4 +55,4 @@ def cost_of(command: Sequence[str]) -> Cost:
     if process.returncode:
         last = said.strip().splitlines()[-1:] or ["no word"]
         raise MediaError(f"{command[0]} ended with {process.returncode} ({last[0]}); run it by itself")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / MEGABYTE, printed.strip())
+    return Cost(wall, usage.ru_utime + usage.ru_stime, printed.strip())
