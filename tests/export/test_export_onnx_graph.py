@@ -1,7 +1,10 @@
 """What is done to an ONNX graph after the export, on graphs of a few nodes."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -10,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from rle_onestage.export.formats.onnx_graph import drop_unused, fuse_pads, own_biases  # noqa: E402
 from rle_onestage.export.quantizing import quantize, quantized_nodes  # noqa: E402
+from rle_onestage.modeling.backbone.movenet import pool_people  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 SHAPE = [1, 4, 9, 11]
@@ -93,3 +97,20 @@ def test_8_bits_are_spent_on_what_an_activation_leaves(tmp_path):
     quantize(path, [image(seed) for seed in range(4)], exact=["mean"])
     error = np.abs(run(path, image(1))[0] - run(model, image(1))[0])
     assert 0 < error.mean() < 0.01
+
+
+class Pool(torch.nn.Module):
+    """What cells see of people, of maps (B, 1, H, W) and (B, C, H, W)."""
+
+    def forward(self, logits, hidden):
+        return pool_people(logits, hidden, 2)[-1]
+
+
+def test_cells_without_any_heat_are_finite_in_files_too(tmp_path):
+    """As on a black image: the sigmoid of such logits is 0 in ONNX Runtime, and its logarithm is infinite."""
+    logits, hidden, path = torch.full((1, 1, 8, 8), -200.0), torch.rand(1, 2, 8, 8), str(tmp_path / "pool.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Pool(), (logits, hidden), path, dynamo=False, input_names=["logits", "hidden"])
+    found = runtime.InferenceSession(path).run(None, {"logits": logits.numpy(), "hidden": hidden.numpy()})[0]
+    np.testing.assert_allclose(found, Pool()(logits, hidden).numpy(), rtol=1e-5, atol=1e-6)
