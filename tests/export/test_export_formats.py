@@ -16,10 +16,9 @@ from rle_onestage import cli
 from rle_onestage.data.transforms.model_input import resize_for_model
 from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
 from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
-from rle_onestage.export.exporting import derived
 from rle_onestage.export.formats import onnx_graph
 from rle_onestage.export.graph import InputSize, PeopleGraph
-from rle_onestage.export.parity import HALF, Parity, compare, pytorch
+from rle_onestage.export.parity import compare, pytorch
 from rle_onestage.export.resizing import BAND, Axis, resize_to_canvas, taps_of_band
 from rle_onestage.predictor import Predictor
 
@@ -237,28 +236,6 @@ def test_where_nobody_is_found_the_best_candidates_are_compared(folder):
     assert [fault.split(" by")[0] for fault in other.faults] == ["joints differ", "expected OKS differ"]
 
 
-def test_nothing_that_was_compared_is_no_equality():
-    none = np.zeros(0)
-    parity = Parity(1, none, none, none, 0, 0)
-    assert parity.faults == ["no joint could be compared"] and "100" not in str(parity)
-
-
-@pytest.mark.parametrize("name, sentence", [("sigmas", "sigmas differ by up to 0.5"), ("scores", "scores differ by")])
-def test_one_of_many_thousands_is_enough(name, sentence):
-    parts = {part: np.zeros(10_000) for part in ("joints", "sigmas", "scores")}
-    parity = Parity(1, **parts, lost=0, found=5_000)
-    assert not parity.faults
-    parts[name][7] = 0.5
-    assert len(parity.faults) == 1 and parity.faults[0].startswith(sentence)
-    assert parity._replace(limits=HALF).faults == []
-
-
-def test_no_person_may_be_lost():
-    parity = Parity(1, np.zeros(9), np.zeros(9), np.zeros(9), lost=1, found=5_000)
-    assert len(parity.faults) == 1 and "people are not in both" in parity.faults[0]
-    assert not parity._replace(limits=HALF).faults
-
-
 BREAKS = {
     "joints": ("keypoints", lambda joints: joints + 0.6, r"joints differ by up to 0\.6 px"),
     "boxes": ("boxes", lambda boxes: boxes + 100, "boxes differ by up to 100 px"),
@@ -312,13 +289,6 @@ def test_a_size_that_is_baked_in_is_found(folder, small, monkeypatch):
         export_model(small, str(folder / "baked.pt"), "torchscript", images=IMAGES[:1])
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (480, 640), (1000, 3000)])
-def test_derived_images_have_other_shapes(shape):
-    made = derived(np.zeros((*shape, 3), np.uint8))
-    assert made[0].shape == (shape[1], shape[0], 3) and all(side % 2 for side in made[1].shape[:2])
-    assert len(made) == 2 + (max(shape) < 1500) and max(made[-1].shape) <= 3000 * (len(made) < 3) + 1500
-
-
 def test_rows_of_a_batch_that_are_those_of_another_are_found(folder, small, monkeypatch):
     forward = PeopleGraph.forward
     monkeypatch.setattr(PeopleGraph, "forward", lambda self, image: forward(self, image[-1:].expand(*image.shape)))
@@ -337,33 +307,6 @@ def test_a_missing_output_is_said(plain):
     reference = functools.partial(pytorch, predictor, size)
     parity = compare(reference, IMAGES[:1], without_areas, without_areas)
     assert "there is no output areas" in parity.faults
-
-
-@pytest.mark.parametrize(
-    "words, sentence",
-    [
-        (["--output", "x.onnx", "--format", "tflite"], "--format is 'tflite'"),
-        (["--output", "x.onnx", "--format", "openvino"], "x.onnx does not end in .xml"),
-        (["--output", "gone/x.onnx"], "gone/x.onnx cannot be written"),
-        (["--output", "x.onnx", "--int8"], "--int8 needs images to calibrate on"),
-        (["--output", "x.onnx", "--calibration", "a.jpg"], "--calibration is for --int8"),
-        (["--output", "x.onnx", "--int8", "--calibration", "empty"], "empty"),
-        (["--output", "x.onnx", "--size", "100", "96"], "must be multiples of 32; give --size 128 96"),
-        (["--output", "x.pt", "--format", "torchscript", "--half"], "--half is not for the format torchscript"),
-        (["--output", "x.onnx", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "cannot be exported"),
-        (["--output", "x.onnx", "--dataset", "coco_vall"], "there is no data set 'coco_vall'"),
-        ([], "name a file with --output"),
-    ],
-)
-def test_what_cannot_be_is_one_sentence(words, sentence, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "a.jpg").touch()
-    with pytest.raises(SystemExit) as left:
-        cli.main(["export", "--model", "people_synthetic", *words])
-    error = capsys.readouterr().err.strip()
-    assert left.value.code == 2 and sentence in error.splitlines()[-1], error
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "empty"]
 
 
 def test_a_file_that_is_there_stays(folder, plain):
@@ -429,15 +372,6 @@ def test_a_missing_package_is_named(folder, plain, monkeypatch):
     with pytest.raises(MissingPackageError, match=r"onnx is not installed; run pip install 'rle-onestage\[onnx\]'"):
         export_model(plain[0], str(folder / "none.onnx"), images=IMAGES[:1])
     assert onnx_graph.REMEDY in "pip install 'rle-onestage[onnx]'"
-
-
-@pytest.mark.parametrize("content, name", [(b"no model", "a.onnx"), (b"no model", "a.pt"), (b"", "a.txt")])
-def test_what_is_no_exported_file_is_one_sentence(content, name, tmp_path):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(MediaError, match=name):
-        load(str(tmp_path / name))
-    with pytest.raises(MediaError, match="does not exist"):
-        load(str(tmp_path / "gone.onnx"))
 
 
 @pytest.mark.parametrize(
