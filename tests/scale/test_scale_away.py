@@ -11,7 +11,7 @@ from media_toys import encode
 from scale_toys import Toy, png, rows_in, shard_of, use
 
 from rle_onestage.errors import MediaError
-from rle_onestage.scale import JobOptions, predict, storage
+from rle_onestage.scale import JobOptions, file_systems, predict, storage
 from rle_onestage.scale import reading as reading_module
 
 pa = pytest.importorskip("pyarrow")
@@ -60,7 +60,7 @@ def not_opened(*arguments):
     "made, name, failing",
     [
         (shard, "storage", SimpleNamespace(**vars(storage) | {"opened": raises(STALE)})),
-        (shard, "storage", SimpleNamespace(**vars(storage) | {"opened": raises(storage.AwayError("no answer"))})),
+        (shard, "storage", SimpleNamespace(**vars(storage) | {"opened": raises(file_systems.AwayError("no answer"))})),
         (table, "storage", SimpleNamespace(**vars(storage) | {"opened": raises(STALE)})),
         (clip, "ChunkSource", not_opened),
     ],
@@ -71,7 +71,7 @@ def test_what_was_away_is_done_again(tmp_path, toy, caplog, made, name, failing)
         patch.setattr(reading_module, name, failing)
         first = call(given, tmp_path)
     assert (first.images, first.errors, first.lost, first.away) == (1, 1, 1, 1)
-    assert "the storage of 1 of them was away: the same command tries them again" in caplog.text
+    assert "the storage of 1 unit was away: the same command tries again" in caplog.text
     again = call(given, tmp_path)
     assert (again.images, again.computed, again.errors, again.lost, again.away) == (2, 2, 0, 0, 0)
     assert [row["error"] for row in rows_in(tmp_path / "out")] == [None, None]
