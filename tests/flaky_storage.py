@@ -11,7 +11,6 @@ import os
 import time
 
 import fsspec
-import pyarrow
 from fsspec.spec import AbstractFileSystem
 
 ROOT = "FLAKY_ROOT"  # the environment's name of the folder
@@ -33,13 +32,19 @@ class ClientPayloadError(Exception):
     """As aiohttp has it."""
 
 
+def _of_arrow(name):
+    import pyarrow
+
+    return getattr(pyarrow.lib, name)("what the server says makes no sense")
+
+
 ERRORS = {
     "ClientError": lambda: ClientError({"Code": "SlowDown"}, "GetObject"),
     "HttpError": lambda: HttpError("503: backend error"),
     "ClientPayloadError": lambda: ClientPayloadError("Response payload is not completed"),
     "asyncio.TimeoutError": asyncio.TimeoutError,
-    "ArrowInvalid": lambda: pyarrow.ArrowInvalid("what the server says makes no sense"),
-    "ArrowNotImplementedError": lambda: pyarrow.lib.ArrowNotImplementedError("unknown answer"),
+    "ArrowInvalid": lambda: _of_arrow("ArrowInvalid"),
+    "ArrowNotImplementedError": lambda: _of_arrow("ArrowNotImplementedError"),
     "KeyError": lambda: KeyError("ETag"),
     "EIO": lambda: OSError(errno.EIO, "Input/output error"),
 }
@@ -92,6 +97,10 @@ class Flaky(AbstractFileSystem):
         tell("rename", path2)
         os.rename(self._place(path1), self._place(path2))
 
+    def rmdir(self, path):
+        tell("remove", path)
+        os.rmdir(self._place(path))
+
     def rm_file(self, path):
         tell("remove", path)
         os.remove(self._place(path))
@@ -101,18 +110,17 @@ class FlakyFile:
     """A file that is asked how it feels before each step; buffered readers and FFmpeg know no more of a file."""
 
     def __init__(self, path, mode):
-        self.path, self.mode, self.done = path, mode, 0
+        self.path, self.mode = path, mode
         self._file = open(path, mode)
 
     def read(self, size=-1):
-        tell("read", self.path, self.done)
+        here = self._file.tell()
         data = self._file.read(size)
-        self.done += len(data)
+        tell("read", self.path, (here, here + len(data)))
         return data
 
     def write(self, data):
-        tell("write", self.path, self.done)
-        self.done += len(data)
+        tell("write", self.path)
         return self._file.write(data)
 
     def close(self):
@@ -130,14 +138,16 @@ class FlakyFile:
         self.close()
 
 
-def tell(step, path, done=0):
+def tell(step, path, part=(0, 1)):
     """Raise, or wait, where a step of a file is to fail."""
     try:
         with open(f"{os.environ[ROOT]}.json", encoding="utf-8") as file:
             fault = json.load(file)
     except FileNotFoundError:
         return
-    if step not in fault["steps"] or fault["name"] not in os.path.basename(path.rstrip("/")) or done < fault["after"]:
+    start, end = fault["part"] or part
+    hit = part[0] < end and part[1] > start
+    if step not in fault["steps"] or fault["name"] not in os.path.basename(path.rstrip("/")) or not hit:
         return
     time.sleep(fault["seconds"])
     if fault["error"]:
@@ -145,17 +155,17 @@ def tell(step, path, done=0):
 
 
 @contextlib.contextmanager
-def failing(*steps, error="ClientError", name="", after=0, seconds=0.0):
+def failing(*steps, error="ClientError", name="", part=None, seconds=0.0):
     """Within the block some steps fail.
 
     Args:
         steps: of :data:`EVERY`.
         error: of :data:`ERRORS`; "": none.
         name: in the file's or folder's own name.
-        after: bytes that a file gives or takes before.
+        part: bytes of the file from one number to another, which alone cannot be read.
         seconds: that the step hangs before.
     """
-    fault = {"steps": steps, "error": error, "name": name, "after": after, "seconds": seconds}
+    fault = {"steps": steps, "error": error, "name": name, "part": part, "seconds": seconds}
     place = f"{os.environ[ROOT]}.json"
     with open(place, "w", encoding="utf-8") as file:
         json.dump(fault, file)

@@ -80,6 +80,9 @@ class StorageFile(io.BufferedReader):
         opened: gives the file.
         ends: to who reads it a break is the end of the file. FFmpeg's callbacks cannot raise.
 
+    Attributes:
+        enough: set by who has read all that is wanted, as more may be read ahead.
+
     Raises:
         OSError: it cannot be opened.
     """
@@ -88,11 +91,12 @@ class StorageFile(io.BufferedReader):
 
     def __init__(self, name: str, opened: Callable[[], Any], ends: bool = False) -> None:
         super().__init__(_Source(name, opened, ends), _BUFFER)
+        self.enough = False
 
     @property
     def broke(self) -> OSError | None:
-        """The first error of the storage; None: there was none."""
-        return self.raw.broke
+        """The first error of the storage; None: there was none, or all that is wanted had been read."""
+        return None if self.enough else self.raw.broke
 
 
 class _Source(io.RawIOBase):
@@ -101,6 +105,7 @@ class _Source(io.RawIOBase):
     def __init__(self, name: str, opened: Callable[[], Any], ends: bool) -> None:
         super().__init__()
         self.name, self.broke, self._ends = name, None, ends
+        self._place = self._there = 0  # where the reader is, and where the file is
         self._file: Any = None
         self._file = asked(opened, READ_SECONDS)
 
@@ -120,17 +125,30 @@ class _Source(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer, as far as one answer reaches."""
         view = memoryview(buffer).cast("B")
-        data = self._asked(lambda: self._file.read(min(len(view), _MOST)), b"")
+        data = self._asked(lambda: self._read(min(len(view), _MOST)), b"")
         view[: len(data)] = data
+        self._place = self._there = self._place + len(data)
         return len(data)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
-        return self._asked(lambda: self._sought(offset, whence), 0)
+    def _read(self, size: int) -> bytes:
+        if self._there != self._place:
+            self._file.seek(self._place)
+        return self._file.read(size)
 
-    def _sought(self, offset: int, whence: int) -> int:
-        place = self._file.seek(offset, whence)
-        return int(self._file.tell() if place is None else place)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; the file itself is asked when it is read, as buffers seek all the time."""
+        if whence == os.SEEK_END:
+            begin = self._there = self._asked(self._end, self._there)
+        else:
+            begin = self._place if whence == os.SEEK_CUR else 0
+        if begin + offset < 0:  # as bytes of a damaged file may ask for: no error of the storage
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._place = begin + offset
+        return self._place
+
+    def _end(self) -> int:
+        self._file.seek(0, os.SEEK_END)
+        return int(self._file.tell())
 
     def readable(self) -> bool:
         """It is."""

@@ -112,9 +112,8 @@ def _listed(address: str) -> Iterable[tuple[str, Entry]]:
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise MediaError(f"list {address} is empty; write a path a line")
-    folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
     for name in names:
-        whole = name if "://" in name or os.path.isabs(name) else storage.joined(folder, name)
+        whole = storage.beside(address, name)
         kind = kind_of_name(whole) or "images"
         # One that is missing costs that one alone: it becomes a row with its error.
         yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else local_entry(storage.local(whole))

@@ -12,7 +12,7 @@ import cv2
 import torch
 
 from .. import __version__
-from ..errors import ConfigError, PoseError, check_score, counted
+from ..errors import ConfigError, MediaError, PoseError, check_score, counted
 from ..evaluation.people_parquet import write_coco_results
 from ..structures.skeleton import Skeleton
 from ..utils.arrow import arrow
@@ -241,10 +241,10 @@ class _Job:
         kept = {part_name(unit.number) for units in again for unit in units if not done[unit.number].away}
         for name in storage.names_in(self._frames):
             if name not in kept:
-                storage.remove(storage.joined(self._frames, name))
-        if not storage.is_remote(self._frames):
-            with contextlib.suppress(OSError):
-                os.rmdir(storage.local(self._frames))
+                with contextlib.suppress(MediaError):  # the next call does it
+                    storage.remove(storage.joined(self._frames, name))
+        if not kept:
+            storage.remove_folder(self._frames)
 
     def _summed_up(self, done: dict[int, Report], progress: Progress, actors: int, before: float) -> Summary:
         reports = [done[unit.number] for unit in self.plan.units]

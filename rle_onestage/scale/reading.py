@@ -232,10 +232,7 @@ def _cell(value: Any, item: Item, address: str) -> Item:
     if not isinstance(value, str):
         kind = "nothing" if value is None else type(value).__name__
         return item._replace(error=f"the row has {kind} in place of an image's bytes or path")
-    if "://" not in value and not os.path.isabs(value):
-        folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
-        value = storage.joined(folder, value)
-    return _file(value)._replace(place=item.place)
+    return _file(storage.beside(address, value))._replace(place=item.place)
 
 
 def _video(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
@@ -252,6 +249,7 @@ def _video(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
         while (frame := source.read()) is not None:
             yield Item(address, index, frame[1], frame[0])
             index += 1
+        file.enough = source.is_past
         amiss = [f"{source.skipped} damaged frames are left out"] if source.skipped else []
         if short := source.shortfall() if chunk.start is None and chunk.end is None else _stopped(source, index):
             amiss.append(short)

@@ -57,6 +57,16 @@ def joined(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else os.path.join(local(folder), name)
 
 
+def beside(address: str, name: str) -> str:
+    """The address of what a file names: as it is, or relative to the file's own folder."""
+    if "://" in name or os.path.isabs(name):
+        return name
+    if not is_remote(address):
+        return os.path.join(os.path.dirname(local(address)), name)
+    scheme, _, path = address.partition("://")
+    return f"{scheme}://{''.join(path.rpartition('/')[:2])}{name}"
+
+
 def read_bytes(address: str) -> bytes:
     """All bytes of a file of an image.
 
@@ -168,6 +178,20 @@ def remove(address: str) -> None:
         raise MediaError(
             f"{address} cannot be deleted ({reason_of(error)}); mend it, and give the same command again"
         ) from error
+
+
+def remove_folder(folder: str) -> None:
+    """Delete a folder, if it is there and empty; many object stores have none."""
+
+    def delete() -> None:
+        if is_remote(folder):
+            system, path = file_system(folder)
+            system.rmdir(path)
+        else:
+            os.rmdir(local(folder))
+
+    with contextlib.suppress(OSError):
+        asked(delete)
 
 
 @contextlib.contextmanager
