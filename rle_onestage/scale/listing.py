@@ -1,5 +1,6 @@
 """The files that a name of an input stands for: a file, a folder with those below it, or a pattern."""
 
+import functools
 import glob
 import logging
 import os
@@ -13,9 +14,13 @@ from fsspec.utils import glob_translate
 
 from ..errors import MediaError, counted
 from .file_systems import asked, reason_of
-from .storage import file_system, is_remote, local
+from .storage import exists, file_system, is_remote, local
 
 logger = logging.getLogger(__name__)
+
+PLAN = "_plan.json"  # what a folder of results has
+_HIDDEN = "._"  # begin names that a folder does not stand for
+_PART = re.compile(r"part-\d+\.parquet")
 
 
 class Entry(NamedTuple):
@@ -42,20 +47,39 @@ def find(given: str) -> list[Entry]:
         MediaError: it does not exist, cannot be listed, or nothing matches.
     """
     try:
-        found = asked(lambda: _find_remote(given) if is_remote(given) else _find_local(local(given)))
+        there = asked(lambda: _find_remote(given) if is_remote(given) else _find_local(local(given)))
+        found = [each for each, is_result in zip(there, _are_results(given, there)) if not is_result]
     except FileNotFoundError as error:
         raise MediaError(f"input {given} does not exist; check --input") from error
     except OSError as error:
         raise MediaError(f"{given} cannot be listed ({reason_of(error)}); check --input") from error
+    if len(found) < len(there):
+        logger.info("%s: %s of predictions left out", given, counted(len(there) - len(found), "file"))
+    if there and not found:
+        raise MediaError(f"{given} has predictions alone; give the images")
     if not found:
         what = "no file matches" if glob.has_magic(given) else "there is no file in"
         raise MediaError(f"{what} {given}; check --input")
     return found
 
 
+def _are_results(given: str, found: list[Entry]) -> list[bool]:
+    """Whether each file is one of a job's results, which would be taken for a table of paths."""
+
+    @functools.cache
+    def has_plan(folder: str) -> bool:
+        return exists(f"{folder}/{PLAN}")
+
+    parts = [each.address.rpartition("/") for each in found]
+    return [
+        whole != given and bool(_PART.fullmatch(name)) and has_plan(folder)
+        for (folder, _, name), whole in zip(parts, (each.address for each in found))
+    ]
+
+
 def _is_shown(name: str) -> bool:
     """Whether a file or folder is not hidden."""
-    return not name.startswith((".", "_"))
+    return not name.startswith(tuple(_HIDDEN))
 
 
 def _find_local(path: str) -> list[Entry]:
@@ -123,15 +147,15 @@ def _find_remote(address: str) -> list[Entry]:
     scheme = address.partition("://")[0]
     if not address.endswith("/") and (info := _file_at(system, path)) is not None:
         return [_entry(address, info)]
-    if glob.has_magic(path):
+    if glob.has_magic(path):  # which hides what begins with a dot, as on this disk
         base = path[: path.rfind("/", 0, min(path.find(sign) for sign in "*?[" if sign in path)) + 1]
-        wanted = re.compile(glob_translate(path))
+        wanted, hidden = re.compile(glob_translate(path)), "."
     else:
-        base, wanted = path.rstrip("/") + "/", re.compile("")
+        base, wanted, hidden = path.rstrip("/") + "/", re.compile(""), _HIDDEN
     entries = []
     for name, info in sorted(_below(system, base).items()):
         inner = name.lstrip("/").removeprefix(base.lstrip("/"))
-        if wanted.match(name) and all(map(_is_shown, inner.split("/"))):
+        if wanted.match(name) and not any(part.startswith(tuple(hidden)) for part in inner.split("/")):
             whole = name if "://" in name else f"{scheme}://{name.lstrip('/')}"
             entries.append(_entry(whole, info))
     return entries

@@ -18,9 +18,9 @@ from ..video.io import READ_TYPES
 from ..video.io.chunks import WHOLE, Chunk, find_chunks
 from . import storage
 from .file_systems import reason_of
-from .listing import Entry
+from .listing import PLAN, Entry
 
-PLAN, SUMMARY = "_plan.json", "_summary.json"
+SUMMARY = "_summary.json"
 # Found people of videos whose tracks are not made yet.
 FRAMES = "_frames"
 _MEMBERS = 64  # of a shard, by which its number of images is guessed: to count them takes as many reads
@@ -137,7 +137,7 @@ def _row_groups(address: str, rows: int) -> list[tuple[int | None, int | None, i
         if number >= rows or group == len(counts) - 1:
             found.append((start, group + 1, number))
             start, number = group + 1, 0
-    return list(found)
+    return [*found] or [(None, None, 1)]
 
 
 def _chunks(address: str, frames: int) -> list[Chunk]:

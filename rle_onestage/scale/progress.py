@@ -147,7 +147,7 @@ def say(summary: Summary) -> None:
         logger.warning(
             "%s could not be used, %s of all (%s may be), such as: %s",
             counted(summary.errors, "image"), percent(summary.errors / summary.images), percent(summary.max_errors),
-            "; ".join(summary.samples[:_NAMED]),
+            "; ".join(summary.samples[:_NAMED]).replace("\n", "\\n"),
         )  # fmt: skip
     if summary.lost:
         logger.warning(

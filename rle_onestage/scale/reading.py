@@ -155,8 +155,11 @@ def _tar(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
             elif not index:
                 yield Item(address, error="the shard has no images by their names, such as a.jpg")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        what = "the shard is cut short or damaged" if index else "it cannot be read as a tar shard"
-        yield Item(address, error=f"{what} ({reason_of(error)})")
+        if index:
+            yield Item(address, error=f"the shard is cut short or damaged ({reason_of(error)})")
+        else:  # the error tells of each kind of compression that it is none
+            there = file.seek(0, os.SEEK_END)
+            yield Item(address, error="it is damaged or no tar shard" if there else "the file is empty")
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
@@ -191,6 +194,8 @@ def _table(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
     pa, address = arrow(), unit.files[0]
     try:
         table = pa.parquet.ParquetFile(file)
+        if not table.metadata.num_rows:
+            raise DataError("the table has no rows")
         name = _column(table.schema_arrow, column, address)
         groups = range(unit.start or 0, unit.end or table.num_row_groups)
         index = sum(table.metadata.row_group(group).num_rows for group in range(groups.start))

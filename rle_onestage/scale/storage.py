@@ -244,6 +244,22 @@ def _written_remote(address: str) -> Iterator[Sink]:
         raise
 
 
+def exists(address: str) -> bool:
+    """Whether there is a file.
+
+    Raises:
+        OSError: its file system does not say.
+    """
+    if not is_remote(address):
+        return os.path.exists(local(address))
+
+    def ask() -> bool:
+        system, path = file_system(address)
+        return bool(system.exists(path))
+
+    return asked(ask, READ_SECONDS)
+
+
 def size_of(address: str) -> int:
     """Bytes of a file.
 
