@@ -5,6 +5,7 @@ What fails is told by a file beside the folder, so that other processes know too
 
 import asyncio
 import contextlib
+import datetime
 import errno
 import json
 import os
@@ -80,6 +81,9 @@ class Flaky(AbstractFileSystem):
         return {
             "name": self._strip_protocol(path), "size": status.st_size, "type": kind, "mtime": status.st_mtime_ns,
         }  # fmt: skip
+
+    def modified(self, path):
+        return datetime.datetime.fromtimestamp(os.stat(self._place(path)).st_mtime)
 
     def open(self, path, mode="rb", **kwargs):
         tell("open" if "r" in mode else "create", path)

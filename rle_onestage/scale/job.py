@@ -17,7 +17,7 @@ from ..evaluation.people_parquet import write_coco_results
 from ..structures.skeleton import Skeleton
 from ..utils.arrow import arrow
 from ..utils.cores import usable_cores
-from ..utils.output_files import check_name, remove_unfinished
+from ..utils.output_files import check_name
 from . import storage
 from .engines import InProcess, OnRay, RayOptions, needed_by_ray
 from .inputs import find_inputs
@@ -130,15 +130,12 @@ def _check_output(output: str, options: JobOptions) -> None:
         raise ConfigError("the name after --output is empty; give a folder")
     if options.coco and storage.is_remote(output):
         raise ConfigError(f"COCO results are written on this machine, and {output} is not; write Parquet, and copy it")
-    if storage.is_remote(output):
-        return
-    check_name(storage.local(output), "--output")
-    if os.path.exists(storage.local(output)):
-        if not os.path.isdir(storage.local(output)):
+    if not storage.is_remote(output):
+        check_name(storage.local(output), "--output")
+        if os.path.exists(storage.local(output)) and not os.path.isdir(storage.local(output)):
             raise ConfigError(f"--output {output} is a file; give a folder")
-        for folder in (storage.local(output), os.path.join(storage.local(output), FRAMES)):
-            if os.path.isdir(folder):
-                remove_unfinished(folder)
+    for folder in (output, storage.joined(output, FRAMES)):
+        storage.remove_unfinished(folder)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,26 @@
 """Where inputs lie and results go: the local disk, or any file system that fsspec or pyarrow knows by its address."""
 
 import contextlib
+import datetime
+import hashlib
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import fsspec
 
 from ..errors import MediaError, PoseError
+from ..utils import output_files
 from ..utils.bounded_reading import MOST_BYTES, READ_SECONDS, UnreadableImage, read_file
-from ..utils.output_files import UNFINISHED, replaced_when_done
+from ..utils.output_files import UNFINISHED, is_running, replaced_when_done
 from .file_systems import WRITE_SECONDS, Sink, StorageFile, asked, open_local, reason_of
+
+# Temporary files on storage of others, with the machine and the process that write them.
+_TEMPORARY = re.compile(rf"\..+\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
+_OLD = datetime.timedelta(days=1)
 
 
 def is_remote(address: str) -> bool:
@@ -225,7 +234,7 @@ def _written_remote(address: str) -> Iterator[Sink]:
     system, path = file_system(address)
     folder, _, name = path.rpartition("/")
     # Two calls, or a worker that was given up and its successor, may write the same file at the same time.
-    temporary = f"{folder}/.{name}.{secrets.token_hex(4)}{UNFINISHED}"
+    temporary = f"{folder}/.{name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}"
 
     def rename() -> None:
         if system.exists(path):
@@ -258,6 +267,45 @@ def exists(address: str) -> bool:
         return bool(system.exists(path))
 
     return asked(ask, READ_SECONDS)
+
+
+def _machine() -> str:
+    """What tells this machine from others in the names of temporary files."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def remove_unfinished(folder: str) -> None:
+    """Delete temporary files of calls that were killed: of processes of this machine that are gone, and old ones.
+
+    Args:
+        folder: of results; none need be there.
+
+    Raises:
+        MediaError: it cannot be listed.
+    """
+    if not is_remote(folder):
+        if os.path.isdir(local(folder)):
+            output_files.remove_unfinished(local(folder))
+        return
+    for name in names_in(folder):
+        found = _TEMPORARY.fullmatch(name)
+        if found and ((found[1] == _machine() and not is_running(int(found[2]))) or _is_old(joined(folder, name))):
+            with contextlib.suppress(MediaError):  # the next call does it
+                remove(joined(folder, name))
+
+
+def _is_old(address: str) -> bool:
+    """Whether a file was written more than a day ago, as far as its file system says it."""
+
+    def ask() -> bool:
+        system, path = file_system(address)
+        written = system.modified(path)
+        return datetime.datetime.now(written.tzinfo) - written > _OLD
+
+    try:
+        return asked(ask, READ_SECONDS)
+    except OSError:
+        return False
 
 
 def size_of(address: str) -> int:

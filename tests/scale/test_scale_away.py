@@ -2,6 +2,9 @@
 what is damaged is not."""
 
 import os
+import subprocess
+import sys
+import time
 
 import cv2
 import flaky_storage
@@ -273,6 +276,21 @@ def test_outputs_of_any_file_system_fail_with_a_sentence(tmp_path, root, toy, st
     call(given=given)
     assert plain(rows_in(root / "out")) == plain(rows_in(tmp_path / "plain"))
     assert {*os.listdir(root / "out")} - {"_frames"} == {*os.listdir(tmp_path / "plain")}
+
+
+def test_what_a_call_that_was_killed_left_is_removed_and_what_others_write_is_not(root, toy):
+    folder_of(root / "in", [1])
+    call()
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    here, there = storage._machine(), "0" * 8
+    left = {"dead": (here, gone.stdout.strip(), 0), "alive": (here, os.getpid(), 0), "other": (there, 1, 0)}
+    left["old"] = (there, 1, 2 * 86400)
+    for kind, (machine, process, age) in left.items():
+        path = root / "out" / f".{kind}.{machine}-{process}-01234567.unfinished"
+        path.write_bytes(b"")
+        os.utime(path, (time.time() - age,) * 2)
+    assert call().computed == 0
+    assert {name.split(".")[1] for name in os.listdir(root / "out") if name[0] == "."} == {"alive", "other"}
 
 
 def test_errors_of_a_storage_are_told_from_damage():
