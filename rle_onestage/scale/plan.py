@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import ConfigError, MediaError, counted
+from ..errors import ConfigError, MediaError, counted, cut
 from ..utils.arrow import arrow
 from ..video.io import READ_TYPES
 from ..video.io.chunks import WHOLE, Chunk, find_chunks
@@ -23,6 +23,7 @@ from .listing import PLAN, Entry
 SUMMARY = "_summary.json"
 # Found people of videos whose tracks are not made yet.
 FRAMES = "_frames"
+_SHOWN = 200  # characters of an option that a message says
 _MEMBERS = 64  # of a shard, by which its number of images is guessed: to count them takes as many reads
 
 
@@ -195,7 +196,9 @@ def read_plan(output: str) -> Plan:
         data = json.loads(text)
         files = [(kind, Entry(*entry)) for kind, entry in data["files"]]
         units = [Unit(number, kind, tuple(names), *rest) for number, kind, names, *rest in data["units"]]
-        return Plan(data["job"], files, units)
+        if not units or not files:
+            raise ValueError("it has no inputs")
+        return Plan(dict(data["job"]), files, units)
     except (ValueError, KeyError, TypeError) as error:
         raise MediaError(f"{address} is damaged ({error}); remove the folder and start again") from error
 
@@ -203,10 +206,17 @@ def read_plan(output: str) -> Plan:
 def _check_same(plan: Plan, job: dict[str, Any], files: list[tuple[str, Entry]], output: str) -> None:
     """Raises ConfigError where an output has the results of another job."""
     remedy = "give another folder with --output, or remove this one"
-    for key, value in json.loads(json.dumps(job)).items():
-        before = plan.job.get(key)
-        if before != value:
-            raise ConfigError(f"{output} has results of another {key} ({before}, now {value}); {remedy}")
+    same = json.loads(json.dumps(job))
+    for key in sorted(same, key="input".__eq__):  # what files are new says more than what an input was called
+        if key == "input":
+            _check_same_files(plan, files, output, remedy)
+        if plan.job.get(key) != same[key]:
+            was, is_ = (cut(str(value), _SHOWN) for value in (plan.job.get(key), same[key]))
+            raise ConfigError(f"{output} has results of another {key} ({was}, now {is_}); {remedy}")
+
+
+def _check_same_files(plan: Plan, files: list[tuple[str, Entry]], output: str, remedy: str) -> None:
+    """Raises ConfigError where the inputs are other files, or were changed."""
     before = {entry.address: entry for _, entry in plan.files}
     now = {entry.address: entry for _, entry in files}
     for what, names in (("new", now.keys() - before.keys()), ("gone", before.keys() - now.keys())):
