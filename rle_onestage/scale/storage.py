@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import fsspec
@@ -16,7 +16,7 @@ from ..errors import MediaError, PoseError
 from ..utils import output_files
 from ..utils.bounded_reading import MOST_BYTES, READ_SECONDS, UnreadableImage, read_file
 from ..utils.output_files import UNFINISHED, is_running, replaced_when_done
-from .file_systems import WRITE_SECONDS, Sink, StorageFile, asked, open_local, reason_of
+from .file_systems import WRITE_SECONDS, Answer, Sink, StorageFile, asked, open_local, reason_of
 
 # Temporary files on storage of others, with the machine and the process that write them.
 _TEMPORARY = re.compile(rf"\..+\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
@@ -61,6 +61,18 @@ def file_system(address: str) -> tuple[Any, str]:
         ) from error
 
 
+def _asked_of(address: str, work: Callable[[Any, str], Answer]) -> Answer:
+    """What the file system of an address answers; see :func:`~.file_systems.asked`.
+
+    Args:
+        address: of a file or folder.
+        work: asks the file system about the path there.
+    """
+    # In this thread: fsspec makes an instance, with connections, for each thread, and what waits has a new one.
+    system, path = file_system(address)
+    return asked(lambda: work(system, path), READ_SECONDS)
+
+
 def joined(folder: str, name: str) -> str:
     """The address of a name in a folder."""
     return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else os.path.join(local(folder), name)
@@ -85,7 +97,7 @@ def read_bytes(address: str) -> bytes:
     if not is_remote(address):
         return read_file(local(address))
     try:
-        return asked(lambda: _read_remote(address), READ_SECONDS)
+        return _asked_of(address, lambda system, path: _read_remote(system, path, address))
     except OSError as error:
         raise UnreadableImage(address, f"it cannot be read ({reason_of(error)})") from error
     except UnreadableImage:
@@ -94,8 +106,7 @@ def read_bytes(address: str) -> bytes:
         raise UnreadableImage(address, str(error)) from error
 
 
-def _read_remote(address: str) -> bytes:
-    system, path = file_system(address)
+def _read_remote(system: Any, path: str, address: str) -> bytes:
     size = system.size(path) or 0
     if size > MOST_BYTES:
         raise UnreadableImage(address, f"the file has {size / 2**30:.1f} GB, more than can be decoded")
@@ -114,12 +125,8 @@ def opened(address: str, ends: bool = False) -> StorageFile:
     """
     if not is_remote(address):
         return StorageFile(local(address), lambda: open_local(local(address)), ends)
-
-    def open_remote() -> Any:
-        system, path = file_system(address)
-        return system.open(path, "rb")
-
-    return StorageFile(address, open_remote, ends)
+    system, path = file_system(address)
+    return StorageFile(address, lambda: system.open(path, "rb"), ends)
 
 
 def names_in(folder: str) -> list[str]:
@@ -261,12 +268,7 @@ def exists(address: str) -> bool:
     """
     if not is_remote(address):
         return os.path.exists(local(address))
-
-    def ask() -> bool:
-        system, path = file_system(address)
-        return bool(system.exists(path))
-
-    return asked(ask, READ_SECONDS)
+    return bool(_asked_of(address, lambda system, path: system.exists(path)))
 
 
 def _machine() -> str:
@@ -296,16 +298,11 @@ def remove_unfinished(folder: str) -> None:
 
 def _is_old(address: str) -> bool:
     """Whether a file was written more than a day ago, as far as its file system says it."""
-
-    def ask() -> bool:
-        system, path = file_system(address)
-        written = system.modified(path)
-        return datetime.datetime.now(written.tzinfo) - written > _OLD
-
     try:
-        return asked(ask, READ_SECONDS)
+        written = _asked_of(address, lambda system, path: system.modified(path))
     except OSError:
         return False
+    return datetime.datetime.now(written.tzinfo) - written > _OLD
 
 
 def size_of(address: str) -> int:
@@ -316,9 +313,4 @@ def size_of(address: str) -> int:
     """
     if not is_remote(address):
         return os.path.getsize(local(address))
-
-    def ask() -> int:
-        system, path = file_system(address)
-        return int(system.size(path) or 0)
-
-    return asked(ask, READ_SECONDS)
+    return int(_asked_of(address, lambda system, path: system.size(path)) or 0)
