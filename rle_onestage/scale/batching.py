@@ -47,7 +47,7 @@ def rows_of(window: list[Item], predictor: Any, batch: int, min_score: float) ->
     Raises:
         PoseError: what is wrong is not an image's.
     """
-    rows = [Row(item.path, item.place, item.time, error=item.error, away=item.away) for item in window]
+    rows = [_begun(item) for item in window]
     groups: dict[tuple[int, int], list[int]] = {}
     for place, item in enumerate(window):
         if item.image is not None:
@@ -63,6 +63,17 @@ def rows_of(window: list[Item], predictor: Any, batch: int, min_score: float) ->
                 else:
                     rows[place] = rows[place]._replace(size=size, people=found[found.scores >= min_score])
     return rows
+
+
+def _begun(item: Item) -> Row:
+    """The row of an item, without its people; names need not be text, but all that reads Parquet wants text."""
+    error = None if item.error is None else _text(item.error)
+    return Row(_text(item.path), item.place, item.time, error=error, away=item.away)
+
+
+def _text(name: str) -> str:
+    """A name as text, whose bytes that are none are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _size_seen(predictor: Any, item: Item) -> tuple[int, int]:

@@ -6,13 +6,14 @@ and models start first. So ``seconds = start + max(ceil(units / n) * rows / rate
 ``n`` counts no more actors of a machine than it has cores for.
 """
 
+import contextlib
 import math
 import os
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MediaError
 from . import storage
 from .progress import Summary, duration
 
@@ -106,7 +107,8 @@ def write_rate(folder: str) -> float:
         for _ in range(_PROBE // len(block)):
             file.write(block)
     seconds = time.perf_counter() - begin
-    storage.remove(address)
+    with contextlib.suppress(MediaError):
+        storage.remove(address)
     return _PROBE / seconds
 
 

@@ -1,14 +1,16 @@
 """What ``--input`` names, by kind: images, shards, tables and videos."""
 
 import collections
+import functools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import MediaError, counted
 from ..video.io import READ_TYPES, looks_like_video
 from . import storage
-from .storage import Entry
+from .file_systems import reason_of
+from .listing import Entry, find, local_entry
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +52,29 @@ def find_inputs(inputs: Sequence[str], output: str) -> list[tuple[str, Entry]]:
             raise MediaError("the name after --input is empty; give files, folders or patterns")
         for kind, entry in _of(given):
             found.setdefault(storage.whole(entry.address), (kind, entry))
-    results = storage.whole(output).rstrip("/") + "/"
-    found = {name: each for name, each in found.items() if not name.startswith(results)}
+    outside = _outside(output)
+    found = {name: each for name, each in found.items() if outside(name)}
     if not found:
         raise MediaError(f"--input names no file but those of --output {output}; give the images")
     return list(found.values())
 
 
+def _outside(output: str) -> Callable[[str], bool]:
+    """Says of a whole address whether its file is outside the folder of the results, whatever links lead there."""
+    results = storage.whole(output).rstrip("/")
+    if storage.is_remote(output):
+        return lambda name: not name.startswith(f"{results}/")
+    results, real = os.path.realpath(results), functools.cache(os.path.realpath)
+
+    def outside(name: str) -> bool:
+        return storage.is_remote(name) or not f"{real(os.path.dirname(name))}/".startswith(f"{results}/")
+
+    return outside
+
+
 def _of(given: str) -> Iterable[tuple[str, Entry]]:
     """Kind and file of each that an input names."""
-    entries = storage.find(given)
+    entries = find(given)
     if len(entries) == 1 and _is_file(given, entries[0]):
         if given.lower().endswith(_LIST):
             yield from _listed(given)
@@ -89,15 +104,16 @@ def _listed(address: str) -> Iterable[tuple[str, Entry]]:
     """Kind and file of each line of a text file."""
     try:
         with storage.opened(address) as file:
-            lines = file.read().decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(f"list {address} cannot be read as text ({error}); write a path a line, in UTF-8") from error
+            lines = file.read().decode("utf-8-sig").split("\n")  # names may have other line breaks
+    except UnicodeDecodeError as error:
+        raise MediaError(f"list {address} is no text ({error}); write a path a line, in UTF-8") from error
+    except OSError as error:
+        raise MediaError(f"list {address} cannot be read ({reason_of(error)}); check --input") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise MediaError(f"list {address} is empty; write a path a line")
-    folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
     for name in names:
-        whole = name if "://" in name or os.path.isabs(name) else storage.joined(folder, name)
+        whole = storage.beside(address, name)
         kind = kind_of_name(whole) or "images"
         # One that is missing costs that one alone: it becomes a row with its error.
-        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else storage.local_entry(storage.local(whole))
+        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else local_entry(storage.local(whole))

@@ -12,17 +12,17 @@ import cv2
 import torch
 
 from .. import __version__
-from ..errors import ConfigError, PoseError, check_score, counted
+from ..errors import ConfigError, MediaError, PoseError, check_score, counted
 from ..evaluation.people_parquet import write_coco_results
 from ..structures.skeleton import Skeleton
 from ..utils.arrow import arrow
 from ..utils.cores import usable_cores
-from ..utils.safe_files import remove_unfinished
+from ..utils.output_files import check_name
 from . import storage
 from .engines import InProcess, OnRay, RayOptions, needed_by_ray
 from .inputs import find_inputs
 from .models import ModelChoice, predictor_for, version_of
-from .plan import FRAMES, Plan, Unit, part_name, settled_plan
+from .plan import FRAMES, SUMMARY, Plan, Unit, part_name, settled_plan
 from .progress import Progress, Summary, say, write_summary
 from .tracks import VideoTracker
 from .work import Report, Task, Worker, report_of, set_threads
@@ -130,12 +130,12 @@ def _check_output(output: str, options: JobOptions) -> None:
         raise ConfigError("the name after --output is empty; give a folder")
     if options.coco and storage.is_remote(output):
         raise ConfigError(f"COCO results are written on this machine, and {output} is not; write Parquet, and copy it")
-    if not storage.is_remote(output) and os.path.exists(storage.local(output)):
-        if not os.path.isdir(storage.local(output)):
+    if not storage.is_remote(output):
+        check_name(storage.local(output), "--output")
+        if os.path.exists(storage.local(output)) and not os.path.isdir(storage.local(output)):
             raise ConfigError(f"--output {output} is a file; give a folder")
-        for folder in (storage.local(output), os.path.join(storage.local(output), FRAMES)):
-            if os.path.isdir(folder):
-                remove_unfinished(folder)
+    for folder in (output, storage.joined(output, FRAMES)):
+        storage.remove_unfinished(folder)
 
 
 @contextlib.contextmanager
@@ -189,6 +189,7 @@ class _Job:
                 for report in engine.run(self.worker, left):
                     progress.add(_checked(report))
                     done[report.unit] = report  # of videos that of their frames, until they are tracked
+                self._forget_tracks(videos)
                 for report in engine.map(VideoTracker(self.task, self.skeleton), videos):
                     done[report.unit] = _checked(report)
             except KeyboardInterrupt:
@@ -197,7 +198,7 @@ class _Job:
             finally:
                 engine.close()
         if self._videos:
-            self._forget_frames()
+            self._forget_frames(done)
         return self._summed_up(done, progress, actors, before)
 
     def _reports(self, folder: str, units: Sequence[Unit]) -> dict[int, Report]:
@@ -223,13 +224,27 @@ class _Job:
         shards = all(unit.kind == "tar" for unit in self.plan.units)
         return max(1, round(images / len(self.plan.units))) if shards else self.options.rows
 
-    def _forget_frames(self) -> None:
-        """Remove what was kept of videos, which are done; also what an earlier call had no time to."""
+    def _forget_tracks(self, videos: Sequence[Sequence[Unit]]) -> None:
+        """Remove the files of videos that are tracked anew: with some of the old ones a call that is killed would leave
+        identities of two passes."""
+        there = set(storage.names_in(self.task.output))
+        for name in (part_name(unit.number) for units in videos for unit in units):
+            if name in there:
+                storage.remove(storage.joined(self.task.output, name))
+
+    def _forget_frames(self, done: dict[int, Report]) -> None:
+        """Remove what was kept of videos that are done, also what an earlier call had no time to.
+
+        Of a video that is tried again the pieces that could be read stay.
+        """
+        again = [units for units in self._videos if any(done[unit.number].away for unit in units)]
+        kept = {part_name(unit.number) for units in again for unit in units if not done[unit.number].away}
         for name in storage.names_in(self._frames):
-            storage.remove(storage.joined(self._frames, name))
-        if not storage.is_remote(self._frames):
-            with contextlib.suppress(OSError):
-                os.rmdir(storage.local(self._frames))
+            if name not in kept:
+                with contextlib.suppress(MediaError):  # the next call does it
+                    storage.remove(storage.joined(self._frames, name))
+        if not kept:
+            storage.remove_folder(self._frames)
 
     def _summed_up(self, done: dict[int, Report], progress: Progress, actors: int, before: float) -> Summary:
         reports = [done[unit.number] for unit in self.plan.units]
@@ -255,7 +270,7 @@ class _Job:
             lost=sum(report.lost for report in reports),
             away=sum(report.away for report in reports),
         )
-        if progress.images:  # a call that found all done has measured nothing
+        if progress.images or SUMMARY not in storage.names_in(self.task.output):  # else nothing was measured
             write_summary(summary)
         if self.options.coco:
             _write_coco(self.task.output)
@@ -281,6 +296,7 @@ def _checked(report: Report) -> Report:
 
 def _write_coco(output: str) -> None:
     """Write COCO results beside the folder of a job."""
-    path = f"{storage.local(output).rstrip(os.sep)}.json"
+    path = os.path.normpath(storage.local(output))
+    path = f"{os.path.abspath(path) if os.path.basename(path) in ('.', '..') else path}.json"
     number = write_coco_results(storage.local(output), path)
     logger.info("%s in %s", counted(number, "COCO result"), path)

@@ -9,20 +9,21 @@ import hashlib
 import itertools
 import json
 import tarfile
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import ConfigError, MediaError, counted
+from ..errors import ConfigError, MediaError, counted, cut
 from ..utils.arrow import arrow
 from ..video.io import READ_TYPES
 from ..video.io.chunks import WHOLE, Chunk, find_chunks
 from . import storage
-from .storage import Entry
+from .file_systems import reason_of
+from .listing import PLAN, Entry
 
-PLAN, SUMMARY = "_plan.json", "_summary.json"
+SUMMARY = "_summary.json"
 # Found people of videos whose tracks are not made yet.
 FRAMES = "_frames"
+_SHOWN = 200  # characters of an option that a message says
 _MEMBERS = 64  # of a shard, by which its number of images is guessed: to count them takes as many reads
 
 
@@ -114,7 +115,7 @@ def units_of(files: Iterable[tuple[str, Entry]], rows: int) -> list[Unit]:
 def _images_of_shard(entry: Entry) -> int:
     """About how many images a tar shard has, by its first members."""
     images, place = 0, 0
-    with contextlib.suppress(tarfile.TarError, OSError, EOFError, zlib.error):  # who reads it says why
+    with contextlib.suppress(Exception):  # of whatever bytes there are: who reads it says why
         with storage.opened(entry.address) as file, tarfile.open(fileobj=file, mode="r:*") as shard:
             for member in itertools.islice(shard, _MEMBERS):
                 images += member.name.lower().endswith(READ_TYPES)
@@ -129,7 +130,7 @@ def _row_groups(address: str, rows: int) -> list[tuple[int | None, int | None, i
         with storage.opened(address) as file:
             metadata = pa.parquet.ParquetFile(file).metadata
             counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    except (OSError, ValueError):  # who reads it says why
+    except Exception:  # of whatever bytes there are: who reads it says why
         return [(None, None, 1)]
     found, start, number = [], 0, 0
     for group, count in enumerate(counts):
@@ -137,16 +138,16 @@ def _row_groups(address: str, rows: int) -> list[tuple[int | None, int | None, i
         if number >= rows or group == len(counts) - 1:
             found.append((start, group + 1, number))
             start, number = group + 1, 0
-    return list(found)
+    return [*found] or [(None, None, 1)]
 
 
 def _chunks(address: str, frames: int) -> list[Chunk]:
-    if not storage.is_remote(address):
-        return find_chunks(storage.local(address), frames)
     try:
-        with storage.opened(address) as file:
-            return find_chunks(file, frames)
-    except OSError:  # who reads it says why
+        with storage.opened(address, ends=True) as file:
+            found = find_chunks(file, frames)
+            # What lies behind a break may have no plain clock.
+            return found if file.broke is None else [WHOLE]
+    except Exception:  # of whatever bytes there are: who reads it says why
         return [WHOLE]
 
 
@@ -186,21 +187,36 @@ def read_plan(output: str) -> Plan:
     address = storage.joined(output, PLAN)
     try:
         with storage.opened(address) as file:
-            data = json.load(file)
+            text = file.read()
+    except OSError as error:
+        raise MediaError(
+            f"{address} cannot be read ({reason_of(error)}); mend it, and give the same command again"
+        ) from error
+    try:
+        data = json.loads(text)
         files = [(kind, Entry(*entry)) for kind, entry in data["files"]]
         units = [Unit(number, kind, tuple(names), *rest) for number, kind, names, *rest in data["units"]]
-        return Plan(data["job"], files, units)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MediaError(f"{address} cannot be read ({error}); remove the folder and start again") from error
+        if not units or not files:
+            raise ValueError("it has no inputs")
+        return Plan(dict(data["job"]), files, units)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MediaError(f"{address} is damaged ({error}); remove the folder and start again") from error
 
 
 def _check_same(plan: Plan, job: dict[str, Any], files: list[tuple[str, Entry]], output: str) -> None:
     """Raises ConfigError where an output has the results of another job."""
     remedy = "give another folder with --output, or remove this one"
-    for key, value in json.loads(json.dumps(job)).items():
-        before = plan.job.get(key)
-        if before != value:
-            raise ConfigError(f"{output} has results of another {key} ({before}, now {value}); {remedy}")
+    same = json.loads(json.dumps(job))
+    for key in sorted(same, key="input".__eq__):  # what files are new says more than what an input was called
+        if key == "input":
+            _check_same_files(plan, files, output, remedy)
+        if plan.job.get(key) != same[key]:
+            was, is_ = (cut(str(value), _SHOWN) for value in (plan.job.get(key), same[key]))
+            raise ConfigError(f"{output} has results of another {key} ({was}, now {is_}); {remedy}")
+
+
+def _check_same_files(plan: Plan, files: list[tuple[str, Entry]], output: str, remedy: str) -> None:
+    """Raises ConfigError where the inputs are other files, or were changed."""
     before = {entry.address: entry for _, entry in plan.files}
     now = {entry.address: entry for _, entry in files}
     for what, names in (("new", now.keys() - before.keys()), ("gone", before.keys() - now.keys())):

@@ -38,7 +38,7 @@ class Summary(NamedTuple):
         max_errors: share of rows that may have an error, and of shards, tables and pieces of videos that may be lost.
         holders: shards, tables (or parts of them) and pieces of videos.
         lost: of these, not read to their end.
-        away: of these, because their storage was away; the same command tries them again.
+        away: units whose storage was away for some of them; the same command tries them again.
     """
 
     output: str
@@ -147,7 +147,7 @@ def say(summary: Summary) -> None:
         logger.warning(
             "%s could not be used, %s of all (%s may be), such as: %s",
             counted(summary.errors, "image"), percent(summary.errors / summary.images), percent(summary.max_errors),
-            "; ".join(summary.samples[:_NAMED]),
+            "; ".join(summary.samples[:_NAMED]).replace("\n", "\\n"),
         )  # fmt: skip
     if summary.lost:
         logger.warning(
@@ -155,7 +155,7 @@ def say(summary: Summary) -> None:
             "error names them", summary.lost, summary.holders, percent(summary.max_errors),
         )  # fmt: skip
     if summary.away:
-        logger.warning("the storage of %d of them was away: the same command tries them again", summary.away)
+        logger.warning("the storage of %s was away: the same command tries again", counted(summary.away, "unit"))
 
 
 def write_summary(summary: Summary) -> None:

@@ -4,23 +4,26 @@ import contextlib
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, MediaError
 from ..utils.arrow import arrow
-from ..utils.bounded_reading import MOST_BYTES, UnreadableImage
+from ..utils.bounded_reading import MOST_BYTES, BlockedImage, UnreadableImage
 from ..utils.image_decoding import Undecodable, decode_image
 from ..video.io import READ_TYPES
 from ..video.io.chunks import Chunk, ChunkSource
 from . import storage
+from .file_systems import StorageFile, is_certain, may_pass, reason_of
 from .plan import Unit
 
 # Names of columns of images or their paths, where nobody names one; the first that is there.
 _COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "bytes", "content", "path", "file_name", "image_path")
 _BATCH = 32  # rows of a table that are read at once
+_PATIENCE = 3  # images in a row whose storage does not answer
+_FORK = "._"  # begins names of what macOS keeps beside a file; no image, whatever they end with
 
 
 class Item(NamedTuple):
@@ -33,7 +36,8 @@ class Item(NamedTuple):
         image: (H, W, 3) uint8 BGR; None with an error.
         error: a clause.
         read: bytes that were read for it, encoded; of frames 0.
-        away: whether a shard, table or video could not be read because its storage was away.
+        away: whether it could not be read because its storage was away.
+        silent: whether that storage did not answer in time.
     """
 
     path: str
@@ -43,6 +47,7 @@ class Item(NamedTuple):
     error: str | None = None
     read: int = 0
     away: bool = False
+    silent: bool = False
 
 
 def read_unit(unit: Unit, column: str | None = None) -> Iterator[Item]:
@@ -53,13 +58,21 @@ def read_unit(unit: Unit, column: str | None = None) -> Iterator[Item]:
         column: of a table, that has the images or their paths.
     """
     if unit.kind == "images":
-        yield from map(_file, unit.files)
-    elif unit.kind == "tar":
-        yield from _tar(unit.files[0])
-    elif unit.kind == "parquet":
-        yield from _table(unit, column)
+        yield from _files(unit.files)
     else:
-        yield from _video(unit)
+        yield from _held(unit, column)
+
+
+def _files(addresses: Iterable[str]) -> Iterator[Item]:
+    """The items of image files; where none of some answers in time, the others are not waited for."""
+    silent = 0
+    for address in addresses:
+        if silent < _PATIENCE:
+            item = _file(address)
+            silent = silent + 1 if item.silent else 0
+        else:
+            item = Item(address, error="it is not tried, as those before it do not answer", away=True)
+        yield item
 
 
 def _file(address: str) -> Item:
@@ -67,7 +80,9 @@ def _file(address: str) -> Item:
     try:
         data = storage.read_bytes(address)
     except UnreadableImage as error:
-        return Item(address, error=error.reason)
+        silent = isinstance(error, BlockedImage) or isinstance(error.__cause__, TimeoutError)
+        away = silent or not is_certain(error.__cause__)
+        return Item(address, error=error.reason, away=away, silent=silent)
     return decoded(data, Item(address))
 
 
@@ -88,13 +103,50 @@ def decoded(data: bytes, item: Item) -> Item:
         return item._replace(error=f"it cannot be decoded ({type(error).__name__}: {error})", read=len(data))
 
 
-def _tar(address: str) -> Iterator[Item]:
-    """The images of a tar shard; a cut is an item behind those before it."""
-    index = 0
+def _held(unit: Unit, column: str | None) -> Iterator[Item]:
+    """The images of a file that holds several; what could not be read of it is an item behind them."""
+    address = unit.files[0]
     try:
-        with storage.opened(address) as file, tarfile.open(fileobj=file, mode="r:*") as shard:
+        # FFmpeg cannot take an error from whom it reads.
+        file = storage.opened(address, ends=unit.kind == "video")
+    except (OSError, MediaError) as error:
+        yield Item(address, error=f"it cannot be opened ({reason_of(error)})", away=may_pass(error))
+        return
+    with file:
+        items = {"tar": _tar, "parquet": _table, "video": _video}[unit.kind](file, unit, column)
+        amiss = ""
+        try:
+            for item in items:
+                if item.error is not None and item.place is None:
+                    amiss = item.error
+                else:
+                    yield item
+        except Exception as error:  # of whatever reads such files, for it was not made for all bytes
+            amiss = f"it cannot be read ({type(error).__name__}: {reason_of(error)})"
+        if file.broke is not None:
+            yield Item(address, error=f"reading broke off ({reason_of(file.broke)})", away=True)
+        elif amiss:
+            yield _changed(Item(address, error=amiss), unit)
+
+
+def _changed(item: Item, unit: Unit) -> Item:
+    """The item of a file that is amiss: it may have been another one when the job began, and may be it again."""
+    try:
+        size = storage.size_of(item.path)
+    except (OSError, MediaError):
+        return item._replace(away=True)
+    if not unit.size or size == unit.size:
+        return item
+    return item._replace(error=f"{item.error}; it has {size} bytes, and had {unit.size} when the job began", away=True)
+
+
+def _tar(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
+    """The images of a tar shard; a cut is an item behind those before it."""
+    index, address = 0, unit.files[0]
+    try:
+        with tarfile.open(fileobj=file, mode="r:*") as shard:
             for member in shard:
-                if member.isfile() and member.name.lower().endswith(READ_TYPES):
+                if _is_image(member):
                     item = Item(f"{address}/{member.name}", index)
                     index += 1
                     yield _member(shard, member, item)
@@ -103,15 +155,27 @@ def _tar(address: str) -> Iterator[Item]:
             elif not index:
                 yield Item(address, error="the shard has no images by their names, such as a.jpg")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        what = "the shard is cut short or damaged" if index else "it cannot be read as a tar shard"
-        yield Item(address, error=f"{what} ({reason})", away=storage.may_pass(error))
+        if index:
+            yield Item(address, error=f"the shard is cut short or damaged ({reason_of(error)})")
+        else:  # the error tells of each kind of compression that it is none
+            there = file.seek(0, os.SEEK_END)
+            yield Item(address, error="it is damaged or no tar shard" if there else "the file is empty")
+
+
+def _is_image(member: tarfile.TarInfo) -> bool:
+    """Whether a member of a shard is an image by its name; a link to another member counts as that one."""
+    name = member.name.rpartition("/")[2]
+    kind = member.isfile() or member.islnk() or member.issym()
+    return kind and name.lower().endswith(READ_TYPES) and not name.startswith(_FORK)
 
 
 def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, item: Item) -> Item:
     if member.size > MOST_BYTES:
         return item._replace(error=f"the file has {member.size / 2**30:.1f} GB, more than can be decoded")
-    content = shard.extractfile(member)
+    try:
+        content = shard.extractfile(member)
+    except (KeyError, RecursionError):
+        return item._replace(error=f"it is a link to {member.linkname}, which is no file of the shard")
     data = b"" if content is None else content.read()
     if len(data) < member.size:
         raise tarfile.ReadError(f"{len(data)} of {member.size} bytes of {member.name} are there")
@@ -125,24 +189,24 @@ def _has_end(shard: tarfile.TarFile) -> bool:
     return file.read(tarfile.BLOCKSIZE) == b"\0" * tarfile.BLOCKSIZE
 
 
-def _table(unit: Unit, column: str | None) -> Iterator[Item]:
+def _table(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
     """The images of row groups of a Parquet file."""
     pa, address = arrow(), unit.files[0]
     try:
-        with storage.opened(address) as file:
-            table = pa.parquet.ParquetFile(file)
-            name = _column(table.schema_arrow, column, address)
-            groups = range(unit.start or 0, unit.end or table.num_row_groups)
-            index = sum(table.metadata.row_group(group).num_rows for group in range(groups.start))
-            for batch in table.iter_batches(_BATCH, row_groups=list(groups), columns=[name]):
-                for value in batch.column(0):
-                    yield _cell(value.as_py(), address, index)
-                    index += 1
+        table = pa.parquet.ParquetFile(file)
+        if not table.metadata.num_rows:
+            raise DataError("the table has no rows")
+        name = _column(table.schema_arrow, column, address)
+        groups = range(unit.start or 0, unit.end or table.num_row_groups)
+        index = sum(table.metadata.row_group(group).num_rows for group in range(groups.start))
+        for batch in table.iter_batches(_BATCH, row_groups=list(groups), columns=[name]):
+            for value in batch.column(0):
+                yield _cell(value.as_py(), Item(f"{address}/{index}", index), address)
+                index += 1
     except DataError as error:
         yield Item(address, error=str(error))
     except (OSError, ValueError) as error:  # pyarrow's errors are of these
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        yield Item(address, error=f"it cannot be read as Parquet ({reason})", away=storage.may_pass(error))
+        yield Item(address, error=f"it cannot be read as Parquet ({reason_of(error)})")
 
 
 def _column(schema: Any, column: str | None, address: str) -> str:
@@ -159,43 +223,38 @@ def _column(schema: Any, column: str | None, address: str) -> str:
     raise DataError(f"it has no column {' or '.join(wanted[:2])}; name that of the images with --column, of {names}")
 
 
-def _cell(value: Any, address: str, index: int) -> Item:
+def _cell(value: Any, item: Item, address: str) -> Item:
     """The item of a value: bytes, a path, or a pair of both as Hugging Face's files have it."""
-    item = Item(f"{address}/{index}", index)
     if isinstance(value, dict):
-        if value.get("path") and not value.get("bytes"):
-            return _cell(value["path"], address, index)
-        name, value = value.get("path"), value.get("bytes")
-        item = item._replace(path=f"{address}/{index}/{os.path.basename(name)}" if name else item.path)
+        name, data = value.get("path"), value.get("bytes")
+        if isinstance(name, str) and name:
+            if not data:
+                return _cell(name, item, address)
+            item = item._replace(path=f"{item.path}/{os.path.basename(name)}")
+        value = data
     if isinstance(value, (bytes, bytearray)):
         return decoded(bytes(value), item)
     if not isinstance(value, str):
         kind = "nothing" if value is None else type(value).__name__
         return item._replace(error=f"the row has {kind} in place of an image's bytes or path")
-    if "://" not in value and not os.path.isabs(value):
-        folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
-        value = storage.joined(folder, value)
-    return _file(value)._replace(place=index)
+    return _file(storage.beside(address, value))._replace(place=item.place)
 
 
-def _video(unit: Unit) -> Iterator[Item]:
+def _video(file: StorageFile, unit: Unit, column: str | None) -> Iterator[Item]:
     """The frames of a piece of a video; what is missing of it is an item behind them."""
     address, chunk = unit.files[0], Chunk(unit.start, unit.end, unit.weight)
-    with contextlib.ExitStack() as stack:
-        try:
-            file: IO[bytes] | None = None
-            if storage.is_remote(address):
-                file = stack.enter_context(storage.opened(address))
-            path = address if file else storage.local(address)
-            source = stack.enter_context(contextlib.closing(ChunkSource(path, chunk, file)))
-        except (MediaError, OSError) as error:
-            away = storage.may_pass(error) or storage.may_pass(error.__cause__)
-            yield Item(address, error=str(error), away=away)
-            return
-        index = 0
+    path = address if storage.is_remote(address) else storage.local(address)
+    try:
+        source = ChunkSource(path, chunk, file)
+    except (MediaError, OSError) as error:
+        yield Item(address, error=str(error))
+        return
+    index = 0
+    with contextlib.closing(source):
         while (frame := source.read()) is not None:
             yield Item(address, index, frame[1], frame[0])
             index += 1
+        file.enough = source.is_past
         amiss = [f"{source.skipped} damaged frames are left out"] if source.skipped else []
         if short := source.shortfall() if chunk.start is None and chunk.end is None else _stopped(source, index):
             amiss.append(short)

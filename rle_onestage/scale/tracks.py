@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from ..errors import PoseError
+from ..errors import MediaError, PoseError
 from ..evaluation.people_parquet import Row, instances_of
 from ..structures.skeleton import Skeleton
 from ..utils.arrow import arrow
 from ..video.tracking import PoseTracker
 from . import storage
+from .file_systems import reason_of
 from .plan import FRAMES, Unit, part_name
 from .work import Report, Task, report_of, write_part
 
@@ -93,11 +94,19 @@ def read_rows(address: str, num_joints: int) -> Iterator[Row]:
     Args:
         address: of a Parquet file of a job.
         num_joints: K.
+
+    Raises:
+        MediaError: it cannot be read.
     """
     pa = arrow()
-    with storage.opened(address) as file:
-        for batch in pa.parquet.ParquetFile(file).iter_batches(256):
-            yield from _rows(pa.Table.from_batches([batch]), num_joints)
+    try:
+        with storage.opened(address) as file:
+            for batch in pa.parquet.ParquetFile(file).iter_batches(256):
+                yield from _rows(pa.Table.from_batches([batch]), num_joints)
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these
+        raise MediaError(
+            f"{address} cannot be read ({reason_of(error)}); mend it, and give the same command again"
+        ) from error
 
 
 def _rows(table: Any, num_joints: int) -> Iterator[Row]:

@@ -2,19 +2,21 @@
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import torch
 
-from ..errors import PoseError
+from ..errors import MediaError, PoseError
 from ..evaluation.people_parquet import Row, schema, table_of
 from ..utils.arrow import arrow
 from . import storage
 from .batching import rows_of, windows
+from .file_systems import Sink, reason_of
 from .models import ModelChoice, predictor_for
 from .plan import FRAMES, Unit, part_name
 from .reading import Item, read_unit
@@ -71,7 +73,7 @@ class Report(NamedTuple):
         loading: seconds that the model took to load, 0 where it was there.
         lost: 1 where a shard, table or piece of a video could not be read to its end; nobody knows how many images
             that are.
-        away: 1 where that is because its storage was away: the next call tries again.
+        away: 1 where its storage, or that of one of its images, was away: the next call tries again.
     """
 
     unit: int
@@ -168,7 +170,7 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report, ki
             while group := list(itertools.islice(source, _GROUP)):
                 bad = [row for row in group if row.error is not None]
                 lost = kind != "images" and any(row.place is None for row in bad)
-                away = kind != "images" and any(row.away for row in bad)
+                away = any(row.away for row in bad)
                 samples += [f"{row.path}: {row.error}" for row in bad][: _ERRORS_KEPT - len(samples)]
                 people = sum(len(row.people) for row in group if row.people is not None)
                 report = report._replace(
@@ -181,13 +183,13 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report, ki
                 writer.add(group, task)
             report = report._replace(samples=tuple(samples))
             writer.tell({"plan": task.digest, "report": report._asdict()})
-    return report._replace(written=storage.size_of(address))
+    return report._replace(written=file.tell())
 
 
 class _Writer:
     """A Parquet file that grows, and says at its end what is in it."""
 
-    def __init__(self, file: IO[bytes], made: dict[str, Any]) -> None:
+    def __init__(self, file: Sink, made: dict[str, Any]) -> None:
         pa = arrow()
         self._writer = pa.parquet.ParquetWriter(file, schema(made), compression=COMPRESSION)
 
@@ -212,15 +214,36 @@ class _Writer:
 
 
 def report_of(address: str, digest: str) -> Report | None:
-    """What a file that is there says of itself; None where it is damaged or of another plan."""
+    """What a file says of itself; None where there is none, or it is damaged or of another plan.
+
+    Args:
+        address: of the file.
+        digest: of the plan.
+
+    Raises:
+        MediaError: its storage is away.
+    """
     pa = arrow()
     try:
         with storage.opened(address) as file:
-            metadata = pa.parquet.read_metadata(file).metadata or {}
+            try:
+                metadata = pa.parquet.read_metadata(file).metadata or {}
+            except (OSError, ValueError) as error:
+                if file.broke is not None:
+                    raise file.broke from error
+                return None
+            size = file.seek(0, os.SEEK_END)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MediaError(
+            f"{address} cannot be read ({reason_of(error)}); mend it, and give the same command again"
+        ) from error
+    try:
         data = json.loads(metadata.get(_REPORT, b"{}"))
         if data.get("plan") != digest:
             return None
         report = {**data["report"], "samples": tuple(data["report"]["samples"])}
-        return Report(**report)._replace(written=storage.size_of(address))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Report(**report)._replace(written=size)
+    except (ValueError, KeyError, TypeError):
         return None

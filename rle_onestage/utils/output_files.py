@@ -255,12 +255,13 @@ def remove_unfinished(folder: str) -> None:
     """
     for name in os.listdir(folder):
         found = _TEMPORARY.fullmatch(name)
-        if name.endswith(".pth.tmp") or (found and not _is_running(int(found[1]))):
+        if name.endswith(".pth.tmp") or (found and not is_running(int(found[1]))):
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(folder, name))
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number on this machine, which has not ended."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,18 +1,44 @@
 """How inputs are cut into units, and what is told of a job on its way."""
 
+import json
 import logging
 
 import pytest
 from scale_toys import folder_of, png, shard_of
 
+from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.scale import progress as progress_module
 from rle_onestage.scale.inputs import find_inputs
-from rle_onestage.scale.plan import Unit, units_of
+from rle_onestage.scale.listing import Entry
+from rle_onestage.scale.plan import PLAN, Plan, Unit, _check_same, read_plan, units_of
 from rle_onestage.scale.progress import Progress, duration, percent
 from rle_onestage.scale.work import Report
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", '{"files": []}', "job", "units", "files", "unit"])
+def test_a_plan_that_is_damaged_is_a_sentence(tmp_path, text):
+    entry, unit = ["images", ["a.jpg", 1, ""]], [0, "images", ["a.jpg"]]
+    whole = {"job": {}, "files": [entry], "units": [unit]}
+    broken = {"job": None, "files": [], "units": []}
+    if text == "unit":
+        text = json.dumps({**whole, "units": [[0]]})
+    (tmp_path / PLAN).write_text(json.dumps({**whole, text: broken[text]}) if text in broken else text)
+    with pytest.raises(MediaError, match="_plan.json is damaged .*remove the folder and start again"):
+        read_plan(str(tmp_path))
+    (tmp_path / PLAN).write_text(json.dumps(whole))
+    assert read_plan(str(tmp_path)).units[0].files == ("a.jpg",)
+
+
+def test_another_list_of_inputs_names_what_is_new(tmp_path):
+    plan = Plan({"input": ["a.jpg"] * 1000}, [("images", Entry("a.jpg", 1, ""))], [])
+    with pytest.raises(ConfigError, match="of other inputs: 1 file new, such as b.jpg; give"):
+        _check_same(plan, {"input": ["b.jpg"]}, [*plan.files, ("images", Entry("b.jpg", 1, ""))], "out")
+    with pytest.raises(ConfigError, match="of another input") as caught:
+        _check_same(plan, {"input": ["b.jpg"] * 1000}, plan.files, "out")
+    assert len(str(caught.value)) < 600
 
 
 def test_units_of_each_kind(tmp_path):

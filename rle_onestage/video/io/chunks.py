@@ -129,6 +129,11 @@ class ChunkSource(ContainerSource):
         self.chunk = chunk
         super().__init__(address, file=file)
 
+    @property
+    def is_past(self) -> bool:
+        """Whether a frame of the next piece was seen, so that none of this one is missing behind."""
+        return self._past
+
     def _decode(self) -> Generator[tuple[np.ndarray, float], None, None]:
         if self.chunk.start is not None:
             self._container.seek(self.chunk.start, stream=self._stream)

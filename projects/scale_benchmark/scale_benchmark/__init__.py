@@ -1,0 +1,1 @@
+"""One process beside Ray's actors: shards, timed calls, memory over time, and rows that are compared."""
