@@ -326,7 +326,7 @@ def _correlation(sample: Sample, scores: np.ndarray) -> float:
 
 def _save(cfg: CfgNode, model: RLEOneStage, output: str, names: Sequence[str]) -> None:
     """Write the checkpoint with the correction among the weights that were used, and the names of its joints; all else
-    stays as it was."""
+    stays as it was, where it comes from above all."""
     content = read_checkpoint(cfg.MODEL.WEIGHTS)
     content |= naming(recorded_joints(content) or names)
     weights = content["raw" if not cfg.TEST.USE_EMA and "raw" in content else "model"]

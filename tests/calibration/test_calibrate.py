@@ -30,6 +30,7 @@ from rle_onestage.evaluation import build_evaluator, sure_joints
 from rle_onestage.modeling.structures import Poses
 
 NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
+ORIGIN = {"origin": ["theirs.pth"]}
 PEOPLE = {}  # image id -> boxes (M, 4) and joints (M, K, 2), in the file's coordinates
 
 
@@ -113,7 +114,7 @@ def made(tmp_path_factory):
     path, weights = folder / "config.yaml", folder / "model.pth"
     path.write_text(json.dumps(config))
     model = NoisyLabels(None)
-    torch.save({"model": model.state_dict(), "raw": {"other": torch.ones(2)}, "iteration": 7}, weights)
+    torch.save({"model": model.state_dict(), "raw": {"other": torch.ones(2)}, "iteration": 7, **ORIGIN}, weights)
     return folder, str(path), str(weights), names
 
 
@@ -238,7 +239,8 @@ def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
     report, output = calibrated
     before, after = read_checkpoint(weights), read_checkpoint(output)
     assert after["iteration"] == 7 and torch.equal(after["raw"]["other"], torch.ones(2))
-    assert after["joints"] == NAMES and "joints" not in before
+    assert after["joints"] == NAMES and "joints" not in before and after["origin"] == ORIGIN["origin"]
+    assert after["origin"] == before["origin"] == ["theirs.pth"]
     changed = [key for key, value in before["model"].items() if not torch.equal(value, after["model"][key])]
     assert sorted(changed) == [f"decoder.{part}" for part in ("correction", "dependence", "intervals", "regions")]
     named = [row["power"] for row in report["correction"].values()]
