@@ -24,9 +24,9 @@ from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints, known_joints
 from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints
-from rle_onestage.engine.checkpoint.origin import recorded_origin
 from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.checkpoint.named import tell_weights
+from rle_onestage.engine.checkpoint.origin import recorded_origin
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import (
