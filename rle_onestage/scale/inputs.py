@@ -82,7 +82,7 @@ def _of(given: str) -> Iterable[tuple[str, Entry]]:
 
 def _is_file(given: str, entry: Entry) -> bool:
     """Whether an input names one file itself, rather than a folder or a pattern."""
-    return given.rstrip("/") == entry.address if storage.is_remote(given) else storage.local(given) == entry.address
+    return entry.address == (given.rstrip("/") if storage.is_remote(given) else storage.whole(given))
 
 
 def _listed(address: str) -> Iterable[tuple[str, Entry]]:
@@ -95,9 +95,9 @@ def _listed(address: str) -> Iterable[tuple[str, Entry]]:
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise MediaError(f"list {address} is empty; write a path a line")
-    folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.local(address))
+    folder = address.rpartition("/")[0] if storage.is_remote(address) else os.path.dirname(storage.whole(address))
     for name in names:
         whole = name if "://" in name or os.path.isabs(name) else storage.joined(folder, name)
         kind = kind_of_name(whole) or "images"
         # One that is missing costs that one alone: it becomes a row with its error.
-        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else storage.local_entry(storage.local(whole))
+        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else storage.local_entry(storage.whole(whole))

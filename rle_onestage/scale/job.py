@@ -21,7 +21,7 @@ from ..utils.safe_files import remove_unfinished
 from . import storage
 from .engines import InProcess, OnRay, RayOptions, needed_by_ray
 from .inputs import find_inputs
-from .models import ModelChoice, predictor_for, version_of
+from .models import ModelChoice, predictor_for, settled, version_of
 from .plan import FRAMES, Plan, Unit, part_name, settled_plan
 from .progress import Progress, Summary, say, write_summary
 from .tracks import VideoTracker
@@ -93,7 +93,7 @@ def predict(
     """
     begin = time.perf_counter()
     options = options or JobOptions()
-    choice = model if isinstance(model, ModelChoice) else ModelChoice(model)
+    choice = settled(model if isinstance(model, ModelChoice) else ModelChoice(model))
     on_ray = RayOptions(ray) if isinstance(ray, str) else ray
     inputs = [dataset] if isinstance(dataset, str) else list(dataset)
     _check_output(output, options)
@@ -121,7 +121,8 @@ def predict(
 def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions) -> dict:
     """What the results depend on."""
     made = {key: value for key, value in asdict(options).items() if key not in ("max_errors", "coco")}
-    return {"input": inputs, "model": choice.name, "version": version_of(choice, __version__), **made}
+    given = [name if storage.is_remote(name) else storage.whole(name) for name in inputs]
+    return {"input": given, "model": choice.name, "version": version_of(choice, __version__), **made}
 
 
 def _check_output(output: str, options: JobOptions) -> None:

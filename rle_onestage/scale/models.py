@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
@@ -36,6 +36,13 @@ class ModelChoice:
     options: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     precision: str = "float32"
+
+
+def settled(choice: ModelChoice) -> ModelChoice:
+    """The choice with the absolute path of a file, so that it is one model from every folder, however it is spelt."""
+    if choice.name in MODELS or not os.path.isfile(os.path.expanduser(choice.name)):
+        return choice
+    return replace(choice, name=os.path.abspath(os.path.expanduser(choice.name)))
 
 
 def predictor_for(choice: ModelChoice, threads: int | None = None) -> Predictor | ExportedPredictor:
@@ -83,13 +90,16 @@ def version_of(choice: ModelChoice, package: str) -> str:
     """
     if is_exported(choice):
         stem = choice.name.removesuffix(format_of(choice.name).ending)
-        settled, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
+        config, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
     else:
         cfg = _config(choice).clone()
         cfg.defrost()
+        files = [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
         cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing
-        settled, files = cfg.dump(), [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
-    digest = hashlib.sha256(f"{settled}|{choice.precision}".encode())
+        if "://" not in cfg.MODEL.WEIGHTS:  # nor does where the weights lie
+            cfg.MODEL.WEIGHTS = ""
+        config = cfg.dump()
+    digest = hashlib.sha256(f"{config}|{choice.precision}".encode())
     for path in files:
         with open(path, "rb") as file:
             for block in iter(functools.partial(file.read, 2**20), b""):

@@ -195,14 +195,19 @@ def read_plan(output: str) -> Plan:
 
 
 def _check_same(plan: Plan, job: dict[str, Any], files: list[tuple[str, Entry]], output: str) -> None:
-    """Raises ConfigError where an output has the results of another job."""
+    """Raises ConfigError where an output has the results of another job.
+
+    Plans of an earlier version may have relative paths, which are those of the folder where the job was begun.
+    """
     remedy = "give another folder with --output, or remove this one"
     for key, value in json.loads(json.dumps(job)).items():
         before = plan.job.get(key)
-        if before != value:
+        if before != value and _whole(key, before) != value:
+            if key == "input" and before != _whole(key, before):
+                remedy = f"give the command in the folder where it was begun, as these paths are relative; or {remedy}"
             raise ConfigError(f"{output} has results of another {key} ({before}, now {value}); {remedy}")
-    before = {entry.address: entry for _, entry in plan.files}
-    now = {entry.address: entry for _, entry in files}
+    before = {storage.whole(entry.address): entry._replace(address="") for _, entry in plan.files}
+    now = {storage.whole(entry.address): entry._replace(address="") for _, entry in files}
     for what, names in (("new", now.keys() - before.keys()), ("gone", before.keys() - now.keys())):
         if names:
             number = counted(len(names), "file")
@@ -210,3 +215,10 @@ def _check_same(plan: Plan, job: dict[str, Any], files: list[tuple[str, Entry]],
     changed = sorted(name for name in now if now[name] != before[name])
     if changed:
         raise ConfigError(f"{output} has results of other inputs: {changed[0]} has changed since; {remedy}")
+
+
+def _whole(key: str, value: Any) -> Any:
+    """An entry of a job with absolute paths in place of relative ones."""
+    if key == "input" and isinstance(value, list):
+        return [name if storage.is_remote(name) else storage.whole(name) for name in map(str, value)]
+    return storage.whole(value) if key == "model" and isinstance(value, str) else value

@@ -46,9 +46,16 @@ def local(address: str) -> str:
 
 
 def whole(address: str) -> str:
-    """An address that names the same file from every folder."""
+    """An address that names the same file from every folder, one for all spellings of a path.
+
+    A file that is a link keeps its name, whose ending may say what it is.
+    """
     if not is_remote(address):
-        return os.path.abspath(local(address))
+        path = local(address)
+        if os.pardir in path.split(os.sep):  # above a folder that is a link is not where its name says
+            folder, name = os.path.split(path.rstrip(os.sep))
+            path = os.path.realpath(path) if name == os.pardir else os.path.join(os.path.realpath(folder), name)
+        return os.path.abspath(path)
     scheme, _, path = address.partition("://")
     return f"{scheme}://{path.lstrip('/')}"  # some file systems write a slash before the bucket, and list none
 
@@ -81,20 +88,22 @@ def joined(folder: str, name: str) -> str:
 def find(given: str) -> list[Entry]:
     """The files that a file, a folder (with those in it) or a pattern names, in order of their names.
 
+    Those on the local disk have absolute paths: a job that goes on in another folder finds them.
+
     Args:
         given: path or address.
 
     Raises:
         MediaError: it does not exist, or nothing matches.
     """
-    found = _find_remote(given) if is_remote(given) else _find_local(local(given))
+    found = _find_remote(given) if is_remote(given) else _find_local(whole(given), given)
     if not found:
         what = "no file matches" if glob.has_magic(given) else "there is no file in"
         raise MediaError(f"{what} {given}; check --input")
     return found
 
 
-def _find_local(path: str) -> list[Entry]:
+def _find_local(path: str, given: str) -> list[Entry]:
     files: list[str] = []
     if os.path.isdir(path):
         for folder, folders, names in os.walk(path):
@@ -105,7 +114,7 @@ def _find_local(path: str) -> list[Entry]:
     elif glob.has_magic(path):
         files = [name for name in glob.glob(path, recursive=True) if os.path.isfile(name)]
     else:
-        raise MediaError(f"input {path} does not exist; check --input")
+        raise MediaError(f"input {given} does not exist; check --input")
     return [local_entry(name) for name in sorted(files)]
 
 
