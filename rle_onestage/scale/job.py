@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import cv2
 import torch
+from detectron2.config import CfgNode
 
 from .. import __version__
 from ..errors import ConfigError, PoseError, check_score, counted
@@ -106,7 +107,8 @@ def predict(
     with _with_threads(threads):
         # Here too where actors have their own: what is wrong with it is said before anything is started.
         predictor = predictor_for(choice, threads)
-        plan = settled_plan(_job_of(inputs, choice, options), files, output, options.rows)
+        job = _job_of(inputs, choice, options, getattr(predictor, "cfg", None))
+        plan = settled_plan(job, files, output, options.rows)
         task = Task(
             output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,
             options.min_score, tuple(predictor.skeleton.names), predictor.category.id,
@@ -118,11 +120,11 @@ def predict(
         return _Job(plan, worker, skeleton, options, begin).run(on_ray)
 
 
-def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions) -> dict:
-    """What the results depend on."""
+def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions, cfg: CfgNode | None) -> dict:
+    """What the results depend on; ``cfg``: of the model, which an exported file does not have."""
     made = {key: value for key, value in asdict(options).items() if key not in ("max_errors", "coco")}
     given = [name if storage.is_remote(name) else storage.whole(name) for name in inputs]
-    return {"input": given, "model": choice.name, "version": version_of(choice, __version__), **made}
+    return {"input": given, "model": choice.name, "version": version_of(choice, __version__, cfg), **made}
 
 
 def _check_output(output: str, options: JobOptions) -> None:

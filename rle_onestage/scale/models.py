@@ -81,18 +81,19 @@ def is_exported(choice: ModelChoice) -> bool:
     return True
 
 
-def version_of(choice: ModelChoice, package: str) -> str:
+def version_of(choice: ModelChoice, package: str, cfg: CfgNode | None = None) -> str:
     """The package's version, and a fingerprint of config and weights: those that differ are another model.
 
     Args:
         choice: the model.
         package: version of the package.
+        cfg: the config of the model, where that is loaded, so that what is to be said of it is said once.
     """
     if is_exported(choice):
         stem = choice.name.removesuffix(format_of(choice.name).ending)
         config, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
     else:
-        cfg = _config(choice).clone()
+        cfg = (cfg or _config(choice)).clone()
         cfg.defrost()
         files = [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
         cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing

@@ -6,6 +6,7 @@ import os
 import pytest
 from scale_toys import Toy, folder_of, rows_in, use
 
+from rle_onestage import cli
 from rle_onestage.errors import ConfigError
 from rle_onestage.scale import ModelChoice, predict, storage
 from rle_onestage.scale import models as models_module
@@ -102,3 +103,11 @@ def test_the_version_goes_by_what_the_weights_are_not_where(folder):
     named = ["own.pth", "./own.pth", str(own[0]), str(own[2]), str(own[1])]
     found = [version_of(ModelChoice("people", ("MODEL.WEIGHTS", name)), "1.0") for name in named]
     assert len(set(found[:4])) == 1 and found[4] != found[0]
+
+
+def test_what_is_said_of_a_model_is_said_once(folder, capfd):
+    words = ["predict", "--input", "a/in", "--output", "out", "--model", "people_synthetic", "MODEL.DEVICE", "cuda"]
+    cli.main([*words, "INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "64"])
+    said = [line.partition("]: ")[2] for line in "".join(capfd.readouterr()).splitlines()]
+    assert any(line.startswith("Size of images at test") for line in said)
+    assert len(said) == len(set(said)) > 3
