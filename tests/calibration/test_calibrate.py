@@ -16,7 +16,7 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
-from rle_onestage.calibration.report import format_report
+from rle_onestage.calibration.report import format_report, format_summary
 from rle_onestage.calibration.samples import Collected, is_for_fit
 from rle_onestage.calibration.trained import doubt_of_trained
 from rle_onestage.cli.calibrate import main, parse
@@ -197,6 +197,18 @@ def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
     assert sum(row["labels"] for row in report["correction"].values()) == report["joints"]["fit"]
 
 
+def test_what_is_printed_fits_on_a_screen(calibrated):
+    """The tables by joint are in the file that it names."""
+    report, _ = calibrated
+    text, whole = format_summary(report), format_report(report)
+    assert len(text.splitlines()) <= 30 and max(map(len, text.splitlines()[:12])) <= 120
+    assert report["files"][3] in text and text.endswith("\n- ".join(report["verdict"]["sentences"]))
+    assert f"| all, after    " in text.replace("  |", "    |") and "| hidden, before" in text
+    row = report["after"]["all"]
+    assert f"{row['coverage_90']:.2f}" in text and f"{row['sigma_px']:.2f}" in text
+    assert "score" not in text.partition("nats a joint")[0] and len(whole.splitlines()) > len(text.splitlines())
+
+
 def test_what_is_doubtful_is_in_the_report(made, calibrated):
     _, _, _, names = made
     report, _ = calibrated
@@ -228,7 +240,8 @@ def test_images_that_are_trained_on_and_joints_that_are_too_sure_are_said(made, 
 
 def test_files(calibrated):
     report, output = calibrated
-    written, page, checkpoint = report["files"]
+    written, page, checkpoint, text = report["files"]
+    assert open(text).read() == f"{format_report(report)}\n"
     assert checkpoint == output and json.loads(open(written).read())["after"]["all"]["ece"] < 10
     plots = cv2.imread(page)
     assert plots.shape[1] > 1500 and plots.std() > 20
