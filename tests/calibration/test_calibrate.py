@@ -11,10 +11,12 @@ import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from ground_truth_outputs import make_decoder
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from modeling_toys import candidate_predictions
 from torch import nn
 
 import rle_onestage.calibration.fit as subject
+from rle_onestage.calibration import plots
 from rle_onestage.calibration.correction import Correction, corrected_results
 from rle_onestage.calibration.report import format_report, format_summary
 from rle_onestage.calibration.samples import Collected, is_for_fit
@@ -203,7 +205,7 @@ def test_what_is_printed_fits_on_a_screen(calibrated):
     text, whole = format_summary(report), format_report(report)
     assert len(text.splitlines()) <= 30 and max(map(len, text.splitlines()[:12])) <= 120
     assert report["files"][3] in text and text.endswith("\n- ".join(report["verdict"]["sentences"]))
-    assert f"| all, after    " in text.replace("  |", "    |") and "| hidden, before" in text
+    assert "| all, after " in text and "| hidden, before " in text
     row = report["after"]["all"]
     assert f"{row['coverage_90']:.2f}" in text and f"{row['sigma_px']:.2f}" in text
     assert "score" not in text.partition("nats a joint")[0] and len(whole.splitlines()) > len(text.splitlines())
@@ -245,6 +247,24 @@ def test_files(calibrated):
     assert checkpoint == output and json.loads(open(written).read())["after"]["all"]["ece"] < 10
     plots = cv2.imread(page)
     assert plots.shape[1] > 1500 and plots.std() > 20
+
+
+def test_on_the_page_nothing_lies_over_anything_else(made, tmp_path, monkeypatch):
+    """Titles, labels and legends of all plots."""
+    _, path, weights, names = made
+    figures = []
+    monkeypatch.setattr(plots, "_write", lambda figure, path: figures.append(figure))
+    subject.calibrate(load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path)]), names[0], resamples=5)
+    FigureCanvasAgg(figures[0]).draw()
+    boxes = []
+    for axis in figures[0].axes:
+        texts = [axis.xaxis.label, axis.yaxis.label, axis._left_title, axis.get_legend()]
+        boxes += [(text, text.get_window_extent()) for text in texts if text is not None]
+        boxes += [(axis, axis.get_window_extent())]
+    boxes = [(what, box) for what, box in boxes if box.width and box.height]
+    assert len(boxes) > 36 and all(box.x0 >= 0 and box.x1 <= figures[0].bbox.x1 for _, box in boxes)
+    over = [(str(a), str(b)) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+    assert not over
 
 
 def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
