@@ -45,9 +45,9 @@ def find_inputs(inputs: Sequence[str], output: str) -> list[tuple[str, Entry]]:
         MediaError: something does not exist, nothing matches, or nothing is of a known kind.
     """
     found: dict[str, tuple[str, Entry]] = {}
-    for given in inputs:
-        if not given:
-            raise MediaError("the name after --input is empty; give files, folders or patterns")
+    if not all(inputs):
+        raise MediaError("the name after --input is empty; give files, folders or patterns")
+    for given in dict(zip(map(storage.whole, inputs), inputs)).values():  # what is said of a folder is said once
         for kind, entry in _of(given):
             found.setdefault(storage.whole(entry.address), (kind, entry))
     results = storage.whole(output).rstrip("/") + "/"

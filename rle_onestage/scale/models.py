@@ -16,6 +16,7 @@ from ..export.formats import FORMATS, format_of
 from ..predictor import Predictor
 from ..utils.near import WEIGHT_FILES
 from ..utils.packaged_files import MODELS, config_of_weights, config_path
+from ..utils.paths import absolute
 
 _CONFIGS = (".yaml", ".yml")
 
@@ -42,7 +43,7 @@ def settled(choice: ModelChoice) -> ModelChoice:
     """The choice with the absolute path of a file, so that it is one model from every folder, however it is spelt."""
     if choice.name in MODELS or not os.path.isfile(os.path.expanduser(choice.name)):
         return choice
-    return replace(choice, name=os.path.abspath(os.path.expanduser(choice.name)))
+    return replace(choice, name=absolute(choice.name))
 
 
 def predictor_for(choice: ModelChoice, threads: int | None = None) -> Predictor | ExportedPredictor:

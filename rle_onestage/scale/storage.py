@@ -15,6 +15,7 @@ from ..errors import MediaError, PoseError
 from ..utils.bounded import within
 from ..utils.bounded_reading import MOST_BYTES, READ_SECONDS, BlockedImage, UnreadableImage, read_file
 from ..utils.output_files import UNFINISHED, replaced_when_done
+from ..utils.paths import absolute
 
 
 class Entry(NamedTuple):
@@ -46,16 +47,9 @@ def local(address: str) -> str:
 
 
 def whole(address: str) -> str:
-    """An address that names the same file from every folder, one for all spellings of a path.
-
-    A file that is a link keeps its name, whose ending may say what it is.
-    """
+    """An address that names the same file from every folder; of a path see :func:`~.paths.absolute`."""
     if not is_remote(address):
-        path = local(address)
-        if os.pardir in path.split(os.sep):  # above a folder that is a link is not where its name says
-            folder, name = os.path.split(path.rstrip(os.sep))
-            path = os.path.realpath(path) if name == os.pardir else os.path.join(os.path.realpath(folder), name)
-        return os.path.abspath(path)
+        return absolute(local(address))
     scheme, _, path = address.partition("://")
     return f"{scheme}://{path.lstrip('/')}"  # some file systems write a slash before the bucket, and list none
 

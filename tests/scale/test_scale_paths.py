@@ -10,6 +10,7 @@ from rle_onestage import cli
 from rle_onestage.errors import ConfigError
 from rle_onestage.scale import ModelChoice, predict, storage
 from rle_onestage.scale import models as models_module
+from rle_onestage.scale.inputs import find_inputs
 from rle_onestage.scale.models import version_of
 
 pytest.importorskip("pyarrow")
@@ -111,3 +112,10 @@ def test_what_is_said_of_a_model_is_said_once(folder, capfd):
     said = [line.partition("]: ")[2] for line in "".join(capfd.readouterr()).splitlines()]
     assert any(line.startswith("Size of images at test") for line in said)
     assert len(said) == len(set(said)) > 3
+
+
+def test_a_folder_that_is_named_twice_is_looked_at_once(folder, caplog):
+    (folder / "a" / "in" / "notes.md").write_text("x")
+    caplog.set_level("INFO", "rle_onestage")
+    assert len(find_inputs(["a/in", "./a/in", f"{folder}/a/in/"], "out")) == 2
+    assert caplog.text.count("left out") == 1
