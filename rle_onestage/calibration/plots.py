@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError, counted
@@ -55,8 +56,8 @@ def draw_page(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: 
 
 
 def _draw(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
-    figure = Figure(figsize=(_WIDTH, _height(len(report["after"]))), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15, wspace=0.02, hspace=0.03)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.02, hspace=0.03)
+    figure = Figure(figsize=(_WIDTH, _height(len(report["after"]))), layout=layout)
     axes = figure.subplots(3, 3, height_ratios=[_height(len(report["after"])) - 2 * _ROW, _ROW, _ROW])
     matches, density = halves["after"]
     for axis, kind in zip(axes[0], ("coverage", "ellipse")):
@@ -114,7 +115,7 @@ def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
     for level in _LEVELS:
         axis.axvline(100 * level, color=GREY, lw=1, ls=":")
         ends = [[report[key][name][reported_key(kind, level)] for name in names] for key in ("before", "after")]
-        axis.hlines(places, *ends, color=GREY, lw=1, alpha=0.6)
+        axis.hlines(places, ends[0], ends[1], color=GREY, lw=1, alpha=0.6)
         for values, key, face, edge in zip(ends, ("before", "after"), ("white", AFTER), (BEFORE, AFTER)):
             label = f"{key} the correction" if level == _LEVELS[0] else None
             axis.plot(values, places, "o", ms=6, mfc=face, mec=edge, mew=1.4, label=label)

@@ -1,12 +1,12 @@
 """Paths of a job: one file, folder or model is the same however it is spelt, and from whatever folder."""
 
 import json
+import logging
 import os
 
 import pytest
 from scale_toys import Toy, folder_of, rows_in, use
 
-from rle_onestage import cli
 from rle_onestage.errors import ConfigError
 from rle_onestage.scale import ModelChoice, predict, storage
 from rle_onestage.scale import models as models_module
@@ -106,10 +106,15 @@ def test_the_version_goes_by_what_the_weights_are_not_where(folder):
     assert len(set(found[:4])) == 1 and found[4] != found[0]
 
 
-def test_what_is_said_of_a_model_is_said_once(folder, capfd):
-    words = ["predict", "--input", "a/in", "--output", "out", "--model", "people_synthetic", "MODEL.DEVICE", "cuda"]
-    cli.main([*words, "INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "64"])
-    said = [line.partition("]: ")[2] for line in "".join(capfd.readouterr()).splitlines()]
+def test_what_is_said_of_a_model_is_said_once(folder, monkeypatch):
+    """Its config, of which there is a warning here, is read once."""
+    said = []
+    listener = logging.Handler(logging.INFO)
+    listener.emit = lambda record: said.append(record.getMessage())
+    monkeypatch.setattr(logging.getLogger("rle_onestage"), "handlers", [listener])
+    monkeypatch.setattr(logging.getLogger("rle_onestage"), "level", logging.INFO)
+    options = ("MODEL.DEVICE", "cuda", "INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "64")
+    predict("a/in", ModelChoice("people_synthetic", options), output="out")
     assert any(line.startswith("Size of images at test") for line in said)
     assert len(said) == len(set(said)) > 3
 
