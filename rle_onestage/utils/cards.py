@@ -9,7 +9,7 @@ class Card(NamedTuple):
     """What is said of weights.
 
     Attributes:
-        licence: its text; the first sentence says whether there are limits.
+        licence: its text, that before the table of images; the first sentence says whether there are limits.
         training_data: the sets that they were trained on, in words.
     """
 
@@ -33,6 +33,7 @@ def card_of(address: str) -> Card | None:
         return None
     _, _, section = card.read_text(encoding="utf-8").partition("\n## Licence\n")
     section = section.partition("\n## ")[0]
-    text = " ".join(line for line in section.splitlines() if line and not line.startswith("|"))
+    before = section.partition("\n|")[0]  # behind the table stands what else is of interest
+    text = f"{' '.join(before.split()).rstrip('.:')}."
     rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")]
     return Card(text.replace("**", "").replace("`", ""), [row.replace("`", "") for row in rows[1:]])

@@ -41,7 +41,10 @@ def test_the_file_is_small_and_has_nothing_for_training(address):
     assert PathManager.isfile(address) and os.path.getsize(PathManager.get_local_path(address)) < 15e6
     content = read_checkpoint(address)
     assert set(content) == {"model", "iteration", "joints", "origin"} and content["joints"] == list(COCO.names)
-    assert content["origin"] == [address] and card_of(address)
+    assert content["origin"] == [address]
+    card = card_of(address)
+    assert card.licence.startswith({PEOPLE: "For research only. ", SYNTHETIC: "Apache-2.0, as the code. "}[address])
+    assert "|" not in card.licence and card.licence.endswith(("no licence.", "weights.")) and card.training_data
     assert not [key for key in content["model"] if key.startswith("criterion.")]
 
 
