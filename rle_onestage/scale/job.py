@@ -218,7 +218,7 @@ class _Job:
         logger.info(
             "%s in %s%s",
             counted(len(self.plan.files), "file"), counted(len(self.plan.units), "unit"),
-            f", of which {there} are done" if there else "",
+            f", {there} of them done" if there else "",
         )  # fmt: skip
 
     def _rows_of_units(self, images: int) -> int:
