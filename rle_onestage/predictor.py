@@ -64,6 +64,7 @@ class Predictor:
         precision: ``float32``, or ``bfloat16`` or ``float16`` for the convolutions (poses are decoded in float32).
 
     Attributes:
+        cfg: the config.
         model: in evaluation mode.
         device: where it is.
         precision: of its convolutions.
@@ -104,7 +105,7 @@ class Predictor:
         self.precision = precision
         self.resize = TestResize(cfg)
         self.image_format = cfg.INPUT.FORMAT
-        self._cfg = cfg
+        self.cfg = cfg
 
     def __call__(self, image: np.ndarray, camera: Any = None) -> Instances:
         """People of one image.
@@ -161,14 +162,14 @@ class Predictor:
     @functools.cached_property
     def skeleton(self) -> Skeleton:
         """The joints, see :func:`skeleton_for`."""
-        return skeleton_for(self._cfg, getattr(self.model, "joint_names", None))
+        return skeleton_for(self.cfg, getattr(self.model, "joint_names", None))
 
     @functools.cached_property
     def category(self) -> Category:
         """What is found, as the config's data sets call it, as far as these are on this machine."""
-        for name in (*self._cfg.DATASETS.TRAIN, *self._cfg.DATASETS.TEST):
+        for name in (*self.cfg.DATASETS.TRAIN, *self.cfg.DATASETS.TEST):
             with contextlib.suppress(PoseError, AttributeError):
-                get_skeleton(self._cfg, name)
+                get_skeleton(self.cfg, name)
                 metadata = get_metadata(name)
                 return Category(next(iter(metadata.thing_dataset_id_to_contiguous_id)), metadata.thing_classes[0])
         return Category()

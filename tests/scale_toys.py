@@ -46,7 +46,7 @@ def use(monkeypatch, toy):
     """Let jobs run on a toy, whatever model they ask for; models of another name are other models."""
     for module in (job, work_module):
         monkeypatch.setattr(module, "predictor_for", lambda choice, threads=None: toy)
-    monkeypatch.setattr(job, "version_of", lambda choice, package: f"{package}+{choice.name}")
+    monkeypatch.setattr(job, "version_of", lambda choice, package, cfg=None: f"{package}+{choice.name}")
     return toy
 
 

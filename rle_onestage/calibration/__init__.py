@@ -3,7 +3,7 @@
 from ..modeling.correction import Correction, correct_sigma
 from .correction import ConstantSigma, corrected_results, fit_constant, fit_correction
 from .fit import calibrate
-from .report import format_report
+from .report import format_report, format_summary
 
 __all__ = [
     "ConstantSigma",
@@ -14,4 +14,5 @@ __all__ = [
     "fit_constant",
     "fit_correction",
     "format_report",
+    "format_summary",
 ]

@@ -59,11 +59,12 @@ from ..modeling import RLEOneStage
 from ..modeling.correction import DEPENDENCE, Correction
 from ..modeling.postprocessing import Decoder
 from ..structures import ErrorDensity
-from ..utils.safe_files import save_tensors
+from ..utils.safe_files import CHECK_OUTPUT_DIR, save_tensors, write_text
 from ..video import io as media
 from .correction import corrected_results, corrected_std, fit_constant, fit_correction, knows_visibility
 from .doubts import find_doubts
 from .plots import BASELINE, Halves, draw_page
+from .report import format_report
 from .samples import Sample, take_samples
 from .space import calibrate_space
 from .trained import doubt_of_trained
@@ -71,7 +72,7 @@ from .verdict import find_verdict
 
 logger = logging.getLogger(__name__)
 
-REPORT, PAGE = "calibration.json", "calibration.png"
+REPORT, PAGE, TEXT = "calibration.json", "calibration.png", "calibration.txt"
 OWN, CHOSEN = "expected OKS", "expected OKS, chosen powers"  # scores with the config's powers, and with the best ones
 _POWERS = ("SCORE_POWER", "QUALITY_POWER", "OKS_POWER")
 
@@ -86,7 +87,7 @@ def calibrate(
     folder: str | None = None,
     resamples: int = 500,
 ) -> OrderedDict[str, Any]:
-    """Run a model once, fit its correction, and write metrics before and after, a page of plots and a checkpoint.
+    """Run a model once, fit its correction, and write metrics before and after as JSON and text, plots, a checkpoint.
 
     Args:
         cfg: the config, with ``MODEL.WEIGHTS``.
@@ -95,7 +96,7 @@ def calibrate(
             every time, and reports on the rest.
         fit_share: that share, between 0 and 1.
         output: checkpoint to write; None: ``OUTPUT_DIR/model_calibrated.pth``.
-        folder: for the report and the page; None: ``OUTPUT_DIR/calibration``.
+        folder: for the report, its text and the page; None: ``OUTPUT_DIR/calibration``.
         resamples: of the images, for the intervals of AP.
 
     Returns:
@@ -131,6 +132,7 @@ def calibrate(
     report["verdict"] = find_verdict(report)
     draw_page(files[1], report, halves, held_out.oks_sigmas)
     _save(cfg, model, files[2], names)
+    write_text(files[3], f"{format_report(report)}\n", remedy=CHECK_OUTPUT_DIR)
     write_json(report, files[0])
     return report
 
@@ -148,12 +150,12 @@ def _said_doubts(
 
 
 def _files(cfg: CfgNode, output: str | None, folder: str | None) -> list[str]:
-    """Paths of report, page and checkpoint, whose folders are made."""
+    """Paths of report, page, checkpoint and text, whose folders are made."""
     output = output or os.path.join(cfg.OUTPUT_DIR, "model_calibrated.pth")
     folder = folder or os.path.join(cfg.OUTPUT_DIR, "calibration")
     for path in (folder, os.path.dirname(os.path.abspath(output))):
         media.make_folder(path)
-    return [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output]
+    return [os.path.join(folder, REPORT), os.path.join(folder, PAGE), output, os.path.join(folder, TEXT)]
 
 
 def _fit_and_measure(
@@ -326,7 +328,7 @@ def _correlation(sample: Sample, scores: np.ndarray) -> float:
 
 def _save(cfg: CfgNode, model: RLEOneStage, output: str, names: Sequence[str]) -> None:
     """Write the checkpoint with the correction among the weights that were used, and the names of its joints; all else
-    stays as it was."""
+    stays as it was, where it comes from above all."""
     content = read_checkpoint(cfg.MODEL.WEIGHTS)
     content |= naming(recorded_joints(content) or names)
     weights = content["raw" if not cfg.TEST.USE_EMA and "raw" in content else "model"]

@@ -12,12 +12,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..errors import MediaError, counted
 from ..evaluation.calibration import has_std, pearson, row_label
 from ..evaluation.per_joint import Matches, person_oks
-from ..evaluation.regions import KINDS, REPORTED, SHORT, reported_key
+from ..evaluation.regions import KINDS, SHORT, reported_key
 from ..structures import ErrorDensity
 from ..structures.covariance import ellipse_axes
 from ..utils.fonts import families_for
@@ -31,10 +32,11 @@ _COUNTS = LinearSegmentedColormap.from_list("counts", ["#B9D3E8", "#08306B"])  #
 BASELINE = "person probability"  # the score that others are compared with, in the report
 Halves = Mapping[str, tuple[Matches, ErrorDensity]]  # ``before`` and ``after`` the correction
 GROUPS = ("all", "visible", "hidden", "small", "medium", "large")
-_MARKERS = ("o", "s", "^", "D")  # of the reported levels
+_LEVELS = (0.5, 0.9)  # of which the coverage by joint is drawn; all are in the report
 _BINS = 10  # of equal counts, of predicted sigma
 _REACH = 4.0  # standard deviations that the plot of the density shows to each side
 _SHARES = (0.95, 0.8, 0.5)  # of the probability within the contours
+_WIDTH, _ROW = 16.0, 5.4  # inches: of the page, and the height of a row of plots
 
 
 def draw_page(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
@@ -54,19 +56,23 @@ def draw_page(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: 
 
 
 def _draw(path: str, report: Mapping[str, Any], halves: Halves, oks_sigmas: np.ndarray) -> None:
-    figure = Figure(figsize=(25, 9.6), layout="constrained")
-    axes = figure.subplots(2, 5)
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.02, hspace=0.03)
+    figure = Figure(figsize=(_WIDTH, _height(len(report["after"]))), layout=layout)
+    axes = figure.subplots(3, 3, height_ratios=[_height(len(report["after"])) - 2 * _ROW, _ROW, _ROW])
     matches, density = halves["after"]
-    _reliability(axes[0, 0], report)
-    for axis, kind in zip(axes[0, 1:4], KINDS):
+    for axis, kind in zip(axes[0], ("coverage", "ellipse")):
         _coverage(axis, report, kind)
-    _sigma_against_error(axes[1, 0], halves)
-    _density(axes[1, 1], matches, density)
-    _score_against_oks(axes[1, 2], matches, oks_sigmas)
-    _scores(axes[1, 3], report["scores"])
-    draw_probabilities(axes[0, 4], axes[1, 4], report)
-    for axis in axes.flat:
+    draw_probabilities(axes[1, 2], axes[0, 2], report)
+    _reliability(axes[1, 0], report)
+    _sigma_against_error(axes[1, 1], halves)
+    _density(axes[2, 0], matches, density)
+    _score_against_oks(axes[2, 1], matches, oks_sigmas)
+    _scores(axes[2, 2], report["scores"])
+    for number, axis in enumerate(axes.flat):
         axis.spines[["top", "right"]].set_visible(False)
+        title, pad = axis.get_title(), 34 if axis is axes[2, 0] else None  # above its margin
+        axis.set_title("")
+        axis.set_title(f"{chr(ord('a') + number)}   {title}", loc="left", pad=pad)
     images, people, joints = (report[what]["held_out"] for what in ("images", "people", "joints"))
     figure.suptitle(
         f"{report['dataset']}: {counted(images, 'held-out image')}, "
@@ -99,30 +105,29 @@ def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
                 axis.plot(levels, covered, style, ms=3, color=color, label=label)
     axis.set(title="Reliability and its mean error", xlabel="level (%)", ylabel="coordinates or joints within (%)")
     axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-    _legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2)  # below, for curves may bend either way
+    _below(axis, ncol=2)  # for curves may bend either way
 
 
 def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
-    """Coverage of the reported intervals or regions in each group, and below of each joint."""
+    """Coverage of intervals or regions in each group, and below of each joint; hollow before, filled after."""
     names = [*GROUPS, *(name for name in report["after"] if name not in GROUPS)]
     places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(GROUPS))
-    for level, marker in zip(REPORTED, _MARKERS, strict=True):
-        axis.axvline(100 * level, color=GREY, lw=0.8, ls=":")
-        for key, face, edge in (("before", "none", BEFORE), ("after", AFTER, AFTER)):
-            values = [report[key][name][reported_key(kind, level)] for name in names]
-            label = f"{100 * level:g} %" if key == "after" else None
-            axis.plot(values, places, ls="none", marker=marker, ms=5, mfc=face, mec=edge, mew=1.3, label=label)
+    for level in _LEVELS:
+        axis.axvline(100 * level, color=GREY, lw=1, ls=":")
+        ends = [[report[key][name][reported_key(kind, level)] for name in names] for key in ("before", "after")]
+        axis.hlines(places, ends[0], ends[1], color=GREY, lw=1, alpha=0.6)
+        for values, key, face, edge in zip(ends, ("before", "after"), ("white", AFTER), (BEFORE, AFTER)):
+            label = f"{key} the correction" if level == _LEVELS[0] else None
+            axis.plot(values, places, "o", ms=6, mfc=face, mec=edge, mew=1.4, label=label)
     rows = [report["after"][name] for name in names]
     labels = [f"{row_label(name, row).replace('_', ' ')}: {row['joints']}" for name, row in zip(names, rows)]
-    axis.set_yticks(places, labels, fontsize=8)
-    axis.set_xticks([100 * level for level in REPORTED])
-    axis.invert_yaxis()
+    axis.set_yticks(places, labels)
+    axis.set_xticks([100 * level for level in _LEVELS])
+    axis.set_ylim(places[-1] + 0.7, -0.7)
+    levels = " and ".join(f"{100 * level:g}" for level in _LEVELS)
     what = "coordinates of labelled joints within (%)" if kind == "coverage" else "labelled joints within (%)"
-    axis.set(title=f"Coverage of {KINDS[kind]}", xlabel=what)
-    _legend(
-        axis, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=len(REPORTED), columnspacing=0.8, handletextpad=0.1,
-        title="hollow: before, filled: after", title_fontsize=9,
-    )  # fmt: skip  # below, for points are everywhere within
+    axis.set(title=f"Coverage of {KINDS[kind]} of {levels} %", xlabel=what)
+    _below(axis, ncol=2)  # for points are everywhere within
 
 
 def _sigma_against_error(axis: Axes, halves: Halves) -> None:
@@ -148,7 +153,7 @@ def _sigma_against_error(axis: Axes, halves: Halves) -> None:
             side.set_major_formatter("{x:g}")
             side.set_minor_locator(NullLocator())
     axis.set(title="Sigma against error", xlabel="predicted sigma (px)", ylabel="rms error of a coordinate (px)")
-    _legend(axis, loc="upper left")
+    _below(axis, ncol=2)  # for hidden joints often lie far above
 
 
 def _binned(sigma: np.ndarray, error: np.ndarray) -> np.ndarray | None:
@@ -188,7 +193,7 @@ def _density(axis: Axes, matches: Matches, density: ErrorDensity) -> None:
     axis.set(xlabel="error of x / sigma", ylabel="error of y / sigma  (y down)")
     axis.invert_yaxis()
     shares = ", ".join(f"{100 * s:g}" for s in reversed(_SHARES))
-    axis.set_title(f"Learned density and ellipses (dashed) of {shares} %", pad=34)
+    axis.set_title(f"Density, ellipses (dashed): {shares} %")
 
 
 def _ellipses(axis: Axes, density: ErrorDensity) -> None:
@@ -232,8 +237,8 @@ def _score_against_oks(axis: Axes, matches: Matches, oks_sigmas: np.ndarray) -> 
         axis.hexbin(
             matches.score, oks, gridsize=28, extent=(0, 1, 0, 1), bins="log", mincnt=1, cmap=_COUNTS, linewidths=0.1
         )
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="score of a person", ylabel="its OKS")
-    axis.set_title(f"Score against OKS (dark: many people), r {pearson(matches.score, oks):.2f}")
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="score of a person (dark: many people)", ylabel="its OKS")
+    axis.set_title(f"Score against OKS, r {pearson(matches.score, oks):.2f}")
 
 
 def _scores(axis: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
@@ -250,8 +255,18 @@ def _scores(axis: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
     axis.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set_ylim(len(names) - 0.5, -0.7)
     alone = table[BASELINE]
-    axis.set_title(f"AP by score\n{BASELINE}: {alone['AP']:.1f}, r {alone['pearson']:.2f}")
-    axis.set_xlabel("difference of AP, with 95 % bootstrap interval")
+    axis.set_title("AP by score, 95 % intervals")
+    axis.set_xlabel(f"over {BASELINE}: AP {alone['AP']:.1f}, r {alone['pearson']:.2f}")
+
+
+def _height(rows: int) -> float:
+    """Inches of the page, whose first row has a line for each group and joint."""
+    return 2 * _ROW + max(_ROW, 1.6 + 0.22 * rows)
+
+
+def _below(axis: Axes, **options: Any) -> None:
+    """A legend below the axes, where it lies over nothing."""
+    _legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.14), **options)
 
 
 def _legend(axis: Axes, **options: Any) -> None:

@@ -32,11 +32,11 @@ def draw_probabilities(reliability: Axes, areas: Axes, report: Mapping[str, Any]
     for kind in kinds:
         _curve(reliability, kind, bins[kind], table["all"][f"{kind}_ece"])
     reliability.set(
-        title=f"Is it true? {' and '.join(kinds).capitalize()}\n(larger: more joints)",
+        title=f"Is it true? {' and '.join(kinds).capitalize()}",
         xlabel="probability that is said (%)", ylabel="joints of which it is true (%)",
         xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
     )  # fmt: skip
-    reliability.legend(frameon=False, fontsize=9, loc="upper left")
+    reliability.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
     _areas(areas, kinds, table)
 
 
@@ -47,7 +47,7 @@ def _curve(axis: Axes, kind: str, bins: Mapping[str, list[float]], error: float)
     many, some = joints >= _MANY, joints > 0
     axis.plot(said[many], true[many], line, color=color, lw=1)
     axis.scatter(
-        said[some], true[some], s=12 + 150 * joints[some] / joints.max(), marker=marker, color=color, alpha=0.7,
+        said[some], true[some], s=12 + 100 * joints[some] / joints.max(), marker=marker, color=color, alpha=0.7,
         label=f"{kind}: error {error:.1f} %",
     )  # fmt: skip
 
@@ -60,9 +60,7 @@ def _areas(axis: Axes, kinds: list[str], table: Mapping[str, Mapping[str, float]
         values = [table[name][f"{kind}_auc"] for name in names]
         axis.plot(values, range(len(names)), marker, color=color, ls="none", ms=5, label=label)
     axis.axvline(0.5, color="#777777", lw=1, ls=":")
-    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8)
-    axis.invert_yaxis()
-    axis.set(
-        title="Are joints told apart?\n(0.5: by chance, 1: all)", xlabel="area under the ROC curve", xlim=(0.4, 1.02)
-    )
-    axis.legend(frameon=False, fontsize=9, loc="lower left")
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.set_ylim(len(names) - 0.3, -0.7)
+    axis.set(title="Are joints told apart?", xlabel="area under the ROC curve (0.5: by chance)", xlim=(0.4, 1.02))
+    axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)

@@ -1,4 +1,4 @@
-"""A calibration as text."""
+"""A calibration as text: all of it for a file, and what fits on a screen."""
 
 import math
 from collections.abc import Mapping
@@ -14,24 +14,18 @@ from .space import format_space
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """A calibration as text.
+    """All of a calibration as text.
 
     Args:
         report: of :func:`~.fit.calibrate`.
     """
-    sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
-    parts = [f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"]
+    parts = [_sizes(report)]
     for key, columns in (("before", ""), ("after", f"\n{COLUMNS}")):
         table = {name: report[key][name] for name in GROUPS}
         parts.append(f"held-out images, {key} the correction:\n{format_calibration(table)}{columns}")
         parts.append(f"what intervals and regions held, {key} the correction (%):\n{format_regions(table)}")
     parts += [_open(report), _what_is_fitted(report)]
-    before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
-    parts.append(
-        f"nats a joint, of the same {counted(report['joints']['held_out'], 'held-out joint')}: {before:.3f} before, "
-        f"{after:.3f} after the correction; with one sigma for each joint {pixels:.3f}, relative to the person's size "
-        f"{relative:.3f}"
-    )
+    parts.append(_likelihoods(report))
     if report["probabilities"]:
         parts.append(f"probabilities of joints of the same people:\n{format_probabilities(report['probabilities'])}")
     if "space" in report:
@@ -39,10 +33,51 @@ def format_report(report: Mapping[str, Any]) -> str:
     images = counted(report["images"]["held_out"], "held-out image")
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
     parts.append(_powers(report))
-    metrics, plots, weights = report["files"]
-    parts.append(f"metrics: {metrics}\nplots: {plots}\ncorrected weights: {weights}")
-    verdict = "\n".join(f"- {sentence}" for sentence in report["verdict"]["sentences"])
-    return "\n\n".join([*parts, f"In short:\n{verdict}"])
+    return "\n\n".join([*parts, _verdict(report)])
+
+
+def format_summary(report: Mapping[str, Any]) -> str:
+    """What of a calibration fits on a screen: the text of :func:`format_report` is in a file, which is named.
+
+    Args:
+        report: of :func:`~.fit.calibrate`.
+    """
+    rows = []
+    for name in ("all", "visible", "hidden"):
+        for key in ("before", "after"):
+            row = report[key][name]
+            shares = [row[reported_key("coverage", level)] for level in REPORTED]
+            rows.append([f"{name}, {key}", row["joints"], *shares, row["ece"], row["sigma_px"]])
+    levels = [f"{100 * level:g} %" for level in REPORTED]
+    table = table_text(rows, ["joints within intervals", "joints", *levels, "ECE %", "sigma px"])
+    parts = [_sizes(report), table]
+    if "space" in report:
+        parts.append(format_space(report["space"]))
+    metrics, plots, weights, text = report["files"]
+    files = (
+        f"tables by size, joint, region and score: {text}\nthe same as numbers: {metrics}\nplots: {plots}\n"
+        f"corrected weights: {weights}"
+    )
+    return "\n\n".join([*parts, f"{_likelihoods(report)}\n{_powers(report)}", files, _verdict(report)])
+
+
+def _sizes(report: Mapping[str, Any]) -> str:
+    """What it rests on."""
+    sizes = {key: _size_of(report, key) for key in ("fit", "held_out")}
+    return f"fitted on {report['fit_dataset']}: {sizes['fit']}\nheld out, {report['dataset']}: {sizes['held_out']}"
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    return "\n".join(["In short:", *(f"- {sentence}" for sentence in report["verdict"]["sentences"])])
+
+
+def _likelihoods(report: Mapping[str, Any]) -> str:
+    before, after, pixels, relative = (row["nll"] for row in report["likelihood"].values())
+    return (
+        f"nats a joint, of the same {counted(report['joints']['held_out'], 'held-out joint')}: {before:.3f} before, "
+        f"{after:.3f} after the correction; with one sigma for each joint {pixels:.3f}, relative to the person's size "
+        f"{relative:.3f}"
+    )
 
 
 def _size_of(report: Mapping[str, Any], key: str) -> str:

@@ -25,7 +25,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", metavar="FILE", help="the checkpoint to write (default: OUTPUT_DIR/model_calibrated.pth)"
     )
-    parser.add_argument("--report-dir", metavar="DIR", help="for metrics and plots (default: OUTPUT_DIR/calibration)")
+    parser.add_argument(
+        "--report-dir", metavar="DIR", help="for tables, metrics and plots (default: OUTPUT_DIR/calibration)"
+    )
     parser.add_argument(
         "--resamples", type=positive_int, default=500, metavar="N", help="of the images, for intervals (default: 500)"
     )
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_output(args.output, "--output", through=False)
     check_output_folder(args.report_dir, "--report-dir")
     start()
-    from rle_onestage.calibration import calibrate, format_report
+    from rle_onestage.calibration import calibrate, format_summary
     from rle_onestage.data.lookup import check_sets
 
     cfg = read_config(args)
@@ -55,4 +57,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder=args.report_dir,
         resamples=args.resamples,
     )
-    print(format_report(report))
+    print(format_summary(report))

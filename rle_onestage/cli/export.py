@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--server", nargs=2, metavar=("KIND", "FOLDER"),
         help="write the file, by its name, into the models of a server too: triton, or ovms (OpenVINO Model Server)",
     )  # fmt: skip
-    parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the file's metadata")
+    parser.add_argument("--licence", metavar="TEXT", help="of the weights, instead of the one that is known of them")
     add_options(parser)
     return parse_options(parser, arguments)
 

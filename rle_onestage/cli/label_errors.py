@@ -1,5 +1,10 @@
 """List and draw the labels of a data set that a trained model finds least likely, with what would explain them.
 
+People are ranked by how much likelier their labels are with the best explanation (two joints exchanged, one misplaced,
+...): by the nats that it gains, over the number of labels that it concerns. Look at the pages from the first on, and
+judge each person with your own eyes, as the model may be wrong too. Where it is the label, correct your label file;
+label_errors.json has the corrected joints. Stop where most people of a page are labelled rightly, and train again.
+
 rle-onestage label-errors --config-file C --dataset D MODEL.WEIGHTS W
 rle-onestage label-errors --config-file C --dataset D --number 100 --output DIR --opts MODEL.WEIGHTS W
 """

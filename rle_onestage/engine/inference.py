@@ -26,6 +26,7 @@ from rle_onestage.engine.checkpoint import load_weights
 from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints
 from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.checkpoint.named import tell_weights
+from rle_onestage.engine.checkpoint.origin import recorded_origin
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
 from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import (
@@ -107,8 +108,7 @@ def build_for_inference(
     """The config's architecture with the weights of a checkpoint, without what only training needs.
 
     The log names the weights, see :func:`~.named.tell_weights`.
-    Its attribute ``joint_names`` has the names of its joints, by the config's data sets or else by the checkpoint, or
-    None.
+    Its attributes ``joint_names``, by the config's data sets or else by the checkpoint, and ``origin`` may be None.
 
     Args:
         cfg: the config.
@@ -136,7 +136,7 @@ def build_for_inference(
         content = load_weights(model, weights, strict=True, use_ema=use_ema, joints=joints)
     except UnfitWeights as error:
         raise CheckpointError(explain_misfit(cfg, weights, error)) from error
-    model.joint_names = joints or recorded_joints(content)
+    model.joint_names, model.origin = joints or recorded_joints(content), recorded_origin(content)
     _warn_of_hidden_joints(model.eval(), weights)
     return model
 

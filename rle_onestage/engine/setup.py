@@ -133,13 +133,13 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
             raise ConfigError("MODEL.DEVICE is cpu, but the processes talk by NCCL; use rle-onestage train --num-gpus")
         if check is not None:
             check(cfg)
-        is_used = _make_output_dir(cfg.OUTPUT_DIR)
+        _make_output_dir(cfg.OUTPUT_DIR)
         if not args.eval_only:
             restart = _is_gone_on_with(cfg.OUTPUT_DIR)
             claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart or attempts.is_restart())
             # Again, as a training whose processes were still ending may have begun meanwhile.
             args.resume = _is_gone_on_with(cfg.OUTPUT_DIR, note=True) or args.resume
-        start_logging(cfg.OUTPUT_DIR, hold=is_used and not args.eval_only)  # see engine/takeover.py
+        start_logging(cfg.OUTPUT_DIR, hold=not args.eval_only)  # see engine/takeover.py
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
     if not args.eval_only:
@@ -152,17 +152,17 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
     return cfg
 
 
-def _make_output_dir(path: str) -> bool:
-    """Make a folder, where it is missing; tells whether it has files already, apart from the hidden ones of runs."""
+def _make_output_dir(path: str) -> None:
+    """Make a folder, where it is missing. Collective: each process may be the one that makes it, or the last there."""
+    missing = comm.all_gather(lock.missing_folders(path))
+    lock.note_made(folder for each in missing for folder in each)
     try:
         os.makedirs(path, exist_ok=True)
-        is_used = any(not name.startswith(".") for name in os.listdir(path))
         writable = os.access(path, os.W_OK)
     except OSError as error:
         raise ConfigError(f"OUTPUT_DIR {path} cannot be made ({error.strerror}); choose another folder") from error
     if not writable:
         raise ConfigError(f"OUTPUT_DIR {path} cannot be written; choose another folder or change its permissions")
-    return is_used
 
 
 def claim_output(path: str, *, goes_on: bool) -> None:
@@ -178,6 +178,7 @@ def claim_output(path: str, *, goes_on: bool) -> None:
     problem = None
     if comm.is_main_process():
         try:
+            lock.note_made(lock.missing_folders(path))
             os.makedirs(path, exist_ok=True)
             lock.claim(path, patience=None if goes_on else 0)
         except ConfigError as error:

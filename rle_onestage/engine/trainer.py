@@ -28,6 +28,7 @@ from rle_onestage.engine.checkpoint import (
 )
 from rle_onestage.engine.checkpoint import resume as resuming
 from rle_onestage.engine.checkpoint.joints import naming
+from rle_onestage.engine.checkpoint.origin import recorded_origin, stating
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.checkpoint.start import start_from_weights
 from rle_onestage.engine.config.conflicts import warn_of_schedule
@@ -76,6 +77,7 @@ class Trainer(TrainerBuilders):
         self.seed = cfg.SEED
         self._made_first = self.build_train_loader(cfg) if data_first else None
         self.joints = known_joints(cfg)
+        self.origin: list[str] | None = None  # of the weights, where that is known
         seed_everything(self.seed)  # the same first weights in every process, and in every run with this seed
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.device = torch.device(cfg.MODEL.DEVICE)
@@ -118,7 +120,7 @@ class Trainer(TrainerBuilders):
         validate_training(self.cfg)
         if resume:
             logger.warning("--resume finds no checkpoint in %s: starting from the beginning", self.cfg.OUTPUT_DIR)
-        start_from_weights(self.model, self.cfg, self.joints)
+        self.origin = start_from_weights(self.model, self.cfg, self.joints)
         if self.cfg.MODEL.WEIGHTS:
             start_training_anew(self.model)  # before the averages are copies of it
             if self.ema is not None:
@@ -127,6 +129,7 @@ class Trainer(TrainerBuilders):
     def _resume(self, path: str) -> None:
         resuming.check_config(self._given_cfg, path)
         content = read_checkpoint(path)
+        self.origin = recorded_origin(content)
         self.start_iter = start = shares.settle_start(self.cfg, content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)
         if self.ema is not None:
@@ -383,7 +386,7 @@ class Trainer(TrainerBuilders):
         check_finite_weights(self.model, self.iter)
         content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["without_state"] = resuming.parameters_without_state(self.optimizer)
-        content |= naming(self.joints) | shares.kept_of_processes(self.cfg)
+        content |= naming(self.joints) | stating(self.origin) | shares.kept_of_processes(self.cfg)
         content |= resuming.kept_of_schedule(self.scheduler) | resuming.kept_of_hooks(self)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():

@@ -30,7 +30,8 @@ class ExportOptions(NamedTuple):
         batch: images at once; 0: one image without a batch dimension.
         half: weights are stored in float16.
         calibration: (H, W, 3) uint8 BGR images to run the convolutions in 8 bits; none: they run in float32.
-        licence: of the weights; None: that of the package's card for its own weights, else not stated.
+        licence: of the weights; None: that of the package's card for its own weights and for what is trained from
+            them, else not stated.
     """
 
     canvas: tuple[int, int] | None = None

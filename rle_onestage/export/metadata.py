@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import lzma
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import rle_onestage
 from rle_onestage.errors import MediaError
 from rle_onestage.predictor import Predictor
 from rle_onestage.structures import ErrorDensity
-from rle_onestage.utils.packaged_files import CHECKPOINTS, SHIPPED
+from rle_onestage.utils.cards import card_of
 
 from .graph import PeopleGraph
 
@@ -34,19 +34,22 @@ def metadata_of(
         graph: that is exported.
         weights: their path or address.
         trained_on: names of the training sets.
-        licence: of the weights; None: that of the package's card for its own weights, else not stated.
+        licence: of the weights; None: that of the package's card for its own weights and for what is trained from
+            them, else not stated.
     """
     skeleton, category, decoder = predictor.skeleton, predictor.category, graph.model.decoder
     density = predictor.error_density
     half_widths = [density.half_width(level).tolist() for level in LEVELS]
-    card = _card(weights)
+    origin = getattr(predictor.model, "origin", None)
+    known = origin or []
     return {
         "format": 1,
         "package": "rle-onestage",
         "version": rle_onestage.__version__,
         "weights": weights.rpartition("/")[2],
-        "licence": licence or card.get("licence", _UNKNOWN),
-        "training_data": card.get("training_data", trained_on),
+        "origin": origin,
+        "licence": licence or _licence(known, weights),
+        "training_data": _trained_on(known, weights, trained_on),
         "category": {"id": category.id, "name": category.name},
         "skeleton": skeleton.name,
         "joint_names": list(skeleton.names),
@@ -70,6 +73,7 @@ _FIRST = (
     "format",
     "weights",
     "weights_in",
+    "origin",
     "licence",
     "training_data",
     "image",
@@ -122,14 +126,14 @@ def from_strings(strings: Mapping[str, str], path: str) -> dict[str, Any]:
     raise MediaError(f"{path} was not written by rle-onestage export, or has lost what it says about itself")
 
 
-def _card(weights: str) -> dict[str, Any]:
-    """Licence and training data of weights that come with the package, from their card beside them."""
-    name = weights.removeprefix(SHIPPED).removesuffix(".pth")
-    card = CHECKPOINTS / f"{name}.md"
-    if not (weights.startswith(SHIPPED) and card.is_file()):
-        return {}
-    _, _, section = card.read_text(encoding="utf-8").partition("\n## Licence\n")
-    section = section.partition("\n## ")[0]
-    text = " ".join(line for line in section.splitlines() if line and not line.startswith("|"))
-    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")]
-    return {"licence": text.replace("**", "").replace("`", ""), "training_data": [r.replace("`", "") for r in rows[1:]]}
+def _licence(origin: Iterable[str], weights: str) -> str:
+    """That of weights of the package, or of those that others were trained from."""
+    cards = [(name, card.licence) for name in origin if (card := card_of(name))]
+    return " ".join(text if weights == name else f"From {name}: {text}" for name, text in cards) or _UNKNOWN
+
+
+def _trained_on(origin: Iterable[str], weights: str, names: list[str]) -> list[str]:
+    """Training data: those of a card for weights of the package, else of the config, and of what it started from."""
+    if card := card_of(weights):
+        return card.training_data
+    return [*names, *(f"{name}: {data}" for name in origin if (c := card_of(name)) for data in c.training_data)]

@@ -47,9 +47,9 @@ def find_inputs(inputs: Sequence[str], output: str) -> list[tuple[str, Entry]]:
         MediaError: something does not exist, nothing matches, or nothing is of a known kind.
     """
     found: dict[str, tuple[str, Entry]] = {}
-    for given in inputs:
-        if not given:
-            raise MediaError("the name after --input is empty; give files, folders or patterns")
+    if not all(inputs):
+        raise MediaError("the name after --input is empty; give files, folders or patterns")
+    for given in dict(zip(map(storage.whole, inputs), inputs)).values():  # what is said of a folder is said once
         for kind, entry in _of(given):
             found.setdefault(storage.whole(entry.address), (kind, entry))
     outside = _outside(output)
@@ -97,7 +97,7 @@ def _of(given: str) -> Iterable[tuple[str, Entry]]:
 
 def _is_file(given: str, entry: Entry) -> bool:
     """Whether an input names one file itself, rather than a folder or a pattern."""
-    return given.rstrip("/") == entry.address if storage.is_remote(given) else storage.local(given) == entry.address
+    return entry.address == (given.rstrip("/") if storage.is_remote(given) else storage.whole(given))
 
 
 def _listed(address: str) -> Iterable[tuple[str, Entry]]:
@@ -116,4 +116,4 @@ def _listed(address: str) -> Iterable[tuple[str, Entry]]:
         whole = storage.beside(address, name)
         kind = kind_of_name(whole) or "images"
         # One that is missing costs that one alone: it becomes a row with its error.
-        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else local_entry(storage.local(whole))
+        yield kind, Entry(whole, 0, "") if storage.is_remote(whole) else local_entry(storage.whole(whole))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import cv2
 import torch
+from detectron2.config import CfgNode
 
 from .. import __version__
 from ..errors import ConfigError, MediaError, PoseError, check_score, counted
@@ -21,7 +22,7 @@ from ..utils.output_files import check_name
 from . import storage
 from .engines import InProcess, OnRay, RayOptions, needed_by_ray
 from .inputs import find_inputs
-from .models import ModelChoice, predictor_for, version_of
+from .models import ModelChoice, predictor_for, settled, version_of
 from .plan import FRAMES, SUMMARY, Plan, Unit, part_name, settled_plan
 from .progress import Progress, Summary, say, write_summary
 from .tracks import VideoTracker
@@ -93,7 +94,7 @@ def predict(
     """
     begin = time.perf_counter()
     options = options or JobOptions()
-    choice = model if isinstance(model, ModelChoice) else ModelChoice(model)
+    choice = settled(model if isinstance(model, ModelChoice) else ModelChoice(model))
     on_ray = RayOptions(ray) if isinstance(ray, str) else ray
     inputs = [dataset] if isinstance(dataset, str) else list(dataset)
     _check_output(output, options)
@@ -106,7 +107,8 @@ def predict(
     with _with_threads(threads):
         # Here too where actors have their own: what is wrong with it is said before anything is started.
         predictor = predictor_for(choice, threads)
-        plan = settled_plan(_job_of(inputs, choice, options), files, output, options.rows)
+        job = _job_of(inputs, choice, options, getattr(predictor, "cfg", None))
+        plan = settled_plan(job, files, output, options.rows)
         task = Task(
             output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,
             options.min_score, tuple(predictor.skeleton.names), predictor.category.id,
@@ -118,10 +120,11 @@ def predict(
         return _Job(plan, worker, skeleton, options, begin).run(on_ray)
 
 
-def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions) -> dict:
-    """What the results depend on."""
+def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions, cfg: CfgNode | None) -> dict:
+    """What the results depend on; ``cfg``: of the model, which an exported file does not have."""
     made = {key: value for key, value in asdict(options).items() if key not in ("max_errors", "coco")}
-    return {"input": inputs, "model": choice.name, "version": version_of(choice, __version__), **made}
+    given = [name if storage.is_remote(name) else storage.whole(name) for name in inputs]
+    return {"input": given, "model": choice.name, "version": version_of(choice, __version__, cfg), **made}
 
 
 def _check_output(output: str, options: JobOptions) -> None:
@@ -216,7 +219,7 @@ class _Job:
         logger.info(
             "%s in %s%s",
             counted(len(self.plan.files), "file"), counted(len(self.plan.units), "unit"),
-            f", of which {there} are done" if there else "",
+            f", {there} of them done" if there else "",
         )  # fmt: skip
 
     def _rows_of_units(self, images: int) -> int:

@@ -14,7 +14,7 @@ from fsspec.utils import glob_translate
 
 from ..errors import MediaError, counted
 from .file_systems import asked, reason_of
-from .storage import exists, file_system, is_remote, local
+from .storage import exists, file_system, is_remote, whole
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def find(given: str) -> list[Entry]:
         MediaError: it does not exist, cannot be listed, or nothing matches.
     """
     try:
-        there = asked(lambda: _find_remote(given) if is_remote(given) else _find_local(local(given)))
-        found = [each for each, is_result in zip(there, _are_results(given, there)) if not is_result]
+        there = asked(lambda: _find_remote(given) if is_remote(given) else _find_local(whole(given)))
+        found = [each for each, is_result in zip(there, _are_results(whole(given), there)) if not is_result]
     except FileNotFoundError as error:
         raise MediaError(f"input {given} does not exist; check --input") from error
     except OSError as error:
@@ -72,8 +72,8 @@ def _are_results(given: str, found: list[Entry]) -> list[bool]:
 
     parts = [each.address.rpartition("/") for each in found]
     return [
-        whole != given and bool(_PART.fullmatch(name)) and has_plan(folder)
-        for (folder, _, name), whole in zip(parts, (each.address for each in found))
+        each.address != given and bool(_PART.fullmatch(name)) and has_plan(folder)
+        for (folder, _, name), each in zip(parts, found)
     ]
 
 

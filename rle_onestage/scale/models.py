@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
@@ -16,6 +16,7 @@ from ..export.formats import FORMATS, format_of
 from ..predictor import Predictor
 from ..utils.near import WEIGHT_FILES
 from ..utils.packaged_files import MODELS, config_of_weights, config_path
+from ..utils.paths import absolute
 
 _CONFIGS = (".yaml", ".yml")
 
@@ -36,6 +37,13 @@ class ModelChoice:
     options: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     precision: str = "float32"
+
+
+def settled(choice: ModelChoice) -> ModelChoice:
+    """The choice with the absolute path of a file, so that it is one model from every folder, however it is spelt."""
+    if choice.name in MODELS or not os.path.isfile(os.path.expanduser(choice.name)):
+        return choice
+    return replace(choice, name=absolute(choice.name))
 
 
 def predictor_for(choice: ModelChoice, threads: int | None = None) -> Predictor | ExportedPredictor:
@@ -74,22 +82,26 @@ def is_exported(choice: ModelChoice) -> bool:
     return True
 
 
-def version_of(choice: ModelChoice, package: str) -> str:
+def version_of(choice: ModelChoice, package: str, cfg: CfgNode | None = None) -> str:
     """The package's version, and a fingerprint of config and weights: those that differ are another model.
 
     Args:
         choice: the model.
         package: version of the package.
+        cfg: the config of the model, where that is loaded, so that what is to be said of it is said once.
     """
     if is_exported(choice):
         stem = choice.name.removesuffix(format_of(choice.name).ending)
-        settled, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
+        config, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
     else:
-        cfg = _config(choice).clone()
+        cfg = (cfg or _config(choice)).clone()
         cfg.defrost()
+        files = [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
         cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing
-        settled, files = cfg.dump(), [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
-    digest = hashlib.sha256(f"{settled}|{choice.precision}".encode())
+        if "://" not in cfg.MODEL.WEIGHTS:  # nor does where the weights lie
+            cfg.MODEL.WEIGHTS = ""
+        config = cfg.dump()
+    digest = hashlib.sha256(f"{config}|{choice.precision}".encode())
     for path in files:
         with open(path, "rb") as file:
             for block in iter(functools.partial(file.read, 2**20), b""):

@@ -204,21 +204,28 @@ def read_plan(output: str) -> Plan:
 
 
 def _check_same(plan: Plan, job: dict[str, Any], files: list[tuple[str, Entry]], output: str) -> None:
-    """Raises ConfigError where an output has the results of another job."""
+    """Raises ConfigError where an output has the results of another job.
+
+    Plans of an earlier version may have relative paths, which are those of the folder where the job was begun.
+    """
     remedy = "give another folder with --output, or remove this one"
     same = json.loads(json.dumps(job))
     for key in sorted(same, key="input".__eq__):  # what files are new says more than what an input was called
-        if key == "input":
+        before = plan.job.get(key)
+        moved = key == "input" and before != _whole(key, before) != same[key]
+        if key == "input" and not moved:
             _check_same_files(plan, files, output, remedy)
-        if plan.job.get(key) != same[key]:
-            was, is_ = (cut(str(value), _SHOWN) for value in (plan.job.get(key), same[key]))
+        if before != same[key] and _whole(key, before) != same[key]:
+            if moved:
+                remedy = f"give the command in the folder where it was begun, as these paths are relative; or {remedy}"
+            was, is_ = (cut(str(value), _SHOWN) for value in (before, same[key]))
             raise ConfigError(f"{output} has results of another {key} ({was}, now {is_}); {remedy}")
 
 
 def _check_same_files(plan: Plan, files: list[tuple[str, Entry]], output: str, remedy: str) -> None:
     """Raises ConfigError where the inputs are other files, or were changed."""
-    before = {entry.address: entry for _, entry in plan.files}
-    now = {entry.address: entry for _, entry in files}
+    before = {storage.whole(entry.address): entry._replace(address="") for _, entry in plan.files}
+    now = {storage.whole(entry.address): entry._replace(address="") for _, entry in files}
     for what, names in (("new", now.keys() - before.keys()), ("gone", before.keys() - now.keys())):
         if names:
             number = counted(len(names), "file")
@@ -226,3 +233,10 @@ def _check_same_files(plan: Plan, files: list[tuple[str, Entry]], output: str, r
     changed = sorted(name for name in now if now[name] != before[name])
     if changed:
         raise ConfigError(f"{output} has results of other inputs: {changed[0]} has changed since; {remedy}")
+
+
+def _whole(key: str, value: Any) -> Any:
+    """An entry of a job with absolute paths in place of relative ones."""
+    if key == "input" and isinstance(value, list):
+        return [name if storage.is_remote(name) else storage.whole(name) for name in map(str, value)]
+    return storage.whole(value) if key == "model" and isinstance(value, str) else value

@@ -16,6 +16,7 @@ from ..errors import MediaError, PoseError
 from ..utils import output_files
 from ..utils.bounded_reading import MOST_BYTES, READ_SECONDS, UnreadableImage, read_file
 from ..utils.output_files import UNFINISHED, is_running, replaced_when_done
+from ..utils.paths import absolute
 from .file_systems import WRITE_SECONDS, Answer, Sink, StorageFile, asked, open_local, reason_of
 
 # Temporary files on storage of others, with the machine and the process that write them.
@@ -34,9 +35,9 @@ def local(address: str) -> str:
 
 
 def whole(address: str) -> str:
-    """An address that names the same file from every folder."""
+    """An address that names the same file from every folder; of a path see :func:`~.paths.absolute`."""
     if not is_remote(address):
-        return os.path.abspath(local(address))
+        return absolute(local(address))
     scheme, _, path = address.partition("://")
     return f"{scheme}://{path.lstrip('/')}"  # some file systems write a slash before the bucket, and list none
 
@@ -83,7 +84,7 @@ def beside(address: str, name: str) -> str:
     if "://" in name or os.path.isabs(name):
         return name
     if not is_remote(address):
-        return os.path.join(os.path.dirname(local(address)), name)
+        return os.path.join(os.path.dirname(whole(address)), name)
     scheme, _, path = address.partition("://")
     return f"{scheme}://{''.join(path.rpartition('/')[:2])}{name}"
 

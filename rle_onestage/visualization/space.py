@@ -1,7 +1,7 @@
 """People in space: an image with its people, beside views of their skeletons from the side and from above."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,8 +18,9 @@ _GRID: Colour = (74, 68, 64)
 _EDGE: Colour = (16, 14, 13)
 _TEXT: Colour = (205, 205, 205)
 # Degrees by which the scene is turned about the vertical, and then towards the viewer.
-_VIEWS = (("from the side", -62.0, 10.0), ("from above", -20.0, 62.0))
+_SIDE, _ABOVE = (-62.0, 10.0), (0.0, 90.0)  # straight down: the camera's right is right, and away from it is up
 _MARGIN, _GAP = 0.06, 6
+_MOST_NAMED = 12  # people whose scores fit beside them
 # Focal length in sides of the image where no camera is given, of an ordinary photograph. It decides how far away people
 # are, not how they are built.
 _USUAL_FOCAL = 1.2
@@ -43,7 +44,10 @@ def draw_people_3d(
     draw_boxes: bool = False,
     hidden: str = "hollow",
 ) -> np.ndarray:
-    """One page: the image with its people, and two views of their skeletons on a grid of metres.
+    """One page: the image with its people, and views of their skeletons from the side and straight from above.
+
+    Both views have one scale. The floor is a grid below the lowest joint; from above its lines have their metres from
+    the camera, and to its right. A disc on the floor is the place of a person, whose score has the person's colour.
 
     Args:
         image: (H, W, 3) BGR uint8; not changed.
@@ -71,13 +75,12 @@ def draw_people_3d(
     people = _in_space(instances, skeleton, threshold, camera or usual_camera(*image.shape[:2]))
     width = round(max(0.75 * height, min(height, 0.8 * left.shape[1])))
     strip = np.full((height, _GAP, 3), PAPER, np.uint8)
+    note = "" if camera is not None else " for a usual lens"
+    side, above = _views(people, (width, height))
+    views = ((side, f"from the side, grid of {side.step:g} m"), (above, f"from above, metres from the camera{note}"))
     parts = [left]
-    for title, yaw, pitch in _VIEWS:
-        note = "" if camera is not None else "; distances assume a usual lens"
-        parts += [
-            strip,
-            _view(people, skeleton, (width, height), yaw, pitch, f"{title}, grid of 1 m{note}", draw_sigma),
-        ]
+    for view, title in views:
+        parts += [strip, _drawn(view, people, skeleton, title, draw_sigma)]
     return np.concatenate(parts, axis=1)
 
 
@@ -90,12 +93,22 @@ class _PersonInSpace:
         shown: (K,) bool.
         confidence: (K,).
         colour: of the person.
+        root: (3,) millimetres.
+        score: of the person.
     """
 
     def __init__(
-        self, joints: np.ndarray, sigma: np.ndarray, shown: np.ndarray, confidence: np.ndarray, colour: Colour
+        self,
+        joints: np.ndarray,
+        sigma: np.ndarray,
+        shown: np.ndarray,
+        confidence: np.ndarray,
+        colour: Colour,
+        root: np.ndarray,
+        score: float,
     ):
         self.joints, self.sigma, self.shown, self.confidence, self.colour = joints, sigma, shown, confidence, colour
+        self.root, self.score = root, score
 
 
 def _in_space(instances: Instances, skeleton: Skeleton, threshold: float, camera: Camera) -> list[_PersonInSpace]:
@@ -118,7 +131,9 @@ def _in_space(instances: Instances, skeleton: Skeleton, threshold: float, camera
         joints = points[i] + root
         shown = np.isfinite(joints).all(1) & (presence[i] >= PRESENT)
         colour = PERSON_COLOURS[i % len(PERSON_COLOURS)]
-        people.append(_PersonInSpace(joints, sigmas[i, :, 2], shown, flat[i, :, 2].clip(0, 1), colour))
+        people.append(
+            _PersonInSpace(joints, sigmas[i, :, 2], shown, flat[i, :, 2].clip(0, 1), colour, root, float(scores[i]))
+        )
     return people
 
 
@@ -130,59 +145,121 @@ def _turned(points: np.ndarray, centre: np.ndarray, yaw: float, pitch: float) ->
     return (points - centre) @ about.T @ tilt.T
 
 
-def _view(
-    people: Sequence[_PersonInSpace],
-    skeleton: Skeleton,
-    size: tuple[int, int],
-    yaw: float,
-    pitch: float,
-    title: str,
-    draw_sigma: bool,
+class _View:
+    """A parallel projection to a panel.
+
+    Args:
+        size: (width, height) of the panel, in pixels.
+        angles: by which the scene is turned, see :func:`_turned`.
+        centre: (3,) of the scene.
+        lines: (n, 2, 3) of the floor.
+        step: metres between them.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], angles: tuple[float, float], centre: np.ndarray, lines: np.ndarray, step: float
+    ):
+        self.size, self.angles, self.centre, self.lines, self.step = size, angles, centre, lines, step
+        self.text = max(10, size[1] // 40)  # height of letters
+        self.factor, self.middle = 1.0, np.zeros(2)  # pixels a millimetre; where the centre is
+
+    def fit(self, points: np.ndarray) -> np.ndarray:
+        """(2,) first and (2,) last pixels, at one pixel a millimetre, of what has to be seen of points (n, 3)."""
+        seen = _turned(np.concatenate([points, self.lines.reshape(-1, 3)]), self.centre, *self.angles)[:, :2]
+        return np.stack([seen.min(0), seen.max(0)])
+
+    def room(self) -> np.ndarray:
+        """(2, 2) first and last pixel that may be used: beside the floor seen from above stand numbers."""
+        numbers = 3.0 * self.text if self.angles == _ABOVE else 0.0
+        (width, height), edge = self.size, _MARGIN * np.array(self.size)
+        return np.array([[edge[0] + numbers, edge[1] + 2.2 * self.text], [width - edge[0], height - edge[1] - numbers]])
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) pixels of the panel, and how far away, of points (..., 3)."""
+        turned = _turned(points, self.centre, *self.angles)
+        return np.concatenate([turned[..., :2] * self.factor + self.middle, turned[..., 2:]], -1)
+
+
+def _views(people: Sequence[_PersonInSpace], size: tuple[int, int]) -> tuple[_View, _View]:
+    """The scene from the side and from above, at one scale."""
+    everybody = [person.joints[person.shown] for person in people if person.shown.any()]
+    joints = np.concatenate(everybody) if everybody else np.zeros((1, 3))
+    low, high = joints.min(0), joints.max(0)
+    lines, step = _grid(low, high)
+    views = _View(size, _SIDE, (low + high) / 2, lines, step), _View(size, _ABOVE, (low + high) / 2, lines, step)
+    factor = min(float((np.ptp(v.room(), 0) / np.maximum(np.ptp(v.fit(joints), 0), 1.0)).min()) for v in views)
+    for view in views:
+        view.factor, view.middle = factor, view.room().mean(0) - factor * view.fit(joints).mean(0)
+    return views
+
+
+def _drawn(
+    view: _View, people: Sequence[_PersonInSpace], skeleton: Skeleton, title: str, draw_sigma: bool
 ) -> np.ndarray:
-    """A panel (height, width, 3), of a parallel projection."""
-    width, height = size
-    canvas = np.full((height, width, 3), PAPER, np.uint8)
-    text = max(10, height // 40)
-    everybody = [p.joints[p.shown] for p in people if p.shown.any()]
-    if not everybody:
+    """A panel (height, width, 3)."""
+    width, height = view.size
+    canvas, text = np.full((height, width, 3), PAPER, np.uint8), view.text
+    shown = [person for person in people if person.shown.any()]
+    if not shown:
         draw_text(canvas, "nobody in space", (text, height // 2 - text), text, _TEXT)
         draw_tag(canvas, title, (4, 4), text)
         return canvas
-    joints = np.concatenate(everybody)
-    low, high = joints.min(0), joints.max(0)
-    centre = (low + high) / 2
-    lines = _grid(low, high)
-    seen = _turned(np.concatenate([joints, lines.reshape(-1, 3)]), centre, yaw, pitch)[:, :2]
-    room = np.array([width, height - 2.2 * text]) * (1 - 2 * _MARGIN)
-    factor = float((room / np.maximum(np.ptp(seen, axis=0), 1.0)).min())
-    middle = np.array([width / 2, height / 2 + 1.1 * text]) - factor * (seen.min(0) + seen.max(0)) / 2
-
-    def place(points: np.ndarray) -> np.ndarray:
-        """(..., 3) pixels of the panel, and how far away."""
-        turned = _turned(points, centre, yaw, pitch)
-        return np.concatenate([turned[..., :2] * factor + middle, turned[..., 2:]], -1)
-
-    for start, end in place(lines)[..., :2].tolist():
+    for start, end in view.place(view.lines)[..., :2].tolist():
         capsule(canvas, start, end, max(1.0, height / 600), _GRID)
-    depth = [float(place(p.joints[p.shown])[:, 2].mean()) for p in people if p.shown.any()]
-    shown = [p for p in people if p.shown.any()]
+    floor = view.lines[0, 0, 1]
+    for person in shown:  # where on the floor somebody is
+        foot = np.array([person.root[0], floor, person.root[2]])
+        start, end = view.place(np.stack([person.root, foot]))[:, :2].tolist()
+        capsule(canvas, start, end, max(1.0, height / 500), person.colour, 0.45)
+        disc(canvas, tuple(end), max(2.0, height / 160), person.colour, 0.6)
+    depth = [float(view.place(person.joints[person.shown])[:, 2].mean()) for person in shown]
     for index in np.argsort(depth)[::-1]:  # the nearest last
-        _draw_person(canvas, shown[index], skeleton, place, factor, draw_sigma)
-    _draw_arrow(canvas, yaw, pitch, text)
+        _draw_person(canvas, shown[index], skeleton, view, draw_sigma)
+    for person in shown if len(shown) <= _MOST_NAMED else ():
+        _draw_score(canvas, view, person)
+    if view.angles == _ABOVE:
+        _draw_numbers(canvas, view)
+    else:
+        _draw_arrow(canvas, *view.angles, text)
     draw_tag(canvas, title, (4, 4), text)
     return canvas
 
 
-def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Lines (n, 2, 3) of a floor of whole metres below everybody, in millimetres."""
-    (x0, z0), (x1, z1) = (np.floor(low[[0, 2]] / _METRE), np.ceil(high[[0, 2]] / _METRE))
-    # A scene of many metres has fewer lines.
-    step = max(1, math.ceil(max(x1 - x0, z1 - z0) / 40))
-    xs, zs = (np.arange(a, b + step, step) * _METRE for a, b in ((x0, x1), (z0, z1)))
+def _draw_score(canvas: np.ndarray, view: _View, person: _PersonInSpace) -> None:
+    """The score above a person, in the colour that the person has in the image too."""
+    seen = view.place(person.joints[person.shown])
+    x, y = seen[:, 0].mean(), seen[:, 1].min()
+    label = f"{person.score:.2f}"
+    draw_text(canvas, label, (x - text_width(label, view.text) / 2, y - 1.7 * view.text), view.text, person.colour)
+
+
+def _draw_numbers(canvas: np.ndarray, view: _View) -> None:
+    """Metres at the lines of the floor: away from the camera at the left, to its right below."""
+    text, low = view.text, view.lines.reshape(-1, 3).min(0)
+    every = max(1, math.ceil(3.0 * text / (view.factor * view.step * _METRE)))  # lines, where they are close together
+    for start, end in view.lines[:, :, ::2]:
+        across = start[1] == end[1]  # a line of one distance
+        number = round((start[1] if across else start[0]) / (view.step * _METRE))
+        if number % every:
+            continue
+        label = f"{number * view.step:g} m" if across else f"{number * view.step:+g} m" if number else "0"
+        corner = np.array([low[0] if across else start[0], low[1], start[1] if across else low[2]])
+        x, y = view.place(corner)[:2]
+        wide = text_width(label, text)
+        draw_text(canvas, label, (x - wide - 0.5 * text, y - 0.6 * text) if across else (x - wide / 2, y + 0.5 * text),
+                  text, _TEXT)  # fmt: skip
+
+
+def _grid(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, float]:
+    """Lines (n, 2, 3) of a floor of whole metres below everybody, in millimetres, and the metres between them."""
+    # A scene of many metres has fewer lines, at whole multiples of their distance.
+    step = max(1, math.ceil(float((high - low)[[0, 2]].max()) / (40 * _METRE)))
+    first, last = np.floor(low / (step * _METRE)), np.ceil(high / (step * _METRE))
+    xs, zs = (np.arange(first[axis], last[axis] + 1) * step * _METRE for axis in (0, 2))
     y = high[1]
     along = [[(x, y, zs[0]), (x, y, zs[-1])] for x in xs]
     across = [[(xs[0], y, z), (xs[-1], y, z)] for z in zs]
-    return np.array(along + across, float)
+    return np.array(along + across, float), float(step)
 
 
 def _draw_arrow(canvas: np.ndarray, yaw: float, pitch: float, text: int) -> None:
@@ -201,11 +278,12 @@ def _draw_person(
     canvas: np.ndarray,
     person: _PersonInSpace,
     skeleton: Skeleton,
-    place: Callable[[np.ndarray], np.ndarray],
-    factor: float,
+    view: _View,
     draw_sigma: bool,
 ) -> None:
     """Limbs in the colours of their sides, the farthest first, and joints."""
+    place, factor = view.place, view.factor
+    joint = 0.45 if view.angles == _ABOVE else 0.75  # from above, joints lie over one another and the limbs
     sides = [split_side(name)[1] for name in skeleton.names]
     points = place(person.joints)
     flat = points[:, :2]
@@ -224,5 +302,5 @@ def _draw_person(
             start, end = place(along[k])[:, :2].tolist()
             capsule(canvas, start, end, max(1.0, 0.35 * width), SIDE_COLOURS[sides[k]], 0.55)
     for k in np.flatnonzero(person.shown).tolist():
-        disc(canvas, tuple(flat[k]), 0.75 * width + edge, _EDGE, 0.9)
-        disc(canvas, tuple(flat[k]), 0.75 * width, person.colour, 1.0)
+        disc(canvas, tuple(flat[k]), joint * width + edge, _EDGE, 0.9)
+        disc(canvas, tuple(flat[k]), joint * width, person.colour, 1.0)

@@ -30,6 +30,7 @@ from rle_onestage.evaluation import build_evaluator, sure_joints
 from rle_onestage.modeling.structures import Poses
 
 NAMES, SIGMAS, SIZE = ["head", "hand", "foot"], [0.08, 0.05, 0.1], 128
+ORIGIN = {"origin": ["theirs.pth"]}
 PEOPLE = {}  # image id -> boxes (M, 4) and joints (M, K, 2), in the file's coordinates
 
 
@@ -113,7 +114,7 @@ def made(tmp_path_factory):
     path, weights = folder / "config.yaml", folder / "model.pth"
     path.write_text(json.dumps(config))
     model = NoisyLabels(None)
-    torch.save({"model": model.state_dict(), "raw": {"other": torch.ones(2)}, "iteration": 7}, weights)
+    torch.save({"model": model.state_dict(), "raw": {"other": torch.ones(2)}, "iteration": 7, **ORIGIN}, weights)
     return folder, str(path), str(weights), names
 
 
@@ -165,37 +166,6 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
             assert 0 < row["gain_interval"][0] < row["gain"] < row["gain_interval"][1]
 
 
-@pytest.mark.parametrize(
-    "chosen, interval, words",
-    [
-        ((1, 0, 1), [0.2, 1.4], ["are better", "+0.8 AP", "\nMODEL.RLE_ONESTAGE.TEST.OKS_POWER"]),
-        ((1, 0, 1), [-0.2, 1.4], ["keep the config's powers", "(SCORE_POWER", "not better beyond chance, +0.8 AP"]),
-        ((1, 0, 1), [math.nan, math.nan], ["keep the config's powers"]),
-        ((1, 1, 1), [0.0, 0.0], ["the config's were best"]),
-    ],
-)
-def test_powers_are_advised_where_they_are_better_on_held_out_images(calibrated, chosen, interval, words):
-    report, _ = calibrated
-    powers = {"config": (1, 1, 1), "chosen": chosen, "gain": 0.8, "gain_interval": interval}
-    lines = [line.replace(" 1", " 0.5") for line in report["config"]]
-    text = format_report({**report, "powers": powers, "config": lines})
-    values = ", ".join(line.removeprefix("MODEL.RLE_ONESTAGE.TEST.") for line in lines)
-    assert (f"the images to fit on ({values}) are not" in text) == ("keep the config's powers" in words)
-    assert all(word in text for word in words) and ("\nMODEL.RLE" in text) == (interval[0] > 0)
-
-
-def test_the_report_says_what_it_rests_on_and_what_its_thirds_are(calibrated):
-    report, _ = calibrated
-    rows = [report["after"][name] for name in ("small", "medium", "large")]
-    limits = [(row["size_from"], row["size_to"]) for row in rows]
-    assert limits[0][0] == 0 < limits[0][1] == limits[1][0] < limits[1][1] == limits[2][0] and limits[2][1] == math.inf
-    text = format_report(report)
-    assert f"| small (to {limits[0][1]:.0f} px) " in text and f"| large (over {limits[2][0]:.0f} px) " in text
-    assert "thirds by sqrt(area)" in text and f"{report['joints']['held_out']} held-out joints" in text
-    assert report["joints"]["held_out"] == report["after"]["all"]["joints"]
-    assert sum(row["labels"] for row in report["correction"].values()) == report["joints"]["fit"]
-
-
 def test_what_is_doubtful_is_in_the_report(made, calibrated):
     _, _, _, names = made
     report, _ = calibrated
@@ -227,7 +197,8 @@ def test_images_that_are_trained_on_and_joints_that_are_too_sure_are_said(made, 
 
 def test_files(calibrated):
     report, output = calibrated
-    written, page, checkpoint = report["files"]
+    written, page, checkpoint, text = report["files"]
+    assert open(text).read() == f"{format_report(report)}\n"
     assert checkpoint == output and json.loads(open(written).read())["after"]["all"]["ece"] < 10
     plots = cv2.imread(page)
     assert plots.shape[1] > 1500 and plots.std() > 20
@@ -238,7 +209,8 @@ def test_the_checkpoint_has_the_correction_and_all_else(made, calibrated):
     report, output = calibrated
     before, after = read_checkpoint(weights), read_checkpoint(output)
     assert after["iteration"] == 7 and torch.equal(after["raw"]["other"], torch.ones(2))
-    assert after["joints"] == NAMES and "joints" not in before
+    assert after["joints"] == NAMES and "joints" not in before and after["origin"] == ORIGIN["origin"]
+    assert after["origin"] == before["origin"] == ["theirs.pth"]
     changed = [key for key, value in before["model"].items() if not torch.equal(value, after["model"][key])]
     assert sorted(changed) == [f"decoder.{part}" for part in ("correction", "dependence", "intervals", "regions")]
     named = [row["power"] for row in report["correction"].values()]

@@ -1,6 +1,7 @@
 """The demo on images: what is drawn and written, and what bad input gets."""
 
 import json
+import logging
 import os
 
 import cv2
@@ -23,13 +24,18 @@ def options(**kwargs):
     return DemoOptions(skeleton=COCO, **kwargs)
 
 
-def test_files_folders_and_globs(tmp_path):
+def test_files_folders_and_globs(tmp_path, caplog, monkeypatch):
     folder = tmp_path / "in"
     folder.mkdir()
     a, b, c = (image_file(folder / name) for name in ("b.jpg", "a.png", "c.JPG"))
     (folder / "notes.txt").write_text("x")
     assert media.find_images([str(folder)]) == [b, a, c]
     assert media.find_images([c, str(folder / "*.png"), str(folder)]) == [c, b, a]
+    caplog.set_level(logging.INFO, "rle_onestage")
+    monkeypatch.chdir(folder.parent)
+    spelt = [os.path.relpath(c), c, str(folder), f"./{folder.name}/", os.path.join(str(folder), os.pardir, folder.name)]
+    assert media.find_images(spelt) == [os.path.relpath(c), b, a]
+    assert caplog.text.count("left out") == 1  # what is said of a folder is said once
     for wrong in (str(tmp_path / "none.jpg"), str(tmp_path / "*.gif"), str(tmp_path)):
         with pytest.raises(MediaError, match=r"none.jpg|gif|no images"):
             media.find_images([wrong])

@@ -113,6 +113,16 @@ def test_one_of_two_processes_that_fails_early_changes_nothing(used):
     assert content(used / "out") == before
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_training_that_fails_early_in_a_new_folder_leaves_none(used, processes):
+    """Nor those that the folder is in; a folder that was there stays, and is as empty as it was."""
+    (used / "runs").mkdir()
+    output = str(used / "runs" / "deep" / "new")
+    process = started(used, *unreadable(used), "OUTPUT_DIR", output, processes_count=processes)
+    assert process.wait() == 2, process.log.read_text()
+    assert "images" in process.log.read_text().splitlines()[-1] and os.listdir(used / "runs") == []
+
+
 def test_a_signal_while_the_first_batch_is_made_changes_nothing(used):
     before = content(used / "out")
     process = started(used, "DATALOADER.NUM_WORKERS", 1, phase="first batch")

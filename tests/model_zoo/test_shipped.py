@@ -19,6 +19,7 @@ from rle_onestage.evaluation import read_results, score_results
 from rle_onestage.evaluation.results import instances_to_coco, write_json
 from rle_onestage.predictor import Predictor
 from rle_onestage.structures.skeleton import COCO
+from rle_onestage.utils.cards import card_of
 from rle_onestage.utils.images import read_image
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
@@ -39,7 +40,11 @@ def unseen(tmp_path_factory):
 def test_the_file_is_small_and_has_nothing_for_training(address):
     assert PathManager.isfile(address) and os.path.getsize(PathManager.get_local_path(address)) < 15e6
     content = read_checkpoint(address)
-    assert set(content) == {"model", "iteration", "joints"} and content["joints"] == list(COCO.names)
+    assert set(content) == {"model", "iteration", "joints", "origin"} and content["joints"] == list(COCO.names)
+    assert content["origin"] == [address]
+    card = card_of(address)
+    assert card.licence.startswith({PEOPLE: "For research only. ", SYNTHETIC: "Apache-2.0, as the code. "}[address])
+    assert "|" not in card.licence and card.licence.endswith(("no licence.", "weights.")) and card.training_data
     assert not [key for key in content["model"] if key.startswith("criterion.")]
 
 

@@ -253,7 +253,9 @@ def test_files_that_are_named_in_two_ways_are_there_once(tmp_path, toy, monkeypa
     folder_of(tmp_path / "in", [1, 2])
     monkeypatch.chdir(tmp_path)
     assert predict(["in", "./in", str(tmp_path / "in")], output="out").images == 2
-    assert [row["path"] for row in rows_in(tmp_path / "out")] == ["in/000001.png", "in/000002.png"]
+    assert [row["path"] for row in rows_in(tmp_path / "out")] == [
+        str(tmp_path / "in" / f"00000{n}.png") for n in (1, 2)
+    ]
 
 
 def test_two_that_write_one_remote_file_do_not_share_a_temporary_one():

@@ -33,11 +33,11 @@ def test_a_plan_that_is_damaged_is_a_sentence(tmp_path, text):
 
 
 def test_another_list_of_inputs_names_what_is_new(tmp_path):
-    plan = Plan({"input": ["a.jpg"] * 1000}, [("images", Entry("a.jpg", 1, ""))], [])
-    with pytest.raises(ConfigError, match="of other inputs: 1 file new, such as b.jpg; give"):
-        _check_same(plan, {"input": ["b.jpg"]}, [*plan.files, ("images", Entry("b.jpg", 1, ""))], "out")
+    plan = Plan({"input": ["/a.jpg"] * 1000}, [("images", Entry("/a.jpg", 1, ""))], [])
+    with pytest.raises(ConfigError, match="of other inputs: 1 file new, such as /b.jpg; give"):
+        _check_same(plan, {"input": ["/b.jpg"]}, [*plan.files, ("images", Entry("/b.jpg", 1, ""))], "out")
     with pytest.raises(ConfigError, match="of another input") as caught:
-        _check_same(plan, {"input": ["b.jpg"] * 1000}, plan.files, "out")
+        _check_same(plan, {"input": ["/b.jpg"] * 1000}, plan.files, "out")
     assert len(str(caught.value)) < 600
 
 

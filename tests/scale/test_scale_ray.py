@@ -79,7 +79,9 @@ def test_relative_paths_go_by_the_folder_of_the_command(tmp_path, cluster, monke
     monkeypatch.chdir(tmp_path)
     summary = predict("in", MODEL, output="out", ray=RayOptions(actors=1))
     assert summary.errors == 0
-    assert [row["path"] for row in rows_in(tmp_path / "out")] == ["in/000001.png", "in/000002.png"]
+    assert [row["path"] for row in rows_in(tmp_path / "out")] == [
+        str(tmp_path / "in" / f"00000{n}.png") for n in (1, 2)
+    ]
     assert predict("in", MODEL, output="out", threads=1).computed == 0  # the same job without Ray
 
 

@@ -8,6 +8,7 @@ from detectron2.structures import Boxes, Instances
 from rle_onestage.structures.root import Camera
 from rle_onestage.structures.skeleton import Skeleton
 from rle_onestage.visualization import SIDE_COLOURS, draw_people_3d
+from rle_onestage.visualization.space import _grid, _in_space, _views
 
 LIMBS = Skeleton("limbs", ("left_hip", "right_hip", "nose"), ((0, 1),), ((0, 1), (0, 2)), (0.1, 0.1, 0.1))
 CAMERA = Camera((200.0, 200.0), (50.0, 50.0))
@@ -44,10 +45,34 @@ def test_depth_shows_from_the_side_and_from_above_alone():
     flat, deep = (panels(page(person(depth), camera=CAMERA)) for depth in (0.0, -600.0))
     assert flat[0].shape == (420, 420, 3) and np.array_equal(flat[0], deep[0])
     for before, after in zip(flat[1:], deep[1:]):
-        assert len(blue(before)) > 50 and np.abs(before.astype(int) - after).max() > 60
+        assert np.abs(before.astype(int) - after).max() > 60 and len(blue(after)) > 30
+    assert len(blue(flat[1])) > 50  # from above, what is upright is a point
     # Seen from the side, what is upright in the image leans by its depth.
     upright, leaning = (np.ptp(blue(panel[1]), axis=0) for panel in (flat, deep))
     assert leaning[1] / leaning[0] > 3 * upright[1] / upright[0]
+
+
+def test_from_above_is_a_plan_at_the_scale_of_the_other_view():
+    """Right of the camera is right, away from it is up, height is not to be seen; a metre is a metre in both."""
+    people = _in_space(person(-600.0, size=15.0), LIMBS, 0.3, CAMERA)
+    side, above = _views(people, (400, 420))
+    origin, right, away, up = above.place(np.array([[0.0, 0, 3000], [1000, 0, 3000], [0, 0, 4000], [0, -1000, 3000]]))
+    metre = 1000 * side.factor
+    assert right[:2] - origin[:2] == pytest.approx([metre, 0]) and away[:2] - origin[:2] == pytest.approx([0, -metre])
+    assert up[:2] == pytest.approx(origin[:2]) and above.factor == side.factor and up[2] < origin[2]
+    for view in (side, above):
+        places = view.place(np.concatenate([people[0].joints, view.lines.reshape(-1, 3)]))[:, :2]
+        assert (places >= 0).all() and (places <= [400, 420]).all()
+
+
+@pytest.mark.parametrize("size, step", [(20.0, 1.0), (1000.0, 2.0)])
+def test_the_grid_is_of_the_metres_that_it_says(size, step):
+    """Numbers at its lines are those from the camera; a large scene has fewer lines."""
+    low, high = np.array([-500.0, -900, 3200]), np.array([700.0, 800, 3200 + 60 * size])
+    lines, found = _grid(low, high)
+    assert found == step and {float(x) % (1000 * step) for x in lines[..., ::2].ravel()} == {0.0}
+    assert (lines[..., 1] == 800).all()  # below the lowest joint
+    assert lines[..., 0].min() <= -500 and lines[..., 2].min() <= 3200 and lines[..., 2].max() >= 3200 + 60 * size
 
 
 def test_what_is_drawn_does_not_depend_on_the_distance_but_the_note_does():

@@ -8,6 +8,7 @@ A checkpoint of ours is a dict of tensors and primitives:
 - ``without_state``: numbers of the parameters for which the optimizer keeps nothing.
 - ``scheduler``, ``hooks``: the state of a user's schedule and hooks, where they have one.
 - ``joints``: names of the joints, in the order of the model.
+- ``origin``: what its weights come from, see :mod:`rle_onestage.engine.checkpoint.origin`.
 - ``run``, ``periodic``: which training it is of, and the periodic checkpoints of that which are there.
 - ``best``: in ``model_best.pth``, see :mod:`rle_onestage.engine.checkpoint.retention`.
 """
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from rle_onestage.engine.checkpoint.joints import naming, recorded_joints
 from rle_onestage.engine.checkpoint.last import LAST
+from rle_onestage.engine.checkpoint.origin import find_origin, recorded_origin, stating
 from rle_onestage.errors import CheckpointError, ConfigError, shown
 from rle_onestage.modeling.renamed import rename_weights
 from rle_onestage.utils.pickled_arrays import NumberArray
@@ -78,7 +80,7 @@ def read_checkpoint(address: str) -> dict[str, Any]:
         address: a path, ``detectron2://...`` or ``https://...``; ``?matching_heuristics=True`` as in Detectron2.
 
     Returns:
-        A dict with at least ``model``: a dict of tensors.
+        A dict with at least ``model``, a dict of tensors; and ``origin``, where anybody knows it.
 
     Raises:
         CheckpointError: it cannot be found, reached or read, or holds no weights.
@@ -102,7 +104,7 @@ def read_checkpoint(address: str) -> dict[str, Any]:
         content["raw"] = as_tensors(content["raw"], address)
         _rename(content["raw"], address, tell=False)
         check_extent(content["raw"].values(), path)
-    return content
+    return {**content, **stating(find_origin(content, path))}
 
 
 def _without_query(address: str) -> tuple[str, bool]:
@@ -180,7 +182,7 @@ def slim(content: Mapping[str, Any], *, half: bool = False) -> dict[str, Any]:
     kept = ((key, value) for key, value in content["model"].items() if not key.startswith(TRAINING_ONLY))
     if half:
         kept = ((key, _halved(value) if not key.startswith(TABLES) else value) for key, value in kept)
-    named, iteration = naming(recorded_joints(content)), content.get("iteration")
+    named, iteration = naming(recorded_joints(content)) | stating(recorded_origin(content)), content.get("iteration")
     return {"model": OrderedDict(kept), "iteration": iteration if type(iteration) is int else -1, **named}
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from rle_onestage.engine.checkpoint.files import TABLES, TRAINING_ONLY, read_checkpoint
 from rle_onestage.engine.checkpoint.joints import some_names
+from rle_onestage.engine.checkpoint.origin import origin_of_start
 from rle_onestage.engine.checkpoint.weights import apply_weights
 from rle_onestage.engine.config.validation import PRETRAINED_KEYS
 from rle_onestage.errors import ConfigError, shown
@@ -20,7 +21,7 @@ logger = logging.getLogger("rle_onestage")
 AT, TRUNK_NORM, NORM = "MODEL.BACKBONE.FREEZE_AT", "MODEL.RLE_ONESTAGE.TRUNK.NORM", "MODEL.RESNETS.NORM"
 
 
-def start_from_weights(model: nn.Module, cfg: CfgNode, joints: Sequence[str] | None) -> None:
+def start_from_weights(model: nn.Module, cfg: CfgNode, joints: Sequence[str] | None) -> list[str]:
     """Fill a model that is to be trained with ``MODEL.WEIGHTS``, if that names any.
 
     Args:
@@ -28,14 +29,18 @@ def start_from_weights(model: nn.Module, cfg: CfgNode, joints: Sequence[str] | N
         cfg: of the training.
         joints: names of the model's joints, see :func:`~.weights.load_weights`.
 
+    Returns:
+        What the weights come from, see :mod:`.origin`.
+
     Raises:
         CheckpointError: see :func:`~.weights.load_weights`.
         ConfigError: weights stay frozen that are in no file, so that they are random. Names the first of them, what
             freezes them, and the remedy. For a backbone of the user's own it is a warning.
     """
-    address, loaded = cfg.MODEL.WEIGHTS, []
+    address, content, loaded = cfg.MODEL.WEIGHTS, None, []
     if address:
-        loaded = apply_weights(model, read_checkpoint(address), address, strict=False, joints=joints)
+        content = read_checkpoint(address)
+        loaded = apply_weights(model, content, address, strict=False, joints=joints)
     unfilled = _frozen_without_weights(model, set(loaded), whole=bool(cfg.SOLVER.TRAIN_ONLY))
     if unfilled:
         norms = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, FrozenBatchNorm2d)}
@@ -44,8 +49,9 @@ def start_from_weights(model: nn.Module, cfg: CfgNode, joints: Sequence[str] | N
         sentence = f"{what}, which would freeze random weights ({some_names(unfilled)}): {lacks}; {remedy}"
         if not _is_known(cfg.MODEL.BACKBONE.NAME) and not cfg.SOLVER.TRAIN_ONLY:  # its builder may have filled them
             logger.warning("%s.", sentence)
-            return
-        raise ConfigError(sentence)
+        else:
+            raise ConfigError(sentence)
+    return origin_of_start(model, cfg, content, loaded)
 
 
 def _is_known(backbone: str) -> bool:

@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +37,22 @@ _SAID_LENGTH = 200
 _MOST_TRIES = 100  # at files that lose their name just then
 _held: dict[str, int] = {}  # resolved folder -> descriptor
 _used: list[str] = []
+_made: list[str] = []  # folders that were not there before, the outermost first
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+def missing_folders(folder: str) -> list[str]:
+    """The folder and those that it is in, as far as they are not there, the outermost first."""
+    folder, missing = os.path.abspath(folder), []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing[::-1]
+
+
+def note_made(folders: Iterable[str]) -> None:
+    """Remember folders that were made for a training, which go with :func:`release` where nothing came into them."""
+    _made.extend(folder for folder in folders if folder not in _made)
 
 
 def claim(folder: str, patience: float | None = None) -> None:
@@ -85,22 +101,31 @@ def claim(folder: str, patience: float | None = None) -> None:
 
 
 def release(folder: str) -> None:
-    """Let others have a folder, without the file of the lock; nothing where this process does not hold it."""
+    """Let others have a folder, without the file of the lock, and without the folder where it was made for nothing."""
     folder = os.path.realpath(folder)
     descriptor = _held.pop(folder, None)
-    if descriptor is None:
-        return
-    path = os.path.join(folder, NAME)
-    with contextlib.suppress(OSError):  # the file stays then, and counts for nothing
-        if _is_still(path, descriptor):
-            os.remove(path)  # while it is locked: afterwards it may be another process's
-    os.close(descriptor)
+    if descriptor is not None:
+        path = os.path.join(folder, NAME)
+        with contextlib.suppress(OSError):  # the file stays then, and counts for nothing
+            if _is_still(path, descriptor):
+                os.remove(path)  # while it is locked: afterwards it may be another process's
+        os.close(descriptor)
+    _remove_made()
 
 
 def release_all() -> None:
     """Let others have what this process still holds, as its work has ended."""
     for folder in list(_held):
         release(folder)
+    _remove_made()
+
+
+def _remove_made() -> None:
+    """Remove the folders of :func:`note_made` that are empty, as a training that was refused leaves nothing."""
+    for folder in _made[::-1]:
+        with contextlib.suppress(OSError):  # it has files, or another process was faster
+            os.rmdir(folder)
+    _made.clear()
 
 
 def note(folder: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import MediaError, counted
 from ...utils.output_files import check_target, kind_of, write_bytes
+from ...utils.paths import absolute
 from .formats import looks_like_video
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _LONGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 
 
 def find_images(inputs: Iterable[str]) -> list[str]:
-    """The image files that files, folders and globs name, in order and without repetition.
+    """The image files that files, folders and globs name, in order, each once however often it is named and spelt.
 
     A folder means the images directly in it, by name, not hidden ones; a file is taken whatever its name ends with.
 
@@ -39,7 +40,7 @@ def find_images(inputs: Iterable[str]) -> list[str]:
         MediaError: something does not exist, a glob matches nothing, or a folder has no images.
     """
     found: list[str] = []
-    for given in inputs:
+    for given in _once(inputs):
         path = os.path.expanduser(given)
         if os.path.isdir(path):
             found.extend(os.path.join(path, name) for name in sorted(images_in(path, "--input")))
@@ -54,7 +55,15 @@ def find_images(inputs: Iterable[str]) -> list[str]:
             raise MediaError(f"input {given} is {kind_of(path)}, not a file; give image files or folders with --input")
         else:
             raise MediaError(f"input {given} does not exist; check --input")
-    return list(dict.fromkeys(found))
+    return _once(found)
+
+
+def _once(paths: Iterable[str]) -> list[str]:
+    """Paths without repetition, as they were spelt first; an empty one names nothing."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(path and absolute(path), path)
+    return list(found.values())
 
 
 def images_in(folder: str, option: str) -> list[str]:
