@@ -32,6 +32,7 @@ def test_files_folders_and_globs(tmp_path, caplog, monkeypatch):
     assert media.find_images([str(folder)]) == [b, a, c]
     assert media.find_images([c, str(folder / "*.png"), str(folder)]) == [c, b, a]
     caplog.set_level(logging.INFO, "rle_onestage")
+    caplog.clear()  # another test may have set the level before
     monkeypatch.chdir(folder.parent)
     spelt = [os.path.relpath(c), c, str(folder), f"./{folder.name}/", os.path.join(str(folder), os.pardir, folder.name)]
     assert media.find_images(spelt) == [os.path.relpath(c), b, a]
