@@ -132,7 +132,7 @@ def _add_pose_keys(m: CN) -> None:
     m.DENSITY = "rle"
     # "laplace", "gaussian" or "student": the density of the coarse poses and of the first iterations, and what the flow
     # of "rle" multiplies.
-    m.PRESET = "laplace"
+    m.PRESET = "student"
     m.STUDENT = CN()
     # Which joints share the degrees of freedom of Student's t (DENSITY or PRESET student): the two of a left/right pair
     # ("pairs"), none ("each"), or all ("all"). With FLOW.GROUPS each of those has its own.

@@ -13,7 +13,7 @@ from rle_onestage.structures.skeleton import COCO, CROWDPOSE
 PREFIX = "MODEL.RLE_ONESTAGE."
 FAMILIES = {
     "laplace": ["DENSITY", "laplace"],
-    "rle": ["DENSITY", "rle"],
+    "rle": ["DENSITY", "rle", "PRESET", "laplace"],
     "student": ["DENSITY", "student"],
     "rle_student": ["DENSITY", "rle", "PRESET", "student"],
 }

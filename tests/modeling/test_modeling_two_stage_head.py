@@ -39,12 +39,14 @@ def spread(instances):
 
 @pytest.mark.parametrize("density", list(DENSITY_REGISTRY.names))
 def test_every_density_trains_each_parameter_and_reports_sigmas(density):
-    model = make_rcnn("MODEL.RLE_ONESTAGE.DENSITY", density)
+    preset = ["MODEL.RLE_ONESTAGE.PRESET", "laplace"] if density == "rle_released" else []  # its sum has no Student's t
+    model = make_rcnn("MODEL.RLE_ONESTAGE.DENSITY", density, *preset)
     losses = losses_of(model, PEOPLE, [])
     assert {"loss_keypoint", "loss_presence"} < set(losses)
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     people = found(model)
     assert people.pred_keypoints.shape == (5, 17, 3) and (people.pred_keypoint_sigmas > 0).all()
     assert people.pred_keypoint_presence.shape == (5, 17)

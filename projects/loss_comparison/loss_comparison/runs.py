@@ -23,7 +23,8 @@ FINAL = "model_final.pth"
 _DENSITY, _PRESET = "MODEL.RLE_ONESTAGE.DENSITY", "MODEL.RLE_ONESTAGE.PRESET"
 # Names of DENSITY, and of a density with another preset.
 LOSSES = {name: [_DENSITY, name] for name in SCHEMA[_DENSITY].choices}
-LOSSES["rle"] = [_DENSITY, "rle", _PRESET, "laplace"]
+for _name in ("rle", "rle_released", "flow"):
+    LOSSES[_name] = [_DENSITY, _name, _PRESET, "laplace"]
 LOSSES["rle_gaussian"] = [_DENSITY, "rle", _PRESET, "gaussian"]
 LOSSES["rle_student"] = [_DENSITY, "rle", _PRESET, "student"]
 CLASS_SCORE = ["MODEL.RLE_ONESTAGE.TEST.QUALITY_POWER", "0.0", "MODEL.RLE_ONESTAGE.TEST.OKS_POWER", "0.0"]

@@ -20,6 +20,7 @@ def config(rule, *options):
     """A tiny model's, by a rule."""
     own = ["MODEL.META_ARCHITECTURE", "PeerRule", "MODEL.RLE_ONESTAGE.DENSITY", rule]
     own += ["MODEL.RLE_ONESTAGE.HEAD.NAME", HEADS[rule], "MODEL.RLE_ONESTAGE.REFINE.NOISE", 0.0]
+    own += ["MODEL.RLE_ONESTAGE.PRESET", "laplace"]
     return tiny_config(*own, "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", 0.0, *options)
 
 

@@ -212,8 +212,11 @@ class FlowDensity(Density):
     def __init__(self, *, preset: str | Preset = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
         super().__init__(preset=preset, dims=dims)
         self.flow = make_flow(couplings, hidden, dims)
-        if self.residual and isinstance(self.preset, StudentPreset):
-            self.rows = self.preset.rows
+        if isinstance(self.preset, StudentPreset):
+            if self.residual:
+                self.rows = self.preset.rows
+            else:  # the warm-up alone reads its degrees of freedom, as they are at the start
+                self.preset.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -285,8 +288,8 @@ class ReleasedDensity(Density):
     def __init__(self, *, preset: str = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
         if preset not in PRESETS:
             raise ConfigError(
-                f"MODEL.RLE_ONESTAGE.PRESET is {preset}, for which DENSITY rle_released has no sum; take one of "
-                f"{', '.join(PRESETS)}, or DENSITY rle"
+                f"MODEL.RLE_ONESTAGE.PRESET is {preset}, for which DENSITY rle_released has no sum; set PRESET to "
+                f"{' or '.join(PRESETS)}, or take DENSITY rle"
             )
         super().__init__(preset=preset, dims=dims)
         self.flow = make_flow(couplings, hidden, dims)
