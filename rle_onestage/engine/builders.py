@@ -20,6 +20,7 @@ from rle_onestage.engine.expected import check_expected_names, check_expected_va
 from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
 from rle_onestage.engine.logs import default_writers
 from rle_onestage.engine.own_hooks import NamesOwnHooks
+from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.registry import build_evaluator
 
@@ -165,6 +166,7 @@ def evaluate_only(
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
     path = weights_to_evaluate(cfg, resume=resume)
     model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)
+    begin_evaluation(cfg)
     try:
         results = trainer.test(cfg, model)
     except MetricsUnwritten as error:

@@ -36,10 +36,8 @@ from rle_onestage.engine.config.validation import from_elsewhere, validate
 from rle_onestage.engine.device import describe_device, seed_devices, settle_device
 from rle_onestage.engine.logs import LogFile, logged_later
 from rle_onestage.engine.processes import attempts, lock
-from rle_onestage.engine.takeover import write_config
 from rle_onestage.errors import EXIT_CODE, ConfigError
 from rle_onestage.utils.arguments import IMPORT_HELP, natural_int, positive_int
-from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 
 logger = logging.getLogger("rle_onestage")
 
@@ -111,8 +109,8 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
 
     Reads the config, settles the seed (a negative ``SEED`` is drawn once and kept over ``--resume``), makes
     ``OUTPUT_DIR`` and starts the logs. Turns on ``args.resume`` where torchrun restarts a training that it began
-    itself. An evaluation gets its ``OUTPUT_DIR/config.yaml`` here, unless there is one; a training writes it just
-    before its first iteration.
+    itself. ``config.yaml`` and what the log is told come into ``OUTPUT_DIR`` later, when it is sure that the work can
+    begin (:mod:`rle_onestage.engine.takeover`).
 
     Args:
         args: what :func:`argument_parser` gave.
@@ -139,7 +137,7 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
             claim_output(cfg.OUTPUT_DIR, goes_on=args.resume or restart or attempts.is_restart())
             # Again, as a training whose processes were still ending may have begun meanwhile.
             args.resume = _is_gone_on_with(cfg.OUTPUT_DIR, note=True) or args.resume
-        start_logging(cfg.OUTPUT_DIR, hold=not args.eval_only)  # see engine/takeover.py
+        start_logging(cfg.OUTPUT_DIR, hold=True)  # see engine/takeover.py
     cfg = settle_seed(cfg, resume=args.resume)
     seed_everything(cfg.SEED, comm.get_rank())
     if not args.eval_only:
@@ -147,8 +145,6 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
         if cfg.get("FLOAT32_PRECISION"):  # a key of Detectron2's main branch
             torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
     _log_environment(args, cfg, world_size)
-    if args.eval_only and comm.is_main_process() and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, TRAINING_CONFIG)):
-        write_config(cfg)  # a training does when it has its first batch
     return cfg
 
 

@@ -1,6 +1,7 @@
 """When a training takes its ``OUTPUT_DIR`` over from an earlier one: just before its first iteration.
 
-Until then it may still fail (a data set that is not there, weights that do not fit), and must leave all as it was.
+Until then it may still fail (a data set that is not there, weights that do not fit), and must leave all as it was. So
+must an evaluation, until it has its model.
 """
 
 import os
@@ -22,6 +23,17 @@ def write_config(cfg: CfgNode) -> None:
         ConfigError: it cannot be written.
     """
     write_text(os.path.join(cfg.OUTPUT_DIR, TRAINING_CONFIG), cfg.dump(), remedy=CHECK_OUTPUT_DIR)
+
+
+def begin_evaluation(cfg: CfgNode) -> None:
+    """Give ``OUTPUT_DIR`` the log and, unless there is one, the ``config.yaml`` of an evaluation that has its model.
+
+    Raises:
+        ConfigError: the config cannot be written.
+    """
+    if comm.is_main_process() and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, TRAINING_CONFIG)):
+        write_config(cfg)
+    release_logs()
 
 
 def take_over(cfg: CfgNode, *, anew: bool) -> None:

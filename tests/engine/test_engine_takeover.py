@@ -9,6 +9,7 @@ import subprocess
 
 import engine_toy
 import pytest
+import torch
 from engine_kills import started, wait_for
 
 from rle_onestage.engine import Trainer, last_checkpoint, load_config
@@ -121,6 +122,19 @@ def test_a_training_that_fails_early_in_a_new_folder_leaves_none(used, processes
     process = started(used, *unreadable(used), "OUTPUT_DIR", output, processes_count=processes)
     assert process.wait() == 2, process.log.read_text()
     assert "images" in process.log.read_text().splitlines()[-1] and os.listdir(used / "runs") == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_evaluation_that_is_refused_changes_nothing(used, processes):
+    """Nor does its config stay where the next one would find it."""
+    weights = used / "narrow.pth"
+    torch.save({"model": {"trunk.weight": torch.zeros(2, 2)}}, weights)
+    (used / "out" / "config.yaml").unlink()
+    before = content(used / "out")
+    process = started(used, "--eval-only", "MODEL.WEIGHTS", weights, processes_count=processes)
+    assert process.wait() == 2, process.log.read_text()
+    assert str(weights) in process.log.read_text().splitlines()[-1]
+    assert content(used / "out") == before
 
 
 def test_a_signal_while_the_first_batch_is_made_changes_nothing(used):
