@@ -337,7 +337,7 @@ def test_a_model_learns_and_reports_each_joint_s(options):
 
 
 def test_the_released_sum_has_no_student():
-    with pytest.raises(ConfigError, match="student, for which DENSITY rle_released has no sum; set PRESET to laplace or"):
+    with pytest.raises(ConfigError, match="for which DENSITY rle_released has no sum; set PRESET to laplace or"):
         build_model(tiny_config(PREFIX + "DENSITY", "rle_released", PREFIX + "PRESET", "student"))
 
 
