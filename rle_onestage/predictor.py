@@ -15,7 +15,7 @@ from torch import nn
 from .data.datasets import get_metadata, get_skeleton
 from .data.mapper import TestResize, image_to_tensor
 from .engine.checkpoint.named import no_weights
-from .engine.inference import as_run, build_for_inference
+from .engine.models import as_run, build_for_inference
 from .errors import ConfigError, DataError, PoseError, shown
 from .modeling import RLEOneStage
 from .modeling.tables import decoder_of

@@ -15,7 +15,7 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 
 from rle_onestage.engine.checkpoint import read_checkpoint, slim
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError, ConfigError, DataError
 from rle_onestage.predictor import Predictor, skeleton_for

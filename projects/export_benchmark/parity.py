@@ -25,7 +25,7 @@ from export_benchmark.models import UNTRAINED, Model, from_config, from_zoo
 from export_benchmark.photographs import mixed_sizes
 from export_benchmark.tables import parity_table, precision_table
 
-from rle_onestage.engine.inference import as_run, build_for_inference
+from rle_onestage.engine.models import as_run, build_for_inference
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
 from rle_onestage.export import FORMATS, load, read_images

@@ -38,7 +38,7 @@ from ..data.lookup import check_model_joints
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.checkpoint.named import no_weights
-from ..engine.inference import build_for_inference
+from ..engine.models import build_for_inference
 from ..errors import ConfigError
 from ..evaluation import write_json
 from ..evaluation.calibration import (

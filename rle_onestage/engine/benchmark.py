@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine.checkpoint import load_weights, slim
 from rle_onestage.engine.device import amp_dtype
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.optimizer import GradientClipper, build_optimizer
 from rle_onestage.engine.random_people import random_sample
 from rle_onestage.engine.setup import seed_everything

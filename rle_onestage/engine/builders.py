@@ -17,8 +17,9 @@ from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint.named import weights_to_evaluate
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
-from rle_onestage.engine.inference import MetricsUnwritten, build_architecture, build_for_inference, evaluate
+from rle_onestage.engine.inference import MetricsUnwritten, evaluate
 from rle_onestage.engine.logs import default_writers
+from rle_onestage.engine.models import build_architecture, build_for_inference
 from rle_onestage.engine.own_hooks import NamesOwnHooks
 from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
@@ -40,7 +41,7 @@ class TrainerBuilders(NamesOwnHooks):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """The architecture, see :func:`rle_onestage.engine.inference.build_architecture`."""
+        """The architecture, see :func:`rle_onestage.engine.models.build_architecture`."""
         return build_architecture(cfg)
 
     @classmethod

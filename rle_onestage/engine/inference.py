@@ -1,7 +1,5 @@
-"""Inference: models as configs and checkpoints describe them, run over each image of a data set once; metrics."""
+"""Evaluation: models run over each image of a data set once; metrics."""
 
-import contextlib
-import difflib
 import json
 import logging
 import math
@@ -15,47 +13,24 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator, print_csv_format
-from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from detectron2.utils import comm
 from torch import nn
 
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
-from rle_onestage.data.lookup import check_test_joints, known_joints
-from rle_onestage.engine.checkpoint import load_weights
-from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints
-from rle_onestage.engine.checkpoint.misfit import explain_misfit
-from rle_onestage.engine.checkpoint.named import tell_weights
-from rle_onestage.engine.checkpoint.origin import recorded_origin
+from rle_onestage.data.lookup import check_test_joints
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes
+from rle_onestage.engine.models import bare, evaluation_mode
 from rle_onestage.engine.processes.watch import EvaluationWatch
-from rle_onestage.errors import (
-    CheckpointError,
-    ConfigError,
-    MediaError,
-    OwnCodeError,
-    PoseError,
-    naming_own_modules,
-    shown,
-)
+from rle_onestage.errors import ConfigError, MediaError, PoseError
 from rle_onestage.evaluation.registry import build_evaluator, members, numeric
 from rle_onestage.evaluation.space import SPACE_METRICS
-from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
-from rle_onestage.modeling.correction import DEPENDENCE
-from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.modeling.tables import decoder_of
-from rle_onestage.utils.pretrained import first_line
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 
 logger = logging.getLogger("rle_onestage")
 
 METRICS = "metrics.json"
-_HIDDEN = DEPENDENCE.index("hidden")
-# What Detectron2's, timm's and torch's builders raise where sizes or names of the config do not fit one another.
-_OF_BUILDERS = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
-    ValueError,
-)  # fmt: skip
 
 
 class MetricsUnwritten(MediaError):
@@ -68,129 +43,6 @@ class MetricsUnwritten(MediaError):
     def __init__(self, error: Exception, results: Mapping[str, Any]):
         super().__init__(str(error))
         self.results = results
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The architecture without the wrapper for several processes."""
-    return model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
-
-
-def prepare(model: nn.Module) -> None:
-    """Let the model refresh what it derives from its weights, where other weights were put in their place.
-
-    What is trained or loaded needs no call: :class:`~.rle_onestage.RLEOneStage` looks itself, on the way to evaluation
-    mode and before it is saved.
-    """
-    for module in bare(model).modules():  # the model itself, or a head of Detectron2's models
-        refresh: Callable[[], None] | None = getattr(module, "prepare_for_inference", None)
-        if refresh is not None:
-            refresh()
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode, afterwards in the one of before."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-def build_for_inference(
-    cfg: CfgNode,
-    weights: str,
-    *,
-    use_ema: bool = True,
-    build_model: Callable[[CfgNode], nn.Module] | None = None,
-) -> nn.Module:
-    """The config's architecture with the weights of a checkpoint, without what only training needs.
-
-    The log names the weights, see :func:`~.named.tell_weights`.
-    Its attributes ``joint_names``, by the config's data sets or else by the checkpoint, and ``origin`` may be None.
-
-    Args:
-        cfg: the config.
-        weights: see :func:`rle_onestage.engine.checkpoint.read_checkpoint`.
-        use_ema: take the averaged weights where the checkpoint has both.
-        build_model: gives the architecture of a config; None: :func:`build_architecture`.
-
-    Raises:
-        ConfigError: ``MODEL.META_ARCHITECTURE`` is not registered.
-        CheckpointError: the weights cannot be read or do not fit, or are of other joints than the config's data sets.
-    """
-    tell_weights(cfg, weights)
-    # Pretrained weights of the backbone would be replaced at once; do not fetch them.
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.RLE_ONESTAGE.TIMM.PRETRAINED = False
-    cfg.MODEL.RLE_ONESTAGE.MOVENET.PRETRAINED = ""
-    cfg.MODEL.BACKBONE.FREEZE_AT = 0
-    cfg.SOLVER.TRAIN_ONLY = []
-    model: Any = (build_model or build_architecture)(cfg)  # what it has beside a module depends on the architecture
-    if hasattr(model, "drop_training_parts"):
-        model.drop_training_parts()
-    joints = known_joints(cfg)
-    try:
-        content = load_weights(model, weights, strict=True, use_ema=use_ema, joints=joints)
-    except UnfitWeights as error:
-        raise CheckpointError(explain_misfit(cfg, weights, error)) from error
-    model.joint_names, model.origin = joints or recorded_joints(content), recorded_origin(content)
-    _warn_of_hidden_joints(model.eval(), weights)
-    return model
-
-
-def _warn_of_hidden_joints(model: nn.Module, weights: str) -> None:
-    """Where the correction of sigma needs what the model does not say."""
-    if isinstance(model, RLEOneStage) and not model.tells_hidden and bool(model.decoder.dependence[_HIDDEN]):
-        logger.warning(
-            "The calibration in %s corrects sigma by which joints are hidden, which this model does not tell: all get "
-            "the sigmas of visible ones. Set MODEL.RLE_ONESTAGE.HEAD.VISIBILITY True, or calibrate anew.",
-            weights,
-        )
-
-
-def as_run(model: nn.Module) -> nn.Module:
-    """The model as the predictor runs it: batch norms folded where it is ours, weights laid out channels last.
-
-    Args:
-        model: in evaluation mode, without its training's parts.
-    """
-    if isinstance(model, RLEOneStage):
-        model = fuse_batch_norms(model)
-    return model.to(memory_format=torch.channels_last)
-
-
-def build_architecture(cfg: CfgNode) -> nn.Module:
-    """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
-
-    Raises:
-        ConfigError: there is none of that name, or no such backbone, or they cannot be built.
-        OwnCodeError: a function of the user's own fails.
-    """
-    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
-        raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
-    name = cfg.MODEL.BACKBONE.NAME
-    if name not in BACKBONE_REGISTRY:
-        near = difflib.get_close_matches(name, [known for known, _ in BACKBONE_REGISTRY], n=1)
-        raise ConfigError(
-            f"MODEL.BACKBONE.NAME {shown(name)} is not registered; "
-            + (f"did you mean {near[0]}?" if near else "use build_timm_fpn_backbone, or one of Detectron2's")
-        )
-    try:
-        with naming_own_modules():
-            model = build_model(cfg)
-    except OwnCodeError:
-        raise
-    except _OF_BUILDERS as error:
-        raise ConfigError(
-            f"the model that MODEL describes cannot be built ({type(error).__name__}: {first_line(error)}); check "
-            f"{name}, its features and channels, and what was changed last"
-        ) from error
-    count = sum(parameter.numel() for parameter in model.parameters())
-    logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
-    return model
 
 
 def run_on_loader(

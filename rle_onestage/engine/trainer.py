@@ -36,9 +36,10 @@ from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.expected import check_best_name, check_expected_names, check_expected_values
-from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, prepare, share_buffers, tell_result
+from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, share_buffers, tell_result
 from rle_onestage.engine.logs import release_logs, report_data, tell_extent
 from rle_onestage.engine.memory import keep_freed_memory
+from rle_onestage.engine.models import prepare
 from rle_onestage.engine.optimizer import GradientClipper
 from rle_onestage.engine.processes import lock
 from rle_onestage.engine.processes.meeting import is_lost_partner

@@ -7,7 +7,8 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from rle_onestage.data.loader import build_test_loader
-from rle_onestage.engine.inference import as_run, build_for_inference, run_on_loader
+from rle_onestage.engine.inference import run_on_loader
+from rle_onestage.engine.models import as_run, build_for_inference
 from rle_onestage.evaluation.registry import build_evaluator
 from rle_onestage.utils.images import read_image
 

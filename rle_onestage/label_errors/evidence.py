@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from ..engine.inference import bare
+from ..engine.models import bare
 from ..evaluation.ground_truth import GroundTruth
 from ..evaluation.per_joint import MATCH_IOU, greedy_match
 from ..evaluation.results import boxes_array, by_image, instances_to_coco

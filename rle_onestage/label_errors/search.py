@@ -16,7 +16,8 @@ from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..data.lookup import check_model_joints
 from ..engine.checkpoint.named import no_weights
-from ..engine.inference import bare, build_for_inference, run_on_loader
+from ..engine.inference import run_on_loader
+from ..engine.models import bare, build_for_inference
 from ..errors import ConfigError, DataError, check_score, counted
 from ..evaluation import GroundTruth, write_json
 from ..modeling.postprocessing import Decoder

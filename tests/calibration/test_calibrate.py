@@ -23,7 +23,8 @@ from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.datasets import register_from_config
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.engine.checkpoint import read_checkpoint
-from rle_onestage.engine.inference import build_for_inference, evaluate, run_on_loader
+from rle_onestage.engine.inference import evaluate, run_on_loader
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import build_evaluator, sure_joints

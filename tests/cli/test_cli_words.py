@@ -263,7 +263,7 @@ def test_sets_are_looked_up_before_a_model_is_built(words, folder, capsys, monke
         raise AssertionError("a model is built")
 
     monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", built)
-    monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", built)
+    monkeypatch.setattr("rle_onestage.engine.models.build_architecture", built)
     sets = [["there", str(folder / "labels.json"), "."]]
     words = [*words, "DATASETS.KEYPOINT_FILES", repr(sets), "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"]
     with pytest.raises(SystemExit) as end:
@@ -286,7 +286,7 @@ OF_MISSING = [
 @pytest.mark.parametrize("words", OF_MISSING, ids=[words[0] for words in OF_MISSING])
 def test_missing_sets_of_the_package_are_said_before_a_model_is_built(words, folder, capsys, monkeypatch):
     monkeypatch.setattr("rle_onestage.engine.builders.build_architecture", None)
-    monkeypatch.setattr("rle_onestage.engine.inference.build_architecture", None)
+    monkeypatch.setattr("rle_onestage.engine.models.build_architecture", None)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(folder / "nothing"))
     sets = ["DATASETS.KEYPOINT_FILES", repr([["there", str(folder / "labels.json"), "."]])]
     words = [*words, "--config-file", "quickstart.yaml", *sets, "OUTPUT_DIR", "out", "MODEL.DEVICE", "cpu"]

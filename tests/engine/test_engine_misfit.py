@@ -8,7 +8,7 @@ from torch import nn
 
 from rle_onestage.engine import load_config
 from rle_onestage.engine.config.files import place_of
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.packaged_files import CHECKPOINTS, config_of_weights
 

@@ -9,7 +9,7 @@ from torch import nn
 from rle_onestage import cli
 from rle_onestage.engine.builders import evaluate_only
 from rle_onestage.engine.checkpoint.named import no_weights
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.predictor import Predictor

@@ -11,7 +11,7 @@ from modeling_toys import make_input, tiny_config
 
 from rle_onestage.cli.slim import main as slim_command
 from rle_onestage.engine.checkpoint import SMALL, load_weights, read_checkpoint, slim
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 
 # Wide enough that there are weights worth halving.
 OPTIONS = ["MODEL.RLE_ONESTAGE.HEAD.CHANNELS", "64", "MODEL.RLE_ONESTAGE.HEAD.EMBEDDING", "64"]

@@ -14,7 +14,7 @@ from rle_onestage.data import read_image
 from rle_onestage.data.datasets import load_dataset
 from rle_onestage.engine import Trainer, load_config, read_checkpoint
 from rle_onestage.engine.checkpoint import slim
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.predictor import Predictor
 
 TABLES = ("nodes", "weights", "mean", "std", "axis", "log_q")

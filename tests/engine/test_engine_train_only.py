@@ -16,7 +16,7 @@ from rle_onestage.data.datasets import load_dataset
 from rle_onestage.engine import Trainer, load_config, read_checkpoint
 from rle_onestage.engine.checkpoint import slim
 from rle_onestage.engine.checkpoint.start import start_from_weights
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.optimizer import build_optimizer
 from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.modeling.trained_parts import train_only

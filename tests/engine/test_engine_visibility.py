@@ -8,7 +8,7 @@ from modeling_toys import make_input, tiny_config
 
 from rle_onestage.engine import load_weights, read_checkpoint
 from rle_onestage.engine.checkpoint.weights import apply_weights
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.errors import CheckpointError
 
 KEY = "MODEL.RLE_ONESTAGE.HEAD.VISIBILITY"

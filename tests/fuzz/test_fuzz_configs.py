@@ -21,7 +21,7 @@ from modeling_toys import make_input
 from rle_onestage.data.mapper import PoseMapper
 from rle_onestage.engine import load_config
 from rle_onestage.engine.config.schema import SCHEMA, known_defaults, leaves
-from rle_onestage.engine.inference import build_architecture
+from rle_onestage.engine.models import build_architecture
 from rle_onestage.engine.optimizer import GradientClipper, build_lr_scheduler, build_optimizer
 from rle_onestage.errors import PoseError
 from rle_onestage.structures.skeleton import Skeleton

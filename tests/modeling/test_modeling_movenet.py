@@ -13,7 +13,7 @@ from timm.models.efficientnet import EfficientNet
 from torch import nn
 
 from rle_onestage.engine import Trainer
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.optimizer import build_optimizer
 from rle_onestage.errors import CheckpointError, ConfigError
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms

@@ -10,7 +10,7 @@ from modeling_toys import make_input, tiny_config
 from timm.layers import Conv2dSame
 from torch import nn
 
-from rle_onestage.engine.inference import build_architecture
+from rle_onestage.engine.models import build_architecture
 from rle_onestage.engine.optimizer import build_optimizer, parameter_groups
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.backbone.timm_fpn import SameConv2d, SameDepthwiseConv2d, with_fast_depthwise

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.engine.benchmark import Benchmark, alternate
 from rle_onestage.engine.checkpoint import load_weights
-from rle_onestage.engine.inference import build_architecture
 from rle_onestage.engine.memory import PeakMemory
+from rle_onestage.engine.models import build_architecture
 from rle_onestage.engine.setup import load_config, seed_everything
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import write_json

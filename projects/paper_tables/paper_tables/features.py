@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from rle_onestage.data.loader import build_test_loader, build_train_loader
-from rle_onestage.engine.inference import build_architecture
+from rle_onestage.engine.models import build_architecture
 from rle_onestage.errors import ConfigError
 from rle_onestage.modeling.backbone.movenet import MoveNetPyramid
 from rle_onestage.modeling.two_stage.top_down import TopDownPose, crop_regions, jittered

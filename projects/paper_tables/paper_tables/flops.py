@@ -7,7 +7,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from rle_onestage.engine.inference import build_architecture
+from rle_onestage.engine.models import build_architecture
 from rle_onestage.engine.setup import load_config
 from rle_onestage.modeling.two_stage.region_head import RegionHead
 from rle_onestage.utils.tables import table_text

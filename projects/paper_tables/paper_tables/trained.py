@@ -9,7 +9,8 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from rle_onestage.data.datasets import get_skeleton
-from rle_onestage.engine.inference import METRICS, build_for_inference
+from rle_onestage.engine.inference import METRICS
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation import GroundTruth, read_results

@@ -8,8 +8,8 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from rle_onestage.engine.benchmark import Benchmark, TrainingStep, alternate
-from rle_onestage.engine.inference import as_run
 from rle_onestage.engine.memory import PeakMemory
+from rle_onestage.engine.models import as_run
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError
 from rle_onestage.predictor import Predictor

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from rle_onestage.calibration.samples import Sample, take_samples
 from rle_onestage.calibration.space import calibrate_space
 from rle_onestage.data.datasets import get_skeleton
-from rle_onestage.engine.inference import build_for_inference
+from rle_onestage.engine.models import build_for_inference
 from rle_onestage.evaluation import match_people
 from rle_onestage.evaluation.metrics import coco_metrics
 from rle_onestage.evaluation.space import SpaceMatches, errors_in_space, match_in_space, space_metrics

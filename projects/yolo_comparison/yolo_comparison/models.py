@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
 
 from rle_onestage.data.coco.json_files import read_json
-from rle_onestage.engine.inference import as_run, build_architecture
+from rle_onestage.engine.models import as_run, build_architecture
 from rle_onestage.engine.setup import load_config
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.evaluation.results import instances_to_coco, write_json
