@@ -11,15 +11,17 @@ from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
 from torch import nn
 
+from rle_onestage.data.datasets import register_from_config
 from rle_onestage.data.lookup import known_joints
 from rle_onestage.engine.checkpoint import load_weights
-from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints
+from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints, take_oks_sigmas
 from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.checkpoint.named import tell_weights
 from rle_onestage.engine.checkpoint.origin import recorded_origin
-from rle_onestage.errors import CheckpointError, ConfigError, OwnCodeError, naming_own_modules, shown
+from rle_onestage.errors import CheckpointError, ConfigError, DataError, OwnCodeError, naming_own_modules, shown
 from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.correction import DEPENDENCE
+from rle_onestage.modeling.meta_arch.build import told_oks_sigmas
 from rle_onestage.modeling.meta_arch.rle_onestage import RLEOneStage
 from rle_onestage.utils.pretrained import first_line
 
@@ -99,6 +101,8 @@ def build_for_inference(
         content = load_weights(model, weights, strict=True, use_ema=use_ema, joints=joints)
     except UnfitWeights as error:
         raise CheckpointError(explain_misfit(cfg, weights, error)) from error
+    if told_oks_sigmas(cfg) is None:  # a model that was deployed without its data sets
+        take_oks_sigmas(model, content)
     model.joint_names, model.origin = joints or recorded_joints(content), recorded_origin(content)
     _warn_of_hidden_joints(model.eval(), weights)
     return model
@@ -141,6 +145,9 @@ def build_architecture(cfg: CfgNode) -> nn.Module:
             f"MODEL.BACKBONE.NAME {shown(name)} is not registered; "
             + (f"did you mean {near[0]}?" if near else "use build_timm_fpn_backbone, or one of Detectron2's")
         )
+    # Data sets tell flip pairs and OKS sigmas; what is wrong with one is left to those who read its images.
+    with contextlib.suppress(ConfigError, DataError):
+        register_from_config(cfg)
     try:
         with naming_own_modules():
             model = build_model(cfg)

@@ -27,7 +27,7 @@ from rle_onestage.engine.checkpoint import (
     shares,
 )
 from rle_onestage.engine.checkpoint import resume as resuming
-from rle_onestage.engine.checkpoint.joints import naming
+from rle_onestage.engine.checkpoint.joints import model_oks_sigmas, naming
 from rle_onestage.engine.checkpoint.origin import recorded_origin, stating
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.checkpoint.start import start_from_weights
@@ -387,8 +387,8 @@ class Trainer(TrainerBuilders):
         check_finite_weights(self.model, self.iter)
         content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["without_state"] = resuming.parameters_without_state(self.optimizer)
-        content |= naming(self.joints) | stating(self.origin) | shares.kept_of_processes(self.cfg)
-        content |= resuming.kept_of_schedule(self.scheduler) | resuming.kept_of_hooks(self)
+        content |= stating(self.origin) | shares.kept_of_processes(self.cfg) | resuming.kept_of_schedule(self.scheduler)
+        content |= naming(self.joints, model_oks_sigmas(self.model)) | resuming.kept_of_hooks(self)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():
             content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}

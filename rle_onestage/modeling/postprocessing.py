@@ -105,8 +105,10 @@ class Decoder(nn.Module):
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1
-        # Tables that belong to some of the joints only.
+        # Tables that belong to some of the joints only, or to one each.
         self.group_tensors = ("nodes", "weights", "mean", "std", "axis", "log_q") if groups > 1 else ()
+        if list(group) == list(range(joints)):
+            self.JOINT_ROWS = {**self.JOINT_ROWS, **dict.fromkeys(self.group_tensors, 1)}
         self.register_buffer("group", torch.tensor(list(group)), persistent=False)
         self.register_buffer("nodes", torch.zeros(groups, self.TABLE**2, 2))  # about the mean, in units of the scale
         self.register_buffer("weights", torch.zeros(groups, self.TABLE**2))

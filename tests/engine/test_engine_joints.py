@@ -235,8 +235,10 @@ def test_a_permuted_skeleton_predicts_the_same_joints(tmp_path, half):
 
 
 def test_lspet_keeps_the_joints_that_both_have(tmp_path):
-    source = people_model(COCO.names)
-    model = build_model(config(LSPET))
+    # One density for all joints: where each has its own table, a new joint's would be another's.
+    shared_density = ["MODEL.RLE_ONESTAGE.PRESET", "laplace"]
+    source = people_model(COCO.names, *shared_density)
+    model = build_model(config(LSPET, *shared_density))
     fresh = model.head.offset.weight[-4:].clone()
     before, after = found(source), taken(model, source.state_dict(), tmp_path / "m.pth", COCO.names, LSPET)
     places = map_joints(COCO.names, LSPET)
@@ -291,7 +293,7 @@ def test_densities_of_groups_start_anew(tmp_path, said):
     assert not torch.equal(model.decoder.std, source.decoder.std)
     assert torch.equal(model.decoder.std, model.criterion.density.std())
     assert torch.equal(model.head.presence.bias, source.head.presence.bias.flip(0))
-    assert "Densities of groups of joints start anew" in said()[1]
+    assert "Densities and tables of groups of joints start anew" in said()[1]
 
 
 # -------------------------------------------------------------------- trainer and tools

@@ -1,13 +1,14 @@
 """Joints by name: what a checkpoint knows of each, whatever their number and order in the model that takes it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from rle_onestage.errors import CheckpointError, ConfigError, shown
-from rle_onestage.structures.skeleton import COCO, SKELETONS, map_joints
+from rle_onestage.structures.skeleton import COCO, SKELETONS, map_joints, stand_in_oks_sigmas
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ REMEDY = (
     "takes joints over by name"
 )
 KEY = "joints"  # entry of a checkpoint: the names, in the order of the model
+OKS_SIGMAS = "oks_sigmas"  # another one: the OKS sigmas that the model's expected OKS is of
 
 
 class UnfitWeights(CheckpointError):
@@ -45,9 +47,49 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
 
 
-def naming(joints: Sequence[str] | None) -> dict[str, list[str]]:
-    """What a checkpoint says of the names of its joints: nothing where they are not known."""
-    return {} if joints is None else {KEY: list(joints)}
+def naming(joints: Sequence[str] | None, oks_sigmas: Sequence[float] | None = None) -> dict[str, list]:
+    """What a checkpoint says of its joints: nothing where it is not known.
+
+    Args:
+        joints: K names.
+        oks_sigmas: K OKS sigmas.
+    """
+    said = {KEY: joints, OKS_SIGMAS: oks_sigmas}
+    return {key: list(value) for key, value in said.items() if value is not None}
+
+
+def model_oks_sigmas(model: nn.Module) -> list[float] | None:
+    """The OKS sigmas (K,) of a model's joints; None where it has none."""
+    return next((values.tolist() for values in _oks_buffers(model)), None)
+
+
+def recorded_oks_sigmas(content: Mapping) -> list[float] | None:
+    """The OKS sigmas of the joints that a checkpoint belongs to; None where it does not say."""
+    given = content.get(OKS_SIGMAS)
+    sound = isinstance(given, (list, tuple)) and 0 < len(given) <= MOST and all(map(_is_oks_sigma, given))
+    return list(given) if sound and given else None
+
+
+def _is_oks_sigma(value: object) -> bool:
+    return isinstance(value, float) and 0 < value < math.inf
+
+
+def take_oks_sigmas(model: nn.Module, content: Mapping) -> None:
+    """Give a model the OKS sigmas of its checkpoint, or those of its joints by name, if it says either.
+
+    Args:
+        model: has the checkpoint's joints.
+        content: of the checkpoint.
+    """
+    names = recorded_joints(content)
+    sigmas = recorded_oks_sigmas(content) or (stand_in_oks_sigmas(names) if names else [])
+    for values in _oks_buffers(model):
+        if len(sigmas) == len(values):
+            values.copy_(torch.tensor(sigmas))
+
+
+def _oks_buffers(model: nn.Module) -> Iterator[Tensor]:
+    return (buffer for name, buffer in model.named_buffers() if name.rpartition(".")[2] == "oks_sigmas")
 
 
 def parse_joints(text: str) -> list[str]:
@@ -87,7 +129,9 @@ def joints_of_weights(text: str, content: Mapping, address: str) -> list[str]:
 
 def count_joints(model: nn.Module, weights: Mapping[str, Tensor]) -> int | None:
     """Number of joints of weights, by the model's declarations; None where none of the declared tensors is there."""
-    declared = ((weights[key], rows) for key, rows in _joint_rows(model).items() if key in weights)
+    tables = _group_tensors(model)  # which may be those of all joints together in the file
+    rows_of = {key: rows for key, rows in _joint_rows(model).items() if not key.startswith(tables or ("\0",))}
+    declared = ((weights[key], rows) for key, rows in rows_of.items() if key in weights)
     return next((len(value) // rows for value, rows in declared if value.dim()), None)
 
 
@@ -231,17 +275,23 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
 def _mapped(
     model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: Sequence[int], count: int
 ) -> dict[str, Tensor]:
-    grouped = _group_tensors(model)
-    result = {key: value for key, value in weights.items() if not (grouped and key.startswith(grouped))}
+    grouped, joint_rows = _group_tensors(model), _joint_rows(model)
+    known = torch.tensor([place >= 0 for place in source])
+    fitting = {
+        key for key, rows in joint_rows.items()
+        if key in weights and key in own and weights[key].shape == (count * rows, *own[key].shape[1:])
+    }  # fmt: skip
+    # Tables with a row for each joint come over if all joints do: beside that of a new joint they are made anew.
+    moved = fitting if bool(known.all()) else set()
+    result = {k: v for k, v in weights.items() if k in moved or not (grouped and k.startswith(grouped))}
     if len(result) < len(weights):
         logger.info(
-            "Densities of groups of joints start anew, as the file's groups are of other joints: %d tensors",
+            "Densities and tables of groups of joints start anew, as the file's are of other joints: %d tensors",
             len(weights) - len(result),
         )
-    known = torch.tensor([place >= 0 for place in source])
     places = torch.tensor(source)[known]
-    for key, rows in _joint_rows(model).items():
-        if key not in result or key not in own or result[key].shape != (count * rows, *own[key].shape[1:]):
+    for key, rows in joint_rows.items():
+        if key not in result or key not in fitting:
             continue  # misfits of other kinds are told as ever
         mixed = own[key].detach().cpu().clone()
         by_joint = mixed.view(len(source), rows, *mixed.shape[1:])  # (K, rows, ...)

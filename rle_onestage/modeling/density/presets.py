@@ -233,7 +233,7 @@ def configured_flip_pairs(cfg: CfgNode, joints: int) -> Sequence[tuple[int, int]
 
     Where neither is known, none: weights that were trained in pairs stay in pairs.
     """
-    for metadata in _set_metadata(cfg):
+    for metadata in configured_metadata(cfg):
         names = list(metadata.get("keypoint_names") or [])
         if len(names) == joints:
             return named_flip_pairs(names, metadata.get("keypoint_flip_map") or [])
@@ -242,11 +242,12 @@ def configured_flip_pairs(cfg: CfgNode, joints: int) -> Sequence[tuple[int, int]
 
 def configured_joint_names(cfg: CfgNode) -> Iterator[list[str]]:
     """The joints of each data set of the config that is registered, as far as they are known."""
-    for metadata in _set_metadata(cfg):
+    for metadata in configured_metadata(cfg):
         yield list(metadata.get("keypoint_names") or [])
 
 
-def _set_metadata(cfg: CfgNode) -> Iterator[Metadata]:
+def configured_metadata(cfg: CfgNode) -> Iterator[Metadata]:
+    """What is registered of each data set of the config, those to train on first."""
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         if name in DatasetCatalog.list():
             yield MetadataCatalog.get(name)

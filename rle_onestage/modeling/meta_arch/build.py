@@ -15,7 +15,7 @@ from ..assignment import ASSIGNER_REGISTRY, Assigner
 from ..codec import ScaleCodec
 from ..criterion import Criterion
 from ..density import Density, GroupedDensity, density_from_config
-from ..density.presets import configured_joint_names
+from ..density.presets import configured_joint_names, configured_metadata
 from ..head import HEAD_REGISTRY
 from ..postprocessing import Decoder
 from ..refinement.joint_refinement import JointRefinement
@@ -31,18 +31,30 @@ STYLE_ASSIGNERS = {"fcos": "dynamic", "centernet": "peak"}
 
 
 def configured_oks_sigmas(cfg: CfgNode) -> list[float]:
-    """COCO's OKS constants of the config's joints.
-
-    ``TEST.KEYPOINT_OKS_SIGMAS``, or COCO's where there are 17 joints, or a stand-in of COCO's mean.
+    """OKS sigmas (K,) of the config's joints: those that it tells, else COCO's of 17 joints, or their mean.
 
     Raises:
-        ConfigError: if their number is not ``MODEL.RLE_ONESTAGE.NUM_KEYPOINTS``.
+        ConfigError: see :func:`told_oks_sigmas`.
     """
-    joints = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS
-    given = list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+    told, joints, coco = told_oks_sigmas(cfg), cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS, list(COCO.oks_sigmas)
+    if told is not None:
+        return told
+    return coco if joints == len(coco) else [sum(coco) / len(coco)] * joints
+
+
+def told_oks_sigmas(cfg: CfgNode) -> list[float] | None:
+    """OKS sigmas (K,) by which the config's data sets are evaluated, so that the expected OKS means theirs.
+
+    ``TEST.KEYPOINT_OKS_SIGMAS``, or those of the first data set with as many joints that is on this machine; None where
+    there is none.
+
+    Raises:
+        ConfigError: the number of those that are given is not ``MODEL.RLE_ONESTAGE.NUM_KEYPOINTS``.
+    """
+    joints, given = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS, list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
     if not given:
-        coco = list(COCO.oks_sigmas)
-        return coco if joints == len(coco) else [sum(coco) / len(coco)] * joints
+        found = ([float(s) for s in data.get("keypoint_oks_sigmas") or []] for data in configured_metadata(cfg))
+        return next((sigmas for sigmas in found if len(sigmas) == joints), None)
     if len(given) != joints:
         raise ConfigError(
             f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} numbers, but MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is "

@@ -56,7 +56,10 @@ class SpaceDecoder(nn.Module):
     def __init__(self, *, group: Sequence[int], root: Sequence[float]):
         super().__init__()
         joints, groups = len(root), max(group) + 1
-        self.group_tensors = ("mean", "std", "widths") if groups > 1 else ()  # what belongs to some of the joints only
+        # What belongs to some of the joints only, or to one each.
+        self.group_tensors = ("mean", "std", "widths") if groups > 1 else ()
+        if list(group) == list(range(joints)):
+            self.JOINT_ROWS = {**self.JOINT_ROWS, **dict.fromkeys(self.group_tensors, 1)}
         self.register_buffer("group", torch.tensor(list(group)), persistent=False)
         self.register_buffer("root", torch.tensor(list(root), dtype=torch.float32))
         self.register_buffer("mean", torch.zeros(groups))  # in units of the scale
