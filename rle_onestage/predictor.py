@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,7 +163,8 @@ class Predictor:
     @functools.cached_property
     def skeleton(self) -> Skeleton:
         """The joints, see :func:`skeleton_for`."""
-        return skeleton_for(self.cfg, getattr(self.model, "joint_names", None))
+        recorded = getattr(self.model, "recorded_skeleton", None)
+        return skeleton_for(self.cfg, getattr(self.model, "joint_names", None), recorded)
 
     @functools.cached_property
     def category(self) -> Category:
@@ -267,15 +269,16 @@ def check_image(image: Any) -> None:
         raise DataError(f"an image must be uint8 from 0 to 255, not {image.dtype}; scale and convert it first")
 
 
-def skeleton_for(cfg: CfgNode, joints: Sequence[str] | None = None) -> Skeleton:
+def skeleton_for(cfg: CfgNode, joints: Sequence[str] | None = None, recorded: Skeleton | None = None) -> Skeleton:
     """The joints that a config's model predicts, also where its data sets are not on this machine.
 
-    Looked for in the data sets of the config; else those that the checkpoint names; else COCO's for 17 joints,
-    CrowdPose's for 14, MPII's for 16 (with a warning), else joints without names and limbs.
+    Looked for in the data sets of the config; else those that the checkpoint describes or names; else COCO's for 17
+    joints, CrowdPose's for 14, MPII's for 16 (with a warning), else joints without names and limbs.
 
     Args:
         cfg: the config.
         joints: names that came with the weights, or None.
+        recorded: what else did, or None.
     """
     reasons = []
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
@@ -283,6 +286,9 @@ def skeleton_for(cfg: CfgNode, joints: Sequence[str] | None = None) -> Skeleton:
             return get_skeleton(cfg, name)
         except DataError as error:
             reasons.append(str(error))
+    if recorded is not None:
+        given = tuple(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+        return replace(recorded, oks_sigmas=given, has_oks_sigmas=True) if given else recorded
     if joints:
         return _named_skeleton(cfg, joints)
     number = cfg.MODEL.RLE_ONESTAGE.NUM_KEYPOINTS

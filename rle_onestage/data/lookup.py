@@ -82,6 +82,14 @@ def known_joints(cfg: CfgNode) -> list[str] | None:
     return None
 
 
+def known_skeleton(cfg: CfgNode) -> Skeleton | None:
+    """The joints of :func:`known_joints`, with all that their data set says of them."""
+    name = _test_set(cfg)
+    with contextlib.suppress(ConfigError, DataError):
+        return model_skeleton(cfg) if name is None else get_skeleton(cfg, name)
+    return None
+
+
 def _test_set(cfg: CfgNode) -> str | None:
     """The first test set on this machine that has as many joints as the model."""
     for name in cfg.DATASETS.TEST:

@@ -14,7 +14,7 @@ from torch import nn
 from rle_onestage.data.datasets import register_from_config
 from rle_onestage.data.lookup import known_joints
 from rle_onestage.engine.checkpoint import load_weights
-from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints, take_oks_sigmas
+from rle_onestage.engine.checkpoint.joints import UnfitWeights, recorded_joints, recorded_skeleton, take_oks_sigmas
 from rle_onestage.engine.checkpoint.misfit import explain_misfit
 from rle_onestage.engine.checkpoint.named import tell_weights
 from rle_onestage.engine.checkpoint.origin import recorded_origin
@@ -73,7 +73,8 @@ def build_for_inference(
     """The config's architecture with the weights of a checkpoint, without what only training needs.
 
     The log names the weights, see :func:`~.named.tell_weights`.
-    Its attributes ``joint_names``, by the config's data sets or else by the checkpoint, and ``origin`` may be None.
+    Its attributes ``joint_names``, by the config's data sets or else by the checkpoint, ``recorded_skeleton``, by the
+    checkpoint, and ``origin`` may be None.
 
     Args:
         cfg: the config.
@@ -104,6 +105,7 @@ def build_for_inference(
     if told_oks_sigmas(cfg) is None:  # a model that was deployed without its data sets
         take_oks_sigmas(model, content)
     model.joint_names, model.origin = joints or recorded_joints(content), recorded_origin(content)
+    model.recorded_skeleton = recorded_skeleton(content)
     _warn_of_hidden_joints(model.eval(), weights)
     return model
 

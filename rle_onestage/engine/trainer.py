@@ -15,19 +15,13 @@ from detectron2.utils.events import EventStorage
 
 from rle_onestage.compat import create_ddp_model
 from rle_onestage.data.batches import LostWorkers
-from rle_onestage.data.lookup import known_joints
+from rle_onestage.data.lookup import known_joints, known_skeleton
 from rle_onestage.engine import hooks
 from rle_onestage.engine.builders import TrainerBuilders
-from rle_onestage.engine.checkpoint import (
-    apply_weights,
-    check_places,
-    last_checkpoint,
-    read_checkpoint,
-    save_checkpoint,
-    shares,
-)
+from rle_onestage.engine.checkpoint import apply_weights, read_checkpoint, save_checkpoint, shares
 from rle_onestage.engine.checkpoint import resume as resuming
-from rle_onestage.engine.checkpoint.joints import model_oks_sigmas, naming
+from rle_onestage.engine.checkpoint.joints import naming
+from rle_onestage.engine.checkpoint.last import check_places, last_checkpoint
 from rle_onestage.engine.checkpoint.origin import recorded_origin, stating
 from rle_onestage.engine.checkpoint.retention import BestCheckpoint, RecentCheckpoints, periodic_name
 from rle_onestage.engine.checkpoint.start import start_from_weights
@@ -388,7 +382,7 @@ class Trainer(TrainerBuilders):
         content: dict[str, Any] = {"iteration": self.iter, "seed": self.seed, "optimizer": self.optimizer.state_dict()}
         content["without_state"] = resuming.parameters_without_state(self.optimizer)
         content |= stating(self.origin) | shares.kept_of_processes(self.cfg) | resuming.kept_of_schedule(self.scheduler)
-        content |= naming(self.joints, model_oks_sigmas(self.model)) | resuming.kept_of_hooks(self)
+        content |= naming(self.joints, known_skeleton(self.cfg)) | resuming.kept_of_hooks(self)
         content["scaler"] = self.scaler.state_dict() if self.scaler.is_enabled() else {}
         with self.averaged_weights():
             content["model"] = {key: value.clone() for key, value in self.model.state_dict().items()}

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rle_onestage.engine.checkpoint.joints import naming, recorded_joints, recorded_oks_sigmas
+from rle_onestage.engine.checkpoint.joints import naming, recorded_joints, recorded_skeleton
 from rle_onestage.engine.checkpoint.last import LAST
 from rle_onestage.engine.checkpoint.origin import find_origin, recorded_origin, stating
 from rle_onestage.errors import CheckpointError, ConfigError, shown
@@ -182,7 +182,7 @@ def slim(content: Mapping[str, Any], *, half: bool = False) -> dict[str, Any]:
     kept = ((key, value) for key, value in content["model"].items() if not key.startswith(TRAINING_ONLY))
     if half:
         kept = ((key, _halved(value) if not key.startswith(TABLES) else value) for key, value in kept)
-    named = naming(recorded_joints(content), recorded_oks_sigmas(content)) | stating(recorded_origin(content))
+    named = naming(recorded_joints(content), recorded_skeleton(content)) | stating(recorded_origin(content))
     iteration = content.get("iteration")
     return {"model": OrderedDict(kept), "iteration": iteration if type(iteration) is int else -1, **named}
 

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rle_onestage.errors import CheckpointError, ConfigError, shown
-from rle_onestage.structures.skeleton import COCO, SKELETONS, map_joints, stand_in_oks_sigmas
+from rle_onestage.structures.skeleton import COCO, SKELETONS, Skeleton, map_joints, stand_in_oks_sigmas
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ REMEDY = (
     "takes joints over by name"
 )
 KEY = "joints"  # entry of a checkpoint: the names, in the order of the model
-OKS_SIGMAS = "oks_sigmas"  # another one: the OKS sigmas that the model's expected OKS is of
+SKELETON = "skeleton"  # another one: what else the data sets said of them, see :func:`naming`
 
 
 class UnfitWeights(CheckpointError):
@@ -47,27 +48,48 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
 
 
-def naming(joints: Sequence[str] | None, oks_sigmas: Sequence[float] | None = None) -> dict[str, list]:
+def naming(joints: Sequence[str] | None, skeleton: Skeleton | None = None) -> dict[str, Any]:
     """What a checkpoint says of its joints: nothing where it is not known.
 
     Args:
         joints: K names.
-        oks_sigmas: K OKS sigmas.
+        skeleton: what the data sets say of these joints: limbs, pairs that swap in a mirror, OKS sigmas.
     """
-    said = {KEY: joints, OKS_SIGMAS: oks_sigmas}
-    return {key: list(value) for key, value in said.items() if value is not None}
+    said: dict[str, Any] = {} if joints is None else {KEY: list(joints)}
+    if skeleton is not None and list(skeleton.names) == said.get(KEY):
+        said[SKELETON] = {
+            "name": skeleton.name,
+            "limbs": [list(pair) for pair in skeleton.limbs],
+            "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
+            "oks_sigmas": [float(sigma) for sigma in skeleton.oks_sigmas],
+            "has_oks_sigmas": skeleton.has_oks_sigmas,
+            "oks_source": skeleton.oks_source,
+        }
+    return said
 
 
-def model_oks_sigmas(model: nn.Module) -> list[float] | None:
-    """The OKS sigmas (K,) of a model's joints; None where it has none."""
-    return next((values.tolist() for values in _oks_buffers(model)), None)
+def recorded_skeleton(content: Mapping) -> Skeleton | None:
+    """The joints that a checkpoint belongs to, as its training's data sets described them; None where it does not say,
+    or where what it says is damaged."""
+    names, said = recorded_joints(content), content.get(SKELETON)
+    if names is None or not isinstance(said, Mapping):
+        return None
+    limbs, flips, sigmas = (said.get(key) for key in ("limbs", "flip_pairs", "oks_sigmas"))
+    texts, measured = [said.get("name"), said.get("oks_source")], said.get("has_oks_sigmas")
+    sound = _are_pairs(limbs, len(names)) and _are_pairs(flips, len(names)) and isinstance(measured, bool)
+    sound = sound and isinstance(sigmas, list) and len(sigmas) == len(names) and all(map(_is_oks_sigma, sigmas))
+    if not (sound and all(map(_is_name, texts))):
+        return None
+    pairs = (tuple((a, b) for a, b in some) for some in (flips, limbs))
+    return Skeleton(texts[0], tuple(names), *pairs, tuple(sigmas), measured, texts[1])
 
 
-def recorded_oks_sigmas(content: Mapping) -> list[float] | None:
-    """The OKS sigmas of the joints that a checkpoint belongs to; None where it does not say."""
-    given = content.get(OKS_SIGMAS)
-    sound = isinstance(given, (list, tuple)) and 0 < len(given) <= MOST and all(map(_is_oks_sigma, given))
-    return list(given) if sound and given else None
+def _are_pairs(value: object, number: int) -> bool:
+    """Whether it is a list of pairs of places of so many joints."""
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(i) is int and 0 <= i < number for i in pair)
+        for pair in value
+    )
 
 
 def _is_oks_sigma(value: object) -> bool:
@@ -81,15 +103,11 @@ def take_oks_sigmas(model: nn.Module, content: Mapping) -> None:
         model: has the checkpoint's joints.
         content: of the checkpoint.
     """
-    names = recorded_joints(content)
-    sigmas = recorded_oks_sigmas(content) or (stand_in_oks_sigmas(names) if names else [])
-    for values in _oks_buffers(model):
-        if len(sigmas) == len(values):
+    names, skeleton = recorded_joints(content) or [], recorded_skeleton(content)
+    sigmas = stand_in_oks_sigmas(names) if skeleton is None else skeleton.oks_sigmas
+    for name, values in model.named_buffers():
+        if name.rpartition(".")[2] == "oks_sigmas" and len(sigmas) == len(values):
             values.copy_(torch.tensor(sigmas))
-
-
-def _oks_buffers(model: nn.Module) -> Iterator[Tensor]:
-    return (buffer for name, buffer in model.named_buffers() if name.rpartition(".")[2] == "oks_sigmas")
 
 
 def parse_joints(text: str) -> list[str]:
