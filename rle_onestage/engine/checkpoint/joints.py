@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ def recorded_joints(content: Mapping) -> list[str] | None:
     return list(names) if sound and names else None
 
 
-def _is_name(name: object) -> bool:
+def _is_name(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
 
 
@@ -74,17 +74,24 @@ def recorded_skeleton(content: Mapping) -> Skeleton | None:
     names, said = recorded_joints(content), content.get(SKELETON)
     if names is None or not isinstance(said, Mapping):
         return None
-    limbs, flips, sigmas = (said.get(key) for key in ("limbs", "flip_pairs", "oks_sigmas"))
-    texts, measured = [said.get("name"), said.get("oks_source")], said.get("has_oks_sigmas")
-    sound = _are_pairs(limbs, len(names)) and _are_pairs(flips, len(names)) and isinstance(measured, bool)
-    sound = sound and isinstance(sigmas, list) and len(sigmas) == len(names) and all(map(_is_oks_sigma, sigmas))
-    if not (sound and all(map(_is_name, texts))):
+    limbs, flips, sigmas = said.get("limbs"), said.get("flip_pairs"), said.get("oks_sigmas")
+    name, source, measured = said.get("name"), said.get("oks_source"), said.get("has_oks_sigmas")
+    if not (_are_pairs(limbs, len(names)) and _are_pairs(flips, len(names)) and _are_oks_sigmas(sigmas, len(names))):
         return None
-    pairs = (tuple((a, b) for a, b in some) for some in (flips, limbs))
-    return Skeleton(texts[0], tuple(names), *pairs, tuple(sigmas), measured, texts[1])
+    if not (_is_name(name) and _is_name(source) and isinstance(measured, bool)):
+        return None
+    return Skeleton(
+        name=name,
+        names=tuple(names),
+        flip_pairs=tuple((a, b) for a, b in flips),
+        limbs=tuple((a, b) for a, b in limbs),
+        oks_sigmas=tuple(sigmas),
+        has_oks_sigmas=measured,
+        oks_source=source,
+    )
 
 
-def _are_pairs(value: object, number: int) -> bool:
+def _are_pairs(value: object, number: int) -> TypeGuard[list[list[int]]]:
     """Whether it is a list of pairs of places of so many joints."""
     return isinstance(value, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(type(i) is int and 0 <= i < number for i in pair)
@@ -92,8 +99,12 @@ def _are_pairs(value: object, number: int) -> bool:
     )
 
 
-def _is_oks_sigma(value: object) -> bool:
-    return isinstance(value, float) and 0 < value < math.inf
+def _are_oks_sigmas(value: object, number: int) -> TypeGuard[list[float]]:
+    return (
+        isinstance(value, list)
+        and len(value) == number
+        and all(isinstance(sigma, float) and 0 < sigma < math.inf for sigma in value)
+    )
 
 
 def take_oks_sigmas(model: nn.Module, content: Mapping) -> None:
