@@ -1,4 +1,4 @@
-"""A warning of joints that look surer than they are, as those that start anew do after a short training."""
+"""A warning of joints that look surer than they are: after a short training, or after a long one on few images."""
 
 import logging
 from collections.abc import Mapping
@@ -27,7 +27,8 @@ def warn_of_sure_joints(
     sure.sort(key=lambda pair: -pair[1])
     names = ", ".join(f"{name} {ratio:.1f}" for name, ratio in sure[:NAMED]) + ", ..." * (len(sure) > NAMED)
     logger.warning(
-        "Far surer than right: %d of %s (residual/sigma above %g: %s). Believe neither sigma nor expected OKS of them "
-        "yet: train longer, above all where joints start anew, or %s.",
+        "Far surer than right: %d of %s (residual/sigma above %g: %s). Believe neither sigma nor expected OKS of them. "
+        "If the training saw each image a few times only, train longer, above all where joints start anew. If the ratio "
+        "grows with the steps, the model learns few images by heart: stop earlier, or add images. Or %s.",
         len(sure), counted(len(table) - len(groups), "joint"), MOST, names, remedy,
     )  # fmt: skip
