@@ -57,7 +57,8 @@ def test_counts_by_hand():
     model = measured.model
     parameters = measured.parameters()
     flow = sum(p.numel() for p in model.criterion.density.flow.parameters())
-    assert parameters["all"] - parameters["inference"] == pytest.approx(flow / 1e6)
+    degrees = 17  # of freedom, of each joint
+    assert parameters["all"] - parameters["inference"] == pytest.approx((flow + degrees) / 1e6)
     small, large = measured.flops()["total"], Benchmark(cfg, size=(128, 128), rounds=1).flops()["total"]
     assert 2 < large / small < 4.1  # the candidates' share does not grow with the image
     assert not model.training

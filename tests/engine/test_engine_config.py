@@ -12,6 +12,7 @@ from rle_onestage.data.transforms.augmentation import shortest_edge_size
 from rle_onestage.engine import load_config, setup
 from rle_onestage.engine.config.conflicts import describe_size, input_sizes, schedule_conflicts
 from rle_onestage.engine.setup import seed_everything, settle_seed
+from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
 
 
@@ -136,9 +137,11 @@ def test_setup_draws_a_seed_once_and_writes_it_where_nobody_has(tmp_path):
     cfg = setup(arguments(tmp_path, "MODEL.DEVICE", "cpu", eval_only=True))
     assert cfg.SEED >= 0 and cfg.is_frozen()
     written = Path(cfg.OUTPUT_DIR, "config.yaml")
+    assert not written.exists()  # an evaluation with its model
+    begin_evaluation(cfg)
     assert load_config(str(written)).SEED == cfg.SEED
     before = written.read_text()
-    setup(arguments(tmp_path, "MODEL.DEVICE", "cpu", "SEED", "1", eval_only=True))
+    begin_evaluation(setup(arguments(tmp_path, "MODEL.DEVICE", "cpu", "SEED", "1", eval_only=True)))
     assert written.read_text() == before
 
 

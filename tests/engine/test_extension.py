@@ -23,6 +23,7 @@ from rle_onestage.engine import (
     read_checkpoint,
     setup,
 )
+from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation import EVALUATOR_REGISTRY
 from rle_onestage.modeling.assignment import ASSIGNER_REGISTRY
@@ -214,7 +215,7 @@ def test_the_saved_config_names_the_module_of_the_flag(tmp_path, monkeypatch):
     module = write_module(tmp_path, "saved")
     config = str(engine_toy.write_config(tmp_path))
     line = ["--import", module, "--eval-only", "--config-file", config, "SOLVER.HOOKS", "['counter_saved']"]
-    setup(argument_parser().parse_args(line))
+    begin_evaluation(setup(argument_parser().parse_args(line)))
     saved = load_config(str(tmp_path / "out" / "config.yaml"))
     assert saved.IMPORTS == [module] and saved.SOLVER.HOOKS == ["counter_saved"]
     assert f"the module {module} ({tmp_path}" in (tmp_path / "out" / "log.txt").read_text()
