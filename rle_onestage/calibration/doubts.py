@@ -18,7 +18,7 @@ LEAST_LABELS = 20
 LEAST_AP = 5.0
 
 
-class Doubt(NamedTuple):
+class Reservation(NamedTuple):
     """What makes a report less than it seems, and what to do about it."""
 
     reason: str  # a clause
@@ -28,7 +28,7 @@ class Doubt(NamedTuple):
         return f"{self.reason}; {self.remedy}"
 
 
-def find_doubts(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> list[Doubt]:
+def find_doubts(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> list[Reservation]:
     """What makes a report less than it seems; nothing where all is well.
 
     Args:
@@ -41,7 +41,7 @@ def find_doubts(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> lis
     return [doubt for doubt in (_of_shared(fit, held_out, report), few, _of_weak(report)) if doubt]
 
 
-def doubt_of_trained(cfg: CfgNode, names: Sequence[str]) -> Doubt | None:
+def doubt_of_trained(cfg: CfgNode, names: Sequence[str]) -> Reservation | None:
     """About images that the model was trained on.
 
     Args:
@@ -51,13 +51,13 @@ def doubt_of_trained(cfg: CfgNode, names: Sequence[str]) -> Doubt | None:
     which = trained_on(cfg, names)
     if not which:
         return None
-    return Doubt(
+    return Reservation(
         f"{which}, where errors are smaller than on new images, so the corrected sigmas are too small",
         "give --dataset a set without them, such as the part held_out of a label file",
     )
 
 
-def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> Doubt | None:
+def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> Reservation | None:
     """About images that are in both halves."""
     fitted = {fit.files[i] for i in fit.truth.images}
     shared = [i for i in held_out.truth.images if held_out.files[i] in fitted]
@@ -65,7 +65,7 @@ def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> Doub
         return None
     people = held_out.truth.by_image()
     number = sum(len(people.get(i, ())) for i in shared)
-    return Doubt(
+    return Reservation(
         f"{len(shared)} of {counted(len(held_out.truth.images), 'image')} to report on ({report['dataset']}), with "
         f"{counted(number, 'labelled person', 'labelled people')}, are also fitted on ({report['fit_dataset']}; the "
         f"first is {os.path.basename(held_out.files[shared[0]])}), so the report is too good",
@@ -73,7 +73,7 @@ def _of_shared(fit: Sample, held_out: Sample, report: Mapping[str, Any]) -> Doub
     )
 
 
-def _of_few(report: Mapping[str, Any]) -> Doubt | None:
+def _of_few(report: Mapping[str, Any]) -> Reservation | None:
     """About halves with few people."""
     people, joints, images = report["people"], report["joints"], report["images"]
     if min(people.values()) >= LEAST_PEOPLE:
@@ -83,32 +83,32 @@ def _of_few(report: Mapping[str, Any]) -> Doubt | None:
         f"{counted(images[key], 'image')}"
         for key in ("fit", "held_out")
     )
-    return Doubt(
+    return Reservation(
         f"there are few people: {fit} to fit on, {held_out} to report on; with fewer than {LEAST_PEOPLE} the "
         "percentages depend on chance",
         f"give more labelled images, so that {LEAST_PEOPLE} or more people are matched in either half",
     )
 
 
-def _of_rare_joints(report: Mapping[str, Any]) -> Doubt | None:
+def _of_rare_joints(report: Mapping[str, Any]) -> Reservation | None:
     """About joints with few labels where there are enough people."""
     rare = {name: row["labels"] for name, row in report["correction"].items() if row["labels"] < LEAST_LABELS}
     if not rare:
         return None
     first = ", ".join(f"{name} {number}" for name, number in list(rare.items())[:5])
-    return Doubt(
+    return Reservation(
         f"{counted(len(rare), 'joint')} of {len(report['correction'])} had fewer than {LEAST_LABELS} labels to fit on "
         f"({first}{', ...' * (len(rare) > 5)}), so their correction is nearly that of all joints",
         "give more labels of these joints",
     )
 
 
-def _of_weak(report: Mapping[str, Any]) -> Doubt | None:
+def _of_weak(report: Mapping[str, Any]) -> Reservation | None:
     """About a model that finds hardly anybody rightly."""
     ap = report["scores"]["expected OKS"]["AP"]
     if not ap < LEAST_AP:  # also NaN
         return None
-    return Doubt(
+    return Reservation(
         f"the model has {ap:.1f} AP on the held-out images (below {LEAST_AP:g}), so the correction is that of the few "
         "people whom it finds",
         "train the model longer",

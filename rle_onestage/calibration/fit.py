@@ -65,7 +65,7 @@ from ..structures import ErrorDensity
 from ..utils.safe_files import CHECK_OUTPUT_DIR, save_tensors, write_text
 from ..video import io as media
 from .correction import corrected_results, corrected_std, fit_constant, fit_correction, knows_visibility
-from .doubts import Doubt, doubt_of_trained, find_doubts
+from .doubts import Reservation, doubt_of_trained, find_doubts
 from .plots import BASELINE, Halves, draw_page
 from .report import format_report
 from .samples import Sample, take_samples
@@ -141,7 +141,7 @@ def calibrate(
 
 def _said_doubts(
     fit: Sample, held_out: Sample, report: OrderedDict[str, Any], halves: Halves, names: Sequence[str]
-) -> list[Doubt]:
+) -> list[Reservation]:
     """What makes the report less than it seems, logged; joints that are too sure are logged alone."""
     errors = joint_errors(halves["before"][0], held_out.oks_sigmas.tolist(), names)
     warn_of_sure_joints(errors, remedy="use the corrected weights if the verdict says so")
