@@ -117,7 +117,10 @@ def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
         axis.axvline(100 * level, color=GREY, lw=1, ls=":")
         ends = [[report[key][name][reported_key(kind, level)] for name in names] for key in ("before", "after")]
         axis.hlines(places, ends[0], ends[1], color=GREY, lw=1, alpha=0.6)
-        looks = ({"ms": 8, "mfc": "none", "mec": BEFORE}, {"ms": 4.5, "mfc": AFTER, "mec": AFTER})
+        looks: tuple[dict[str, Any], ...] = (
+            {"ms": 8, "mfc": "none", "mec": BEFORE},
+            {"ms": 4.5, "mfc": AFTER, "mec": AFTER},
+        )
         for values, key, look in zip(ends, ("before", "after"), looks):
             label = f"{key} the correction" if level == _LEVELS[0] else None
             axis.plot(values, places, "o", mew=1.4, label=label, **look)

@@ -113,8 +113,8 @@ class Ranking:
             wrong.append(~matched)
         row = np.concatenate(rows)
         order = np.argsort(-scores[row], kind="mergesort")
-        marks = (np.concatenate(part, 1)[:, order] for part in (right, wrong))
-        return Ranked(np.concatenate(index)[order], *marks, row[order])
+        hits, misses = (np.concatenate(part, 1)[:, order] for part in (right, wrong))
+        return Ranked(np.concatenate(index)[order], hits, misses, row[order])
 
     def curve(self, scores: np.ndarray) -> Curve:
         """Precision and recall at an OKS of 0.5 by the threshold of a score.
