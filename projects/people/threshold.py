@@ -22,12 +22,13 @@ import numpy as np
 from people_study.bootstrap import draw_images, interval
 from people_study.labels import add_set_flags, read_results_of, sets_from, together
 from people_study.matching import match
-from people_study.operating import at_threshold, best_threshold, curve, images_with_people
+from people_study.operating import curve, images_with_people
 from people_study.tables import shown, table
 from people_study.worst import draw_worst, mistakes
 
 from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
 from rle_onestage.evaluation import write_json
+from rle_onestage.evaluation.operating import at_threshold, best_threshold
 from rle_onestage.utils.arguments import number, positive_int
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder

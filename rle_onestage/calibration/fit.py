@@ -17,7 +17,9 @@ The report, ``calibration.json``, has
 - ``powers``: those of the config and the ``chosen`` ones, with what these gain; ``config``, the chosen powers as lines
   of a config;
 - ``space``, of a model with depth: see :func:`~.space.calibrate_space`;
-- ``doubts``: sentences about what makes the report less than it seems;
+- ``thresholds``: of the score, on the held-out images: the one of the best F1 at an OKS of 0.5, ``before`` and
+  ``after``, see :func:`~.evaluation.operating.best_threshold`; None where no detection is right;
+- ``doubts``: sentences about what makes the report less than it seems, and the ``remedies``, what to do about each;
 - ``files``; ``corrected_before``, whether the weights had a correction of an earlier calibration, which is left out;
 - ``verdict``: see :func:`~.verdict.find_verdict`.
 """
@@ -50,6 +52,7 @@ from ..evaluation.calibration import (
     regions_by_group,
     reliability,
 )
+from ..evaluation.operating import best_threshold
 from ..evaluation.per_joint import Matches, joint_errors, person_oks
 from ..evaluation.probabilities import dataset_claims, probability_bins, probability_table
 from ..evaluation.ranking import choose_powers, compare_scores, has_quality, powered
@@ -62,12 +65,11 @@ from ..structures import ErrorDensity
 from ..utils.safe_files import CHECK_OUTPUT_DIR, save_tensors, write_text
 from ..video import io as media
 from .correction import corrected_results, corrected_std, fit_constant, fit_correction, knows_visibility
-from .doubts import find_doubts
+from .doubts import Reservation, doubt_of_trained, find_doubts
 from .plots import BASELINE, Halves, draw_page
 from .report import format_report
 from .samples import Sample, take_samples
 from .space import calibrate_space
-from .trained import doubt_of_trained
 from .verdict import find_verdict
 
 logger = logging.getLogger(__name__)
@@ -104,8 +106,8 @@ def calibrate(
 
     Raises:
         ConfigError: no weights, a model without sigmas, or a share outside (0, 1).
-        DataError: a half without images, or none with a matched person to fit to; or a set with other joints than the
-            model's, or in another order.
+        DataError: a half with too few images with labelled people whom the model finds; or a set with other joints
+            than the model's, or in another order.
         CheckpointError: the weights cannot be read or do not fit, or the output cannot be written.
     """
     if not 0 < fit_share < 1:
@@ -118,7 +120,7 @@ def calibrate(
         check_model_joints(name, getattr(model, "joint_names", None))
     trained = doubt_of_trained(cfg, [dataset_name, *fit_datasets])
     if trained:  # said at once: the model takes a while
-        logger.warning(trained)
+        logger.warning("%s", trained)
     fit, held_out = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
     fitted_on = ", ".join(fit_datasets) or f"{fit_share:g} of {dataset_name}"
     report: OrderedDict[str, Any] = OrderedDict(dataset=dataset_name, fit_dataset=fitted_on, weights=cfg.MODEL.WEIGHTS)
@@ -126,8 +128,8 @@ def calibrate(
     if getattr(model, "tells_depth", False):  # its sigmas have those of x and y in them, as they are corrected now
         samples = take_samples(cfg, model, dataset_name, fit_datasets, fit_share)
         report["space"] = calibrate_space(model.decoder, *samples, names)
-    doubts = _said_doubts(fit, held_out, report, halves, names)
-    report["doubts"] = [*filter(None, [trained]), *doubts]
+    doubts = [*filter(None, [trained]), *_said_doubts(fit, held_out, report, halves, names)]
+    report["doubts"], report["remedies"] = [str(doubt) for doubt in doubts], [doubt.remedy for doubt in doubts]
     report["files"], report["corrected_before"] = files, corrected_before
     report["verdict"] = find_verdict(report)
     draw_page(files[1], report, halves, held_out.oks_sigmas)
@@ -139,13 +141,14 @@ def calibrate(
 
 def _said_doubts(
     fit: Sample, held_out: Sample, report: OrderedDict[str, Any], halves: Halves, names: Sequence[str]
-) -> list[str]:
+) -> list[Reservation]:
     """What makes the report less than it seems, logged; joints that are too sure are logged alone."""
     errors = joint_errors(halves["before"][0], held_out.oks_sigmas.tolist(), names)
     warn_of_sure_joints(errors, remedy="use the corrected weights if the verdict says so")
     doubts = find_doubts(fit, held_out, report)
     for doubt in doubts:
-        logger.warning("%s%s", doubt[0].upper(), doubt[1:])
+        sentence = str(doubt)
+        logger.warning("%s%s", sentence[0].upper(), sentence[1:])
     return doubts
 
 
@@ -180,6 +183,7 @@ def _fit_and_measure(
     report |= _measure(fit, held_out, halves, correction, names, resamples)
     report |= _probabilities(report["dataset"], held_out, names)
     report |= _scores(cfg, fit_after, held_out, after, resamples)
+    report["thresholds"] = {"before": _threshold(held_out), "after": _threshold(after)}
     return halves
 
 
@@ -308,6 +312,12 @@ def _scores(cfg: CfgNode, fit: Sample, before: Sample, after: Sample, resamples:
     grid = [{"powers": list(powers), "AP": ap} for powers, ap in tried]
     gain = _gain(after, scores[OWN], scores[CHOSEN], resamples)
     return {"scores": table, "powers": {"config": own, "chosen": chosen, **gain, "tried": grid}, "config": lines}
+
+
+def _threshold(sample: Sample) -> dict[str, Any] | None:
+    """The score threshold of the best F1; None where no detection is right."""
+    curve = sample.ranking.curve(np.array([float(result["score"]) for result in sample.results]))
+    return best_threshold(curve) if curve.right.any() else None
 
 
 def _gain(sample: Sample, own: np.ndarray, chosen: np.ndarray, resamples: int) -> dict[str, Any]:

@@ -109,16 +109,21 @@ def _reliability(axis: Axes, report: Mapping[str, Any]) -> None:
 
 
 def _coverage(axis: Axes, report: Mapping[str, Any], kind: str) -> None:
-    """Coverage of intervals or regions in each group, and below of each joint; hollow before, filled after."""
+    """Coverage of intervals or regions in each group, and below of each joint; a ring before, a smaller dot after, so
+    that both are seen where they meet."""
     names = [*GROUPS, *(name for name in report["after"] if name not in GROUPS)]
     places = np.arange(len(names), dtype=float) + 0.7 * (np.arange(len(names)) >= len(GROUPS))
     for level in _LEVELS:
         axis.axvline(100 * level, color=GREY, lw=1, ls=":")
         ends = [[report[key][name][reported_key(kind, level)] for name in names] for key in ("before", "after")]
         axis.hlines(places, ends[0], ends[1], color=GREY, lw=1, alpha=0.6)
-        for values, key, face, edge in zip(ends, ("before", "after"), ("white", AFTER), (BEFORE, AFTER)):
+        looks: tuple[dict[str, Any], ...] = (
+            {"ms": 8, "mfc": "none", "mec": BEFORE},
+            {"ms": 4.5, "mfc": AFTER, "mec": AFTER},
+        )
+        for values, key, look in zip(ends, ("before", "after"), looks):
             label = f"{key} the correction" if level == _LEVELS[0] else None
-            axis.plot(values, places, "o", ms=6, mfc=face, mec=edge, mew=1.4, label=label)
+            axis.plot(values, places, "o", mew=1.4, label=label, **look)
     rows = [report["after"][name] for name in names]
     labels = [f"{row_label(name, row).replace('_', ' ')}: {row['joints']}" for name, row in zip(names, rows)]
     axis.set_yticks(places, labels)
@@ -243,7 +248,8 @@ def _score_against_oks(axis: Axes, matches: Matches, oks_sigmas: np.ndarray) -> 
 
 def _scores(axis: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
     """How much AP each score gains over that of the score branch alone."""
-    names = [name for name in table if any(table[name]["difference_interval"])]
+    others = ((name, row) for name, row in table.items() if name != BASELINE)
+    names = [name for name, row in others if any([row["difference"], *row["difference_interval"]])]
     for place, name in enumerate(names):
         row = table[name]
         low, high = row["difference_interval"]

@@ -1,16 +1,17 @@
 """A calibration as text: all of it for a file, and what fits on a screen."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import counted
 from ..evaluation.calibration import COLUMNS, format_calibration
 from ..evaluation.probabilities import format_probabilities
-from ..evaluation.regions import KINDS, REPORTED, format_regions, reported_key
+from ..evaluation.regions import KINDS, LEAST_IMAGES, REPORTED, format_regions, reported_key
 from ..utils.tables import table_text
 from .plots import BASELINE, GROUPS
 from .space import format_space
+from .verdict import shown_threshold
 
 
 def format_report(report: Mapping[str, Any]) -> str:
@@ -32,7 +33,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         parts.append(format_space(report["space"]))
     images = counted(report["images"]["held_out"], "held-out image")
     parts.append(f"the same detections in {images} by score:\n{_score_table(report)}")
-    parts.append(_powers(report))
+    parts.append(f"{_powers(report)}\n{_thresholds(report)}")
     return "\n\n".join([*parts, _verdict(report)])
 
 
@@ -58,7 +59,8 @@ def format_summary(report: Mapping[str, Any]) -> str:
         f"tables by size, joint, region and score: {text}\nthe same as numbers: {metrics}\nplots: {plots}\n"
         f"corrected weights: {weights}"
     )
-    return "\n\n".join([*parts, f"{_likelihoods(report)}\n{_powers(report)}", files, _verdict(report)])
+    lines = f"{_likelihoods(report)}\n{_powers(report)}\n{_thresholds(report)}"
+    return "\n\n".join([*parts, lines, files, _verdict(report)])
 
 
 def _sizes(report: Mapping[str, Any]) -> str:
@@ -90,11 +92,26 @@ def _size_of(report: Mapping[str, Any], key: str) -> str:
 
 def _score_table(report: Mapping[str, Any]) -> str:
     rows = [
-        [name, row["AP"], "{:.1f} to {:.1f}".format(*row["AP_interval"]), row["difference"],
-         "{:.2f} to {:.2f}".format(*row["difference_interval"]), row["pearson"]]
+        [name, row["AP"], _range(row["AP_interval"], 1), row["difference"], _range(row["difference_interval"], 2),
+         row["pearson"]]
         for name, row in report["scores"].items()
     ]  # fmt: skip
     return table_text(rows, ["score", "AP", "95 %", f"over {BASELINE}", "95 %", "r with OKS"])
+
+
+def _range(interval: Sequence[float], digits: int) -> str:
+    """Low and high of an interval; a dash where there is none."""
+    low, high = interval
+    return "-" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _thresholds(report: Mapping[str, Any]) -> str:
+    """The score threshold of the best F1."""
+    rows = report["thresholds"]
+    if not all(rows.values()):
+        return "no person is found with an OKS of 0.5, so no score threshold is best"
+    shown = [f"{shown_threshold(row['threshold'])} (F1 {row['f1']:.1f} %)" for row in rows.values()]
+    return "score threshold of the best F1 at an OKS of 0.5: {} before, {} after the correction".format(*shown)
 
 
 def _powers(report: Mapping[str, Any]) -> str:
@@ -102,8 +119,8 @@ def _powers(report: Mapping[str, Any]) -> str:
     powers = report["powers"]
     if tuple(powers["chosen"]) == tuple(powers["config"]):
         return "of all powers of the score that were tried, the config's were best on the images to fit on; keep them"
-    low, high = powers["gain_interval"]
-    gain = f"{powers['gain']:+.1f} AP on the held-out images ({low:.2f} to {high:.2f})"
+    low = powers["gain_interval"][0]
+    gain = f"{powers['gain']:+.1f} AP on the held-out images ({_range(powers['gain_interval'], 2)})"
     lines = "\n".join(report["config"])
     if low > 0:
         return f"other powers of the score are better than the config's: {gain}; as config keys:\n{lines}"
@@ -116,6 +133,8 @@ def _powers(report: Mapping[str, Any]) -> str:
 
 def _open(report: Mapping[str, Any]) -> str:
     """The levels that are out of reach of what was held: not within the interval of resampled images."""
+    if report["likelihood"]["before"]["images"] < LEAST_IMAGES:
+        return f"no bootstrap intervals over images, which need {LEAST_IMAGES} or more with matched people"
     out = [
         f"{name} {KINDS[kind]} of {100 * level:g} %: {low:.1f} to {high:.1f}"
         for name, row in report["after_intervals"].items()

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -12,13 +12,17 @@ from detectron2.evaluation import DatasetEvaluator
 from ..data.datasets import get_metadata, get_skeleton
 from ..data.loader import build_test_loader
 from ..engine.inference import run_on_loader
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, counted
 from ..evaluation import GroundTruth, instances_to_coco, match_people
 from ..evaluation.per_joint import Matches
 from ..evaluation.ranking import Ranking
 from ..evaluation.results import Result
 from ..evaluation.stand_ins import warn_of_stand_ins
 from ..modeling import RLEOneStage
+
+# Each half needs as many with people whom the model finds: fewer say nothing of other images. From
+# evaluation.regions.LEAST_IMAGES held-out ones on there are intervals too, and so a "better" or "worse".
+LEAST_IMAGES = 5
 
 
 class Sample(NamedTuple):
@@ -92,7 +96,7 @@ def take_samples(
 
     Raises:
         ConfigError: one set is named for both.
-        DataError: one of them has no labelled people.
+        DataError: one of them has too few images with labelled people whom the model finds.
     """
     if dataset_name in fit_datasets:
         raise ConfigError(f"--fit-dataset and --dataset are both {dataset_name}; name another one, or give --fit-share")
@@ -101,25 +105,45 @@ def take_samples(
     if fit_datasets:
         fit = _as_one([_sample(cfg, model, name) for name in fit_datasets])
     else:
-        chosen = {i for i in held_out.truth.images if is_for_fit(i, fit_share)}
+        chosen = images_to_fit(held_out.truth.images, fit_share)
         fit, held_out = held_out.subset(chosen), held_out.subset(set(held_out.truth.images) - chosen)
     names = (", ".join(fit_datasets) or dataset_name, dataset_name)
     for sample, name, what in zip((fit, held_out), names, ("fit on", "report on")):
-        if not sample.truth.by_image():
-            raise DataError(
-                f"{name} leaves no image with labelled people to {what}; give a larger set, or another --fit-share"
-            )
+        _check_enough(sample, name, what)
     return fit, held_out
 
 
-def is_for_fit(image_id: Any, share: float) -> bool:
-    """Whether an image is fitted on: by a hash of its id, the same on every machine.
+def images_to_fit(image_ids: Iterable[Any], share: float) -> set[Any]:
+    """Which images are fitted on: the first ones by a hash of their ids, the same on every machine and in every order.
 
     Args:
-        image_id: number or text.
+        image_ids: numbers or texts.
         share: of all images, in (0, 1).
+
+    Returns:
+        That share, rounded, but at least one image, and not all of several; a larger share has the same ones and more.
     """
-    return zlib.crc32(str(image_id).encode()) < share * 2**32
+    ordered = sorted(image_ids, key=lambda i: (zlib.crc32(str(i).encode()), str(i)))
+    return set(ordered[: max(min(round(share * len(ordered)), len(ordered) - 1), 1)])
+
+
+def _check_enough(sample: Sample, name: str, what: str) -> None:
+    """Refuse images that a correction cannot be fitted to, or that say nothing about one.
+
+    Raises:
+        DataError: fewer than :data:`LEAST_IMAGES` images have labelled people whom the model finds.
+    """
+    labelled, matches = len(sample.truth.by_image()), sample.matches
+    found = len(np.unique(matches.image_id[(matches.visibility > 0).any(1)]))
+    if found >= LEAST_IMAGES:
+        return
+    has = f"{name} has {counted(labelled, 'image')} with labelled people to {what}"
+    if labelled < LEAST_IMAGES:
+        raise DataError(f"{has}, calibrate needs {LEAST_IMAGES} or more; give a larger set, or another --fit-share")
+    raise DataError(
+        f"{has}, and the model finds such people in {found} of them, calibrate needs {LEAST_IMAGES} or more; train the "
+        "model longer, or give a larger set"
+    )
 
 
 def _sample(cfg: CfgNode, model: RLEOneStage, name: str) -> Sample:

@@ -5,33 +5,50 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import counted
+from ..evaluation.regions import LEAST_IMAGES
+
+_LEARN_SIGMA = "train the model longer, or on more images"
 
 
 def find_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
     """Say what a report comes to.
 
     The corrected sigma is better or worse where the 95 % bootstrap interval over images of the difference in
-    likelihood does not hold 0. Where it does, the intervals decide: those nearer to their levels are better.
+    likelihood does not hold 0. Where it does, the intervals decide: those nearer to their levels are better. Of too
+    few images there is no such interval, and the uncorrected weights are kept.
 
     Args:
-        report: of :func:`~.fit.calibrate`, with ``likelihood``, ``before``, ``after``, ``doubts``, ``files`` and
-            ``corrected_before``.
+        report: of :func:`~.fit.calibrate`, with ``likelihood``, ``before``, ``after``, ``doubts``, ``remedies``,
+            ``thresholds``, ``files`` and ``corrected_before``.
 
     Returns:
-        ``use``, whether the corrected weights are the better ones, and ``sentences``: why, the doubts, and last the
-        advice, which is reserved where there are doubts or one constant sigma is better.
+        ``use``, whether the corrected weights are the better ones, and ``sentences``: why, the doubts, the advice,
+        which is reserved where there are doubts or one constant sigma is better, and the flag of the demo that goes
+        with these weights.
     """
-    rows = report["likelihood"]
+    rows, doubts = report["likelihood"], [f"But {doubt}." for doubt in report["doubts"]]
     low, high = rows["before"]["gain_interval"]
     if math.isnan(low):
-        nobody = "No labelled joint was matched in the held-out images, so nothing is known about the correction."
-        return {"use": False, "sentences": [nobody, *_doubts(report["doubts"]), *_advice(report, False)]}
+        return {"use": False, "sentences": [_unknown(report), *doubts, *_advice(report, False), *_threshold(report)]}
     nearer = report["after"]["all"]["ece"] < report["before"]["all"]["ece"]
     use = low > 0 or (high >= 0 and nearer)
     sentences = [_against_uncorrected(report), _against_constant(rows), _intervals(report)]
-    doubts = _doubts(report["doubts"])
-    reserved = bool(doubts) or _best_constant(rows)[1]["gain_interval"][1] < 0
-    return {"use": use, "sentences": [*sentences, *doubts, *_advice(report, use, reserved)]}
+    remedies = list(report["remedies"])
+    if _best_constant(rows)[1]["gain_interval"][1] < 0:
+        remedies.append(_LEARN_SIGMA)
+    advice = [*_advice(report, use, remedies), *_threshold(report, use)]
+    return {"use": use, "sentences": [*sentences, *doubts, *advice]}
+
+
+def _unknown(report: Mapping[str, Any]) -> str:
+    """Where there are too few images for an interval."""
+    rows, images = report["likelihood"], report["likelihood"]["before"]["images"]
+    return (
+        f"Only {counted(images, 'held-out image')} of {report['dataset']} {'has' if images == 1 else 'have'} matched "
+        f"people, too few to say whether the corrected sigma is better: {rows['after']['nll']:.3f} nats a joint "
+        f"against {rows['before']['nll']:.3f} of the uncorrected one, less is better. Give images with at least "
+        f"{LEAST_IMAGES} such ones to report on."
+    )
 
 
 def _against_uncorrected(report: Mapping[str, Any]) -> str:
@@ -63,7 +80,7 @@ def _against_constant(rows: Mapping[str, Mapping[str, Any]]) -> str:
     )
     low, high = row["gain_interval"]
     if high < 0:
-        return f"{text} So the model does not tell sure joints from unsure ones yet: train longer, or on more images."
+        return f"{text} So the model does not tell sure joints from unsure ones yet: {_LEARN_SIGMA}."
     return text if low > 0 else f"{text} So these images do not show that it tells sure joints from unsure ones."
 
 
@@ -72,22 +89,22 @@ def _intervals(report: Mapping[str, Any]) -> str:
     return f"Intervals miss their levels by {after:.1f} percentage points on average, by {before:.1f} without it."
 
 
-def _advice(report: Mapping[str, Any], use: bool, reserved: bool = False) -> list[str]:
+def _advice(report: Mapping[str, Any], use: bool, remedies: Sequence[str] = ()) -> list[str]:
     """What to do.
 
     Args:
         report: see :func:`find_verdict`.
         use: the corrected weights are the better ones.
-        reserved: something speaks against relying on them.
+        remedies: what to do first where something speaks against relying on them.
     """
     weights, corrected = report["weights"], report["files"][2]
     if not report["corrected_before"]:
         if not use:
             return [f"Keep the uncorrected weights, {weights}; do not use {corrected}"]
-        if reserved:
+        if remedies:
             return [
-                "So rely on neither sigma yet: do as said above, then calibrate again. Until then the corrected "
-                f"weights are the better ones of the two: MODEL.WEIGHTS {corrected}"
+                f"So rely on neither sigma yet. First {'; '.join(dict.fromkeys(remedies))}; then calibrate again. "
+                f"Until then the corrected weights are the better ones of the two: MODEL.WEIGHTS {corrected}"
             ]
         return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}"]
     earlier = f"{weights} has a correction already, which was left out here: uncorrected means without any."
@@ -98,8 +115,22 @@ def _advice(report: Mapping[str, Any], use: bool, reserved: bool = False) -> lis
     return [earlier, compare if use else f"Keep {weights} as it is; do not use {corrected}"]
 
 
-def _doubts(doubts: Sequence[str]) -> list[str]:
-    return [f"But {doubt}." for doubt in doubts]
+def _threshold(report: Mapping[str, Any], use: bool = False) -> list[str]:
+    """The flag of the demo that goes with the weights that are advised; none where no detection was right."""
+    if not all(report["thresholds"].values()):
+        return []
+    before, after = (shown_threshold(report["thresholds"][key]["threshold"]) for key in ("before", "after"))
+    own, other = (after, f"{before} before the correction") if use else (before, f"{after} after the correction")
+    return [f"In the demo give --confidence-threshold {own}, the score with the best F1 with these weights ({other})"]
+
+
+def shown_threshold(score: float) -> str:
+    """A threshold with two digits, rounded down, so that it keeps what the exact one keeps.
+
+    Args:
+        score: in [0, 1].
+    """
+    return f"{math.floor(100 * score) / 100:.2f}"
 
 
 def _compared(row: Mapping[str, Any], other: str) -> str:

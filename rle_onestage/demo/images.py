@@ -1,6 +1,7 @@
 """People in images: drawn, shown, and written as COCO results."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -76,6 +77,10 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
     if unwritten and len(unwritten) == tally.images:
         raise MediaError(f"no image could be written, of {len(unwritten)}; the last because {unwritten[-1]}")
     logger.info("%s%s", "interrupted: " if stop.signum else "", _summary(tally, options, left_out, len(unwritten)))
+    if tally.below is not None and not tally.people:
+        best = f"{math.floor(100 * tally.below) / 100:.2f}"  # rounded down, so that it draws who has it
+        flag = f"--confidence-threshold {best} draws it"
+        logger.info("nobody reaches %g; the best score is %s (%s)", options.threshold, best, flag)
     failed = unwritten or not all(map(is_expected, left_out))
     return stop.exit_code if stop.signum else 1 if failed else 0
 

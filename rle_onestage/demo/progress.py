@@ -22,6 +22,7 @@ class Tally:
     def __init__(self) -> None:
         self.images = self.people = 0
         self.seconds = 0.0
+        self.below: float | None = None  # best score of those who do not reach the threshold
 
     def predict(self, predictor: Callable[[np.ndarray], Instances], image: np.ndarray, threshold: float) -> Instances:
         """Predict with the clock running.
@@ -37,7 +38,10 @@ class Tally:
         start = time.perf_counter()
         people = predictor(image)
         spent = time.perf_counter() - start
-        people = people[people.scores >= threshold]
+        kept = people.scores >= threshold
+        if not kept.all():
+            self.below = max(self.below or 0.0, float(people.scores[~kept].max()))
+        people = people[kept]
         self.images, self.people, self.seconds = self.images + 1, self.people + len(people), self.seconds + spent
         return people
 

@@ -11,6 +11,8 @@ from pycocotools.cocoeval import COCOeval
 
 from .ground_truth import GroundTruth
 from .metrics import for_coco, load_results
+from .operating import Curve
+from .regions import middle
 from .results import Result
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -38,6 +40,7 @@ class Ranked(NamedTuple):
     image: np.ndarray  # (D,) index of the image
     right: np.ndarray  # (T, D) bool: matched to a person, at each OKS threshold
     wrong: np.ndarray  # (T, D) bool: matched to nobody
+    row: np.ndarray  # (D,) place in the list of results
 
 
 class Ranking:
@@ -108,8 +111,19 @@ class Ranking:
             rows.append(image.rows[order])
             right.append(matched & ~ignored)
             wrong.append(~matched)
-        order = np.argsort(-scores[np.concatenate(rows)], kind="mergesort")
-        return Ranked(np.concatenate(index)[order], *(np.concatenate(part, 1)[:, order] for part in (right, wrong)))
+        row = np.concatenate(rows)
+        order = np.argsort(-scores[row], kind="mergesort")
+        hits, misses = (np.concatenate(part, 1)[:, order] for part in (right, wrong))
+        return Ranked(np.concatenate(index)[order], hits, misses, row[order])
+
+    def curve(self, scores: np.ndarray) -> Curve:
+        """Precision and recall at an OKS of 0.5 by the threshold of a score.
+
+        Args:
+            scores: (N,), one for each result.
+        """
+        ranked = self.rank(scores)
+        return Curve.of(scores[ranked.row], ranked.right[0], ranked.wrong[0], float(self.people.sum()))
 
     def average_precision(self, ranked: Ranked, weights: np.ndarray | None = None) -> float:
         """AP of a ranking.
@@ -223,9 +237,9 @@ def compare_scores(
 
     Returns:
         Name -> ``AP``, ``AP_interval`` and ``difference``, ``difference_interval`` (from the baseline),
-        in percent; intervals hold 95 %.
+        in percent; intervals hold 95 %, and are NaN where fewer than :data:`~.regions.LEAST_IMAGES` images have people.
     """
-    rng, images = np.random.default_rng(seed), len(ranking.images)
+    rng, images, labelled = np.random.default_rng(seed), len(ranking.images), int((ranking.people > 0).sum())
     draws = rng.multinomial(images, np.full(images, 1 / max(images, 1)), size=resamples) if images else np.zeros((1, 0))
     table: dict[str, dict[str, Any]] = {}
     ranked = {name: ranking.rank(np.asarray(values)) for name, values in scores.items()}
@@ -234,14 +248,8 @@ def compare_scores(
     for name in scores:
         table[name] = {
             "AP": full[name],
-            "AP_interval": _interval(drawn[name]),
+            "AP_interval": middle(drawn[name], labelled),
             "difference": full[name] - full[baseline],
-            "difference_interval": _interval(drawn[name] - drawn[baseline]),
+            "difference_interval": middle(drawn[name] - drawn[baseline], labelled),
         }
     return table
-
-
-def _interval(values: np.ndarray) -> list[float]:
-    """The middle 95 % of some values; NaN where there are none."""
-    values = values[np.isfinite(values)]
-    return np.percentile(values, [2.5, 97.5]).tolist() if values.size else [float("nan")] * 2

@@ -22,6 +22,8 @@ from .per_joint import Matches
 REPORTED = (0.5, 0.8, 0.9, 0.95)
 KINDS = OrderedDict(coverage="intervals", ellipse="ellipses", hdr="highest-density regions")
 SHORT = {"coverage": "interval", "ellipse": "ellipse", "hdr": "density"}
+# Of fewer images with people a bootstrap is far too narrow (of one it has no width), so there is no interval.
+LEAST_IMAGES = 10
 
 
 def distances(matches: Matches) -> np.ndarray:
@@ -86,7 +88,7 @@ def bootstrap_intervals(
 
     Returns:
         ``all``, ``visible`` and ``hidden`` -> low and high in percent by :func:`reported_keys`; without labelled
-        joints, or without what a metric needs, it is left out.
+        joints, or without what a metric needs, it is left out. NaN of fewer than :data:`LEAST_IMAGES` images.
     """
     image, weights = _drawn_images(matches.image_id, resamples, seed)
     number = weights.shape[1]
@@ -100,7 +102,7 @@ def bootstrap_intervals(
             drawn = np.maximum(weights @ counts, 1)
             for level, joints in zip(REPORTED, inside.mean(-1)):  # (S, K)
                 held = weights @ np.bincount(image, (joints * masks[name]).sum(1), number) / drawn
-                row[reported_key(kind, level)] = np.percentile(100 * held, [2.5, 97.5]).tolist()
+                row[reported_key(kind, level)] = middle(100 * held, number)
     return rows
 
 
@@ -117,16 +119,18 @@ def gain_with_interval(
         seed: of the draws.
 
     Returns:
-        ``gain`` and ``gain_interval``, low and high of 95 %; NaN where no joint counts.
+        ``gain`` and ``gain_interval``, low and high of 95 %; NaN where no joint counts, and the interval also where
+        fewer than :data:`LEAST_IMAGES` images have one; ``images``, how many have.
     """
     if not chosen.any():
-        return {"gain": math.nan, "gain_interval": [math.nan, math.nan]}
+        return {"gain": math.nan, "gain_interval": [math.nan, math.nan], "images": 0}
     image, weights = _drawn_images(image_id, resamples, seed)
     number = weights.shape[1]
     sums = np.bincount(image, np.where(chosen, values, 0.0).sum(1), number)
-    counts = weights @ np.bincount(image, chosen.sum(1), number)
+    labels = np.bincount(image, chosen.sum(1), number)
+    counts, labelled = weights @ labels, int((labels > 0).sum())
     drawn = (weights @ sums)[counts > 0] / counts[counts > 0]
-    return {"gain": float(values[chosen].mean()), "gain_interval": np.percentile(drawn, [2.5, 97.5]).tolist()}
+    return {"gain": float(values[chosen].mean()), "gain_interval": middle(drawn, labelled), "images": labelled}
 
 
 def _drawn_images(image_id: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +138,22 @@ def _drawn_images(image_id: np.ndarray, resamples: int, seed: int) -> tuple[np.n
     _, image = np.unique(image_id, return_inverse=True)
     number = int(image.max()) + 1
     return image, np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples)
+
+
+def middle(values: np.ndarray, images: int) -> list[float]:
+    """The middle 95 % of what resamples of images gave.
+
+    Args:
+        values: (R,), NaN where a resample has no value.
+        images: how many there are to resample.
+
+    Returns:
+        low and high; NaN without values, or with fewer than :data:`LEAST_IMAGES` images.
+    """
+    values = values[np.isfinite(values)]
+    if images < LEAST_IMAGES or not values.size:
+        return [math.nan, math.nan]
+    return np.percentile(values, [2.5, 97.5]).tolist()
 
 
 def reported_key(kind: str, level: float) -> str:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..data.datasets import get_skeleton
 from ..data.loader import build_test_loader
 from ..data.lookup import check_model_joints
+from ..data.trained import trained_on
 from ..engine.checkpoint.named import no_weights
 from ..engine.inference import run_on_loader
 from ..engine.models import bare, build_for_inference
@@ -124,7 +125,8 @@ def find_label_errors(
 
     Written are ``label_errors.json`` and ``label_errors.csv`` (a line for each joint), ``label_errors_01.jpg`` and so
     on with ten people each, and ``not_found_01.jpg`` with the largest labelled people whom the model does not find. A
-    warning says where the model is too weak for its verdict to be trusted (:class:`~.trust.Trust`).
+    warning says where the model is too weak for its verdict to be trusted (:class:`~.trust.Trust`), and where it was
+    trained on these images.
 
     Args:
         cfg: the config, with weights.
@@ -148,6 +150,12 @@ def find_label_errors(
     truth = GroundTruth.of_dataset(dataset_name, skeleton.num_joints)
     if not truth.by_image():
         raise DataError(f"{metadata.json_file} has no labelled people; use a data set with keypoint labels")
+    which = trained_on(cfg, [dataset_name])
+    if which:
+        logger.warning(
+            "%s: the model may have learned the errors of their labels, which it then does not find. Train one model "
+            "on each half of the images, and let it look at the other half (docs/label_errors.md)", which
+        )  # fmt: skip
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS)
     check_model_joints(dataset_name, getattr(model, "joint_names", None))
     decoder = getattr(bare(model), "decoder", None)

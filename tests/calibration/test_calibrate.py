@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import cv2
@@ -16,9 +15,9 @@ from torch import nn
 
 import rle_onestage.calibration.fit as subject
 from rle_onestage.calibration.correction import Correction, corrected_results
+from rle_onestage.calibration.doubts import doubt_of_trained
 from rle_onestage.calibration.report import format_report
-from rle_onestage.calibration.samples import Collected, is_for_fit
-from rle_onestage.calibration.trained import doubt_of_trained
+from rle_onestage.calibration.samples import Collected, images_to_fit
 from rle_onestage.cli.calibrate import main, parse
 from rle_onestage.data.datasets import register_from_config
 from rle_onestage.data.loader import build_test_loader
@@ -160,7 +159,7 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert "bootstrap interval over images" in text
     verdict = report["verdict"]
     assert verdict["use"] and not report["corrected_before"] and text.endswith("\n- ".join(verdict["sentences"]))
-    assert text.endswith(f"better ones of the two: MODEL.WEIGHTS {report['files'][2]}") and "But " in text
+    assert f"better ones of the two: MODEL.WEIGHTS {report['files'][2]}\n" in text and "But " in text
     for name, row in report["likelihood"].items():
         if name != "after":  # about the difference of the two metrics, and surely above chance with these people
             assert row["gain"] == pytest.approx(row["nll"] - nll["after"])
@@ -186,14 +185,14 @@ def test_images_that_are_trained_on_and_joints_that_are_too_sure_are_said(made, 
     cfg.DATASETS.KEYPOINT_FILES = [*cfg.DATASETS.KEYPOINT_FILES, other]
     register_from_config(cfg)
     # All images of the toy are one file, that of another folder with the same name is not.
-    assert doubt_of_trained(cfg, ["elsewhere"]) == ""
+    assert doubt_of_trained(cfg, ["elsewhere"]) is None
     monkeypatch.setattr(sure_joints, "MOST", 0.5)  # the toy is too good for more
     report = subject.calibrate(cfg, names[0], resamples=5)
     assert caplog.text.count("Far surer than right: 3 of 3 joints") == 1
     assert "1 of 1 image of" in report["doubts"][0] and f"DATASETS.TRAIN names {names[1]}" in report["doubts"][0]
-    assert caplog.text.count(report["doubts"][0]) == 1
+    assert caplog.text.count(report["doubts"][0]) == 1 and report["remedies"][0].startswith("give --dataset a set")
     cfg.DATASETS.TRAIN = ("not_registered",)  # as that of a run whose sets are elsewhere
-    assert doubt_of_trained(cfg, [names[0]]) == ""
+    assert doubt_of_trained(cfg, [names[0]]) is None
 
 
 def test_files(calibrated):
@@ -289,9 +288,14 @@ def test_command_line():
 
 def test_halves_do_not_depend_on_the_machine_and_grow():
     ids = range(1, 4001)
-    small, large = ({i for i in ids if is_for_fit(i, share)} for share in (0.3, 0.5))
-    assert len(small) == pytest.approx(1200, rel=0.1) and small < large
-    assert [i for i in range(1, 13) if is_for_fit(i, 0.5)] == [2, 3, 6, 7, 12]
+    small, large = (images_to_fit(ids, share) for share in (0.3, 0.5))
+    assert len(small) == 1200 and len(large) == 2000 and small < large == images_to_fit(reversed(ids), 0.5)
+    assert images_to_fit(range(1, 13), 0.5) == {1, 2, 3, 6, 7, 12}
+
+
+@pytest.mark.parametrize("number, share, chosen", [(8, 0.5, 4), (8, 0.01, 1), (8, 0.99, 7), (2, 0.3, 1), (1, 0.5, 1)])
+def test_the_share_of_few_images_is_right_and_leaves_some_on_both_sides(number, share, chosen):
+    assert len(images_to_fit(range(1, number + 1), share)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -299,8 +303,9 @@ def test_halves_do_not_depend_on_the_machine_and_grow():
     [
         ([], {"fit_share": 1.0}, ConfigError, "share of images"),
         ([], {"fit_datasets": [0]}, ConfigError, "both"),
-        ([], {"fit_datasets": [2]}, DataError, "no image with labelled people to fit on"),
-        ([], {"fit_share": 1e-6}, DataError, "no image with labelled people to fit on"),
+        ([], {"fit_datasets": [2]}, DataError, "has 0 images with labelled people to fit on, .* needs 5 or more"),
+        ([], {"fit_share": 1e-6}, DataError, "has 1 image with labelled people to fit on, calibrate needs 5 or more"),
+        ([], {"fit_share": 0.99}, DataError, "has 1 image with labelled people to report on, .* needs 5 or more"),
         (["MODEL.WEIGHTS", ""], {}, ConfigError, "MODEL.WEIGHTS is empty"),
         (["MODEL.META_ARCHITECTURE", "NoSigmas"], {}, ConfigError, "predicts no sigmas"),
     ],
@@ -348,15 +353,38 @@ def test_a_model_that_finds_nobody(made, tmp_path, monkeypatch):
     cfg = load_config(path, ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path)])
     found = NoisyLabels.people
     monkeypatch.setattr(NoisyLabels, "people", lambda self, item: found(self, item)[:0])
-    with pytest.raises(DataError, match="no labelled joint of a person"):
+    with pytest.raises(DataError, match="60 images with labelled people to fit on, and .* in 0 of them"):
         subject.calibrate(cfg, names[0])
-    # On the held-out half alone: metrics are missing, nothing fails.
-    odd = {i for i in PEOPLE if not is_for_fit(i, 0.5)}
+    # On the held-out half alone: nothing would be known of the correction.
+    odd = set(range(1000, 1120)) - images_to_fit(range(1000, 1120), 0.5)
     nobody = lambda self, item: found(self, item)[: 0 if item["image_id"] in odd else None]  # noqa: E731
     monkeypatch.setattr(NoisyLabels, "people", nobody)
-    report = subject.calibrate(cfg, names[0], resamples=5)
-    assert math.isnan(report["after"]["all"]["coverage_90"]) and report["scores"]["person probability"]["AP"] == 0
-    assert "held out" in format_report(report) and os.path.exists(report["files"][1])
+    with pytest.raises(DataError, match="60 images with labelled people to report on, and .* in 0 of them, .* longer"):
+        subject.calibrate(cfg, names[0])
+
+
+def test_of_few_images_there_is_no_interval_and_nothing_is_better(made, tmp_path):
+    _, path, weights, names = made
+    name, *files = write_set(tmp_path, f"{names[0]}_few", 7000, images=18)
+    entry = json.dumps([[name, *files]])
+    given = ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", str(tmp_path), "DATASETS.KEYPOINT_FILES", entry]
+    report = subject.calibrate(load_config(path, [*given, "DATASETS.TEST", str((name,))]), name, resamples=20)
+    assert report["images"] == {"fit": 9, "held_out": 9} and not report["verdict"]["use"]
+    assert np.isnan([row["difference_interval"] for row in report["scores"].values()]).all()
+    text = format_report(report)
+    assert "Only 9 held-out images" in text and "at least 10" in text and "Keep the uncorrected weights" in text
+    assert "better than" not in text and "nan" not in text and "no bootstrap intervals over images" in text
+
+
+def test_the_threshold_of_the_best_f1_before_and_after(made, calibrated):
+    report, output = calibrated
+    rows = report["thresholds"]
+    assert rows["before"]["threshold"] > rows["after"]["threshold"] + 0.02  # sigmas grew
+    assert min(row["f1"] for row in rows.values()) > 50 and rows["after"]["people"] == report["people"]["held_out"]
+    after = math.floor(100 * rows["after"]["threshold"]) / 100
+    text = format_report(report)
+    assert text.splitlines()[-1].startswith(f"- In the demo give --confidence-threshold {after:.2f}, ")
+    assert f"{after:.2f} (F1 {rows['after']['f1']:.1f} %) after" in text
 
 
 def test_a_corrected_file_is_calibrated_anew_from_its_learned_sigmas(made, calibrated, tmp_path):

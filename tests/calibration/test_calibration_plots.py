@@ -3,7 +3,7 @@
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rle_onestage.calibration.plots import _reliability
+from rle_onestage.calibration.plots import GROUPS, _coverage, _reliability
 
 
 def test_the_legend_lies_over_no_curve():
@@ -15,3 +15,13 @@ def test_the_legend_lies_over_no_curve():
     FigureCanvasAgg(figure).draw()
     assert len(axis.get_legend().get_texts()) == 6
     assert not axis.get_legend().get_window_extent().overlaps(axis.get_window_extent())
+
+
+def test_where_before_and_after_meet_both_are_seen():
+    rows = {name: {"coverage_50": 50.0, "coverage_90": 90.0, "joints": 3} for name in GROUPS}
+    axis = Figure().subplots()
+    _coverage(axis, {"before": rows, "after": rows}, "coverage")
+    before, after = [line for line in axis.lines if line.get_marker() == "o"][:2]
+    assert before.get_markerfacecolor() == "none" and after.get_markerfacecolor() != "none"
+    free = before.get_markersize() / 2 - before.get_markeredgewidth() / 2
+    assert after.get_markersize() / 2 + after.get_markeredgewidth() / 2 <= free

@@ -10,16 +10,18 @@ from rle_onestage.calibration.verdict import find_verdict
 from rle_onestage.evaluation.regions import gain_with_interval
 
 
-def report_of(gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier=False):
+def report_of(gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier=False, images=12, right=True):
     """A report in which the correction gains so many nats, with an interval, over the uncorrected sigma and over one
     constant sigma; the other constant one is worse."""
 
     def row(value, low, high):
-        return {"nll": 9.0 + value, "gain": value, "gain_interval": [low, high]}
+        return {"nll": 9.0 + value, "gain": value, "gain_interval": [low, high], "images": images}
 
     return {
         "dataset": "own_val", "weights": "final.pth", "files": ["r.json", "p.png", "out/calibrated.pth"],
         "images": {"held_out": 12}, "joints": {"held_out": 1}, "doubts": list(doubts),
+        "remedies": ["give more people"] * len(doubts),
+        "thresholds": {"before": {"threshold": 0.439}, "after": {"threshold": 0.118} if right else None},
         "corrected_before": earlier,
         "before": {"all": {"ece": ece[0]}}, "after": {"all": {"ece": ece[1]}},
         "likelihood": {
@@ -43,7 +45,8 @@ def report_of(gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier
           "does not tell sure joints from unsure"]),
         (dict(gain=(0.4, 0.1, 0.7), constant=(0.1, -0.9, 0.3)), True, ["worse than one constant sigma", "do not show"]),
         (dict(gain=(0.4, 0.1, 0.7), doubts=["there are few people"]), True, ["But there are few people."]),
-        (dict(gain=(math.nan, math.nan, math.nan)), False, ["No labelled joint was matched"]),
+        (dict(gain=(0.4, math.nan, math.nan), images=1), False, ["Only 1 held-out image of own_val has matched people",
+                                                                 "9.000 nats a joint against 9.400", "at least 10"]),
     ],
 )  # fmt: skip
 def test_the_verdict(case, use, words):
@@ -56,10 +59,14 @@ def test_the_verdict(case, use, words):
         (
             True,
             True,
-        ): "So rely on neither sigma yet: do as said above, then calibrate again. Until then the corrected w",
+        ): "So rely on neither sigma yet. First ",
         (False, False): "Keep the uncorrected weights, final.pth",
     }
-    assert verdict["sentences"][-1].startswith(advice[use, reserved])
+    own, other = ("0.11", "0.43 before") if use else ("0.43", "0.11 after")
+    last = f"In the demo give --confidence-threshold {own}, the score with the best F1 with these weights ({other} the"
+    assert verdict["sentences"][-2].startswith(advice[use, reserved]) and verdict["sentences"][-1].startswith(last)
+    first = "give more people" if "doubts" in case else "train the model longer, or on more images"
+    assert not reserved or f"yet. First {first}; then calibrate again." in text
     assert text.count("orrected weights") == 1 and ("sure joints from unsure" in text) == ("constant" in case)
 
 
@@ -68,7 +75,11 @@ def test_a_correction_that_the_weights_had_is_said(gain, words):
     verdict = find_verdict(report_of(gain, earlier=True))
     text = "\n".join(verdict["sentences"])
     assert "final.pth has a correction already" in text and words in text
-    assert "Use the corrected" not in text and "Keep the uncorrected" not in text and words in verdict["sentences"][-1]
+    assert "Use the corrected" not in text and "Keep the uncorrected" not in text and words in verdict["sentences"][-2]
+
+
+def test_without_a_right_detection_no_threshold_is_named():
+    assert "--confidence-threshold" not in "".join(find_verdict(report_of((0.4, 0.1, 0.7), right=False))["sentences"])
 
 
 def test_the_interval_of_a_gain_is_over_images_and_of_labelled_joints():
@@ -79,6 +90,8 @@ def test_the_interval_of_a_gain_is_over_images_and_of_labelled_joints():
     low, high = alone["gain_interval"]
     assert alone["gain"] == pytest.approx(values[chosen].mean())
     assert high - low == pytest.approx(2 * 1.96 / math.sqrt(chosen.sum()), rel=0.2) and low < alone["gain"] < high
-    same = gain_with_interval(values, chosen, np.zeros(2000), resamples=10)  # one image: nothing to resample
-    assert same["gain_interval"] == pytest.approx([alone["gain"]] * 2)
+    for images in (1, 9, 10):  # of few a bootstrap is too narrow, of one it has no width
+        few = gain_with_interval(values, chosen, np.arange(2000) % images, resamples=10)
+        assert np.isfinite(few["gain_interval"]).all() == (images == 10) and few["images"] == images
+        assert few["gain"] == pytest.approx(alone["gain"])
     assert math.isnan(gain_with_interval(values, chosen & False, np.arange(2000), resamples=5)["gain"])

@@ -233,3 +233,18 @@ def test_names_are_tried_before_the_work(tmp_path, monkeypatch, wrong, sentence)
 def test_values_out_of_range_are_said_whoever_gives_them(wrong):
     with pytest.raises(ConfigError, match="give"):
         options(**wrong)
+
+
+def test_where_nobody_reaches_the_threshold_the_best_score_is_said_once(tmp_path, caplog):
+    def weak(image):
+        people = one_person(image)
+        people.scores[:] = 0.119
+        return people
+
+    files = [image_file(tmp_path / f"{name}.jpg") for name in "ab"]
+    caplog.set_level(logging.INFO, "rle_onestage")
+    for threshold, times in ((0.28, 1), (0.1, 0)):
+        caplog.clear()
+        assert run_images(weak, files, options(json=str(tmp_path / "r.json"), threshold=threshold)) == 0
+        said = "nobody reaches 0.28; the best score is 0.11 (--confidence-threshold 0.11 draws it)"
+        assert caplog.text.count(said) == times and caplog.text.count("nobody reaches") == times

@@ -124,7 +124,8 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
     assert "'test_label_errors' has the joints nose, " in capsys.readouterr().err and not folder.exists()
     model.joint_names = list(COCO.names)
     main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)])
-    assert "2 of 13 labelled people have unlikely labels" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2 of 13 labelled people have unlikely labels" in shown and "are trained on" not in shown
     content = json.loads((folder / "label_errors.json").read_text())
     assert {s["annotation"] for s in content["label_errors"]} == {4, 8}
     assert content["trust"]["trusted"] and (content["trust"]["seen"], content["trust"]["unlikely"]) == (12, 2)
@@ -142,3 +143,7 @@ def test_tool_from_images_to_pages(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "MODEL.WEIGHTS", ""])
     assert stopped.value.code == 2 and "MODEL.WEIGHTS is empty" in capsys.readouterr().err
+    config["DATASETS"]["TRAIN"] = ["test_label_errors"]
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    main(["--config-file", str(tmp_path / "config.yaml"), "--dataset", "test_label_errors", "--output", str(folder)])
+    assert capsys.readouterr().out.count("13 of 13 images of test_label_errors are trained on") == 1

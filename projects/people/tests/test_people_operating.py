@@ -9,12 +9,13 @@ import pytest
 from people_study.joints import joint_table
 from people_study.labels import read_set
 from people_study.matching import match
-from people_study.operating import at_threshold, best_threshold, curve, images_with_people
+from people_study.operating import curve, images_with_people
 from people_study.worst import draw_worst, mistakes
 from people_toys import random_set, row_of_people
 
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation import coco_metrics
+from rle_onestage.evaluation.operating import at_threshold, best_threshold
 
 
 @pytest.fixture

@@ -1,23 +1,23 @@
-"""Whether a calibration looks at images that are trained on: their errors are smaller than those of other images."""
+"""Whether images are among those that a model was trained on: it errs less there, and knows their labels by heart."""
 
 import os
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
 
-from ..data.coco.json_files import read_json
-from ..data.datasets import KeypointMetadata, get_metadata
-from ..data.labels import in_part
-from ..data.lookup import set_options
 from ..errors import PoseError, counted
+from .coco.json_files import read_json
+from .datasets import KeypointMetadata, get_metadata
+from .labels import in_part
+from .lookup import set_options
 
 
-def doubt_of_trained(cfg: CfgNode, names: Sequence[str]) -> str:
-    """A sentence about images that ``DATASETS.TRAIN`` has too; empty where it has none of them on this machine.
+def trained_on(cfg: CfgNode, names: Sequence[str]) -> str:
+    """A clause about images that ``DATASETS.TRAIN`` has too; empty where it has none of them on this machine.
 
     Args:
         cfg: the config, whose data sets are registered.
-        names: of the data sets to fit and to report on.
+        names: of the data sets to look at; the first one with such images is named.
     """
     trained = {name: _files(name) for name in cfg.DATASETS.TRAIN}
     for name in names:
@@ -27,9 +27,7 @@ def doubt_of_trained(cfg: CfgNode, names: Sequence[str]) -> str:
             if shared:
                 return (
                     f"{len(shared)} of {counted(len(own), 'image')} of {name} are trained on (the first is "
-                    f"{os.path.basename(min(shared))}; DATASETS.TRAIN names {train_name}), where errors are smaller "
-                    "than on new images, so the corrected sigmas are too small; give --dataset a set without them, "
-                    "such as the part held_out of a label file"
+                    f"{os.path.basename(min(shared))}; DATASETS.TRAIN names {train_name})"
                 )
     return ""
 
