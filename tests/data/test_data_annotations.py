@@ -321,6 +321,29 @@ def test_people_at_the_border_are_no_doubt(tmp_path):
     assert len(taught) == 8 and not problems.doubts
 
 
+def one_beyond_in_five(number, box):
+    """Boxes of which the first of each five reaches beyond its image as x, y, width, height, and ``box`` does not."""
+    content = corners(number)
+    for place, annotation in enumerate(content["annotations"]):
+        annotation["bbox"] = [100, 60, 150, 110] if place % 5 == 0 else box
+        x, y = annotation["bbox"][2:]
+        annotation["keypoints"] = [x - 10, y - 10, 2] * 17
+    return content
+
+
+@pytest.mark.parametrize(
+    "number,box,certain",
+    [
+        (9, [20, 20, 40, 40], False),  # too few
+        (12, [20, 20, 40, 40], True),
+        (12, [2, 2, 60, 60], False),  # whose two readings hardly differ
+    ],
+)
+def test_corners_that_rarely_leave_the_image_are_certain_too(tmp_path, number, box, certain):
+    _, _, problems = people_of(one_beyond_in_five(number, box), tmp_path)
+    assert [doubt.certain for doubt in problems.doubts] == [certain]
+
+
 def test_doubtful_boxes_are_a_warning(tmp_path, caplog):
     content = corners(20)
     content["annotations"][0]["bbox"] = [60, 40, 20, 20]  # one of them is right
