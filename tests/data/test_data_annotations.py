@@ -279,21 +279,21 @@ def corners(number=8):
     "make, words",
     [
         (nobody(), "have no annotations; export the file anew, as COCO keypoints"),
-        (nobody(person(7, 1, iscrowd=1), person(8, 1, iscrowd=1)), "2 annotations are crowds"),
+        (nobody(person(7, 1, iscrowd=1), person(8, 1, iscrowd=1)), "2 annotations of crowds"),
         (
             nobody(person(7, 1, keypoints=[9, 9, 0] * 17)),
-            "1 annotations have no labelled joint .* whether every visibility is 0",
+            "1 annotation without a labelled joint .* whether every visibility is 0",
         ),
         (
             nobody(person(7, 1, category_id=3)),
-            "1 annotations of a category without keypoints left out; set `category_id`",
+            "1 annotation of a category without keypoints left out; set `category_id`",
         ),
         (
             nobody(person(7, 1, bbox=[5, 5, 0, 0], keypoints=[9, 9, 2] + [0] * 48)),
             "without a box of positive size left out; write `bbox`",
         ),
         (nobody(person(7, 1, bbox=[500, 500, 9, 9])), "box is outside the image"),
-        (nobody(person(7, 1, bbox=[5, 5, 2, 2])), "side below 3 pixels"),
+        (nobody(person(7, 1, bbox=[5, 5, 2, 2])), "a side is below 3 pixels"),
         (nobody(person(7, 1, keypoints=[90, 90, 2] * 17)), "labelled joints outside the image"),
         (lambda: normalised(True, True), "`keypoints` of all people lie between 0 and 1.*`bbox` of all people"),
         (lambda: normalised(False, True), "`keypoints` of all people lie between 0 and 1"),
