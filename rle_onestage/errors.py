@@ -5,6 +5,7 @@ Every message is one sentence that names the file, key or image, and says what t
 
 import contextlib
 import functools
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -146,6 +147,17 @@ def counted(number: int, one: str, many: str = "") -> str:
         many: for any other number; empty: with an s.
     """
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def counted_as(number: int, reason: str) -> str:
+    """A number with a reason whose first plural is what it counts: "1 annotation without a box", "2 annotations ...".
+
+    Args:
+        number: how many.
+        reason: for several, such as ``annotations without a box``.
+    """
+    one = re.sub(r"^([^,;:]*?[a-z])s(?![a-z])", r"\1", reason)
+    return f"{number} {one if number == 1 else reason}"
 
 
 def shown(value: Any, length: int = 60) -> str:

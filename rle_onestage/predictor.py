@@ -32,6 +32,7 @@ from .structures import (
 from .structures.depth_density import SpaceDensity
 from .structures.root import read_camera
 from .structures.skeleton import STAND_INS
+from .utils.safe_files import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ class Predictor:
             raise ConfigError(f"cfg is {shown(cfg)}; give a config, as rle_onestage.load_config(path) returns it")
         if model is None:
             weights = checkpoint or cfg.MODEL.WEIGHTS
+            if checkpoint:
+                local_path(checkpoint, "check Predictor's argument checkpoint")
             if not weights:
                 raise ConfigError(no_weights(cfg, ", or Predictor's argument checkpoint"))
             model = as_run(build_for_inference(cfg, weights))

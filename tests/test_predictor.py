@@ -116,6 +116,11 @@ def test_the_category_is_that_of_the_data(weights, tmp_path):
     assert metadata.thing_classes == ["cat"] and pickle.loads(pickle.dumps(metadata)).thing_classes == ["cat"]
 
 
+def test_the_argument_is_blamed_for_weights_that_are_not_there():
+    with pytest.raises(CheckpointError, match="nosuch.pth does not exist; check Predictor's argument checkpoint$"):
+        Predictor(load_config(CONFIG, TINY), "nosuch.pth")
+
+
 def test_weights_are_needed_and_must_fit(weights):
     with pytest.raises(ConfigError, match="MODEL.WEIGHTS"):
         Predictor(load_config(CONFIG, TINY))

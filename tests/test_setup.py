@@ -308,6 +308,18 @@ def test_requirements_are_what_the_package_imports():
     assert needed == {re.match(r"[\w-]+", name).group() for name in re.findall(r'^ +"([^"]+)",', listed, re.M)}
 
 
+def test_the_table_of_extras_is_that_of_the_package():
+    tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs/installation.md").read_text(encoding="utf-8").split("| extra | brings |")[1].split("\n## ")[0]
+    named = [
+        name for row in page.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1] if "|" in row else "")
+    ]
+    assert sorted(named) == sorted(project["optional-dependencies"])
+    extras = project["optional-dependencies"]
+    assert extras["export"] == extras["openvino"] and set(extras["onnx"]) < set(extras["openvino"])  # as the table says
+
+
 def test_setup_names_no_detectron2_and_the_version_is_one():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert not re.search(r'^ *"detectron2', project, re.M) and "__version__" in project

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from detectron2.structures import BoxMode
 
+from ..errors import counted_as
 from .coco.json_files import Problems
 from .labels import LabelRules
 from .transforms import augmentation as aug
@@ -14,11 +15,11 @@ from .transforms import augmentation as aug
 _CHUNK = 20_000
 # Why a person teaches no joint, in the order of looking; the likely cause in words.
 _CAUSES = {
-    "crowd": "are crowds (`iscrowd` 1), which are ignored",
-    "small": f"have a box with a side below {aug.MIN_BOX_SIDE:g} pixels or hardly any of it in the image, so they are "
-    "ignored; give coordinates in pixels of the image",
-    "unlabelled": "have no labelled joint (visibility 1 or 2) of the model's; look whether every visibility is 0",
-    "outside": "have all labelled joints outside the image; give coordinates in pixels of the image",
+    "crowd": "of crowds (`iscrowd` 1), which are ignored",
+    "small": f"with a box of which a side is below {aug.MIN_BOX_SIDE:g} pixels or hardly anything in the image, which "
+    "are ignored; give coordinates in pixels of the image",
+    "unlabelled": "without a labelled joint (visibility 1 or 2) of the model's; look whether every visibility is 0",
+    "outside": "with all labelled joints outside the image; give coordinates in pixels of the image",
 }
 # What to do about annotations that were left out, by a word of the reason.
 _REMEDIES = {
@@ -95,8 +96,9 @@ def why_nobody(teaching: Teaching, problems: Problems) -> str:
     """
     if problems.doubts:
         return "; ".join(doubt.sentence for doubt in problems.doubts)
-    reasons = [f"{count} annotations {_CAUSES[cause]}" for cause, count in teaching.others.most_common() if count]
+    others = [(_CAUSES[cause], count) for cause, count in teaching.others.most_common() if count]
+    reasons = [counted_as(count, f"annotations {cause}") for cause, count in others]
     for reason, count in problems.counts().items():
         remedies = [remedy for word, remedy in _REMEDIES.items() if word in reason and "left out" in reason]
-        reasons += [f"{count} {reason}; {remedy}" for remedy in remedies]
+        reasons += [f"{counted_as(count, reason)}; {remedy}" for remedy in remedies]
     return "; ".join(reasons) or "its images have no annotations; export the file anew, as COCO keypoints"

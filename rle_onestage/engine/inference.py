@@ -175,25 +175,17 @@ def evaluate(
         unwritten.append(error)
     if unwritten:
         raise MetricsUnwritten(unwritten[0], results)
-    return tell_result(cfg, results)
+    _tell_result(cfg, results)
+    return results
 
 
-def tell_result(cfg: CfgNode, results: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Say the one number that most want, as the last line of an evaluation, and of a training.
-
-    Args:
-        cfg: of the evaluation.
-        results: of :func:`evaluate`; {} where there was none.
-
-    Returns:
-        ``results``.
-    """
+def _tell_result(cfg: CfgNode, results: Mapping[str, Any]) -> None:
+    """Say the one number that most want, as the last line of an evaluation; {} has none."""
     names = list(cfg.DATASETS.TEST)
     for name, tasks in (results if len(names) > 1 else {name: results for name in names}).items():
         scores = tasks.get("keypoints") if isinstance(tasks, Mapping) else None
         if isinstance(scores, Mapping) and {"AP", "AP50"} <= set(scores):
             logger.info("Result: keypoints AP %.1f (AP50 %.1f) on %s", scores["AP"], scores["AP50"], name)
-    return results
 
 
 def _show(by_set: Mapping[str, Mapping[str, Any]]) -> None:

@@ -68,7 +68,7 @@ def load_config(
         settle_test_size(cfg, opts)
         validate(cfg)
     except ConfigError as error:  # of keys that do not fit together; each value by itself was checked with its place
-        source = f"config file {config_file}{' with the command line' if opts else ''}: " if config_file else ""
+        source = f"config file {config_file}{' with the options given' if opts else ''}: " if config_file else ""
         raise ConfigError(f"{source}{from_elsewhere(cfg, str(error), config_file)}") from error
     if say_sizes:
         say_sizes_of(cfg)

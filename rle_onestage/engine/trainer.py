@@ -30,7 +30,7 @@ from rle_onestage.engine.config.validation import validate_training
 from rle_onestage.engine.device import amp_dtype, autocast
 from rle_onestage.engine.ema import ModelEMA
 from rle_onestage.engine.expected import check_best_name, check_expected_names, check_expected_values
-from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, share_buffers, tell_result
+from rle_onestage.engine.inference import MetricsUnwritten, flat_metrics, share_buffers
 from rle_onestage.engine.logs import release_logs, report_data, tell_extent
 from rle_onestage.engine.memory import keep_freed_memory
 from rle_onestage.engine.models import prepare
@@ -191,7 +191,7 @@ class Trainer(TrainerBuilders):
             finally:
                 self._data, self._first_batch, self._made_first = iter(()), None, None
             report_data(loader)
-        return tell_result(self.cfg, self.results)
+        return self.results
 
     def _loop(self) -> None:
         self._leave_if_stopped()

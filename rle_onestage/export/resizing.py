@@ -6,6 +6,8 @@ have antialiased resizes of their own, but no two of them give the same pixels, 
 
 All places, weights and sums are whole numbers that float32 holds. What is rounded is rounded by single operations. So
 every runtime gets the same grey levels, whatever the order of its sums: one grey level less can move a joint by pixels.
+With sums of fractions one value in 100,000, a mean near a half, was off by a level, which moved 0.5 % of the joints by
+more than 0.05 px, up to 3 px. OpenCV's own growth is in fixed point, which a graph cannot follow.
 """
 
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Configs and trained weights that come with the package, by name, in the manner of ``detectron2.model_zoo``."""
 
+import os
+
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
@@ -146,6 +148,11 @@ def _weights_of(name: str) -> str | None:
 
 
 def _unknown(name: str, what: str, there: list[str]) -> ConfigError:
+    if os.path.isfile(name):
+        return ConfigError(
+            f"{name!r} is a file, where the name of a model of the zoo is due ({', '.join(MODELS)}); for "
+            "weights of your own give the config of their training (--config-file), and the weights as MODEL.WEIGHTS"
+        )
     near = near_names(name, there)
     remedy = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(there))}"
     return ConfigError(f"{name!r} {what}; {remedy}")

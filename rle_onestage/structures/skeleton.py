@@ -101,6 +101,10 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
+# Words that some label files have for the joint of a set that is nearest.
+_NEAR = {"hand": "wrist", "palm": "wrist", "foot": "ankle", "feet": "ankle", "heel": "ankle"}
+
+
 def joint_key(name: str) -> tuple[str, str]:
     """What a joint is called everywhere, e.g. ``"LSho" -> ("shoulder", "left")``.
 
@@ -129,6 +133,30 @@ def map_joints(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     for i, name in enumerate(names):
         by_key.setdefault(joint_key(name), i)
     return [exact.get(name, by_key.get(joint_key(name), -1)) for name in wanted]
+
+
+def near_joints(names: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
+    """Guess which joints are called otherwise in another set: ``left_hand`` may be its ``left_wrist``.
+
+    Args:
+        names: joint names of the other set.
+        wanted: joint names.
+
+    Returns:
+        {wanted: name of the same side whose part has a word in common with it, or a near one}. Of joints that
+        :func:`map_joints` finds there is no guess, and no joint is guessed twice.
+    """
+    found = map_joints(names, wanted)
+    free = [name for i, name in enumerate(names) if i not in found]
+    guesses: dict[str, str] = {}
+    for name in (name for name, place in zip(wanted, found) if place < 0):
+        part, side = joint_key(name)
+        words = {_NEAR.get(word, word) for word in part.split()}
+        near = (other for other in free if joint_key(other)[1] == side and words & set(joint_key(other)[0].split()))
+        if (guess := next(near, None)) is not None:
+            guesses[name] = guess
+            free.remove(guess)
+    return guesses
 
 
 def stand_in_oks_sigmas(names: Iterable[str]) -> tuple[float, ...]:

@@ -50,11 +50,12 @@ def save_tensors(path: str, content: Any) -> None:
         ) from error
 
 
-def local_path(address: str) -> str:
+def local_path(address: str, check: str = "check MODEL.WEIGHTS") -> str:
     """The local file of a path or an address; what is not on this machine is downloaded.
 
     Args:
         address: a path, ``detectron2://``, ``https://`` or ``rle-onestage://``.
+        check: what to look at where there is no such file.
 
     Returns:
         Its path on this machine.
@@ -65,7 +66,7 @@ def local_path(address: str) -> str:
     remote = "://" in address
     if not remote:
         if wrong := what_is_wrong(address):
-            remedy = remedy_for(address, "check MODEL.WEIGHTS", WEIGHT_FILES)
+            remedy = remedy_for(address, check, WEIGHT_FILES)
             raise CheckpointError(f"checkpoint {address} {wrong}; {remedy}")
         return address
     before = socket.getdefaulttimeout()

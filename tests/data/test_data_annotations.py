@@ -279,21 +279,21 @@ def corners(number=8):
     "make, words",
     [
         (nobody(), "have no annotations; export the file anew, as COCO keypoints"),
-        (nobody(person(7, 1, iscrowd=1), person(8, 1, iscrowd=1)), "2 annotations are crowds"),
+        (nobody(person(7, 1, iscrowd=1), person(8, 1, iscrowd=1)), "2 annotations of crowds"),
         (
             nobody(person(7, 1, keypoints=[9, 9, 0] * 17)),
-            "1 annotations have no labelled joint .* whether every visibility is 0",
+            "1 annotation without a labelled joint .* whether every visibility is 0",
         ),
         (
             nobody(person(7, 1, category_id=3)),
-            "1 annotations of a category without keypoints left out; set `category_id`",
+            "1 annotation of a category without keypoints left out; set `category_id`",
         ),
         (
             nobody(person(7, 1, bbox=[5, 5, 0, 0], keypoints=[9, 9, 2] + [0] * 48)),
             "without a box of positive size left out; write `bbox`",
         ),
         (nobody(person(7, 1, bbox=[500, 500, 9, 9])), "box is outside the image"),
-        (nobody(person(7, 1, bbox=[5, 5, 2, 2])), "side below 3 pixels"),
+        (nobody(person(7, 1, bbox=[5, 5, 2, 2])), "a side is below 3 pixels"),
         (nobody(person(7, 1, keypoints=[90, 90, 2] * 17)), "labelled joints outside the image"),
         (lambda: normalised(True, True), "`keypoints` of all people lie between 0 and 1.*`bbox` of all people"),
         (lambda: normalised(False, True), "`keypoints` of all people lie between 0 and 1"),
@@ -319,6 +319,29 @@ def test_people_at_the_border_are_no_doubt(tmp_path):
         annotation["bbox"] = [x, y, x1 - x + (120 if annotation["id"] % 2 else 0), y1 - y]
     taught, _, problems = people_of(content, tmp_path)
     assert len(taught) == 8 and not problems.doubts
+
+
+def one_beyond_in_five(number, box):
+    """Boxes of which the first of each five reaches beyond its image as x, y, width, height, and ``box`` does not."""
+    content = corners(number)
+    for place, annotation in enumerate(content["annotations"]):
+        annotation["bbox"] = [100, 60, 150, 110] if place % 5 == 0 else box
+        x, y = annotation["bbox"][2:]
+        annotation["keypoints"] = [x - 10, y - 10, 2] * 17
+    return content
+
+
+@pytest.mark.parametrize(
+    "number,box,certain",
+    [
+        (9, [20, 20, 40, 40], False),  # too few
+        (12, [20, 20, 40, 40], True),
+        (12, [2, 2, 60, 60], False),  # whose two readings hardly differ
+    ],
+)
+def test_corners_that_rarely_leave_the_image_are_certain_too(tmp_path, number, box, certain):
+    _, _, problems = people_of(one_beyond_in_five(number, box), tmp_path)
+    assert [doubt.certain for doubt in problems.doubts] == [certain]
 
 
 def test_doubtful_boxes_are_a_warning(tmp_path, caplog):

@@ -100,7 +100,7 @@ def test_backslashes_are_folders_unless_a_file_has_that_name(tmp_path):
     records, problems = load_coco_keypoints(path, folder)
     assert [os.path.relpath(r["file_name"], folder) for r in records] == ["sub/000.png", "odd\\001.png"]
     assert problems.lines() == [
-        "1 images with backslashes in `file_name`, which are taken for folders: sub\\000.png"
+        "1 image with backslashes in `file_name`, which are taken for folders: sub\\000.png"
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from rle_onestage.data.sampler import BatchOrder
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation.coco import PoseEvaluator
 from rle_onestage.evaluation.ground_truth import GroundTruth, ground_truth_as_predictions
-from rle_onestage.structures.skeleton import COCO, map_joints
+from rle_onestage.structures.skeleton import COCO, map_joints, near_joints
 
 
 def two_sets(root, *, options=None, weights=(), names=("sets_coco", "sets_limbs"), content=None, **keys):
@@ -47,6 +47,17 @@ def test_joints_are_mapped_by_name_and_synonym():
     assert map_joints(LIMBS, ["left_wrist", "nose", "left_ankle", "right_wrist"]) == [1, -1, 3, 2]
     assert map_joints(["RSho", "l_elb", "headTop"], ["right_shoulder", "left_elbow", "head_top"]) == [0, 1, 2]
     assert map_joints(COCO.names, COCO.names) == list(range(17))
+
+
+def test_joints_that_are_called_otherwise_are_guessed():
+    own = ["head", "left_hand", "RFoot", "left_ankle", "left_heel", "left_knee_cap", "tail"]
+    # The left ankle has come over already, so that the heel is not it.
+    guesses = {"left_hand": "left_wrist", "RFoot": "right_ankle", "left_knee_cap": "left_knee"}
+    assert near_joints(COCO.names, own) == guesses
+    assert near_joints(["head_top", "left_wrist"], ["head", "left_hand", "left_palm"]) == {
+        "head": "head_top",
+        "left_hand": "left_wrist",
+    }
 
 
 def test_another_set_teaches_its_own_joints_and_nothing_of_the_others(tmp_path):

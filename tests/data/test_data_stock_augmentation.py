@@ -179,7 +179,7 @@ def test_what_cannot_be_made_is_one_sentence(entries, words):
 def test_names_and_options_are_checked_with_the_rest_of_the_config():
     """Before a model or a loader is built."""
     for entry, words in (("RandomFlp", "mean RandomFlip"), (["RandomFlip", {"probe": 1}], "no option 'probe'")):
-        with pytest.raises(ConfigError, match=f"command line: INPUT.AUGMENTATIONS.*{words}"):
+        with pytest.raises(ConfigError, match=f"options given: INPUT.AUGMENTATIONS.*{words}"):
             load_config("", ["INPUT.AUGMENTATIONS", [entry]])
 
 

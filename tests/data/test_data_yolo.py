@@ -128,7 +128,7 @@ def test_classes_of_the_same_joints_are_one(tmp_path, caplog):
     path = write_yolo_set(tmp_path, [ROW, "1" + ROW[1:]], {**CORNERS, "names": {0: "cat", 1: "dog"}})
     records = load_dataset(config(path), "yolo_toy")
     assert [len(record["annotations"]) for record in records] == [1, 1]
-    assert "1 annotations of 'dog' counted as 'cat', as their joints are the same" in caplog.text
+    assert "1 annotation of 'dog' counted as 'cat', as their joints are the same" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_boxes_beyond_their_image(tmp_path, caplog):
     (record,) = load_dataset(config(path), "yolo_toy")
     (person,) = record["annotations"]
     np.testing.assert_allclose(person["bbox"], [-0.1 * 64, -0.25 * 64, 1.2 * 64, 1.5 * 64])
-    assert "1 annotations whose box is outside the image left out: 2" in caplog.text
+    assert "1 annotation whose box is outside the image left out: 2" in caplog.text
 
 
 @pytest.mark.parametrize("count", [1, "1", 1.0])

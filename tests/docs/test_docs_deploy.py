@@ -64,6 +64,7 @@ def test_python_with_onnxruntime_and_numpy_alone(workplace):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     told = run([sys.executable, "-c", ALONE, "program.py"], workplace, env=environment)
     check(told, workplace)
+    assert all(", nose at " in line for line in told.splitlines()) and "nose at" not in program  # by the file itself
 
 
 def test_the_environment_refuses_this_package(workplace):

@@ -41,7 +41,7 @@ def test_keys_that_do_not_fit_together_are_found_where_they_stand(tmp_path, monk
     assert said.startswith("config file top.yaml: TEST.KEYPOINT_OKS_SIGMAS has 2 ")
     place = f"{tmp_path}/base.yaml, line 2 (a base of top.yaml)"
     assert said.endswith(f"; TEST.KEYPOINT_OKS_SIGMAS is from the config file {place}")
-    with pytest.raises(ConfigError, match="; MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is from the command line$"):
+    with pytest.raises(ConfigError, match="; MODEL.RLE_ONESTAGE.NUM_KEYPOINTS is from the options given$"):
         load_config("base.yaml", ["MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", 4])
 
 

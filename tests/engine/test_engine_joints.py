@@ -77,6 +77,15 @@ def test_no_joint_in_common_is_a_warning(tmp_path, said):
     assert "No joint of" in warning and "(x, y): all joints start anew" in warning and "(a, b, c)" in warning
 
 
+def test_a_near_joint_is_asked_for(tmp_path, said):
+    weights = file(tmp_path / "m.pth", abc(), ["left_wrist", "nose", "tail"])
+    load_weights(Net(2), weights, strict=False, joints=["left_hand", "nose"])
+    (line,) = said()
+    assert line.endswith(
+        "(left_wrist, tail). left_hand: is it left_wrist? If so, rename it in the label file, and it comes over"
+    )
+
+
 def test_no_joint_comes_over_from_a_head_of_another_size(tmp_path, said):
     weights = {**abc(), "presence": torch.zeros(3, 4)}
     weights["offset.weight"] = torch.zeros(6, 3)  # its bias fits

@@ -71,7 +71,7 @@ def test_other_joints(config, tmp_path):
     assert said.endswith("line 6 (a base of top.yaml)")
     (tmp_path / "run" / "config.yaml").unlink()
     said = refusal(load_config(config, ["MODEL.WEIGHTS", path]), path)
-    assert said.startswith("use the config and data sets that it was") and said.endswith("is from the command line")
+    assert said.startswith("use the config and data sets that it was") and said.endswith("is from the options given")
 
 
 def test_what_a_config_has_trained_is_named_first(config, tmp_path):

@@ -57,7 +57,7 @@ def test_a_config_of_today_may_stand_on_one_of_earlier(tmp_path):
 def test_earlier_keys_on_the_command_line(caplog):
     cfg = load_config("", [f"{PREFIX}SIGMA.FLOOR", "0.5", f"{PREFIX}LOSS.PERSON", "3"])
     assert cfg.MODEL.RLE_ONESTAGE.SCALE.FLOOR == 0.5 and cfg.MODEL.RLE_ONESTAGE.LOSS.SCORE == 3.0
-    assert f"command line: the config key {PREFIX}SIGMA.FLOOR is {PREFIX}SCALE.FLOOR now" in renamed_lines(caplog)
+    assert f"options given: the config key {PREFIX}SIGMA.FLOOR is {PREFIX}SCALE.FLOOR now" in renamed_lines(caplog)
 
 
 def test_a_wrong_value_under_an_earlier_name_is_named_with_its_line(tmp_path):

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ...errors import DataError, cut, shown
+from ...errors import DataError, counted_as, cut, shown
 from ...utils.images import BlockedImage, UnreadableImage, image_size
 from ...utils.label_address import ENDINGS, file_of_labels, labels_are_there, split_address, split_layout
 from ...utils.output_files import kind_of
@@ -55,7 +55,8 @@ class Problems:
     def lines(self, number: int = 5) -> list[str]:
         """One readable line for each reason, with its first few names."""
         return [
-            f"{len(names)} {reason}: {', '.join(map(_short, names[:number]))}{', ...' if len(names) > number else ''}"
+            f"{counted_as(len(names), reason)}: {', '.join(map(_short, names[:number]))}"
+            + (", ..." if len(names) > number else "")
             for reason, names in self.names.items()
         ]
 

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from rle_onestage.errors import CheckpointError, ConfigError, shown
-from rle_onestage.structures.skeleton import COCO, SKELETONS, Skeleton, map_joints, stand_in_oks_sigmas
+from rle_onestage.structures.skeleton import (
+    COCO,
+    SKELETONS,
+    Skeleton,
+    map_joints,
+    near_joints,
+    stand_in_oks_sigmas,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -288,16 +295,19 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
     over = [name for name, place in zip(joints, source) if place >= 0]
     anew = [name for name, place in zip(joints, source) if place < 0]
     unused = [name for place, name in enumerate(given) if place not in source]
+    questions = [f"{name}: is it {near}?" for name, near in near_joints(given, joints).items()]
     if not over:
         logger.warning(
             "No joint of %s has the name of one of the model's (%s): all joints start anew. If some are the same, give "
-            "them its names (%s). If none are, a trunk that stays frozen may know too little of what is to be found: "
-            "see MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
+            "them its names (%s) in the label file. If yours are other joints of people, go on: they need more steps. "
+            "If they are of no people, a trunk that stays frozen may know too little of what is to be found: see "
+            "MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
         )  # fmt: skip
     logger.info(
-        "Joints of %s by name: %d of %d come over (%s); %d start anew (%s); %d of the file are not used (%s)", address,
-        len(over), len(joints), ", ".join(over) or "none", len(anew), ", ".join(anew) or "none", len(unused),
+        "Joints of %s by name: %d of %d come over (%s); %d start anew (%s); %d of the file are not used (%s)%s",
+        address, len(over), len(joints), ", ".join(over) or "none", len(anew), ", ".join(anew) or "none", len(unused),
         ", ".join(unused) or "none",
+        f". {some_names(questions, 6)} If so, rename it in the label file, and it comes over" if questions else "",
     )  # fmt: skip
 
 

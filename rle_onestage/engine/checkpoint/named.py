@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from rle_onestage.engine.checkpoint.last import last_checkpoint
 from rle_onestage.engine.config.files import place_of
-from rle_onestage.engine.config.yaml_file import COMMAND_LINE
+from rle_onestage.engine.config.yaml_file import GIVEN
 from rle_onestage.errors import CheckpointError
 
 logger = logging.getLogger("rle_onestage")
@@ -101,7 +101,7 @@ def warn_of_overridden(cfg: CfgNode, path: str, began_with: object = None) -> No
         began_with: ``MODEL.WEIGHTS`` of the training that goes on: who gives the same command again means no others.
     """
     given = cfg.MODEL.WEIGHTS
-    if not given or place_of(cfg, KEY) != COMMAND_LINE or given == began_with:
+    if not given or place_of(cfg, KEY) != GIVEN or given == began_with:
         return
     if os.path.realpath(given) != os.path.realpath(path):
         logger.warning(

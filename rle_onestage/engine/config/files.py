@@ -16,8 +16,8 @@ from detectron2.config import CfgNode as CN
 from rle_onestage.engine.config.renamed import rename_options, rename_values
 from rle_onestage.engine.config.rules import Either
 from rle_onestage.engine.config.schema import rule_for, settle, takes_list, takes_names
-from rle_onestage.engine.config.yaml_file import COMMAND_LINE, parse_list, parse_yaml
-from rle_onestage.errors import ConfigError, cut, shown
+from rle_onestage.engine.config.yaml_file import GIVEN, parse_list, parse_yaml
+from rle_onestage.errors import ConfigError, counted, cut, shown
 from rle_onestage.utils.packaged_files import check_config_path, config_path
 
 BASE_KEY = "_BASE_"
@@ -119,7 +119,7 @@ def merge_dict(cfg: CN, values: Mapping, source: str, places: Mapping[str, str],
 
 
 def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
-    """Merge ``[KEY, VALUE, KEY, VALUE, ...]`` from the command line into ``cfg`` in place.
+    """Merge ``[KEY, VALUE, KEY, VALUE, ...]`` of a command line or a call into ``cfg`` in place.
 
     Values are Python literals (``0.1``, ``"('a',)"``, ``True``) or else plain strings. A list may also be written as in
     YAML (``[a, b]``), with commas alone (``a,b``), or as its one value (``a``).
@@ -127,7 +127,7 @@ def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:
     Raises:
         ConfigError: odd number of items, unknown key, or a value that does not fit the schema.
     """
-    source = COMMAND_LINE
+    source = GIVEN
     options = list(options or [])
     _check_pairs(options)
     options = rename_options(options, source)
@@ -162,21 +162,19 @@ def _check_pairs(options: Sequence[Any]) -> None:
     if place is not None:
         flag = cut(str(options[place]), MOST_OF_A_KEY)
         after = f" after {cut(str(options[place - 1]), MOST_OF_A_KEY)}" if place else ""
-        raise ConfigError(f"{COMMAND_LINE}: {flag} stands among the KEY VALUE options{after}; put flags before them")
+        raise ConfigError(f"{GIVEN}: {flag} stands among the KEY VALUE options{after}; put flags before them")
     joined = next((str(item) for item in options[0::2] if "=" in str(item)), None)
     if joined is not None:
         key, _, value = cut(joined, MOST_OF_A_KEY).partition("=")
-        raise ConfigError(
-            f"{COMMAND_LINE}: {key}={value} is one word; write the key and its value apart: {key} {value}"
-        )
+        raise ConfigError(f"{GIVEN}: {key}={value} is one word; write the key and its value apart: {key} {value}")
     file = next((str(item) for item in options[0::2] if str(item).lower().endswith((".yaml", ".yml"))), None)
     if file is not None:
         file = cut(file, MOST_OF_A_KEY)
-        raise ConfigError(f"{COMMAND_LINE}: {file} stands where a key is due; did you mean --config-file {file}?")
+        raise ConfigError(f"{GIVEN}: {file} stands where a key is due; did you mean --config-file {file}?")
     if len(options) % 2:
         hint = "; a list is one word, such as a,b or \"['a', 'b']\"" if len(options) > 1 else ""
         raise ConfigError(
-            f"{COMMAND_LINE}: options come as KEY VALUE pairs, but there are {len(options)} items; "
+            f"{GIVEN}: they come as KEY VALUE pairs, not as {counted(len(options), 'item')}; "
             f"the last one, {shown(options[-1])}, has no partner{hint}"
         )
 
@@ -234,7 +232,7 @@ def _as_list(raw: str, value: Any, name: str, *, names: bool) -> Any:
     found = parse_list(raw, names=names)
     if found is None:
         raise ConfigError(
-            f"{COMMAND_LINE}: {name} is {shown(raw)}, which is no list; write {name} a,b or {name} \"['a', 'b']\""
+            f"{GIVEN}: {name} is {shown(raw)}, which is no list; write {name} a,b or {name} \"['a', 'b']\""
         )
     return found
 

@@ -19,7 +19,7 @@ MAX_DEPTH = 40
 MAX_KEY = 100
 # Characters of a number: 1:1:1:... is one to YAML, whose value takes time by the square of its length.
 MAX_NUMBER = 1000
-COMMAND_LINE = "command line"
+GIVEN = "options given"  # KEY VALUE pairs of a command line, or of a call in Python
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {_TAG + "int", _TAG + "float"}
 _PLAIN = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
@@ -82,7 +82,7 @@ def parse_list(text: str, *, names: bool = False) -> list[Any] | None:
 def _flow_list(text: str, names: bool) -> list[Any] | None:
     """What :func:`parse_list` gives, of the text between the brackets."""
     try:
-        loader = _Loader(f"[{text}]", COMMAND_LINE)
+        loader = _Loader(f"[{text}]", GIVEN)
         root = loader.get_single_node()
         if names and root is not None and all(isinstance(item, yaml.ScalarNode) for item in root.value):
             return [item.value for item in root.value]
