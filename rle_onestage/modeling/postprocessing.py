@@ -99,9 +99,8 @@ class Decoder(nn.Module):
         space: SpaceDecoder | None = None,
     ):
         super().__init__()
-        self.fill_up, self.space = False, space
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
-        self.box_nms, self.oks_nms, self.use_peaks = box_nms, oks_nms, use_peaks
+        self.box_nms, self.oks_nms, self.use_peaks, self.fill_up, self.space = box_nms, oks_nms, use_peaks, False, space
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1

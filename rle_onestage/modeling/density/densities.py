@@ -19,8 +19,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from .flow import RealNVP
-from .flow_1d import LineFlow
+from .flow import make_flow
 from .presets import PRESETS, Preset, StudentPreset, log_laplace, make_preset, preset_from_config, student_preset
 from .quadrature import Cubature, condense, padded, product
 from .registry import DENSITY_REGISTRY
@@ -212,11 +211,10 @@ class FlowDensity(Density):
     def __init__(self, *, preset: str | Preset = "laplace", couplings: int = 6, hidden: int = 64, dims: int = 2):
         super().__init__(preset=preset, dims=dims)
         self.flow = make_flow(couplings, hidden, dims)
-        if isinstance(self.preset, StudentPreset):
-            if self.residual:
-                self.rows = self.preset.rows
-            else:  # the warm-up alone reads its degrees of freedom, as they are at the start
-                self.preset.requires_grad_(False)
+        if isinstance(self.preset, StudentPreset) and self.residual:
+            self.rows = self.preset.rows
+        elif isinstance(self.preset, StudentPreset):  # the warm-up alone reads it, as it is at the start
+            self.preset.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -262,13 +260,6 @@ class FlowDensity(Density):
         log_z = torch.logsumexp(log_weight + (self._preset_rows(nodes) + log_g[count:]), -1)  # (R,)
         log_qg = self.preset(e, joint) + log_g[:count].view(e.shape[:-1])
         return log_qg - (log_z[0] if self.rows == 1 else log_z[joint])
-
-
-def make_flow(couplings: int, hidden: int, dims: int) -> RealNVP | LineFlow:
-    """A flow in D = ``dims`` dimensions; on a line it has as many layers as couplings, and no hidden ones."""
-    if dims == 1:
-        return LineFlow(layers=couplings)
-    return RealNVP(couplings=couplings, hidden=hidden, dims=dims)
 
 
 def _flow_size(cfg: CfgNode) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from .flow_1d import LineFlow
+
 
 class Coupling(nn.Module):
     """Affine coupling: one coordinate is scaled and shifted by functions of the others.
@@ -87,3 +89,10 @@ class RealNVP(nn.Module):
         with torch.no_grad():
             z = torch.randn(count, self.dims, generator=generator, device=device)
             return self(z)[0]
+
+
+def make_flow(couplings: int, hidden: int, dims: int) -> RealNVP | LineFlow:
+    """A flow in D = ``dims`` dimensions; on a line it has as many layers as couplings, and no hidden ones."""
+    if dims == 1:
+        return LineFlow(layers=couplings)
+    return RealNVP(couplings=couplings, hidden=hidden, dims=dims)
