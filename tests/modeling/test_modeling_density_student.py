@@ -228,6 +228,17 @@ def test_rle_is_normalised_for_every_joint():
     assert (density.log_q(e, joint) - density.log_q(e, 1 - joint)).abs().max() > 0.05
 
 
+def test_joints_of_one_density_are_looked_at_at_their_own_points():
+    """Two pairs, of which one has the same points, and a joint alone."""
+    density = shaken(preset=StudentPreset(groups=[0, 0, 2, 2, 4]))
+    e = torch.randn(5, 40, 2)
+    e[1] = e[0]
+    joint = torch.arange(5)[:, None].expand(5, 40)
+    found = density.reported_log_q(e)
+    assert torch.allclose(found, density.log_q(e, joint), atol=1e-5) and torch.equal(found[0], found[1])
+    assert (found[2] - found[3]).abs().max() > 0.05
+
+
 def test_normaliser_has_the_gradient_of_differences_in_the_degrees():
     density = shaken(preset=preset_of(3.0, 8.0))
     raw = density.preset.raw

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from .flow import make_flow
 from .presets import PRESETS, Preset, StudentPreset, log_laplace, make_preset, preset_from_config, student_preset
-from .quadrature import Cubature, condense, padded, product
+from .quadrature import Cubature, condense, distinct_rows, padded, product
 from .registry import DENSITY_REGISTRY
 
 logger = logging.getLogger("rle_onestage")
@@ -173,8 +173,14 @@ class Density(nn.Module):
     @torch.no_grad()
     def reported_log_q(self, e: Tensor) -> Tensor:
         """Log (G, n) of the density that is reported, normalised, at ``e`` (G, n, D) in units of the scale."""
-        joint = None if self.rows == 1 else torch.arange(self.rows, device=e.device)[:, None].expand(e.shape[:-1])
-        log_q = self.log_q(e / self.fitted) if joint is None else self.log_q(e / self.fitted, joint)
+        units = e / self.fitted
+        if self.rows == 1:
+            log_q = self.log_q(units)
+        else:  # joints of one density, such as left and right, are looked at once
+            own = torch.arange(self.rows, device=e.device)
+            which = self.preset.degrees() if isinstance(self.preset, StudentPreset) else own
+            first, place = distinct_rows(torch.cat([which[:, None], e.flatten(1)], 1))
+            log_q = self.log_q(units[first], first[:, None].expand(-1, e.shape[1]))[place]
         return log_q - e.shape[-1] * torch.log(self.fitted)
 
     def nodes(self, count: int = 20) -> tuple[Tensor, Tensor]:

@@ -190,6 +190,13 @@ def padded(rows: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
 
+def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Index (U,) of the first of each of the U different rows of (R, n), and for each row (R,) which of these it is."""
+    _, place = torch.unique(rows, dim=0, return_inverse=True)
+    first = torch.stack([(place == number).nonzero()[0, 0] for number in range(int(place.max()) + 1)])
+    return first, place
+
+
 def _merged(bins: Tensor, weight: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Sums of the weights (count^D,) and of the weighted ``values`` (count^D, D) of each bin; ``bins``: (Q, D)."""
     dims = bins.shape[1]
