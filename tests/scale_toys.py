@@ -1,5 +1,6 @@
 """What the tests of prediction at scale share: a model that takes no time, inputs of each kind, and their rows."""
 
+import contextlib
 import io
 import struct
 import tarfile
@@ -7,12 +8,14 @@ import zlib
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
 from rle_onestage.evaluation.people_parquet import read_parts
 from rle_onestage.predictor import Category
 from rle_onestage.scale import job
+from rle_onestage.scale import tracks as tracks_module
 from rle_onestage.scale import work as work_module
 from rle_onestage.structures.skeleton import COCO
 
@@ -89,3 +92,19 @@ def rows_in(output):
 def brightness(row):
     """The number of the image that a row's person tells of; None with an error."""
     return None if row["people"] is None else round(4 * row["people"][0]["box"][0])
+
+
+@contextlib.contextmanager
+def killed_while_tracking(number=3):
+    """Within it a job is interrupted when it writes that many files of tracks, as by Ctrl-C."""
+    write, calls = tracks_module.write_part, []
+
+    def dying(*args):
+        calls.append(1)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return write(*args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracks_module, "write_part", dying)
+        yield

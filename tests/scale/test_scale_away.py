@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from flaky_storage import ERRORS, failing, use_flaky
 from media_toys import encode
-from scale_toys import Toy, brightness, folder_of, rows_in, shard_of, use
+from scale_toys import Toy, brightness, folder_of, killed_while_tracking, rows_in, shard_of, use
 
 from rle_onestage.errors import MediaError, PoseError, counted
 from rle_onestage.scale import JobOptions, file_systems, job, predict, storage
-from rle_onestage.scale import tracks as tracks_module
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -137,7 +136,7 @@ def test_what_hangs_is_told_after_a_while_and_tried_again(root, toy, made):
     assert call().images == 40
 
 
-def test_only_the_pieces_of_a_video_that_broke_off_are_looked_at_again(root, toy, monkeypatch):
+def test_only_the_pieces_of_a_video_that_broke_off_are_looked_at_again(root, toy):
     """And a call that is killed while it tracks them leaves no identities of two passes."""
     clip(root / "in")
     call("flaky://undisturbed")
@@ -145,18 +144,8 @@ def test_only_the_pieces_of_a_video_that_broke_off_are_looked_at_again(root, toy
     with failing("read", name="a.mp4", part=middle(root / "in")):
         first = call()
     assert 0 < first.away < 5 and len(os.listdir(root / "out" / "_frames")) == 5 - first.away
-    write, calls = tracks_module.write_part, []
-
-    def dying(*args):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return write(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tracks_module, "write_part", dying)
-        with pytest.raises(KeyboardInterrupt):
-            call()
+    with killed_while_tracking():
+        call()
     assert sorted(name for name in os.listdir(root / "out") if name.startswith("part")) == [
         "part-000000.parquet", "part-000001.parquet",
     ]  # fmt: skip

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from media_toys import encode
-from scale_toys import Toy, rows_in, use
+from scale_toys import Toy, killed_while_tracking, rows_in, use
 
 from rle_onestage.evaluation.people_parquet import instances_of, read_parts
 from rle_onestage.scale import JobOptions, predict
 from rle_onestage.scale import reading as reading_module
-from rle_onestage.scale import tracks as tracks_module
 from rle_onestage.structures.skeleton import COCO
 from rle_onestage.video.io import VideoReader
 from rle_onestage.video.tracking import PoseTracker
@@ -83,19 +82,9 @@ def test_pieces_have_the_rows_and_the_identities_of_one_pass(tmp_path, clip, mon
 
 def test_an_interrupted_tracker_begins_its_video_anew(tmp_path, clip, monkeypatch):
     toy = use(monkeypatch, Walkers())
-    write, calls = tracks_module.write_part, []
-
-    def dying(*args):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return write(*args)
-
-    monkeypatch.setattr(tracks_module, "write_part", dying)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_while_tracking():
         predict([clip], output=str(tmp_path / "out"), options=JobOptions(rows=8))
     assert len([name for name in os.listdir(tmp_path / "out") if name.endswith(".parquet")]) == 2
-    monkeypatch.setattr(tracks_module, "write_part", write)
     seen = len(toy.batches)
     summary = predict([clip], output=str(tmp_path / "out"), options=JobOptions(rows=8))
     assert len(toy.batches) == seen and summary.computed == 0  # the frames were not looked at again
