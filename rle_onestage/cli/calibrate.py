@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.calibration import calibrate, format_summary
     from rle_onestage.data.lookup import check_sets
 
-    cfg = read_config(args)
+    cfg = read_config(args, task="evaluation")
     check_sets(cfg, [], needed=args.fit_dataset)
     report = calibrate(
         cfg,

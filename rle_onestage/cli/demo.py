@@ -147,7 +147,7 @@ def predictor_from(args: argparse.Namespace) -> "Predictor | ExportedPredictor":
         return load_exported(args, several=not (args.input or is_live(args)))
     from rle_onestage.predictor import Predictor
 
-    return Predictor(read_config(args, packaged=CONFIG), precision=args.precision)
+    return Predictor(read_config(args, packaged=CONFIG, task="inference"), precision=args.precision)
 
 
 def is_live(args: argparse.Namespace) -> bool:

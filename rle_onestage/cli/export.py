@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.config_file = get_config_file(args.model)
         if "MODEL.WEIGHTS" not in args.opts[::2]:
             args.opts = ["MODEL.WEIGHTS", get_checkpoint_url(args.model), *args.opts]
-    cfg = read_config(args)
+    cfg = read_config(args, task="inference")
     if args.dataset:
         check_sets(cfg, [], needed=[args.dataset], images=True)
     options = ExportOptions(

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start()
     from rle_onestage.label_errors import find_label_errors
 
-    cfg = read_config(args)
+    cfg = read_config(args, task="evaluation")
     name = test_set(cfg, args.dataset)
     output = args.output or os.path.join(cfg.OUTPUT_DIR, "label_errors")
     found = find_label_errors(cfg, name, output, number=args.number, min_score=args.confidence_threshold)

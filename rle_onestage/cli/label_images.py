@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_not_input(args.output, "--output", [args.score_against])
         check_config(args.config_file, args.opts)
         options = options_from(args)
-        cfg = read_config(args, packaged=CONFIG, say_sizes=False)  # those of --sizes are taken
+        cfg = read_config(args, packaged=CONFIG, task="inference", say_sizes=False)  # those of --sizes are taken
         code = label_images(
             Predictor(cfg, precision=args.precision), args.input, args.output, options=options,
             image_root=args.image_root, limit=args.number, info={"weights": cfg.MODEL.WEIGHTS},

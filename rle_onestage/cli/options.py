@@ -16,6 +16,8 @@ from rle_onestage.utils.arguments import IMPORT_HELP
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+    from rle_onestage.engine.setup import Task
+
 _KEY = re.compile(r"(MODEL|INPUT|DATASETS|DATALOADER|SOLVER|TEST)(\.[A-Z0-9_]+)+")
 # What begins with a minus and is no flag: also 1e-3 and lists such as -1,3.
 _NEGATIVE = re.compile(r"-\.?\d")
@@ -129,13 +131,16 @@ def start(*, log: bool = True) -> None:
         logging.getLogger("rle_onestage").setLevel(logging.INFO)  # what is below is for developers
 
 
-def read_config(args: argparse.Namespace, *, packaged: str = "", say_sizes: bool = True) -> "CfgNode":
+def read_config(
+    args: argparse.Namespace, *, packaged: str = "", task: "Task" = "training", say_sizes: bool = True
+) -> "CfgNode":
     """The config that ``--config-file`` and the options ask for.
 
     Args:
         args: with ``config_file``, ``opts`` and ``imports``.
         packaged: the package's config that is taken without ``--config-file``, whatever file has its name here.
-        say_sizes: see :func:`~rle_onestage.load_config`.
+        task: see :func:`~rle_onestage.load_config`.
+        say_sizes: see there.
     """
     from rle_onestage.engine.config.imports import KEY as IMPORTS
     from rle_onestage.engine.config.schema import settle
@@ -143,7 +148,8 @@ def read_config(args: argparse.Namespace, *, packaged: str = "", say_sizes: bool
     from rle_onestage.utils.packaged_files import CONFIGS
 
     path = args.config_file or (str(CONFIGS / packaged) if packaged else "")
-    return load_config(path, args.opts, imports=settle(IMPORTS, args.imports, [], "--import"), say_sizes=say_sizes)
+    imports = settle(IMPORTS, args.imports, [], "--import")
+    return load_config(path, args.opts, imports=imports, task=task, say_sizes=say_sizes)
 
 
 def test_set(cfg: "CfgNode", given: str | None) -> str:

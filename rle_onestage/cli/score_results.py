@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "score-result
     from rle_onestage.evaluation import format_scores, score_results, write_json
 
     args.opts = [*args.opts, "MODEL.DEVICE", "cpu"]  # no model runs, so a missing GPU is nothing to warn of
-    cfg = read_config(args)
+    cfg = read_config(args, task="evaluation")
     annotations, oks_sigmas, dataset_name = args.annotations, args.oks_sigmas or cfg.TEST.KEYPOINT_OKS_SIGMAS, None
     if not annotations:
         dataset_name = test_set(cfg, args.dataset)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.evaluation import RESULTS_FILE
     from rle_onestage.visualization.results_page import page_of_results
 
-    cfg = read_config(args)
+    cfg = read_config(args, task="evaluation")
     results = args.results or _left_by_evaluation(os.path.join(cfg.OUTPUT_DIR, "inference", RESULTS_FILE))
     shown = page_of_results(
         cfg,

@@ -7,7 +7,7 @@ import random
 import secrets
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from rle_onestage.engine.config.conflicts import (
     settle_test_size,
     warn_of_conflicts,
 )
-from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml
+from rle_onestage.engine.config.files import ConfigFile, merge_dict, merge_options, read_yaml, without
 from rle_onestage.engine.config.imports import KEY as IMPORTS
 from rle_onestage.engine.config.imports import import_modules, where
 from rle_onestage.engine.config.names import listed_names, own_parts
@@ -41,9 +41,23 @@ from rle_onestage.utils.arguments import IMPORT_HELP, natural_int, positive_int
 
 logger = logging.getLogger("rle_onestage")
 
+Task = Literal["training", "evaluation", "inference"]
+_IN_TRAINING = ("MODEL.RLE_ONESTAGE.ASSIGN.NAME", "INPUT.AUGMENTATIONS", "SOLVER.HOOKS")
+# Keys that name parts which a task does not use. A mapper reads the images of an evaluation too.
+_UNUSED: dict[Task, tuple[str, ...]] = {
+    "training": (),
+    "evaluation": _IN_TRAINING,
+    "inference": (*_IN_TRAINING, "INPUT.MAPPER", "TEST.EVALUATORS"),
+}
+
 
 def load_config(
-    config_file: str = "", opts: Sequence[Any] | None = (), *, imports: Sequence[str] = (), say_sizes: bool = True
+    config_file: str = "",
+    opts: Sequence[Any] | None = (),
+    *,
+    imports: Sequence[str] = (),
+    task: Task = "training",
+    say_sizes: bool = True,
 ) -> CfgNode:
     """The one way to make a config: defaults, then the file and its bases, then ``KEY VALUE`` options.
 
@@ -53,6 +67,10 @@ def load_config(
         config_file: a YAML file, or "" for the defaults alone.
         opts: ``[KEY, VALUE, ...]``.
         imports: modules beside those of ``IMPORTS``, which has them all afterwards.
+        task: what the config is for. Where the file's ``IMPORTS`` names a module that is not on this machine,
+            ``training`` is an error. ``evaluation`` and ``inference`` give a warning, and parts that they do not use
+            are the default ones: augmentations, hooks and the assigner; for ``inference`` also the mapper and
+            evaluators.
         say_sizes: log where the sizes of images in training and at test differ; for callers that use neither, False.
 
     Returns:
@@ -62,7 +80,7 @@ def load_config(
     Raises:
         ConfigError: a file, key, type or value is wrong, or a module cannot be imported.
     """
-    cfg = _merged(config_file, opts, imports)
+    cfg = _merged(config_file, opts, imports, task)
     try:
         cfg.MODEL.DEVICE = settle_device(cfg.MODEL.DEVICE)
         settle_test_size(cfg, opts)
@@ -83,24 +101,34 @@ def configured_device(config_file: str, opts: Sequence[Any], imports: Sequence[s
     Raises:
         ConfigError: the file cannot be read, or the device cannot be used.
     """
-    return settle_device(_merged(config_file, opts, imports).MODEL.DEVICE, quiet=True)
+    cfg = _merged(config_file, opts, imports, "inference", quiet=True)
+    return settle_device(cfg.MODEL.DEVICE, quiet=True)
 
 
-def _merged(config_file: str, opts: Sequence[Any] | None, imports: Sequence[str]) -> CfgNode:
+def _merged(
+    config_file: str, opts: Sequence[Any] | None, imports: Sequence[str], task: Task, *, quiet: bool = False
+) -> CfgNode:
     """The config before its keys are checked against one another."""
     values, places = read_yaml(config_file) if config_file else ConfigFile({}, {})
     source = f"config file {config_file}"
     named = CfgNode({IMPORTS: []})
     merge_dict(named, {key: value for key, value in values.items() if key == IMPORTS}, source, places)
+    of_file = list(named[IMPORTS])
     opts = list(opts or ())
     pairs = zip(opts[0::2], opts[1::2])
     merge_options(named, [part for key, value in pairs if key == IMPORTS for part in (key, value)])
     modules = list(dict.fromkeys([*named[IMPORTS], *imports]))
-    import_modules(modules, config_file)
+    import_modules([name for name in modules if name not in of_file], config_file)
+    missing = import_modules(modules, config_file, missing_ok=task != "training")
+    if missing:
+        values = without(values, _UNUSED[task])
+    if not quiet:
+        for sentence in missing.values():
+            logger.warning("%s. Goes on, as what a training alone uses is not needed here", sentence)
     cfg = known_defaults()  # now, as the modules may have added keys
     merge_dict(cfg, values, source, places)
     merge_options(cfg, opts)
-    cfg[IMPORTS] = modules
+    cfg[IMPORTS] = [name for name in modules if name not in missing]
     return cfg
 
 
@@ -123,7 +151,8 @@ def setup(args: argparse.Namespace, check: Callable[[CfgNode], None] | None = No
         ConfigError: see :func:`load_config`; or ``OUTPUT_DIR`` cannot be written, or a training is at work in it.
     """
     with logged_later():
-        cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()))
+        task: Task = "evaluation" if args.eval_only else "training"
+        cfg = load_config(args.config_file, args.opts, imports=getattr(args, "imports", ()), task=task)
         world_size = comm.get_world_size()
         if not (args.eval_only or cfg.SOLVER.REFERENCE_WORLD_SIZE):  # which gives each process the same share
             check_shares(cfg.SOLVER.IMS_PER_BATCH, world_size)

@@ -130,4 +130,4 @@ def _config(choice: ModelChoice) -> CfgNode:
             f"there is no model {name!r}; give one of {', '.join(sorted(MODELS))}, a config (.yaml), weights "
             "(.pth) or an exported file (.onnx)"
         )
-    return load_config(path, options, imports=choice.imports)
+    return load_config(path, options, imports=choice.imports, task="inference")

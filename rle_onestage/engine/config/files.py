@@ -5,10 +5,11 @@ Detectron2's own ``merge_from_file`` falls back to unsafe YAML and speaks in ass
 """
 
 import ast
+import copy
 import difflib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode as CN
@@ -116,6 +117,24 @@ def merge_dict(cfg: CN, values: Mapping, source: str, places: Mapping[str, str],
         else:
             cfg[key] = settle(name, _decode(value, cfg[key], name), cfg[key], at)
             _note_place(cfg, key, at)
+
+
+def without(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What a config file says, without some keys.
+
+    Args:
+        values: nested dict, as :func:`read_yaml` returns it.
+        names: dotted keys.
+    """
+    kept = copy.deepcopy(dict(values))
+    for name in names:
+        *groups, key = name.split(".")
+        node: Any = kept
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(key, None)
+    return kept
 
 
 def merge_options(cfg: CN, options: Sequence[Any] | None) -> None:

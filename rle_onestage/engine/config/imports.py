@@ -21,7 +21,7 @@ logger = logging.getLogger("rle_onestage")
 KEY = "IMPORTS"
 
 
-def import_modules(names: Iterable[str], config_file: str = "") -> None:
+def import_modules(names: Iterable[str], config_file: str = "", *, missing_ok: bool = False) -> dict[str, str]:
     """Import modules, so that what they register is known.
 
     A module that lies beside the config file is found by ``PYTHONPATH`` alone, as any other: a folder that comes with
@@ -30,10 +30,15 @@ def import_modules(names: Iterable[str], config_file: str = "") -> None:
     Args:
         names: dotted; those that were imported before are left alone.
         config_file: that names them, for messages.
+        missing_ok: pass over modules that cannot be found.
+
+    Returns:
+        Of each module that was passed over, a sentence that says what is missing, and what to do.
 
     Raises:
         ConfigError: one cannot be found, or fails; says where.
     """
+    missing = {}
     for name in names:
         OWN_MODULES.add(name)
         if name in sys.modules:
@@ -42,14 +47,18 @@ def import_modules(names: Iterable[str], config_file: str = "") -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
-                raise ConfigError(
+                missing[name] = (
                     f"{KEY} names the module {name}, which cannot be found (there is no {error.name}); "
                     f"{_remedy(name, config_file)}"
-                ) from error
+                )
+                if not missing_ok:
+                    raise ConfigError(missing[name]) from error
+                continue
             raise _failed(name, error) from error
         except (Exception, SystemExit) as error:
             raise _failed(name, error) from error
         logger.info("Imported the module %s (%s), which %s names", name, where(name), KEY)
+    return missing
 
 
 def _remedy(name: str, config_file: str) -> str:
