@@ -7,7 +7,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from fvcore.common.registry import Registry
 
 from rle_onestage.data.transforms.stock import AUGMENTATION_REGISTRY, augmentation_names
-from rle_onestage.engine.config.rules import Entries, Registered
+from rle_onestage.engine.config.named_parts import Entries, Registered
 from rle_onestage.engine.config.schema import SCHEMA
 from rle_onestage.engine.config.validation import get
 from rle_onestage.utils.registry import NamedRegistry

@@ -12,21 +12,18 @@ from detectron2.config import CfgNode as CN
 from rle_onestage.config import add_rle_onestage_config
 from rle_onestage.data.mapper import MAPPER_REGISTRY
 from rle_onestage.data.transforms.stock import augmentation_entries
+from rle_onestage.engine.config.named_parts import Entries, ModuleName, Registered, keypoint_files
 from rle_onestage.engine.config.rules import (
     Checked,
     Choice,
     Either,
-    Entries,
     Flag,
     Items,
     Like,
     Misfit,
-    ModuleName,
     Number,
-    Registered,
     Text,
     choice,
-    keypoint_files,
     real,
     share,
     whole,
