@@ -145,6 +145,27 @@ def pip_calls(monkeypatch):
     return calls
 
 
+@pytest.mark.parametrize("version, older", [("23.2.1", False), ("26.2.1", False), ("26.3", True), ("27.0.dev0", True)])
+def test_a_pip_that_refuses_the_archive_has_an_older_one_download_it(monkeypatch, tmp_path, version, older):
+    def download(*arguments):
+        assert arguments[-1] == "pip<26.3"
+        (tmp_path / "pip-26.2.1-py3-none-any.whl").touch()
+
+    monkeypatch.setattr(builder, "pip", download)
+    monkeypatch.setattr(builder.importlib.metadata, "version", {"pip": version}.get)
+    expected = (str(tmp_path / "pip-26.2.1-py3-none-any.whl/pip"),) if older else ("-m", "pip")
+    assert builder.pip_of_archive(tmp_path) == expected
+
+
+@pytest.mark.slow  # downloads
+def test_the_newest_pip_gets_the_archive(tmp_path):
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "install", "-q", "--target", str(tmp_path / "newest"), "pip"], check=True)
+    command = [sys.executable, str(ROOT / "tools" / "install_detectron2.py"), "--wheel", str(tmp_path / "wheels")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(tmp_path / "newest")})
+    assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["detectron2-0.5+pure1-py3-none-any.whl"]
+
+
 def test_an_installed_detectron2_is_used_as_it_is(pip_calls, monkeypatch):
     monkeypatch.setattr(builder, "installed_version", lambda: "0.6")
     builder.install("", [])

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -36,6 +37,8 @@ from typing import NamedTuple
 
 ARCHIVE = "detectron2-cdo==0.5"
 ARCHIVE_SHA256 = "53c9e79e9cc943e80419c588ea44b5479507a8628ed14a4e06bd093e29311b18"
+# From 26.3 on pip refuses every package of the index whose metadata name an address, as an extra of the archive does.
+PIP_OF_ARCHIVE = "pip<26.3"
 UPSTREAM = "git+https://github.com/facebookresearch/detectron2"
 MINIMUM = (0, 5)
 LOCAL_VERSION = "+pure1"
@@ -217,15 +220,19 @@ def build_wheel(root: str | Path, folder: str | Path, exact: bool) -> Path:
     return write_wheel(apply_patches(files, exact=exact), version, licence, folder)
 
 
-def pip(*arguments: str) -> None:
+def pip(*arguments: str, program: Sequence[str] = ("-m", "pip")) -> None:
     """Run pip of this Python; its own output says what went wrong.
+
+    Args:
+        arguments: of pip.
+        program: arguments of this Python that start pip.
 
     Raises:
         InstallError: pip failed.
     """
     if importlib.util.find_spec("pip") is None:
         raise InstallError("This environment has no pip: run 'python -m ensurepip' in it and this command again.")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    command = [sys.executable, *program, "--disable-pip-version-check", *arguments]
     if subprocess.run(command).returncode:
         raise InstallError(f"'pip {' '.join(arguments)}' failed (its message stands above).")
 
@@ -244,6 +251,16 @@ def install_builders(constraints: Sequence[str]) -> None:
         pip("install", "-q", *constraints, *missing)
 
 
+def pip_of_archive(folder: Path) -> Sequence[str]:
+    """Arguments of this Python that start a pip which downloads the archive: the installed one, or an older one."""
+    installed = re.match(r"(\d+)\.(\d+)", importlib.metadata.version("pip"))
+    if installed and tuple(map(int, installed.groups())) < (26, 3):
+        return ("-m", "pip")
+    pip("download", "-q", "--no-deps", "-d", str(folder), PIP_OF_ARCHIVE)
+    (wheel,) = folder.glob("pip-*.whl")  # pip runs from its wheel
+    return (str(wheel / "pip"),)
+
+
 def download_archive(folder: str | Path, constraints: Sequence[str] = ()) -> Path:
     """Download the source archive from the package index and return the folder it was unpacked to.
 
@@ -257,7 +274,7 @@ def download_archive(folder: str | Path, constraints: Sequence[str] = ()) -> Pat
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{ARCHIVE} --hash=sha256:{ARCHIVE_SHA256}\n")
     pip("download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes",
-        "-d", str(folder), "-r", str(requirements))  # fmt: skip
+        "-d", str(folder), "-r", str(requirements), program=pip_of_archive(folder))  # fmt: skip
     (archive,) = folder.glob("*.tar.gz")
     check_archive(archive)
     with tarfile.open(archive) as tar:
