@@ -4,6 +4,7 @@
 # make check         set-up, then linter, formatter, type checker, documentation, and the wheel used in an environment of its own
 #                    (each alone: make lint, make types, make docs, make wheel)
 # make test-kills    set-up, then trainings that are killed in every phase and resumed
+# make test-lowest   the tests, with the lowest versions that pyproject.toml allows (.venv-lowest; PYTHON=python3.10 has the oldest Python too)
 # make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/fuzz/test_fuzz_images.py: of one kind)
 #
 # PYTHON=python3.11  the Python to make the environment with (3.10 or later)
@@ -45,11 +46,11 @@ EXAMPLES := datasets/examples
 # A score estimates OKS, which is low after a training of minutes.
 DRAWN := --confidence-threshold 0.2
 
-.PHONY: help install quickstart test check lint types docs wheel test-slow test-kills fuzz clean
+.PHONY: help install quickstart test check lint types docs wheel test-slow test-kills test-lowest fuzz clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo "targets: install, quickstart, test, check, lint, types, docs, wheel, test-slow, test-kills, fuzz, clean"
+	@echo "targets: install, quickstart, test, check, lint, types, docs, wheel, test-slow, test-kills, test-lowest, fuzz, clean"
 
 install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
@@ -83,6 +84,14 @@ test-slow: install
 # Trainings that are killed in every phase and resumed, torchrun's restarts, machines that die and join: minutes.
 test-kills: install
 	$(PY) -m pytest -m "" tests/engine/test_engine_kills.py tests/engine/test_engine_elastic.py
+
+# torch of that time comes with CUDA: 3 GB.
+test-lowest:
+	$(MAKE) --no-print-directory .venv-lowest/bin/python VENV=.venv-lowest
+	.venv-lowest/bin/python -m pip install -q "uv>=0.9"
+	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[opencv-headless,test,export]"
+	$(MAKE) --no-print-directory install VENV=.venv-lowest
+	.venv-lowest/bin/python -m pytest
 
 fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)

@@ -216,7 +216,7 @@ def test_opencv_without_windows_has_the_version_of_that_with(monkeypatch):
     monkeypatch.setattr(install, "version_of", {"opencv-python": "4.9.1.2"}.get)
     install.install_opencv(["-c", "file"])
     assert calls[1][0] == "uninstall" and calls[1][-1] == "opencv-python"
-    assert calls[2] == ("install", "-c", "file", "opencv-python-headless>=4.7,<=4.9.1.2")
+    assert calls[2] == ("install", "-c", "file", "opencv-python-headless>=4.8,<=4.9.1.2")
 
 
 def test_the_stamp_depends_on_files_and_source(monkeypatch, tmp_path):

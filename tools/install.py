@@ -130,11 +130,11 @@ def install_opencv(constraints: list[str]) -> None:
     """OpenCV with windows (for the webcam), or the same version without where the machine has no libraries for them."""
     if importlib.util.find_spec("cv2"):
         return
-    pip("install", *constraints, "opencv-python>=4.7")
+    pip("install", *constraints, "opencv-python>=4.8")
     if imports("import cv2"):
         version = version_of("opencv-python")
         pip("uninstall", "-q", "-y", "opencv-python")
-        pip("install", *constraints, f"opencv-python-headless>=4.7,<={version}")
+        pip("install", *constraints, f"opencv-python-headless>=4.8,<={version}")
 
 
 def install(source: str) -> None:
