@@ -4,6 +4,8 @@ Every bridge looks for the feature that it needs, never for a version number. Wh
 bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, its EMA, ``padding_constraints``.
 """
 
+import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -11,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # torch takes a second, which who asks whether all is installed need not wait for
     from torch import nn
 
+NEEDS = "rle_onestage needs"  # begins each message of check_requirements
 HOW_TO_INSTALL = (
-    "rle_onestage needs Detectron2 0.5 or later: run 'rle-onestage install-detectron2', or 'make install' in a "
+    f"{NEEDS} Detectron2 0.5 or later: run 'rle-onestage install-detectron2', or 'make install' in a "
     "checkout; 'pip install detectron2' does not give it."
 )
 HOW_TO_INSTALL_OPENCV = (
-    "rle_onestage needs OpenCV: run 'pip install opencv-python' ('opencv-python-headless' on a machine without a "
+    f"{NEEDS} OpenCV: run 'pip install opencv-python' ('opencv-python-headless' on a machine without a "
     "display), or 'make install' in a checkout."
 )
 # Came with 0.5; its presence is the check that the installed Detectron2 is not an older one.
@@ -24,7 +27,7 @@ _CAME_WITH_05 = "detectron2.config.lazy"
 
 
 def check_requirements() -> None:
-    """Raise ImportError, in one line with the remedy, unless Detectron2 >= 0.5 and OpenCV can be imported."""
+    """Raise ImportError, in one line with the remedy, unless Detectron2 >= 0.5, OpenCV and torchvision are usable."""
     try:
         usable = importlib.util.find_spec(_CAME_WITH_05) is not None
     except ModuleNotFoundError as error:
@@ -35,6 +38,27 @@ def check_requirements() -> None:
         raise ImportError(HOW_TO_INSTALL)
     if importlib.util.find_spec("cv2") is None:
         raise ImportError(HOW_TO_INSTALL_OPENCV)
+    _check_torchvision()
+
+
+def _check_torchvision() -> None:
+    """Raise ImportError, with the remedy, where torchvision is of another build than torch: its operators fail then."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, OSError, RuntimeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
+        raise ImportError(
+            f"{NEEDS} torch and torchvision that fit each other; torchvision cannot be imported ({said}; "
+            f"{versions}): run 'pip install --force-reinstall torch torchvision', both from one index."
+        ) from error
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "is missing"
 
 
 def training_iteration() -> int | None:

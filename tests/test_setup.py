@@ -298,6 +298,16 @@ def test_import_says_in_one_line_what_is_missing(missing, remedy):
     assert done.returncode == 1 and last.startswith("ImportError: rle_onestage needs") and remedy in last
 
 
+def test_a_torchvision_that_does_not_fit_is_a_sentence(tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    demo = ["demo", "--input", "datasets/examples/office.jpg", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "rle_onestage.cli", *demo]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
+    assert "Traceback" not in done.stderr and "(operator torchvision::nms does not exist; torch 2." in done.stderr
+    assert "run 'pip install --force-reinstall torch torchvision'" in done.stderr
+
+
 def test_import_is_silent_and_leaves_no_filter_of_warnings():
     """Filters that numpy, torch and others set when they are imported are theirs."""
     image = ROOT / "datasets" / "examples" / "office.jpg"

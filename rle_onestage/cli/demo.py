@@ -179,7 +179,7 @@ def check_depth(args: argparse.Namespace, predictor: "Predictor | ExportedPredic
     if args.draw_3d and not predictor.tells_depth:
         raise ConfigError(
             "--draw-3d needs a config and weights that were trained with depth, which these were not "
-            "(MODEL.RLE_ONESTAGE.DEPTH.ENABLED, docs/three_dimensions.md); leave it out"
+            "(MODEL.RLE_ONESTAGE.DEPTH.ENABLED); leave it out"
         )
 
 

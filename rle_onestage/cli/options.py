@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rle_onestage import load
-from rle_onestage.compat import HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV
+from rle_onestage.compat import NEEDS
 from rle_onestage.console import leaving_at_once
 from rle_onestage.errors import ConfigError, PoseError, cut
 from rle_onestage.utils.arguments import IMPORT_HELP
@@ -113,13 +113,13 @@ def start(*, log: bool = True) -> None:
         log: whether the package's log goes to stdout.
 
     Raises:
-        PoseError: Detectron2 or OpenCV is not there; the message says what to run.
+        PoseError: Detectron2, OpenCV or a torchvision that fits is not there; the message says what to run.
     """
     try:
         with leaving_at_once():
             load()
     except ImportError as error:
-        if str(error) not in (HOW_TO_INSTALL, HOW_TO_INSTALL_OPENCV):
+        if not str(error).startswith(NEEDS):
             raise
         raise PoseError(str(error)) from error
     if logging.lastResort:  # which takes the warnings of a command, or of a part of it, that has no log

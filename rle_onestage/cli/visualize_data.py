@@ -48,4 +48,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg = read_config(args)
     augmented = args.source == "dataloader"
     count = draw_dataset(cfg, args.output, augmented=augmented, number=args.number, with_people=args.with_people)
-    print(f"{counted(count, 'image is', 'images are')} in {args.output}")
+    more = f", the first; --number {2 * count} draws more" if count == args.number else ""
+    print(f"{counted(count, 'image is', 'images are')} in {args.output}{more}")

@@ -48,6 +48,17 @@ class PeriodicCheckpoint(HookBase):
         self.period = period
         self._finished = False
 
+    def before_train(self) -> None:
+        """Say it where a crash would lose all: there is no checkpoint before the last iteration."""
+        first = (self.trainer.start_iter // self.period + 1) * self.period
+        if self.trainer.start_iter < self.trainer.max_iter <= first:
+            logger.info(
+                "No checkpoint is written before the last iteration, %d (SOLVER.CHECKPOINT_PERIOD %d): a crash loses "
+                "what is trained from now on; Ctrl-C and SIGTERM lose nothing",
+                self.trainer.max_iter,
+                self.period,
+            )
+
     def after_step(self) -> None:
         """Save if it is time."""
         done = self.trainer.iter + 1

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..structures.covariance import ellipse_axes
-from ..structures.skeleton import Skeleton, split_side
+from ..structures.skeleton import Skeleton
 from ..utils.images import UnreadableImage, read_image
 from ..video import io as media
 from ..visualization import EDGE, PAPER, PRESENT, SIDE_COLOURS, draw_tag, draw_text, text_width
@@ -140,7 +140,7 @@ def _draw_box(canvas: np.ndarray, corners: np.ndarray) -> None:
 
 
 def _draw_skeleton(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: int) -> None:
-    sides = [split_side(name)[1] for name in skeleton.names]
+    sides = skeleton.sides
     limbs = [(a, b) for a, b in skeleton.limbs if shown[a] and shown[b]]
     for edge in (True, False):
         for a, b in limbs:

@@ -154,7 +154,8 @@ def find_label_errors(
     if which:
         logger.warning(
             "%s: the model may have learned the errors of their labels, which it then does not find. Train one model "
-            "on each half of the images, and let it look at the other half (docs/label_errors.md)", which
+            "on each half of the images, and let it look at the other half (as the page Label errors of the "
+            "documentation says)", which
         )  # fmt: skip
     model = build_for_inference(cfg, cfg.MODEL.WEIGHTS)
     check_model_joints(dataset_name, getattr(model, "joint_names", None))

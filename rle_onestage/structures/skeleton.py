@@ -9,7 +9,7 @@ OKS sigmas follow COCO's convention: the falloff of joint ``i`` is ``k_i = 2 * s
 takes the value of the same body part from those two, and ``STAND_IN_OKS_SIGMA`` where there is no such part.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,15 @@ class Skeleton:
         return flip_index(self.flip_pairs, self.num_joints)
 
     @property
+    def sides(self) -> list[str]:
+        """Of each joint ``left``, ``right`` or ``""``: by its name, else the first of a flip pair is left."""
+        sides = [split_side(name)[1] for name in self.names]
+        for left, right in self.flip_pairs:
+            if not (sides[left] or sides[right]):
+                sides[left], sides[right] = "left", "right"
+        return sides
+
+    @property
     def flip_map(self) -> list[tuple[str, str]]:
         """The pairs by name, as Detectron2's ``keypoint_flip_map``."""
         return [(self.names[left], self.names[right]) for left, right in self.flip_pairs]
@@ -79,12 +88,12 @@ class Skeleton:
     @property
     def connection_rules(self) -> list[tuple[str, str, tuple[int, int, int]]]:
         """Limbs by name and RGB colour, as Detectron2's ``keypoint_connection_rules``."""
-        return [(self.names[a], self.names[b], _limb_colour(self.names[a], self.names[b])) for a, b in self.limbs]
+        sides = self.sides
+        return [(self.names[a], self.names[b], _limb_colour({sides[a], sides[b]} - {""})) for a, b in self.limbs]
 
 
-def _limb_colour(a: str, b: str) -> tuple[int, int, int]:
-    """The RGB colour of the limb between two joints, by its side."""
-    sides = {split_side(a)[1], split_side(b)[1]} - {""}
+def _limb_colour(sides: Set[str]) -> tuple[int, int, int]:
+    """The RGB colour of a limb, by the sides of its joints."""
     if sides == {"left"}:
         return (102, 204, 255)
     if sides == {"right"}:

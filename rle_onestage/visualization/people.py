@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from ..structures import Skeleton, split_side
+from ..structures import Skeleton
 from ..structures.covariance import ellipse_axes
 from .strokes import EDGE, FAR, Colour, Plate, capsule, disc, draw_tag, ellipse, tag_plate
 
@@ -106,7 +106,7 @@ def draw_people(
             canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
         )
     people = _people(instances, canvas.shape, threshold, person_colours, scale, hidden)
-    sides = [split_side(name)[1] for name in skeleton.names]
+    sides = skeleton.sides
     for person in people:
         if draw_boxes:
             _draw_box(canvas, person)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from ..structures import Skeleton, split_side
+from ..structures import Skeleton
 from ..structures.root import Camera, root_weights
 from .people import CONFIDENT, PERSON_COLOURS, PRESENT, SIDE_COLOURS, draw_people
 from .strokes import PAPER, Colour, capsule, disc, draw_tag, draw_text, text_width
@@ -284,7 +284,7 @@ def _draw_person(
     """Limbs in the colours of their sides, the farthest first, and joints."""
     place, factor = view.place, view.factor
     joint = 0.45 if view.angles == _ABOVE else 0.75  # from above, joints lie over one another and the limbs
-    sides = [split_side(name)[1] for name in skeleton.names]
+    sides = skeleton.sides
     points = place(person.joints)
     flat = points[:, :2]
     width = float(np.clip(32 * factor, 1.6, canvas.shape[0] / 110))

@@ -103,7 +103,7 @@ def draw_legend(image: np.ndarray, *, predicted: bool = False, sigma: bool = Fal
     size = max(11, min(image.shape[:2]) // 50)
     full, hollow = ("visible", "hidden") if hidden else ("sure", "unsure")
     rows = [("left", "left side"), ("right", "right side"), ("full", f"joint, {full}"), ("hollow", f"joint, {hollow}")]
-    rows += [("predicted", "hidden: where it should be")] if predicted else []
+    rows += [("predicted", "person not seen now, as predicted")] if predicted else []
     rows += [("sigma", "1 and 2 standard deviations")] if sigma else []
     step, pad, lead = round(1.7 * size), round(0.8 * size), round(3.2 * size)
     width = lead + max(text_width(text, size) for _, text in rows) + 2 * pad

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import rle_onestage
-from rle_onestage import cli
+from rle_onestage import cli, compat
 from rle_onestage.cli import options, worst_images
 from rle_onestage.predictor import PRECISIONS
 from rle_onestage.utils import arguments
@@ -175,7 +175,7 @@ def test_the_old_tools_are_the_commands(name):
 
 def test_a_set_up_without_detectron2_is_one_sentence(small, monkeypatch, capsys):
     def missing():
-        raise ImportError(options.HOW_TO_INSTALL)
+        raise ImportError(compat.HOW_TO_INSTALL)
 
     monkeypatch.setattr(options, "load", missing)
     with pytest.raises(SystemExit) as end:

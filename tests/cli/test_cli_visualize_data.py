@@ -32,7 +32,8 @@ def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
     files = sorted(os.listdir(tmp_path / "out"))
     assert len(files) == count + 1 and files[-1] == "page.png" and "0000_" in files[0]
     assert cv2.imread(str(tmp_path / "out" / files[0])).std() > 0
-    assert f"{count} images" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{count} images" in said and ("--number 10 draws more" in said) == (count == 5)
 
 
 def test_warnings_of_a_command_without_a_log_say_that_they_are(tmp_path, monkeypatch, capsys):

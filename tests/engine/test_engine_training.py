@@ -235,6 +235,13 @@ def test_resume_of_a_finished_training_evaluates(config, caplog):
     assert "Training: iterations" not in caplog.text
 
 
+@pytest.mark.parametrize("period, said", [("8", True), ("4", False)])
+def test_a_training_without_a_checkpoint_on_its_way_says_so(config, caplog, period, said):
+    with caplog.at_level("INFO"):
+        train(config, "SOLVER.CHECKPOINT_PERIOD", period, "DATASETS.TEST", "()")
+    assert ("No checkpoint is written before the last iteration, 8" in caplog.text) is said
+
+
 def test_the_log_counts_iterations_from_1(config, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TOY_SIGNAL_AT", "3:15")
     caplog.set_level("INFO")

@@ -10,6 +10,7 @@ from rle_onestage.structures.skeleton import (
     MPII,
     SKELETONS,
     STAND_IN_OKS_SIGMA,
+    Skeleton,
     find_flip_pairs,
     skeleton_from_category,
     split_side,
@@ -91,6 +92,14 @@ def test_own_joints_have_stand_in_sigmas(caplog):
     legs, arms = (0.089, 0.087, 0.107, 0.107, 0.087, 0.089), (0.062, 0.072, 0.079, 0.079, 0.072, 0.062)
     assert skeleton.oks_sigmas == (*legs, *arms, 0.079, 0.079)
     assert skeleton_from_category({"name": "x", "keypoints": ["tip"]}).oks_sigmas == (STAND_IN_OKS_SIGMA,)
+
+
+def test_a_given_pair_has_sides_where_its_names_have_none():
+    """The first of a pair is the left one, as in COCO's pairs; names that say a side are believed."""
+    names = ("right_hand", "left_hand", "port", "starboard", "belt")
+    skeleton = Skeleton("own", names, ((1, 0), (2, 3)), ((2, 4), (3, 4)), (0.1,) * 5)
+    assert skeleton.sides == ["right", "left", "left", "right", ""]
+    assert skeleton.connection_rules[0][2] != skeleton.connection_rules[1][2]
 
 
 def test_given_pairs_and_sigmas_are_taken():
