@@ -319,6 +319,8 @@ def _usable_frames(path: str) -> int:
     group: list[av.Packet] = []
     with contextlib.suppress(*_FAILURES, LookupError), av.open(path) as container:
         stream = container.streams.video[0]
+        if stream.codec_context is None:  # cut off before what its decoder needs
+            return 0
         with contextlib.suppress(*_FAILURES):
             for packet in container.demux(stream):
                 if packet.is_keyframe:
