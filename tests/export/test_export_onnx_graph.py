@@ -142,7 +142,7 @@ class Pool(torch.nn.Module):
     """What cells see of people, of maps (B, 1, H, W) and (B, C, H, W)."""
 
     def forward(self, logits, hidden):
-        return pool_people(logits, hidden, 2)[-1]
+        return pool_people(logits, [hidden], 2)[-1]
 
 
 def test_cells_without_any_heat_are_finite_in_files_too(tmp_path):
