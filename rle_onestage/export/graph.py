@@ -168,7 +168,9 @@ class PeopleGraph(nn.Module):
         sizes = torch.stack([width, height]).float(), torch.stack(wanted[::-1]).float()
         if looks == 1:
             return pixels, None, *sizes
-        return pixels.narrow(2, 0, small[0]).narrow(3, 0, small[1]), F.avg_pool2d(pixels, 2), *sizes
+        # Each channel for itself: OpenVINO pads the three of an image to sixteen before it takes their means.
+        half = F.avg_pool2d(pixels.flatten(0, 1)[:, None], 2)[:, 0].unflatten(0, pixels.shape[:2])
+        return pixels.narrow(2, 0, small[0]).narrow(3, 0, small[1]), half, *sizes
 
     def lengths(self, wanted: Sequence[Tensor], looks: int) -> list[Any]:
         """Height and width of a canvas of whole sides for an image of ``wanted`` pixels, or of the fixed one.

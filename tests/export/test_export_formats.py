@@ -191,6 +191,19 @@ def test_half_and_int8_are_smaller_and_near(folder, plain):
         assert scores[0].item() == pytest.approx(load(onnx_file)(IMAGES[0]).scores[0].item(), abs=0.1)
 
 
+def test_int8_for_openvino_rounds_what_convolutions_read_alone(folder, small):
+    """What they give stays as it is; and maps with a sign are int8, so that no zero has to be taken off them."""
+    openvino = pytest.importorskip("openvino")
+    path = str(folder / "int8.xml")
+    export_model(small, path, "openvino", images=IMAGES[:1], options=ExportOptions(calibration=IMAGES))
+    assert describe(path)["weights_in"] == "int8" and len(load(path)(IMAGES[0])) > 0
+    nodes = openvino.Core().read_model(path).get_ops()
+    rounded = [node for node in nodes if node.get_type_name() == "FakeQuantize"]
+    signed = [node for node in rounded if node.input_value(3).get_node().get_data() < 0]
+    assert 0 < len(signed) <= len(rounded) < len([node for node in nodes if "Convolution" in node.get_type_name()])
+    assert all(node.input_value(3).get_node().get_data() == -128 for node in signed)
+
+
 def test_a_file_says_what_it_is(plain, capsys):
     cfg, path = plain
     cli.main(["export", "--describe", path])

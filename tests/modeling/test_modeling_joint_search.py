@@ -1,12 +1,15 @@
 """The wide look at a joint's heatmap."""
 
+import itertools
+
 import pytest
 import torch
 from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
+from torch.nn import functional as F
 
 from rle_onestage.modeling.refinement.joint_search import JointSearch
-from rle_onestage.modeling.refinement.sampling import FlatMap, sample_nearest
+from rle_onestage.modeling.refinement.sampling import JointMaps, sample_nearest, sample_own_channel
 
 STRIDE = 8
 
@@ -22,7 +25,7 @@ def made(peak, height=20, width=24):
 def look(search, heat, point, reach=24.0):
     points = torch.tensor([[point, point]], dtype=torch.float32)
     spread = torch.full((1, 2, 1), reach)
-    pooled = FlatMap.of(search.pooled(heat))
+    pooled = JointMaps.of(search.pooled(heat))
     return search(pooled, torch.zeros(1, dtype=torch.int64), points, spread, torch.zeros(1, 2, 4))
 
 
@@ -62,14 +65,26 @@ def test_nearest_by_a_loop():
     torch.manual_seed(0)
     heat = torch.randn(2, 3, 5, 7)
     image = torch.tensor([1, 0, 1, 1])
-    points = torch.rand(4, 3, 6, 2) * 80 - 10
-    sampled = sample_nearest(FlatMap.of(heat), image, points, STRIDE)
-    for p in range(4):
-        for k in range(3):
-            for w in range(6):
-                x, y = (points[p, k, w] / STRIDE).floor().long().tolist()
-                expected = heat[image[p], k, min(max(y, 0), 4), min(max(x, 0), 6)]
-                assert sampled[p, k, w] == expected
+    x, y = torch.rand(4, 3, 6) * 80 - 10, torch.rand(4, 3, 2) * 80 - 10
+    sampled = sample_nearest(JointMaps.of(heat), image, x, y, STRIDE)
+    assert sampled.shape == (4, 3, 6, 2)
+    for p, k, n, m in itertools.product(*map(range, sampled.shape)):
+        column, row = (int(place[p, k, at] // STRIDE) for place, at in ((x, n), (y, m)))
+        assert sampled[p, k, n, m] == heat[image[p], k, min(max(row, 0), 4), min(max(column, 0), 6)]
+
+
+def test_own_channel_equals_grid_sample():
+    torch.manual_seed(0)
+    heat = torch.randn(2, 3, 5, 7)
+    image = torch.tensor([1, 0, 1, 1])
+    x, y = torch.rand(4, 3, 6) * 80 - 10, torch.rand(4, 3, 2) * 60 - 10  # also outside
+    sampled = sample_own_channel(JointMaps.of(heat), image, x, y, STRIDE)
+    points = torch.stack([x[:, :, None].expand(-1, -1, 2, -1), y[..., None].expand(-1, -1, -1, 6)], -1)
+    place = points / torch.tensor([7.0 * STRIDE, 5.0 * STRIDE]) * 2 - 1
+    for p, k in itertools.product(range(4), range(3)):
+        own = heat[image[p], k][None, None]
+        expected = F.grid_sample(own, place[p, k][None], align_corners=False, padding_mode="border")
+        torch.testing.assert_close(sampled[p, k], expected[0, 0], atol=1e-5, rtol=0)
 
 
 def test_in_the_model_every_part_of_it_learns():

@@ -163,7 +163,7 @@ def test_what_a_cell_sees_of_its_person():
     heat = torch.tensor([[0.2, 0.6], [0.0, 0.0]])
     logits = torch.logit(heat, eps=1e-9).view(1, 1, 2, 2)
     hidden = torch.tensor([[8.0, 4.0], [100.0, 100.0]]).view(1, 1, 2, 2)
-    mean, x, y, peak = pool_people(logits, hidden, 1)[0].flatten().tolist()
+    mean, x, y, peak = pool_people(logits, [hidden], 1)[0].flatten().tolist()
     assert mean == pytest.approx((1 * 8 + 3 * 4) / 4, abs=1e-4)
     assert (x, y) == pytest.approx(((1 * -0.25 + 3 * 0.25) / 4, -0.25), abs=1e-4)
     assert peak == pytest.approx(to_unit(torch.logit(torch.tensor(0.6))).item())
@@ -172,7 +172,7 @@ def test_what_a_cell_sees_of_its_person():
 def test_far_from_people_the_gradient_is_finite():
     logits = torch.full((1, 1, 4, 4), -60.0).bfloat16().requires_grad_()
     hidden = torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
-    pool_people(logits, hidden, 2)[1].float().square().sum().backward()
+    pool_people(logits, [hidden], 2)[1].float().square().sum().backward()
     assert torch.isfinite(logits.grad).all() and torch.isfinite(hidden.grad).all() and hidden.grad.all()
 
 
@@ -180,10 +180,10 @@ def test_far_from_people_the_gradient_is_finite():
 def test_cells_do_not_mix(halvings):
     generator = torch.Generator().manual_seed(0)
     logits, hidden = torch.randn(2, 1, 16, 24, generator=generator), torch.rand(2, 3, 16, 24, generator=generator)
-    side, whole = 2**halvings, pool_people(logits, hidden, halvings)[-1]
+    side, whole = 2**halvings, pool_people(logits, [hidden], halvings)[-1]
     assert whole.shape == (2, 6, 16 // side, 24 // side)
     cell = slice(side, 2 * side)
-    torch.testing.assert_close(pool_people(logits[..., cell, cell], hidden[..., cell, cell], halvings)[-1][..., 0, 0],
+    torch.testing.assert_close(pool_people(logits[..., cell, cell], [hidden[..., cell, cell]], halvings)[-1][..., 0, 0],
                                whole[..., 1, 1])  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def test_large_cells_are_a_softmax_over_their_points():
     share = torch.softmax(torch.nn.functional.logsigmoid(logits.double()).flatten(), 0).view(8, 8)
     place = (torch.arange(8.0) + 0.5) / 8 - 0.5
     expected = [*(hidden[0] * share).sum((1, 2)), (place * share.sum(0)).sum(), (place * share.sum(1)).sum()]
-    torch.testing.assert_close(pool_people(logits, hidden, 3)[2].flatten()[:-1], torch.stack(expected).float())
+    torch.testing.assert_close(pool_people(logits, [hidden], 3)[2].flatten()[:-1], torch.stack(expected).float())
 
 
 @pytest.mark.parametrize("heads", [True, False])

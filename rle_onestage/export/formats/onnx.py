@@ -84,7 +84,7 @@ class OnnxFormat(Format):
             )  # fmt: skip
         tidy(path, to_strings(metadata), half=bits.half)
         if len(bits.calibration):
-            quantize(path, bits.calibration, exact=exact_layers(graph))
+            quantize(path, bits.calibration, exact=exact_layers(graph), outputs=True)
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return OnnxRunner(path, options)
@@ -93,8 +93,8 @@ class OnnxFormat(Format):
 def exact_layers(graph: PeopleGraph) -> list[str]:
     """Names of the weights of the convolutions that 8 bits are too coarse for.
 
-    They are those that speak of people, which what follows decodes. Of MoveNet they are its pyramid and heads, the
-    channels of whose sums are of sizes up to a hundred times apart, and what reads its first block with its rare peaks.
+    They are those that speak of people, which what follows decodes. Of MoveNet they are what reads the sums of its
+    pyramid, whose channels are of sizes up to a hundred times apart.
     """
     model = graph.model
     exact: list[nn.Module] = [model.head.score, model.head.box]
@@ -102,6 +102,6 @@ def exact_layers(graph: PeopleGraph) -> list[str]:
         exact.append(model.refiner.refinement.heat)
     for part in model.modules():
         if isinstance(part, MoveNet):
-            exact += [part.pyramid, part.heads, part.backbone.get_submodule("blocks.1.0.conv_pw")]
+            exact += [part.pyramid.depthwise, part.pyramid.pointwise]
     weights = {id(value) for part in exact for value in part.parameters()}
     return [f"model.{name}" for name, value in model.named_parameters() if id(value) in weights]

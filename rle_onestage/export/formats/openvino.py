@@ -13,8 +13,9 @@ from rle_onestage.interop.packages import optional_package
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
+from ..quantizing import quantize
 from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
-from .onnx import OnnxFormat
+from .onnx import OnnxFormat, exact_layers
 
 REMEDY = "pip install 'rle-onestage[openvino]'"
 _ENTRY = "rle_onestage"  # of the model's runtime information
@@ -92,7 +93,9 @@ class OpenVinoFormat(Format):
         openvino = optional_package("openvino", REMEDY)
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "model.onnx")
-            OnnxFormat().save(graph, image, source, metadata, FewBits(calibration=bits.calibration))
+            OnnxFormat().save(graph, image, source, metadata)
+            if len(bits.calibration):
+                quantize(source, bits.calibration, exact=exact_layers(graph), outputs=False)
             model = openvino.Core().read_model(source)
             for key, value in to_strings(metadata).items():
                 model.set_rt_info(value, [_ENTRY, key])

@@ -164,7 +164,7 @@ def to_unit(logits: Tensor) -> Tensor:
     return logits.clamp(min=-8.0) / 4 + 1
 
 
-def pool_people(logits: Tensor, hidden: Tensor, halvings: int) -> list[Tensor]:
+def pool_people(logits: Tensor, hidden: Sequence[Tensor], halvings: int) -> list[Tensor]:
     """What cells see of the person whose centre is in them.
 
     A mean over the cell, weighted by the centre's heat: what a linear layer makes of it is the mean of what it makes
@@ -172,29 +172,30 @@ def pool_people(logits: Tensor, hidden: Tensor, halvings: int) -> list[Tensor]:
 
     Args:
         logits: (B, 1, H, W) of the centre's heatmap.
-        hidden: (B, C, H, W) of the heads.
+        hidden: (B, C, H, W) of the heads, each with its own C.
         halvings: how many sizes of cells, of sides 2, 4, 8 and so on, in points.
 
     Returns:
-        For each size of cell (B, C + 3, H / side, W / side): the mean, the centre's place in the cell (x and y, in
-        cells from its middle), and the largest logit.
+        For each size of cell (B, sum of all C + 3, H / side, W / side): the means, the centre's place in the cell (x
+        and y, in cells from its middle), and the largest logit.
     """
     # A softmax over the cell: far from people the heat is 1e-9, whose inverse square no gradient bears. Softplus,
     # because exported files would take the logarithm of a sigmoid that is 0.
-    log_heat, mean, peak = -F.softplus(-logits.float()), hidden, logits
+    log_heat, means, peak = -F.softplus(-logits.float()), list(hidden), logits
     place = log_heat.new_zeros(1)
     pooled = []
     for _ in range(halvings):
         most = F.max_pool2d(log_heat, 2)
         heat = torch.exp(log_heat - F.interpolate(most, scale_factor=2.0))
         total = 4 * F.avg_pool2d(heat, 2)
-        share = heat / F.interpolate(total, scale_factor=2.0)  # sums to 1 in a cell
+        share = 4 * (heat / F.interpolate(total, scale_factor=2.0))  # its mean in a cell is 1
         log_heat = most + torch.log(total)
         middle = ((torch.arange(n, device=heat.device) % 2 - 0.5).to(heat.dtype) / 2 for n in share.shape[:1:-1])
         place = torch.stack(torch.meshgrid(*middle, indexing="xy")) + place / 2  # (B or 1, 2, H, W)
-        mean, place = (4 * F.avg_pool2d(x * share.to(x.dtype), 2) for x in (mean, place))
+        # Map by map: side by side they would be the largest that there is.
+        *means, place = (F.avg_pool2d(x * share.to(x.dtype), 2) for x in (*means, place))
         peak = F.max_pool2d(peak, 2)
-        pooled.append(torch.cat([mean, place.to(mean.dtype), to_unit(peak).to(mean.dtype)], 1))
+        pooled.append(torch.cat([*means, *(x.to(means[0].dtype) for x in (place, to_unit(peak)))], 1))
     return pooled
 
 
@@ -244,7 +245,7 @@ class MoveNet(nn.Module):
                 maps[2] += [to_unit(self.heads["heatmap"](quarter)), self.heads["offset"](quarter)]
             middle, regress = (cast(Head, self.heads[name]) for name in ("center", "regress"))
             center = middle.hidden(quarter)
-            logits, hidden = middle.output(center), torch.cat([center, regress.hidden(quarter)], 1)
+            logits, hidden = middle.output(center), [center, regress.hidden(quarter)]
             for level, people in enumerate(pool_people(logits, hidden, max(levels) - 2), start=3):
                 if level in maps:
                     maps[level].append(people)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .sampling import FlatMap, sample_nearest
+from .sampling import JointMaps, sample_nearest
 
 _STEPS = torch.arange(-3.0, 4.0)
 
@@ -21,10 +21,12 @@ class JointSearch(nn.Module):
     """
 
     grid: Tensor
+    steps: Tensor
 
     def __init__(self, *, channels: int, stride: int):
         super().__init__()
         self.stride = stride
+        self.register_buffer("steps", _STEPS.clone(), persistent=False)  # (7,)
         self.register_buffer("grid", torch.cartesian_prod(_STEPS, _STEPS), persistent=False)  # (49, 2)
         self.prior = nn.Linear(channels, len(self.grid))
         self.gain = nn.Parameter(torch.ones(()))
@@ -38,12 +40,12 @@ class JointSearch(nn.Module):
         return F.max_pool2d(heat, 3, 1, 1)
 
     def forward(
-        self, heat: FlatMap, image: Tensor, points: Tensor, reach: Tensor, features: Tensor
+        self, heat: JointMaps, image: Tensor, points: Tensor, reach: Tensor, features: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Where the joints are after the look, and how far apart the places are that they may be at.
 
         Args:
-            heat: logits of K channels, pooled.
+            heat: logits of K joints, pooled.
             image: (P,) int64, of each candidate.
             points: (P, K, 2) in pixels.
             reach: (P, K, 1) distance of two points of the grid, in pixels; up to three strides, or peaks are missed.
@@ -52,8 +54,9 @@ class JointSearch(nn.Module):
         Returns:
             Points (P, K, 2), and standard deviations (P, K, 1) of the weighted grid about them, in pixels.
         """
-        grid = points[:, :, None] + reach[..., None] * self.grid  # (P, K, 49, 2)
-        seen = sample_nearest(heat, image, grid, self.stride)
+        steps = reach * self.steps  # (P, K, 7)
+        x, y = points[..., :1] + steps, points[..., 1:] + steps
+        seen = sample_nearest(heat, image, x, y, self.stride).flatten(-2)  # (P, K, 49)
         weight = torch.softmax(self.prior(features) + self.gain * seen, -1)  # (P, K, 49)
         mean = weight @ self.grid  # (P, K, 2)
         variance = (weight @ self.grid.square() - mean.square()).mean(-1, keepdim=True)

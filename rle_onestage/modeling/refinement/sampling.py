@@ -6,28 +6,6 @@ import torch
 from torch import Tensor
 
 
-def bilinear(points: Tensor, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The four cells of a flattened map whose centres are about each point, and their weights.
-
-    Args:
-        points: (..., 2) in pixels of the input; those outside take the border's.
-        stride: of the map, in pixels.
-        height: of the map, in cells.
-        width: of the map, in cells.
-
-    Returns:
-        Indices (..., 4) int64 and weights (..., 4), whose sum is 1.
-    """
-    x, y = (points / stride - 0.5).clamp(min=0).unbind(-1)
-    x, y = x.clamp(max=width - 1), y.clamp(max=height - 1)
-    x0, y0 = x.floor(), y.floor()
-    x, y = x - x0, y - y0
-    x0, y0 = x0.long(), y0.long()
-    x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
-    index = torch.stack([y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], -1)
-    return index, torch.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x], -1)
-
-
 class FlatMap(NamedTuple):
     """A feature map with a row for each cell, made once for all that is read from it."""
 
@@ -39,7 +17,38 @@ class FlatMap(NamedTuple):
     def of(cls, feature: Tensor) -> "FlatMap":
         """Of a map (B, C, H, W)."""
         _, channels, height, width = feature.shape
-        return cls(feature.permute(0, 2, 3, 1).reshape(-1, channels), height, width)
+        # As a matrix: OpenVINO copies a map of four dimensions twice.
+        return cls(feature.flatten(2).transpose(1, 2).reshape(-1, channels), height, width)
+
+
+class JointMaps(NamedTuple):
+    """A map of each joint, made once for all that is read from them."""
+
+    values: Tensor  # (B K H W,)
+    height: int  # H
+    width: int  # W
+
+    @classmethod
+    def of(cls, heat: Tensor) -> "JointMaps":
+        """Of maps (B, K, H, W)."""
+        return cls(heat.flatten(), heat.shape[2], heat.shape[3])
+
+
+def corners(places: Tensor, stride: int, length: int) -> tuple[Tensor, Tensor]:
+    """The two cells of one axis whose centres are about each place, and their weights.
+
+    Args:
+        places: (..., N) in pixels of the input; those outside take the border's cell.
+        stride: of the map, in pixels.
+        length: of the axis, in cells.
+
+    Returns:
+        Indices (..., 2 N) int64 and weights (..., 2 N): those of the lower cells, then those of the upper ones.
+    """
+    places = (places / stride - 0.5).clamp(min=0).clamp(max=length - 1)
+    low = places.floor()
+    upper, low = places - low, low.long()
+    return torch.cat([low, (low + 1).clamp(max=length - 1)], -1), torch.cat([1 - upper, upper], -1)
 
 
 def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int) -> Tensor:
@@ -54,57 +63,67 @@ def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int
     Returns:
         (P, K, C).
     """
-    index, weight = bilinear(points, stride, feature.height, feature.width)
+    column, across = corners(points[..., :1], stride, feature.width)
+    row, down = corners(points[..., 1:], stride, feature.height)  # (P, K, 2) each
+    row = row * feature.width + (image * (feature.height * feature.width))[:, None, None]
+    index, weight = (row[..., None] + column[..., None, :]).flatten(-2), (down[..., None] * across[..., None, :])
     # One gather for the four: the gradient of each is a whole map.
-    cells = feature.cells[index + (image * (feature.height * feature.width))[:, None, None]]  # (P, K, 4, C)
-    return (cells * weight[..., None].to(cells.dtype)).sum(-2)
+    cells = feature.cells[index]  # (P, K, 4, C)
+    return (weight.flatten(-2)[..., None, :].to(cells.dtype) @ cells).squeeze(-2)
 
 
-def sample_own_channel(heat: FlatMap, image: Tensor, points: Tensor, stride: int) -> Tensor:
-    """Each joint's own map at points, bilinear between the centres of cells.
+def sample_own_channel(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
+    """Each joint's own map at the points of a grid, bilinear between the centres of cells.
 
     Args:
-        heat: of K channels.
+        heat: of K joints.
         image: (P,) int64, of each candidate.
-        points: (P, K, W, 2) in pixels of the input.
+        x: (P, K, N) of the grid's columns, in pixels of the input.
+        y: (P, K, M) of its rows.
         stride: of the map, in pixels.
 
     Returns:
-        (P, K, W).
+        (P, K, M, N).
     """
-    index, weight = bilinear(points, stride, heat.height, heat.width)
-    return (own_channel(heat, image, index) * weight).sum(-1)
+    column, across = corners(x, stride, heat.width)
+    row, down = corners(y, stride, heat.height)
+    seen = own_channel(heat, image, row[..., None] * heat.width, column[..., None, :]) * across[..., None, :]
+    lower, upper = seen.chunk(2, -1)
+    lower, upper = ((lower + upper) * down[..., None]).chunk(2, -2)
+    return lower + upper
 
 
-def sample_nearest(heat: FlatMap, image: Tensor, points: Tensor, stride: int) -> Tensor:
-    """Each joint's own map in the cell of each point; points outside take the border's.
+def sample_nearest(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
+    """Each joint's own map in the cells of the points of a grid; points outside take the border's.
 
     Args:
-        heat: of K channels.
+        heat: of K joints.
         image: (P,) int64, of each candidate.
-        points: (P, K, W, 2) in pixels of the input.
+        x: (P, K, N) of the grid's columns, in pixels of the input.
+        y: (P, K, M) of its rows.
         stride: of the map, in pixels.
 
     Returns:
-        (P, K, W).
+        (P, K, N, M).
     """
-    x, y = (points / stride).floor().long().unbind(-1)
-    x, y = x.clamp(0, heat.width - 1), y.clamp(0, heat.height - 1)
-    return own_channel(heat, image, y * heat.width + x)
+    column, row = ((places / stride).floor().long() for places in (x, y))
+    column, row = column.clamp(0, heat.width - 1), row.clamp(0, heat.height - 1)
+    return own_channel(heat, image, column[..., None], row[..., None, :] * heat.width)
 
 
-def own_channel(heat: FlatMap, image: Tensor, cell: Tensor) -> Tensor:
-    """Each joint's own map in cells.
+def own_channel(heat: JointMaps, image: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Each joint's own map in the cells of a grid.
 
     Args:
-        heat: of K channels.
+        heat: of K joints.
         image: (P,) int64, of each candidate.
-        cell: (P, K, ...) int64, numbers of cells in their image.
+        first: (P, K, N, 1) int64: what the grid's first axis adds to the number of a cell in its map.
+        second: (P, K, 1, M) int64: what its second one adds.
 
     Returns:
-        (P, K, ...).
+        (P, K, N, M).
     """
-    joints, more = heat.cells.shape[1], (1,) * (cell.dim() - 2)
-    joint = torch.arange(joints, device=cell.device).view(1, -1, *more)
-    row = cell + (image * (heat.height * heat.width)).view(-1, 1, *more)
-    return heat.cells.reshape(-1)[row * joints + joint]
+    joints = first.shape[1]
+    plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
+    # To the few of one axis, before there is a number for each cell.
+    return heat.values[first + (plane * (heat.height * heat.width))[..., None, None] + second]
