@@ -1,4 +1,8 @@
-"""Convolutions in 8 bits, in an ONNX graph."""
+"""Convolutions in 8 bits, in an ONNX graph.
+
+ONNX Runtime's own quantizer rounds what a convolution gives too, and has no maps with a sign whose 0 is the level 0: in
+OpenVINO ``people`` loses 2.4 AP with it instead of 0.5, and is slower.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
