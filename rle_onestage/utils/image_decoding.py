@@ -27,7 +27,7 @@ MOST_SEGMENTS = 100_000
 # Of a JPEG: a byte of pixels, a fill byte and a restart in between are none.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.S)
 _END, _SCAN = b"\xff\xd9", b"\xff\xda"
-_ORIENTATION = 0x0112
+_ORIENTATION, _UPRIGHT, _SWAPS_SIDES = 0x0112, 1, (5, 6, 7, 8)
 _PALETTE = 3  # PNG's colour type
 # Bits of a sample and colour types that PNG has.
 _PNG_SAMPLES = {
@@ -87,8 +87,9 @@ def _decoded(data: bytes, kind: str) -> np.ndarray:
         if stored is None:
             raise Undecodable(why_not_read(kind))
         return stored[..., 2::-1] if stored.ndim == 3 and stored.shape[2] > 2 else stored
-    # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it.
-    image = None if kind == "AVIF" else _by_opencv(data, cv2.IMREAD_COLOR)
+    # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it; before 5.0, WebP too.
+    stored_turned = kind == "AVIF" or (kind == "WebP" and _orientation(data) != _UPRIGHT)
+    image = None if stored_turned else _by_opencv(data, cv2.IMREAD_COLOR)
     if image is not None:
         return image
     try:
@@ -107,11 +108,16 @@ def orientation_turns(data: bytes) -> bool:
     Args:
         data: the file.
     """
+    return _orientation(data) in _SWAPS_SIDES
+
+
+def _orientation(data: bytes) -> int:
+    """The EXIF orientation of an image."""
     try:
         with opened_by_pillow(data) as image:
-            return _turns(image)
+            return image.getexif().get(_ORIENTATION, _UPRIGHT)
     except Exception:  # whatever Pillow raises on damaged headers
-        return False
+        return _UPRIGHT
 
 
 def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
@@ -126,16 +132,11 @@ def size_in_header(file: BinaryIO) -> tuple[int, int] | None:
     try:
         with opened_by_pillow(file) as image:
             width, height = image.size
-            size = (width, height) if _turns(image) else (height, width)
+            size = (width, height) if image.getexif().get(_ORIENTATION) in _SWAPS_SIDES else (height, width)
             sure = image.format != "TIFF"  # whose size some versions of Pillow turn, and others do not
             return size if sure and width * height <= MOST_PIXELS else None
     except Exception:  # as above
         return None
-
-
-def _turns(image: Image.Image) -> bool:
-    """Whether the EXIF orientation swaps the sides."""
-    return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
 
 
 def _learn_heic() -> None:
@@ -242,10 +243,7 @@ def _by_opencv(data: bytes, colours: int) -> np.ndarray | None:
 @contextlib.contextmanager
 def _silent_opencv() -> Iterator[None]:
     """Keep OpenCV's log quiet while any thread decodes."""
-    log = getattr(cv2.utils, "logging", None)
-    if log is None:
-        yield
-        return
+    log = getattr(cv2.utils, "logging", cv2)  # there from 5.0 on
     global _log_users, _log_level
     with _log_lock:
         if not _log_users:

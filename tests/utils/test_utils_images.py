@@ -266,7 +266,8 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def test_pillows_limit_is_as_it_was_and_opencvs_log_too(tmp_path):
-    level, limit = cv2.utils.logging.getLogLevel(), Image.MAX_IMAGE_PIXELS
+    log = getattr(cv2.utils, "logging", cv2)  # there from 5.0 on
+    level, limit = log.getLogLevel(), Image.MAX_IMAGE_PIXELS
     path = written(tmp_path, saved("GIF")[:-30])
 
     def read():
@@ -276,7 +277,7 @@ def test_pillows_limit_is_as_it_was_and_opencvs_log_too(tmp_path):
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
-    assert (cv2.utils.logging.getLogLevel(), Image.MAX_IMAGE_PIXELS) == (level, limit)
+    assert (log.getLogLevel(), Image.MAX_IMAGE_PIXELS) == (level, limit)
 
 
 def test_opencv_says_nothing_of_its_own(tmp_path, capfd):
