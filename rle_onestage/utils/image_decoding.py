@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from .decoded_arrays import as_colour_image
 from .image_headers import declared_size, kind_of_data, least_bits, opened_by_pillow, why_not_read
@@ -87,7 +87,7 @@ def _decoded(data: bytes, kind: str) -> np.ndarray:
         if stored is None:
             raise Undecodable(why_not_read(kind))
         return stored[..., 2::-1] if stored.ndim == 3 and stored.shape[2] > 2 else stored
-    # OpenCV leaves AVIF as it is stored, whatever its boxes and its EXIF data say about turning it; before 5.0, WebP too.
+    # OpenCV leaves AVIF as it is stored, whatever its boxes and EXIF data say about turning it; before 5.0, WebP too.
     stored_turned = kind == "AVIF" or (kind == "WebP" and _orientation(data) != _UPRIGHT)
     image = None if stored_turned else _by_opencv(data, cv2.IMREAD_COLOR)
     if image is not None:
