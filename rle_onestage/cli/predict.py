@@ -70,7 +70,10 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--actors", type=positive_int, metavar="N", help="of Ray (default: as many as fit)")
     parser.add_argument(
-        "--threads", type=positive_int, metavar="N", help="of an actor (default: 1), or of this process (all cores)"
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="of an actor (default: 1), or of this process (OMP_NUM_THREADS, or else all cores)",
     )
     parser.add_argument(
         "--gpus-per-actor", type=natural_float, metavar="G", help="a share lets actors share a GPU (default: 0)"

@@ -1,7 +1,6 @@
 """People in images: drawn, shown, and written as COCO results."""
 
 import logging
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from ..utils.signals import StopRequest
 from ..video import io as media
 from .left_out import is_expected, nothing_usable, reason_to_leave_out
 from .options import DemoOptions, check_outputs, draw
-from .progress import Tally, progress
+from .progress import Tally, best_score, progress
 from .results import ImageResults
 
 logger = logging.getLogger(__name__)
@@ -78,9 +77,7 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
         raise MediaError(f"no image could be written, of {len(unwritten)}; the last because {unwritten[-1]}")
     logger.info("%s%s", "interrupted: " if stop.signum else "", _summary(tally, options, left_out, len(unwritten)))
     if tally.below is not None and not tally.people:
-        best = f"{math.floor(100 * tally.below) / 100:.2f}"  # rounded down, so that it draws who has it
-        flag = f"--confidence-threshold {best} draws it"
-        logger.info("nobody reaches %g; the best score is %s (%s)", options.threshold, best, flag)
+        logger.info("nobody reaches %g; %s", options.threshold, best_score(tally.below))
     failed = unwritten or not all(map(is_expected, left_out))
     return stop.exit_code if stop.signum else 1 if failed else 0
 

@@ -18,12 +18,14 @@ class Load:
         frames: written so far.
         people: written so far, in all frames.
         tracks: ids of the tracked people among them.
+        best: highest score in any frame, also of those who are left out.
         rate: frames per second of late, 0 before the second.
     """
 
     def __init__(self) -> None:
         self.frames = self.people = 0
         self.tracks: set[int] = set()
+        self.best = 0.0
         self._busy = dict.fromkeys(STAGES, 0.0)
         self._begin = time.perf_counter()
         self._last: float | None = None

@@ -88,19 +88,21 @@ def predict(
 
     batch: Callable[[list[np.ndarray]], list[Instances]] | None = getattr(predictor, "batch", None)
 
-    def find(group: list[Frame]) -> tuple[list[Seen], float]:
+    def find(group: list[Frame]) -> tuple[list[Seen], float, float]:
         start = time.perf_counter()
         images = [frame.image for frame in group]
         found = batch(images) if batch and len(images) > 1 else [predictor(images[0])]
+        best = max((float(people.scores.max()) for people in found if len(people)), default=0.0)
         if not everybody:
             found = [people[people.scores >= options.threshold] for people in found]
-        return [*map(Seen, group, found)], time.perf_counter() - start
+        return [*map(Seen, group, found)], time.perf_counter() - start, best
 
     size = options.batch if batch else 1
     shared = not live and getattr(predictor, "device", None) == torch.device("cpu")
     workers = workers_of(torch.get_num_threads()) if shared else 1
-    for seen, seconds in _in_turn(_groups(_until(frames, stop), size), find, workers):
+    for seen, seconds, best in _in_turn(_groups(_until(frames, stop), size), find, workers):
         load.add("model", seconds / workers)
+        load.best = max(load.best, best)
         yield from seen
         del seen  # not held while the next ones are made
 

@@ -1,6 +1,7 @@
 """Counts and times of a run, and how it goes."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,12 @@ class Tally:
             f"{counted(self.people, 'person', 'people')} in {counted(self.images, 'image')}, {rate:.1f} images/s "
             f"({each:.0f} ms each, without reading and drawing)"
         )
+
+
+def best_score(score: float) -> str:
+    """The best score of those who were left out, in words, and the flag that draws who has it."""
+    best = f"{math.floor(100 * score) / 100:.2f}"  # rounded down, so that it is reached
+    return f"the best score is {best} (--confidence-threshold {best} draws it)"
 
 
 def progress(items: Iterable[T], total: int | None, unit: str, tally: object) -> Iterator[T]:

@@ -20,7 +20,7 @@ from ..visualization import VideoDrawer, draw_tag
 from . import pipeline
 from .load import Load
 from .options import DemoOptions, Drawing, check_outputs, video_path
-from .progress import progress
+from .progress import best_score, progress
 from .threads import Ahead
 
 T = TypeVar("T")
@@ -81,6 +81,9 @@ def run_video(
     written += [f"results are in {options.json}"] if options.json else []
     said = "; ".join([f"{_people(load)} found in {counted(load.frames, 'frame')}", *written])
     logger.info("%s%s", "interrupted: " if stop.signum else "", said)
+    if load.best and not load.people:
+        reach = "is sure enough for a track" if tracker else f"reaches {options.threshold:g}"
+        logger.info("nobody %s; %s", reach, best_score(load.best))
     return stop.exit_code if stop.signum else 0
 
 
@@ -103,6 +106,7 @@ def _header(video: media.VideoReader, options: DemoOptions) -> dict[str, Any]:
         "fps": video.fps,
         "skeleton": options.skeleton.name,
         "keypoints": list(options.skeleton.names),
+        "limbs": [[a + 1, b + 1] for a, b in options.skeleton.limbs],  # from 1, as in COCO's files
         **density_factors(options.density),
     }
 

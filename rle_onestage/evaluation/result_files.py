@@ -245,6 +245,7 @@ def _of_labels(results: list[Result], path: str | os.PathLike, labels: Labels, p
                 result["image_id"] = stems[key if key in stems else str(key)]
             return results
     shown_id = shown(results[other[0]]["image_id"])
+    named = f" ({shown(name)})" if (name := results[other[0]].get("file_name")) else ""
     if part and len(other) < len(results):
         logger.warning(
             "%s: %d of %d results are of images that %s does not have, the first of image %s; they are left out", path,
@@ -254,7 +255,8 @@ def _of_labels(results: list[Result], path: str | os.PathLike, labels: Labels, p
         return [result for i, result in enumerate(results) if i not in left_out]
     raise DataError(
         f"{path}: {len(other)} of {len(results)} results are of images that {labels.source} does not have, the first "
-        f"is result {other[0] + 1}, of image {shown_id}; give the results of the same data set, with its image ids"
+        f"is result {other[0] + 1}, of image {shown_id}{named}; give the results of the same data set, with its "
+        "image ids"
     )
 
 

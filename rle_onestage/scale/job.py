@@ -17,7 +17,7 @@ from ..errors import ConfigError, MediaError, PoseError, check_score, counted
 from ..evaluation.people_parquet import write_coco_results
 from ..structures.skeleton import Skeleton
 from ..utils.arrow import arrow
-from ..utils.cores import usable_cores
+from ..utils.cores import own_threads
 from ..utils.output_files import check_name
 from . import storage
 from .engines import InProcess, OnRay, RayOptions, needed_by_ray
@@ -83,7 +83,7 @@ def predict(
         model: a name of the model zoo, a config, weights, an exported file, or a :class:`~.models.ModelChoice`.
         output: the folder, or its address.
         ray: address of a Ray cluster, ``local``, or :class:`~.engines.RayOptions`; None: this process does the work.
-        threads: of this process; None: all cores. Actors have those of their options.
+        threads: of this process; None: ``OMP_NUM_THREADS``, or else all cores. Actors have those of their options.
         options: :class:`JobOptions`.
 
     Returns:
@@ -103,7 +103,7 @@ def predict(
     if on_ray:
         needed_by_ray()
     files = find_inputs(inputs, output)
-    threads = on_ray.threads if on_ray else threads or usable_cores()
+    threads = on_ray.threads if on_ray else threads or own_threads()
     with _with_threads(threads):
         # Here too where actors have their own: what is wrong with it is said before anything is started.
         predictor = predictor_for(choice, threads)

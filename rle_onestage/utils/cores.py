@@ -15,6 +15,12 @@ def usable_cores(root: str = "/sys/fs/cgroup") -> int:
     return max(1, count if quota is None else min(count, int(quota)))
 
 
+def own_threads() -> int:
+    """How many threads this process computes with where nobody says: ``OMP_NUM_THREADS``, or else all usable cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else usable_cores()
+
+
 def _quota(root: str) -> float | None:
     """Cores' worth of time that the control group may take, None where there is no limit."""
     parts: list[str] = []

@@ -16,8 +16,10 @@ from media_toys import encode, grey, image_file, no_more_than, noise, numbers, o
 from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
 from rle_onestage.evaluation import read_tracks
+from rle_onestage.structures import COCO
 from rle_onestage.utils import signals
 from rle_onestage.video import io as media
+from rle_onestage.video.tracking import PoseTracker
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 
@@ -54,6 +56,21 @@ def test_what_it_says_at_the_end(tmp_path, caplog):
     results = str(tmp_path / "r.jsonl")
     run_video(one_person, source, options(json=results), Lagging())
     assert caplog.messages[-1] == f"2 tracked people (24 in all frames) found in 12 frames; results are in {results}"
+
+
+@pytest.mark.parametrize("tracker, reach", [(None, "reaches 0.5"), (PoseTracker(COCO), "is sure enough for a track")])
+def test_where_nobody_is_found_the_best_score_is_said(tmp_path, caplog, tracker, reach):
+    def weak(image):
+        people = one_person(image)
+        people.scores[:] = 0.119
+        return people
+
+    caplog.set_level("INFO")
+    run_video(weak, encode(tmp_path / "v.mp4"), options(json=str(tmp_path / "r.jsonl")), tracker)
+    said = f"nobody {reach}; the best score is 0.11 (--confidence-threshold 0.11 draws it)"
+    assert caplog.messages[-1] == said
+    header = read_tracks(tmp_path / "r.jsonl").header
+    assert header["limbs"][0] == [1 + joint for joint in COCO.limbs[0]]
 
 
 def test_a_folder_of_frames_and_a_camera(tmp_path, monkeypatch):

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from rle_onestage.utils.cores import usable_cores
+from rle_onestage.utils import cores
+from rle_onestage.utils.cores import own_threads, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +38,10 @@ def test_without_control_groups_the_affinity_counts(tmp_path, monkeypatch):
     assert usable_cores(str(tmp_path)) == 8
     monkeypatch.delattr(os, "sched_getaffinity")
     assert usable_cores(str(tmp_path)) == 64
+
+
+@pytest.mark.parametrize("told, threads", [("3", 3), ("", 8), ("0", 8), ("3,2", 8)])
+def test_threads_are_those_of_openmp_where_it_is_told(monkeypatch, told, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 8)
+    assert own_threads() == threads
