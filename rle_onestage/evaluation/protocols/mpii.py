@@ -97,7 +97,7 @@ def read_head_file(path: str, people: int) -> HeadFile:
 
     try:
         content: Mapping[str, Any] = loadmat(path, variable_names=list(_FIELDS))
-    except (OSError, ValueError, TypeError, NotImplementedError, KeyError, MatReadError, zlib.error) as error:
+    except (OSError, ValueError, TypeError, NotImplementedError, LookupError, MatReadError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a Matlab file of version 5 ({error}); give the file that comes "
                         "with the JSON files of MPII") from error  # fmt: skip
     sizes = {"K": MPII.num_joints, "N": people}
