@@ -51,7 +51,7 @@ class Reference:
         }
         arrays = {f"{n} {int(c)} {name}": part for (n, c), found in kept.items() for name, part in found.items()}
         with open(f"{path}.part", "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
         os.replace(f"{path}.part", path)
         return kept
 

@@ -97,7 +97,7 @@ def _save(path: str, people: list[Instances]) -> None:
     arrays["frame"] = np.concatenate([np.full(len(one), i) for i, one in enumerate(people)])
     arrays["size"] = np.array(people[0].image_size)
     temporary = f"{path}.tmp{os.getpid()}.npz"
-    np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    np.savez_compressed(temporary, **arrays)
     os.replace(temporary, path)
 
 
