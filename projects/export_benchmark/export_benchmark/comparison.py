@@ -49,7 +49,10 @@ class Reference:
             for number, image in enumerate(self.images)
             for candidates in (False, True)
         }
-        arrays = {f"{n} {int(c)} {name}": part for (n, c), found in kept.items() for name, part in found.items()}
+        # Any: NumPy 1.24 does not know the option that the newest types warn of.
+        arrays: dict[str, Any] = {
+            f"{n} {int(c)} {name}": part for (n, c), found in kept.items() for name, part in found.items()
+        }
         with open(f"{path}.part", "wb") as file:
             np.savez(file, **arrays)
         os.replace(f"{path}.part", path)

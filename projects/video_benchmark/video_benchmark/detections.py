@@ -3,7 +3,7 @@
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,7 +93,8 @@ def _save(path: str, people: list[Instances]) -> None:
         for name, field in _FIELDS.items():
             value = one.get(field)
             columns[name].append((value.tensor if name == "boxes" else value).numpy())
-    arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
+    # Any: NumPy 1.24 does not know the option that the newest types warn of.
+    arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
     arrays["frame"] = np.concatenate([np.full(len(one), i) for i, one in enumerate(people)])
     arrays["size"] = np.array(people[0].image_size)
     temporary = f"{path}.tmp{os.getpid()}.npz"
