@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import re
-import warnings
 
 import numpy as np
 import pytest
@@ -13,13 +12,11 @@ import torch
 from export_toys import SIDE, STYLES, photo, toy
 
 from rle_onestage import cli
-from rle_onestage.data.transforms.model_input import resize_for_model
 from rle_onestage.errors import ConfigError, DataError, MediaError, MissingPackageError
 from rle_onestage.export import ExportOptions, NotEqualError, describe, export_model, load
 from rle_onestage.export.formats import onnx_graph
 from rle_onestage.export.graph import InputSize, PeopleGraph
 from rle_onestage.export.parity import compare, pytorch
-from rle_onestage.export.resizing import BAND, Axis, resize_to_canvas, taps_of_band
 from rle_onestage.predictor import Predictor
 
 pytest.importorskip("onnx")
@@ -100,39 +97,6 @@ def test_other_formats_give_the_same(name, ending, plain, other_file):
     image = photo(SIDE, SIDE, seed=5)
     assert_same_people(load(path)(image), Predictor(cfg)(image))
     assert describe(path) == describe(onnx_file)
-
-
-class Resize(torch.nn.Module):
-    """The resize of a graph alone, to 227 x 319 pixels."""
-
-    def forward(self, image):
-        axes = []
-        for axis, length in enumerate((227, 319)):
-            given, wanted = (torch.full((), side, dtype=torch.int64) for side in (image.shape[axis], length))
-            axes.append(Axis(given, wanted, -(-length // BAND), taps_of_band(given, wanted)))
-        return resize_to_canvas(image[None], *axes)[0, :, :227, :319]
-
-
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_runtimes_resize_to_the_same_grey_levels(runtime, folder):
-    """To the last one: a level more or less at a pixel is enough to move joints."""
-    library, path = pytest.importorskip(runtime), str(folder / f"{runtime}.onnx")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Resize(), (torch.from_numpy(photo(50, 70)),), path, dynamo=False, opset_version=18, input_names=["image"],
-            dynamic_axes={"image": {0: "height", 1: "width"}},
-        )  # fmt: skip
-    if runtime == "openvino":
-        run = library.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    else:
-        session = library.InferenceSession(path, providers=["CPUExecutionProvider"])
-        run = functools.partial(session.run, None)
-    generator = np.random.default_rng(0)
-    for height, width in ((200, 280), (131, 243), (67, 313), (599, 387), (801, 1321), (454, 638)):
-        image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        found = run({"image": image})[0].transpose(1, 2, 0)
-        assert (found == resize_for_model(image, 227, 319)).all(), (height, width)
 
 
 @pytest.mark.slow
