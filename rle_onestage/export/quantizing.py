@@ -1,7 +1,7 @@
 """Convolutions in 8 bits, in an ONNX graph.
 
-ONNX Runtime's own quantizer rounds what a convolution gives too, and has no maps with a sign whose 0 is the level 0: in
-OpenVINO ``people`` loses 2.4 AP with it instead of 0.5, and is slower.
+ONNX Runtime's own quantizer also rounds the outputs of convolutions. It cannot give signed maps the zero point 0. With
+it, ``people`` in OpenVINO is slower and loses 2.4 AP instead of 0.5.
 """
 
 from collections.abc import Iterable, Sequence
@@ -58,7 +58,8 @@ def quantize(path: str, images: Sequence[np.ndarray], *, exact: Sequence[str], o
         images: as the file takes them, to calibrate on.
         exact: names of the weights of layers that stay in float32.
         outputs: round what the convolutions give too: ONNX Runtime computes in 8 bits only between two rounded maps.
-            OpenVINO needs the inputs alone, which loses less; it is fast where 0 of a map with a sign is the level 0.
+            OpenVINO needs
+            only rounded inputs, which loses less. It is fast where signed maps have the zero point 0.
 
     Raises:
         PoseError: the graph has no such convolution, or cannot be run.
@@ -266,7 +267,7 @@ class _Constants:
 
         Args:
             name: of the node's output.
-            source: which of them these numbers are; what has the same source has the same numbers.
+            source: name of the original constant. Nodes with the same source share its integers.
             whole: (O, ...) integers.
             step: (O,) between two of them.
         """

@@ -93,8 +93,8 @@ class OnnxFormat(Format):
 def exact_layers(graph: PeopleGraph) -> list[str]:
     """Names of the weights of the convolutions that 8 bits are too coarse for.
 
-    They are those that speak of people, which what follows decodes. Of MoveNet they are what reads the sums of its
-    pyramid, whose channels are of sizes up to a hundred times apart.
+    They are the layers whose outputs are decoded into people. In MoveNet they are the layers that read the sums of its
+    pyramid, where the largest values of two channels differ by up to a factor of 100.
     """
     model = graph.model
     exact: list[nn.Module] = [model.head.score, model.head.box]
