@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from rle_onestage.cli.checks import check_config, check_given, check_images, check_output
 from rle_onestage.cli.exported import add_exported, check_exported, load_exported
 from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
-from rle_onestage.errors import ConfigError, check_score, exits_with_sentence
+from rle_onestage.errors import ConfigError, MediaError, check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, natural_int, number, positive_float, positive_int
 from rle_onestage.utils.output_files import is_stdout
 
@@ -209,12 +209,14 @@ def check_paths(args: argparse.Namespace) -> list[str]:
         The image files of ``--input``.
 
     Raises:
-        MediaError: something is not there, or cannot be written.
+        MediaError: something is not there, is of the other kind, or cannot be written.
     """
     from rle_onestage.demo.options import video_path
-    from rle_onestage.video.io import check_source, check_window, find_images, output_paths
+    from rle_onestage.video.io import check_source, check_window, find_images, looks_like_video, output_paths
 
     images = find_images(args.input or ())
+    if images and all(map(looks_like_video, images)):
+        raise MediaError(f"input {images[0]} is named like a video; give it with --video-input")
     source = args.webcam if args.video_input is None else args.video_input
     if args.video_input is not None:
         check_source(args.video_input)

@@ -8,6 +8,9 @@ training ignores. Beside the images, page.png has the first of them on one page.
 """
 
 import argparse
+import contextlib
+import os
+import re
 from collections.abc import Sequence
 
 from rle_onestage.cli.checks import check_config, check_output_folder
@@ -36,6 +39,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parse_options(parser, arguments)
 
 
+def drawn_in(folder: str) -> dict[str, int]:
+    """Images that calls of this command left in a folder, with the times at which they were written, in ns."""
+    drawn = re.compile(r"\d{4}_.*\.jpg")
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_mtime_ns for entry in entries if drawn.fullmatch(entry.name)}
+    return {}
+
+
 @exits_with_sentence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
@@ -46,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.visualization.labels import draw_dataset
 
     cfg = read_config(args)
+    earlier = drawn_in(args.output)
     augmented = args.source == "dataloader"
     count = draw_dataset(cfg, args.output, augmented=augmented, number=args.number, with_people=args.with_people)
     more = f", the first; --number {2 * count} draws more" if count == args.number else ""
     print(f"{counted(count, 'image is', 'images are')} in {args.output}{more}")
+    kept = len(earlier.items() & drawn_in(args.output).items())
+    if kept:
+        print(f"{counted(kept, 'image', 'images')} of an earlier call {'is' if kept == 1 else 'are'} there too")

@@ -72,3 +72,10 @@ def test_hidden_joints_cannot_be_left_out_where_the_model_does_not_tell_them(tmp
                     main(arguments)
                 assert f"--hidden {flag} needs a model that tells" in capsys.readouterr().err
     assert np.abs(drawn["show"] - drawn["omit"]).max() > 60
+
+
+def test_a_video_among_inputs_is_told_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rle_onestage.predictor.Predictor", lambda cfg, precision: pytest.fail("the model is loaded"))
+    with pytest.raises(SystemExit) as end:
+        main(["--input", video(tmp_path / "in.mp4"), "--output", str(tmp_path / "out")])
+    assert end.value.code == 2 and "in.mp4 is named like a video; give it with --video-input" in capsys.readouterr().err

@@ -48,6 +48,16 @@ def test_one_image_is_counted_as_one(tmp_path, capsys):
     assert "1 image is in" in capsys.readouterr().out
 
 
+def test_images_of_an_earlier_call_are_told(tmp_path, capsys):
+    given = arguments(tmp_path, "--source", "annotation", "INPUT.POSE.SIZE", "64")
+    main(given)
+    assert "earlier call" not in capsys.readouterr().out
+    main([*given, "--number", "3"])  # writes all of them again
+    assert "earlier call" not in capsys.readouterr().out
+    main([*given, "--number", "1"])
+    assert capsys.readouterr().out.endswith("\n2 images of an earlier call are there too\n")
+
+
 @pytest.mark.parametrize("source, count", [("annotation", 2), ("dataloader", 5)])
 def test_images_without_people_are_left_out(tmp_path, source, count):
     given = arguments(tmp_path, "--source", source, "--number", "5", "--with-people", "INPUT.POSE.SIZE", "64")
