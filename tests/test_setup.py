@@ -272,6 +272,13 @@ def test_makefile_switches():
     assert 'no/such/folder/bin/python tools/install.py --source "upstream"' in fresh
 
 
+def test_workflows_call_targets_that_the_makefile_has():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    workflows = "".join(path.read_text() for path in (ROOT / ".github" / "workflows").iterdir())
+    called = set(re.findall(r"\bmake ([a-z-]+)", workflows))
+    assert called and called <= targets
+
+
 @pytest.mark.parametrize("ap, verdict", [(36.4, "as it should be"), (4.0, "unusual: 35 to 38 was expected")])
 def test_the_quick_start_ends_with_what_came_out(tmp_path, ap, verdict):
     (tmp_path / "metrics.json").write_text(json.dumps({"keypoints": {"AP": ap}}))
