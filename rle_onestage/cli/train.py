@@ -36,6 +36,8 @@ OF_EVALUATE = {
     "max_people": "people an image that count in keypoint AP, as TEST.MAX_PEOPLE (default: 20, as in COCO)",
     "results": "score this file of COCO results instead; rle-onestage evaluate --results FILE --help has its flags",
     "resume": "evaluate the last checkpoint of OUTPUT_DIR instead of MODEL.WEIGHTS",
+    "before_training": "take MODEL.WEIGHTS as a training with this config would start from them: joints by name, the "
+    "rest untrained",
     "eval_only": argparse.SUPPRESS,
     "imports": "import a Python module with parts of your own that the model or the evaluation needs, by its name",
 }
@@ -73,7 +75,7 @@ def train(args: argparse.Namespace) -> object:
 
     cfg = setup(args, check)
     if args.eval_only:
-        return evaluate_only(cfg, resume=args.resume)
+        return evaluate_only(cfg, resume=args.resume, before_training=getattr(args, "before_training", False))
     trainer = Trainer(cfg, data_first=True)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
@@ -115,6 +117,8 @@ def _parse(arguments: Sequence[str] | None, command: str, text: str | None) -> a
     setattr(parser, "error", lambda message: complain(parser, message))  # noqa: B010 -- to a type checker it is fixed
     check_flags(parser, words)
     args = parse_options(parser, words)
+    if args.resume and getattr(args, "before_training", False):
+        parser.error("--before-training scores MODEL.WEIGHTS and --resume the last checkpoint; leave one out")
     if getattr(args, "max_people", None):
         args.opts = [*args.opts, "TEST.MAX_PEOPLE", str(args.max_people)]
     return args
@@ -124,6 +128,7 @@ def _adapt(parser: argparse.ArgumentParser, command: str) -> None:
     """Detectron2's flags in our words, those of the command alone; ``KEY VALUE`` pairs as in the other commands."""
     evaluates = command == "evaluate"
     if evaluates:
+        parser.add_argument("--before-training", action="store_true")
         parser.add_argument("--max-people", type=positive_int)
         parser.add_argument("--results")  # which never comes here, see rle_onestage.cli.evaluate
     texts = {**FLAGS, **(OF_EVALUATE if evaluates else {})}

@@ -14,8 +14,10 @@ from torch import nn
 
 from rle_onestage.data.image_presence import check_test_images
 from rle_onestage.data.loader import build_test_loader, build_train_loader
+from rle_onestage.data.lookup import known_joints
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint.named import weights_to_evaluate
+from rle_onestage.engine.checkpoint.start import start_from_weights
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, evaluate
 from rle_onestage.engine.logs import default_writers
@@ -24,6 +26,7 @@ from rle_onestage.engine.own_hooks import NamesOwnHooks
 from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.registry import build_evaluator
+from rle_onestage.modeling.tables import start_training_anew
 
 
 class TrainerBuilders(NamesOwnHooks):
@@ -147,7 +150,11 @@ class TrainerBuilders(NamesOwnHooks):
 
 
 def evaluate_only(
-    cfg: CfgNode, resume: bool = False, trainer: type[TrainerBuilders] = TrainerBuilders
+    cfg: CfgNode,
+    resume: bool = False,
+    trainer: type[TrainerBuilders] = TrainerBuilders,
+    *,
+    before_training: bool = False,
 ) -> Mapping[str, Any]:
     """What ``--eval-only`` does: build, load (``MODEL.WEIGHTS``, or with ``resume`` the last checkpoint), evaluate.
 
@@ -155,6 +162,7 @@ def evaluate_only(
         cfg: the config.
         resume: take the last checkpoint in ``OUTPUT_DIR``, as a training that goes on does.
         trainer: whose ``build_model`` and ``test`` are used.
+        before_training: take the weights as a training would start from them: what fits, joints by name.
 
     Returns:
         The metrics, see :func:`rle_onestage.engine.inference.evaluate`.
@@ -166,7 +174,13 @@ def evaluate_only(
     """
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
     path = weights_to_evaluate(cfg, resume=resume)
-    model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)
+    if before_training:
+        model = trainer.build_model(cfg)
+        start_from_weights(model, cfg, known_joints(cfg))
+        start_training_anew(model)
+        model.eval()
+    else:
+        model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)
     begin_evaluation(cfg)
     try:
         results = trainer.test(cfg, model)

@@ -1,5 +1,7 @@
 """Every class method of DefaultTrainer can be replaced, and training, resume and evaluation use what it gives."""
 
+import json
+
 import engine_toy
 import pytest
 import torch
@@ -226,3 +228,21 @@ def test_a_hook_that_does_not_take_its_state_is_one_sentence(config, tmp_path):
     train(Own, config, "SOLVER.MAX_ITER", "1")
     with pytest.raises(CheckpointError, match=r"a hook does not take the state .*KeyError.*SOLVER.HOOKS"):
         Own(load_config(config)).resume_or_load()
+
+
+def test_weights_are_scored_as_a_training_would_start_from_them(config, tmp_path):
+    options = [*engine_toy.REAL, "MODEL.RLE_ONESTAGE.TEST.SCORE_THRESH", "0.0"]
+    _, results = train(Trainer, config, *options)
+    options += ["MODEL.WEIGHTS", str(tmp_path / "out" / "model_final.pth")]
+    same = evaluate_only(load_config(config, options), before_training=True)
+    assert results["bbox"]["AP"] > 0 and same["per_joint"] == pytest.approx(results["per_joint"], rel=1e-4)
+    content = json.loads((tmp_path / "data" / "people.json").read_text())
+    content["categories"][0]["keypoints"][2] = "tail"
+    (tmp_path / "data" / "tails.json").write_text(json.dumps(content))
+    files = [["toy_tails", str(tmp_path / "data" / "tails.json"), str(tmp_path / "data" / "images")]]
+    names = ["DATASETS.KEYPOINT_FILES", json.dumps(files), "DATASETS.TRAIN", "[]", "DATASETS.TEST", "['toy_tails']"]
+    other = load_config(config, [*options, *names], task="evaluation")
+    with pytest.raises(CheckpointError, match="without tail of the model's 3"):
+        evaluate_only(other)
+    found = evaluate_only(other, before_training=True)  # scores, and so AP, go by the joints too
+    assert found["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"], abs=2) and "oks-tail" in found["per_joint"]

@@ -25,7 +25,8 @@ def explain_misfit(cfg: CfgNode, address: str, error: UnfitWeights) -> str:
     if trained and os.path.realpath(trained) != os.path.realpath(address):
         remedy = f"give MODEL.WEIGHTS {trained}, which the training with this config made"
     elif own:
-        anew = ", or train from them, which takes joints over by name" if error.of_joints else ""
+        by_name = ", or train from them, which takes joints over by name (evaluate --before-training scores that)"
+        anew = by_name if error.of_joints else ""
         remedy = f"use the config {own}, which belongs to these weights{anew}"
     else:
         remedy = error.remedy
