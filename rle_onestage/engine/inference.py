@@ -192,7 +192,7 @@ def _show(by_set: Mapping[str, Mapping[str, Any]]) -> None:
     """Log the metrics of each data set in Detectron2's lines for copying: AP, and what other evaluators say."""
     ours = ("per_joint", "calibration", "best_match")  # have tables of their own
     for name, tasks in by_set.items():
-        logger.info("Metrics of %s in percent, for copying:", name)
+        logger.info("Metrics of %s for copying, those of boxes and keypoints in percent:", name)
         print_csv_format(
             OrderedDict(
                 (task, _copied(values)) for task, values in tasks.items() if task not in ours and numeric(values)

@@ -219,7 +219,7 @@ class _Job:
         logger.info(
             "%s in %s%s",
             counted(len(self.plan.files), "file"), counted(len(self.plan.units), "unit"),
-            f", {there} of them done" if there else "",
+            f", {counted(there, 'unit')} done before" if there else "",
         )  # fmt: skip
 
     def _rows_of_units(self, images: int) -> int:
