@@ -12,6 +12,7 @@
 # DETECTRON2=        empty: an installed one of 0.5 or later, else a pure-Python build of 0.5; "upstream": the main branch
 #                    from its repository; a path: a checkout or wheel
 # DEVICE=cuda        what the quick start computes on (default: a GPU where there is one)
+# WORKERS=2          processes of "make test"
 # PROCESSES=2        processes that train in the quick start; one a GPU at most
 
 PYTHON ?= python3
@@ -37,6 +38,10 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))
 
 # Asked when a recipe begins, so that torch is installed.
 DEVICE ?= $(shell $(PY) -c "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')" 2>/dev/null || echo cpu)
+
+WORKERS ?= 2
+# A file of tests stays in one process: its tests may share what is slow to make.
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile
 
 FUZZ ?= $(sort $(wildcard tests/fuzz/test_*.py))
 
@@ -73,13 +78,13 @@ quickstart: install
 
 test: install
 	@echo "Thousands of tests are collected first, which takes a minute."
-	$(PY) -m pytest
+	$(PY) $(PYTEST)
 	@$(MAKE) --no-print-directory check
 
 check: lint types docs wheel
 
 test-slow: install
-	$(PY) -m pytest -m ""
+	$(PY) $(PYTEST) -m ""
 
 # Trainings that are killed in every phase and resumed, torchrun's restarts, machines that die and join: minutes.
 test-kills: install
@@ -91,7 +96,7 @@ test-lowest:
 	.venv-lowest/bin/python -m pip install -q "uv>=0.9"
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[opencv-headless,test,export]"
 	$(MAKE) --no-print-directory install VENV=.venv-lowest
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python $(PYTEST)
 
 fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)

@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", required=True, metavar="WHERE", help="the folder of the Parquet files")
     parser.add_argument(
-        "--model", default="people", metavar="NAME",
+        "--model", "--config-file", default="people", metavar="NAME",
         help="of the model zoo, a config (.yaml), weights (.pth) beside their config.yaml, or an exported file (.onnx) "
         "(default: people)",
     )  # fmt: skip

@@ -44,13 +44,14 @@ def test_exit_codes(tmp_path, monkeypatch, capsys):
         assert stopped.value.code == 2 and text in line
 
 
-def test_models_that_are_not_there(tmp_path, capsys):
+@pytest.mark.parametrize("flag", ["--model", "--config-file"])
+def test_models_that_are_not_there(tmp_path, capsys, flag):
     folder = folder_of(tmp_path / "in", [1])
     (tmp_path / "a.pth").write_bytes(b"")
     for name, text in (("peopel", "there is no model 'peopel'"), ("own.yaml", "config own.yaml of --model does not"),
                        (str(tmp_path / "a.pth"), "has no config.yaml beside it")):  # fmt: skip
         with pytest.raises(SystemExit) as stopped:
-            main(["--input", folder, "--output", str(tmp_path / "out"), "--model", name])
+            main(["--input", folder, "--output", str(tmp_path / "out"), flag, name])
         assert stopped.value.code == 2 and text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
