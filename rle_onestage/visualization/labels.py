@@ -1,6 +1,7 @@
 """Labels drawn on their images: as the training loader gives them, or as the annotation files say."""
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,11 +13,12 @@ from detectron2.config import CfgNode
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from ..data import build_train_loader, load_dataset, model_skeleton, own_skeleton, read_image
-from ..errors import MediaError
+from ..errors import DataError, MediaError
 from ..structures.skeleton import Skeleton
 from .pages import contact_sheet
 from .people import draw_people
 
+logger = logging.getLogger(__name__)
 PAGE = "page.png"
 PAGE_COLUMNS, PAGE_SIZE = 4, 24
 _SEARCHED = 100  # images looked at for each with people that is drawn: the loader's have no end
@@ -115,7 +117,11 @@ def filed_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
         skeleton = own_skeleton(cfg, name)
         num_joints = skeleton.num_joints
         for record in load_dataset(cfg, name, own_joints=True):
-            image = read_image(record["file_name"], record["width"], record["height"])
+            try:
+                image = read_image(record["file_name"], record["width"], record["height"])
+            except DataError as error:  # whoever looks at labels wants to see the others
+                logger.warning("%s. It is left out", error)
+                continue
             labels = record["annotations"]
             boxes = np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in labels])
             keypoints = np.array([a.get("keypoints") or [0] * 3 * num_joints for a in labels], float)

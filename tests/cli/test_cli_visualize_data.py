@@ -72,6 +72,16 @@ def test_images_without_people_are_left_out(tmp_path, source, count):
     assert len(files) == count and not any(name.endswith(f"_{stem}.jpg") for name in files)
 
 
+def test_a_damaged_image_is_told_and_left_out(tmp_path, caplog):
+    given = arguments(tmp_path, "--source", "annotation", "INPUT.POSE.SIZE", "64")
+    damaged = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".png", ".jpg"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    main(given)
+    files = [name for name in os.listdir(tmp_path / "out") if name != "page.png"]
+    assert len(files) == 2 and not any(name.endswith(f"_{damaged.stem}.jpg") for name in files)
+    assert [record.getMessage() for record in caplog.records if str(damaged) in record.getMessage()]
+
+
 def test_wrong_joints_are_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments(tmp_path, "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "5"))

@@ -77,13 +77,26 @@ def test_no_joint_in_common_is_a_warning(tmp_path, said):
     assert "No joint of" in warning and "(x, y): all joints start anew" in warning and "(a, b, c)" in warning
 
 
+def test_a_joint_begins_as_the_mean_of_those_near_it(tmp_path, said):
+    """What is learned does; d is near none."""
+    model = Net(3)
+    nn.init.constant_(model.presence, 5.0)
+    path = file(tmp_path / "m.pth", abc(), ["left_hip", "nose", "right_hip"])
+    load_weights(model, path, strict=False, joints=["mid_hip", "d", "nose"])
+    assert model.offset.weight[:2].tolist() == [[20, 1], [21, 1]] and model.offset.bias[:2].tolist() == [3, 4]
+    assert model.presence[:, 0].tolist() == [8, 5, 8]
+    (line,) = said()
+    assert line.endswith(
+        "1 of 3 come over (nose); 1 start as the mean of joints near them (mid_hip: left_hip, right_hip); 1 start anew "
+        "(d); 0 of the file are not used (none)"
+    )
+
+
 def test_a_near_joint_is_asked_for(tmp_path, said):
     weights = file(tmp_path / "m.pth", abc(), ["left_wrist", "nose", "tail"])
     load_weights(Net(2), weights, strict=False, joints=["left_hand", "nose"])
     (line,) = said()
-    assert line.endswith(
-        "(left_wrist, tail). left_hand: is it left_wrist? If so, rename it in the label file, and it comes over"
-    )
+    assert line.endswith("(tail). left_hand: is it left_wrist? If so, rename it in the label file, and it comes over")
 
 
 def test_no_joint_comes_over_from_a_head_of_another_size(tmp_path, said):
@@ -248,14 +261,17 @@ def test_lspet_keeps_the_joints_that_both_have(tmp_path):
     shared_density = ["MODEL.RLE_ONESTAGE.PRESET", "laplace"]
     source = people_model(COCO.names, *shared_density)
     model = build_model(config(LSPET, *shared_density))
-    fresh = model.head.offset.weight[-4:].clone()
     before, after = found(source), taken(model, source.state_dict(), tmp_path / "m.pth", COCO.names, LSPET)
     places = map_joints(COCO.names, LSPET)
     assert places[12:] == [-1, -1] and min(places[:12]) >= 0
     for name in ("joints", "sigmas", "presence"):
         shared = getattr(before, name)[:, :, places[:12]]
         torch.testing.assert_close(getattr(after, name)[:, :, :12], shared, rtol=1e-4, atol=1e-4)
-    assert torch.equal(model.head.offset.weight[-4:], fresh)
+    rows = source.head.offset.weight.view(17, 2, -1)
+    shoulders, face = ([i for i, name in enumerate(COCO.names) if name.endswith(parts)] for parts in
+                       ("shoulder", ("nose", "eye", "ear")))  # fmt: skip
+    means = torch.stack([rows[shoulders].mean(0), rows[face].mean(0)])
+    torch.testing.assert_close(model.head.offset.weight[-4:], means.flatten(0, 1))
     assert after.visibility is None  # nobody taught neck and head_top
     assert model.head.visibility.taught.tolist() == [place + 1 for place in places]
     # New joints have no correction: their intervals are the density's.

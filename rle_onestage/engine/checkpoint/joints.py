@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rle_onestage.errors import CheckpointError, ConfigError, shown
+from rle_onestage.structures.related_joints import related_joints
 from rle_onestage.structures.skeleton import (
     COCO,
     SKELETONS,
@@ -196,8 +197,9 @@ def by_joint_name(
         strict: True raises where the joints are others or in another order.
 
     Returns:
-        ``weights``, or a copy in which the rows of the model's joints are the file's of the same name, and the model's
-        own where it has none. Without what belongs to groups of joints, which are of other joints then.
+        ``weights``, or a copy in which the rows of the model's joints are the file's of the same name; where it has
+        none, what is learned is the mean of :func:`~.related_joints.related_joints`, else the model's own. Without what
+        belongs to groups of joints, which are of other joints then.
 
     Raises:
         CheckpointError: see ``strict``; or the file names another number of joints than it has weights for.
@@ -227,7 +229,7 @@ def by_joint_name(
         _tell(given, joints, source, address)
     else:
         logger.warning("All joints start anew: what %s has of joints is of other shapes than the model's", address)
-    return _mapped(model, own, weights, source, len(given))
+    return _mapped(model, own, weights, source, given, joints)
 
 
 def _joint_rows(model: nn.Module) -> dict[str, int]:
@@ -293,10 +295,13 @@ def some_names(names: Sequence[str], limit: int = 3) -> str:
 
 def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], address: str) -> None:
     over = [name for name, place in zip(joints, source) if place >= 0]
-    anew = [name for name, place in zip(joints, source) if place < 0]
-    unused = [name for place, name in enumerate(given) if place not in source]
+    related = related_joints(given, joints)
+    between = [f"{name}: {', '.join(near)}" for name, near in related.items()]
+    anew = [name for name, place in zip(joints, source) if place < 0 and name not in related]
+    used = {given[place] for place in source if place >= 0}.union(*related.values())
+    unused = [name for name in given if name not in used]
     questions = [f"{name}: is it {near}?" for name, near in near_joints(given, joints).items()]
-    if not over:
+    if not over and not related:
         logger.warning(
             "No joint of %s has the name of one of the model's (%s): all joints start anew. If some are the same, give "
             "them its names (%s) in the label file. If yours are other joints of people, go on: they need more steps. "
@@ -304,17 +309,26 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
             "MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
         )  # fmt: skip
     logger.info(
-        "Joints of %s by name: %d of %d come over (%s); %d start anew (%s); %d of the file are not used (%s)%s",
-        address, len(over), len(joints), ", ".join(over) or "none", len(anew), ", ".join(anew) or "none", len(unused),
-        ", ".join(unused) or "none",
+        "Joints of %s by name: %d of %d come over (%s)%s; %d start anew (%s); %d of the file are not used (%s)%s",
+        address, len(over), len(joints), ", ".join(over) or "none",
+        f"; {len(between)} start as the mean of joints near them ({'; '.join(between)})" if between else "",
+        len(anew), ", ".join(anew) or "none", len(unused), ", ".join(unused) or "none",
         f". {some_names(questions, 6)} If so, rename it in the label file, and it comes over" if questions else "",
     )  # fmt: skip
 
 
 def _mapped(
-    model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: Sequence[int], count: int
+    model: nn.Module,
+    own: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    source: Sequence[int],
+    given: Sequence[str],
+    joints: Sequence[str],
 ) -> dict[str, Tensor]:
-    grouped, joint_rows = _group_tensors(model), _joint_rows(model)
+    grouped, joint_rows, count = _group_tensors(model), _joint_rows(model), len(given)
+    learned = {name for name, _ in model.named_parameters()}
+    related = related_joints(given, joints)
+    beside = {joints.index(name): [given.index(other) for other in near] for name, near in related.items()}
     known = torch.tensor([place >= 0 for place in source])
     fitting = {
         key for key, rows in joint_rows.items()
@@ -336,5 +350,7 @@ def _mapped(
         by_joint = mixed.view(len(source), rows, *mixed.shape[1:])  # (K, rows, ...)
         theirs = result[key].to(mixed.dtype).view(-1, rows, *mixed.shape[1:])
         by_joint[known] = theirs[places]
+        for place, near in beside.items() if key in learned else ():
+            by_joint[place] = theirs[near].mean(0)
         result[key] = mixed
     return result
