@@ -308,6 +308,28 @@ def test_another_learning_rate_is_said(tmp_path, caplog, solver, words):
     assert (words in caplog.text) if words else "learning rate" not in caplog.text
 
 
+FILES = [["a", "a.json", "images"], ["b", "b.json", "images"]]
+
+
+@pytest.mark.parametrize(
+    "datasets, words",
+    [
+        ({"TRAIN": ["a"], "TRAIN_WEIGHTS": [], "TEST": ["b"], "KEYPOINT_FILES": FILES}, None),
+        ({"TRAIN": ["b"], "KEYPOINT_FILES": FILES}, "of DATASETS, TRAIN is ['a'] and was ['b'] ("),
+        ({"TRAIN": ["a"], "TRAIN_WEIGHTS": [2.0]}, "TRAIN_WEIGHTS is [] and was [2.0] ("),
+        ({"KEYPOINT_FILES": [["a", "other.json", "images"]]}, "a of KEYPOINT_FILES is ['a', 'a.json', 'images'] and"),
+        ({"KEYPOINT_FILES": [["b", "other.json", "images"]]}, None),  # which is not trained on
+        ({"KEYPOINT_FILES": [7, [], "a"]}, None),
+        ("no mapping", None),
+    ],
+)
+def test_other_training_sets_are_said(tmp_path, caplog, datasets, words):
+    (tmp_path / "config.yaml").write_text(json.dumps({"DATASETS": datasets}))
+    options = ["DATASETS.TRAIN", "a,", "DATASETS.KEYPOINT_FILES", json.dumps(FILES)]
+    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"))
+    assert (words in caplog.text) if words else "training sets" not in caplog.text
+
+
 def test_a_trainer_refuses_to_resume_with_another_loss(tmp_path):
     config = str(engine_toy.write_config(tmp_path, MAX_ITER=1))
     trainer = Trainer(load_config(config, [PREFIX + "DENSITY", "laplace", "DATASETS.TEST", "()"]))

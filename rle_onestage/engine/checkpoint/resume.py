@@ -9,7 +9,7 @@ import logging
 import numbers
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -65,7 +65,8 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
 def check_config(cfg: CfgNode, path: str) -> None:
     """Refuse to go on with another loss than that of the training so far, whose weights may fit nevertheless.
 
-    Other weights than those that it began with get a warning, as they are not used. So does another learning rate.
+    Other weights than those that it began with get a warning, as they are not used. So do another learning rate and
+    other training sets.
 
     Args:
         cfg: of the training that goes on.
@@ -82,7 +83,16 @@ def check_config(cfg: CfgNode, path: str) -> None:
     model, group = (_group(whole, *names) for names in (("MODEL",), ("MODEL", "RLE_ONESTAGE")))
     warn_of_overridden(cfg, path, began_with=model.get("WEIGHTS") if isinstance(model, dict) else None)
     now = cfg.MODEL.RLE_ONESTAGE
-    _warn_of_rates(cfg, _group(whole, "SOLVER"), config)
+    rates, sets = _changed(cfg.SOLVER, _group(whole, "SOLVER"), RATES), _changed_sets(cfg, _group(whole, "DATASETS"))
+    for what, group_name, changed in (
+        ("learning rate is not that", "SOLVER", rates),
+        ("training sets are not those", "DATASETS", sets),
+    ):
+        if changed:
+            logger.warning(
+                "The %s of the training so far, so that it does not go on as it would have: of %s, %s (%s)",
+                what, group_name, ", ".join(changed), config,
+            )  # fmt: skip
     keys = ["DENSITY"] if now.DENSITY in WITHOUT_PRESET else ["DENSITY", "PRESET"]
     for key in keys if isinstance(group, dict) else ():
         before = group.get(key, now[key])
@@ -94,18 +104,30 @@ def check_config(cfg: CfgNode, path: str) -> None:
             )
 
 
-def _warn_of_rates(cfg: CfgNode, solver: Any, config: str) -> None:
-    """Say that the learning rate goes on as another one than in the training so far, as its ``config.yaml`` has it."""
+def _changed(group: CfgNode, before: Any, keys: Iterable[str]) -> list[str]:
+    """What a group of the config has otherwise than the ``config.yaml`` of the training so far, as clauses."""
     changed = []
-    for key in RATES if isinstance(solver, dict) else ():
-        before, now = (list(x) if isinstance(x, (list, tuple)) else x for x in (solver.get(key), cfg.SOLVER[key]))
-        if key in solver and before != now:
-            changed.append(f"{key} is {shown(now)} and was {shown(before)}")
-    if changed:
-        logger.warning(
-            "The learning rate is not that of the training so far, so that it does not go on as it would have: of "
-            "SOLVER, %s (%s)", ", ".join(changed), config,
-        )  # fmt: skip
+    for key in keys if isinstance(before, dict) else ():
+        then, now = (_plain(value) for value in (before.get(key), group[key]))
+        if key in before and then != now:
+            changed.append(f"{key} is {shown(now)} and was {shown(then)}")
+    return changed
+
+
+def _changed_sets(cfg: CfgNode, before: Any) -> list[str]:
+    """The same of the sets that are trained on: their names and shares, and the files behind the names."""
+    changed = _changed(cfg.DATASETS, before, ("TRAIN", "TRAIN_WEIGHTS"))
+    files = before.get("KEYPOINT_FILES") if isinstance(before, dict) else None
+    then, now = (
+        {str(entry[0]): entry for entry in map(_plain, entries or ()) if isinstance(entry, list) and entry}
+        for entries in (files if isinstance(files, list) else (), cfg.DATASETS.KEYPOINT_FILES)
+    )
+    names = [name for name in cfg.DATASETS.TRAIN if name in then and name in now and then[name] != now[name]]
+    return changed + [f"{name} of KEYPOINT_FILES is {shown(now[name])} and was {shown(then[name])}" for name in names]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _group(values: Any, *names: str) -> Any:
