@@ -122,8 +122,8 @@ class Trainer(TrainerBuilders):
                 self.ema.load_state_dict(self.model.state_dict())
 
     def _resume(self, path: str) -> None:
-        resuming.check_config(self._given_cfg, path)
         content = read_checkpoint(path)
+        resuming.check_config(self._given_cfg, path, resuming.next_iteration(content, path))
         self.origin = recorded_origin(content)
         self.start_iter = start = shares.settle_start(self.cfg, content, path)
         apply_weights(self.model, content, path, strict=True, use_ema=False, joints=self.joints, resume=True)

@@ -234,6 +234,10 @@ def test_config(text, tmp_path):
     if "IMPORTS" in text or "kpt_names" in text:  # see above and below
         return
     base = "" if "_BASE_" in text else "_BASE_: configs/quickstart.yaml\n"
+    for own in (
+        block for block in blocks(ROOT / "docs" / "own_joints.md", "yaml") if block.startswith("# own.yaml")
+    ):  # which another one is based on
+        (tmp_path / "own.yaml").write_text(own)
     (tmp_path / "my.yaml").write_text(base + text)
     load_config(str(tmp_path / "my.yaml"))
 
@@ -255,9 +259,12 @@ def test_the_sizes_on_the_page_are_those_of_the_configs(tmp_path):
     for path, canvas, longest in rows:
         given = load_config(path).INPUT
         assert (given.POSE.SIZE, given.MIN_SIZE_TEST, given.MAX_SIZE_TEST) == (int(canvas), int(longest), int(longest))
-    (block,) = [block for block in blocks(ROOT / "docs" / "own_joints.md", "yaml") if "for scenes of many" in block]
-    (tmp_path / "my.yaml").write_text(block)
-    many, people = load_config(str(tmp_path / "my.yaml")), load_config("configs/people/people.yaml")
+    own, block = [
+        block for block in blocks(ROOT / "docs" / "own_joints.md", "yaml") if block.startswith(("# own", "# scenes"))
+    ]
+    (tmp_path / "own.yaml").write_text(own)
+    (tmp_path / "scenes.yaml").write_text(block.replace("# COPY_PASTE", "COPY_PASTE"))
+    many, people = load_config(str(tmp_path / "scenes.yaml")), load_config("configs/people/people.yaml")
     assert many.INPUT == people.INPUT and many.MODEL.RLE_ONESTAGE.TEST == people.MODEL.RLE_ONESTAGE.TEST
 
 

@@ -289,7 +289,7 @@ def test_going_on_with_another_loss_is_refused_by_its_key(tmp_path, of_training,
     cfg = load_config("", [word for name, value in now.items() for word in (PREFIX + name, value)])
     refused = pytest.raises(ConfigError, match=key) if key else contextlib.nullcontext()
     with refused:
-        resume.check_config(cfg, str(tmp_path / "model_final.pth"))
+        resume.check_config(cfg, str(tmp_path / "model_final.pth"), 100)
 
 
 @pytest.mark.parametrize(
@@ -298,14 +298,26 @@ def test_going_on_with_another_loss_is_refused_by_its_key(tmp_path, of_training,
         ({"BASE_LR": 0.05, "STEPS": [30000], "MAX_ITER": 7}, None),
         ({"BASE_LR": 0.1, "STEPS": [30000], "GAMMA": 0.5}, "of SOLVER, BASE_LR is 0.05 and was 0.1, GAMMA is 0.1 and"),
         ({"STEPS": [20000]}, "of SOLVER, STEPS is [30000] and was [20000] ("),
+        ({"WARMUP_ITERS": 100}, None),  # which is over, then and now
+        ({"WARMUP_ITERS": 101}, "of SOLVER, WARMUP_ITERS is 20 and was 101 ("),
         ("no mapping", None),
     ],
 )
 def test_another_learning_rate_is_said(tmp_path, caplog, solver, words):
     (tmp_path / "config.yaml").write_text(json.dumps({"SOLVER": solver}))
-    options = ["SOLVER.BASE_LR", "0.05", "SOLVER.STEPS", "30000,", "SOLVER.GAMMA", "0.1"]
-    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"))
+    options = ["SOLVER.BASE_LR", "0.05", "SOLVER.STEPS", "30000,", "SOLVER.GAMMA", "0.1", "SOLVER.WARMUP_ITERS", "20"]
+    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"), 100)
     assert (words in caplog.text) if words else "learning rate" not in caplog.text
+
+
+def test_a_longer_training_has_another_rate_under_a_cosine_alone(tmp_path, caplog):
+    (tmp_path / "config.yaml").write_text(
+        json.dumps({"SOLVER": {"MAX_ITER": 100, "LR_SCHEDULER_NAME": "WarmupCosineLR"}})
+    )
+    options = ["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.MAX_ITER"]
+    for length, told in (("100", False), ("200", True)):
+        resume.check_config(load_config("", [*options, length]), str(tmp_path / "model_final.pth"), 100)
+        assert ("of SOLVER, MAX_ITER is 200 and was 100 (" in caplog.text) == told == ("learning rate" in caplog.text)
 
 
 FILES = [["a", "a.json", "images"], ["b", "b.json", "images"]]
@@ -326,7 +338,7 @@ FILES = [["a", "a.json", "images"], ["b", "b.json", "images"]]
 def test_other_training_sets_are_said(tmp_path, caplog, datasets, words):
     (tmp_path / "config.yaml").write_text(json.dumps({"DATASETS": datasets}))
     options = ["DATASETS.TRAIN", "a,", "DATASETS.KEYPOINT_FILES", json.dumps(FILES)]
-    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"))
+    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"), 100)
     assert (words in caplog.text) if words else "training sets" not in caplog.text
 
 

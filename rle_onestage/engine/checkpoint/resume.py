@@ -32,11 +32,13 @@ STEP = "step"
 _ADAM = {STEP, "exp_avg", "exp_avg_sq"}
 KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
 NEVER_NEGATIVE = (STEP, "exp_avg_sq")
-# Keys of SOLVER that the learning rate of an iteration comes from. Without MAX_ITER: a longer training is no mistake.
+# Keys of SOLVER that the learning rate of an iteration comes from.
 RATES = (
-    "BASE_LR", "LR_SCHEDULER_NAME", "STEPS", "GAMMA", "WARMUP_ITERS", "WARMUP_FACTOR", "WARMUP_METHOD",
-    "BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER", "LAYER_DECAY",
+    "BASE_LR", "LR_SCHEDULER_NAME", "STEPS", "GAMMA", "BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER",
+    "LAYER_DECAY",
 )  # fmt: skip
+_OF_WARM_UP = ("WARMUP_ITERS", "WARMUP_FACTOR", "WARMUP_METHOD")
+_OF_COSINE = ("MAX_ITER", "BASE_LR_END")
 OTHER_SOLVER = "resume with the SOLVER it was trained with"
 DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
 
@@ -62,7 +64,7 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
     return iteration + 1
 
 
-def check_config(cfg: CfgNode, path: str) -> None:
+def check_config(cfg: CfgNode, path: str, iteration: int) -> None:
     """Refuse to go on with another loss than that of the training so far, whose weights may fit nevertheless.
 
     Other weights than those that it began with get a warning, as they are not used. So do another learning rate and
@@ -71,6 +73,7 @@ def check_config(cfg: CfgNode, path: str) -> None:
     Args:
         cfg: of the training that goes on.
         path: of the checkpoint. What the training was is looked up in the ``config.yaml`` beside it, if there is one.
+        iteration: that the training has come to.
 
     Raises:
         ConfigError: ``DENSITY`` is another one, or ``PRESET`` where it has an effect.
@@ -83,7 +86,8 @@ def check_config(cfg: CfgNode, path: str) -> None:
     model, group = (_group(whole, *names) for names in (("MODEL",), ("MODEL", "RLE_ONESTAGE")))
     warn_of_overridden(cfg, path, began_with=model.get("WEIGHTS") if isinstance(model, dict) else None)
     now = cfg.MODEL.RLE_ONESTAGE
-    rates, sets = _changed(cfg.SOLVER, _group(whole, "SOLVER"), RATES), _changed_sets(cfg, _group(whole, "DATASETS"))
+    rates = _changed_rates(cfg.SOLVER, _group(whole, "SOLVER"), iteration)
+    sets = _changed_sets(cfg, _group(whole, "DATASETS"))
     for what, group_name, changed in (
         ("learning rate is not that", "SOLVER", rates),
         ("training sets are not those", "DATASETS", sets),
@@ -112,6 +116,17 @@ def _changed(group: CfgNode, before: Any, keys: Iterable[str]) -> list[str]:
         if key in before and then != now:
             changed.append(f"{key} is {shown(now)} and was {shown(then)}")
     return changed
+
+
+def _changed_rates(solver: CfgNode, before: Any, iteration: int) -> list[str]:
+    """The same of the learning rate of the iterations to come."""
+    keys = list(RATES)
+    warm_ups = [solver.WARMUP_ITERS, before.get("WARMUP_ITERS") if isinstance(before, dict) else None]
+    if any(is_whole(length) and length > iteration for length in warm_ups):
+        keys += _OF_WARM_UP
+    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
+        keys += _OF_COSINE
+    return _changed(solver, before, keys)
 
 
 def _changed_sets(cfg: CfgNode, before: Any) -> list[str]:
