@@ -1,9 +1,13 @@
 """Multiply-adds by hand."""
 
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from density_cost import SETTINGS, gflops, predictor
 from paper_tables.flops import Cost, cost_of, format_costs, model_costs
 from paper_tables.paper import COST
 from torch import nn
@@ -32,3 +36,11 @@ def test_the_table_says_both_ratios_and_the_claim():
     assert "0.36" in heatmap and "1.41" in heatmap and "1.4 times" in heatmap
     assert "1/2,000" in next(row for row in rows if row.startswith("| regression head"))
     assert "0.5 % more" in rows[-1]
+
+
+@pytest.mark.parametrize("setting", list(SETTINGS))
+def test_a_density_costs_nothing_at_test_time(setting):
+    config, key = SETTINGS[setting]
+    image = np.zeros((64, 64, 3), np.uint8)
+    costs = [gflops(partial(predictor(config, [key, density]), image)) for density in ("rle", "l1")]
+    assert costs[0] == costs[1] > 0
