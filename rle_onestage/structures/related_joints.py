@@ -48,5 +48,5 @@ def related_joints(names: Sequence[str], wanted: Sequence[str]) -> dict[str, lis
 
 def _beside(part: str) -> tuple[str, ...]:
     """Parts of the body beside a named one; none where no word is known."""
-    words = set(part.split())
+    words = {form for word in part.split() for form in (word, word.removesuffix("s"))}
     return next((parts for word, parts in _BESIDE.items() if set(word.split()) <= words), ())

@@ -13,6 +13,7 @@ from rle_onestage.structures.related_joints import related_joints
         ("neck", "left_shoulder right_shoulder"),
         ("head_top", "nose left_eye right_eye left_ear right_ear"),
         ("back_of_head", "nose left_eye right_eye left_ear right_ear"),
+        ("mid_shoulders", "left_shoulder right_shoulder"),
         ("spine1", "left_shoulder right_shoulder left_hip right_hip"),
         ("LBigToe", "left_ankle"),
         ("right hand", "right_wrist"),
