@@ -175,6 +175,7 @@ def evaluate_only(
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
     path = weights_to_evaluate(cfg, resume=resume)
     if before_training:
+        torch.manual_seed(max(0, cfg.SEED))  # what is untrained is the same in every process and call
         model = trainer.build_model(cfg)
         start_from_weights(model, cfg, known_joints(cfg))
         start_training_anew(model)
