@@ -326,7 +326,8 @@ def _mapped(
     joints: Sequence[str],
 ) -> dict[str, Tensor]:
     grouped, joint_rows, count = _group_tensors(model), _joint_rows(model), len(given)
-    learned = {name for name, _ in model.named_parameters()}
+    # The tails of its errors are not those of its neighbours.
+    learned = {name for name, _ in model.named_parameters() if "criterion" not in name.split(".")}
     related = related_joints(given, joints)
     beside = {joints.index(name): [given.index(other) for other in near] for name, near in related.items()}
     known = torch.tensor([place >= 0 for place in source])
