@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Parameters, FLOPs, time and memory of several configs in one table.
 
-python projects/speed/benchmark_family.py --config-files configs/coco/rle_onestage_[nsml]_640.yaml --training-images 16
+python projects/speed/benchmark_family.py --config-files configs/coco/rle_onestage_[pnsml]_640.yaml --training-images 16
 
 Time is from a decoded image to people, batch 1, the models in turn; FLOPs are 2 for a multiply-add; memory is the
 most that activations take at a time (in a training step with gradients and the optimizer's state), without the weights.
