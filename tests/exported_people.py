@@ -37,13 +37,25 @@ def save_onnx(model, size, path, *, batched=False):
     Returns:
         The path.
     """
+    return save_people(model, size, path, "onnx", batched=batched)
+
+
+@functools.cache
+def exported_openvino():
+    """As :func:`exported`, as an OpenVINO file with its weights beside it."""
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    return save_people(predictor(), SIZE, Path(_FOLDER.name) / "people.xml", "openvino")
+
+
+def save_people(model, size, path, format_name, *, batched=False):
+    """As :func:`save_onnx`, in a format of ``FORMATS``."""
     for name in ("onnx", "onnxruntime"):
         pytest.importorskip(name, reason="the extra onnx is not installed")
     graph = PeopleGraph(model.model, InputSize(size, size), batched=batched).eval()
     example = np.zeros((2, 96, 128, 3) if batched else (96, 128, 3), np.uint8)
     metadata = metadata_of(model, graph, "people.pth", [])
     metadata["image"]["batch"] = 2 if batched else 0
-    FORMATS.get("onnx")().save(graph, example, str(path), metadata)
+    FORMATS.get(format_name)().save(graph, example, str(path), metadata)
     return path
 
 

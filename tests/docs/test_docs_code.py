@@ -18,7 +18,7 @@ from calibration_toys import laplace_density
 from detectron2.config.defaults import _C
 from detectron2.modeling import build_model
 from doc_pages import ROOT, blocks, pages
-from exported_people import exported
+from exported_people import exported, exported_openvino
 from interop_people import fiftyone_stand_in
 
 from rle_onestage import Predictor, Trainer, load_config, model_zoo
@@ -139,6 +139,8 @@ def test_python(page, workplace, monkeypatch, capsys):
         make_top_down_run(workplace)
     if page.name in ("deploy.md", "export.md"):
         shutil.copy(exported(), workplace / "people.onnx")
+        for ending in (".xml", ".bin"):
+            shutil.copy(exported_openvino().with_suffix(ending), workplace)
     names = {"__name__": "page"}
     for block in blocks(page, "python"):
         if block.startswith("# my_parts.py"):  # of a module; see below

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from browser_pages import copy_runtime, node_modules, seen_on
 from doc_pages import ROOT, blocks
-from exported_people import exported
+from exported_people import exported, exported_openvino
 
 from rle_onestage.export import load
 
 PAGE = ROOT / "docs" / "deploy.md"
-# Refuses all modules but those of Python itself and the page's three.
+# Refuses all modules but those of Python itself, numpy, Pillow and the runtime.
 ALONE = """
 import importlib.abc, runpy, sys
 class Alone(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         first = name.split(".")[0]
-        if first not in {"numpy", "onnxruntime", "PIL", "__main__", *sys.stdlib_module_names}:
+        if first not in {"numpy", sys.argv[2], "PIL", "__main__", *sys.stdlib_module_names}:
             raise ModuleNotFoundError(f"{name} is not in this environment", name=name)
 sys.meta_path.insert(0, Alone())
 runpy.run_path(sys.argv[1], run_name="__main__")
@@ -58,11 +58,15 @@ def run(command, workplace, **options):
     return done.stdout
 
 
-def test_python_with_onnxruntime_and_numpy_alone(workplace):
-    (program,) = [block for block in blocks(PAGE, "python") if "rle_onestage" not in block]
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_python_with_a_runtime_and_numpy_alone(workplace, runtime):
+    (program,) = [block for block in blocks(PAGE, "python") if f"import {runtime}\n" in block]
     (workplace / "program.py").write_text(program)
+    if runtime == "openvino":
+        for ending in (".xml", ".bin"):
+            shutil.copy(exported_openvino().with_suffix(ending), workplace)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    told = run([sys.executable, "-c", ALONE, "program.py"], workplace, env=environment)
+    told = run([sys.executable, "-c", ALONE, "program.py", runtime], workplace, env=environment)
     check(told, workplace)
     assert all(", nose at " in line for line in told.splitlines()) and "nose at" not in program  # by the file itself
 
@@ -71,7 +75,7 @@ def test_the_environment_refuses_this_package(workplace):
     """Else the test above would prove nothing."""
     (workplace / "program.py").write_text("import rle_onestage")
     with pytest.raises(AssertionError, match="rle_onestage is not in this environment"):
-        run([sys.executable, "-c", ALONE, "program.py"], workplace)
+        run([sys.executable, "-c", ALONE, "program.py", "onnxruntime"], workplace)
 
 
 def test_cpp(workplace):
