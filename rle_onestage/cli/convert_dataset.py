@@ -68,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             print("\n".join(yolo_to_coco(args.input[0], args.output)))
         return
+    for given in args.input:
+        labels = given.partition("=")[2]
+        if labels and _is_yolo(labels):
+            raise ConfigError(f"--input {given} is of YOLO-pose, which needs no name before it; give it as {labels}")
     splits = _splits(args.input, args.images)
     for _, labels, _ in splits:
         check_file(labels, "--input")
@@ -127,6 +131,8 @@ def _splits(inputs: Sequence[str], images: Sequence[str]) -> list[tuple[str, str
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         raise ConfigError(f"--input names a split twice ({', '.join(names)}); give each split one file")
+    if not images:
+        raise ConfigError(f"--images is missing; give the folder of the images of {pairs[0][1]}")
     if len(images) not in (1, len(pairs)):
         raise ConfigError(
             f"--images has {counted(len(images), 'folder')} for {counted(len(pairs), 'file')}; give one for all, or "
