@@ -1,10 +1,10 @@
 """People in videos as JSON lines: written frame by frame while the video runs, read back as arrays.
 
 A file is one JSON object a line. The first has ``"type": "header"`` and says ``source, width, height, fps, skeleton,
-keypoints`` (names), ``limbs`` (pairs of their numbers, from 1) and, of sigmas that are the model's own,
-``half_widths`` and ``ellipse_radii`` (see :func:`~.joint_factors.density_factors`). The last has ``"type": "end"`` and ``frames`` (their number, since frames
-without people have no line). Each line between is one person of one frame, a COCO result (see
-:func:`~.results.instances_to_coco`) with ``frame`` (from 0 on, also the ``image_id``), ``time`` (seconds since the
+keypoints`` (names), ``limbs`` (pairs of their numbers, from 1) and, of sigmas that are the model's own, ``half_widths``
+and ``ellipse_radii`` (see :func:`~.joint_factors.density_factors`). The last has ``"type": "end"`` and ``frames``
+(their number, since frames without people have no line). Each line between is one person of one frame, a COCO result
+(see :func:`~.results.instances_to_coco`) with ``frame`` (from 0 on, also the ``image_id``), ``time`` (seconds since the
 first frame) and, where people are tracked, ``track_id`` and ``predicted`` (true for people who were not found in this
 frame, but predicted from their motion).
 Files of earlier versions say ``carried`` instead, which is read as well.
