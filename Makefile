@@ -12,7 +12,7 @@
 # DETECTRON2=        empty: an installed one of 0.5 or later, else a pure-Python build of 0.5; "upstream": the main branch
 #                    from its repository; a path: a checkout or wheel
 # DEVICE=cuda        what the quick start computes on (default: a GPU where there is one)
-# WORKERS=2          processes of "make test"
+# TEST_PROCESSES=2   processes of "make test"
 # PROCESSES=2        processes that train in the quick start; one a GPU at most
 
 PYTHON ?= python3
@@ -39,9 +39,9 @@ PROCESSES ?= $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))
 # Asked when a recipe begins, so that torch is installed.
 DEVICE ?= $(shell $(PY) -c "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')" 2>/dev/null || echo cpu)
 
-WORKERS ?= 2
+TEST_PROCESSES ?= 2
 # A file of tests stays in one process: its tests may share what is slow to make.
-PYTEST := -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 FUZZ ?= $(sort $(wildcard tests/fuzz/test_*.py))
 
@@ -84,7 +84,7 @@ test: install
 check: lint types docs wheel
 
 test-slow: install
-	$(PY) $(PYTEST) -m ""
+	$(PY) -m pytest -m ""
 
 # Trainings that are killed in every phase and resumed, torchrun's restarts, machines that die and join: minutes.
 test-kills: install

@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for given in args.input:
         labels = given.partition("=")[2]
         if labels and _is_yolo(labels):
-            raise ConfigError(f"--input {given} is of YOLO-pose, which needs no name before it; give it as {labels}")
+            raise ConfigError(
+                f"--input {given} is of YOLO-pose, which needs no name before it; give it alone, as {labels}"
+            )
     splits = _splits(args.input, args.images)
     for _, labels, _ in splits:
         check_file(labels, "--input")

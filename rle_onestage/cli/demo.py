@@ -212,10 +212,17 @@ def check_paths(args: argparse.Namespace) -> list[str]:
         MediaError: something is not there, is of the other kind, or cannot be written.
     """
     from rle_onestage.demo.options import video_path
-    from rle_onestage.video.io import check_source, check_window, find_images, looks_like_video, output_paths
+    from rle_onestage.video.io import (
+        READ_TYPES,
+        check_source,
+        check_window,
+        find_images,
+        looks_like_video,
+        output_paths,
+    )
 
     images = find_images(args.input or ())
-    if images and all(map(looks_like_video, images)):
+    if images and all(looks_like_video(path) and not path.lower().endswith(READ_TYPES) for path in images):
         raise MediaError(f"input {images[0]} is named like a video; give it with --video-input")
     source = args.webcam if args.video_input is None else args.video_input
     if args.video_input is not None:

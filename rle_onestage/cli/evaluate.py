@@ -2,7 +2,7 @@
 
 rle-onestage evaluate --config-file output/run/config.yaml MODEL.WEIGHTS output/run/model_final.pth
 rle-onestage evaluate --config-file output/run/config.yaml --resume     # the last checkpoint of its OUTPUT_DIR
-rle-onestage evaluate --config-file own.yaml --before-training     # the weights that a training would start from
+rle-onestage evaluate --config-file own.yaml --before-training OUTPUT_DIR output/before   # what a training starts from
 rle-onestage evaluate --results results.json --dataset rle_coco_2017_val     # a file of results, of any program
 """
 

@@ -53,15 +53,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", required=True, metavar="WHERE", help="the folder of the Parquet files")
     parser.add_argument(
-        "--model", "--config-file", default="people", metavar="NAME",
+        "--model", metavar="NAME",
         help="of the model zoo, a config (.yaml), weights (.pth) beside their config.yaml, or an exported file (.onnx) "
         "(default: people)",
     )  # fmt: skip
+    parser.add_argument("--config-file", metavar="FILE", help="a config, with MODEL.WEIGHTS, as in the other commands")
     _add_work(parser)
     _add_plan(parser)
     add_precision(parser)
     add_options(parser)
-    return parse_options(parser, arguments)
+    args = parse_options(parser, arguments)
+    if args.model is not None and args.config_file is not None:
+        parser.error("--model and --config-file both name the model; leave one out")
+    args.model = args.model or args.config_file or "people"
+    return args
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:

@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def drawn_in(folder: str) -> dict[str, int]:
     """Images that calls of this command left in a folder, with the times at which they were written, in ns."""
-    drawn = re.compile(r"\d{4}_.*\.jpg")
+    drawn = re.compile(r"\d{4,}_.*\.jpg")
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         return {entry.name: entry.stat().st_mtime_ns for entry in entries if drawn.fullmatch(entry.name)}
     return {}

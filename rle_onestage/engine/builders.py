@@ -17,7 +17,7 @@ from rle_onestage.data.loader import build_test_loader, build_train_loader
 from rle_onestage.data.lookup import known_joints
 from rle_onestage.engine import hooks, optimizer
 from rle_onestage.engine.checkpoint.named import weights_to_evaluate
-from rle_onestage.engine.checkpoint.start import start_from_weights
+from rle_onestage.engine.checkpoint.weights import load_weights
 from rle_onestage.engine.expected import check_expected_names, check_expected_values
 from rle_onestage.engine.inference import MetricsUnwritten, evaluate
 from rle_onestage.engine.logs import default_writers
@@ -26,7 +26,6 @@ from rle_onestage.engine.own_hooks import NamesOwnHooks
 from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
 from rle_onestage.evaluation.registry import build_evaluator
-from rle_onestage.modeling.tables import start_training_anew
 
 
 class TrainerBuilders(NamesOwnHooks):
@@ -169,16 +168,17 @@ def evaluate_only(
 
     Raises:
         CheckpointError: no weights are named, there is no checkpoint to take, or the weights do not fit exactly.
-        ConfigError: ``TEST.EXPECTED_RESULTS`` names no metric.
+        ConfigError: ``TEST.EXPECTED_RESULTS`` names no metric; or ``resume`` comes with ``before_training``.
         SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
     """
+    if resume and before_training:
+        raise ConfigError("--before-training scores MODEL.WEIGHTS and --resume the last checkpoint; leave one out")
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
     path = weights_to_evaluate(cfg, resume=resume)
     if before_training:
         torch.manual_seed(max(0, cfg.SEED))  # what is untrained is the same in every process and call
         model = trainer.build_model(cfg)
-        start_from_weights(model, cfg, known_joints(cfg))
-        start_training_anew(model)
+        load_weights(model, path, strict=False, joints=known_joints(cfg))
         model.eval()
     else:
         model = build_for_inference(cfg, path, use_ema=cfg.TEST.USE_EMA, build_model=trainer.build_model)

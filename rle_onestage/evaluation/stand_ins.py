@@ -22,7 +22,7 @@ def warn_of_stand_ins(skeleton: Skeleton) -> None:
         return
     _said.add(key)
     logger.warning(
-        "OKS sigmas of the %s (%s): %s are used, as nobody published any for this set of joints. So AP cannot be "
+        "OKS sigmas of the %s (%s): %s are used, as none are known for this set of joints. So AP cannot be "
         "compared with published metrics. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
         number, ", ".join(skeleton.names), skeleton.oks_source,
     )  # fmt: skip

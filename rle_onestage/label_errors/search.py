@@ -181,7 +181,8 @@ def _tell(found: Findings, dataset_name: str) -> None:
     trust = found.trust
     logger.info(
         "%s of %s: %s with unlikely labels, of whom the first %d are listed, those first whose labels another "
-        "explanation fits better by the most nats a label; %d not found, %d not found in all views and so not judged",
+        "explanation fits better by the most nats a label; %d found in no view, %d in some views only, so that they "
+        "are not judged",
         counted(found.labels, "label"), counted(found.people, "person", "people"),
         counted(trust.unlikely, "person", "people"), len(found.label_errors), len(found.missed),
         found.people - trust.seen - len(found.missed),

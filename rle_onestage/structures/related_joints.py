@@ -11,15 +11,17 @@ _FACE, _SHOULDERS, _HIPS = ("nose", "eye", "ear"), ("shoulder",), ("hip",)
 _BESIDE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("head", "face", "forehead", "crown", "chin", "jaw", "mouth", "lip", "eyebrow", "cheek"), _FACE),
     **dict.fromkeys(("nose", "eye", "ear"), _FACE),
-    **dict.fromkeys(("forearm", "fore arm", "lower arm"), ("elbow", "wrist")),
-    "upper arm": ("shoulder", "elbow"), "arm": ("shoulder", "elbow", "wrist"),
-    **dict.fromkeys(("hand", "palm", "finger", "thumb", "pinky", "index", "knuckle", "fingertip"), ("wrist",)),
+    **dict.fromkeys(("forearm", "fore arm", "lower arm", "lowerarm"), ("elbow", "wrist")),
+    **dict.fromkeys(("upper arm", "upperarm"), ("shoulder", "elbow")),
+    **dict.fromkeys(("thigh", "upper leg", "upperleg"), ("hip", "knee")),
+    **dict.fromkeys(("calf", "shin", "lower leg", "lowerleg"), ("knee", "ankle")),
+    "arm": ("shoulder", "elbow", "wrist"), "leg": ("hip", "knee", "ankle"),
+    **dict.fromkeys(("hand", "palm", "thumb", "finger", "forefinger", "fingertip", "pinky", "knuckle"), ("wrist",)),
     **dict.fromkeys(("foot", "feet", "heel", "toe", "sole"), ("ankle",)),
-    "thigh": ("hip", "knee"), "calf": ("knee", "ankle"), "shin": ("knee", "ankle"), "leg": ("hip", "knee", "ankle"),
-    **dict.fromkeys(("pelvis", "hip", "root", "groin", "waist", "buttock"), _HIPS),
-    **dict.fromkeys(("neck", "thorax", "chest", "sternum", "clavicle", "collarbone", "throat"), _SHOULDERS),
-    **dict.fromkeys(("spine", "torso", "trunk", "belly", "stomach", "navel", "abdomen", "back"), _SHOULDERS + _HIPS),
     "shoulder": _SHOULDERS, "elbow": ("elbow",), "wrist": ("wrist",), "knee": ("knee",), "ankle": ("ankle",),
+    **dict.fromkeys(("pelvis", "hip", "groin", "waist", "buttock"), _HIPS),
+    **dict.fromkeys(("neck", "thorax", "chest", "sternum", "clavicle", "collarbone", "throat"), _SHOULDERS),
+    **dict.fromkeys(("spine", "torso", "trunk", "belly", "stomach", "navel", "abdomen"), _SHOULDERS + _HIPS),
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 PAGE = "page.png"
 PAGE_COLUMNS, PAGE_SIZE = 4, 24
 _SEARCHED = 100  # images looked at for each with people that is drawn: the loader's have no end
+_UNREADABLE = 10  # images, one after another from the first, that are too many
 _SHORTEST = 480  # pixels of the longer side; smaller images are enlarged
 
 
@@ -112,7 +113,8 @@ def loaded_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
 
 
 def filed_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
-    """What the annotation files say, image by image."""
+    """What the annotation files say, image by image; what cannot be read is left out, unless it is all there is."""
+    read, failed = 0, list[DataError]()
     for name in cfg.DATASETS.TRAIN:
         skeleton = own_skeleton(cfg, name)
         num_joints = skeleton.num_joints
@@ -120,14 +122,20 @@ def filed_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
             try:
                 image = read_image(record["file_name"], record["width"], record["height"])
             except DataError as error:  # whoever looks at labels wants to see the others
-                logger.warning("%s. It is left out", error)
+                failed.append(error)
+                if not read and len(failed) == _UNREADABLE:  # as of a wrong folder
+                    raise
+                logger.warning("%s This image is left out.", error)
                 continue
+            read += 1
             labels = record["annotations"]
             boxes = np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in labels])
             keypoints = np.array([a.get("keypoints") or [0] * 3 * num_joints for a in labels], float)
             boxes, keypoints = boxes.reshape(-1, 4), keypoints.reshape(-1, num_joints, 3)
             crowd = np.array([bool(a.get("iscrowd")) for a in labels], bool)
             yield LabelledImage(record["file_name"], image, boxes[~crowd], keypoints[~crowd], boxes[crowd], skeleton)
+    if failed and not read:
+        raise failed[0]
 
 
 def draw_labels(labelled: LabelledImage) -> np.ndarray:

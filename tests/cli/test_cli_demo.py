@@ -7,6 +7,7 @@ import pytest
 import torch
 from calibration_toys import laplace_density
 from media_toys import one_person, read, video
+from PIL import Image
 
 from rle_onestage.cli.demo import main
 from rle_onestage.evaluation import read_tracks
@@ -72,6 +73,13 @@ def test_hidden_joints_cannot_be_left_out_where_the_model_does_not_tell_them(tmp
                     main(arguments)
                 assert f"--hidden {flag} needs a model that tells" in capsys.readouterr().err
     assert np.abs(drawn["show"] - drawn["omit"]).max() > 60
+
+
+def test_an_animated_image_is_an_image(tmp_path, monkeypatch):
+    monkeypatch.setattr("rle_onestage.predictor.Predictor", lambda cfg, precision: one_person)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.gif")
+    assert main(["--input", str(tmp_path / "a.gif"), "--output", str(tmp_path / "out")]) == 0
+    assert len(os.listdir(tmp_path / "out")) == 1
 
 
 def test_a_video_among_inputs_is_told_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):

@@ -82,6 +82,15 @@ def test_a_damaged_image_is_told_and_left_out(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records if str(damaged) in record.getMessage()]
 
 
+def test_images_of_which_none_can_be_read_are_one_sentence(tmp_path, capsys):
+    given = arguments(tmp_path, "--source", "annotation", "INPUT.POSE.SIZE", "64")
+    for path in [path for path in tmp_path.rglob("*") if path.suffix in (".png", ".jpg")]:
+        path.write_bytes(b"")
+    with pytest.raises(SystemExit) as end:
+        main(given)
+    assert end.value.code == 2 and "cannot be used" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_wrong_joints_are_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments(tmp_path, "MODEL.RLE_ONESTAGE.NUM_KEYPOINTS", "5"))

@@ -198,7 +198,7 @@ def test_only_the_first_process_to_fail_tells(capsys, monkeypatch):
 
     stores = [torch.distributed.HashStore(), torch.distributed.HashStore()]
     monkeypatch.setattr(os, "_exit", ends_with)
-    # It closes what pytest reads, where a library has a handler of logs that closes its stream.
+    # It would close the stream that pytest captures, where a library's handler of logs closes its own.
     monkeypatch.setattr(logging, "shutdown", lambda: None)
     monkeypatch.setattr(torch.distributed.distributed_c10d, "_get_default_store", lambda: stores[0])
     assert run_in_group(fail) == "error: a sentence over two lines\n"

@@ -320,6 +320,13 @@ def test_a_longer_training_has_another_rate_under_a_cosine_alone(tmp_path, caplo
         assert ("of SOLVER, MAX_ITER is 200 and was 100 (" in caplog.text) == told == ("learning rate" in caplog.text)
 
 
+def test_a_warm_up_of_steps_of_another_length_is_always_said(tmp_path, caplog):
+    (tmp_path / "config.yaml").write_text(json.dumps({"SOLVER": {"WARMUP_ITERS": 20}}))
+    options = ["SOLVER.WARMUP_ITERS", "40", "SOLVER.REFERENCE_WORLD_SIZE", "8"]
+    resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"), 100)
+    assert "of SOLVER, WARMUP_ITERS is 40 and was 20 (" in caplog.text
+
+
 FILES = [["a", "a.json", "images"], ["b", "b.json", "images"]]
 
 

@@ -33,6 +33,7 @@ def test_exit_codes(tmp_path, monkeypatch, capsys):
     for more, text in (
         (["--model", "people_synthetic"], "has results of another model"),
         (["--actors", "2"], "--actors 2 needs --ray"),
+        (["--model", "people", "--config-file", "demo.yaml"], "--model and --config-file both name the model"),
         (["--cores", "2"], "--cores belongs to --plan"),
         (["--rows", "2"], "has results of another rows"),
         (["--max-errors", "two"], "is not a share such as 1%"),

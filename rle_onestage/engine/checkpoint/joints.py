@@ -301,10 +301,10 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
     used = {given[place] for place in source if place >= 0}.union(*related.values())
     unused = [name for name in given if name not in used]
     questions = [f"{name}: is it {near}?" for name, near in near_joints(given, joints).items()]
-    if not over and not related:
+    if not over:
         logger.warning(
-            "No joint of %s has the name of one of the model's (%s): all joints start anew. If some are the same, give "
-            "them its names (%s) in the label file. If yours are other joints of people, go on: they need more steps. "
+            "No joint of %s has the name of one of the model's (%s): they start anew, or near others. If some are the "
+            "same, give them its names (%s) in the label file. If yours are other joints of people, go on. "
             "If they are of no people, a trunk that stays frozen may know too little of what is to be found: see "
             "MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
         )  # fmt: skip

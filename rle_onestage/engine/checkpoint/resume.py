@@ -34,11 +34,10 @@ KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
 NEVER_NEGATIVE = (STEP, "exp_avg_sq")
 # Keys of SOLVER that the learning rate of an iteration comes from.
 RATES = (
-    "BASE_LR", "LR_SCHEDULER_NAME", "STEPS", "GAMMA", "BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER",
-    "LAYER_DECAY",
+    "BASE_LR", "LR_SCHEDULER_NAME", "BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER", "LAYER_DECAY",
 )  # fmt: skip
+_OF_SCHEDULE = {"WarmupMultiStepLR": ("STEPS", "GAMMA"), "WarmupCosineLR": ("MAX_ITER", "BASE_LR_END")}
 _OF_WARM_UP = ("WARMUP_ITERS", "WARMUP_FACTOR", "WARMUP_METHOD")
-_OF_COSINE = ("MAX_ITER", "BASE_LR_END")
 OTHER_SOLVER = "resume with the SOLVER it was trained with"
 DAMAGED = "take an earlier checkpoint: write its name to last_checkpoint"
 
@@ -94,7 +93,7 @@ def check_config(cfg: CfgNode, path: str, iteration: int) -> None:
     ):
         if changed:
             logger.warning(
-                "The %s of the training so far, so that it does not go on as it would have: of %s, %s (%s)",
+                "The %s of the training so far, so that its weights are not those of one run: of %s, %s (%s)",
                 what, group_name, ", ".join(changed), config,
             )  # fmt: skip
     keys = ["DENSITY"] if now.DENSITY in WITHOUT_PRESET else ["DENSITY", "PRESET"]
@@ -120,12 +119,11 @@ def _changed(group: CfgNode, before: Any, keys: Iterable[str]) -> list[str]:
 
 def _changed_rates(solver: CfgNode, before: Any, iteration: int) -> list[str]:
     """The same of the learning rate of the iterations to come."""
-    keys = list(RATES)
+    keys = [*RATES, *_OF_SCHEDULE.get(solver.LR_SCHEDULER_NAME, ())]
     warm_ups = [solver.WARMUP_ITERS, before.get("WARMUP_ITERS") if isinstance(before, dict) else None]
-    if any(is_whole(length) and length > iteration for length in warm_ups):
+    # With REFERENCE_WORLD_SIZE iterations are of other lengths than those of the config.
+    if solver.REFERENCE_WORLD_SIZE or any(is_whole(length) and length > iteration for length in warm_ups):
         keys += _OF_WARM_UP
-    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
-        keys += _OF_COSINE
     return _changed(solver, before, keys)
 
 
