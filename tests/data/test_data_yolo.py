@@ -119,9 +119,10 @@ def test_seventeen_joints_with_another_mirror_are_not_cocos(tmp_path):
 
 
 def test_a_mirror_against_the_names_is_said(tmp_path, caplog):
-    content = {**CORNERS, "flip_idx": [0, 1], "kpt_names": ["left_ear", "right_ear"]}
-    assert skeleton_of(write_yolo_set(tmp_path, [""], content), 2).flip_pairs == ()
-    assert "flip_idx does not swap left_ear and right_ear" in caplog.text
+    names = ["left_ear", "right_ear", "left_eye", "right_eye"]
+    content = {**CORNERS, "kpt_shape": [4, 3], "flip_idx": [0, 1, 2, 3], "kpt_names": names}
+    assert skeleton_of(write_yolo_set(tmp_path, [""], content), 4).flip_pairs == ()
+    assert "flip_idx does not swap left_ear and right_ear, left_eye and right_eye, whose names" in caplog.text
 
 
 def test_classes_of_the_same_joints_are_one(tmp_path, caplog):

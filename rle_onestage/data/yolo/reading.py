@@ -220,6 +220,6 @@ def _say_pairs(file: str, category: dict[str, Any]) -> None:
     )
     other = set(map(frozenset, find_flip_pairs(names))) - set(map(frozenset, pairs))
     if other:
-        a, b = sorted(next(iter(other)))
-        _say(file, f"flip_idx does not swap {names[a]} and {names[b]}, whose names say left and right; it is followed",
+        told = ", ".join(f"{names[a]} and {names[b]}" for a, b in sorted(map(sorted, other)))
+        _say(file, f"flip_idx does not swap {told}, whose names say left and right; it is followed",
              logging.WARNING)  # fmt: skip
