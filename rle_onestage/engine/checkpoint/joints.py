@@ -166,7 +166,7 @@ def joints_of_weights(text: str, content: Mapping, address: str) -> list[str]:
 
 def count_joints(model: nn.Module, weights: Mapping[str, Tensor]) -> int | None:
     """Number of joints of weights, by the model's declarations; None where none of the declared tensors is there."""
-    tables = _group_tensors(model)  # which may be those of all joints together in the file
+    tables = group_tensors(model)  # which may be those of all joints together in the file
     rows_of = {key: rows for key, rows in _joint_rows(model).items() if not key.startswith(tables or ("\0",))}
     declared = ((weights[key], rows) for key, rows in rows_of.items() if key in weights)
     return next((len(value) // rows for value, rows in declared if value.dim()), None)
@@ -248,8 +248,8 @@ def _fits_any(model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str,
     return any(own[key].shape[1:] == weights[key].shape[1:] for key in both)
 
 
-def _group_tensors(model: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the full names."""
+def group_tensors(model: nn.Module) -> tuple[str, ...]:
+    """Beginnings of the full names of tensors that belong to groups of joints, by the modules' ``group_tensors``."""
     return tuple(
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
@@ -325,7 +325,7 @@ def _mapped(
     given: Sequence[str],
     joints: Sequence[str],
 ) -> dict[str, Tensor]:
-    grouped, joint_rows, count = _group_tensors(model), _joint_rows(model), len(given)
+    grouped, joint_rows, count = group_tensors(model), _joint_rows(model), len(given)
     # The tails of its errors are not those of its neighbours.
     learned = {name for name, _ in model.named_parameters() if "criterion" not in name.split(".")}
     related = related_joints(given, joints)

@@ -9,7 +9,7 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from torch import Tensor, nn
 
 from rle_onestage.engine.checkpoint.files import TRAINING_ONLY, read_checkpoint
-from rle_onestage.engine.checkpoint.joints import UnfitWeights, by_joint_name, some_names
+from rle_onestage.engine.checkpoint.joints import UnfitWeights, by_joint_name, group_tensors, some_names
 from rle_onestage.errors import CheckpointError
 from rle_onestage.utils.pretrained import check_finite, first_line
 
@@ -78,6 +78,8 @@ def apply_weights(
         weights = _by_heuristics(own, weights, content.get("__author__") == "Caffe2", address)
     if joints is not None:
         weights = by_joint_name(model, own, content, weights, joints, address, strict=strict)
+    if strict and not resume:
+        weights = _with_tables_of_groups(model, own, weights)
     mismatched = [key for key in own if key in weights and weights[key].shape != own[key].shape]
     missing = [key for key in own if key not in weights and key not in NOT_REQUIRED]
     ignored = tuple(part for part in TRAINING_ONLY if not any(key.startswith(part) for key in own))
@@ -100,6 +102,23 @@ def apply_weights(
     check_finite({**content["model"], **fitting} if strict else fitting, f"checkpoint {address}")
     model.load_state_dict(fitting, strict=False)
     return found
+
+
+def _with_tables_of_groups(
+    model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Weights in which the tables of one density for all joints are those of each of the model's groups of joints.
+
+    So a file of a preset that has no groups is evaluated under a config that does not name it: the tables are the
+    file's in any case.
+    """
+    grouped = group_tensors(model)
+    shared = {
+        key: weights[key].expand(value.shape)
+        for key, value in own.items()
+        if grouped and key.startswith(grouped) and key in weights and weights[key].shape == (1, *value.shape[1:])
+    }
+    return {**weights, **shared} if shared else weights
 
 
 def _by_heuristics(
