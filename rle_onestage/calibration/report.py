@@ -120,7 +120,8 @@ def _powers(report: Mapping[str, Any]) -> str:
     if tuple(powers["chosen"]) == tuple(powers["config"]):
         return "of all powers of the score that were tried, the config's were best on the images to fit on; keep them"
     low = powers["gain_interval"][0]
-    gain = f"{powers['gain']:+.1f} AP on the held-out images ({_range(powers['gain_interval'], 2)})"
+    interval = "too few for an interval" if math.isnan(low) else _range(powers["gain_interval"], 2)
+    gain = f"{powers['gain']:+.1f} AP on the held-out images ({interval})"
     lines = "\n".join(report["config"])
     if low > 0:
         return f"other powers of the score are better than the config's: {gain}; as config keys:\n{lines}"
