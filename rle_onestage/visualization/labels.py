@@ -102,6 +102,9 @@ def to_draw(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> 
 def loaded_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
     """What the loader gives in a training, without end."""
     skeleton = model_skeleton(cfg)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATASETS.TEST = ()  # a training looks at its test sets first, whose faults say nothing of what is drawn
     for batch in build_train_loader(cfg):
         for sample in batch:
             image = sample["image"].numpy().transpose(1, 2, 0)

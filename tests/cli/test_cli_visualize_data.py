@@ -43,6 +43,11 @@ def test_warnings_of_a_command_without_a_log_say_that_they_are(tmp_path, monkeyp
     assert capsys.readouterr().err.endswith("WARNING: no partner\n")
 
 
+def test_nothing_is_said_of_sets_that_are_not_drawn(tmp_path, caplog):
+    main(arguments(tmp_path, "--number", "1", "INPUT.POSE.SIZE", "64", "DATASETS.TEST", "('drawn_set',)"))
+    assert "drawn_set" not in caplog.text  # which a training warns of: it is trained on and tested on
+
+
 def test_one_image_is_counted_as_one(tmp_path, capsys):
     main(arguments(tmp_path, "--source", "annotation", "--number", "1", "INPUT.POSE.SIZE", "64"))
     assert "1 image is in" in capsys.readouterr().out
