@@ -4,10 +4,13 @@ Every bridge looks for the feature that it needs, never for a version number. Wh
 bridge is not used at all: ``DenseDetector``, ``FCOS``, ``BestCheckpointer``, its EMA, ``padding_constraints``.
 """
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch takes a second, which who asks whether all is installed need not wait for
@@ -28,6 +31,7 @@ _CAME_WITH_05 = "detectron2.config.lazy"
 
 def check_requirements() -> None:
     """Raise ImportError, in one line with the remedy, unless Detectron2 >= 0.5, OpenCV and torchvision are usable."""
+    _import_matplotlib()
     try:
         usable = importlib.util.find_spec(_CAME_WITH_05) is not None
     except ModuleNotFoundError as error:
@@ -39,6 +43,21 @@ def check_requirements() -> None:
     if importlib.util.find_spec("cv2") is None:
         raise ImportError(HOW_TO_INSTALL_OPENCV)
     _check_torchvision()
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib, which Detectron2 needs, also where ``MPLBACKEND`` names a backend that is not installed.
+
+    A notebook sets it for the commands that it starts too, whose environment may be another one. Then the import fails.
+    """
+    if "matplotlib" in sys.modules or importlib.util.find_spec("matplotlib") is None:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    matplotlib = importlib.import_module("matplotlib")
+    if backend:
+        with contextlib.suppress(ValueError):  # no plot of the package needs a backend
+            matplotlib.rcParams["backend"] = backend
+            os.environ["MPLBACKEND"] = backend
 
 
 def _check_torchvision() -> None:

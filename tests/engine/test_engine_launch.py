@@ -1,6 +1,8 @@
 """One or several processes: the same losses, every image once, one sentence on errors."""
 
 import contextlib
+import functools
+import io
 import json
 import logging
 import os
@@ -145,6 +147,28 @@ def test_before_the_processes_have_met_the_first_of_each_machine_tells(capsys, m
         with pytest.raises(SystemExit) as caught:
             _run_worker(local_rank, fail, (), "cpu", 2, 2, 1, ("host", 1))  # of the second machine
         assert caught.value.code == 2 and capsys.readouterr().err == said
+
+
+def test_what_a_training_prints_does_not_end_it(monkeypatch):
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    launch(print, args=("run \u4eba",))
+    assert ascii_only.buffer.getvalue() == b"run \\u4eba\n"
+
+    read, write = os.pipe()
+    os.close(read)  # as head does, which has its lines
+    with open(write, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        launch(functools.partial(print, flush=True), args=("iter 20",))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no file that is full")
+def test_what_a_full_disk_loses_of_the_output_is_told(monkeypatch, capsys):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as caught:
+            launch(print, args=("AP 50",))
+    assert caught.value.code == 2 and "No space left on device" in capsys.readouterr().err
 
 
 def test_an_interruption_before_any_training_says_nothing_of_one(capsys):

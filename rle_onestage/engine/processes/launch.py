@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import torch.distributed as dist
 
-from rle_onestage.console import QuietWarnings, is_first_on_machine, open_closed_streams
+from rle_onestage.console import LostOutput, QuietWarnings, is_first_on_machine, lasting_output, open_closed_streams
 from rle_onestage.engine.checkpoint import last_checkpoint
 from rle_onestage.engine.device import settle_device, usable_processes
 from rle_onestage.engine.processes import lock
@@ -191,7 +191,7 @@ def _guarded(
     lock.forget_notes()
     try:
         # The group must not be left before the sentence is told: leaving it would wake the others too early.
-        with signals.raising(), _OF_COMM, contextlib.ExitStack() as stack:
+        with lasting_output(), signals.raising(), _OF_COMM, contextlib.ExitStack() as stack:
             try:
                 signals.let_through()
                 if group is not None:
@@ -209,6 +209,9 @@ def _guarded(
     except PoseError as error:
         if local_rank == 0:
             _complain(error)
+        sys.exit(EXIT_CODE)
+    except LostOutput as error:
+        _complain(f"{error}; write to a disk that has room")
         sys.exit(EXIT_CODE)
     finally:
         lock.release_all()  # where what had claimed a folder failed before its training
