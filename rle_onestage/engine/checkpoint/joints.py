@@ -250,7 +250,14 @@ def _fits_any(model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str,
 
 
 def group_tensors(model: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the full names of tensors that belong to groups of joints, by the modules' ``group_tensors``."""
+    """Find the tensors that belong to groups of joints, by the attribute ``group_tensors`` of modules.
+
+    Args:
+        model: whose modules are asked.
+
+    Returns:
+        Beginnings of the full names of these tensors; empty if no module has any.
+    """
     return tuple(
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
