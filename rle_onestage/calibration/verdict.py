@@ -104,7 +104,8 @@ def _advice(report: Mapping[str, Any], use: bool, remedies: Sequence[str] = ()) 
         if remedies:
             return [
                 f"So rely on neither sigma yet. First {'; '.join(dict.fromkeys(remedies))}; then calibrate again. "
-                f"Until then the corrected weights are the nearer ones to their levels: MODEL.WEIGHTS {corrected}"
+                f"Until then take the corrected weights, whose intervals are nearer to their levels: "
+                f"MODEL.WEIGHTS {corrected}"
             ]
         return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}"]
     earlier = f"{weights} has a correction already, which was left out here: uncorrected means without any."

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         labels = given.partition("=")[2]
         if labels and _is_yolo(labels):
             raise ConfigError(
-                f"--input {given} is of YOLO-pose, which needs no name before it; give it alone, as {labels}"
+                f"--input {given} gives a name to a YOLO-pose set, which has its own; leave the name out: {labels}"
             )
     splits = _splits(args.input, args.images)
     for _, labels, _ in splits:

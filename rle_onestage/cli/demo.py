@@ -209,7 +209,7 @@ def check_paths(args: argparse.Namespace) -> list[str]:
         The image files of ``--input``.
 
     Raises:
-        MediaError: something is not there, is of the other kind, or cannot be written.
+        MediaError: an input is missing, ``--input`` has only videos, or an output cannot be written.
     """
     from rle_onestage.demo.options import video_path
     from rle_onestage.video.io import (

@@ -54,8 +54,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="WHERE", help="the folder of the Parquet files")
     parser.add_argument(
         "--model", metavar="NAME",
-        help="of the model zoo, a config (.yaml), weights (.pth) beside their config.yaml, or an exported file (.onnx) "
-        "(default: people)",
+        help="a name of the model zoo, a config (.yaml), weights (.pth) beside their config.yaml, or an exported file "
+        "(.onnx) (default: people)",
     )  # fmt: skip
     parser.add_argument("--config-file", metavar="FILE", help="a config, with MODEL.WEIGHTS, as in the other commands")
     _add_work(parser)
@@ -78,7 +78,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=positive_int,
         metavar="N",
-        help="of an actor (default: 1), or of this process (OMP_NUM_THREADS, or else all cores)",
+        help="of an actor (default: 1) or of this process (default: OMP_NUM_THREADS, or else all cores)",
     )
     parser.add_argument(
         "--gpus-per-actor", type=natural_float, metavar="G", help="a share lets actors share a GPU (default: 0)"

@@ -36,8 +36,8 @@ OF_EVALUATE = {
     "max_people": "people an image that count in keypoint AP, as TEST.MAX_PEOPLE (default: 20, as in COCO)",
     "results": "score this file of COCO results instead; rle-onestage evaluate --results FILE --help has its flags",
     "resume": "evaluate the last checkpoint of OUTPUT_DIR instead of MODEL.WEIGHTS",
-    "before_training": "take MODEL.WEIGHTS as a training with this config would start from them: joints by name, the "
-    "rest untrained",
+    "before_training": "evaluate what a training with this config would start from: MODEL.WEIGHTS, with joints by "
+    "name; parts that these weights lack are untrained",
     "eval_only": argparse.SUPPRESS,
     "imports": "import a Python module with parts of your own that the model or the evaluation needs, by its name",
 }
@@ -118,7 +118,7 @@ def _parse(arguments: Sequence[str] | None, command: str, text: str | None) -> a
     check_flags(parser, words)
     args = parse_options(parser, words)
     if args.resume and getattr(args, "before_training", False):
-        parser.error("--before-training scores MODEL.WEIGHTS and --resume the last checkpoint; leave one out")
+        parser.error("--before-training evaluates MODEL.WEIGHTS, --resume the last checkpoint; leave one out")
     if getattr(args, "max_people", None):
         args.opts = [*args.opts, "TEST.MAX_PEOPLE", str(args.max_people)]
     return args

@@ -40,7 +40,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def drawn_in(folder: str) -> dict[str, int]:
-    """Images that calls of this command left in a folder, with the times at which they were written, in ns."""
+    """Find the images that earlier calls of this command drew.
+
+    Args:
+        folder: that they were written to.
+
+    Returns:
+        {file name: time at which the file was last written, in nanoseconds}; empty if the folder cannot be read.
+    """
     drawn = re.compile(r"\d{4,}_.*\.jpg")
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         return {entry.name: entry.stat().st_mtime_ns for entry in entries if drawn.fullmatch(entry.name)}

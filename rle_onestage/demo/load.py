@@ -18,7 +18,7 @@ class Load:
         frames: written so far.
         people: written so far, in all frames.
         tracks: ids of the tracked people among them.
-        best: highest score in any frame, also of those who are left out.
+        best: highest score of all people in all frames, also of those below the threshold.
         rate: frames per second of late, 0 before the second.
     """
 

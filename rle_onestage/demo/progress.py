@@ -56,8 +56,15 @@ class Tally:
 
 
 def best_score(score: float) -> str:
-    """The best score of those who were left out, in words, and the flag that draws who has it."""
-    best = f"{math.floor(100 * score) / 100:.2f}"  # rounded down, so that it is reached
+    """Say the best score of the people below the threshold, and the flag that draws this person.
+
+    Args:
+        score: in [0, 1].
+
+    Returns:
+        A clause of a message.
+    """
+    best = f"{math.floor(100 * score) / 100:.2f}"  # rounded down, so that the person reaches it
     return f"the best score is {best} (--confidence-threshold {best} draws it)"
 
 

@@ -161,7 +161,8 @@ def evaluate_only(
         cfg: the config.
         resume: take the last checkpoint in ``OUTPUT_DIR``, as a training that goes on does.
         trainer: whose ``build_model`` and ``test`` are used.
-        before_training: take the weights as a training would start from them: what fits, joints by name.
+        before_training: load the weights as a training would: all that fits, joints by name. Parts that the weights
+            lack are untrained.
 
     Returns:
         The metrics, see :func:`rle_onestage.engine.inference.evaluate`.
@@ -172,11 +173,11 @@ def evaluate_only(
         SystemExit: with 1, because a metric is not as ``TEST.EXPECTED_RESULTS`` says.
     """
     if resume and before_training:
-        raise ConfigError("--before-training scores MODEL.WEIGHTS and --resume the last checkpoint; leave one out")
+        raise ConfigError("--before-training evaluates MODEL.WEIGHTS, --resume the last checkpoint; leave one out")
     check_expected_names(cfg, trainer.evaluators_are_ours(cfg))
     path = weights_to_evaluate(cfg, resume=resume)
     if before_training:
-        torch.manual_seed(max(0, cfg.SEED))  # what is untrained is the same in every process and call
+        torch.manual_seed(max(0, cfg.SEED))  # untrained parts are the same in every process and call
         model = trainer.build_model(cfg)
         load_weights(model, path, strict=False, joints=known_joints(cfg))
         model.eval()

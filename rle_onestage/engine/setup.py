@@ -124,7 +124,9 @@ def _merged(
         values = without(values, _UNUSED[task])
     if not quiet:
         for sentence in missing.values():
-            logger.warning("%s. Goes on without it: parts that only training uses are not needed here", sentence)
+            logger.warning(
+                "%s. The command goes on without it: parts that only training uses are not needed here", sentence
+            )
     cfg = known_defaults()  # now, as the modules may have added keys
     merge_dict(cfg, values, source, places)
     merge_options(cfg, opts)

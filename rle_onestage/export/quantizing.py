@@ -1,7 +1,7 @@
 """Convolutions in 8 bits, in an ONNX graph.
 
 ONNX Runtime's own quantizer also rounds the outputs of convolutions. It cannot give signed maps the zero point 0. With
-it, ``people`` in OpenVINO is slower and loses 2.4 AP instead of 0.5.
+that quantizer, ``people`` in OpenVINO is slower and loses 2.4 AP instead of 0.5.
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,9 +49,9 @@ def quantize(path: str, images: Sequence[np.ndarray], *, exact: Sequence[str], o
     """Put the convolutions of a file in 8 bits, but for those of images and those that are named.
 
     Scales of the maps are those of an image's smallest and largest values, on average of the images; weights have a
-    scale for each channel. What rounding the weights moves the mean of an output by is taken from its bias (Nagel et
-    al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section 4.2). Decoding and
-    the layers on candidates stay in float32.
+    scale for each channel. Rounding the weights shifts the mean of each output, and the bias is corrected by this shift
+    (Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section 4.2).
+    Decoding and the layers on candidates stay in float32.
 
     Args:
         path: of the ONNX file, which is replaced.
@@ -59,7 +59,7 @@ def quantize(path: str, images: Sequence[np.ndarray], *, exact: Sequence[str], o
         exact: names of the weights of layers that stay in float32.
         outputs: round what the convolutions give too: ONNX Runtime computes in 8 bits only between two rounded maps.
             OpenVINO needs
-            only rounded inputs, which loses less. It is fast where signed maps have the zero point 0.
+            only rounded inputs, which loses less. It is fast if signed maps have the zero point 0.
 
     Raises:
         PoseError: the graph has no such convolution, or cannot be run.

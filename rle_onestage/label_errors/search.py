@@ -180,9 +180,8 @@ def _tell(found: Findings, dataset_name: str) -> None:
     """Say what was found, and whether the model is good enough to say so."""
     trust = found.trust
     logger.info(
-        "%s of %s: %s with unlikely labels, of whom the first %d are listed, those first whose labels another "
-        "explanation fits better by the most nats a label; %d found in no view, %d in some views only, so that they "
-        "are not judged",
+        "%s of %s: %s with unlikely labels, of whom the first %d are listed. First come those whose labels gain the "
+        "most nats a label from another explanation. Not judged: %d found in no view, %d found in some views only",
         counted(found.labels, "label"), counted(found.people, "person", "people"),
         counted(trust.unlikely, "person", "people"), len(found.label_errors), len(found.missed),
         found.people - trust.seen - len(found.missed),

@@ -1,4 +1,4 @@
-"""Which joints of a set lie nearest to one that it lacks: where a joint of one's own may begin."""
+"""Joints near a joint that a set does not have. A new joint starts as the mean of these."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,7 @@ from .flip_pairs import split_side
 from .skeleton import joint_key, map_joints
 
 _FACE, _SHOULDERS, _HIPS = ("nose", "eye", "ear"), ("shoulder",), ("hip",)
-# By a word of the joint's name, in the order in which words are looked for: parts of the body that it lies between or
-# beside, in the words of COCO's joints.
+# {word of a joint's name: joints that it lies beside or between, in COCO's words}. The first word that fits counts.
 _BESIDE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("head", "face", "forehead", "crown", "chin", "jaw", "mouth", "lip", "eyebrow", "cheek"), _FACE),
     **dict.fromkeys(("nose", "eye", "ear"), _FACE),
@@ -26,15 +25,16 @@ _BESIDE: dict[str, tuple[str, ...]] = {
 
 
 def related_joints(names: Sequence[str], wanted: Sequence[str]) -> dict[str, list[str]]:
-    """Joints of another set beside or around those that it lacks: ``mid_hip`` lies between its hips.
+    """Find joints of a set that lie near those it does not have: ``mid_hip`` lies between the hips.
 
     Args:
-        names: joint names of the other set.
-        wanted: joint names.
+        names: joint names of the set.
+        wanted: names of joints that the set may have or not.
 
     Returns:
-        {wanted: names of the other set, on its side if it has one}, of those wanted joints that
-        :func:`~.skeleton.map_joints` does not find and whose name has the word of a part of the body.
+        {wanted joint: names of the joints near it}. It has the wanted joints that :func:`~.skeleton.map_joints` does
+        not find in the set and whose names tell the part of the body. If the name tells a side, no joint near it is of
+        the other side.
     """
     found = map_joints(names, wanted)
     keys = [joint_key(name) for name in names]
@@ -49,6 +49,6 @@ def related_joints(names: Sequence[str], wanted: Sequence[str]) -> dict[str, lis
 
 
 def _beside(part: str) -> tuple[str, ...]:
-    """Parts of the body beside a named one; none where no word is known."""
+    """Joints beside a part of the body, as :data:`_BESIDE` has them; none if it has no word of the part's name."""
     words = {form for word in part.split() for form in (word, word.removesuffix("s"))}
     return next((parts for word, parts in _BESIDE.items() if set(word.split()) <= words), ())

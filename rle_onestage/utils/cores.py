@@ -16,7 +16,7 @@ def usable_cores(root: str = "/sys/fs/cgroup") -> int:
 
 
 def own_threads() -> int:
-    """How many threads this process computes with where nobody says: ``OMP_NUM_THREADS``, or else all usable cores."""
+    """Number of threads to compute with if the caller names none: ``OMP_NUM_THREADS``, or else all usable cores."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) else usable_cores()
 

@@ -87,7 +87,7 @@ def _decoded(data: bytes, kind: str) -> np.ndarray:
         if stored is None:
             raise Undecodable(why_not_read(kind))
         return stored[..., 2::-1] if stored.ndim == 3 and stored.shape[2] > 2 else stored
-    # OpenCV leaves AVIF as it is stored, whatever its boxes and EXIF data say about turning it; before 5.0, WebP too.
+    # OpenCV does not turn AVIF images as their boxes and EXIF data say; before 5.0 it does not turn WebP images either.
     stored_turned = kind == "AVIF" or (kind == "WebP" and _orientation(data) != _UPRIGHT)
     image = None if stored_turned else _by_opencv(data, cv2.IMREAD_COLOR)
     if image is not None:
@@ -112,7 +112,7 @@ def orientation_turns(data: bytes) -> bool:
 
 
 def _orientation(data: bytes) -> int:
-    """The EXIF orientation of an image."""
+    """The EXIF orientation of an image; upright where Pillow cannot tell."""
     try:
         with opened_by_pillow(data) as image:
             return image.getexif().get(_ORIENTATION, _UPRIGHT)
@@ -243,7 +243,7 @@ def _by_opencv(data: bytes, colours: int) -> np.ndarray | None:
 @contextlib.contextmanager
 def _silent_opencv() -> Iterator[None]:
     """Keep OpenCV's log quiet while any thread decodes."""
-    log = getattr(cv2.utils, "logging", cv2)  # there from 5.0 on
+    log = getattr(cv2.utils, "logging", cv2)  # before OpenCV 5.0 the functions are in cv2 itself
     global _log_users, _log_level
     with _log_lock:
         if not _log_users:

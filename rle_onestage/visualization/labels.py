@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PAGE = "page.png"
 PAGE_COLUMNS, PAGE_SIZE = 4, 24
 _SEARCHED = 100  # images looked at for each with people that is drawn: the loader's have no end
-_UNREADABLE = 10  # images, one after another from the first, that are too many
+_UNREADABLE = 10  # if the first images, as many as this, cannot be read, the folder is probably the wrong one
 _SHORTEST = 480  # pixels of the longer side; smaller images are enlarged
 
 
@@ -116,7 +116,17 @@ def loaded_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
 
 
 def filed_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
-    """What the annotation files say, image by image; what cannot be read is left out, unless it is all there is."""
+    """What the annotation files say, image by image. An image that cannot be read is left out, with a warning.
+
+    Args:
+        cfg: the config.
+
+    Yields:
+        The images of ``DATASETS.TRAIN`` that can be read, with their labels.
+
+    Raises:
+        DataError: a data set cannot be read, its first images cannot, or none of its images can.
+    """
     read, failed = 0, list[DataError]()
     for name in cfg.DATASETS.TRAIN:
         skeleton = own_skeleton(cfg, name)
@@ -124,9 +134,9 @@ def filed_labels(cfg: CfgNode) -> Iterator[LabelledImage]:
         for record in load_dataset(cfg, name, own_joints=True):
             try:
                 image = read_image(record["file_name"], record["width"], record["height"])
-            except DataError as error:  # whoever looks at labels wants to see the others
+            except DataError as error:  # one damaged image must not hide the labels of the others
                 failed.append(error)
-                if not read and len(failed) == _UNREADABLE:  # as of a wrong folder
+                if not read and len(failed) == _UNREADABLE:
                     raise
                 logger.warning("%s This image is left out.", error)
                 continue

@@ -304,7 +304,10 @@ def test_results_are_scored_against_a_split(tmp_path, capsys):
         (["--input", "val=", "--images", "i"], "--input val= does not say which split a file becomes"),
         (["--input", "val=a.json", "val=b.json", "--images", "i"], "--input names a split twice"),
         (["--input", "val=a.json"], "--images is missing; give the folder of the images of a.json"),
-        (["--input", "val=d.yaml:val"], "is of YOLO-pose, which needs no name before it; give it alone, as d.yaml:val"),
+        (
+            ["--input", "val=d.yaml:val"],
+            "gives a name to a YOLO-pose set, which has its own; leave the name out: d.yaml:val",
+        ),
         (["--input", "data.yaml:val", "val=b.json"], "one split of a YOLO-pose set becomes one file"),
         (["--input", "data.yaml:val", "--images", "i"], "one split of a YOLO-pose set becomes one file"),
         (["--input", "data.yaml:val"], "file data.yaml does not exist; check --input"),

@@ -74,7 +74,7 @@ def test_rows_by_hand(tmp_path, said):
 def test_no_joint_in_common_is_a_warning(tmp_path, said):
     load_weights(Net(2), file(tmp_path / "m.pth", abc(), "abc"), strict=False, joints=["x", "y"])
     warning, _ = said()
-    assert "No joint of" in warning and "(x, y): they start anew, or near others" in warning and "(a, b, c)" in warning
+    assert "No joint of" in warning and "(x, y): they start anew, or as the mean" in warning and "(a, b, c)" in warning
 
 
 def test_a_joint_begins_as_the_mean_of_those_near_it(tmp_path, said):

@@ -296,10 +296,10 @@ def test_going_on_with_another_loss_is_refused_by_its_key(tmp_path, of_training,
     "solver, words",
     [
         ({"BASE_LR": 0.05, "STEPS": [30000], "MAX_ITER": 7}, None),
-        ({"BASE_LR": 0.1, "STEPS": [30000], "GAMMA": 0.5}, "of SOLVER, BASE_LR is 0.05 and was 0.1, GAMMA is 0.1 and"),
-        ({"STEPS": [20000]}, "of SOLVER, STEPS is [30000] and was [20000] ("),
+        ({"BASE_LR": 0.1, "STEPS": [30000], "GAMMA": 0.5}, "in SOLVER, BASE_LR is 0.05 and was 0.1, GAMMA is 0.1 and"),
+        ({"STEPS": [20000]}, "in SOLVER, STEPS is [30000] and was [20000] ("),
         ({"WARMUP_ITERS": 100}, None),  # which is over, then and now
-        ({"WARMUP_ITERS": 101}, "of SOLVER, WARMUP_ITERS is 20 and was 101 ("),
+        ({"WARMUP_ITERS": 101}, "in SOLVER, WARMUP_ITERS is 20 and was 101 ("),
         ("no mapping", None),
     ],
 )
@@ -317,14 +317,14 @@ def test_a_longer_training_has_another_rate_under_a_cosine_alone(tmp_path, caplo
     options = ["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.MAX_ITER"]
     for length, told in (("100", False), ("200", True)):
         resume.check_config(load_config("", [*options, length]), str(tmp_path / "model_final.pth"), 100)
-        assert ("of SOLVER, MAX_ITER is 200 and was 100 (" in caplog.text) == told == ("learning rate" in caplog.text)
+        assert ("in SOLVER, MAX_ITER is 200 and was 100 (" in caplog.text) == told == ("learning rate" in caplog.text)
 
 
 def test_a_warm_up_of_steps_of_another_length_is_always_said(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text(json.dumps({"SOLVER": {"WARMUP_ITERS": 20}}))
     options = ["SOLVER.WARMUP_ITERS", "40", "SOLVER.REFERENCE_WORLD_SIZE", "8"]
     resume.check_config(load_config("", options), str(tmp_path / "model_final.pth"), 100)
-    assert "of SOLVER, WARMUP_ITERS is 40 and was 20 (" in caplog.text
+    assert "in SOLVER, WARMUP_ITERS is 40 and was 20 (" in caplog.text
 
 
 FILES = [["a", "a.json", "images"], ["b", "b.json", "images"]]
@@ -334,7 +334,7 @@ FILES = [["a", "a.json", "images"], ["b", "b.json", "images"]]
     "datasets, words",
     [
         ({"TRAIN": ["a"], "TRAIN_WEIGHTS": [], "TEST": ["b"], "KEYPOINT_FILES": FILES}, None),
-        ({"TRAIN": ["b"], "KEYPOINT_FILES": FILES}, "of DATASETS, TRAIN is ['a'] and was ['b'] ("),
+        ({"TRAIN": ["b"], "KEYPOINT_FILES": FILES}, "in DATASETS, TRAIN is ['a'] and was ['b'] ("),
         ({"TRAIN": ["a"], "TRAIN_WEIGHTS": [2.0]}, "TRAIN_WEIGHTS is [] and was [2.0] ("),
         ({"KEYPOINT_FILES": [["a", "other.json", "images"]]}, "a of KEYPOINT_FILES is ['a', 'a.json', 'images'] and"),
         ({"KEYPOINT_FILES": [["b", "other.json", "images"]]}, None),  # which is not trained on

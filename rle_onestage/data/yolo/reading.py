@@ -221,5 +221,5 @@ def _say_pairs(file: str, category: dict[str, Any]) -> None:
     other = set(map(frozenset, find_flip_pairs(names))) - set(map(frozenset, pairs))
     if other:
         told = ", ".join(f"{names[a]} and {names[b]}" for a, b in sorted(map(sorted, other)))
-        _say(file, f"flip_idx does not swap {told}, whose names say left and right; it is followed",
+        _say(file, f"flip_idx does not swap {told}, whose names say left and right; flip_idx is taken",
              logging.WARNING)  # fmt: skip

@@ -197,9 +197,10 @@ def by_joint_name(
         strict: True raises where the joints are others or in another order.
 
     Returns:
-        ``weights``, or a copy in which the rows of the model's joints are the file's of the same name; where it has
-        none, what is learned is the mean of :func:`~.related_joints.related_joints`, else the model's own. Without what
-        belongs to groups of joints, which are of other joints then.
+        ``weights`` if the file has the model's joints in their order. Otherwise a copy whose rows of joints are in the
+        model's order. A joint that the file names too has the file's rows. The learned rows of another joint are the
+        mean of those of :func:`~.related_joints.related_joints`, or the model's own if there are none. The copy lacks
+        the tensors of groups of joints, because the groups are of other joints.
 
     Raises:
         CheckpointError: see ``strict``; or the file names another number of joints than it has weights for.
@@ -249,7 +250,14 @@ def _fits_any(model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str,
 
 
 def group_tensors(model: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the full names of tensors that belong to groups of joints, by the modules' ``group_tensors``."""
+    """Find the tensors that belong to groups of joints, by the attribute ``group_tensors`` of modules.
+
+    Args:
+        model: whose modules are asked.
+
+    Returns:
+        Beginnings of the full names of these tensors; empty if no module has any.
+    """
     return tuple(
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
@@ -303,10 +311,10 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
     questions = [f"{name}: is it {near}?" for name, near in near_joints(given, joints).items()]
     if not over:
         logger.warning(
-            "No joint of %s has the name of one of the model's (%s): they start anew, or near others. If some are the "
-            "same, give them its names (%s) in the label file. If yours are other joints of people, go on. "
-            "If they are of no people, a trunk that stays frozen may know too little of what is to be found: see "
-            "MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
+            "No joint of %s has the name of one of the model's (%s): they start anew, or as the mean of joints near "
+            "them. If some are the same joints, give them the names of the weights (%s) in the label file. If yours "
+            "are other joints of people, go on. If they are not of people, a frozen trunk may know too little of what "
+            "is to be found: see MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
         )  # fmt: skip
     logger.info(
         "Joints of %s by name: %d of %d come over (%s)%s; %d start anew (%s); %d of the file are not used (%s)%s",
@@ -326,7 +334,7 @@ def _mapped(
     joints: Sequence[str],
 ) -> dict[str, Tensor]:
     grouped, joint_rows, count = group_tensors(model), _joint_rows(model), len(given)
-    # The tails of its errors are not those of its neighbours.
+    # Without the parameters of the density: a new joint's errors have tails of their own, not those of its neighbours.
     learned = {name for name, _ in model.named_parameters() if "criterion" not in name.split(".")}
     related = related_joints(given, joints)
     beside = {joints.index(name): [given.index(other) for other in near] for name, near in related.items()}

@@ -25,7 +25,7 @@ def explain_misfit(cfg: CfgNode, address: str, error: UnfitWeights) -> str:
     if trained and os.path.realpath(trained) != os.path.realpath(address):
         remedy = f"give MODEL.WEIGHTS {trained}, which the training with this config made"
     elif own:
-        by_name = ", or train from them, which takes joints over by name (evaluate --before-training scores that)"
+        by_name = ", or train from them, which takes joints over by name (evaluate --before-training scores this start)"
         anew = by_name if error.of_joints else ""
         remedy = f"use the config {own}, which belongs to these weights{anew}"
     else:

@@ -32,7 +32,7 @@ STEP = "step"
 _ADAM = {STEP, "exp_avg", "exp_avg_sq"}
 KEPT = {"SGD": {"momentum_buffer"}, "AdamW": _ADAM, "Adam": _ADAM}
 NEVER_NEGATIVE = (STEP, "exp_avg_sq")
-# Keys of SOLVER that the learning rate of an iteration comes from.
+# Keys of SOLVER that set the learning rate under every schedule.
 RATES = (
     "BASE_LR", "LR_SCHEDULER_NAME", "BACKBONE_MULTIPLIER", "TRUNK_MULTIPLIER", "FLOW_MULTIPLIER", "LAYER_DECAY",
 )  # fmt: skip
@@ -64,15 +64,15 @@ def next_iteration(content: Mapping[str, Any], path: str) -> int:
 
 
 def check_config(cfg: CfgNode, path: str, iteration: int) -> None:
-    """Refuse to go on with another loss than that of the training so far, whose weights may fit nevertheless.
+    """Compare a config with that of the training so far. Another loss is refused, as its weights might still load.
 
-    Other weights than those that it began with get a warning, as they are not used. So do another learning rate and
-    other training sets.
+    Another learning rate and other training sets get a warning. So does another ``MODEL.WEIGHTS`` than the training
+    began with, because it is not used.
 
     Args:
-        cfg: of the training that goes on.
-        path: of the checkpoint. What the training was is looked up in the ``config.yaml`` beside it, if there is one.
-        iteration: that the training has come to.
+        cfg: the config of the training that goes on.
+        path: of the checkpoint. The earlier config is ``config.yaml`` beside it. Without this file nothing is compared.
+        iteration: the first one that is still to come.
 
     Raises:
         ConfigError: ``DENSITY`` is another one, or ``PRESET`` where it has an effect.
@@ -88,12 +88,12 @@ def check_config(cfg: CfgNode, path: str, iteration: int) -> None:
     rates = _changed_rates(cfg.SOLVER, _group(whole, "SOLVER"), iteration)
     sets = _changed_sets(cfg, _group(whole, "DATASETS"))
     for what, group_name, changed in (
-        ("learning rate is not that", "SOLVER", rates),
-        ("training sets are not those", "DATASETS", sets),
+        ("learning rate differs from that", "SOLVER", rates),
+        ("training sets differ from those", "DATASETS", sets),
     ):
         if changed:
             logger.warning(
-                "The %s of the training so far, so that its weights are not those of one run: of %s, %s (%s)",
+                "The %s of the training so far, so the weights are no longer those of one run: in %s, %s (%s)",
                 what, group_name, ", ".join(changed), config,
             )  # fmt: skip
     keys = ["DENSITY"] if now.DENSITY in WITHOUT_PRESET else ["DENSITY", "PRESET"]
@@ -108,7 +108,7 @@ def check_config(cfg: CfgNode, path: str, iteration: int) -> None:
 
 
 def _changed(group: CfgNode, before: Any, keys: Iterable[str]) -> list[str]:
-    """What a group of the config has otherwise than the ``config.yaml`` of the training so far, as clauses."""
+    """Clauses that name the keys of a config group whose values differ from those of the training so far."""
     changed = []
     for key in keys if isinstance(before, dict) else ():
         then, now = (_plain(value) for value in (before.get(key), group[key]))
@@ -118,17 +118,17 @@ def _changed(group: CfgNode, before: Any, keys: Iterable[str]) -> list[str]:
 
 
 def _changed_rates(solver: CfgNode, before: Any, iteration: int) -> list[str]:
-    """The same of the learning rate of the iterations to come."""
+    """As :func:`_changed`, for the keys that set the learning rate of the iterations to come."""
     keys = [*RATES, *_OF_SCHEDULE.get(solver.LR_SCHEDULER_NAME, ())]
     warm_ups = [solver.WARMUP_ITERS, before.get("WARMUP_ITERS") if isinstance(before, dict) else None]
-    # With REFERENCE_WORLD_SIZE iterations are of other lengths than those of the config.
+    # REFERENCE_WORLD_SIZE scales the number of iterations, so the config does not say when the warm-up ends.
     if solver.REFERENCE_WORLD_SIZE or any(is_whole(length) and length > iteration for length in warm_ups):
         keys += _OF_WARM_UP
     return _changed(solver, before, keys)
 
 
 def _changed_sets(cfg: CfgNode, before: Any) -> list[str]:
-    """The same of the sets that are trained on: their names and shares, and the files behind the names."""
+    """As :func:`_changed`, for the training sets: their names, their shares, and the files behind the names."""
     changed = _changed(cfg.DATASETS, before, ("TRAIN", "TRAIN_WEIGHTS"))
     files = before.get("KEYPOINT_FILES") if isinstance(before, dict) else None
     then, now = (

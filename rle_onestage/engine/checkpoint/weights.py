@@ -107,10 +107,10 @@ def apply_weights(
 def _with_tables_of_groups(
     model: nn.Module, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
-    """Weights in which the tables of one density for all joints are those of each of the model's groups of joints.
+    """Repeat tables that a file has once, for all joints, for each of the model's groups of joints.
 
-    So a file of a preset that has no groups is evaluated under a config that does not name it: the tables are the
-    file's in any case.
+    By itself Laplace's preset has no groups of joints. Student's preset, the default, has groups. So a file with
+    Laplace's preset can be evaluated under a config that does not name the preset. The tables are always the file's.
     """
     grouped = group_tensors(model)
     shared = {

@@ -91,10 +91,16 @@ class OnnxFormat(Format):
 
 
 def exact_layers(graph: PeopleGraph) -> list[str]:
-    """Names of the weights of the convolutions that 8 bits are too coarse for.
+    """Find the layers for which 8 bits are too coarse.
 
-    They are the layers whose outputs are decoded into people. In MoveNet they are the layers that read the sums of its
-    pyramid, where the largest values of two channels differ by up to a factor of 100.
+    They are the layers whose outputs are decoded into people. In MoveNet they are also the layers that read the sums of
+    its pyramid, where the largest values of two channels differ by up to a factor of 100.
+
+    Args:
+        graph: what is exported.
+
+    Returns:
+        Names of the parameters of these layers, as they stand in the file.
     """
     model = graph.model
     exact: list[nn.Module] = [model.head.score, model.head.box]

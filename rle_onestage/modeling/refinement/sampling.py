@@ -125,5 +125,5 @@ def own_channel(heat: JointMaps, image: Tensor, first: Tensor, second: Tensor) -
     """
     joints = first.shape[1]
     plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
-    # Added to the N numbers of the first axis, not to the N x M of all cells.
+    # The plane is added to the N numbers of the first axis, which is less work than to all N x M cells.
     return heat.values[first + (plane * (heat.height * heat.width))[..., None, None] + second]
