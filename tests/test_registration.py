@@ -34,9 +34,8 @@ def test_torch_says_nothing_of_the_anchors_of_detectron2():
 def test_a_backend_of_the_notebook_that_started_the_process_is_not_needed(given, kept):
     # A module that is there can be a backend; matplotlib refuses the one of notebooks where that is not installed.
     code = "import os, rle_onestage, matplotlib; print(os.environ.get('MPLBACKEND'), matplotlib.rcParams['backend'])"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"MPLBACKEND": given}, capture_output=True, text=True, timeout=240
-    )
+    environment = os.environ | {"MPLBACKEND": given}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     if kept or importlib.util.find_spec("matplotlib_inline") is None:
         assert run.stdout.split()[0] == str(kept)
