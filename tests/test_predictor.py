@@ -121,6 +121,17 @@ def test_the_argument_is_blamed_for_weights_that_are_not_there():
         Predictor(load_config(CONFIG, TINY), "nosuch.pth")
 
 
+def test_other_defaults_of_torch_are_named(weights):
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ConfigError, match=r"default dtype is torch.float64.* torch.set_default_dtype"):
+            Predictor(load_config(CONFIG, TINY), weights)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"), pytest.raises(ConfigError, match="default device is meta.* MODEL.DEVICE"):
+        Predictor(load_config(CONFIG, TINY), weights)
+
+
 def test_weights_are_needed_and_must_fit(weights):
     with pytest.raises(ConfigError, match="MODEL.WEIGHTS"):
         Predictor(load_config(CONFIG, TINY))

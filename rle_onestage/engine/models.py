@@ -131,13 +131,29 @@ def as_run(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
+def _check_defaults() -> None:
+    """What a program may set for all tensors of its process: layers of Detectron2 and ours count on torch's own."""
+    dtype, device = torch.get_default_dtype(), torch.empty(0).device
+    if dtype != torch.float32:
+        raise ConfigError(
+            f"torch's default dtype is {dtype}, but models compute in float32; call torch.set_default_dtype(torch.float32)"
+        )
+    if device.type != "cpu":
+        raise ConfigError(
+            f"torch's default device is {device}; call torch.set_default_device('cpu'), and name the model's device by "
+            "MODEL.DEVICE"
+        )
+
+
 def build_architecture(cfg: CfgNode) -> nn.Module:
     """The architecture that ``MODEL.META_ARCHITECTURE`` names, on ``MODEL.DEVICE``.
 
     Raises:
-        ConfigError: there is none of that name, or no such backbone, or they cannot be built.
+        ConfigError: there is none of that name, or no such backbone, or they cannot be built; or torch's defaults are
+            other ones than its own.
         OwnCodeError: a function of the user's own fails.
     """
+    _check_defaults()
     if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
         raise ConfigError(f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r} is not registered; use RLEOneStage")
     name = cfg.MODEL.BACKBONE.NAME
