@@ -136,7 +136,8 @@ def _check_defaults() -> None:
     dtype, device = torch.get_default_dtype(), torch.empty(0).device
     if dtype != torch.float32:
         raise ConfigError(
-            f"torch's default dtype is {dtype}, but models compute in float32; call torch.set_default_dtype(torch.float32)"
+            f"torch's default dtype is {dtype}, but models compute in float32; call "
+            "torch.set_default_dtype(torch.float32)"
         )
     if device.type != "cpu":
         raise ConfigError(
