@@ -37,7 +37,7 @@ OF_EVALUATE = {
     "results": "score this file of COCO results instead; rle-onestage evaluate --results FILE --help has its flags",
     "resume": "evaluate the last checkpoint of OUTPUT_DIR instead of MODEL.WEIGHTS",
     "before_training": "evaluate what a training with this config would start from: MODEL.WEIGHTS, with joints by "
-    "name; parts that these weights lack are untrained",
+    "name; parts that these weights lack are untrained, but for joints that start as the mean of joints near them",
     "eval_only": argparse.SUPPRESS,
     "imports": "import a Python module with parts of your own that the model or the evaluation needs, by its name",
 }

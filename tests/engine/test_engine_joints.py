@@ -84,8 +84,8 @@ def test_a_joint_begins_as_the_mean_of_those_near_it(tmp_path, said):
     load_weights(model, path, strict=False, joints=["mid_hip", "d", "nose"])
     assert model.offset.weight[:2].tolist() == [[20, 1], [21, 1]] and model.offset.bias[:2].tolist() == [3, 4]
     assert model.presence[:, 0].tolist() == [8, 5, 8]
-    told = "1 start as the mean of joints near them (mid_hip: left_hip, right_hip); 1 start anew (d); 0 of the file"
-    assert f"1 of 3 come over (nose); {told}" in said()[0]
+    told = "1 start as the mean of joints near them (mid_hip: left_hip, right_hip); 1 start anew (d)"
+    assert said()[0].endswith(f"1 of 3 come over (nose); {told}")
 
 
 def test_a_near_joint_is_asked_for(tmp_path, said):

@@ -316,13 +316,12 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
             "are other joints of people, go on. If they are not of people, a frozen trunk may know too little of what "
             "is to be found: see MODEL.BACKBONE.FREEZE_AT.", address, ", ".join(joints), ", ".join(given),
         )  # fmt: skip
-    logger.info(
-        "Joints of %s by name: %d of %d come over (%s)%s; %d start anew (%s); %d of the file are not used (%s)%s",
-        address, len(over), len(joints), ", ".join(over) or "none",
-        f"; {len(between)} start as the mean of joints near them ({'; '.join(between)})" if between else "",
-        len(anew), ", ".join(anew) or "none", len(unused), ", ".join(unused) or "none",
-        f". {some_names(questions, 6)} If so, rename it in the label file, and it comes over" if questions else "",
-    )  # fmt: skip
+    parts = [f"{len(over)} of {len(joints)} come over" + (f" ({', '.join(over)})" if over else "")]
+    parts += [f"{len(between)} start as the mean of joints near them ({'; '.join(between)})"] if between else []
+    parts += [f"{len(anew)} start anew ({', '.join(anew)})"] if anew else []
+    parts += [f"{len(unused)} of the file are not used ({', '.join(unused)})"] if unused else []
+    asked = f". {some_names(questions, 6)} If so, rename it in the label file, and it comes over" if questions else ""
+    logger.info("Joints of %s by name: %s%s", address, "; ".join(parts), asked)
 
 
 def _mapped(
