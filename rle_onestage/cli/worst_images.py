@@ -1,5 +1,7 @@
 """Draw the images that an evaluated model did worst on: predictions beside labels, on one page.
 
+The mean OKS of an image is over its labelled people: of each with the prediction that is its own, 0 if there is none.
+
 rle-onestage worst-images --config-file output/run/config.yaml --output worst.jpg
 rle-onestage worst-images --config-file C --results results.json --order file --number 30 --output page.jpg
 """

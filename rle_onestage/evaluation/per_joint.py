@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from ..structures import oks
 from ..structures.boxes import iou_matrix
@@ -256,7 +257,8 @@ def worst_images(
 ) -> list[ImageScore]:
     """The images with the lowest mean OKS over their labelled people.
 
-    Each person is matched at most once (greedily by score, at any OKS); results below the threshold do not count.
+    Each labelled person has one result at most, and each result one person, so that the sum of their OKS is largest: a
+    result of somebody without a label takes nobody's place, whatever its score. Results below the threshold do not count.
 
     Args:
         truth: the labels.
@@ -276,7 +278,7 @@ def worst_images(
         total = 0.0
         if group:
             similarity = oks_matrix(keypoints_array(group, truth.num_joints), people, oks_sigmas)
-            total = sum(similarity[i, j] for i, j in greedy_match(similarity, 1e-6))
+            total = similarity[linear_sum_assignment(similarity, maximize=True)].sum()
         number = len(people.area)
         scores.append(ImageScore(image_id, truth.images[image_id]["file_name"], float(total / number), number))
     return sorted(scores, key=lambda s: (s.oks, str(s.image_id)))[:count]

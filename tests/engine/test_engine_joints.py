@@ -89,10 +89,11 @@ def test_a_joint_begins_as_the_mean_of_those_near_it(tmp_path, said):
 
 
 def test_a_near_joint_is_asked_for(tmp_path, said):
-    weights = file(tmp_path / "m.pth", abc(), ["left_wrist", "nose", "tail"])
-    load_weights(Net(2), weights, strict=False, joints=["left_hand", "nose"])
+    weights = file(tmp_path / "m.pth", abc(), ["tail_base", "nose", "left_wrist"])
+    load_weights(Net(3), weights, strict=False, joints=["tail_tip", "nose", "left_hand"])
     (line,) = said()
-    assert line.endswith("(tail). left_hand: is it left_wrist? If so, rename it in the label file, and it comes over")
+    assert line.endswith("(tail_base). tail_tip: is it tail_base? If so, rename it in the label file, and it comes over")
+    assert "(left_hand: left_wrist); 1 start anew" in line  # it has all of the wrist already, and is not asked for
 
 
 def test_no_joint_comes_over_from_a_head_of_another_size(tmp_path, said):

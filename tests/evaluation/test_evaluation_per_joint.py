@@ -86,6 +86,14 @@ def test_worst_images_are_ordered_and_unmatched_people_count():
     assert worst[0].oks == pytest.approx(0.5, abs=1e-6) and worst[0].people == 2 and worst[0].file_name == "2.jpg"
 
 
+def test_somebody_without_a_label_takes_nobodys_prediction():
+    truth = truth_of([person(1, 1, 0), person(2, 1, 40)])
+    # The first is between both, and nearer to the second person, whose own prediction is nearer still.
+    results = [result(1, 22, score=0.99), result(1, 0, score=0.3), result(1, 40, score=0.2)]
+    assert 0 < worst_images(truth, results[:1], SIGMAS, 1)[0].oks < 0.5
+    assert worst_images(truth, results, SIGMAS, 1)[0].oks == pytest.approx(1)
+
+
 def test_predictions_of_all_processes_are_gathered(monkeypatch):
     evaluator = PoseEvaluator.__new__(PoseEvaluator)
     evaluator.distributed = True

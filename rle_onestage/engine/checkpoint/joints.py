@@ -308,7 +308,9 @@ def _tell(given: Sequence[str], joints: Sequence[str], source: Sequence[int], ad
     anew = [name for name, place in zip(joints, source) if place < 0 and name not in related]
     used = {given[place] for place in source if place >= 0}.union(*related.values())
     unused = [name for name in given if name not in used]
-    questions = [f"{name}: is it {near}?" for name, near in near_joints(given, joints).items()]
+    # Who starts as that one joint has all that a new name would bring.
+    near = {name: other for name, other in near_joints(given, joints).items() if related.get(name) != [other]}
+    questions = [f"{name}: is it {other}?" for name, other in near.items()]
     if not over:
         logger.warning(
             "No joint of %s has the name of one of the model's (%s): they start anew, or as the mean of joints near "
