@@ -257,8 +257,9 @@ def worst_images(
 ) -> list[ImageScore]:
     """The images with the lowest mean OKS over their labelled people.
 
-    Each labelled person has one result at most, and each result one person, so that the sum of their OKS is largest: a
-    result of somebody without a label takes nobody's place, whatever its score. Results below the threshold do not count.
+    Each labelled person has one result at most, and each result one person, so that the sum of their OKS is largest.
+    A result of somebody without a label takes nobody's place, whatever its score. Results below the threshold do not
+    count.
 
     Args:
         truth: the labels.

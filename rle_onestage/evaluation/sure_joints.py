@@ -28,7 +28,7 @@ def warn_of_sure_joints(
     names = ", ".join(f"{name} {ratio:.1f}" for name, ratio in sure[:NAMED]) + ", ..." * (len(sure) > NAMED)
     logger.warning(
         "Far surer than right: %d of %s (residual/sigma above %g: %s). Believe neither sigma nor expected OKS of them. "
-        "If the weights have seen each image a few times or never, train longer, above all where joints start anew. If the "
-        "ratio grows with the steps, the model learns few images by heart: stop earlier, or add images. Or %s.",
+        "If the weights have seen each image a few times or never, train longer, above all where joints start anew. If "
+        "the ratio grows with the steps, the model learns few images by heart: stop earlier, or add images. Or %s.",
         len(sure), counted(len(table) - len(groups), "joint"), MOST, names, remedy,
     )  # fmt: skip
