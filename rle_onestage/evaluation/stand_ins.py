@@ -24,5 +24,6 @@ def warn_of_stand_ins(skeleton: Skeleton) -> None:
     logger.warning(
         "OKS sigmas of the %s (%s): %s are used, as none are known for this set of joints. So AP cannot be "
         "compared with published metrics. Set TEST.KEYPOINT_OKS_SIGMAS to choose them.",
-        number, ", ".join(skeleton.names), skeleton.oks_source,
+        number, ", ".join(f"{name} {sigma:g}" for name, sigma in zip(skeleton.names, skeleton.oks_sigmas)),
+        skeleton.oks_source,
     )  # fmt: skip

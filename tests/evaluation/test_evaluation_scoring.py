@@ -48,7 +48,7 @@ def test_stand_in_sigmas_are_said_once_where_ap_is_computed(folder, caplog, monk
     for _ in range(2):
         score_results(truth, results)
     (said,) = [r.getMessage() for r in caplog.records if "stand-ins" in r.getMessage() and r.levelname == "WARNING"]
-    assert "of the 5 joints (left_hand, " in said and "Set TEST.KEYPOINT_OKS_SIGMAS" in said
+    assert "of the 5 joints (left_hand 0.08, " in said and "Set TEST.KEYPOINT_OKS_SIGMAS" in said
 
 
 @pytest.mark.parametrize(
