@@ -26,7 +26,7 @@ def draw_probabilities(reliability: Axes, areas: Axes, report: Mapping[str, Any]
     if not kinds:
         for axis in (reliability, areas):
             axis.axis("off")
-        reliability.set_title("The labels do not tell\nwhich joints are absent or hidden")
+            axis.set_title("The labels do not tell\nwhich joints are absent or hidden")
         return
     reliability.plot([0, 100], [0, 100], color="#777777", lw=1, ls=":")
     for kind in kinds:
