@@ -38,4 +38,4 @@ def test_presence_alone_is_drawn_alone():
 
 def test_without_probabilities_a_sentence_stands_there():
     reliability, areas = drawn(())
-    assert "do not tell" in reliability.get_title() and not areas.axison
+    assert all("do not tell" in axis.get_title() for axis in (reliability, areas)) and not areas.axison
