@@ -19,6 +19,7 @@ The report, ``calibration.json``, has
 - ``space``, of a model with depth: see :func:`~.space.calibrate_space`;
 - ``thresholds``: of the score, on the held-out images: the one of the best F1 at an OKS of 0.5, ``before`` and
   ``after``, see :func:`~.evaluation.operating.best_threshold`; None where no detection is right;
+- ``partial``: whether people of the held-out set have no label, so that thresholds are too high;
 - ``doubts``: sentences about what makes the report less than it seems, and the ``remedies``, what to do about each;
 - ``files``; ``corrected_before``, whether the weights had a correction of an earlier calibration, which is left out;
 - ``verdict``: see :func:`~.verdict.find_verdict`.
@@ -36,7 +37,7 @@ import torch
 from detectron2.config import CfgNode
 
 from ..data.datasets import get_skeleton
-from ..data.lookup import check_model_joints
+from ..data.lookup import check_model_joints, set_options
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
 from ..engine.checkpoint.named import no_weights
@@ -183,6 +184,7 @@ def _fit_and_measure(
     report |= _measure(fit, held_out, halves, correction, names, resamples)
     report |= _probabilities(report["dataset"], held_out, names)
     report |= _scores(cfg, fit_after, held_out, after, resamples)
+    report["partial"] = set_options(report["dataset"]).partial
     report["thresholds"] = {"before": _threshold(held_out), "after": _threshold(after)}
     return halves
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import counted
 from ..evaluation.regions import LEAST_IMAGES
+from .doubts import LEAST_PEOPLE
 
 _LEARN_SIGMA = "train the model longer, or on more images"
 
@@ -19,7 +20,7 @@ def find_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         report: of :func:`~.fit.calibrate`, with ``likelihood``, ``before``, ``after``, ``doubts``, ``remedies``,
-            ``thresholds``, ``files`` and ``corrected_before``.
+            ``thresholds``, ``partial``, ``people``, ``files`` and ``corrected_before``.
 
     Returns:
         ``use``, whether the corrected weights are the better ones, and ``sentences``: why, the doubts, the advice,
@@ -122,7 +123,13 @@ def _threshold(report: Mapping[str, Any], use: bool = False) -> list[str]:
         return []
     before, after = (shown_threshold(report["thresholds"][key]["threshold"]) for key in ("before", "after"))
     own, other = (after, f"{before} before the correction") if use else (before, f"{after} after the correction")
-    return [f"In the demo give --confidence-threshold {own}, the score with the best F1 with these weights ({other})"]
+    line = f"In the demo give --confidence-threshold {own}, the score with the best F1 with these weights ({other})"
+    people = report["people"]["held_out"]
+    if report["partial"]:
+        line += ". It is too high, because people who are found and have no label (partial: True) count as wrong"
+    if people < LEAST_PEOPLE:
+        line += f". It is a rough guess, from {counted(people, 'person', 'people')}"
+    return [line]
 
 
 def shown_threshold(score: float) -> str:

@@ -26,6 +26,7 @@ from .calibration import COLUMNS, Row, calibration_table, format_calibration, re
 from .ground_truth import GroundTruth
 from .joint_factors import joint_factors, joints_path
 from .metrics import coco_metrics
+from .partial_sets import tell_of_partial
 from .per_joint import Matches, best_match, format_joint_errors, joint_errors, match_people
 from .probabilities import dataset_claims, format_probabilities, probability_table
 from .protocols import SCORINGS, evaluator_type
@@ -244,6 +245,7 @@ class PoseEvaluator(DatasetEvaluator):
         if oks_sigmas != list(skeleton.oks_sigmas):
             skeleton = replace(skeleton, has_oks_sigmas=True, oks_source="as given to the evaluator")
         warn_of_stand_ins(skeleton)
+        tell_of_partial(self.dataset_name)
         truth.warn_of_cut(limit)
         truth.warn_of_cut_results(results, limit, self.score_threshold)
         scoring = SCORINGS[self.evaluator_type]

@@ -16,6 +16,7 @@ from ..errors import ConfigError, DataError, counted, shown
 from ..structures import Skeleton, skeleton_from_category
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .metrics import coco_metrics
+from .partial_sets import tell_of_partial
 from .per_joint import best_match, format_joint_errors, joint_errors, match_people
 from .probabilities import format_probabilities, joint_claims, probability_table
 from .protocols import SCORINGS, evaluator_type
@@ -81,6 +82,8 @@ def score_results(
     if results_file:
         _warn_of_images_without_results(truth, results, results_file)
     warn_of_stand_ins(skeleton)
+    if dataset_name is not None:
+        tell_of_partial(dataset_name)
     truth.warn_of_cut(max_people, _LIMIT)
     if results_file:
         truth.warn_of_cut_results(results, max_people, threshold, _LIMIT)

@@ -10,7 +10,10 @@ from rle_onestage.calibration.verdict import find_verdict
 from rle_onestage.evaluation.regions import gain_with_interval
 
 
-def report_of(gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier=False, images=12, right=True):
+def report_of(
+    gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier=False, images=12, right=True, partial=False,
+    people=99,
+):  # fmt: skip
     """A report in which the correction gains so many nats, with an interval, over the uncorrected sigma and over one
     constant sigma; the other constant one is worse."""
 
@@ -22,7 +25,7 @@ def report_of(gain, constant=(0.5, 0.2, 0.8), ece=(6.0, 2.0), doubts=(), earlier
         "images": {"held_out": 12}, "joints": {"held_out": 1}, "doubts": list(doubts),
         "remedies": ["give more people"] * len(doubts),
         "thresholds": {"before": {"threshold": 0.439}, "after": {"threshold": 0.118} if right else None},
-        "corrected_before": earlier,
+        "corrected_before": earlier, "partial": partial, "people": {"held_out": people},
         "before": {"all": {"ece": ece[0]}}, "after": {"all": {"ece": ece[1]}},
         "likelihood": {
             "before": row(*gain), "after": {"nll": 9.0},
@@ -76,6 +79,16 @@ def test_a_correction_that_the_weights_had_is_said(gain, words):
     text = "\n".join(verdict["sentences"])
     assert "final.pth has a correction already" in text and words in text
     assert "Use the corrected" not in text and "Keep the uncorrected" not in text and words in verdict["sentences"][-2]
+
+
+@pytest.mark.parametrize(
+    "partial, people, words",
+    [(True, 60, "have no label (partial: True) count as wrong"), (False, 30, "from 30 people"), (False, 60, "")],
+)
+def test_a_threshold_says_what_it_is_worth(partial, people, words):
+    last = find_verdict(report_of((0.4, 0.1, 0.7), partial=partial, people=people))["sentences"][-1]
+    assert last.endswith(words or "before the correction)") and "--confidence-threshold" in last
+    assert ("too high" in last, "rough guess" in last) == (partial, people < 50)
 
 
 def test_without_a_right_detection_no_threshold_is_named():

@@ -8,8 +8,9 @@ import runpy
 import numpy as np
 import pytest
 
-from rle_onestage import cli
+from rle_onestage import cli, load_config
 from rle_onestage.cli.score_results import main
+from rle_onestage.data.datasets import register_from_config
 from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.evaluation import format_scores, score_results, stand_ins
 from rle_onestage.evaluation.metrics import random_case
@@ -69,6 +70,17 @@ def test_each_evaluation_says_where_its_oks_sigmas_are_from(folder, caplog, monk
         assert format_scores(scores).startswith(f"OKS sigmas: {source}\n")
     said = [r for r in caplog.records if source in r.getMessage()]
     assert [r.levelname for r in said] == (["WARNING", "INFO"] if warned else ["INFO", "INFO"])
+
+
+@pytest.mark.parametrize("partial", (True, False))
+def test_people_without_labels_are_told_where_a_set_has_them(folder, caplog, partial):
+    caplog.set_level("INFO", logger="rle_onestage")
+    name, file = f"gym_{partial}", str(folder / "truth.json")
+    register_from_config(
+        load_config("", ["DATASETS.KEYPOINT_FILES", [[name, file, str(folder), {"partial": partial}]]])
+    )
+    score_results(file, str(folder / "results.json"), dataset_name=name)
+    assert (f"Not everybody is labelled in {name}" in caplog.text) == partial
 
 
 def test_results_of_another_set_are_an_error(folder):
