@@ -39,7 +39,11 @@ def metadata_of(
     """
     skeleton, category, decoder = predictor.skeleton, predictor.category, graph.model.decoder
     density = predictor.error_density
-    half_widths = [density.half_width(level).tolist() for level in LEVELS]
+    # Per joint, in standard deviations: with these probabilities they hold a coordinate, and the joint.
+    half_widths, radii = (
+        [[round(value, 4) for value in row] for row in torch.stack([of(level) for level in LEVELS], 1).tolist()]
+        for of in (density.half_width, density.ellipse_radius)
+    )
     origin = getattr(predictor.model, "origin", None)
     known = origin or []
     return {
@@ -56,8 +60,8 @@ def metadata_of(
         "limbs": [list(limb) for limb in skeleton.limbs],
         "flip_pairs": [list(pair) for pair in skeleton.flip_pairs],
         "oks_sigmas": [round(value, 6) for value in decoder.oks_sigmas.tolist()],
-        # Half-widths in reported standard deviations: the intervals hold a coordinate with these probabilities.
-        "intervals": {"levels": list(LEVELS), "half_widths": [[round(x, 4) for x in row] for row in zip(*half_widths)]},
+        "intervals": {"levels": list(LEVELS), "half_widths": half_widths},
+        "ellipses": {"levels": list(LEVELS), "radii": radii},
         "image": {"type": "uint8", "layout": "BHWC" if graph.batched else "HWC", "channels": graph.channels},
         "size": {"shortest": graph.size.shortest, "longest": graph.size.longest, "canvas": graph.size.canvas},
         "outputs": graph.outputs,

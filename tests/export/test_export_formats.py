@@ -175,14 +175,15 @@ def test_a_file_says_what_it_is(plain, capsys):
     predictor = Predictor(cfg)
     assert said == describe(path) and said["joint_names"] == list(predictor.skeleton.names)
     assert said["weights"] == "refined.pth" and said["outputs"][:3] == ["boxes", "scores", "keypoints"]
-    levels = said["intervals"]["levels"]
-    assert said["intervals"]["half_widths"][0][levels.index(0.9)] == pytest.approx(
-        predictor.error_density.half_width(0.9)[0].item(), abs=1e-3
-    )
+    density = predictor.error_density
+    for key, sizes, of in (
+        ("intervals", "half_widths", density.half_width),
+        ("ellipses", "radii", density.ellipse_radius),
+    ):
+        column = said[key]["levels"].index(0.9)
+        assert [row[column] for row in said[key][sizes]] == pytest.approx(of(0.9).tolist(), abs=1e-3)
     residual, std = torch.ones(1, 17, 2), torch.full((1, 17, 2), 2.0)
-    torch.testing.assert_close(
-        load(path).error_density.log_prob(residual, std), predictor.error_density.log_prob(residual, std)
-    )
+    torch.testing.assert_close(load(path).error_density.log_prob(residual, std), density.log_prob(residual, std))
 
 
 def test_the_licence_is_that_of_the_card_or_what_is_given(folder, plain, small):
