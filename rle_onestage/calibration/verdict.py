@@ -87,7 +87,11 @@ def _against_constant(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _intervals(report: Mapping[str, Any]) -> str:
     before, after = (report[key]["all"]["ece"] for key in ("before", "after"))
-    return f"Intervals miss their levels by {after:.1f} percentage points on average, by {before:.1f} without it."
+    text = f"Intervals miss their levels by {after:.1f} percentage points on average, by {before:.1f} without it."
+    # Where the likelihood is within chance, the intervals decide.
+    low, high = report["likelihood"]["before"]["gain_interval"]
+    against = (low > 0 and after > before) or (high < 0 and after < before)
+    return f"{text} Here the likelihood decides, which weighs each joint's own sigma." if against else text
 
 
 def _advice(report: Mapping[str, Any], use: bool, remedies: Sequence[str] = ()) -> list[str]:
@@ -105,8 +109,7 @@ def _advice(report: Mapping[str, Any], use: bool, remedies: Sequence[str] = ()) 
         if remedies:
             return [
                 f"So rely on neither sigma yet. First {'; '.join(dict.fromkeys(remedies))}; then calibrate again. "
-                f"Until then take the corrected weights, whose intervals are nearer to their levels: "
-                f"MODEL.WEIGHTS {corrected}"
+                f"Until then take the corrected weights, the better ones of the two: MODEL.WEIGHTS {corrected}"
             ]
         return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}"]
     earlier = f"{weights} has a correction already, which was left out here: uncorrected means without any."

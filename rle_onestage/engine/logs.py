@@ -320,15 +320,18 @@ def release_logs() -> None:
             handler.write_held()
 
 
-def tell_extent(done: int, total: int) -> None:
+def tell_extent(done: int, total: int, rate: float) -> None:
     """Say at the beginning of a training which iterations come, counted from 1 as in the lines of progress.
 
     Args:
         done: iterations of earlier runs.
         total: ``SOLVER.MAX_ITER``.
+        rate: the learning rate of the first iteration, which is told where a training goes on: after other keys of
+            ``SOLVER`` or a longer schedule it is seldom the one that is expected.
     """
     if done < total:
-        logger.info("Training: iterations %d to %d", done + 1, total)
+        at = f", from a learning rate of {rate:.2g}" if done else ""
+        logger.info("Training: iterations %d to %d%s", done + 1, total, at)
     else:
         logger.info("Nothing left to train: %d iterations are done, and SOLVER.MAX_ITER is %d", done, total)
 

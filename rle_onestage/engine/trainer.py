@@ -172,7 +172,7 @@ class Trainer(TrainerBuilders):
         if self._begun:
             lock.note(self.cfg.OUTPUT_DIR)
         self._run_model = create_ddp_model(self.model, broadcast_buffers=False)  # see share_buffers()
-        tell_extent(self.start_iter, self.max_iter)
+        tell_extent(self.start_iter, self.max_iter, self.optimizer.param_groups[0]["lr"])
         with self._stop, EventStorage(self.start_iter) as self.storage:
             loader: Iterable[list[dict]] | None = None
             self.iter = self.start_iter

@@ -43,6 +43,7 @@ def report_of(
         (dict(gain=(-0.4, -0.7, -0.1)), False, ["worse than the uncorrected one", "a loss of 0.400, 95 %: 0.100 to"]),
         (dict(gain=(0.1, -0.2, 0.4)), True, ["neither better nor worse than the uncorrected one", "by 2.0 perc"]),
         (dict(gain=(0.1, -0.2, 0.4), ece=(2.0, 6.0)), False, ["neither better nor worse than the unc"]),
+        (dict(gain=(0.4, 0.1, 0.7), ece=(2.0, 6.0)), True, ["by 2.0 without it. Here the likelihood decides"]),
         (dict(gain=(0.4, 0.1, 0.7), constant=(-0.6, -0.9, -0.3)), True,
          ["worse than one constant sigma for each joint (relative to the person's size): 9.000 against 8.400",
           "does not tell sure joints from unsure"]),

@@ -251,9 +251,10 @@ def test_the_log_counts_iterations_from_1(config, tmp_path, monkeypatch, caplog)
     assert "Stopped by a signal: 4 of 8 iterations are done; all is saved in" in caplog.text
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "model_0000003.pth"
     monkeypatch.delenv("TOY_SIGNAL_AT")
-    train(config, resume=True)
+    trainer, _ = train(config, resume=True)
     assert "model_0000003.pth: 4 of 8 iterations are done" in caplog.text
-    assert "Training: iterations 5 to 8" in caplog.text
+    rate = trainer.scheduler._multiplier(4 / 8) * trainer.scheduler.base_lrs[0]
+    assert f"Training: iterations 5 to 8, from a learning rate of {rate:.2g}" in caplog.text
 
 
 def test_resume_without_a_checkpoint_starts_with_a_warning(config, tmp_path, caplog):
