@@ -37,7 +37,8 @@ class SoftArgmax(nn.Module):
         self.deconvs = transposed_convs(channels, deconvs)
         self.heatmaps = nn.Conv2d(deconvs[-1] if deconvs else channels, num_joints, 1)
         nn.init.normal_(self.heatmaps.weight, std=0.001)  # every joint begins in the middle
-        nn.init.zeros_(self.heatmaps.bias)
+        if self.heatmaps.bias is not None:
+            nn.init.zeros_(self.heatmaps.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Places of the joints.
