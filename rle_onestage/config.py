@@ -240,7 +240,8 @@ def _add_two_stage_keys(m: CN) -> None:
     # Keypoint heads in Detectron2's two-stage models (MODEL.ROI_KEYPOINT_HEAD.NAME). Density, preset, flow, scale and
     # the weight of presence are those above: one family for all. The keys of this group are what a region adds.
     t = m.TWO_STAGE = CN()
-    # What RLEKeypointHead's linear layer sees of a region's features: their "mean", or all cells ("flat").
+    # What RLEKeypointHead's linear layer sees of a region's features: their "mean", or all cells ("flat"). With
+    # "soft_argmax" joints are the means of heatmaps (DECONV_DIMS), and the layer says scale and presence of the mean.
     t.POOLING = "mean"
     # Channels of 3 x 3 convolutions before that, for the local maps of a pyramid: by their border of zeros the mean
     # over the cells can know where things are. A backbone that sees the crop alone needs none.
@@ -248,7 +249,8 @@ def _add_two_stage_keys(m: CN) -> None:
     # Exponent in the score of the pose's own: its expected OKS (of SimplePoseKeypointHead the mean of its joints'
     # scores). With 0 the score is the box's, so that the metrics of boxes stay what they were.
     t.OKS_POWER = 0.0
-    # Channels of SimplePoseKeypointHead's transposed convolutions, each of which doubles the resolution.
+    # Channels of the transposed convolutions before heatmaps, each of which doubles the resolution: of
+    # SimplePoseKeypointHead, and of RLEKeypointHead with POOLING "soft_argmax".
     t.DECONV_DIMS = [256, 256, 256]
 
     # MODEL.META_ARCHITECTURE TopDownPose: crops of people whose boxes are given (INPUT.MAPPER GivenBoxesMapper).

@@ -13,6 +13,7 @@ from rle_onestage.errors import ConfigError
 from rle_onestage.modeling import train_only
 from rle_onestage.modeling.codec import decode_in_boxes, encode_in_boxes
 from rle_onestage.modeling.density import DENSITY_REGISTRY
+from rle_onestage.modeling.two_stage.heatmaps import SoftArgmax
 from rle_onestage.modeling.two_stage.instances import PoseInstances, as_pose_instances
 from rle_onestage.structures.covariance import covariance_of
 
@@ -55,7 +56,7 @@ def test_every_density_trains_each_parameter_and_reports_sigmas(density):
 
 
 @pytest.mark.parametrize("options", [[], ["MODEL.RLE_ONESTAGE.TWO_STAGE.CONV_DIMS", "[8, 8]"]])
-@pytest.mark.parametrize("pooling", ["mean", "flat"])
+@pytest.mark.parametrize("pooling", ["mean", "flat", "soft_argmax"])
 def test_a_batch_without_people_has_gradients_of_0(options, pooling):
     model = make_rcnn("MODEL.RLE_ONESTAGE.TWO_STAGE.POOLING", pooling, *options)
     losses = losses_of(model, [])
@@ -63,6 +64,36 @@ def test_a_batch_without_people_has_gradients_of_0(options, pooling):
     sum(losses.values()).backward()
     head = model.roi_heads.keypoint_head
     assert all(p.grad is not None and not p.grad.any() for p in head.parameters())
+
+
+def test_joints_are_the_means_of_heatmaps():
+    """By hand, without transposed convolutions: all of a heatmap in one cell, halves of it in two, and evenly."""
+    head = SoftArgmax(channels=3, deconvs=[], num_joints=3)
+    head.heatmaps.weight.data = 50 * torch.eye(3)[..., None, None]
+    features = torch.zeros(1, 3, 2, 4)
+    features[0, 0, 1, 3] = features[0, 1, 0, 0] = features[0, 1, 0, 1] = 1.0
+    torch.testing.assert_close(head(features), torch.tensor([[0.375, 0.25, -0.25, -0.25, 0.0, 0.0]]))
+    assert SoftArgmax(channels=3, deconvs=[4, 4], num_joints=3)(torch.randn(2, 3, 2, 4)).abs().max() < 0.01  # at first
+
+
+def test_the_head_learns_joints_by_soft_argmax():
+    torch.manual_seed(0)
+    model = make_rcnn(
+        "MODEL.RLE_ONESTAGE.TWO_STAGE.POOLING", "soft_argmax", "MODEL.RLE_ONESTAGE.TWO_STAGE.DECONV_DIMS", "[8]"
+    )
+    head = model.roi_heads.keypoint_head.train()
+    optimizer = torch.optim.Adam(head.parameters(), 0.02)
+    person = make_input(0, [(8, 16, 40, 56, 17)])["instances"]
+    person.proposal_boxes = Boxes(torch.tensor([[4.0, 10.0, 46.0, 62.0]]))
+    features, errors = torch.randn(1, 16, 7, 7), []
+    for _ in range(80):
+        optimizer.zero_grad()
+        sum(head(features, [person]).values()).backward()
+        optimizer.step()
+        raw = head.network(features)
+        points = head._poses(raw, person.proposal_boxes.tensor).mu
+        errors.append((points - person.gt_keypoints.tensor[..., :2]).abs().mean().item())
+    assert errors[-1] < errors[0] / 4
 
 
 def test_the_loss_is_the_likelihood_in_pixels_of_the_labels():

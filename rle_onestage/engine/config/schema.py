@@ -114,7 +114,7 @@ MODEL_KEYS = {
     "TEST.SCORE_POWER": real(0, 100),
     "TEST.QUALITY_POWER": real(0, 100),
     "TEST.OKS_POWER": real(0, 100),
-    "TWO_STAGE.POOLING": choice("mean", "flat"),
+    "TWO_STAGE.POOLING": choice("mean", "flat", "soft_argmax"),
     "TWO_STAGE.CONV_DIMS": Items(_CHANNELS, most=32),
     "TWO_STAGE.OKS_POWER": real(0, 100),
     "TWO_STAGE.DECONV_DIMS": Items(_CHANNELS, least=1, most=6),

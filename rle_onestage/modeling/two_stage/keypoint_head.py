@@ -22,6 +22,7 @@ from ..structures import CandidatePredictions, Candidates, Poses
 from ..tables import FreshTables
 from ..targets import people_of_regions
 from .criterion import RegionCriterion
+from .heatmaps import SoftArgmax
 from .instances import PoseInstances, as_pose_instances
 from .region_head import RegionHead
 from .regions import cat_boxes, check_joints, configured_flip_index, person_boxes_of, scores_of
@@ -34,19 +35,22 @@ CELLS = 16
 class RegionPoses(nn.Module):
     """The network: convolutions if there are any, the mean over the region (or all of it), and one linear layer.
 
+    With ``soft_argmax`` the joints are the means of heatmaps instead, and the linear layer says scale and presence.
+
     Args:
         channels: of the pooled features.
         cells: of the pooled features, height times width.
         num_joints: K.
         convs: channels of the 3 x 3 convolutions before, with GroupNorm: regions are few, and alike.
-        flat: every cell counts for itself, instead of their mean.
+        pooling: of the linear layer: ``mean``; ``flat``, every cell counts for itself; ``soft_argmax``, as ``mean``.
+        deconvs: channels of the transposed convolutions before the heatmaps.
         scale_codec: the parametrisation of the scale.
     """
 
     # Tensors whose first axis is that of the joints: neighbouring rows of each. Checkpoints are mapped by it.
     JOINT_ROWS = {
         "offset.weight": 2, "offset.bias": 2, "scale.weight": 2, "scale.bias": 2, "presence.weight": 1,
-        "presence.bias": 1,
+        "presence.bias": 1, "offset.heatmaps.weight": 1, "offset.heatmaps.bias": 1,
     }  # fmt: skip
 
     def __init__(
@@ -56,29 +60,34 @@ class RegionPoses(nn.Module):
         cells: int,
         num_joints: int,
         convs: Sequence[int],
-        flat: bool,
+        pooling: str,
+        deconvs: Sequence[int],
         scale_codec: ScaleCodec,
     ):
         super().__init__()
-        self.num_joints, self.flat, self.scale_codec = num_joints, flat, scale_codec
+        self.num_joints, self.flat, self.scale_codec = num_joints, pooling == "flat", scale_codec
         widths = [channels, *convs]
         self.convs = nn.Sequential(*(conv_block(a, b, kind="full", norm="GN") for a, b in zip(widths, widths[1:])))
-        inputs = widths[-1] * (cells if flat else 1)
+        inputs = widths[-1] * (cells if self.flat else 1)
         # One layer, in three parts, so that checkpoints can be mapped by joint.
-        self.offset = nn.Linear(inputs, 2 * num_joints)
+        self.offset: nn.Module = nn.Linear(inputs, 2 * num_joints)
         self.scale = nn.Linear(inputs, 2 * num_joints)
         self.presence = nn.Linear(inputs, num_joints)
         for layer in (self.offset, self.scale, self.presence):
-            nn.init.normal_(layer.weight, std=0.01 if not flat else 0.01 / cells**0.5)
+            nn.init.normal_(layer.weight, std=0.01 if not self.flat else 0.01 / cells**0.5)
             nn.init.zeros_(layer.bias)
+        if pooling == "soft_argmax":
+            self.offset = SoftArgmax(channels=widths[-1], deconvs=deconvs, num_joints=num_joints)
 
     def forward(self, features: Tensor) -> "RawPoses":
         """What the layers say of pooled features (P, C, H, W), in float32."""
         features = self.convs(features)
+        offset = self.offset(features) if isinstance(self.offset, SoftArgmax) else None
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             features = features.flatten(1) if self.flat else features.mean((2, 3))
-            offset, scale = (layer(features).unflatten(-1, (-1, 2)) for layer in (self.offset, self.scale))
+            offset = self.offset(features) if offset is None else offset
+            offset, scale = (each.unflatten(-1, (-1, 2)) for each in (offset, self.scale(features)))
             return RawPoses(offset, scale, self.presence(features))
 
 
@@ -130,7 +139,8 @@ class RLEKeypointHead(RegionHead["RawPoses"], FreshTables):
             cells=input_shape.height * input_shape.width,
             num_joints=joints,
             convs=options.TWO_STAGE.CONV_DIMS,
-            flat=options.TWO_STAGE.POOLING == "flat",
+            pooling=options.TWO_STAGE.POOLING,
+            deconvs=options.TWO_STAGE.DECONV_DIMS,
             scale_codec=ScaleCodec.from_config(cfg, init=options.SCALE.INIT),
         )
         # After the network, so that this starts from the same weights under every loss of a seed.

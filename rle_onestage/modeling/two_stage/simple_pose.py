@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..likelihood import global_mean
 from ..targets import people_of_regions
+from .heatmaps import transposed_convs
 from .region_head import RegionHead
 from .regions import check_joints, configured_flip_index, scores_of
 
@@ -53,9 +54,8 @@ class SimplePoseKeypointHead(RegionHead[Tensor]):
         super().__init__()
         self.num_joints, self.loss_weight, self.score_power = num_joints, loss_weight, score_power
         self.flip_index = list(flip_index)
-        widths = [channels, *deconvs]
-        self.deconvs = nn.Sequential(*(_doubling(a, b) for a, b in zip(widths, widths[1:])))
-        self.heatmaps = nn.Conv2d(widths[-1], num_joints, 1)
+        self.deconvs = transposed_convs(channels, deconvs)
+        self.heatmaps = nn.Conv2d(deconvs[-1] if deconvs else channels, num_joints, 1)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.normal_(layer.weight, std=0.001)  # the paper's code
@@ -116,11 +116,6 @@ class SimplePoseKeypointHead(RegionHead[Tensor]):
         weight = (labelled & inside).float() * people.weight.to(regions)[:, None]
         error = 0.5 * (heatmaps - target).square().mean((2, 3))
         return (error * weight).sum()
-
-
-def _doubling(inputs: int, outputs: int) -> nn.Sequential:
-    deconv = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
-    return nn.Sequential(deconv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def _pose_score(joints: Tensor) -> Tensor:
