@@ -1,4 +1,4 @@
-"""A training that goes on from a finished one keeps its weights and metrics, and says what is of the earlier weights."""
+"""A training that goes on from a finished one keeps its weights and metrics, and warns of earlier calibrated ones."""
 
 import errno
 import os
@@ -155,7 +155,8 @@ def test_a_training_that_starts_from_calibrated_weights_says_that_they_stay_of_t
     caplog.clear()
     train(config, 1, "MODEL.WEIGHTS", str(calibrated))
     assert caplog.text.count("model_calibrated.pth is of the earlier weights") == 1 and calibrated.exists()
-    assert "replaces model_calibrated.pth" not in caplog.text
+    (said,) = [text for text in caplog.messages if "has an earlier training" in text]
+    assert "model_final.pth is model_final_earlier.pth now" in said and "model_calibrated.pth" not in said
     caplog.clear()
     forget_last_checkpoint(str(out))
     assert "model_calibrated.pth is model_calibrated_earlier_2.pth now" in caplog.text and not calibrated.exists()
