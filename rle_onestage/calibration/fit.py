@@ -40,6 +40,7 @@ from ..data.datasets import get_skeleton
 from ..data.lookup import check_model_joints, set_options
 from ..engine.checkpoint import read_checkpoint
 from ..engine.checkpoint.joints import naming, recorded_joints
+from ..engine.checkpoint.last import CALIBRATED
 from ..engine.checkpoint.named import no_weights
 from ..engine.models import build_for_inference
 from ..errors import ConfigError
@@ -155,7 +156,7 @@ def _said_doubts(
 
 def _files(cfg: CfgNode, output: str | None, folder: str | None) -> list[str]:
     """Paths of report, page, checkpoint and text, whose folders are made."""
-    output = output or os.path.join(cfg.OUTPUT_DIR, "model_calibrated.pth")
+    output = output or os.path.join(cfg.OUTPUT_DIR, CALIBRATED)
     folder = folder or os.path.join(cfg.OUTPUT_DIR, "calibration")
     for path in (folder, os.path.dirname(os.path.abspath(output))):
         media.make_folder(path)

@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_results(args.results, "--results")
     check_not_input(args.output, "--output", [args.results])
     start()
-    from rle_onestage.evaluation import RESULTS_FILE
+    from rle_onestage.evaluation import RESULTS_FILE, RESULTS_FOLDER
     from rle_onestage.visualization.results_page import page_of_results
 
     cfg = read_config(args, task="evaluation")
-    results = args.results or _left_by_evaluation(os.path.join(cfg.OUTPUT_DIR, "inference", RESULTS_FILE))
+    results = args.results or _left_by_evaluation(os.path.join(cfg.OUTPUT_DIR, RESULTS_FOLDER, RESULTS_FILE))
     shown = page_of_results(
         cfg,
         test_set(cfg, args.dataset),

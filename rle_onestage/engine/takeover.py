@@ -9,7 +9,7 @@ import os
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from rle_onestage.engine.checkpoint import forget_last_checkpoint
+from rle_onestage.engine.checkpoint import forget_last_checkpoint, keep_finished, warn_of_calibrated
 from rle_onestage.engine.logs import release_logs
 from rle_onestage.engine.processes import attempts, lock
 from rle_onestage.utils.packaged_files import TRAINING_CONFIG
@@ -45,7 +45,7 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
 
     Raises:
         ConfigError: the folder cannot be written.
-        CheckpointError: see :func:`rle_onestage.engine.checkpoint.forget_last_checkpoint`.
+        CheckpointError: see :func:`rle_onestage.engine.checkpoint.forget_last_checkpoint` and ``keep_finished``.
     """
     launchers = comm.all_gather(attempts.launcher())
     if comm.is_main_process():
@@ -53,6 +53,9 @@ def take_over(cfg: CfgNode, *, anew: bool) -> None:
         write_config(cfg)  # first, because it takes room: on a full disk the earlier checkpoints are still found
         if anew:
             forget_last_checkpoint(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, config)
+        else:
+            keep_finished(cfg.OUTPUT_DIR)
+        warn_of_calibrated(cfg.OUTPUT_DIR)
         attempts.note_begun(cfg.OUTPUT_DIR, launchers)
     comm.synchronize()
     release_logs()

@@ -2,7 +2,7 @@
 
 from .benchmark_evaluators import CrowdPoseEvaluator, H36MEvaluator, MPIIEvaluator, WholeBodyEvaluator
 from .calibration import calibration_table, format_calibration
-from .coco import RESULTS_FILE, PoseEvaluator
+from .coco import RESULTS_FILE, RESULTS_FOLDER, PoseEvaluator
 from .ground_truth import GroundTruth, ground_truth_as_predictions
 from .metrics import coco_metrics
 from .per_joint import best_match, joint_errors, match_people, worst_images
@@ -16,6 +16,7 @@ from .tracks import Tracks, TrackWriter, read_tracks
 __all__ = [
     "EVALUATOR_REGISTRY",
     "RESULTS_FILE",
+    "RESULTS_FOLDER",
     "CrowdPoseEvaluator",
     "GroundTruth",
     "H36MEvaluator",

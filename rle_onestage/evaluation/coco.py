@@ -40,6 +40,7 @@ from .sure_joints import warn_of_sure_joints
 logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "coco_instances_results.json"
+RESULTS_FOLDER = "inference"  # of OUTPUT_DIR
 
 
 @EVALUATOR_REGISTRY.register()
@@ -311,7 +312,7 @@ def results_folder(cfg: CfgNode, dataset_name: str) -> str:
         cfg: the config.
         dataset_name: of the data set.
     """
-    folder = os.path.join(cfg.OUTPUT_DIR, "inference")
+    folder = os.path.join(cfg.OUTPUT_DIR, RESULTS_FOLDER)
     return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder
 
 

@@ -1,11 +1,13 @@
 """What a file that people edit, or a training goes on with, is called once another takes its name."""
 
+import filecmp
 import itertools
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 
-from .output_files import kind_of, write_bytes
+from .output_files import kind_of, replaced_when_done, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +54,36 @@ def keep_earlier(path: str, content: bytes) -> str | None:
     """
     if kind_of(path) or not os.path.isfile(path) or _has(path, content):
         return None
-    other = next(name for number in itertools.count(1) if not os.path.lexists(name := earlier_name(path, number)))
+    return keep_as(path, (earlier_name(path, number) for number in itertools.count(1)))
+
+
+def keep_as(path: str, names: Iterable[str]) -> str:
+    """Give a file a second name, which it keeps when another file takes its first one.
+
+    Args:
+        path: of the file.
+        names: endlessly many; the first one that is free, or that has this content already, is taken.
+
+    Returns:
+        That name.
+
+    Raises:
+        OSError: it cannot be kept.
+    """
+    other = next(name for name in names if not os.path.lexists(name) or _are_alike(path, name))
+    if os.path.lexists(other):
+        return other
     try:
         os.link(os.path.realpath(path), other)
     except OSError:  # a file system without links
-        shutil.copy2(path, other)
+        with replaced_when_done(other) as temporary:
+            shutil.copy2(path, temporary)
     return other
+
+
+def _are_alike(path: str, other: str) -> bool:
+    """Whether two paths are of one file, or of two with the same content."""
+    return os.path.isfile(other) and (os.path.samefile(path, other) or filecmp.cmp(path, other, shallow=False))
 
 
 def _has(path: str, content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What becomes of an earlier training in a folder when another one begins there, and the way back to it."""
+"""What becomes of an earlier training in a folder when another one begins there, or goes on from its end."""
 
 import itertools
 import json
@@ -6,9 +6,21 @@ import logging
 import os
 import shlex
 
-from rle_onestage.engine.checkpoint.last import EARLIER, LAST, RESUMABLE, WRITTEN, goes_on_from, written_in
+from rle_onestage.engine.checkpoint.last import (
+    CALIBRATED,
+    EARLIER,
+    FINAL,
+    LAST,
+    RESUMABLE,
+    WRITTEN,
+    goes_on_from,
+    iteration_and_run,
+    written_in,
+)
+from rle_onestage.engine.checkpoint.retention import BEST, periodic_name
 from rle_onestage.errors import CheckpointError, ConfigError
-from rle_onestage.utils.earlier_files import earlier_name
+from rle_onestage.evaluation import RESULTS_FOLDER
+from rle_onestage.utils.earlier_files import earlier_name, keep_as
 from rle_onestage.utils.output_files import write_bytes
 from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
@@ -16,8 +28,9 @@ from rle_onestage.utils.safe_files import CHECK_OUTPUT_DIR, write_text
 logger = logging.getLogger(__name__)
 
 # A calibrated model is made of the final one, and would be taken for that of the next training.
-_WEIGHTS = ("model_best.pth", "model_calibrated.pth", "model_final.pth")
-_LOGS = ("metrics.json", "training.jsonl")
+_WEIGHTS = (BEST, CALIBRATED, FINAL)
+_METRICS = "metrics.json"
+_LOGS = (_METRICS, "training.jsonl")
 
 
 def forget_last_checkpoint(folder: str, weights: str = "", config: bytes | None = None) -> None:
@@ -60,6 +73,57 @@ def forget_last_checkpoint(folder: str, weights: str = "", config: bytes | None 
     _tell(folder, moved, [*checkpoints, *logs], last)
 
 
+def keep_finished(folder: str) -> None:
+    """Keep what a finished training has left, where another one goes on from its final weights and replaces it.
+
+    The weights get a second name, the one of a checkpoint of their iteration, which ``SOLVER.CHECKPOINT_KEEP`` does
+    not delete. The metrics and results of their evaluation get another name, see
+    :func:`~rle_onestage.utils.earlier_files.earlier_name`.
+
+    Args:
+        folder: of the training. Where ``--resume`` goes on from another checkpoint than the final one, nothing happens.
+
+    Raises:
+        CheckpointError: a file cannot get its other name.
+    """
+    if goes_on_from(folder) != FINAL:
+        return
+    fates = [f"its weights {FINAL} are kept as {_keep_final(folder)}"]
+    results = [name for name in (_METRICS, RESULTS_FOLDER) if os.path.exists(os.path.join(folder, name))]
+    number = _free_number(folder, set(results))
+    for name in results:
+        _rename(folder, name, earlier_name(name, number))
+        fates.append(f"{name} is {earlier_name(name, number)} now")
+    logger.info("%s has a finished training, which goes on: %s", folder, "; ".join(fates))
+
+
+def _keep_final(folder: str) -> str:
+    """The second name that the final weights have now."""
+    path = os.path.join(folder, FINAL)
+    found = iteration_and_run(path)
+    names = [periodic_name(found[0])] if found else []  # may be that of a checkpoint of another training
+    others = (earlier_name(FINAL, number) for number in itertools.count(1))
+    try:
+        return os.path.basename(keep_as(path, (os.path.join(folder, name) for name in itertools.chain(names, others))))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} of the finished training cannot be kept under a second name ({error.strerror}); {CHECK_OUTPUT_DIR}"
+        ) from error
+
+
+def warn_of_calibrated(folder: str) -> None:
+    """Warn where calibrated weights lie beside those that a training is about to change.
+
+    Args:
+        folder: of the training.
+    """
+    path = os.path.join(folder, CALIBRATED)
+    if os.path.isfile(path):
+        logger.warning(
+            "%s is of the earlier weights, and stays so: run rle-onestage calibrate again after this training", path
+        )
+
+
 def _remove_pointer(folder: str) -> None:
     pointer = os.path.join(folder, LAST)
     try:
@@ -82,7 +146,7 @@ def _tell(folder: str, moved: dict[str, str], names: list[str], last: str | None
         last: the name of the checkpoint that it would go on from.
     """
     fates = [f"{name} is {other} now" for name, other in moved.items()]
-    left = [name for name in names if os.path.exists(os.path.join(folder, name))]
+    left = [name for name in names if name != CALIBRATED and os.path.exists(os.path.join(folder, name))]
     if left:
         fates.append(f"this training replaces {', '.join(left)} when it writes files of these names")
     if not fates:

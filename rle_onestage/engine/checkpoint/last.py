@@ -20,14 +20,17 @@ from rle_onestage.utils.pickled_arrays import STAND_INS
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
+FINAL = "model_final.pth"
+# What calibrate makes of weights and leaves beside them. A training that changes these does not change it.
+CALIBRATED = "model_calibrated.pth"
 EARLIER = ".training.earlier"
 _KEPT = (LAST, EARLIER, TRAINING_CONFIG)  # are written anew by a training
 # Bytes of it that are looked at.
 MAX_NAME = 4096
 # ``model_best.pth`` is of no use for resuming.
 RESUMABLE = re.compile(r"model_(final|\d+)\.pth")
-# Checkpoints that a training writes.
-WRITTEN = re.compile(r"model_(final|best|calibrated|\d+)\.pth")
+# Checkpoints of a training: those that it writes, and the calibrated one.
+WRITTEN = re.compile(rf"model_(final|best|\d+)\.pth|{re.escape(CALIBRATED)}")
 
 
 def last_checkpoint(folder: str) -> str | None:
@@ -116,7 +119,7 @@ def _newest(folder: str) -> str | None:
     for name, written in written_in(folder, RESUMABLE).items():
         if earlier.get(name) == written:
             continue
-        of = _iteration_and_run(os.path.join(folder, name))
+        of = iteration_and_run(os.path.join(folder, name))
         if of is None:
             logger.warning("%s is no complete checkpoint of a training", os.path.join(folder, name))
         else:
@@ -134,7 +137,7 @@ def written_in(folder: str, names: re.Pattern[str]) -> dict[str, int]:
         return {}
 
 
-def _iteration_and_run(path: str) -> tuple[int, str] | None:
+def iteration_and_run(path: str) -> tuple[int, str] | None:
     """Iteration and training of a checkpoint, whose weights are not read; None where nothing can go on from it."""
     try:
         with torch.serialization.safe_globals([(made, name) for name, made in STAND_INS.items()]):
@@ -165,7 +168,7 @@ def check_places(folder: str) -> None:
     Raises:
         CheckpointError: something else has such a name: a folder, a pipe, a device, or a link to a missing folder.
     """
-    for name in sorted({"model_final.pth", *_KEPT, *filter(WRITTEN.fullmatch, os.listdir(folder))}):
+    for name in sorted({FINAL, *_KEPT, *filter(WRITTEN.fullmatch, os.listdir(folder))}):
         path = os.path.join(folder, name)
         kind = kind_of(path)
         if not kind and not os.path.isdir(os.path.dirname(os.path.realpath(path))):

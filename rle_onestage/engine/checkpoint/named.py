@@ -10,7 +10,7 @@ import re
 
 from detectron2.config import CfgNode
 
-from rle_onestage.engine.checkpoint.last import last_checkpoint
+from rle_onestage.engine.checkpoint.last import FINAL, last_checkpoint
 from rle_onestage.engine.config.files import place_of
 from rle_onestage.engine.config.yaml_file import GIVEN
 from rle_onestage.errors import CheckpointError
@@ -18,7 +18,6 @@ from rle_onestage.errors import CheckpointError
 logger = logging.getLogger("rle_onestage")
 
 KEY = "MODEL.WEIGHTS"
-FINAL = "model_final.pth"
 _IN_FILE = re.compile(r"config file (.+?)(?:, line \d+.*)?")  # the place of a value that came from one
 
 
@@ -80,7 +79,7 @@ def weights_to_evaluate(cfg: CfgNode, *, resume: bool) -> str:
     if resume and not path:
         raise CheckpointError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} has no checkpoint for --resume; to evaluate weights that are there, replace "
-            f"--resume by MODEL.WEIGHTS {os.path.join(cfg.OUTPUT_DIR, 'model_final.pth')}"
+            f"--resume by MODEL.WEIGHTS {os.path.join(cfg.OUTPUT_DIR, FINAL)}"
         )
     if not path:
         raise CheckpointError(
