@@ -17,6 +17,7 @@ from rle_onestage.predictor import Category
 from rle_onestage.scale import job
 from rle_onestage.scale import tracks as tracks_module
 from rle_onestage.scale import work as work_module
+from rle_onestage.scale.models import Version
 from rle_onestage.structures.skeleton import COCO
 
 
@@ -49,7 +50,11 @@ def use(monkeypatch, toy):
     """Let jobs run on a toy, whatever model they ask for; models of another name are other models."""
     for module in (job, work_module):
         monkeypatch.setattr(module, "predictor_for", lambda choice, threads=None: toy)
-    monkeypatch.setattr(job, "version_of", lambda choice, package, cfg=None: f"{package}+{choice.name}")
+
+    def version_of(choice, package, cfg=None):
+        return Version(f"{package}+{choice.name}", package, choice.name, choice.name, {})
+
+    monkeypatch.setattr(job, "version_of", version_of)
     return toy
 
 

@@ -26,6 +26,7 @@ from rle_onestage.cli.options import add_config_file, add_options, add_precision
 from rle_onestage.errors import ConfigError, MediaError, check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, natural_int, number, positive_float, positive_int
 from rle_onestage.utils.output_files import is_stdout
+from rle_onestage.utils.packaged_files import DRAWN_SCORE
 
 if TYPE_CHECKING:
     from rle_onestage.demo import DemoOptions
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from rle_onestage.video.tracking import PoseTracker, TrackerOptions
 
 CONFIG = "demo.yaml"
-# The best F1 of the weights that come with the package, on held-out images (projects/people/threshold.py).
-THRESHOLD = 0.28
 # A third of a second: what a filter gains from later frames is in them.
 FILE_LAG = 8
 
@@ -110,7 +109,7 @@ def options_from(args: argparse.Namespace) -> "DemoOptions":
         skeleton=COCO,
         output=args.output,
         json=args.json,
-        threshold=THRESHOLD if args.confidence_threshold is None else args.confidence_threshold,
+        threshold=DRAWN_SCORE if args.confidence_threshold is None else args.confidence_threshold,
         draw_sigma=args.draw_sigma,
         draw_boxes=args.draw_boxes,
         draw_3d=args.draw_3d,
@@ -252,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.redirect_stdout(sys.stderr) if args.json and is_stdout(args.json) else contextlib.nullcontext():
         start()
     from rle_onestage.demo import run_images, run_video
+    from rle_onestage.evaluation.joint_factors import density_of
 
     # All that can be wrong, before the seconds that the model takes to load.
     images = check_paths(args)
@@ -259,8 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_hidden(args, predictor)
     check_depth(args, predictor)
     options = replace(options, skeleton=predictor.skeleton, category_id=predictor.category.id)
-    if args.json and not args.smooth:  # a filter's sigmas are its own; other architectures have no density
-        options = replace(options, density=getattr(predictor, "error_density", None))
+    if args.json and not args.smooth:  # a filter's sigmas are its own
+        options = replace(options, density=density_of(predictor))
     if args.input:
         return run_images(predictor, images, options)
     source = args.webcam if args.video_input is None else args.video_input

@@ -97,7 +97,8 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("parquet", "coco"), default="parquet",
-        help="coco also writes COCO results, to WHERE.json (default: parquet)",
+        help="coco also writes COCO results, to WHERE.json, and names and half-widths of the joints, to "
+        "WHERE_joints.json (default: parquet)",
     )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ A COCO result has the standard deviations of a person's joints. How many of them
 depends on the learned density and its correction, and is the same for all people. So it is written once, beside.
 """
 
+import contextlib
 import os
 from typing import Any
 
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..structures import ErrorDensity, Skeleton
 from .regions import REPORTED
 
@@ -28,6 +30,17 @@ def joint_factors(skeleton: Skeleton, density: ErrorDensity | None) -> dict[str,
     """
     limbs = [[a + 1, b + 1] for a, b in skeleton.limbs]
     return {"keypoints": list(skeleton.names), "skeleton": limbs, **density_factors(density)}
+
+
+def density_of(predictor: Any) -> ErrorDensity | None:
+    """The density of a predictor's errors; None of other architectures, which have none.
+
+    Args:
+        predictor: of a config, or of an exported file.
+    """
+    with contextlib.suppress(AttributeError, ConfigError):
+        return predictor.error_density
+    return None
 
 
 def density_factors(density: ErrorDensity | None) -> dict[str, Any]:

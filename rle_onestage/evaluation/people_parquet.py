@@ -4,9 +4,10 @@ Numbers are those of :class:`~.predictor.Predictor`, bit for bit: float32, pixel
 first one. COCO results that are made of the rows are therefore those that ``evaluate`` writes, digit for digit.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -318,12 +319,15 @@ def _label_of(result: Result, min_presence: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_coco_results(path: str | os.PathLike[str], output: str) -> int:
+def write_coco_results(
+    path: str | os.PathLike[str], output: str, tell: Callable[[str], None] = lambda digest: None
+) -> int:
     """Write the COCO results of Parquet files, an image at a time, whole or not at all.
 
     Args:
         path: a Parquet file, or a folder of them.
         output: the JSON file.
+        tell: is told the SHA-256 of the file before it has its name.
 
     Returns:
         The number of results.
@@ -332,16 +336,22 @@ def write_coco_results(path: str | os.PathLike[str], output: str) -> int:
         DataError: see :func:`read_parts`.
         MediaError: it cannot be written.
     """
-    number = 0
+    number, digest = 0, hashlib.sha256()
+
+    def add(text: str) -> None:
+        file.write(text.encode())
+        digest.update(text.encode())
+
     try:
         file = OutputFile(output)
         try:
-            file.write(b"[")
+            add("[")
             for results in results_from_parquet(path):
                 texts = [json.dumps(without_nan(result), allow_nan=False) for result in results]
-                file.write((", " * bool(number and texts) + ", ".join(texts)).encode())
+                add(", " * bool(number and texts) + ", ".join(texts))
                 number += len(texts)
-            file.write(b"]")
+            add("]")
+            tell(digest.hexdigest())
             file.commit()
         except BaseException:
             file.discard()

@@ -10,19 +10,18 @@ from dataclasses import asdict, dataclass
 
 import cv2
 import torch
-from detectron2.config import CfgNode
 
 from .. import __version__
 from ..errors import ConfigError, MediaError, PoseError, check_score, counted
-from ..evaluation.people_parquet import write_coco_results
+from ..evaluation.joint_factors import density_of, joint_factors
 from ..structures.skeleton import Skeleton
 from ..utils.arrow import arrow
 from ..utils.cores import own_threads
 from ..utils.output_files import check_name
-from . import storage
+from . import coco, storage
 from .engines import InProcess, OnRay, RayOptions, needed_by_ray
 from .inputs import find_inputs
-from .models import ModelChoice, predictor_for, settled, version_of
+from .models import ModelChoice, Version, predictor_for, settled, version_of
 from .plan import FRAMES, SUMMARY, Plan, Unit, part_name, settled_plan
 from .progress import Progress, Summary, say, write_summary
 from .tracks import VideoTracker
@@ -44,7 +43,8 @@ class JobOptions:
         min_score: of people that are kept.
         max_errors: share of rows that may have an error before the job counts as failed; also of shards, tables and
             pieces of videos that are lost in part.
-        coco: also write COCO results, to the output's name and ``.json``.
+        coco: also write COCO results, to the output's name and ``.json``, and names and half-widths of the joints, to
+            ``..._joints.json``.
     """
 
     rows: int = 1000
@@ -107,11 +107,11 @@ def predict(
     with _with_threads(threads):
         # Here too where actors have their own: what is wrong with it is said before anything is started.
         predictor = predictor_for(choice, threads)
-        job = _job_of(inputs, choice, options, getattr(predictor, "cfg", None))
-        plan = settled_plan(job, files, output, options.rows)
+        version = version_of(choice, __version__, getattr(predictor, "cfg", None))  # exported files have no config
+        plan = settled_plan(_job_of(inputs, choice, options, version), files, output, options.rows, version)
         task = Task(
             output, plan.digest, choice, plan.job["version"], options.batch, threads, options.column,
-            options.min_score, tuple(predictor.skeleton.names), predictor.category.id,
+            options.min_score, joint_factors(predictor.skeleton, density_of(predictor)), predictor.category.id,
         )  # fmt: skip
         if getattr(predictor, "tells_depth", False):
             logger.warning("joints in space (3-D) that %s may give have no column and are not kept", choice.name)
@@ -120,15 +120,18 @@ def predict(
         return _Job(plan, worker, skeleton, options, begin).run(on_ray)
 
 
-def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions, cfg: CfgNode | None) -> dict:
-    """What the results depend on; ``cfg``: of the model, which an exported file does not have."""
+def _job_of(inputs: list[str], choice: ModelChoice, options: JobOptions, version: Version) -> dict:
+    """What the results depend on."""
     made = {key: value for key, value in asdict(options).items() if key not in ("max_errors", "coco")}
     given = [name if storage.is_remote(name) else storage.whole(name) for name in inputs]
-    return {"input": given, "model": choice.name, "version": version_of(choice, __version__, cfg), **made}
+    return {"input": given, "model": choice.name, "version": version.name, **made}
 
 
 def _check_output(output: str, options: JobOptions) -> None:
-    """Raises ConfigError for what is no folder; removes what a call that was killed left half-written."""
+    """Raises ConfigError for what is no folder, or would replace files of others.
+
+    Removes what a call that was killed left half-written.
+    """
     if not output:
         raise ConfigError("the name after --output is empty; give a folder")
     if options.coco and storage.is_remote(output):
@@ -137,6 +140,8 @@ def _check_output(output: str, options: JobOptions) -> None:
         check_name(storage.local(output), "--output")
         if os.path.exists(storage.local(output)) and not os.path.isdir(storage.local(output)):
             raise ConfigError(f"--output {output} is a file; give a folder")
+    if options.coco:
+        coco.check_own(output)
     for folder in (output, storage.joined(output, FRAMES)):
         storage.remove_unfinished(folder)
 
@@ -272,13 +277,21 @@ class _Job:
             holders=sum(unit.kind != "images" for unit in self.plan.units),
             lost=sum(report.lost for report in reports),
             away=sum(report.away for report in reports),
+            min_score=self.options.min_score,
+            drawn=_drawn(reports),
         )
         if progress.images or SUMMARY not in storage.names_in(self.task.output):  # else nothing was measured
             write_summary(summary)
         if self.options.coco:
-            _write_coco(self.task.output)
+            coco.write(self.task.output, self.task.joints)
         say(summary)
         return summary
+
+
+def _drawn(reports: Sequence[Report]) -> int | None:
+    """People whose score demo draws; None where a report of an earlier version does not say it."""
+    numbers = [report.drawn for report in reports if report.drawn is not None]
+    return sum(numbers) if len(numbers) == len(reports) else None
 
 
 def _in_vain(report: Report) -> bool:
@@ -295,11 +308,3 @@ def _checked(report: Report) -> Report:
     if report.fatal:
         raise PoseError(report.fatal)
     return report
-
-
-def _write_coco(output: str) -> None:
-    """Write COCO results beside the folder of a job."""
-    path = os.path.normpath(storage.local(output))
-    path = f"{os.path.abspath(path) if os.path.basename(path) in ('.', '..') else path}.json"
-    number = write_coco_results(storage.local(output), path)
-    logger.info("%s in %s", counted(number, "COCO result"), path)

@@ -4,13 +4,15 @@ import functools
 import hashlib
 import os
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from .. import model_zoo
+from ..engine.config.schema import leaves
 from ..engine.setup import load_config
-from ..errors import ConfigError
+from ..errors import ConfigError, cut
 from ..export import ExportedPredictor, load
 from ..export.formats import FORMATS, format_of
 from ..predictor import Predictor
@@ -19,6 +21,7 @@ from ..utils.packaged_files import MODELS, config_of_weights, config_path
 from ..utils.paths import absolute
 
 _CONFIGS = (".yaml", ".yml")
+_SHOWN = 60  # characters of a value of a config that a message says
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,39 @@ class ModelChoice:
     options: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     precision: str = "float32"
+
+
+class Version(NamedTuple):
+    """What tells two models apart.
+
+    Attributes:
+        name: the package's version, and a fingerprint of config and weights: those that differ are another model.
+        package: its version.
+        weights: where they are, by which they are named, not told apart.
+        digest: of the weights.
+        config: key -> value of all keys, as text, and the precision.
+    """
+
+    name: str
+    package: str
+    weights: str
+    digest: str
+    config: dict[str, str]
+
+    def changes(self, now: "Version") -> str:
+        """What is another in a later version whose name differs, with both: "other weights (a.pth, now b.pth)"."""
+        found = []
+        if self.package != now.package:
+            found.append(f"another version of rle-onestage ({self.package}, now {now.package})")
+        keys = [key for key in sorted({*self.config, *now.config}) if self.config.get(key) != now.config.get(key)]
+        if self.digest != now.digest or not (found or keys):
+            same = self.weights == now.weights
+            found.append(f"other weights ({self.weights}, {'changed since' if same else f'now {now.weights}'})")
+        if keys:
+            before, after = (cut(str(each.config.get(keys[0])), _SHOWN) for each in (self, now))
+            more = f", and {len(keys) - 1} more" if len(keys) > 1 else ""
+            found.append(f"another config ({keys[0]} {before}, now {after}{more})")
+        return " and ".join(found)
 
 
 def settled(choice: ModelChoice) -> ModelChoice:
@@ -82,8 +118,8 @@ def is_exported(choice: ModelChoice) -> bool:
     return True
 
 
-def version_of(choice: ModelChoice, package: str, cfg: CfgNode | None = None) -> str:
-    """The package's version, and a fingerprint of config and weights: those that differ are another model.
+def version_of(choice: ModelChoice, package: str, cfg: CfgNode | None = None) -> Version:
+    """What tells a model from others.
 
     Args:
         choice: the model.
@@ -92,21 +128,25 @@ def version_of(choice: ModelChoice, package: str, cfg: CfgNode | None = None) ->
     """
     if is_exported(choice):
         stem = choice.name.removesuffix(format_of(choice.name).ending)
-        config, files = "", [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
+        config, keys, weights = "", {}, choice.name
+        files = [choice.name, *(stem + ending for ending in format_of(choice.name).further)]
     else:
         cfg = (cfg or _config(choice)).clone()
         cfg.defrost()
-        files = [PathManager.get_local_path(cfg.MODEL.WEIGHTS)]
+        files, weights = [PathManager.get_local_path(cfg.MODEL.WEIGHTS)], cfg.MODEL.WEIGHTS
         cfg.MODEL.DEVICE, cfg.OUTPUT_DIR = "", ""  # where it runs changes nothing
-        if "://" not in cfg.MODEL.WEIGHTS:  # nor does where the weights lie
-            cfg.MODEL.WEIGHTS = ""
+        if "://" not in weights:  # nor does where the weights lie
+            weights, cfg.MODEL.WEIGHTS = absolute(weights), ""
         config = cfg.dump()
-    digest = hashlib.sha256(f"{config}|{choice.precision}".encode())
+        keys = {key: str(value) for key, value in leaves(cfg) if key != "MODEL.WEIGHTS"}
+    whole, of_weights = hashlib.sha256(f"{config}|{choice.precision}".encode()), hashlib.sha256()
     for path in files:
         with open(path, "rb") as file:
             for block in iter(functools.partial(file.read, 2**20), b""):
-                digest.update(block)
-    return f"{package}+{digest.hexdigest()[:12]}"
+                whole.update(block)
+                of_weights.update(block)
+    name = f"{package}+{whole.hexdigest()[:12]}"
+    return Version(name, package, weights, of_weights.hexdigest(), {**keys, "--precision": choice.precision})
 
 
 def _config(choice: ModelChoice) -> CfgNode:

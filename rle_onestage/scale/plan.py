@@ -19,6 +19,7 @@ from ..video.io.chunks import WHOLE, Chunk, find_chunks
 from . import storage
 from .file_systems import reason_of
 from .listing import PLAN, Entry
+from .models import Version
 
 SUMMARY = "_summary.json"
 # Found people of videos whose tracks are not made yet.
@@ -56,11 +57,13 @@ class Plan(NamedTuple):
         job: what makes its result: inputs, model, version, options.
         files: of the inputs, with their kinds.
         units: in order.
+        version: what the job's version is made of; None in plans of an earlier package.
     """
 
     job: dict[str, Any]
     files: list[tuple[str, Entry]]
     units: list[Unit]
+    version: Version | None = None
 
     @property
     def digest(self) -> str:
@@ -151,7 +154,7 @@ def _chunks(address: str, frames: int) -> list[Chunk]:
         return [WHOLE]
 
 
-def settled_plan(job: dict[str, Any], files: list[tuple[str, Entry]], output: str, rows: int) -> Plan:
+def settled_plan(job: dict[str, Any], files: list[tuple[str, Entry]], output: str, rows: int, version: Version) -> Plan:
     """The plan of an output: that of its first call, which later ones go on with; or a new one, which is written.
 
     Args:
@@ -159,6 +162,7 @@ def settled_plan(job: dict[str, Any], files: list[tuple[str, Entry]], output: st
         files: of the inputs, as they are now.
         output: folder of the results.
         rows: see :func:`units_of`.
+        version: see :class:`Plan`.
 
     Raises:
         ConfigError: the output has results of something else.
@@ -167,14 +171,14 @@ def settled_plan(job: dict[str, Any], files: list[tuple[str, Entry]], output: st
     there = storage.names_in(output)
     if PLAN in there:
         plan = read_plan(output)
-        _check_same(plan, job, files, output)
+        _check_same(plan, Plan(job, files, [], version), output)
         return plan
     if any(name.endswith(".parquet") for name in there):
         raise ConfigError(f"{output} has Parquet files and no {PLAN}, so they are of something else; give a new folder")
-    plan = Plan(job, files, units_of(files, rows))
+    plan = Plan(job, files, units_of(files, rows), version)
     storage.make_folder(output)
     with storage.written(storage.joined(output, PLAN)) as file:
-        file.write(json.dumps(plan._asdict()).encode())
+        file.write(json.dumps({**plan._asdict(), "version": version._asdict()}).encode())
     return plan
 
 
@@ -198,28 +202,33 @@ def read_plan(output: str) -> Plan:
         units = [Unit(number, kind, tuple(names), *rest) for number, kind, names, *rest in data["units"]]
         if not units or not files:
             raise ValueError("it has no inputs")
-        return Plan(dict(data["job"]), files, units)
+        version = Version(**data["version"]) if data.get("version") else None
+        return Plan(dict(data["job"]), files, units, version)
     except (ValueError, KeyError, TypeError) as error:
         raise MediaError(f"{address} is damaged ({error}); remove the folder and start again") from error
 
 
-def _check_same(plan: Plan, job: dict[str, Any], files: list[tuple[str, Entry]], output: str) -> None:
-    """Raises ConfigError where an output has the results of another job.
+def _check_same(plan: Plan, now: Plan, output: str) -> None:
+    """Raises ConfigError where an output has the results of another job than that of now, which has no units yet.
 
     Plans of an earlier version may have relative paths, which are those of the folder where the job was begun.
     """
     remedy = "give another folder with --output, or remove this one"
-    same = json.loads(json.dumps(job))
+    same = json.loads(json.dumps(now.job))
     for key in sorted(same, key="input".__eq__):  # what files are new says more than what an input was called
         before = plan.job.get(key)
         moved = key == "input" and before != _whole(key, before) != same[key]
         if key == "input" and not moved:
-            _check_same_files(plan, files, output, remedy)
+            _check_same_files(plan, now.files, output, remedy)
         if before != same[key] and _whole(key, before) != same[key]:
             if moved:
                 remedy = f"give the command in the folder where it was begun, as these paths are relative; or {remedy}"
             was, is_ = (cut(str(value), _SHOWN) for value in (before, same[key]))
-            raise ConfigError(f"{output} has results of another {key} ({was}, now {is_}); {remedy}")
+            name = "version, config or weights" if key == "version" else key
+            what = f"another {name} ({was}, now {is_})"
+            if key == "version" and plan.version and now.version:
+                what = plan.version.changes(now.version)
+            raise ConfigError(f"{output} has results of {what}; {remedy}")
 
 
 def _check_same_files(plan: Plan, files: list[tuple[str, Entry]], output: str, remedy: str) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 from ..errors import MediaError, counted
+from ..utils.packaged_files import DRAWN_SCORE
 from . import storage
 from .plan import SUMMARY, Unit
 from .work import Report
@@ -39,6 +40,8 @@ class Summary(NamedTuple):
         holders: shards, tables (or parts of them) and pieces of videos.
         lost: of these, not read to their end.
         away: units whose storage was away for some of them; the same command tries them again.
+        min_score: of the people.
+        drawn: of the people those whose score demo draws; None where files of an earlier version do not say it.
     """
 
     output: str
@@ -60,6 +63,8 @@ class Summary(NamedTuple):
     holders: int = 0
     lost: int = 0
     away: int = 0
+    min_score: float = 0.0
+    drawn: int | None = None
 
     @property
     def failed(self) -> bool:
@@ -68,7 +73,10 @@ class Summary(NamedTuple):
 
     def __str__(self) -> str:
         there = self.images - self.computed
-        words = f"{counted(self.people, 'person', 'people')} in {counted(self.images, 'image')}"
+        words = f"{counted(self.people, 'person', 'people')} of {_at_least(self.min_score)}"
+        if self.drawn is not None and self.min_score < DRAWN_SCORE:
+            words += f" ({self.drawn} of {DRAWN_SCORE} or more, those that demo draws)"
+        words += f" in {counted(self.images, 'image')}"
         words += f" ({there} of them were there)" if there else ""
         if self.computed:
             words += f", {self.images_per_second:.1f} images/s by {counted(self.actors, 'actor')}"
@@ -126,6 +134,11 @@ class Progress:
             "%s, %.1f images/s, %.0f %% done, about %s left",
             counted(images, "image"), images / spent, 100 * share, duration(left),
         )  # fmt: skip
+
+
+def _at_least(score: float) -> str:
+    """The scores of a job's people in words."""
+    return f"a score of {score:g} or more" if score > 0 else "any score"
 
 
 def percent(share: float) -> str:

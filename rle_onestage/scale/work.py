@@ -14,6 +14,7 @@ import torch
 from ..errors import MediaError, PoseError
 from ..evaluation.people_parquet import Row, schema, table_of
 from ..utils.arrow import arrow
+from ..utils.packaged_files import DRAWN_SCORE
 from . import storage
 from .batching import rows_of, windows
 from .file_systems import Sink, reason_of
@@ -41,7 +42,7 @@ class Task:
         threads: of the CPU.
         column: of tables.
         min_score: of people that are kept.
-        joints: names of the joints.
+        joints: their names, limbs and half-widths, see :func:`~.evaluation.joint_factors.joint_factors`.
         category_id: of the people, as COCO results say it.
     """
 
@@ -53,7 +54,7 @@ class Task:
     threads: int
     column: str | None
     min_score: float
-    joints: tuple[str, ...]
+    joints: dict[str, Any]
     category_id: int | str
 
 
@@ -74,6 +75,7 @@ class Report(NamedTuple):
         lost: 1 where a shard, table or piece of a video could not be read to its end; nobody knows how many images
             that are.
         away: 1 where its storage, or that of one of its images, was away: the next call tries again.
+        drawn: of the people those whose score demo draws; None in files of an earlier version, which have no number.
     """
 
     unit: int
@@ -88,6 +90,7 @@ class Report(NamedTuple):
     loading: float = 0.0
     lost: int = 0
     away: int = 0
+    drawn: int | None = None
 
 
 class Worker:
@@ -163,20 +166,22 @@ def write_part(address: str, rows: Iterable[Row], task: Task, report: Report, ki
         MediaError: it cannot be written.
     """
     samples: list[str] = []
-    source = iter(rows)
+    source, report = iter(rows), report._replace(drawn=0)
     with storage.written(address) as file:
-        made = {"joints": list(task.joints), "category_id": task.category_id}
+        made = {"joints": task.joints["keypoints"], "category_id": task.category_id, **task.joints}
+        del made["keypoints"]
         with _Writer(file, made) as writer:
             while group := list(itertools.islice(source, _GROUP)):
                 bad = [row for row in group if row.error is not None]
                 lost = kind != "images" and any(row.place is None for row in bad)
                 away = any(row.away for row in bad)
                 samples += [f"{row.path}: {row.error}" for row in bad][: _ERRORS_KEPT - len(samples)]
-                people = sum(len(row.people) for row in group if row.people is not None)
+                scores = [row.people.scores for row in group if row.people is not None]
                 report = report._replace(
                     rows=report.rows + len(group),
                     errors=report.errors + len(bad),
-                    people=report.people + people,
+                    people=report.people + sum(map(len, scores)),
+                    drawn=(report.drawn or 0) + sum(int((each >= DRAWN_SCORE).sum()) for each in scores),
                     lost=int(report.lost or lost),
                     away=int(report.away or away),
                 )

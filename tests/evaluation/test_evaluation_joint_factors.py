@@ -1,12 +1,14 @@
 """What stands beside a file of results: names, limbs, and factors that make intervals and ellipses of sigmas."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 from calibration_toys import drawn_matches, laplace_density
 
-from rle_onestage.evaluation.joint_factors import joint_factors, joints_path
+from rle_onestage.errors import ConfigError
+from rle_onestage.evaluation.joint_factors import density_of, joint_factors, joints_path
 from rle_onestage.structures import COCO, Skeleton
 
 THREE = Skeleton("toy", ("head", "hand", "foot"), (), ((0, 1), (0, 2)), (0.1, 0.1, 0.1))
@@ -32,3 +34,14 @@ def test_without_a_density_there_are_names_alone():
 @pytest.mark.parametrize("results, joints", [("a/b.json", "a/b_joints.json"), ("r", "r_joints.json")])
 def test_where_it_stands(results, joints):
     assert joints_path(results) == joints
+
+
+def test_other_architectures_have_no_density():
+    class Other:
+        @property
+        def error_density(self):
+            raise ConfigError("there is none")
+
+    assert density_of(Other()) is None and density_of(object()) is None
+    own = types.SimpleNamespace(error_density=laplace_density())
+    assert density_of(own) is own.error_density

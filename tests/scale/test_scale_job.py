@@ -13,8 +13,10 @@ from rle_onestage.errors import ConfigError, MediaError, PoseError
 from rle_onestage.evaluation.people_parquet import read_parts
 from rle_onestage.export import load
 from rle_onestage.scale import JobOptions, ModelChoice, predict
+from rle_onestage.scale import job as job_module
 from rle_onestage.scale import storage as job_storage
 from rle_onestage.scale import work as work_module
+from rle_onestage.scale.plan import read_plan
 from rle_onestage.utils import output_files
 
 pa = pytest.importorskip("pyarrow")
@@ -323,6 +325,30 @@ def test_low_scores_are_left_out_and_coco_results_written(tmp_path, toy):
     assert summary.people == 1
     (result,) = json.loads((tmp_path / "out.json").read_text())
     assert result["image_id"] == 250 and result["keypoints"][0] == pytest.approx(62.5 + 10 - 0.5)
+
+
+def test_the_last_line_says_of_what_score_people_are(tmp_path, monkeypatch, caplog):
+    class Unsure(Toy):
+        def person(self, image):
+            people = super().person(image)
+            people.scores = people.scores - 0.5  # 0.101, 0.35
+            return people
+
+    use(monkeypatch, Unsure())
+    caplog.set_level("INFO", "rle_onestage")
+    folder = folder_of(tmp_path / "in", [1, 250])
+    for number, (least, words) in enumerate((
+        (0.0, "2 people of any score (1 of 0.28 or more, those that demo draws) in 2 images"),
+        (0.05, "2 people of a score of 0.05 or more (1 of 0.28 or more, those that demo draws) in 2 images"),
+        (0.3, "1 person of a score of 0.3 or more in 2 images"),
+    )):  # fmt: skip
+        summary = predict(folder, output=str(tmp_path / f"{number}"), options=JobOptions(min_score=least))
+        assert caplog.messages[-1].startswith(f"{words}, ") and str(summary) == caplog.messages[-1]
+    unsaid = work_module.report_of(str(tmp_path / "0" / "part-000000.parquet"), read_plan(str(tmp_path / "0")).digest)
+    with monkeypatch.context() as patch:  # files of an earlier version, which have no such number
+        patch.setattr(job_module, "report_of", lambda *args: unsaid._replace(drawn=None))
+        predict(folder, output=str(tmp_path / "0"))
+    assert caplog.messages[-1].startswith("2 people of any score in 2 images (2 of them were there)")
 
 
 def test_files_say_what_made_them(tmp_path, toy):

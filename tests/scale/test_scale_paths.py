@@ -102,8 +102,22 @@ def test_the_version_goes_by_what_the_weights_are_not_where(folder):
     for path, content in zip(own, (b"1", b"2", b"1")):
         path.write_bytes(content)
     named = ["own.pth", "./own.pth", str(own[0]), str(own[2]), str(own[1])]
-    found = [version_of(ModelChoice("people", ("MODEL.WEIGHTS", name)), "1.0") for name in named]
+    found = [version_of(ModelChoice("people", ("MODEL.WEIGHTS", name)), "1.0").name for name in named]
     assert len(set(found[:4])) == 1 and found[4] != found[0]
+
+
+def test_a_version_knows_its_weights_and_its_config(folder):
+    for name in ("a.pth", "b.pth"):
+        (folder / name).write_bytes(name.encode())
+
+    def version(*options):
+        return version_of(ModelChoice("people", options), "1.0")
+
+    small = ("INPUT.MAX_SIZE_TEST", "64", "INPUT.MIN_SIZE_TEST", "64")
+    own, other = version("MODEL.WEIGHTS", "a.pth"), version("MODEL.WEIGHTS", "b.pth")
+    assert own.changes(other) == f"other weights ({folder}/a.pth, now {folder}/b.pth)"
+    assert own.changes(version("MODEL.WEIGHTS", "a.pth", *small)).startswith("another config (INPUT.MAX_SIZE_TEST ")
+    assert version().changes(own) == f"other weights (rle-onestage://people.pth, now {folder}/a.pth)"
 
 
 def test_what_is_said_of_a_model_is_said_once(folder, monkeypatch, caplog):

@@ -10,7 +10,8 @@ from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.scale import progress as progress_module
 from rle_onestage.scale.inputs import find_inputs
 from rle_onestage.scale.listing import Entry
-from rle_onestage.scale.plan import PLAN, Plan, Unit, _check_same, read_plan, units_of
+from rle_onestage.scale.models import Version
+from rle_onestage.scale.plan import PLAN, Plan, Unit, _check_same, read_plan, settled_plan, units_of
 from rle_onestage.scale.progress import Progress, duration, percent
 from rle_onestage.scale.work import Report
 
@@ -35,10 +36,41 @@ def test_a_plan_that_is_damaged_is_a_sentence(tmp_path, text):
 def test_another_list_of_inputs_names_what_is_new(tmp_path):
     plan = Plan({"input": ["/a.jpg"] * 1000}, [("images", Entry("/a.jpg", 1, ""))], [])
     with pytest.raises(ConfigError, match="of other inputs: 1 file new, such as /b.jpg; give"):
-        _check_same(plan, {"input": ["/b.jpg"]}, [*plan.files, ("images", Entry("/b.jpg", 1, ""))], "out")
+        _check_same(plan, Plan({"input": ["/b.jpg"]}, [*plan.files, ("images", Entry("/b.jpg", 1, ""))], []), "out")
     with pytest.raises(ConfigError, match="of another input") as caught:
-        _check_same(plan, {"input": ["/b.jpg"] * 1000}, plan.files, "out")
+        _check_same(plan, Plan({"input": ["/b.jpg"] * 1000}, plan.files, []), "out")
     assert len(str(caught.value)) < 600
+
+
+OWN = Version("1+a", "1", "/a.pth", "x", {"INPUT.A": "1", "INPUT.B": "2", "--precision": "float32"})
+REMEDY = "; give another folder with --output, or remove this one"
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"weights": "/b.pth", "digest": "y"}, "other weights (/a.pth, now /b.pth)"),
+        ({"digest": "y"}, "other weights (/a.pth, changed since)"),
+        ({"weights": "zoo://a.pth"}, "other weights (/a.pth, now zoo://a.pth)"),
+        ({"config": {**OWN.config, "INPUT.B": "3"}}, "another config (INPUT.B 2, now 3)"),
+        ({"config": {**OWN.config, "INPUT.A": "0", "INPUT.B": "3"}}, "another config (INPUT.A 1, now 0, and 1 more)"),
+        ({"config": {**OWN.config, "--precision": "bfloat16"}}, "another config (--precision float32, now bfloat16)"),
+        ({"package": "2"}, "another version of rle-onestage (1, now 2)"),
+        ({"digest": "y", "config": {}}, "other weights (/a.pth, changed since) and another config (--precision"),
+        (None, "another version, config or weights (1+a, now 1+b)"),
+    ],
+)
+def test_another_version_names_what_is_another(tmp_path, change, words):
+    files, output = [("images", Entry("/a.jpg", 1, ""))], str(tmp_path / "out")
+    settled_plan({"version": OWN.name}, files, output, 1, OWN)
+    if change is None:  # the plan is of an earlier package
+        path = tmp_path / "out" / PLAN
+        path.write_text(json.dumps({**json.loads(path.read_text()), "version": None}))
+    now = OWN._replace(name="1+b", **(change or {}))
+    with pytest.raises(ConfigError) as caught:
+        settled_plan({"version": now.name}, files, output, 1, now)
+    assert str(caught.value).startswith(f"{output} has results of {words}") and str(caught.value).endswith(REMEDY)
+    assert settled_plan({"version": OWN.name}, files, output, 1, OWN).units
 
 
 def test_units_of_each_kind(tmp_path):
