@@ -70,7 +70,7 @@ def read_by_script(words, monkeypatch):
 
 
 def check_config(arguments):
-    """The config of a command line loads with its options; one of a run, or a placeholder, is the quick start's."""
+    """The config of a command line loads with its options. The quick start's takes the place of a run's, and of C."""
     options = [*(getattr(arguments, "opts", None) or []), *(getattr(arguments, "options", None) or [])]
     if not hasattr(arguments, "config_file") or options[:1] == ["OPTIONS"]:
         return
