@@ -221,6 +221,9 @@ def _add_decoding_keys(m: CN) -> None:
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
+    # Candidates are only those that score higher than their neighbours on their level. Then fewer are enough, because
+    # they are not many of one person. Style "centernet" always does this.
+    m.TEST.PEAKS = False
     # People with a lower score are not returned.
     m.TEST.SCORE_THRESH = 0.01
     # Suppression: of two people whose boxes overlap by more than this IoU the better stays ...

@@ -23,6 +23,7 @@ STYLES = {
     "fcos": ("fcos", ["MODEL.RLE_ONESTAGE.REFINE.STEPS", "0"]),
     "centernet": ("centernet", []),
     "refined": ("fcos", REFINED),
+    "peaks": ("fcos", ["MODEL.RLE_ONESTAGE.REFINE.STEPS", "0", "MODEL.RLE_ONESTAGE.TEST.PEAKS", "True"]),
     "14 joints": ("fcos", CROWDPOSE),
     "movenet": ("fcos", MOVENET),
 }

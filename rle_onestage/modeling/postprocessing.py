@@ -45,7 +45,8 @@ class Decoder(nn.Module):
         max_people: returned at most.
         box_nms: IoU of boxes above which the lower score is suppressed; 1 turns that off.
         oks_nms: the same for the OKS of poses.
-        use_peaks: candidates are maxima of their neighbourhood (centernet style).
+        use_peaks: candidates are maxima of their neighbourhood on their level.
+        distinct: candidates of one look are different people, so nobody is suppressed (centernet style, given boxes).
         score_power: exponent of the person's probability in the score.
         quality_power: exponent of the quality.
         oks_power: exponent of the expected OKS.
@@ -93,6 +94,7 @@ class Decoder(nn.Module):
         box_nms: float,
         oks_nms: float,
         use_peaks: bool,
+        distinct: bool,
         score_power: float,
         quality_power: float,
         oks_power: float,
@@ -100,7 +102,8 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
-        self.box_nms, self.oks_nms, self.use_peaks, self.fill_up, self.space = box_nms, oks_nms, use_peaks, False, space
+        self.box_nms, self.oks_nms, self.use_peaks, self.distinct = box_nms, oks_nms, use_peaks, distinct
+        self.fill_up, self.space = False, space
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1
@@ -226,8 +229,9 @@ class Decoder(nn.Module):
         if dense.quality.numel() and self.quality_power:
             score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
         if self.use_peaks:
-            rows, columns = locations.shapes[0]
-            score = score * peaks(score.view(-1, 1, rows, columns)).flatten(1)
+            levels = score.split([rows * columns for rows, columns in locations.shapes], 1)
+            maxima = [peaks(level.view(-1, 1, *shape)) for level, shape in zip(levels, locations.shapes)]
+            score = score * torch.cat([level.flatten(1) for level in maxima], 1)
         if look != EVERYBODY:
             width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
             area = self._area(width * height * locations.stride.square())
@@ -282,7 +286,7 @@ class Decoder(nn.Module):
             sigmas=sigmas.view(*shape, count, 2),
             presence=presence.view(*shape, count),
             areas=area,
-            kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
+            kept=torch.ones_like(score, dtype=torch.bool) if self.distinct or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
             visibility=None if visibility is None else visibility.view(*shape, count),
             correlations=self.correlation[self.group].expand(*shape, -1),
@@ -314,7 +318,7 @@ class Decoder(nn.Module):
         deep = whole.space and half.space and whole.space.joined(half.space.at_double_size())
         both = People(*joined)._replace(space=deep)
         apart = None
-        if self.use_peaks:  # peaks of one map are different people
+        if self.distinct:
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
             apart = first[:, None] != first
         kept = self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart)

@@ -3,13 +3,16 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
+from ground_truth_outputs import make_decoder
 from modeling_toys import make_input, tiny_config
 
 from rle_onestage.modeling import codec, head
 from rle_onestage.modeling.locations import make_locations
-from rle_onestage.modeling.structures import Candidates
+from rle_onestage.modeling.structures import Candidates, DenseOutputs
+from rle_onestage.structures.skeleton import COCO
 
 BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
+PEAKS = "MODEL.RLE_ONESTAGE.TEST.PEAKS"
 FORM, STEPS = "MODEL.RLE_ONESTAGE.SCALE.FORM", "MODEL.RLE_ONESTAGE.REFINE.STEPS"
 
 
@@ -81,6 +84,32 @@ def test_the_refiner_takes_candidates_and_gives_candidates():
     after = model.refiner(features, before)
     assert after.poses.mu.shape == before.poses.mu.shape and not torch.equal(after.poses.mu, before.poses.mu)
     assert torch.equal(after.boxes, before.boxes) and torch.equal(after.score, before.score)
+
+
+@pytest.mark.parametrize("peaks, chosen", [(False, [4, 5, 9]), (True, [4, 9, 11])])
+def test_peaks_are_those_of_each_level(peaks, chosen):
+    """Beside the best of 3 x 3 cells its neighbours are no candidates, those of another level are."""
+    decoder = make_decoder("fcos", COCO.oks_sigmas, use_peaks=peaks, topk=4, quality_power=0.0)
+    fine, coarse = [[0.0, 1, 2], [3, 9, 8], [1, 5, 4]], [[7.0, 1, 6]]
+    score = torch.tensor([value for level in (fine, coarse) for row in level for value in row])[None]
+    locations = make_locations([(3, 3), (1, 3)], [8, 16], torch.device("cpu"))
+    dense = DenseOutputs(score=score, quality=torch.zeros(0), box=torch.ones(1, 12, 4), pose=torch.zeros(1, 12, 1))
+    candidates, found = decoder.select(dense, locations)
+    assert candidates.location[:3].tolist() == chosen
+    # With peaks alone there are three people in this image; who fills the fourth place has no score.
+    torch.testing.assert_close(found[0, :3], torch.sigmoid(score[0, chosen]))
+    assert (found[0, 3] > 0) == (not peaks)
+
+
+@torch.no_grad()
+def test_peaks_are_suppressed_as_others_are():
+    """Peaks of two levels may be one person; only in the centernet style they are different people."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(PEAKS, True)).eval()
+    model.decoder.oks_nms = 1e-6  # everybody whose joints are near a better one's
+    image = torch.randn(1, 3, 64, 64)
+    assert model.decoder.use_peaks and not model.find(image).kept.all()
+    assert build_model(tiny_config(style="centernet")).eval().find(image).kept.all()
 
 
 def test_the_area_ratio_is_of_the_people_seen():

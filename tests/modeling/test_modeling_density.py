@@ -145,7 +145,7 @@ def test_reported_mean_and_spread_are_those_of_samples(trained):
     samples = nodes[chosen]
     decoder = Decoder(
         oks_sigmas=[0.05], group=[0], topk=1, score_thresh=0, max_people=1, box_nms=1, oks_nms=1, use_peaks=False,
-        score_power=1, quality_power=0, oks_power=1,
+        distinct=False, score_power=1, quality_power=0, oks_power=1,
     )  # fmt: skip
     decoder.set_density(trained)
     assert torch.allclose(decoder.mean[0].double(), samples.mean(0), atol=0.01)

@@ -107,6 +107,7 @@ MODEL_KEYS = {
     "PARTIAL.BACKGROUND": share(),
     "PARTIAL.CONFIDENT": share(),
     "TEST.TOPK": whole(1, 10_000),
+    "TEST.PEAKS": Flag(),
     "TEST.SCORE_THRESH": share(),
     "TEST.BOX_NMS": share(),
     "TEST.OKS_NMS": share(),
