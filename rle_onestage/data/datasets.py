@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, shown
 from ..structures.flip_pairs import flip_index, join_flip_pairs, named_flip_pairs
 from ..structures.skeleton import OKS_KEY, Skeleton, skeleton_from_category
 from ..utils.label_address import ENDINGS, labels_are_there, split_address
@@ -174,9 +174,10 @@ def _load(source: Source) -> list[dict]:
     check_members((record["file_name"] for record in records), source.name)
     idle = idle_patterns([record["file_name"] for record in records], source.options)
     if idle:
+        first = next((image["file_name"] for image in file.images.values()), "(none)")
         raise ConfigError(
             f"DATASETS.KEYPOINT_FILES: {source.name!r} names {', '.join(idle)}, but {json_file} has no such "
-            "image; correct the pattern"
+            f"image; correct the pattern (its file names are such as {shown(first, 100)[1:-1]})"
         )
     records = [record for record in records if in_part(record["file_name"], source.options)]
     for record in records:  # tells a mapper behind Detectron2's own loaders how it was labelled

@@ -62,8 +62,9 @@ class SetOptions:
             see :data:`~.coco.flags.LEAST_SHARE`.
         part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
         one_in: one image in so many is held out.
-        only: file names (patterns such as "okfde*") of the images to take; empty: all.
-        without: file names or patterns of images to leave out, such as copies of test images.
+        only: file names (patterns such as "okfde*", or with their folders "session_a/*") of the images to take; empty:
+            all.
+        without: the same of images to leave out, such as copies of test images.
         scored_as: how results are scored, a key of ``SCORINGS`` in :mod:`rle_onestage.evaluation.protocols`; empty: by
             the layout of the file.
     """
@@ -171,10 +172,8 @@ def is_held_out(file_name: str, one_in: int = 10) -> bool:
 
 
 def in_part(file_name: str, options: SetOptions) -> bool:
-    """Whether an image is in the part of its set that the options ask for."""
-    name = os.path.basename(name_in_set(file_name))
-    chosen = not options.only or any(fnmatchcase(name, pattern) for pattern in options.only)
-    if not chosen or any(fnmatchcase(name, pattern) for pattern in options.without):
+    """Whether an image, by its path or its name in the set, is in the part of its set that the options ask for."""
+    if options.only and not _matches(file_name, options.only) or _matches(file_name, options.without):
         return False
     if options.part == "all":
         return True
@@ -183,9 +182,17 @@ def in_part(file_name: str, options: SetOptions) -> bool:
 
 def idle_patterns(file_names: Sequence[str], options: SetOptions) -> list[str]:
     """The patterns of ``only`` and ``without`` that no file name matches."""
-    names = [os.path.basename(name_in_set(name)) for name in file_names]
     patterns = (*options.only, *options.without)
-    return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+    return [pattern for pattern in patterns if not any(_matches(name, [pattern]) for name in file_names)]
+
+
+def _matches(file_name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns fits the end of a path: a name, or folders and a name."""
+    parts = name_in_set(file_name).replace("\\", "/").split("/")
+    for wanted in (pattern.split("/") for pattern in patterns):
+        if len(wanted) <= len(parts) and all(map(fnmatchcase, parts[-len(wanted) :], wanted)):
+            return True
+    return False
 
 
 def set_weights(names: Sequence[str], weights: Sequence[Any]) -> list[tuple[float, float]]:

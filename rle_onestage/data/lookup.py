@@ -1,6 +1,7 @@
 """What a registered data set is like: its joints, how it was labelled, which images of its file are its own."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 
 from detectron2.config import CfgNode
@@ -192,8 +193,9 @@ def set_options(name: str) -> SetOptions:
 
 def images_of_part(name: str, images: Iterable[dict]) -> list[int]:
     """Ids of the images (dicts with ``id`` and ``file_name``) of a file that belong to the data set ``name``."""
-    options = set_options(name)
-    return [image["id"] for image in images if in_part(image["file_name"], options)]
+    metadata, options = MetadataCatalog.get(name), set_options(name)
+    root = metadata.image_root if isinstance(metadata, KeypointMetadata) else ""
+    return [image["id"] for image in images if in_part(os.path.join(root, image["file_name"]), options)]
 
 
 def is_there(name: str) -> bool:

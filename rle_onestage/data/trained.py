@@ -44,4 +44,5 @@ def _files(name: str) -> set[str]:
     names = [image.get("file_name") for image in images if isinstance(image, dict)]
     options = set_options(name)
     root = os.path.realpath(metadata.image_root)
-    return {os.path.realpath(os.path.join(root, n)) for n in names if isinstance(n, str) and in_part(n, options)}
+    files = [os.path.join(root, name) for name in names if isinstance(name, str)]
+    return {os.path.realpath(file) for file in files if in_part(file, options)}

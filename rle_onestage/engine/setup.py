@@ -309,7 +309,9 @@ def _log_environment(args: argparse.Namespace, cfg: CfgNode, world_size: int) ->
     for name in cfg[IMPORTS]:
         logger.info("Of the user's own: the module %s (%s), by %s", name, where(name), IMPORTS)
     if cfg[IMPORTS]:
-        parts = ", ".join(f"{key} {' '.join(names)}" for key, names in own_parts(cfg).items())
+        unused = _UNUSED["evaluation" if args.eval_only else "training"]
+        own = {key: names for key, names in own_parts(cfg).items() if key not in unused}
+        parts = ", ".join(f"{key} {' '.join(names)}" for key, names in own.items())
         logger.info("Of the user's own, in use: %s", parts or "nothing that a key names")
     logger.info("Config %s %s -> %s", args.config_file or "(defaults)", " ".join(args.opts or []), cfg.OUTPUT_DIR)
 

@@ -169,6 +169,9 @@ def test_a_tenth_is_held_out_by_file_name(tmp_path):
     only = SetOptions.parse("x", {"only": ["0001?.jpg", "00007.jpg"], "without": ["00013.jpg"]})
     assert [n for n in names if in_part(n, only)] == ["00007.jpg", *(f"0001{i}.jpg" for i in range(10) if i != 3)]
     assert 430 < sum(in_part(name, rest) for name in names) < 570
+    of_folder = SetOptions.parse("x", {"only": ["day_?/*"], "without": ["day_2/*.png"]})
+    paths = ["day_1/a.jpg", "data/day_2/a.jpg", "data/day_2/a.png", "day_1/camera/a.jpg", "data/a.jpg", "a.jpg"]
+    assert [path for path in paths if in_part(path, of_folder)] == paths[:2]
     path, folder = write_set(str(tmp_path), toy_content(30))
     files = [[f"sets_part_{part}", path, folder, {"part": part}] for part in ("train", "held_out")]
     names = (files[0][0],), (files[1][0],)
@@ -293,7 +296,7 @@ def test_a_pattern_without_an_image_is_an_error(tmp_path):
     path, folder = write_set(str(tmp_path), toy_content(4))
     files = [["sets_idle", path, folder, {"without": ["000.png", "0O1.png"]}]]
     cfg = make_config(DATASETS__KEYPOINT_FILES=files, DATASETS__TRAIN=("sets_idle",), DATASETS__TEST=())
-    with pytest.raises(ConfigError, match="'sets_idle' names 0O1.png, but .* has no such image"):
+    with pytest.raises(ConfigError, match=r"names 0O1.png, but .* has no such image; .*such as 000.png\)"):
         load_training_records(cfg)
 
 

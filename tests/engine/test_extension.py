@@ -173,7 +173,7 @@ def test_an_evaluator_and_a_hook_by_config_alone(tmp_path, monkeypatch):
     assert read_checkpoint(str(tmp_path / "out" / "model_final.pth"))["hooks"] == {"Counter": {"steps": 8}}
 
 
-def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, monkeypatch):
+def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, monkeypatch, capsys):
     """They are trained, evaluated, and found again by the config that the training has saved."""
     monkeypatch.syspath_prepend(tmp_path)
     module = write_module(tmp_path, "model")
@@ -198,6 +198,9 @@ def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, mon
     assert hooks == {"Counter": {"steps": 8}}
     saved = load_config(str(tmp_path / "out" / "config.yaml"))
     assert evaluate_only(saved, resume=True)["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"])
+    setup(argument_parser().parse_args(["--eval-only", *line]))
+    said = capsys.readouterr().out.rsplit("own, in use: ", 1)[1].splitlines()[0]
+    assert "INPUT.MAPPER dark_model" in said and "TEST.EVALUATORS" in said and "HOOKS" not in said and "ASSIGN" not in said
 
 
 def test_a_hook_goes_on_where_it_was(tmp_path, monkeypatch):
@@ -327,7 +330,7 @@ def test_a_module_beside_the_config_is_told_with_what_finds_it(tmp_path, monkeyp
     monkeypatch.delenv("PYTHONPATH", raising=False)
     path = tmp_path / "a.yaml"
     path.write_text("IMPORTS: [pkg_beside.parts]\n")
-    words = f"it is {tmp_path}/pkg_beside/parts.py: run export PYTHONPATH={tmp_path} first, which later commands"
+    words = f"it is {tmp_path}/pkg_beside/parts.py: run export PYTHONPATH={tmp_path} first; trainings with"
     with pytest.raises(ConfigError, match=re.escape(words)):
         load_config(str(path))
     monkeypatch.chdir(tmp_path)

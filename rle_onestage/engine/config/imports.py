@@ -71,8 +71,8 @@ def _remedy(name: str, config_file: str) -> str:
             folder = os.path.abspath(folder)
             before = f"{os.pathsep}$PYTHONPATH" if os.environ.get("PYTHONPATH") else ""
             return (
-                f"it is {os.path.join(folder, path)}: run export PYTHONPATH={shlex.quote(folder)}{before} first, which "
-                "later commands with this config need too"
+                f"it is {os.path.join(folder, path)}: run export PYTHONPATH={shlex.quote(folder)}{before} first; "
+                "trainings with this config need it too"
             )
     near = next(filter(None, (near_file(os.path.join(folder, f"{place}.py"), (".py",)) for folder in folders)), None)
     if near:

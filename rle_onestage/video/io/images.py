@@ -85,6 +85,8 @@ def images_in(folder: str, option: str) -> list[str]:
     if not names:
         videos = sum(count for ending, count in others.items() if looks_like_video(ending))
         there = f"{counted(videos, 'video')}, to be given with --video-input" if videos else "none of its files is one"
+        if any(_is_folder(entry) for entry in os.scandir(folder)):
+            there += f"; folders in it are not searched, '{os.path.join(folder, '*', '*')}' names their files"
         raise MediaError(f"folder {folder} has no images by their names, such as a.jpg ({there}); check {option}")
     if others:
         endings = ", ".join(ending or "no ending" for ending in sorted(others)[:8])
