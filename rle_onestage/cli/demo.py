@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rle_onestage.cli.checks import check_config, check_given, check_images, check_output
-from rle_onestage.cli.exported import add_exported, check_exported, load_exported
+from rle_onestage.cli.exported import add_exported, check_exported, load_exported, settle_model
 from rle_onestage.cli.options import add_config_file, add_options, add_precision, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, MediaError, check_score, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, natural_int, number, positive_float, positive_int
@@ -245,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_images(args.input or ())
     check_given(args.output, "--output")
     check_output(args.json, "--json")
+    settle_model(args)
     check_exported(args)
     check_config(args.config_file, args.opts)
     # Results that go to stdout are not mixed with the log.

@@ -1,11 +1,13 @@
 """Exported files in place of a config and weights: flags, and what they cannot go with."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.utils.arguments import positive_int
 from rle_onestage.utils.near import near_file, what_is_wrong
+from rle_onestage.utils.packaged_files import MODELS, find_config, near_names
 
 if TYPE_CHECKING:
     from rle_onestage.export import ExportedPredictor
@@ -16,8 +18,9 @@ _ENDINGS = (".onnx", ".xml", ".pt", ".pt2")  # of the package's formats
 def add_exported(parser: argparse.ArgumentParser) -> None:
     """Add ``--model``, ``--threads`` and ``--providers``; :func:`check_exported` looks at them."""
     parser.add_argument(
-        "--model", metavar="FILE",
-        help="a file of rle-onestage export (.onnx, .xml, ...) instead of a config and weights",
+        "--model", metavar="NAME|FILE",
+        help=f"a model that comes with the package ({', '.join(MODELS)}), or a file of rle-onestage export (.onnx, "
+        ".xml, ...), instead of a config and weights",
     )  # fmt: skip
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="of the runtime of --model (default: one a core)"
@@ -27,6 +30,19 @@ def add_exported(parser: argparse.ArgumentParser) -> None:
         help="where the runtime of --model computes: execution providers of ONNX Runtime in order of preference, or a "
         "device of OpenVINO (default: the CPU)",
     )  # fmt: skip
+
+
+def settle_model(args: argparse.Namespace) -> None:
+    """Put the config of a model that comes with the package in the place of its name.
+
+    Raises:
+        ConfigError: there is another config too.
+    """
+    if args.model not in MODELS or os.path.exists(args.model):
+        return
+    if args.config_file:
+        raise ConfigError(f"--model {args.model} and --config-file {args.config_file} are two models; give one of them")
+    args.config_file, args.model = str(find_config(MODELS[args.model])), None
 
 
 def check_exported(args: argparse.Namespace) -> None:
@@ -42,7 +58,7 @@ def check_exported(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{given[0]} is for exported files; give one with --model, or leave it out")
         return
     if wrong := what_is_wrong(args.model):
-        near = near_file(args.model, _ENDINGS)
+        near = " or ".join(filter(None, [near_file(args.model, _ENDINGS), *near_names(args.model, list(MODELS))]))
         raise MediaError(
             f"exported file {args.model or repr(args.model)} {wrong}; "
             f"{f'did you mean {near}?' if near else 'check --model, or write it with rle-onestage export'}"

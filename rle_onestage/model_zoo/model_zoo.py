@@ -14,8 +14,10 @@ from rle_onestage.model_zoo.shipped import PREFIX
 from rle_onestage.predictor import Predictor
 from rle_onestage.utils.packaged_files import CONFIGS, MODELS, config_names, find_config, near_names, weight_names
 
-# Other configs of models whose weights come with the package.
-_TRAINED_BY = {"people/people.yaml": "people", "people_synthetic.yaml": "people_synthetic"}
+# Other configs of models whose weights come with the package, with the name of the weights.
+_TRAINED_BY = {
+    "people/people.yaml": "people", "demo_fast.yaml": "people", "people_synthetic.yaml": "people_synthetic",
+}  # fmt: skip
 
 
 def get_config_file(name: str) -> str:
@@ -138,9 +140,7 @@ def _config_for(name: str, trained: bool, device: str | None) -> CfgNode:
 
 
 def _weights_of(name: str) -> str | None:
-    if name in MODELS:
-        return name
-    file = find_config(name)
+    file = find_config(MODELS.get(name, name))
     if file is None:
         raise _unknown(name, "is not in the model zoo", [*MODELS, *config_names()])
     runs = {config: weights for weights, config in MODELS.items()} | _TRAINED_BY

@@ -12,8 +12,8 @@ _ZOO = Path(__file__).resolve().parents[1] / "model_zoo"
 CONFIGS = _ZOO / "configs"
 CHECKPOINTS = _ZOO / "checkpoints"
 # Users of a checkout write configs/demo.yaml, and it means the same without one.
-# Names of weights that come with the package, with the config that runs them.
-MODELS = {"people": "demo.yaml", "people_synthetic": "demo_synthetic.yaml"}
+# Names of models that come with the package, with the config that runs them.
+MODELS = {"people": "demo.yaml", "people_fast": "demo_fast.yaml", "people_synthetic": "demo_synthetic.yaml"}
 # Lowest score that demo draws: the best F1 of `people`, on held-out images (projects/people/threshold.py).
 DRAWN_SCORE = 0.28
 SHIPPED = "rle-onestage://"  # begins their addresses

@@ -90,7 +90,12 @@ def test_what_a_file_cannot_go_with_is_said(flags, sentence, tmp_path, capsys):
     [
         (["--threads", "2"], "--threads is for exported files"),
         (["--providers", "CPUExecutionProvider"], "--providers is for exported files"),
-        (["--model", "peple.onnx"], "exported file peple.onnx does not exist; did you mean people.onnx?"),
+        (["--model", "peple.onnx"], "exported file peple.onnx does not exist; did you mean people.onnx"),
+        (
+            ["--model", "peple"],
+            "exported file peple does not exist; did you mean people.onnx or people or people_fast?",
+        ),
+        (["--model", "people", "--config-file", "a.yaml"], "are two models; give one of them"),
         (["--model", "notes.txt"], "notes.txt is no exported file; their names end in .onnx"),
         (["--model", "people.onnx"], "cannot load people.onnx"),
     ],
@@ -105,3 +110,12 @@ def test_a_file_that_is_none_is_said(flags, sentence, tmp_path, monkeypatch, cap
         main(["--input", "a.jpg", "--json", "x.json", *flags])
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "x.json").exists()
+
+
+def test_a_model_of_the_package_is_given_by_its_name(tmp_path):
+    image = str(ROOT / "datasets" / "examples" / "office.jpg")
+    found = []
+    for flag, name in (("--model", "people_fast"), ("--config-file", "demo_fast.yaml"), ("--model", "people")):
+        assert main([flag, name, "--input", image, "--json", str(tmp_path / "people.json")]) == 0
+        found.append((tmp_path / "people.json").read_text())
+    assert found[0] == found[1] != found[2]

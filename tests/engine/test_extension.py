@@ -200,7 +200,8 @@ def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, mon
     assert evaluate_only(saved, resume=True)["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"])
     setup(argument_parser().parse_args(["--eval-only", *line]))
     said = capsys.readouterr().out.rsplit("own, in use: ", 1)[1].splitlines()[0]
-    assert "INPUT.MAPPER dark_model" in said and "TEST.EVALUATORS" in said and "HOOKS" not in said and "ASSIGN" not in said
+    assert "INPUT.MAPPER dark_model" in said and "TEST.EVALUATORS" in said
+    assert "HOOKS" not in said and "ASSIGN" not in said
 
 
 def test_a_hook_goes_on_where_it_was(tmp_path, monkeypatch):
