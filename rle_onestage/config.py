@@ -221,9 +221,9 @@ def _add_decoding_keys(m: CN) -> None:
     m.TEST = CN()
     # Candidates that are projected and decoded, whatever the number of people: the cost stays flat.
     m.TEST.TOPK = 100
-    # Candidates are only those that score higher than their neighbours on their level. Then fewer are enough, because
-    # they are not many of one person. Style "centernet" always does this.
-    m.TEST.PEAKS = False
+    # Best locations of which those become candidates first whose boxes overlap no better one's by more than BOX_NMS.
+    # Most of the best are of a few people, so a smaller TOPK is enough then. 0: the best TOPK. Style "fcos" only.
+    m.TEST.PRE_NMS_TOPK = 0
     # People with a lower score are not returned.
     m.TEST.SCORE_THRESH = 0.01
     # Suppression: of two people whose boxes overlap by more than this IoU the better stays ...

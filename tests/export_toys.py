@@ -23,7 +23,7 @@ STYLES = {
     "fcos": ("fcos", ["MODEL.RLE_ONESTAGE.REFINE.STEPS", "0"]),
     "centernet": ("centernet", []),
     "refined": ("fcos", REFINED),
-    "peaks": ("fcos", ["MODEL.RLE_ONESTAGE.REFINE.STEPS", "0", "MODEL.RLE_ONESTAGE.TEST.PEAKS", "True"]),
+    "chosen": ("fcos", [*REFINED, "MODEL.RLE_ONESTAGE.TEST.PRE_NMS_TOPK", "40", "MODEL.RLE_ONESTAGE.TEST.TOPK", "15"]),
     "14 joints": ("fcos", CROWDPOSE),
     "movenet": ("fcos", MOVENET),
 }

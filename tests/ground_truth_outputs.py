@@ -34,10 +34,16 @@ def make_assigner(style, sigmas):
 
 def make_decoder(style, sigmas, **options):
     """A decoder with the defaults of the config."""
-    defaults = {"topk": 100, "score_thresh": 0.01, "max_people": 100, "box_nms": 0.65, "oks_nms": 0.7}
+    defaults = {
+        "topk": 100,
+        "pre_nms_topk": 0,
+        "score_thresh": 0.01,
+        "max_people": 100,
+        "box_nms": 0.65,
+        "oks_nms": 0.7,
+    }
     powers = {"score_power": 1.0, "quality_power": 0.5, "oks_power": 1.0}
-    peaks = style == "centernet"
-    own = {"oks_sigmas": list(sigmas), "group": [0] * len(sigmas), "use_peaks": peaks, "distinct": peaks}
+    own = {"oks_sigmas": list(sigmas), "group": [0] * len(sigmas), "use_peaks": style == "centernet"}
     decoder = Decoder(**{**own, **defaults, **powers, **options})
     decoder.set_density(build_density("laplace"))
     return decoder

@@ -26,8 +26,8 @@ def density() -> ErrorDensity:
 
 def decoder():
     out = Decoder(
-        oks_sigmas=list(COCO.oks_sigmas), group=[0] * 17, topk=10, score_thresh=0.0, max_people=10, box_nms=1.0,
-        oks_nms=1.0, use_peaks=False, distinct=False, score_power=1.0, quality_power=0.0, oks_power=1.0,
+        oks_sigmas=list(COCO.oks_sigmas), group=[0] * 17, topk=10, pre_nms_topk=0, score_thresh=0.0, max_people=10,
+        box_nms=1.0, oks_nms=1.0, use_peaks=False, score_power=1.0, quality_power=0.0, oks_power=1.0,
     )  # fmt: skip
     out.set_density(build_density("laplace"))
     return out

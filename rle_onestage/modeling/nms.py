@@ -7,8 +7,43 @@ from torch.nn import functional as F
 from ..structures.boxes import box_iou
 from ..structures.oks import pairwise_oks
 
+# Of the suppression that chooses candidates. It is exact where at most so many suppressions depend on one another; the
+# suppression of people, which follows, always is.
+ROUNDS = 8
 
-def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
+
+def best(scores: Tensor, count: int, fill_up: bool = False) -> tuple[Tensor, Tensor]:
+    """The highest scores of each image, in order.
+
+    Args:
+        scores: (B, R).
+        count: how many.
+        fill_up: where there are fewer, the last one follows again and again, with a score of -1.
+
+    Returns:
+        Scores (B, N) and indices (B, N). N is ``count``; without ``fill_up`` at most R.
+    """
+    if not fill_up:
+        return scores.topk(min(count, scores.shape[1]), 1)
+    last = scores.shape[1] - 1
+    scores, index = F.pad(scores, (0, count), value=-1.0).topk(count, 1)
+    return scores, index.clamp(max=last)
+
+
+def apart_first(boxes: Tensor, scores: Tensor, threshold: float, count: int) -> Tensor:
+    """Indices (B, ``count``) of the best whose boxes are apart; where these are fewer, the best of the others follow.
+
+    Args:
+        boxes: (B, N, 4).
+        scores: (B, N) from -1 to 1.
+        threshold: IoU above which the better box suppresses the other.
+        count: how many; at most N.
+    """
+    kept = suppress(box_overlap(boxes), scores, threshold, ROUNDS)
+    return torch.where(kept, scores, scores - 2).topk(count, 1).indices
+
+
+def suppress(overlap: Tensor, scores: Tensor, threshold: float, rounds: int | None = None) -> Tensor:
     """Greedy suppression as a fixed number of products of matrices, without a decision that depends on the data.
 
     Repeats "kept unless a kept better one overlaps", which gives what the sequential algorithm gives (Zheng et al.,
@@ -18,6 +53,7 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
         overlap: (B, N, N) in [0, 1].
         scores: (B, N), any order; ties go to the lower index.
         threshold: overlaps above it suppress.
+        rounds: fewer are not exact where suppressions depend on one another in a longer row; None: N - 1.
 
     Returns:
         (B, N) bool, whether kept.
@@ -27,7 +63,7 @@ def suppress(overlap: Tensor, scores: Tensor, threshold: float) -> Tensor:
     better = (row < column) | ((row == column) & (place[:, None] > place))  # (B, j, i): i goes before j
     by = (better & (overlap.transpose(1, 2) > threshold)).float()  # i suppresses j
     kept = torch.ones_like(scores)[..., None]  # (B, N, 1) of 0 and 1
-    for _ in range(scores.shape[1] - 1):
+    for _ in range(scores.shape[1] - 1 if rounds is None else rounds):
         kept = torch.relu(1 - by @ kept)
     return kept[..., 0] > 0
 

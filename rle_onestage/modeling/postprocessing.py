@@ -6,18 +6,18 @@ from typing import Any
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..structures.boxes import AREA_OF_BOX, box_area
 from ..structures.depth_density import SpaceDensity
 from ..structures.error_density import LEVELS, ErrorDensity, density_axis
 from ..structures.oks import expected_joint_oks
 from ..structures.root import Camera
+from .codec import decode_boxes
 from .correction import INDEPENDENT, Correction, correct_sigma
 from .density import Density, GroupedDensity
 from .density.quadrature import fold
 from .locations import Locations
-from .nms import box_overlap, peaks, pose_overlap, suppress
+from .nms import apart_first, best, box_overlap, peaks, pose_overlap, suppress
 from .people import EVERYBODY, Look, People, found_people
 from .space.decoding import SpaceDecoder
 from .structures import CandidatePredictions, Candidates, DenseOutputs
@@ -41,12 +41,12 @@ class Decoder(nn.Module):
         oks_sigmas: (K,) COCO's OKS constants.
         group: (K,) which of the density's groups is each joint's.
         topk: candidates an image.
+        pre_nms_topk: best locations from which those are chosen whose boxes do not overlap; 0: no such choice.
         score_thresh: of what is returned.
         max_people: returned at most.
         box_nms: IoU of boxes above which the lower score is suppressed; 1 turns that off.
         oks_nms: the same for the OKS of poses.
-        use_peaks: candidates are maxima of their neighbourhood on their level.
-        distinct: candidates of one look are different people, so nobody is suppressed (centernet style, given boxes).
+        use_peaks: candidates are maxima of their neighbourhood (centernet style).
         score_power: exponent of the person's probability in the score.
         quality_power: exponent of the quality.
         oks_power: exponent of the expected OKS.
@@ -89,21 +89,20 @@ class Decoder(nn.Module):
         oks_sigmas: Sequence[float],
         group: Sequence[int],
         topk: int,
+        pre_nms_topk: int,
         score_thresh: float,
         max_people: int,
         box_nms: float,
         oks_nms: float,
         use_peaks: bool,
-        distinct: bool,
         score_power: float,
         quality_power: float,
         oks_power: float,
         space: SpaceDecoder | None = None,
     ):
         super().__init__()
-        self.topk, self.score_thresh, self.max_people = topk, score_thresh, max_people
-        self.box_nms, self.oks_nms, self.use_peaks, self.distinct = box_nms, oks_nms, use_peaks, distinct
-        self.fill_up, self.space = False, space
+        self.topk, self.pre_nms_topk, self.score_thresh, self.max_people = topk, pre_nms_topk, score_thresh, max_people
+        self.box_nms, self.oks_nms, self.use_peaks, self.fill_up, self.space = box_nms, oks_nms, use_peaks, False, space
         self.score_power, self.quality_power, self.oks_power = score_power, quality_power, oks_power
         self.register_buffer("oks_sigmas", torch.tensor(list(oks_sigmas)), persistent=False)
         joints, groups = len(oks_sigmas), max(group) + 1
@@ -214,8 +213,7 @@ class Decoder(nn.Module):
         )
 
     def _corrected(self, sigma: Tensor, area: Tensor, zoom: float, visible: Tensor | None) -> Tensor:
-        """Standard deviations (P, K, 2) in pixels after the correction, of people of an area (P,); ``visible``: (P, K)
-        probabilities, None without an opinion."""
+        """Corrected standard deviations (P, K, 2) in pixels; area (P,), probabilities ``visible`` (P, K) or None."""
         log_scale, power = self.correction.unbind(-1)
         correction = Correction(log_scale, power, self.intervals, self.regions, self.dependence)
         return correct_sigma(sigma, area, correction, input_area=area * zoom**2, visible=visible)
@@ -229,22 +227,20 @@ class Decoder(nn.Module):
         if dense.quality.numel() and self.quality_power:
             score = score * torch.sigmoid(dense.quality).pow(self.quality_power)
         if self.use_peaks:
-            levels = score.split([rows * columns for rows, columns in locations.shapes], 1)
-            maxima = [peaks(level.view(-1, 1, *shape)) for level, shape in zip(levels, locations.shapes)]
-            score = score * torch.cat([level.flatten(1) for level in maxima], 1)
+            rows, columns = locations.shapes[0]
+            score = score * peaks(score.view(-1, 1, rows, columns)).flatten(1)
         if look != EVERYBODY:
             width, height = (dense.box[..., side] + dense.box[..., side + 2] for side in (0, 1))  # in strides
             area = self._area(width * height * locations.stride.square())
             score = score * ((area >= look.smallest**2) & (area < look.largest**2))
-        count = self.candidates_of(look)
-        if self.fill_up:
-            last = score.shape[1] - 1
-            score, location = F.pad(score, (0, count), value=-1.0).topk(count, 1)
-            location = location.clamp(max=last)
-        else:
-            score, location = score.topk(min(count, score.shape[1]), 1)
-        image = torch.arange(score.shape[0], device=score.device)[:, None].expand_as(location)
-        return Candidates(image.flatten(), location.flatten()), score
+        count, among = self.candidates_of(look), round(self.pre_nms_topk * look.candidates)
+        score, location = best(score, max(count, among), self.fill_up)
+        image = torch.arange(score.shape[0], device=score.device)[:, None]
+        if not self.use_peaks and count < score.shape[1]:
+            boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
+            index = apart_first(boxes, score, self.box_nms, count)
+            score, location = score.gather(1, index), location.gather(1, index)
+        return Candidates(image.expand_as(location).flatten(), location.flatten()), score
 
     def candidates_of(self, look: Look) -> int:
         """How many of an image are looked at, unless it has fewer locations."""
@@ -286,7 +282,7 @@ class Decoder(nn.Module):
             sigmas=sigmas.view(*shape, count, 2),
             presence=presence.view(*shape, count),
             areas=area,
-            kept=torch.ones_like(score, dtype=torch.bool) if self.distinct or look != EVERYBODY
+            kept=torch.ones_like(score, dtype=torch.bool) if self.use_peaks or look != EVERYBODY
             else self._unique(boxes, joints[..., :2], area, score),
             visibility=None if visibility is None else visibility.view(*shape, count),
             correlations=self.correlation[self.group].expand(*shape, -1),
@@ -318,7 +314,7 @@ class Decoder(nn.Module):
         deep = whole.space and half.space and whole.space.joined(half.space.at_double_size())
         both = People(*joined)._replace(space=deep)
         apart = None
-        if self.distinct:
+        if self.use_peaks:  # peaks of one map are different people
             first = torch.arange(both.scores.shape[1], device=both.scores.device) < whole.scores.shape[1]
             apart = first[:, None] != first
         kept = self._unique(both.boxes, both.joints[..., :2], both.areas, both.scores, apart)

@@ -5,6 +5,7 @@ import torch
 from detectron2.modeling import build_model
 from ground_truth_outputs import make_decoder
 from modeling_toys import make_input, tiny_config
+from torchvision.ops import nms
 
 from rle_onestage.modeling import codec, head
 from rle_onestage.modeling.locations import make_locations
@@ -12,7 +13,6 @@ from rle_onestage.modeling.structures import Candidates, DenseOutputs
 from rle_onestage.structures.skeleton import COCO
 
 BATCH = [make_input(0, [(6, 4, 50, 60, 17), (20, 10, 60, 62, 17)]), make_input(1, [(2, 2, 40, 50, 9)])]
-PEAKS = "MODEL.RLE_ONESTAGE.TEST.PEAKS"
 FORM, STEPS = "MODEL.RLE_ONESTAGE.SCALE.FORM", "MODEL.RLE_ONESTAGE.REFINE.STEPS"
 
 
@@ -86,30 +86,43 @@ def test_the_refiner_takes_candidates_and_gives_candidates():
     assert torch.equal(after.boxes, before.boxes) and torch.equal(after.score, before.score)
 
 
-@pytest.mark.parametrize("peaks, chosen", [(False, [4, 5, 9]), (True, [4, 9, 11])])
-def test_peaks_are_those_of_each_level(peaks, chosen):
-    """Beside the best of 3 x 3 cells its neighbours are no candidates, those of another level are."""
-    decoder = make_decoder("fcos", COCO.oks_sigmas, use_peaks=peaks, topk=4, quality_power=0.0)
-    fine, coarse = [[0.0, 1, 2], [3, 9, 8], [1, 5, 4]], [[7.0, 1, 6]]
-    score = torch.tensor([value for level in (fine, coarse) for row in level for value in row])[None]
-    locations = make_locations([(3, 3), (1, 3)], [8, 16], torch.device("cpu"))
-    dense = DenseOutputs(score=score, quality=torch.zeros(0), box=torch.ones(1, 12, 4), pose=torch.zeros(1, 12, 1))
-    candidates, found = decoder.select(dense, locations)
-    assert candidates.location[:3].tolist() == chosen
-    # With peaks alone there are three people in this image; who fills the fourth place has no score.
-    torch.testing.assert_close(found[0, :3], torch.sigmoid(score[0, chosen]))
-    assert (found[0, 3] > 0) == (not peaks)
+def clusters(seed, people=6, each=9):
+    """Dense outputs (1, R) of boxes that are alike in groups, at locations of two levels."""
+    generator = torch.Generator().manual_seed(seed)
+    locations = make_locations([(6, 6), (3, 6)], [8, 16], torch.device("cpu"))
+    centres = torch.rand(people, 2, generator=generator).repeat(each, 1) * 48
+    sides = torch.rand(people, 2, generator=generator).repeat(each, 1) * 20 + 10
+    half = (sides + torch.randn(sides.shape, generator=generator)) / 2
+    offset = centres - locations.xy
+    box = torch.cat([half - offset, half + offset], 1) / locations.stride[:, None]
+    score = torch.randn(1, len(box), generator=generator)
+    return DenseOutputs(score, torch.zeros(0), box[None], torch.zeros(1, len(box), 1)), locations
 
 
-@torch.no_grad()
-def test_peaks_are_suppressed_as_others_are():
-    """Peaks of two levels may be one person; only in the centernet style they are different people."""
-    torch.manual_seed(0)
-    model = build_model(tiny_config(PEAKS, True)).eval()
-    model.decoder.oks_nms = 1e-6  # everybody whose joints are near a better one's
-    image = torch.randn(1, 3, 64, 64)
-    assert model.decoder.use_peaks and not model.find(image).kept.all()
-    assert build_model(tiny_config(style="centernet")).eval().find(image).kept.all()
+@pytest.mark.parametrize("seed", range(8))
+def test_candidates_are_those_that_a_suppression_of_their_boxes_leaves(seed):
+    """Then the others, as many as there is room for; without the choice they are the best."""
+    dense, locations = clusters(seed)
+    boxes = codec.decode_boxes(dense.box[0], locations.xy, locations.stride)
+    by_score = dense.score[0].argsort(descending=True)[:40].tolist()
+    apart = [i for i in nms(boxes, dense.score[0], 0.65).tolist() if i in by_score]
+    expected = [*apart, *(i for i in by_score if i not in apart)][:15]
+    assert by_score[:15] != expected and 4 <= len(apart) < 15
+    for among, chosen in ((40, expected), (0, by_score[:15]), (10, by_score[:15])):
+        decoder = make_decoder("fcos", COCO.oks_sigmas, topk=15, pre_nms_topk=among, quality_power=0.0)
+        candidates, score = decoder.select(dense, locations)
+        assert candidates.location.tolist() == chosen
+        torch.testing.assert_close(score[0], torch.sigmoid(dense.score[0, chosen]))
+
+
+def test_fewer_locations_than_are_looked_for():
+    dense, locations = clusters(0)
+    decoder = make_decoder("fcos", COCO.oks_sigmas, topk=80, pre_nms_topk=100, quality_power=0.0)
+    assert sorted(decoder.select(dense, locations)[0].location.tolist()) == list(range(54))
+    decoder.fill_up = True
+    candidates, score = decoder.select(dense, locations)
+    assert len(candidates.location) == 80 and (score > 0).sum() == 54
+    assert set(candidates.location.tolist()) == set(range(54))
 
 
 def test_the_area_ratio_is_of_the_people_seen():

@@ -144,8 +144,8 @@ def test_reported_mean_and_spread_are_those_of_samples(trained):
     chosen = torch.multinomial(mass, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
     samples = nodes[chosen]
     decoder = Decoder(
-        oks_sigmas=[0.05], group=[0], topk=1, score_thresh=0, max_people=1, box_nms=1, oks_nms=1, use_peaks=False,
-        distinct=False, score_power=1, quality_power=0, oks_power=1,
+        oks_sigmas=[0.05], group=[0], topk=1, pre_nms_topk=0, score_thresh=0, max_people=1, box_nms=1, oks_nms=1,
+        use_peaks=False, score_power=1, quality_power=0, oks_power=1,
     )  # fmt: skip
     decoder.set_density(trained)
     assert torch.allclose(decoder.mean[0].double(), samples.mean(0), atol=0.01)

@@ -33,7 +33,7 @@ class MatrixDecoder(Decoder):
         person_oks = (presence * expected).sum(-1) / presence.sum(-1).clamp(min=1e-6)
         scores = self.own_score(score, person_oks, presence, candidates.poses)
         joints = torch.cat([people.joints[..., :2], expected[..., None]], -1)
-        apart = self.distinct or look != EVERYBODY
+        apart = self.use_peaks or look != EVERYBODY
         return people._replace(
             scores=scores,
             factors=torch.cat([people.factors[..., :2], person_oks[..., None]], -1),

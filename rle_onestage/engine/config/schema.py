@@ -107,7 +107,7 @@ MODEL_KEYS = {
     "PARTIAL.BACKGROUND": share(),
     "PARTIAL.CONFIDENT": share(),
     "TEST.TOPK": whole(1, 10_000),
-    "TEST.PEAKS": Flag(),
+    "TEST.PRE_NMS_TOPK": whole(0, 10_000),
     "TEST.SCORE_THRESH": share(),
     "TEST.BOX_NMS": share(),
     "TEST.OKS_NMS": share(),

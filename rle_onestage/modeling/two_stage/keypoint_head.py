@@ -145,7 +145,7 @@ class RLEKeypointHead(RegionHead["RawPoses"], FreshTables):
         )
         # After the network, so that this starts from the same weights under every loss of a seed.
         density, oks_sigmas = density_from_config(cfg, flow_groups(cfg)), configured_oks_sigmas(cfg)
-        decoder = build_decoder(cfg, oks_sigmas, density, distinct=True, oks_power=options.TWO_STAGE.OKS_POWER)
+        decoder = build_decoder(cfg, oks_sigmas, density, use_peaks=True, oks_power=options.TWO_STAGE.OKS_POWER)
         return {
             "network": network,
             "criterion": RegionCriterion(
