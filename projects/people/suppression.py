@@ -27,7 +27,7 @@ from rle_onestage import Predictor
 from rle_onestage.errors import exits_with_sentence
 from rle_onestage.evaluation import instances_to_coco, write_json
 from rle_onestage.modeling.people import EVERYBODY
-from rle_onestage.utils.arguments import natural_float, positive_float, positive_int
+from rle_onestage.utils.arguments import natural_float, natural_int, positive_float, positive_int
 from rle_onestage.utils.images import read_image
 from rle_onestage.utils.safe_files import write_text
 from rle_onestage.video.io import make_folder
@@ -35,8 +35,8 @@ from rle_onestage.video.io import make_folder
 if TYPE_CHECKING:
     from people_study.labels import LabelledSet
 
-# BOX_NMS, OKS_NMS, TOPK, TEST_STEPS, HALF_SIZE_FROM.
-Setting = tuple[float, float, int, int, float]
+# BOX_NMS, OKS_NMS, TOPK, PRE_NMS_TOPK, TEST_STEPS, HALF_SIZE_FROM.
+Setting = tuple[float, float, int, int, int, float]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -51,6 +51,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--oks", type=positive_float, nargs="+", default=[0.5, 0.7, 0.9], metavar="T", help="TEST.OKS_NMS"
     )
     parser.add_argument("--topk", type=positive_int, nargs="+", default=[100], metavar="N", help="TEST.TOPK")
+    parser.add_argument("--among", type=natural_int, nargs="+", default=[0], metavar="N", help="TEST.PRE_NMS_TOPK")
     parser.add_argument("--passes", type=positive_int, nargs="+", default=[2], metavar="N", help="REFINE.TEST_STEPS")
     parser.add_argument("--half", type=natural_float, nargs="+", default=[0.0], metavar="S", help="TEST.HALF_SIZE_FROM")
     add_set_flags(parser)
@@ -60,16 +61,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @torch.no_grad()
 def people_under(predictor: Predictor, image: np.ndarray, settings: Sequence[Setting]) -> list[Instances]:
-    """``Instances`` of one image for each setting (box, oks, topk, passes, half), from one look of the trunk at each
+    """``Instances`` of one image for each setting (box, oks, topk, among, passes, half), from one look of the trunk at each
     size."""
     model, given = predictor.model, predictor._input(image)
     batch = model.preprocess_image([given])
     features = model.features(batch.tensor)
     halved = model.features(model.at_half_size(batch.tensor)) if any(half for *_, half in settings) else None
     found = []
-    for box, oks, topk, passes, half in settings:
+    for box, oks, topk, among, passes, half in settings:
         decoder = model.decoder
-        decoder.box_nms, decoder.oks_nms, decoder.topk, model.refiner.test_steps = box, oks, topk, passes
+        decoder.box_nms, decoder.oks_nms, decoder.topk, decoder.pre_nms_topk = box, oks, topk, among
+        model.refiner.test_steps = passes
         large, small = decoder.looks(half) if half else (EVERYBODY, EVERYBODY)
         people = model.decode(features, large)
         if half:
@@ -98,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     args = parse(arguments)
     sets = sets_from(args)
-    settings = list(itertools.product(args.box, args.oks, args.topk, args.passes, args.half))
+    settings = list(itertools.product(args.box, args.oks, args.topk, args.among, args.passes, args.half))
     scores = measure(Ours(args.config_file, args.side, weights=args.weights, options=args.opts), sets, settings)
-    names = ("BOX_NMS", "OKS_NMS", "TOPK", "TEST_STEPS", "HALF_SIZE_FROM")
+    names = ("BOX_NMS", "OKS_NMS", "TOPK", "PRE_NMS_TOPK", "TEST_STEPS", "HALF_SIZE_FROM")
     rows = [OrderedDict(zip(names, setting)) | score for setting, score in zip(settings, scores)]
     make_folder(args.output)
     columns = ("AP", "AP50", "AP75", "AR")
