@@ -62,7 +62,7 @@ class SetOptions:
             see :data:`~.coco.flags.LEAST_SHARE`.
         part: "all" images, or of a split by file name (:func:`is_held_out`) those to "train" on or those "held_out".
         one_in: one image in so many is held out.
-        only: file names (patterns such as "okfde*", or with their folders ``"session_a/*"``) of the images to take; empty:
+        only: file names of the images to take, or patterns such as ``"okfde*"``; with folders ``"session_a/*"``. Empty:
             all.
         without: the same of images to leave out, such as copies of test images.
         scored_as: how results are scored, a key of ``SCORINGS`` in :mod:`rle_onestage.evaluation.protocols`; empty: by
