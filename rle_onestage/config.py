@@ -207,7 +207,7 @@ def _add_training_keys(m: CN) -> None:
     m.LOSS.DEPTH = 1.0
     # Size of the person, which turns pixels into millimetres.
     m.LOSS.SIZE = 0.2
-    # Auxiliary heatmaps on the refinement's map, in training only.
+    # Auxiliary heatmaps, in training only: on the refinement's map, and those of TWO_STAGE.POOLING "soft_argmax".
     m.LOSS.HEATMAP = 1.0
 
     m.PARTIAL = CN()

@@ -15,7 +15,8 @@ from two_stage_toys import detections, make_rcnn
 from rle_onestage import Predictor
 from rle_onestage.data.given_boxes import as_proposals
 from rle_onestage.errors import ConfigError, DataError
-from rle_onestage.modeling.two_stage.simple_pose import SPREAD, decode_heatmaps, paint
+from rle_onestage.modeling.two_stage.heatmaps import SPREAD, paint
+from rle_onestage.modeling.two_stage.simple_pose import decode_heatmaps
 from rle_onestage.modeling.two_stage.top_down import CropOptions, crop_regions, jittered
 
 PEOPLE = [(5, 5, 50, 60, 17), (30, 20, 62, 62, 3), (0, 0, 20, 20, 0)]

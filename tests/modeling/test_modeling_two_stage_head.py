@@ -1,11 +1,13 @@
 """RLEKeypointHead in Detectron2's own architecture: losses, outputs, pixels, and what stays as it is."""
 
+import math
+
 import pytest
 import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from modeling_toys import make_input
+from modeling_toys import instances, make_input
 from two_stage_toys import detections, make_rcnn
 
 from rle_onestage.engine.checkpoint import load_weights
@@ -13,7 +15,8 @@ from rle_onestage.errors import ConfigError
 from rle_onestage.modeling import train_only
 from rle_onestage.modeling.codec import decode_in_boxes, encode_in_boxes
 from rle_onestage.modeling.density import DENSITY_REGISTRY
-from rle_onestage.modeling.two_stage.heatmaps import SoftArgmax
+from rle_onestage.modeling.targets import people_of_regions
+from rle_onestage.modeling.two_stage.heatmaps import SPREAD, SoftArgmax, paint
 from rle_onestage.modeling.two_stage.instances import PoseInstances, as_pose_instances
 from rle_onestage.structures.covariance import covariance_of
 
@@ -72,8 +75,27 @@ def test_joints_are_the_means_of_heatmaps():
     head.heatmaps.weight.data = 50 * torch.eye(3)[..., None, None]
     features = torch.zeros(1, 3, 2, 4)
     features[0, 0, 1, 3] = features[0, 1, 0, 0] = features[0, 1, 0, 1] = 1.0
-    torch.testing.assert_close(head(features), torch.tensor([[0.375, 0.25, -0.25, -0.25, 0.0, 0.0]]))
-    assert SoftArgmax(channels=3, deconvs=[4, 4], num_joints=3)(torch.randn(2, 3, 2, 4)).abs().max() < 0.01  # at first
+    torch.testing.assert_close(head(features)[0], torch.tensor([[0.375, 0.25, -0.25, -0.25, 0.0, 0.0]]))
+    assert (
+        SoftArgmax(channels=3, deconvs=[4, 4], num_joints=3)(torch.randn(2, 3, 2, 4))[0].abs().max() < 0.01
+    )  # at first
+
+
+def test_the_loss_of_heatmaps_is_a_cross_entropy_of_the_joints_in_view():
+    """By hand: of even maps the number of cells, of the Gaussian itself its entropy; not of what is far outside."""
+    soft = ["MODEL.RLE_ONESTAGE.TWO_STAGE.POOLING", "soft_argmax", "MODEL.RLE_ONESTAGE.LOSS.HEATMAP", "2.0"]
+    criterion = make_rcnn(*soft).roi_heads.keypoint_head.criterion
+    regions = torch.tensor([[0.0, 0.0, 48.0, 64.0]])
+    person = instances((64, 48), [(8, 12, 40, 52, 3)])
+    person.gt_keypoints.tensor[0, 2, :2] = 500.0
+    people = people_of_regions([person], 17)
+    even = torch.zeros(1, 17, 64, 48)
+    assert criterion.heatmap(even, people, regions).item() == pytest.approx(2 * math.log(64 * 48), rel=1e-5)
+    target = paint(people.joints, regions, 64, 48)[0]
+    entropy = math.log(2 * math.pi * math.e * SPREAD**2)  # of a Gaussian in two dimensions
+    assert criterion.heatmap(target.clamp(min=1e-30).log(), people, regions).item() == pytest.approx(
+        2 * entropy, rel=1e-3
+    )
 
 
 def test_the_head_learns_joints_by_soft_argmax():

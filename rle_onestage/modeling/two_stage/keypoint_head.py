@@ -82,13 +82,13 @@ class RegionPoses(nn.Module):
     def forward(self, features: Tensor) -> "RawPoses":
         """What the layers say of pooled features (P, C, H, W), in float32."""
         features = self.convs(features)
-        offset = self.offset(features) if isinstance(self.offset, SoftArgmax) else None
+        offset, maps = self.offset(features) if isinstance(self.offset, SoftArgmax) else (None, None)
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             features = features.flatten(1) if self.flat else features.mean((2, 3))
             offset = self.offset(features) if offset is None else offset
             offset, scale = (each.unflatten(-1, (-1, 2)) for each in (offset, self.scale(features)))
-            return RawPoses(offset, scale, self.presence(features))
+            return RawPoses(offset, scale, self.presence(features), maps)
 
 
 @ROI_KEYPOINT_HEAD_REGISTRY.register()
@@ -153,6 +153,7 @@ class RLEKeypointHead(RegionHead["RawPoses"], FreshTables):
                 flow_warmup=options.FLOW.WARMUP_ITERS,
                 pose_weight=cfg.MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT,
                 presence_weight=options.LOSS.PRESENCE,
+                heatmap_weight=options.LOSS.HEATMAP,
             ),
             "decoder": decoder,
             "flip_index": configured_flip_index(cfg, joints),
@@ -173,7 +174,10 @@ class RLEKeypointHead(RegionHead["RawPoses"], FreshTables):
     def losses(self, raw: "RawPoses", regions: Tensor, instances: Sequence[Instances]) -> dict[str, Tensor]:
         """See :class:`~.criterion.RegionCriterion`."""
         people = people_of_regions(instances, self.network.num_joints).to(regions.device)
-        return self.criterion(self._poses(raw, regions), people, self.begin_step())
+        losses = self.criterion(self._poses(raw, regions), people, self.begin_step())
+        if raw.maps is not None:
+            losses["loss_heatmap"] = self.criterion.heatmap(raw.maps, people, regions)
+        return losses
 
     def _poses(self, raw: "RawPoses", regions: Tensor) -> Poses:
         """Poses of the regions (P, 4), in pixels."""
@@ -202,15 +206,16 @@ class RawPoses(NamedTuple):
     offset: Tensor  # (P, K, 2) from the centre, in widths and heights of the region
     scale: Tensor  # (P, K, 2) raw
     presence: Tensor  # (P, K) logits
+    maps: Tensor | None = None  # (P, K, H, W) logits of the heatmaps that the offsets are the means of
 
     def mirrored(self, flip_index: Sequence[int]) -> "RawPoses":
         """The same regions in a mirror, left for right."""
-        offset, scale, presence = (part[:, list(flip_index)] for part in self)
+        offset, scale, presence = (part[:, list(flip_index)] for part in self[:3])
         return RawPoses(offset * offset.new_tensor([-1.0, 1.0]), scale, presence)
 
     def averaged(self, other: "RawPoses") -> "RawPoses":
-        """Half of each."""
-        return RawPoses(*((mine + theirs) / 2 for mine, theirs in zip(self, other)))
+        """Half of each, but for the heatmaps."""
+        return RawPoses(*((mine + theirs) / 2 for mine, theirs in zip(self[:3], other[:3])))
 
 
 def _fields(people: People) -> list[Tensor]:

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from ..likelihood import global_mean
 from ..targets import people_of_regions
-from .heatmaps import transposed_convs
+from .heatmaps import paint, transposed_convs
 from .region_head import RegionHead
 from .regions import check_joints, configured_flip_index, scores_of
 
-# Standard deviation of the painted Gaussians, in cells of the heatmap: the paper's at 64 x 48.
-SPREAD = 2.0
 # Joints with a lower score do not count in the pose's.
 SEEN = 0.2
 
@@ -122,33 +120,6 @@ def _pose_score(joints: Tensor) -> Tensor:
     """Mean (P,) of the scores (P, K) of the joints that are seen."""
     seen = (joints > SEEN).float()
     return (joints * seen).sum(1).clamp(min=0) / seen.sum(1).clamp(min=1)
-
-
-def _in_cells(points: Tensor, regions: Tensor, height: int, width: int) -> Tensor:
-    """Points (P, K, 2) in pixels to cells of the heatmaps: whole numbers are their centres."""
-    size = (regions[:, 2:] - regions[:, :2]).clamp(min=1)
-    return (points - regions[:, None, :2]) / size[:, None] * points.new_tensor([width, height]) - 0.5
-
-
-def paint(joints: Tensor, regions: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Heatmaps of true joints, and whether any of each can be seen.
-
-    Args:
-        joints: (P, K, 2) in pixels.
-        regions: (P, 4).
-        height: of the heatmaps.
-        width: of the heatmaps.
-
-    Returns:
-        (P, K, height, width) Gaussians of height 1 about the nearest cells, and (P, K) bool.
-    """
-    cells = _in_cells(joints, regions, height, width).round()
-    x = torch.arange(width, device=joints.device) - cells[..., :1]  # (P, K, width)
-    y = torch.arange(height, device=joints.device) - cells[..., 1:]
-    falloff = [torch.exp(-distance.square() / (2 * SPREAD**2)) for distance in (y, x)]
-    limit = cells.new_tensor([width, height])
-    inside = ((cells >= -3 * SPREAD) & (cells < limit + 3 * SPREAD)).all(-1)
-    return falloff[0][..., :, None] * falloff[1][..., None, :], inside
 
 
 def decode_heatmaps(heatmaps: Tensor, regions: Tensor) -> Tensor:
