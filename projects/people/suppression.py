@@ -61,8 +61,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @torch.no_grad()
 def people_under(predictor: Predictor, image: np.ndarray, settings: Sequence[Setting]) -> list[Instances]:
-    """``Instances`` of one image for each setting (box, oks, topk, among, passes, half), from one look of the trunk at each
-    size."""
+    """``Instances`` of one image for each setting, from one look of the trunk at each size."""
     model, given = predictor.model, predictor._input(image)
     batch = model.preprocess_image([given])
     features = model.features(batch.tensor)

@@ -109,7 +109,7 @@ def _advice(report: Mapping[str, Any], use: bool, remedies: Sequence[str] = ()) 
         if remedies:
             return [
                 f"So rely on neither sigma yet. First {'; '.join(dict.fromkeys(remedies))}; then calibrate again. "
-                f"Until then take the corrected weights, the better ones of the two: MODEL.WEIGHTS {corrected}"
+                f"Until then the corrected weights are the better guess: MODEL.WEIGHTS {corrected}"
             ]
         return [f"Use the corrected weights: MODEL.WEIGHTS {corrected}"]
     earlier = f"{weights} has a correction already, which was left out here: uncorrected means without any."

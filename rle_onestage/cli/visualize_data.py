@@ -66,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg = read_config(args)
     earlier = drawn_in(args.output)
     augmented = args.source == "dataloader"
-    count = draw_dataset(cfg, args.output, augmented=augmented, number=args.number, with_people=args.with_people)
-    more = f", the first; --number {2 * count} draws more" if count == args.number else ""
+    count, has_more = draw_dataset(
+        cfg, args.output, augmented=augmented, number=args.number, with_people=args.with_people
+    )
+    more = f", the first; --number {2 * count} draws more" if has_more else ""
     print(f"{counted(count, 'image is', 'images are')} in {args.output}{more}")
     kept = len(earlier.items() & drawn_in(args.output).items())
     if kept:

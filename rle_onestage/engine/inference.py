@@ -19,7 +19,7 @@ from torch import nn
 from rle_onestage.data.batches import LostWorkers
 from rle_onestage.data.loader import build_test_loader
 from rle_onestage.data.lookup import check_test_joints
-from rle_onestage.engine.config.conflicts import describe_size, input_sizes
+from rle_onestage.engine.config.conflicts import describe_size, input_sizes, other_size
 from rle_onestage.engine.models import bare, evaluation_mode
 from rle_onestage.engine.processes.watch import EvaluationWatch
 from rle_onestage.errors import ConfigError, MediaError, PoseError
@@ -163,6 +163,8 @@ def evaluate(
         for one in members(evaluator):
             if hasattr(one, "on_unwritable"):
                 one.on_unwritable = unwritten.append
+            if hasattr(one, "other_size"):
+                one.other_size = other_size(sizes)
         by_set[name] = run_on_loader(bare(model), loader, evaluator, name=name, watch=EvaluationWatch.present())
     if not comm.is_main_process():
         return {}

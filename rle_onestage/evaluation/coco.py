@@ -64,6 +64,7 @@ class PoseEvaluator(DatasetEvaluator):
         space_density: of the intervals of joints in space, likewise.
 
     Attributes:
+        other_size: see :func:`~.sure_joints.warn_of_sure_joints`.
         on_unwritable: called with the error of a file that cannot be written, so that the metrics are had all the
             same; None raises it.
 
@@ -102,6 +103,7 @@ class PoseEvaluator(DatasetEvaluator):
         self.score_threshold = score_threshold
         self.density = density
         self.space_density = space_density
+        self.other_size = ""
         self.on_unwritable: Callable[[MediaError], Any] | None = None
         self.reset()
 
@@ -266,7 +268,7 @@ class PoseEvaluator(DatasetEvaluator):
             "Errors of each joint, of people matched at a box IoU of 0.5 (errors in %% of sqrt(area)):\n%s",
             format_joint_errors(table),
         )
-        warn_of_sure_joints(table)
+        warn_of_sure_joints(table, size=self.other_size)
         calibration, probabilities = self._calibration(matches), self._probabilities(truth, results)
         self._write(_by_joint(table, calibration, probabilities), "per_joint.json")
         scores["per_joint"] = _flat(table)

@@ -12,12 +12,16 @@ NAMED = 8
 
 
 def warn_of_sure_joints(
-    table: Mapping[str, Mapping[str, float]], *, remedy: str = "correct their sigma with `rle-onestage calibrate`"
+    table: Mapping[str, Mapping[str, float]],
+    *,
+    size: str = "",
+    remedy: str = "correct their sigma with `rle-onestage calibrate`",
 ) -> None:
     """Warn, in one line, of the joints whose errors are far beyond their sigma.
 
     Args:
         table: of :func:`~.per_joint.joint_errors`.
+        size: a sentence that ends with a blank, where the images have another size than in the training.
         remedy: what to do where no longer training is wanted.
     """
     groups = ("all", "visible", "hidden")
@@ -28,7 +32,7 @@ def warn_of_sure_joints(
     names = ", ".join(f"{name} {ratio:.1f}" for name, ratio in sure[:NAMED]) + ", ..." * (len(sure) > NAMED)
     logger.warning(
         "Far surer than right: %d of %s (residual/sigma above %g: %s). Believe neither sigma nor expected OKS of them. "
-        "If the weights have seen each image a few times or never, train longer, above all where joints start anew. If "
-        "the ratio grows with the steps, the model learns few images by heart: stop earlier, or add images. Or %s.",
-        len(sure), counted(len(table) - len(groups), "joint"), MOST, names, remedy,
+        "%sIf the weights have seen each image a few times or never, train longer, above all where joints start anew. "
+        "If the ratio grows with the steps, the model learns few images by heart: stop earlier, or add images. Or %s.",
+        len(sure), counted(len(table) - len(groups), "joint"), MOST, names, size, remedy,
     )  # fmt: skip

@@ -46,7 +46,9 @@ class LabelledImage(NamedTuple):
     skeleton: Skeleton
 
 
-def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int, with_people: bool = False) -> int:
+def draw_dataset(
+    cfg: CfgNode, folder: str, *, augmented: bool, number: int, with_people: bool = False
+) -> tuple[int, bool]:
     """Draw labels of ``DATASETS.TRAIN``: an image a file, and a page of the first of them.
 
     Args:
@@ -57,14 +59,14 @@ def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int, wit
         with_people: leave out images on which nobody is labelled.
 
     Returns:
-        How many images were drawn: the files may have fewer.
+        How many images were drawn, the files may have fewer; and whether they have more.
 
     Raises:
         ConfigError: the config names no data set.
         DataError: a data set cannot be read.
         MediaError: an image cannot be written.
     """
-    source = loaded_labels(cfg) if augmented else filed_labels(cfg)
+    source = iter(loaded_labels(cfg) if augmented else filed_labels(cfg))
     if with_people:
         source = (labelled for labelled in itertools.islice(source, _SEARCHED * number) if len(labelled.boxes))
     page: list[tuple[np.ndarray, str]] = []
@@ -78,7 +80,7 @@ def draw_dataset(cfg: CfgNode, folder: str, *, augmented: bool, number: int, wit
         images, captions = zip(*page)
         sheet = contact_sheet(list(images), PAGE_COLUMNS, captions=list(captions), tile=(360, 360))
         write_image(os.path.join(folder, PAGE), sheet)
-    return count
+    return count, next(source, None) is not None
 
 
 def to_draw(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> Instances:

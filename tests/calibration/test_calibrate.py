@@ -159,7 +159,9 @@ def test_intervals_hold_on_images_that_were_not_fitted_on(calibrated):
     assert "bootstrap interval over images" in text
     verdict = report["verdict"]
     assert verdict["use"] and not report["corrected_before"] and text.endswith("\n- ".join(verdict["sentences"]))
-    assert f"the better ones of the two: MODEL.WEIGHTS {report['files'][2]}\n" in text and "But " in text
+    assert (
+        f"the corrected weights are the better guess: MODEL.WEIGHTS {report['files'][2]}\n" in text and "But " in text
+    )
     for name, row in report["likelihood"].items():
         if name != "after":  # about the difference of the two metrics, and surely above chance with these people
             assert row["gain"] == pytest.approx(row["nll"] - nll["after"])

@@ -34,6 +34,8 @@ def test_images_and_page_are_drawn(tmp_path, capsys, source, count):
     assert cv2.imread(str(tmp_path / "out" / files[0])).std() > 0
     said = capsys.readouterr().out
     assert f"{count} images" in said and ("--number 10 draws more" in said) == (count == 5)
+    main(arguments(tmp_path, "--source", source, "--number", "3", "INPUT.POSE.SIZE", "64", "SEED", "1"))
+    assert ("--number 6 draws more" in capsys.readouterr().out) == (source == "dataloader")  # which has no end
 
 
 def test_warnings_of_a_command_without_a_log_say_that_they_are(tmp_path, monkeypatch, capsys):

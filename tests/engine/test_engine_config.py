@@ -1,6 +1,7 @@
 """Configs: what is read, what is refused and in which words; nothing in them runs."""
 
 import argparse
+import logging
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from rle_onestage.data.mapper import TestResize
 from rle_onestage.data.transforms.augmentation import shortest_edge_size
 from rle_onestage.engine import load_config, setup
-from rle_onestage.engine.config.conflicts import describe_size, input_sizes, schedule_conflicts
+from rle_onestage.engine.config.conflicts import describe_size, input_sizes, other_size, schedule_conflicts
 from rle_onestage.engine.setup import seed_everything, settle_seed
 from rle_onestage.engine.takeover import begin_evaluation
 from rle_onestage.errors import ConfigError
@@ -180,6 +181,7 @@ def test_size_at_test_that_was_left_open_is_that_of_training(caplog):
 def test_size_at_test_that_was_given_is_the_size_at_test(caplog, sizes):
     """Whatever the canvas of training, and with a word about the difference."""
     shortest, longest = map(int, sizes)
+    caplog.set_level(logging.INFO, "rle_onestage")
     cfg = load_config("", ["INPUT.POSE.SIZE", "320", SIZES[0], sizes[0], SIZES[1], sizes[1]])
     assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (shortest, longest)
     size = TestResize(cfg).transform(240, 320)
@@ -247,3 +249,12 @@ def test_a_name_under_a_locale_without_utf8_is_no_damage():
         load_config("", ["OUTPUT_DIR", os.fsencode("é").decode("ascii", "surrogateescape")])
     with pytest.raises(ConfigError, match="bytes that are no text"):
         load_config("", ["OUTPUT_DIR", b"\xff".decode("ascii", "surrogateescape")])
+
+
+@pytest.mark.parametrize("canvas, other", [(240, True), (250, False), (416, False), (448, True)])
+def test_a_size_at_test_that_is_clearly_another_is_told(canvas, other):
+    cfg = load_config("", ["INPUT.POSE.SIZE", str(canvas), "INPUT.MIN_SIZE_TEST", "320", "INPUT.MAX_SIZE_TEST", "320"])
+    words = f"tested at a longest side of 320 px, but the config trains at a canvas of {canvas} px"
+    assert (words in other_size(input_sizes(cfg))) == other
+    own = {**input_sizes(cfg), "test": {"shortest": 0, "longest": 9999}}  # the images' own sizes
+    assert not other_size(own)

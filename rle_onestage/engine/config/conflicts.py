@@ -14,6 +14,7 @@ from rle_onestage.engine.ema import ema_decay
 logger = logging.getLogger("rle_onestage")
 
 WITHOUT_PRESET = ("laplace", "gaussian", "student", "l1", "l2")  # densities for which PRESET has no effect
+OTHER_SIZE = 1.3  # times as large: the zoom of most trainings covers less
 TEST_KEYS = ("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST")
 
 
@@ -31,6 +32,22 @@ def input_sizes(cfg: CfgNode) -> dict[str, dict[str, Any]]:
         sides = list(sides) if isinstance(sides, (list, tuple)) else sides
         train = {"shortest": sides, "longest": inputs.MAX_SIZE_TRAIN}
     return {"train": train, "test": {"shortest": inputs.MIN_SIZE_TEST, "longest": inputs.MAX_SIZE_TEST}}
+
+
+def other_size(sizes: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence, and a blank, where images have a clearly other size at test than in training; else nothing.
+
+    Args:
+        sizes: of :func:`input_sizes`.
+    """
+    train, test = (max(size.get("canvas", 0), size.get("longest", 0)) for size in (sizes["train"], sizes["test"]))
+    if not sizes["test"]["shortest"] or max(train, test) <= OTHER_SIZE * min(train, test):
+        return ""
+    return (
+        f"The images are tested at {describe_size(sizes['test'])}, but the config trains at "
+        f"{describe_size(sizes['train'])}, and sigma is right at about the size of the training or of a calibration: "
+        "test at that size, or calibrate at this one. "
+    )
 
 
 def describe_size(size: Mapping[str, Any]) -> str:
