@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -46,11 +47,11 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
     written = media.output_paths(files, options.output) if options.output else []
     check_outputs(options, os.path.dirname(written[0]) if written else None, [*files, *written])
     outputs: list[str | None] = [*written] or [None] * len(files)
-    ids, tally = image_ids(files), Tally()
+    ids, names, tally = image_ids(files), told_names(files), Tally()
     left_out: list[Exception] = []
     unwritten: list[str] = []
     with StopRequest() as stop, ImageResults(options.json) as results:
-        for file, output, image_id in progress(list(zip(files, outputs, ids)), len(files), "image", tally):
+        for file, output, image_id, name in progress(list(zip(files, outputs, ids, names)), len(files), "image", tally):
             try:
                 image = read_image(file)
                 people = tally.predict(predictor, image, options.threshold)
@@ -58,7 +59,7 @@ def run_images(predictor: Callable[[np.ndarray], Instances], inputs: Iterable[st
                 logger.warning("left out %s: %s", file, reason_to_leave_out(error))
                 left_out.append(error)
                 continue
-            results.add(_results(people, image_id, options.category_id, os.path.basename(file)))
+            results.add(_results(people, image_id, options.category_id, name))
             try:
                 goes_on = _show_or_write(image, people, output, options)
             except Exception as error:
@@ -111,6 +112,12 @@ def _show_or_write(image: np.ndarray, people: Instances, output: str | None, opt
 
 def _results(people: Instances, image_id: int, category_id: int | str, file_name: str) -> list[dict[str, Any]]:
     return [{**result, "file_name": file_name} for result in instances_to_coco(people, image_id, category_id)]
+
+
+def told_names(files: Sequence[str]) -> list[str]:
+    """How results name images: by the names of their files, or by the paths as given where a name occurs twice."""
+    often = Counter(map(os.path.basename, files))
+    return [file if often[os.path.basename(file)] > 1 else os.path.basename(file) for file in files]
 
 
 def image_ids(files: Sequence[str]) -> list[int]:

@@ -310,9 +310,11 @@ def _log_environment(args: argparse.Namespace, cfg: CfgNode, world_size: int) ->
         logger.info("Of the user's own: the module %s (%s), by %s", name, where(name), IMPORTS)
     if cfg[IMPORTS]:
         unused = _UNUSED["evaluation" if args.eval_only else "training"]
-        own = {key: names for key, names in own_parts(cfg).items() if key not in unused}
-        parts = ", ".join(f"{key} {' '.join(names)}" for key, names in own.items())
-        logger.info("Of the user's own, in use: %s", parts or "nothing that a key names")
+        parts: dict[bool, list[str]] = {True: [], False: []}
+        for key, names in own_parts(cfg).items():
+            parts[key not in unused].append(f"{key} {' '.join(names)}")
+        idle = f"; in training only: {', '.join(parts[False])}" if parts[False] else ""
+        logger.info("Of the user's own, in use: %s%s", ", ".join(parts[True]) or "nothing that a key names", idle)
     logger.info("Config %s %s -> %s", args.config_file or "(defaults)", " ".join(args.opts or []), cfg.OUTPUT_DIR)
 
 

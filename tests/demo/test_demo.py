@@ -101,6 +101,15 @@ def test_results_have_the_category_of_the_data(tmp_path):
     assert [r["category_id"] for r in json.loads(results.read_text())] == [7]
 
 
+def test_images_of_the_same_name_are_told_by_their_paths(tmp_path):
+    results, files = tmp_path / "r.json", []
+    for path in ("day_1/1.jpg", "day_2/1.jpg", "day_2/2.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        files.append(image_file(tmp_path / path))
+    assert run_images(one_person, files, options(json=str(results))) == 0
+    assert [each["file_name"] for each in json.loads(results.read_text())] == [*files[:2], "2.jpg"]
+
+
 def test_images_and_results(tmp_path):
     sources = [image_file(tmp_path / f"00{i}.png") for i in (7, 9)]
     broken = tmp_path / "010.png"

@@ -201,7 +201,8 @@ def test_a_density_an_assigner_a_mapper_and_a_hook_by_config_alone(tmp_path, mon
     setup(argument_parser().parse_args(["--eval-only", *line]))
     said = capsys.readouterr().out.rsplit("own, in use: ", 1)[1].splitlines()[0]
     assert "INPUT.MAPPER dark_model" in said and "TEST.EVALUATORS" in said
-    assert "HOOKS" not in said and "ASSIGN" not in said
+    used, _, idle = said.partition("; in training only: ")
+    assert "HOOKS" not in used and "ASSIGN" not in used and "SOLVER.HOOKS counter_model" in idle
 
 
 def test_a_hook_goes_on_where_it_was(tmp_path, monkeypatch):
