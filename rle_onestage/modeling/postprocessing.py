@@ -236,7 +236,7 @@ class Decoder(nn.Module):
         count, among = self.candidates_of(look), round(self.pre_nms_topk * look.candidates)
         score, location = best(score, max(count, among), self.fill_up)
         image = torch.arange(score.shape[0], device=score.device)[:, None]
-        if not self.use_peaks and count < score.shape[1]:
+        if count < score.shape[1]:
             boxes = decode_boxes(dense.box[image, location], locations.xy[location], locations.stride[location])
             index = apart_first(boxes, score, self.box_nms, count)
             score, location = score.gather(1, index), location.gather(1, index)

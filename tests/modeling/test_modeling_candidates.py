@@ -115,6 +115,14 @@ def test_candidates_are_those_that_a_suppression_of_their_boxes_leaves(seed):
         torch.testing.assert_close(score[0], torch.sigmoid(dense.score[0, chosen]))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("style", ["fcos", "centernet"])
+def test_there_are_as_many_candidates_as_topk_says(style):
+    options = ["MODEL.RLE_ONESTAGE.TEST.TOPK", 5, "MODEL.RLE_ONESTAGE.TEST.PRE_NMS_TOPK", 20]
+    people = build_model(tiny_config(*options, style=style)).eval().find(torch.randn(1, 3, 64, 64))
+    assert people.scores.shape == (1, 5)
+
+
 def test_fewer_locations_than_are_looked_for():
     dense, locations = clusters(0)
     decoder = make_decoder("fcos", COCO.oks_sigmas, topk=80, pre_nms_topk=100, quality_power=0.0)

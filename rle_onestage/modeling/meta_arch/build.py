@@ -238,7 +238,7 @@ def build_decoder(
         "oks_sigmas": oks_sigmas,
         "group": density.joint_groups(len(oks_sigmas)),
         "topk": test.TOPK,
-        "pre_nms_topk": test.PRE_NMS_TOPK,
+        "pre_nms_topk": 0 if options.STYLE == "centernet" else test.PRE_NMS_TOPK,  # peaks are apart
         "score_thresh": test.SCORE_THRESH,
         "max_people": cfg.TEST.DETECTIONS_PER_IMAGE,
         "box_nms": test.BOX_NMS,
