@@ -36,6 +36,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--size", type=positive_int, nargs=2, metavar=("H", "W"),
         help="pixels that the network runs at, whatever the image, which is padded to it",
     )  # fmt: skip
+    parser.add_argument(
+        "--static", action="store_true",
+        help="with --size: the images have that size already, the file resizes nothing; the fastest",
+    )  # fmt: skip
     size.add_argument("--dynamic", action="store_true", help="resize each image as the config does (the default)")
     parser.add_argument("--batch", type=positive_int, default=0, metavar="N", help="take N images of one size at once")
     parser.add_argument("--rgb", action="store_true", help="the images are RGB (default: BGR, as OpenCV reads them)")
@@ -67,6 +71,8 @@ def check_flags(args: argparse.Namespace) -> None:
     """
     if args.output is None:
         raise ConfigError("where to write is not given; name a file with --output")
+    if args.static and args.size is None:
+        raise ConfigError("--static needs the size of the images; give it with --size H W")
     if args.int8 != bool(args.calibration):
         raise ConfigError(
             "--int8 needs images to calibrate on; give some with --calibration" if args.int8
@@ -118,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_sets(cfg, [], needed=[args.dataset], images=True)
     options = ExportOptions(
         canvas=None if args.size is None else tuple(args.size),
+        static=args.static,
         rgb=args.rgb,
         batch=args.batch,
         half=args.half,

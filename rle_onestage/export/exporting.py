@@ -26,6 +26,7 @@ class ExportOptions(NamedTuple):
 
     Attributes:
         canvas: (height, width) that the network runs at, whatever the image; None: as the config resizes each image.
+        static: the images have the size of the canvas already, and nothing in the file depends on a size.
         rgb: the images are RGB instead of BGR.
         batch: images at once; 0: one image without a batch dimension.
         half: weights are stored in float16.
@@ -35,6 +36,7 @@ class ExportOptions(NamedTuple):
     """
 
     canvas: tuple[int, int] | None = None
+    static: bool = False
     rgb: bool = False
     batch: int = 0
     half: bool = False
@@ -115,26 +117,32 @@ def export_model(
             raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
-    size = InputSize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, _canvas(options.canvas, predictor))
+    shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
+    size = InputSize(shortest, longest, _canvas(options, predictor), options.static)
     graphs = [
         PeopleGraph(predictor.model, size, rgb=options.rgb, batched=options.batch > 0, candidates=everybody).eval()
         for everybody in (False, True)
     ]
     metadata = metadata_of(predictor, graphs[0], weights, list(cfg.DATASETS.TRAIN), options.licence)
     metadata["image"]["batch"] = options.batch
+    seen = [*images, *derived(images[0])]
+    padding = float(np.mean([size.padding(image) for image in images]))
+    calibration = list(options.calibration)
+    if size.static:
+        colour = graphs[0].colour[:: -1 if options.rgb else 1]  # in BGR
+        seen, calibration = ([size.fit(image, colour) for image in each] for each in (seen, calibration))
     metadata["weights_in"] = "int8" if len(options.calibration) else "float16" if options.half else "float32"
-    bits = FewBits(options.half, [_example(image, options) for image in options.calibration])
+    bits = FewBits(options.half, [_example(image, options) for image in calibration])
     folder = os.path.dirname(os.path.abspath(output))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-export") as made:
         paths = [os.path.join(made, f"{name}{kind.ending}") for name in ("people", "candidates")]
         for graph, path in zip(graphs, paths):
-            kind.save(graph, _example(images[0], options), path, metadata, bits)
+            kind.save(graph, _example(seen[0], options), path, metadata, bits)
         runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
         reference = functools.partial(pytorch, predictor, size)
-        parity = compare(reference, [*images, *derived(images[0])], *runners, limits=options.limits)
+        parity = compare(reference, seen, *runners, limits=options.limits)
         check(parity, output)
         del runners  # some systems do not rename what is open
-        padding = float(np.mean([size.padding(image) for image in images]))
         return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
 
 
@@ -200,8 +208,11 @@ def _predictor(cfg: CfgNode, weights: str) -> Predictor:
     return Predictor(cfg, weights)
 
 
-def _canvas(canvas: tuple[int, int] | None, predictor: Predictor) -> tuple[int, int] | None:
-    """Raises ConfigError where a canvas is not of whole strides of the backbone."""
+def _canvas(options: ExportOptions, predictor: Predictor) -> tuple[int, int] | None:
+    """Raises ConfigError where a canvas is not of whole strides of the backbone, or is not given but needed."""
+    canvas = options.canvas
+    if options.static and canvas is None:
+        raise ConfigError("--static needs the size of the images; give it with --size H W")
     side = max(predictor.model.backbone.size_divisibility, 1)
     if canvas is not None and (min(canvas) < 1 or any(length % side for length in canvas)):
         near = " ".join(str(-(-max(length, 1) // side) * side) for length in canvas)

@@ -28,11 +28,13 @@ class InputSize(NamedTuple):
         longest: what the longest edge must not exceed, in pixels.
         canvas: (height, width) of a canvas that every image is resized to fit into; None: the canvas is as large as
             the resized image.
+        static: the file takes images that are as large as the canvas already, see :meth:`fit`.
     """
 
     shortest: int
     longest: int
     canvas: tuple[int, int] | None = None
+    static: bool = False
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 as the predictor resizes it, or to fit into the canvas."""
@@ -42,6 +44,22 @@ class InputSize(NamedTuple):
         numerator, denominator = (rows, height) if height * columns >= width * rows else (columns, width)
         sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
         return resize_for_model(image, *sides)
+
+    def fit(self, image: np.ndarray, colour: Sequence[int]) -> np.ndarray:
+        """An image as a static file takes it.
+
+        Args:
+            image: (H, W, 3) uint8.
+            colour: of the canvas beyond the image, in the image's channels.
+
+        Returns:
+            (height, width, 3) uint8 of the canvas, the image in its upper left corner.
+        """
+        assert self.canvas is not None
+        resized, canvas = self.resize(image), np.empty((*self.canvas, 3), np.uint8)
+        canvas[:] = colour
+        canvas[: resized.shape[0], : resized.shape[1]] = resized
+        return canvas
 
     def padding(self, image: np.ndarray) -> float:
         """Share of a fixed canvas that an image (H, W, 3) leaves empty; 0 without one."""
@@ -106,6 +124,12 @@ class PeopleGraph(nn.Module):
         return self.model.input_format[:: -1 if self.flip else 1]
 
     @property
+    def colour(self) -> list[int]:
+        """The mean colour (3,), which the network sees as nothing, in :attr:`channels`."""
+        colour = [round(value) for value in self.model.pixel_mean.flatten().tolist()]
+        return colour[::-1] if self.flip else colour
+
+    @property
     def outputs(self) -> list[str]:
         """Names of what :meth:`forward` returns."""
         names = [name for name in OUTPUTS if name != "visibility" or self.model.tells_hidden]
@@ -147,6 +171,8 @@ class PeopleGraph(nn.Module):
             (B, 3, height, width), the same at half size or None, and the sizes (2,) float32 (width, height) of the
             images and of what they are on the canvas.
         """
+        if self.size.static:
+            return self._same_size(images)
         height, width = (torch.full((), images.shape[axis], dtype=torch.int64) for axis in (1, 2))
         wanted = self.resized(height, width)
         # At half size it is padded to whole sides too: the canvas is made large enough for both.
@@ -159,18 +185,27 @@ class PeopleGraph(nn.Module):
         pixels = resize_to_canvas(images, rows, columns)
         if self.side % BAND:
             pixels = pixels.narrow(2, 0, large[0]).narrow(3, 0, large[1])
-        if self.flip:
-            pixels = pixels.flip(1)
-        pixels = (pixels - self.model.pixel_mean) / self.model.pixel_std
         # What is beyond the image is 0 after the normalisation, as Detectron2 pads.
         inside = [torch.arange(length) < resized for length, resized in zip(large, wanted)]
-        pixels = pixels * (inside[0][:, None] & inside[1])
+        pixels = self._normalised(pixels) * (inside[0][:, None] & inside[1])
         sizes = torch.stack([width, height]).float(), torch.stack(wanted[::-1]).float()
         if looks == 1:
             return pixels, None, *sizes
-        # Each channel for itself: OpenVINO pads the three of an image to sixteen before it takes their means.
-        half = F.avg_pool2d(pixels.flatten(0, 1)[:, None], 2)[:, 0].unflatten(0, pixels.shape[:2])
-        return pixels.narrow(2, 0, small[0]).narrow(3, 0, small[1]), half, *sizes
+        return pixels.narrow(2, 0, small[0]).narrow(3, 0, small[1]), _halved(pixels), *sizes
+
+    def _same_size(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """:meth:`canvas` of images that have its size."""
+        assert self.size.canvas is not None
+        height, width = self.size.canvas
+        pixels, size = self._normalised(images.permute(0, 3, 1, 2).float()), torch.tensor([width, height]).float()
+        if not self.model.half_size_from:
+            return pixels, None, size, size
+        large = self.lengths((), 2)
+        return pixels, _halved(F.pad(pixels, (0, large[1] - width, 0, large[0] - height))), size, size
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Of (B, 3, H, W) in :attr:`channels`, in the model's."""
+        return ((pixels.flip(1) if self.flip else pixels) - self.model.pixel_mean) / self.model.pixel_std
 
     def lengths(self, wanted: Sequence[Tensor], looks: int) -> list[Any]:
         """Height and width of a canvas of whole sides for an image of ``wanted`` pixels, or of the fixed one.
@@ -201,3 +236,9 @@ class PeopleGraph(nn.Module):
             ((2 * side * numerator + denominator) // (2 * denominator)).clamp(min=1) for side in (height, width)
         )
         return height, width
+
+
+def _halved(pixels: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 3, H / 2, W / 2)."""
+    # Each channel for itself: OpenVINO pads the three of an image to sixteen before it takes their means.
+    return F.avg_pool2d(pixels.flatten(0, 1)[:, None], 2)[:, 0].unflatten(0, pixels.shape[:2])

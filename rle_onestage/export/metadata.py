@@ -63,7 +63,7 @@ def metadata_of(
         "intervals": {"levels": list(LEVELS), "half_widths": half_widths},
         "ellipses": {"levels": list(LEVELS), "radii": radii},
         "image": {"type": "uint8", "layout": "BHWC" if graph.batched else "HWC", "channels": graph.channels},
-        "size": {"shortest": graph.size.shortest, "longest": graph.size.longest, "canvas": graph.size.canvas},
+        "size": {**graph.size._asdict(), "colour": graph.colour},
         "outputs": graph.outputs,
         "max_people": graph.rows,
         "score_threshold": decoder.score_thresh,

@@ -13,6 +13,7 @@ from rle_onestage.predictor import Category, check_image
 from rle_onestage.structures import ErrorDensity, Skeleton
 
 from .formats import RunOptions, format_of
+from .graph import InputSize
 from .metadata import density_from, order_of
 
 
@@ -45,6 +46,9 @@ class ExportedPredictor:
         self.device = torch.device("cpu")  # where the people are
         self._density = density_from(self.metadata)
         self._batch: int = self.metadata["image"]["batch"]
+        size = self.metadata["size"]
+        self._size = InputSize(size["shortest"], size["longest"], size["canvas"], size.get("static", False))
+        self._colour = size.get("colour", [])  # files of earlier versions have neither
 
     def __call__(self, image: np.ndarray) -> Instances:
         """People of one image, see :class:`~rle_onestage.predictor.Predictor`.
@@ -71,8 +75,8 @@ class ExportedPredictor:
         return [people for group in self._groups(images) for people in self._people(group)]
 
     def _groups(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """Neighbours of one size, as many as the file takes at once."""
-        for _, alike in itertools.groupby(images, lambda image: image.shape):
+        """Neighbours of one size (of any, where all are made as large as the canvas), as many as are taken at once."""
+        for _, alike in itertools.groupby(images, lambda image: () if self._size.static else image.shape):
             rest = list(alike)
             while rest:
                 yield rest[: self._batch or 1]
@@ -81,6 +85,8 @@ class ExportedPredictor:
     def _people(self, images: list[np.ndarray]) -> list[Instances]:
         """Of a group."""
         given = [image if self.image_format == "BGR" else image[:, :, ::-1] for image in images]
+        if self._size.static:
+            given = [self._size.fit(image, self._colour) for image in given]
         # What is missing of a whole batch is filled up with the last image.
         array = np.stack(given + given[-1:] * (self._batch - len(given))) if self._batch else given[0]
         try:
@@ -88,11 +94,26 @@ class ExportedPredictor:
         except Exception as error:  # of the types of each runtime
             size = "x".join(map(str, images[0].shape[:2]))
             raise DataError(f"{self.path} does not take an image of {size} pixels ({error}); try another") from error
-        if not self._batch:
-            return [to_instances(outputs, images[0].shape[:2])]
-        counts = outputs.pop("count").tolist()
-        parts = [{name: values[row, :count] for name, values in outputs.items()} for row, count in enumerate(counts)]
+        parts = [outputs]
+        if self._batch:
+            counts = outputs.pop("count").tolist()
+            parts = [{name: of[row, :count] for name, of in outputs.items()} for row, count in enumerate(counts)]
+        if self._size.static:
+            parts = [self._in_image(part, image) for part, image in zip(parts, images)]
         return [to_instances(part, image.shape[:2]) for part, image in zip(parts, images)]
+
+    def _in_image(self, outputs: dict[str, np.ndarray], image: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs in pixels of the canvas, in those of an image that was fitted to it; none beyond its borders."""
+        size = np.array(image.shape[1::-1], np.float32)
+        scale = size / np.array(self._size.resize(image).shape[1::-1], np.float32)
+        made = dict(outputs)
+        made["boxes"] = np.clip(outputs["boxes"] * np.tile(scale, 2), 0, np.tile(size, 2))
+        made["keypoints"] = np.concatenate([outputs["keypoints"][..., :2] * scale, outputs["keypoints"][..., 2:]], -1)
+        made["sigmas"] = outputs["sigmas"] * scale
+        made["covariances"] = outputs["covariances"] * np.outer(scale, scale)
+        made["areas"] = outputs["areas"] * scale.prod()
+        within = (made["boxes"][:, 2:] > made["boxes"][:, :2]).all(-1)
+        return {name: values[within] for name, values in made.items()}
 
     @property
     def error_density(self) -> ErrorDensity:

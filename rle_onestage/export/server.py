@@ -118,7 +118,9 @@ def triton_config(metadata: dict[str, Any], ending: str, name: str) -> str:
     batch: int = metadata["image"]["batch"]  # images at once; 0: the input has no batch
     lines = [f'name: "{name}"', f'backend: "{_BACKENDS[ending][0]}"', f'default_model_filename: "model{ending}"']
     lines.append(f"max_batch_size: {batch}")
-    lines.append('input { name: "image" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] }')
+    size = metadata["size"]
+    height, width = size["canvas"] if size["static"] else (-1, -1)
+    lines.append(f'input {{ name: "image" data_type: TYPE_UINT8 dims: [ {height}, {width}, 3 ] }}')
     for output, dims in _dims(metadata, batch > 0).items():
         # A tensor (B,) has no dimension beside the batch, and Triton asks for one.
         shape = "dims: [ 1 ] reshape: { shape: [ ] }" if not dims else f"dims: [ {', '.join(map(str, dims))} ]"

@@ -52,6 +52,7 @@ def test_derived_images_have_other_shapes(shape):
         (["--output", "x.onnx", "--calibration", "a.jpg"], "--calibration is for --int8"),
         (["--output", "x.onnx", "--int8", "--calibration", "empty"], "empty"),
         (["--output", "x.onnx", "--size", "100", "96"], "must be multiples of 32; give --size 128 96"),
+        (["--output", "x.onnx", "--static"], "--static needs the size of the images"),
         (["--output", "x.pt", "--format", "torchscript", "--half"], "--half is not for the format torchscript"),
         (["--output", "x.onnx", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "cannot be exported"),
         (["--output", "x.onnx", "--dataset", "coco_vall"], "there is no data set 'coco_vall'"),

@@ -73,9 +73,9 @@ class OnnxFormat(Format):
     def save(
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
-        people = "people"
-        given = {0: "batch", 1: "height", 2: "width"} if graph.batched else {0: "height", 1: "width"}
-        axes = {"image": given} | {name: {0: "batch" if graph.batched else people} for name in graph.outputs}
+        first = {0: "batch"} if graph.batched else {}
+        given = first if graph.size.static else first | {len(first): "height", len(first) + 1: "width"}
+        axes = {"image": given} | {name: first or {0: "people"} for name in graph.outputs}
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing, which the comparison with PyTorch checks
             torch.onnx.export(

@@ -55,7 +55,8 @@ class OpenVinoRunner(Runner):
             raise MediaError(f"OpenVINO cannot load {path} ({str(error).strip().splitlines()[-1]})") from error
         entries = model.get_rt_info([_ENTRY]).value if model.has_rt_info([_ENTRY]) else {}
         self.metadata = from_strings(entries, path)
-        self.names = [output.get_any_name() for output in self.compiled.outputs]
+        # By their order: where it leaves out the last step of an output, the one before has its name too.
+        self.names: list[str] = self.metadata["outputs"]
         self._own = threading.local()  # a request takes one image at a time
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:

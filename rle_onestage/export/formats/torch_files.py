@@ -79,7 +79,7 @@ class TorchExportFormat(Format):
     def save(
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
-        sizes = {axis + graph.batched: torch.export.Dim.DYNAMIC for axis in (0, 1)}
+        sizes = {} if graph.size.static else {axis + graph.batched: torch.export.Dim.DYNAMIC for axis in (0, 1)}
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(graph, (torch.from_numpy(image),), dynamic_shapes=(sizes,))
