@@ -26,22 +26,22 @@ class ExportOptions(NamedTuple):
 
     Attributes:
         canvas: (height, width) that the network runs at, whatever the image; None: as the config resizes each image.
-        static: the images have the size of the canvas already, and nothing in the file depends on a size.
         rgb: the images are RGB instead of BGR.
         batch: images at once; 0: one image without a batch dimension.
         half: weights are stored in float16.
         calibration: (H, W, 3) uint8 BGR images to run the convolutions in 8 bits; none: they run in float32.
         licence: of the weights; None: that of the package's card for its own weights and for what is trained from
             them, else not stated.
+        static: the images have the size of the canvas already, and nothing in the file depends on a size.
     """
 
     canvas: tuple[int, int] | None = None
-    static: bool = False
     rgb: bool = False
     batch: int = 0
     half: bool = False
     calibration: Sequence[np.ndarray] = ()
     licence: str | None = None
+    static: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -117,8 +117,8 @@ def export_model(
             raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
-    shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
-    size = InputSize(shortest, longest, _canvas(options, predictor), options.static)
+    canvas = _canvas(options, predictor)
+    size = InputSize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, canvas, options.static)
     graphs = [
         PeopleGraph(predictor.model, size, rgb=options.rgb, batched=options.batch > 0, candidates=everybody).eval()
         for everybody in (False, True)

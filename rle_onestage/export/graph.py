@@ -40,10 +40,15 @@ class InputSize(NamedTuple):
         """(H, W, 3) uint8 as the predictor resizes it, or to fit into the canvas."""
         if self.canvas is None:
             return TestResize(shortest=self.shortest, longest=self.longest)(image)
+        return resize_for_model(image, *self.sides_on_canvas(image))
+
+    def sides_on_canvas(self, image: np.ndarray) -> tuple[int, int]:
+        """Height and width of an image (H, W, 3) that is resized to fit into the canvas."""
+        assert self.canvas is not None
         (height, width), (rows, columns) = image.shape[:2], self.canvas
         numerator, denominator = (rows, height) if height * columns >= width * rows else (columns, width)
-        sides = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
-        return resize_for_model(image, *sides)
+        high, wide = (max(1, (2 * side * numerator + denominator) // (2 * denominator)) for side in (height, width))
+        return high, wide
 
     def fit(self, image: np.ndarray, colour: Sequence[int]) -> np.ndarray:
         """An image as a static file takes it.

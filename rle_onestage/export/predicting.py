@@ -105,7 +105,7 @@ class ExportedPredictor:
     def _in_image(self, outputs: dict[str, np.ndarray], image: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs in pixels of the canvas, in those of an image that was fitted to it; none beyond its borders."""
         size = np.array(image.shape[1::-1], np.float32)
-        scale = size / np.array(self._size.resize(image).shape[1::-1], np.float32)
+        scale = size / np.array(self._size.sides_on_canvas(image)[::-1], np.float32)
         made = dict(outputs)
         made["boxes"] = np.clip(outputs["boxes"] * np.tile(scale, 2), 0, np.tile(size, 2))
         made["keypoints"] = np.concatenate([outputs["keypoints"][..., :2] * scale, outputs["keypoints"][..., 2:]], -1)
