@@ -28,9 +28,9 @@ compare() {
     [ $code -lt 128 ] || exit $code
 }
 
-repeated=(rle laplace l1 simplepose)
+repeated=(rle_student rle laplace l1 simplepose)
 once=(gaussian l2 flow rle_gaussian rle_released)
-compare lspet 1 rle laplace l1
+compare lspet 1 rle_student rle laplace l1
 compare lspet 1 simplepose
 compare lspet 1 "${once[@]}"
 for name in synthetic people; do
@@ -39,4 +39,5 @@ done
 for name in lspet synthetic people; do
     compare "$name" "2 3" "${repeated[@]}"
 done
-compare lspet 1 rle_student rle_3x64 rle_5x64 rle_5x128
+compare lspet "1 2 3" student
+compare lspet 1 rle_3x64 rle_5x64 rle_5x128

@@ -1,4 +1,4 @@
-"""The comparison of the losses on one set: means over seeds, and differences from RLE with their intervals."""
+"""The comparison of the losses on one set: means over seeds, and differences from one of them with their intervals."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,16 +11,18 @@ from rle_onestage.evaluation.seeds import mean_and_sd, metrics_over_seeds
 from .measures import Measured, measure
 from .trained import Trained
 
-BASELINE = "rle"
 COMPARED = ("AP", "OKS", "nats", "r_person", "r_joint")
 
 
-def compare_set(runs: Sequence[Trained], dataset: str, *, resamples: int = 500) -> dict[str, Any]:
+def compare_set(
+    runs: Sequence[Trained], dataset: str, *, baseline: str = "rle", resamples: int = 500
+) -> dict[str, Any]:
     """All that is measured of the runs on a data set.
 
     Args:
         runs: see :func:`~.trained.find_runs`.
         dataset: registered, of their configs.
+        baseline: the loss from which the others differ.
         resamples: of the images.
 
     Returns:
@@ -38,11 +40,11 @@ def compare_set(runs: Sequence[Trained], dataset: str, *, resamples: int = 500) 
         rows.setdefault(run.loss, {"seeds": OrderedDict()})["seeds"][run.seed] = measured.figures
     for loss, row in rows.items():
         row |= mean_and_sd(row["seeds"])
-        if loss != BASELINE and BASELINE in rows:
-            row["over_seeds"] = metrics_over_seeds(row["seeds"], rows[BASELINE]["seeds"], COMPARED)
-            if loss in kept and BASELINE in kept:
-                row["images"] = over_images(kept[loss], kept[BASELINE], resamples=resamples)
-    return {"rows": rows, "first_seed": first, "resamples": resamples}
+        if loss != baseline and baseline in rows:
+            row["over_seeds"] = metrics_over_seeds(row["seeds"], rows[baseline]["seeds"], COMPARED)
+            if loss in kept and baseline in kept:
+                row["images"] = over_images(kept[loss], kept[baseline], resamples=resamples)
+    return {"rows": rows, "baseline": baseline, "first_seed": first, "resamples": resamples}
 
 
 def over_images(own: Measured, base: Measured, *, resamples: int = 500, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -37,8 +37,8 @@ def format_report(report: Mapping[str, Any]) -> str:
         others = [loss for loss in SENSITIVITY if loss in rows]
         if others:
             shown = [loss for loss in ("rle", "rle_gaussian") if loss in rows] + others
-            parts += ["Preset, and size of the flow (couplings x width; `rle` has 6 x 64):", _figures(rows, shown)]
-        parts += format_differences(found, "rle", _DIFFERENCES, lambda metric: _DIGITS.get(metric, 1))
+            parts += ["No flow, and other sizes of it (couplings x width; `rle` has 6 x 64):", _figures(rows, shown)]
+        parts += format_differences(found, found["baseline"], _DIFFERENCES, lambda metric: _DIGITS.get(metric, 1))
     return "\n\n".join(parts) + "\n"
 
 

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from paper_tables import comparison
 from paper_tables.comparison import over_images
 from paper_tables.measures import Measured, correlations, pck
 from paper_tables.tables import format_report, planned
-from paper_tables.trained import LOSSES, find_runs
+from paper_tables.trained import LOSSES, Trained, find_runs
 
 from rle_onestage.errors import DataError
 from rle_onestage.evaluation.per_joint import Matches
@@ -71,6 +72,23 @@ def test_images_are_paired():
     assert apart["AP"]["interval"][0] < 0 < apart["AP"]["interval"][1] and "nats" not in apart
 
 
+@pytest.mark.parametrize("baseline, other, sign", [("rle", "laplace", -1), ("laplace", "rle", 1)])
+def test_differences_are_from_the_baseline(baseline, other, sign, monkeypatch):
+    """AP of rle is 2 higher than that of laplace in seed 1, and 4 higher in seed 2."""
+    precision = {("rle", 1): 22.0, ("laplace", 1): 20.0, ("rle", 2): 24.0, ("laplace", 2): 20.0}
+
+    def measure(run, dataset):
+        value = precision[run.loss, run.seed]
+        return measured([value] * 5)._replace(figures={"AP": value})
+
+    monkeypatch.setattr(comparison, "measure", measure)
+    runs = [Trained(loss, seed, "", "") for loss, seed in precision]
+    found = comparison.compare_set(runs, "any", baseline=baseline, resamples=9)
+    assert found["baseline"] == baseline and "images" not in found["rows"][baseline]
+    assert found["rows"][other]["images"]["AP"]["difference"] == 2 * sign  # of the first seed
+    assert found["rows"][other]["over_seeds"]["AP"]["difference"] == 3 * sign
+
+
 def row(**figures):
     """A loss with one seed."""
     return {"seeds": {1: figures}, "mean": figures, "sd": {}}
@@ -79,12 +97,13 @@ def row(**figures):
 def test_an_unfinished_table_says_so_and_has_the_papers_column():
     rows = {"rle": row(AP=12.34, nats=7.5, r_person=0.5), "rle_student": row(AP=13.0), "simplepose": row(AP=20.0)}
     rows["simplepose"]["images"] = {"AP": {"difference": 7.66, "interval": [6.0, 9.0]}}
-    page = format_report({"some_val": {"rows": rows, "first_seed": 1, "resamples": 9}})
-    assert f"**unfinished**: 2 of {planned(LOSSES)}" in page and planned(LOSSES) == 17
-    for words in ("70.5", "12.3", "0.553", "0.479", "+7.7 (+6.0 to +9.0)", "`rle_student`"):
+    page = format_report({"some_val": {"rows": rows, "baseline": "laplace", "first_seed": 1, "resamples": 9}})
+    assert f"**unfinished**: 3 of {planned(LOSSES)}" in page and planned(LOSSES) == 20
+    for words in ("70.5", "12.3", "0.553", "0.479", "+7.7 (+6.0 to +9.0)", "`rle_student`", "`laplace`"):
         assert words in page, words
     whole = {loss: {**row(AP=1.0), "seeds": {s: {} for s in range(3)}} for loss in LOSSES}
-    assert "is finished" in format_report({"some_val": {"rows": whole, "first_seed": 1, "resamples": 9}})
+    whole = {"rows": whole, "baseline": "rle", "first_seed": 1, "resamples": 9}
+    assert "is finished" in format_report({"some_val": whole})
 
 
 def write_run(folder, metrics):
