@@ -61,6 +61,7 @@ MODEL_KEYS = {
     "TIMM.NAME": _NAME,
     "TIMM.PRETRAINED": Either((Flag(), Text()), nothing=True),
     "TIMM.FPN_CHANNELS": _CHANNELS,
+    "TIMM.FINE_CHANNELS": whole(0, 8192),
     "TIMM.OUT_FEATURES": _LEVELS,
     "TIMM.NORM": _NORM,
     "TIMM.DROP_PATH": share(below=True),

@@ -113,12 +113,13 @@ class TimmPyramid(TrunkBackbone):
             last are made by convolutions of stride 2.
         channels: of every output.
         norm: "BN" or "GN".
+        fine: channels of the finest output, which is a sum without a convolution after it then; 0: as the others.
 
     Raises:
         ConfigError: the network has no such stride.
     """
 
-    def __init__(self, *, network: nn.Module, out_features: Sequence[str], channels: int, norm: str):
+    def __init__(self, *, network: nn.Module, out_features: Sequence[str], channels: int, norm: str, fine: int = 0):
         super().__init__()
         self.network = with_fast_depthwise(network)
         info = feature_info(network)
@@ -132,12 +133,20 @@ class TimmPyramid(TrunkBackbone):
                 f"the strides {sorted(info.reduction())}."
             )
         self._sources = [reductions[n] for n in inner]
+        finest = f"p{inner[0]}"
+        if fine and len(inner) == 1:
+            raise ConfigError(
+                f"MODEL.RLE_ONESTAGE.TIMM.FINE_CHANNELS is {fine}, but {finest} is the coarsest map of this network "
+                "too; name a finer one in OUT_FEATURES, or set FINE_CHANNELS to 0."
+            )
         self.lateral = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(widths[reductions[n]], channels, 1, bias=False), make_norm(norm, channels))
-            for n in inner
+            _lateral(widths[reductions[n]], fine if fine and n == inner[0] else channels, norm) for n in inner
         )
+        # What the finest map gets from the one above it, made as narrow before it is enlarged.
+        self.narrow = _lateral(channels, fine, norm) if fine else None
+        outputs = {name: channels for name in out_features} | ({finest: fine} if fine else {})
         self.output = nn.ModuleList(
-            conv_block(channels, channels, kind="separable", norm=norm) if f"p{n}" in out_features else nn.Identity()
+            conv_block(width, width, kind="separable", norm=norm) if (width := outputs.get(f"p{n}")) else nn.Identity()
             for n in inner
         )
         extra = [n for n in range(inner[-1] + 1, wanted[-1] + 1)]
@@ -145,7 +154,7 @@ class TimmPyramid(TrunkBackbone):
         self._names = [f"p{n}" for n in inner + extra]
         self._out_features = list(out_features)
         self._out_feature_strides = {f"p{n}": 2**n for n in inner + extra}
-        self._out_feature_channels = {name: channels for name in self._names}
+        self._out_feature_channels = {name: channels for name in self._names} | ({finest: fine} if fine else {})
         self._divisibility = 2 ** inner[-1]
 
     @property
@@ -164,12 +173,19 @@ class TimmPyramid(TrunkBackbone):
         maps = []
         for source, lateral in zip(reversed(self._sources), reversed(self.lateral)):
             inner = lateral(features[source])
+            if self.narrow is not None and source == self._sources[0]:
+                top = self.narrow(top)
             top = inner if top is None else inner + F.interpolate(top, scale_factor=2.0, mode="nearest")
             maps.append(top)
         maps = [block(x) for block, x in zip(self.output, reversed(maps))]
         for block in self.extra:
             maps.append(block(maps[-1]))
         return {name: x for name, x in zip(self._names, maps) if name in self._out_features}
+
+
+def _lateral(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    """1 x 1 convolution, norm."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), make_norm(norm, outputs))
 
 
 def build_timm_network(
@@ -263,8 +279,15 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmPyramid
     """``MODEL.BACKBONE.NAME``; options under ``MODEL.RLE_ONESTAGE.TIMM`` and ``TRUNK``."""
     options, trunk = cfg.MODEL.RLE_ONESTAGE.TIMM, cfg.MODEL.RLE_ONESTAGE.TRUNK
     network = build_timm_network(options.NAME, pretrained=options.PRETRAINED, drop_path=options.DROP_PATH)
+    finest = min(options.OUT_FEATURES, key=lambda name: int(name[1:]), default="")
+    if options.FINE_CHANNELS and finest in cfg.MODEL.RLE_ONESTAGE.IN_FEATURES:
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.TIMM.FINE_CHANNELS is {options.FINE_CHANNELS}, but the head reads the finest map "
+            f"{finest} too; take {finest} out of MODEL.RLE_ONESTAGE.IN_FEATURES, or set FINE_CHANNELS to 0."
+        )
     backbone = TimmPyramid(
-        network=network, out_features=options.OUT_FEATURES, channels=options.FPN_CHANNELS, norm=options.NORM
-    )
+        network=network, out_features=options.OUT_FEATURES, channels=options.FPN_CHANNELS, norm=options.NORM,
+        fine=options.FINE_CHANNELS,
+    )  # fmt: skip
     backbone.freeze(cfg.MODEL.BACKBONE.FREEZE_AT, trunk.NORM, trunk.NORM_MOMENTUM)
     return backbone
