@@ -113,7 +113,7 @@ class TimmPyramid(TrunkBackbone):
             last are made by convolutions of stride 2.
         channels: of every output.
         norm: "BN" or "GN".
-        fine: channels of the finest output, which is a sum without a convolution after it then; 0: as the others.
+        fine: channels of the finest output; 0: as the others.
 
     Raises:
         ConfigError: the network has no such stride.
