@@ -9,7 +9,7 @@ from modeling_toys import make_input, tiny_config
 from torch.nn import functional as F
 
 from rle_onestage.modeling.refinement.joint_search import JointSearch
-from rle_onestage.modeling.refinement.sampling import JointMaps, sample_nearest, sample_own_channel
+from rle_onestage.modeling.refinement.sampling import JointMaps, sample_own_channel
 
 STRIDE = 8
 
@@ -61,16 +61,15 @@ def test_points_beyond_the_border_and_gradients():
     assert heat.grad.abs().sum() > 0 and search.prior.bias.grad.abs().sum() > 0 and search.gain.grad.abs() > 0
 
 
-def test_nearest_by_a_loop():
+def test_a_point_that_is_moved_a_little_is_found_a_little_elsewhere():
+    """Over the border of two cells too: exported files differ from PyTorch by rounding, which must not move a joint."""
     torch.manual_seed(0)
-    heat = torch.randn(2, 3, 5, 7)
-    image = torch.tensor([1, 0, 1, 1])
-    x, y = torch.rand(4, 3, 6) * 80 - 10, torch.rand(4, 3, 2) * 80 - 10
-    sampled = sample_nearest(JointMaps.of(heat), image, x, y, STRIDE)
-    assert sampled.shape == (4, 3, 6, 2)
-    for p, k, n, m in itertools.product(*map(range, sampled.shape)):
-        column, row = (int(place[p, k, at] // STRIDE) for place, at in ((x, n), (y, m)))
-        assert sampled[p, k, n, m] == heat[image[p], k, min(max(row, 0), 4), min(max(column, 0), 6)]
+    search = JointSearch(channels=4, stride=STRIDE)
+    heat = 4 * torch.randn(1, 2, 20, 24)
+    places = torch.linspace(60.0, 100.0, 4001)
+    found = torch.stack([look(search, heat, (place, 76.0))[0][0] for place in places.tolist()])  # (4001, 2, 2)
+    steps = (found[1:] - found[:-1]).abs().amax((1, 2))
+    assert steps.max() < 0.2  # of 0.01 px; with the heat of whole cells the largest is 19 px
 
 
 def test_own_channel_equals_grid_sample():

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .sampling import JointMaps, sample_nearest
+from .sampling import JointMaps, sample_own_channel
 
 _STEPS = torch.arange(-3.0, 4.0)
 
@@ -56,7 +56,8 @@ class JointSearch(nn.Module):
         """
         steps = reach * self.steps  # (P, K, 7)
         x, y = points[..., :1] + steps, points[..., 1:] + steps
-        seen = sample_nearest(heat, image, x, y, self.stride).flatten(-2)  # (P, K, 49)
+        # Between cells, because rounding would decide which cell a point on a border is in.
+        seen = sample_own_channel(heat, image, x, y, self.stride).transpose(-1, -2).flatten(-2)  # (P, K, 49)
         weight = torch.softmax(self.prior(features) + self.gain * seen, -1)  # (P, K, 49)
         mean = weight @ self.grid  # (P, K, 2)
         variance = (weight @ self.grid.square() - mean.square()).mean(-1, keepdim=True)

@@ -93,24 +93,6 @@ def sample_own_channel(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, str
     return lower + upper
 
 
-def sample_nearest(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
-    """Each joint's own map in the cells of the points of a grid; points outside take the border's.
-
-    Args:
-        heat: of K joints.
-        image: (P,) int64, of each candidate.
-        x: (P, K, N) of the grid's columns, in pixels of the input.
-        y: (P, K, M) of its rows.
-        stride: of the map, in pixels.
-
-    Returns:
-        (P, K, N, M).
-    """
-    column, row = ((places / stride).floor().long() for places in (x, y))
-    column, row = column.clamp(0, heat.width - 1), row.clamp(0, heat.height - 1)
-    return own_channel(heat, image, column[..., None], row[..., None, :] * heat.width)
-
-
 def own_channel(heat: JointMaps, image: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Each joint's own map in the cells of a grid.
 
