@@ -74,6 +74,22 @@ def square(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image[top : top + least, left : left + least]), (side, side))
 
 
+def finder(file: str, threads: int) -> Callable[[np.ndarray], Any]:
+    """What runs a file of ours; OpenCV resizes the image for a static one of another size."""
+    exported = load(file, threads=threads)
+    size = exported.metadata["size"]
+    if not size.get("static"):
+        return exported.run
+    height, width = size["canvas"]
+
+    def find(image: np.ndarray) -> Any:
+        if image.shape[:2] != (height, width):
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        return exported.run(image)
+
+    return find
+
+
 def table(took: dict[str, list[float]], peers: Sequence[str]) -> str:
     """Markdown: median, spread and ratio to the fastest peer.
 
@@ -101,9 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ConfigError("give files with --ours or --peer, each under a name of its own")
     cv2.setNumThreads(args.threads)
     image = square(read_images([args.image] if args.image else [])[0], args.side)
-    finders: dict[str, Callable[[np.ndarray], Any]] = {
-        name: load(file, threads=args.threads).run for name, file in args.ours
-    }
+    finders: dict[str, Callable[[np.ndarray], Any]] = {name: finder(file, args.threads) for name, file in args.ours}
     finders |= {name: Peer(file, args.threads) for name, file in args.peer}
     runs = {name: lambda find=find: find(image) for name, find in finders.items()}
     took = measure(runs, args.rounds, args.calls)

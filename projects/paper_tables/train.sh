@@ -39,5 +39,4 @@ done
 for name in lspet synthetic people; do
     compare "$name" "2 3" "${repeated[@]}"
 done
-compare lspet "1 2 3" student
-compare lspet 1 rle_3x64 rle_5x64 rle_5x128
+compare lspet 1 student rle_3x64 rle_5x64 rle_5x128

@@ -36,11 +36,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--size", type=positive_int, nargs=2, metavar=("H", "W"),
         help="pixels that the network runs at, whatever the image, which is padded to it",
     )  # fmt: skip
+    size.add_argument("--dynamic", action="store_true", help="resize each image as the config does (the default)")
     parser.add_argument(
         "--static", action="store_true",
         help="with --size: the images have that size already, the file resizes nothing; the fastest",
     )  # fmt: skip
-    size.add_argument("--dynamic", action="store_true", help="resize each image as the config does (the default)")
     parser.add_argument("--batch", type=positive_int, default=0, metavar="N", help="take N images of one size at once")
     parser.add_argument("--rgb", action="store_true", help="the images are RGB (default: BGR, as OpenCV reads them)")
     weights = parser.add_mutually_exclusive_group()

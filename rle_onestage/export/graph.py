@@ -70,7 +70,7 @@ class InputSize(NamedTuple):
         """Share of a fixed canvas that an image (H, W, 3) leaves empty; 0 without one."""
         if self.canvas is None:
             return 0.0
-        height, width = self.resize(image).shape[:2]
+        height, width = self.sides_on_canvas(image)
         return 1 - height * width / (self.canvas[0] * self.canvas[1])
 
 

@@ -119,7 +119,7 @@ def triton_config(metadata: dict[str, Any], ending: str, name: str) -> str:
     lines = [f'name: "{name}"', f'backend: "{_BACKENDS[ending][0]}"', f'default_model_filename: "model{ending}"']
     lines.append(f"max_batch_size: {batch}")
     size = metadata["size"]
-    height, width = size["canvas"] if size["static"] else (-1, -1)
+    height, width = size["canvas"] if size.get("static") else (-1, -1)  # files of earlier versions do not say
     lines.append(f'input {{ name: "image" data_type: TYPE_UINT8 dims: [ {height}, {width}, 3 ] }}')
     for output, dims in _dims(metadata, batch > 0).items():
         # A tensor (B,) has no dimension beside the batch, and Triton asks for one.

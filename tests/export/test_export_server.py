@@ -14,7 +14,8 @@ from export_toys import SIDE, toy
 from exported_people import save_onnx
 
 from rle_onestage.errors import ConfigError, MediaError
-from rle_onestage.export import load, write_server
+from rle_onestage.export import describe, load, write_server
+from rle_onestage.export.server import triton_config
 from rle_onestage.predictor import Predictor
 
 
@@ -56,6 +57,12 @@ def test_the_config_of_triton_is_that_of_the_model(batched, exported, tmp_path):
         given = values.shape[1:] if batched else values.shape
         assert len(given) == len(dims) and all(want in (-1, have) for want, have in zip(dims, given)), name
         assert not batched or len(values) == 3 and -1 not in dims
+
+
+def test_a_file_of_an_earlier_version_has_images_of_any_size(exported):
+    metadata = describe(str(exported()))
+    del metadata["size"]["static"], metadata["size"]["colour"]
+    assert "dims: [ -1, -1, 3 ]" in triton_config(metadata, ".onnx", "people")
 
 
 def test_triton_parses_its_config(exported, tmp_path):

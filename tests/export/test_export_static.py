@@ -5,7 +5,7 @@ import pytest
 import torch
 from export_toys import SIDE, photo, toy
 
-from rle_onestage.errors import ConfigError, DataError
+from rle_onestage.errors import ConfigError
 from rle_onestage.export import ExportOptions, describe, export_model, load, write_server
 from rle_onestage.export.graph import InputSize, PeopleGraph
 from rle_onestage.export.parity import OUTPUTS, pytorch
@@ -64,6 +64,8 @@ def test_a_static_file_has_fixed_shapes_and_pytorchs_people(exported):
     assert session.get_inputs()[0].shape == [*CANVAS, 3]
     said = describe(path)["size"]
     assert said["static"] is True and said["canvas"] == list(CANVAS)
+    assert cfg.INPUT.FORMAT == "RGB" and cfg.MODEL.PIXEL_MEAN == [103.53, 116.28, 123.675]
+    assert said["colour"] == [124, 116, 104]  # in BGR, as the images of the file
     image = photo(*CANVAS, seed=2)
     assert_close(load(path).run(image), expected(cfg, image))
     with pytest.raises(Exception, match="(?i)dimension"):
@@ -125,7 +127,10 @@ def test_images_of_several_sizes_share_a_batch(folder):
     assert "max_batch_size: 2\n" in config and f"dims: [ {CANVAS[0]}, {CANVAS[1]}, 3 ]" in config
 
 
-@pytest.mark.parametrize("name, ending", [("openvino", ".xml"), ("torchscript", ".pt")])
+SLOW = pytest.param("torch_export", ".pt2", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name, ending", [("openvino", ".xml"), ("torchscript", ".pt"), SLOW])
 def test_other_formats_can_be_static(name, ending, folder, exported):
     if name == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -140,6 +145,13 @@ def test_a_static_file_needs_a_size(folder, exported):
         export_model(exported[0], str(folder / "no.onnx"), images=[photo()], options=ExportOptions(static=True))
 
 
-def test_an_image_without_pixels_is_one_sentence(exported):
-    with pytest.raises(DataError):
-        load(exported[1])(np.zeros((0, 5, 3), np.uint8))
+def test_a_file_for_rgb_and_one_in_8_bits_are_fitted_to_as_well(folder):
+    cfg, image = toy(folder, "fcos"), photo(50, 70, seed=4)
+    made = {}
+    for name, options in (("bgr", {}), ("rgb", {"rgb": True}), ("int8", {"calibration": [photo(50, 70), photo()]})):
+        path = str(folder / f"{name}.onnx")
+        export_model(cfg, path, images=[photo()], options=STATIC._replace(**options))
+        made[name] = load(path)(image)
+    assert describe(str(folder / "rgb.onnx"))["size"]["colour"] == [124, 116, 104]
+    torch.testing.assert_close(made["rgb"].pred_keypoints, made["bgr"].pred_keypoints, rtol=1e-3, atol=0.01)
+    assert made["int8"].scores[0].item() == pytest.approx(made["bgr"].scores[0].item(), abs=0.1)

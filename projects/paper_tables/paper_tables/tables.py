@@ -36,8 +36,10 @@ def format_report(report: Mapping[str, Any]) -> str:
         parts += [f"## {name}", _finished(rows, LOSSES), _figures(rows, main), _honesty(rows, main)]
         others = [loss for loss in SENSITIVITY if loss in rows]
         if others:
-            shown = [loss for loss in ("rle", "rle_gaussian") if loss in rows] + others
+            shown = [loss for loss in ("rle_student", "rle") if loss in rows] + others
             parts += ["No flow, and other sizes of it (couplings x width; `rle` has 6 x 64):", _figures(rows, shown)]
+        if found["baseline"] not in rows:
+            parts.append(f"There is no training of `{found['baseline']}` here, from which the others would differ.")
         parts += format_differences(found, found["baseline"], _DIFFERENCES, lambda metric: _DIGITS.get(metric, 1))
     return "\n\n".join(parts) + "\n"
 

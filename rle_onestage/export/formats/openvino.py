@@ -55,7 +55,7 @@ class OpenVinoRunner(Runner):
             raise MediaError(f"OpenVINO cannot load {path} ({str(error).strip().splitlines()[-1]})") from error
         entries = model.get_rt_info([_ENTRY]).value if model.has_rt_info([_ENTRY]) else {}
         self.metadata = from_strings(entries, path)
-        # By their order: where it leaves out the last step of an output, the one before has its name too.
+        # By their order: OpenVINO may leave out the last operation of an output, and what remains has several names.
         self.names: list[str] = self.metadata["outputs"]
         self._own = threading.local()  # a request takes one image at a time
 

@@ -280,6 +280,11 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmPyramid
     options, trunk = cfg.MODEL.RLE_ONESTAGE.TIMM, cfg.MODEL.RLE_ONESTAGE.TRUNK
     network = build_timm_network(options.NAME, pretrained=options.PRETRAINED, drop_path=options.DROP_PATH)
     finest = min(options.OUT_FEATURES, key=lambda name: int(name[1:]), default="")
+    if options.FINE_CHANNELS and cfg.MODEL.META_ARCHITECTURE != "RLEOneStage":
+        raise ConfigError(
+            f"MODEL.RLE_ONESTAGE.TIMM.FINE_CHANNELS is {options.FINE_CHANNELS}, but only RLEOneStage has a refinement "
+            f"that reads such a map, and MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; set it to 0."
+        )
     if options.FINE_CHANNELS and finest in cfg.MODEL.RLE_ONESTAGE.IN_FEATURES:
         raise ConfigError(
             f"MODEL.RLE_ONESTAGE.TIMM.FINE_CHANNELS is {options.FINE_CHANNELS}, but the head reads the finest map "

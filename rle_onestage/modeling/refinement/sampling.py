@@ -87,25 +87,11 @@ def sample_own_channel(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, str
     """
     column, across = corners(x, stride, heat.width)
     row, down = corners(y, stride, heat.height)
-    seen = own_channel(heat, image, row[..., None] * heat.width, column[..., None, :]) * across[..., None, :]
+    joints = x.shape[1]
+    plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
+    # The plane is added to the rows, which is less work than to all cells.
+    row = row[..., None] * heat.width + (plane * (heat.height * heat.width))[..., None, None]
+    seen = heat.values[row + column[..., None, :]] * across[..., None, :]
     lower, upper = seen.chunk(2, -1)
     lower, upper = ((lower + upper) * down[..., None]).chunk(2, -2)
     return lower + upper
-
-
-def own_channel(heat: JointMaps, image: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Each joint's own map in the cells of a grid.
-
-    Args:
-        heat: of K joints.
-        image: (P,) int64, of each candidate.
-        first: (P, K, N, 1) int64: what the grid's first axis adds to the number of a cell in its map.
-        second: (P, K, 1, M) int64: what its second one adds.
-
-    Returns:
-        (P, K, N, M).
-    """
-    joints = first.shape[1]
-    plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
-    # The plane is added to the N numbers of the first axis, which is less work than to all N x M cells.
-    return heat.values[first + (plane * (heat.height * heat.width))[..., None, None] + second]
