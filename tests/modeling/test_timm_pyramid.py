@@ -63,7 +63,7 @@ def test_a_model_with_a_fine_map_learns():
     "options, sentence",
     [
         (("MODEL.RLE_ONESTAGE.IN_FEATURES", "('p2', 'p3')"), "the head reads the finest map p2 too"),
-        (("MODEL.META_ARCHITECTURE", "TopDownPose"), "only RLEOneStage has a refinement"),
+        (("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"), "only RLEOneStage has a refinement"),
         (("MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p5', 'p6')"), "p5 is the coarsest map of this network too"),
     ],
 )
