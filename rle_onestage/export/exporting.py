@@ -111,10 +111,7 @@ def export_model(
     kind: Format = FORMATS.get(format)()
     kind.check()
     check_output(output, kind)
-    for flag, given in (("half", options.half), ("int8", len(options.calibration))):
-        if given and not kind.takes_few_bits:
-            able = ", ".join(name for name, each in FORMATS if each.takes_few_bits)
-            raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
+    _check_bits(format, kind, options)
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
     canvas = _canvas(options, predictor)
@@ -125,13 +122,10 @@ def export_model(
     ]
     metadata = metadata_of(predictor, graphs[0], weights, list(cfg.DATASETS.TRAIN), options.licence)
     metadata["image"]["batch"] = options.batch
-    seen = [*images, *derived(images[0])]
-    padding = float(np.mean([size.padding(image) for image in images]))
-    calibration = list(options.calibration)
-    if size.static:
-        colour = graphs[0].colour[:: -1 if options.rgb else 1]  # in BGR
-        seen, calibration = ([size.fit(image, colour) for image in each] for each in (seen, calibration))
     metadata["weights_in"] = "int8" if len(options.calibration) else "float16" if options.half else "float32"
+    seen, calibration = (
+        _fitted(graphs[0], each, options) for each in ([*images, *derived(images[0])], options.calibration)
+    )
     bits = FewBits(options.half, [_example(image, options) for image in calibration])
     folder = os.path.dirname(os.path.abspath(output))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-export") as made:
@@ -143,7 +137,24 @@ def export_model(
         parity = compare(reference, seen, *runners, limits=options.limits)
         check(parity, output)
         del runners  # some systems do not rename what is open
+        padding = float(np.mean([size.padding(image) for image in images]))
         return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
+
+
+def _check_bits(format: str, kind: Format, options: ExportOptions) -> None:
+    """Raises ConfigError where a format does not take fewer bits, and they are asked for."""
+    for flag, given in (("half", options.half), ("int8", len(options.calibration))):
+        if given and not kind.takes_few_bits:
+            able = ", ".join(name for name, each in FORMATS if each.takes_few_bits)
+            raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
+
+
+def _fitted(graph: PeopleGraph, images: Sequence[np.ndarray], options: ExportOptions) -> Sequence[np.ndarray]:
+    """BGR images (H, W, 3) as a static file takes them; as they are for any other file."""
+    if not graph.size.static:
+        return images
+    colour = graph.colour[:: -1 if options.rgb else 1]  # in BGR
+    return [graph.size.fit(image, colour) for image in images]
 
 
 def derived(image: np.ndarray) -> list[np.ndarray]:
