@@ -85,7 +85,7 @@ def _add_model_keys(cfg: CN) -> None:
     m.TIMM.PRETRAINED = None
     # Channels of the pyramid's maps.
     m.TIMM.FPN_CHANNELS = 96
-    # Channels of its finest map; 0: as the others. With another number REFINE.IN_FEATURE may name that map, IN_FEATURES
+    # Channels of its finest map; 0: as the others. Unless it is 0, REFINE.IN_FEATURE may name that map, but IN_FEATURES
     # may not. Fewer make a model faster (projects/export_benchmark).
     m.TIMM.FINE_CHANNELS = 0
     # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.

@@ -209,7 +209,7 @@ class PeopleGraph(nn.Module):
         return pixels, _halved(F.pad(pixels, (0, large[1] - width, 0, large[0] - height))), size, size
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """Of (B, 3, H, W) in :attr:`channels`, in the model's."""
+        """Normalised pixels in the model's channels, of (B, 3, H, W) in :attr:`channels`."""
         return ((pixels.flip(1) if self.flip else pixels) - self.model.pixel_mean) / self.model.pixel_std
 
     def lengths(self, wanted: Sequence[Tensor], looks: int) -> list[Any]:

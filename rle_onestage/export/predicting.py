@@ -103,7 +103,7 @@ class ExportedPredictor:
         return [to_instances(part, image.shape[:2]) for part, image in zip(parts, images)]
 
     def _in_image(self, outputs: dict[str, np.ndarray], image: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs in pixels of the canvas, in those of an image that was fitted to it; none beyond its borders."""
+        """Outputs on the canvas as outputs in pixels of the image, without people who lie beyond its borders."""
         size = np.array(image.shape[1::-1], np.float32)
         scale = size / np.array(self._size.sides_on_canvas(image)[::-1], np.float32)
         made = dict(outputs)
