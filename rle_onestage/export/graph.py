@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..data.mapper import TestResize
 from ..data.transforms.model_input import resize_for_model
 from ..modeling import RLEOneStage
+from ..modeling.backbone.fusion import fuse_pixel_std
 from ..modeling.backbone.timm_fpn import SameConv2d
 from ..modeling.people import EVERYBODY, found_people
 from .resizing import BAND, Axis, resize_to_canvas, taps_of_band
@@ -121,6 +122,7 @@ class PeopleGraph(nn.Module):
             if isinstance(part, SameConv2d):
                 part.__class__ = _WholeStridesConv2d
         self.flip = rgb != (model.input_format == "RGB")
+        self.folded = fuse_pixel_std(self.model, self.flip)
         self.side = max(model.backbone.size_divisibility, 1)
 
     @property
@@ -209,8 +211,11 @@ class PeopleGraph(nn.Module):
         return pixels, _halved(F.pad(pixels, (0, large[1] - width, 0, large[0] - height))), size, size
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels in the model's channels, of (B, 3, H, W) in :attr:`channels`."""
-        return ((pixels.flip(1) if self.flip else pixels) - self.model.pixel_mean) / self.model.pixel_std
+        """What the backbone takes, of pixels (B, 3, H, W) in :attr:`channels`."""
+        mean = self.model.pixel_mean
+        if self.folded:
+            return pixels - (mean.flip(0) if self.flip else mean)
+        return ((pixels.flip(1) if self.flip else pixels) - mean) / self.model.pixel_std
 
     def lengths(self, wanted: Sequence[Tensor], looks: int) -> list[Any]:
         """Height and width of a canvas of whole sides for an image of ``wanted`` pixels, or of the fixed one.

@@ -9,13 +9,16 @@ from detectron2.modeling import build_model
 from modeling_toys import make_input, tiny_config
 from torch import nn
 
-from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
+from rle_onestage.modeling.backbone.fusion import fuse_batch_norms, fuse_pixel_std
 
 RESNET = [
     "MODEL.BACKBONE.NAME", "build_retinanet_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH", 18,
     "MODEL.RESNETS.RES2_OUT_CHANNELS", 64, "MODEL.RESNETS.OUT_FEATURES", ["res3", "res4", "res5"],
     "MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"], "MODEL.FPN.OUT_CHANNELS", 16,
 ]  # fmt: skip
+
+
+STD = torch.tensor([50.0, 60.0, 70.0])[:, None, None]
 
 
 def norms(model):
@@ -75,6 +78,40 @@ def test_a_convolution_that_feeds_something_else_is_left_alone(caplog):
     trained(model)
     assert fuse_batch_norms(model) is model
     assert "cannot be fused" in caplog.text
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_pixels_without_a_division_give_the_same_maps(model, flip):
+    fused = fuse_batch_norms(model)
+    fused.pixel_std = STD
+    assert fuse_pixel_std(fused, flip)
+    pixels = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(0)).float()
+    centred = pixels - model.pixel_mean
+    with torch.no_grad():
+        expected = model.backbone(centred / STD)
+        maps = fused.backbone(centred.flip(1) if flip else centred)
+    for name, values in expected.items():
+        torch.testing.assert_close(maps[name], values, rtol=1e-3, atol=1e-3)
+
+
+class Twice(nn.Module):
+    """A backbone that reads the image beside its convolutions too."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image):
+        return {name: values + image.square().mean() for name, values in self.backbone(image).items()}
+
+
+def test_a_backbone_that_reads_the_image_elsewhere_stays():
+    torch.manual_seed(0)
+    model = trained(build_model(tiny_config()))
+    model.backbone, model.pixel_std = Twice(model.backbone), STD
+    state = copy.deepcopy(model.state_dict())
+    assert not fuse_pixel_std(model, flip=False)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
 def test_a_norm_without_a_convolution_before_it_stays():

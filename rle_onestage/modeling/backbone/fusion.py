@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
@@ -42,11 +43,39 @@ def fuse_batch_norms(model: "RLEOneStage") -> "RLEOneStage":
         shift = torch.zeros_like(mean) if norm.bias is None else norm.bias
         conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, norm.eps, gain, shift)
         _remove(fused, norm)
-    for first, second in zip(_maps(before), _maps(fused)):
-        if not (first - second).abs().max() <= _TOLERANCE * first.abs().max().clamp(min=1):
-            logger.warning("Batch norms of this backbone cannot be fused into its convolutions; it runs as it is.")
-            return model
+    if not _alike(_maps(before), _maps(fused)):
+        logger.warning("Batch norms of this backbone cannot be fused into its convolutions; it runs as it is.")
+        return model
     return fused.to(model.device)
+
+
+def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Whether two lists of maps are the same but for rounding."""
+    return all((a - b).abs().max() <= _TOLERANCE * a.abs().max().clamp(min=1) for a, b in zip(first, second))
+
+
+def fuse_pixel_std(model: "RLEOneStage", flip: bool) -> bool:
+    """Make the division by ``pixel_std`` part of the convolution that sees the image.
+
+    The mean is not made part of it, because what is beyond the image is 0 after the normalisation.
+
+    Args:
+        model: in evaluation mode; it is changed.
+        flip: the convolution shall take its channels in the reverse order too.
+
+    Returns:
+        Whether it was possible: where it was not, the model is as before.
+    """
+    convs = [m for m in model.backbone.modules() if isinstance(m, nn.Conv2d) and m.weight.shape[1] == 3]
+    if len(convs) != 1:
+        return False
+    before, weight, std = _maps(model), convs[0].weight.data, model.pixel_std.reshape(3, 1, 1)
+    convs[0].weight.data = (weight / std).flip(1) if flip else weight / std
+    after = _maps(model, lambda image: (image * std).flip(1) if flip else image * std)
+    if _alike(before, after):
+        return True
+    convs[0].weight.data = weight
+    return False
 
 
 def _is_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
@@ -95,11 +124,11 @@ def _remove(model: nn.Module, norm: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _maps(model: "RLEOneStage") -> list[Tensor]:
-    """All maps between pixels and candidates, for a image of noise."""
+def _maps(model: "RLEOneStage", change: Callable[[Tensor], Tensor] = lambda image: image) -> list[Tensor]:
+    """All maps between pixels and candidates, for a image of noise, to which something may be done before."""
     generator = torch.Generator().manual_seed(0)
     with torch.autocast("cpu", enabled=False):
-        features = model.backbone(torch.randn(1, 3, _SIDE, _SIDE, generator=generator))
+        features = model.backbone(change(torch.randn(1, 3, _SIDE, _SIDE, generator=generator)))
         dense = model.head.dense([features[name] for name in model.in_features])
         maps = None if model.refiner is None else model.refiner.maps(features)
     sampled = [] if maps is None else [maps.feature.cells, maps.heat]

@@ -43,11 +43,12 @@ def corners(places: Tensor, stride: int, length: int) -> tuple[Tensor, Tensor]:
         length: of the axis, in cells.
 
     Returns:
-        Indices (..., 2 N) int64 and weights (..., 2 N): those of the lower cells, then those of the upper ones.
+        Cells (..., 2 N) and weights (..., 2 N): those of the lower cells, then those of the upper ones. Cells are whole
+        numbers in the type of ``places``: runtimes multiply such numbers faster than int64.
     """
     places = (places / stride - 0.5).clamp(min=0).clamp(max=length - 1)
     low = places.floor()
-    upper, low = places - low, low.long()
+    upper = places - low
     return torch.cat([low, (low + 1).clamp(max=length - 1)], -1), torch.cat([1 - upper, upper], -1)
 
 
@@ -65,14 +66,17 @@ def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int
     """
     column, across = corners(points[..., :1], stride, feature.width)
     row, down = corners(points[..., 1:], stride, feature.height)  # (P, K, 2) each
-    row = row * feature.width + (image * (feature.height * feature.width))[:, None, None]
-    index, weight = (row[..., None] + column[..., None, :]).flatten(-2), (down[..., None] * across[..., None, :])
+    row = (row * feature.width).long() + (image * (feature.height * feature.width))[:, None, None]
+    index = (row[..., None] + column.long()[..., None, :]).flatten(-2)
+    weight = down[..., None] * across[..., None, :]
     # One gather for the four: the gradient of each is a whole map.
     cells = feature.cells[index]  # (P, K, 4, C)
     return (weight.flatten(-2)[..., None, :].to(cells.dtype) @ cells).squeeze(-2)
 
 
-def sample_own_channel(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, stride: int) -> Tensor:
+def sample_own_channel(
+    heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, stride: int, *, by_columns: bool = False
+) -> Tensor:
     """Each joint's own map at the points of a grid, bilinear between the centres of cells.
 
     Args:
@@ -81,17 +85,20 @@ def sample_own_channel(heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, str
         x: (P, K, N) of the grid's columns, in pixels of the input.
         y: (P, K, M) of its rows.
         stride: of the map, in pixels.
+        by_columns: the result has the columns before the rows. A transposition of it is slow on several threads of ONNX
+            Runtime.
 
     Returns:
-        (P, K, M, N).
+        (P, K, M, N); ``by_columns`` (P, K, N, M).
     """
     column, across = corners(x, stride, heat.width)
     row, down = corners(y, stride, heat.height)
     joints = x.shape[1]
     plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
     # The plane is added to the rows, which is less work than to all cells.
-    row = row[..., None] * heat.width + (plane * (heat.height * heat.width))[..., None, None]
-    seen = heat.values[row + column[..., None, :]] * across[..., None, :]
+    row = (row * heat.width).long() + (plane * (heat.height * heat.width))[..., None]
+    outer, inner = ((row, down), (column.long(), across))[:: -1 if by_columns else 1]
+    seen = heat.values[outer[0][..., None] + inner[0][..., None, :]] * inner[1][..., None, :]
     lower, upper = seen.chunk(2, -1)
-    lower, upper = ((lower + upper) * down[..., None]).chunk(2, -2)
+    lower, upper = ((lower + upper) * outer[1][..., None]).chunk(2, -2)
     return lower + upper
