@@ -170,6 +170,8 @@ def _add_pose_keys(m: CN) -> None:
     m.REFINE.CONTEXT_FEATURES = []
     # Channels of the refinement.
     m.REFINE.CHANNELS = 64
+    # Channels of the map that is sampled, after the refinement's own convolution; 0: CHANNELS. Fewer are faster.
+    m.REFINE.MAP_CHANNELS = 0
     # Heads of the attention among a person's joints, a divisor of CHANNELS; 0 turns it off.
     m.REFINE.ATTENTION = 0
     # A wide look at each joint's heatmap before the close one.

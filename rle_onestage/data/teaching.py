@@ -87,6 +87,9 @@ def _count(people: list[tuple[dict, dict]], rules: LabelRules) -> Teaching:
     return Teaching(int(teaches.sum()), int(inside[teaches].sum()), int((large & ~teaches).sum()), others)
 
 
+NO_ANNOTATIONS = "its images have no annotations; export the file anew, as COCO keypoints"
+
+
 def why_nobody(teaching: Teaching, problems: Problems) -> str:
     """The likely cause why nobody of a set teaches.
 
@@ -101,4 +104,4 @@ def why_nobody(teaching: Teaching, problems: Problems) -> str:
     for reason, count in problems.counts().items():
         remedies = [remedy for word, remedy in _REMEDIES.items() if word in reason and "left out" in reason]
         reasons += [f"{counted_as(count, reason)}; {remedy}" for remedy in remedies]
-    return "; ".join(reasons) or "its images have no annotations; export the file anew, as COCO keypoints"
+    return "; ".join(reasons) or NO_ANNOTATIONS

@@ -18,7 +18,7 @@ from .hidden import hidden_told, say_who_tells
 from .labels import LabelRules, make_rules, set_weights
 from .lookup import is_there, joint_names, model_skeleton, set_options, training_names
 from .people import extras_of, read_people
-from .teaching import Teaching, count_teaching, why_nobody
+from .teaching import NO_ANNOTATIONS, Teaching, count_teaching, why_nobody
 from .transforms.cutouts import Cutout, load_cutouts
 
 logger = logging.getLogger(__name__)
@@ -183,8 +183,14 @@ def _tell_of_nobody(rows: list[_Row], nobody: dict[str, str]) -> None:
         nobody: name -> likely cause.
     """
     teaching = any(row.teaching.people for row in rows if row.often * row.counts)
+    kept = {row.name for row in rows if row.kept}
     for name, cause in nobody.items():
         if teaching:
+            if cause == NO_ANNOTATIONS and name in kept:
+                cause = (
+                    "its images have no annotations, so they teach what is no person; if there are people in them, "
+                    "export the file anew, as COCO keypoints"
+                )
             logger.warning("Nobody is learnt from %s: %s", _where(name), cause)
     if not teaching:
         whole = "; ".join(f"{_where(name)}: {cause}" for name, cause in nobody.items())

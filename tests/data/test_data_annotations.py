@@ -364,11 +364,13 @@ def test_the_count_is_of_those_who_teach(tmp_path, caplog):
     assert "(2 people, 18 joints; 1 more have a box, but no joint)" in caplog.text
 
 
-def test_one_of_several_sets_may_have_nobody(tmp_path, caplog):
+@pytest.mark.parametrize("keep_empty", [True, False])
+def test_one_of_several_sets_may_have_nobody(tmp_path, caplog, keep_empty):
     cfg = toy_config(tmp_path / "a", "some_people", toy_content(2), INPUT__POSE__SIZE=64)
     path, folder = write_set(str(tmp_path / "b"), content_of())
     cfg.DATASETS.KEYPOINT_FILES = [*cfg.DATASETS.KEYPOINT_FILES, ["no_people", path, folder]]
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("some_people", "no_people"), ()
-    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    assert len(load_training_records(cfg).records) == 3
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = not keep_empty
+    assert len(load_training_records(cfg).records) == 2 + keep_empty
     assert "Nobody is learnt from data set 'no_people'" in caplog.text and "no annotations" in caplog.text
+    assert ("teach what is no person" in caplog.text) == keep_empty

@@ -60,7 +60,14 @@ def real_config(options):
 def is_small(cfg):
     """Whether it takes seconds to try what was accepted."""
     m = cfg.MODEL.RLE_ONESTAGE
-    widths = (m.HEAD.CHANNELS, m.HEAD.EMBEDDING, m.REFINE.CHANNELS, m.FLOW.HIDDEN, m.TIMM.FPN_CHANNELS)
+    widths = (
+        m.HEAD.CHANNELS,
+        m.HEAD.EMBEDDING,
+        m.REFINE.CHANNELS,
+        m.REFINE.MAP_CHANNELS,
+        m.FLOW.HIDDEN,
+        m.TIMM.FPN_CHANNELS,
+    )
     counts = (m.HEAD.NUM_CONVS, m.FLOW.COUPLINGS, m.REFINE.STEPS, m.REFINE.TEST_STEPS, m.REFINE.NOISE_DRAWS)
     images = (cfg.INPUT.POSE.SIZE, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TRAIN, max(cfg.INPUT.MIN_SIZE_TRAIN))
     own = cfg.MODEL.BACKBONE.NAME == "ToyPyramid" and cfg.MODEL.META_ARCHITECTURE == "RLEOneStage"

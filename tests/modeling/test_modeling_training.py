@@ -68,6 +68,14 @@ def test_coarser_maps_are_sampled_at_the_joints():
         make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.CONTEXT_FEATURES", "['p6']")
 
 
+def test_a_narrow_map_is_sampled_at_the_joints():
+    model = make_model("fcos", "MODEL.RLE_ONESTAGE.REFINE.MAP_CHANNELS", "8")
+    check_step(model, [make_input(0, [(*PERSON, 17)])])
+    refinement = model.refiner.refinement
+    assert refinement.heat.in_channels == refinement.local.in_features == 8
+    assert refinement.local.out_features == 16 and refinement.local.weight.grad.abs().sum() > 0
+
+
 def test_batches_without_the_optional_fields(model_of_style):
     """As Detectron2's own mapper gives them: no keypoints without people, no areas, no crowds."""
     batch = [make_input(0, [(*PERSON, 17)]), make_input(1, [])]

@@ -90,6 +90,7 @@ MODEL_KEYS = {
     "REFINE.IN_FEATURE": _NAME,
     "REFINE.CONTEXT_FEATURES": Items(_NAME, most=20),
     "REFINE.CHANNELS": _CHANNELS,
+    "REFINE.MAP_CHANNELS": whole(0, 8192),
     "REFINE.ATTENTION": whole(0, 8192),
     "REFINE.SEARCH": Flag(),
     "REFINE.NOISE": real(0, 1e3),

@@ -10,7 +10,7 @@ from torch import nn
 from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.interop.packages import optional_package
 
-from ...modeling.backbone.movenet import MoveNet
+from ...modeling.backbone.movenet import MoveNet, MoveNetPyramid
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
 from ..quantizing import quantize
@@ -84,30 +84,34 @@ class OnnxFormat(Format):
             )  # fmt: skip
         tidy(path, to_strings(metadata), half=bits.half)
         if len(bits.calibration):
-            quantize(path, bits.calibration, exact=exact_layers(graph), outputs=True)
+            quantize(path, bits.calibration, exact=exact_layers(graph, outputs=True), outputs=True)
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return OnnxRunner(path, options)
 
 
-def exact_layers(graph: PeopleGraph) -> list[str]:
+def exact_layers(graph: PeopleGraph, *, outputs: bool) -> list[str]:
     """Find the layers for which 8 bits are too coarse.
 
     They are the layers whose outputs are decoded into people. In MoveNet they are also the layers that read the sums of
-    its pyramid, where the largest values of two channels differ by up to a factor of 100.
+    its pyramid, where the largest values of two channels differ by up to a factor of 100. If outputs are rounded too,
+    they are the whole head and the layers between MoveNet and it, which take little of the time.
 
     Args:
         graph: what is exported.
+        outputs: what the convolutions give is rounded, not only what they read.
 
     Returns:
         Names of the parameters of these layers, as they stand in the file.
     """
     model = graph.model
-    exact: list[nn.Module] = [model.head.score, model.head.box]
+    exact: list[nn.Module] = [model.head] if outputs else [model.head.score, model.head.box]
     if model.refiner is not None:
         exact.append(model.refiner.refinement.heat)
     for part in model.modules():
         if isinstance(part, MoveNet):
             exact += [part.pyramid.depthwise, part.pyramid.pointwise]
+        if isinstance(part, MoveNetPyramid) and outputs:
+            exact += [part.neck, part.extra]
     weights = {id(value) for part in exact for value in part.parameters()}
     return [f"model.{name}" for name, value in model.named_parameters() if id(value) in weights]

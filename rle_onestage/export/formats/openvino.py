@@ -96,7 +96,7 @@ class OpenVinoFormat(Format):
             source = os.path.join(folder, "model.onnx")
             OnnxFormat().save(graph, image, source, metadata)
             if len(bits.calibration):
-                quantize(source, bits.calibration, exact=exact_layers(graph), outputs=False)
+                quantize(source, bits.calibration, exact=exact_layers(graph, outputs=False), outputs=False)
             model = openvino.Core().read_model(source)
             for key, value in to_strings(metadata).items():
                 model.set_rt_info(value, [_ENTRY, key])

@@ -279,6 +279,7 @@ def _build_refinement(
         num_joints=options.NUM_KEYPOINTS,
         context=[(shapes[name].channels, shapes[name].stride) for name in options.REFINE.CONTEXT_FEATURES],
         channels=options.REFINE.CHANNELS,
+        map_channels=options.REFINE.MAP_CHANNELS,
         embedding=options.HEAD.EMBEDDING,
         norm=options.HEAD.NORM,
         attention=options.REFINE.ATTENTION,

@@ -43,6 +43,7 @@ class JointRefinement(nn.Module):
         stride: of that map, in pixels.
         num_joints: K.
         channels: C, of the hidden layer.
+        map_channels: of the map that is sampled, after the convolution; 0: C.
         embedding: width of the person's embedding.
         norm: of the convolution before sampling.
         context: (channels, stride) of each coarser map that is sampled too: what a large person's joint is about.
@@ -74,13 +75,15 @@ class JointRefinement(nn.Module):
         visibility: bool,
         scale_codec: ScaleCodec,
         depth: ScaleCodec | None = None,
+        map_channels: int = 0,
     ):
         super().__init__()
         self.stride, self.scale_codec = stride, scale_codec
-        self.conv = conv_block(in_channels, channels, kind="separable", norm=norm)
-        self.local = nn.Linear(channels, channels)
+        width = map_channels or channels
+        self.conv = conv_block(in_channels, width, kind="separable", norm=norm)
+        self.local = nn.Linear(width, channels)
         self.context_strides = [stride for _, stride in context]
-        self.context = nn.ModuleList(nn.Linear(width, channels) for width, _ in context)
+        self.context = nn.ModuleList(nn.Linear(inputs, channels) for inputs, _ in context)
         self.person = nn.Linear(embedding, channels)
         self.spread = nn.Linear(2, channels)
         self.window = nn.Linear(len(_WINDOW) ** 2, channels)
@@ -92,7 +95,7 @@ class JointRefinement(nn.Module):
         self.found = nn.Linear(1, channels) if search else None
         self.output = nn.Parameter(torch.empty(num_joints, channels, 4).normal_(std=0.01))
         self.output_bias = nn.Parameter(torch.zeros(num_joints, 4))
-        self.heat = nn.Conv2d(channels, num_joints, 1)
+        self.heat = nn.Conv2d(width, num_joints, 1)
         if self.heat.bias is not None:
             nn.init.constant_(self.heat.bias, -4.0)
         self.visible = nn.Parameter(torch.empty(num_joints, channels).normal_(std=0.01)) if visibility else None
