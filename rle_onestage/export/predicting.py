@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
 
-from rle_onestage.errors import DataError
+from rle_onestage.errors import ConfigError, DataError
 from rle_onestage.predictor import Category, check_image
 from rle_onestage.structures import ErrorDensity, Skeleton
 
 from .formats import RunOptions, format_of
 from .graph import InputSize
 from .metadata import density_from, order_of
+
+_MOST_THREADS = 1024  # a runtime starts all of them, whatever the machine has
 
 
 class ExportedPredictor:
@@ -122,7 +124,7 @@ class ExportedPredictor:
 
 
 def load(
-    path: str, *, threads: int | None = None, providers: Sequence[str] = (), precision: str = "float32",
+    path: str, *, threads: int | None = None, providers: str | Sequence[str] = (), precision: str = "float32",
     workers: int = 1,
 ) -> ExportedPredictor:  # fmt: skip
     """Load an exported file.
@@ -132,15 +134,21 @@ def load(
     Args:
         path: of the file.
         threads: of the runtime; None: its default.
-        providers: execution providers of ONNX Runtime, such as ``CUDAExecutionProvider``, or a device of OpenVINO.
+        providers: execution providers of ONNX Runtime, such as ``CUDAExecutionProvider``, or a device of OpenVINO; one,
+            or several.
         precision: "float32"; or "bfloat16" for OpenVINO on CPUs that have it.
         workers: threads of the caller that use it at the same time, and share ``threads``.
 
     Raises:
         MediaError: it is no exported file.
         MissingPackageError: its runtime is not installed.
+        ConfigError: an option is not known, or no number of threads.
     """
-    return ExportedPredictor(path, RunOptions(threads, tuple(providers), precision, workers))
+    for name, count in (("threads", 1 if threads is None else threads), ("workers", workers)):
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_THREADS:
+            raise ConfigError(f"{name} is {count!r}; it must be a whole number from 1 to {_MOST_THREADS}")
+    names = (providers,) if isinstance(providers, str) else tuple(providers)
+    return ExportedPredictor(path, RunOptions(threads, names, precision, workers))
 
 
 def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Instances:
