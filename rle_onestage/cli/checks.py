@@ -81,14 +81,14 @@ def check_results(path: str | None, flag: str) -> None:
         check_file(path, flag)
 
 
-def check_images(inputs: Iterable[str]) -> None:
-    """Raises MediaError for a path of ``--input`` that is neither there nor a pattern that may match."""
+def check_images(inputs: Iterable[str], flag: str = "--input") -> None:
+    """Raises MediaError for a path of a flag that is neither there nor a pattern that may match."""
     for given in inputs:
         path = os.path.expanduser(given)
         if not (os.path.exists(path) or glob.has_magic(path)):
             near = near_file(path)
             raise MediaError(
-                f"input {given or repr(given)} does not exist; {f'did you mean {near}?' if near else 'check --input'}"
+                f"input {given or repr(given)} does not exist; {f'did you mean {near}?' if near else f'check {flag}'}"
             )
 
 

@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     if args.describe is None:
         check_flags(args)
-        check_images([*args.images, *args.calibration])
+        check_images(args.images, "--images")
+        check_images(args.calibration, "--calibration")
         check_config(args.config_file, args.opts)
         check_output_folder(args.server[1] if args.server else None, "--server")
     start(log=args.describe is None)

@@ -1,7 +1,6 @@
 """Exported files in place of a config and weights: flags, and what they cannot go with."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from rle_onestage.errors import ConfigError, MediaError
@@ -38,7 +37,7 @@ def settle_model(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: there is another config too.
     """
-    if args.model not in MODELS or os.path.exists(args.model):
+    if args.model not in MODELS:  # a folder of that name may be what `predict` has written
         return
     if args.config_file:
         raise ConfigError(f"--model {args.model} and --config-file {args.config_file} are two models; give one of them")

@@ -1,10 +1,11 @@
 """From a config and weights to a file that gives the numbers of PyTorch, or no file."""
 
+import contextlib
 import copy
 import functools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -127,8 +128,7 @@ def export_model(
         _fitted(graphs[0], each, options) for each in ([*images, *derived(images[0])], options.calibration)
     )
     bits = FewBits(options.half, [_example(image, options) for image in calibration])
-    folder = os.path.dirname(os.path.abspath(output))
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".rle-export") as made:
+    with _folder_beside(output) as made:
         paths = [os.path.join(made, f"{name}{kind.ending}") for name in ("people", "candidates")]
         for graph, path in zip(graphs, paths):
             kind.save(graph, _example(seen[0], options), path, metadata, bits)
@@ -139,6 +139,16 @@ def export_model(
         del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))
         return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
+
+
+@contextlib.contextmanager
+def _folder_beside(output: str) -> Iterator[str]:
+    """A folder for what is not complete yet. Raises MediaError where it or a file in it cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(output)), prefix=".rle-export") as made:
+            yield made
+    except OSError as error:
+        raise MediaError(f"{output} cannot be written ({error.strerror or error}); check --output") from error
 
 
 def _check_bits(format: str, kind: Format, options: ExportOptions) -> None:

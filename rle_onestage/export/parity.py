@@ -77,8 +77,8 @@ class Parity(NamedTuple):
         joints: (n,) distances of joints in pixels, the larger of x and y, of people and candidates above ``SCORE``.
         sigmas: (n,) differences of sigmas as a share of themselves, the larger of x and y.
         scores: (m,) differences of the scores of all candidates, ranked.
-        lost: people above ``SCORE`` that one of both has, and not the other.
-        found: people above ``SCORE``.
+        lost: people above ``SCORE`` by more than the limit of scores, whom one of both has, and not the other.
+        found: people above ``SCORE`` by more than that.
         limits: how far apart they may be.
         others: by the name of each other output, (l,) differences of those that ``joints`` is about.
         wrong: what is missing or out of order, in words.
@@ -121,7 +121,7 @@ class Parity(NamedTuple):
         near = f"{100 * self.share_near:.2f} % of joints" if len(self.joints) else "no joints"
         return (
             f"as PyTorch on {counted(self.images, 'image')} with {counted(self.found, 'person', 'people')} above "
-            f"{SCORE}: {near} within {self.limits.near} px, all within "
+            f"{SCORE + self.limits.scores:.2f}: {near} within {self.limits.near} px, all within "
             f"{largest[0]:.2g} px, "
             f"sigmas within {100 * largest[1]:.2g} %, scores of all candidates within {largest[2]:.2g}"
         )

@@ -1,7 +1,8 @@
 """An exported file with the interface of :class:`~rle_onestage.predictor.Predictor`."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class ExportedPredictor:
         """
         return self.batch([image])[0]
 
-    def batch(self, images: Sequence[np.ndarray]) -> list[Instances]:
+    def batch(self, images: Iterable[np.ndarray]) -> list[Instances]:
         """People of several images.
 
         Args:
@@ -72,6 +73,7 @@ class ExportedPredictor:
         Raises:
             DataError: an image has another shape or type.
         """
+        images = list(images)
         for image in images:
             check_image(image)
         return [people for group in self._groups(images) for people in self._people(group)]
@@ -124,8 +126,8 @@ class ExportedPredictor:
 
 
 def load(
-    path: str, *, threads: int | None = None, providers: str | Sequence[str] = (), precision: str = "float32",
-    workers: int = 1,
+    path: str | os.PathLike[str], *, threads: int | None = None, providers: str | Sequence[str] = (),
+    precision: str = "float32", workers: int = 1,
 ) -> ExportedPredictor:  # fmt: skip
     """Load an exported file.
 
@@ -148,7 +150,7 @@ def load(
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_THREADS:
             raise ConfigError(f"{name} is {count!r}; it must be a whole number from 1 to {_MOST_THREADS}")
     names = (providers,) if isinstance(providers, str) else tuple(providers)
-    return ExportedPredictor(path, RunOptions(threads, names, precision, workers))
+    return ExportedPredictor(os.fspath(path), RunOptions(threads, names, precision, workers))
 
 
 def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Instances:
@@ -184,7 +186,7 @@ def skeleton_from(metadata: dict[str, Any]) -> Skeleton:
     )
 
 
-def describe(path: str) -> dict[str, Any]:
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What an exported file says about itself, see :func:`~.metadata.metadata_of`.
 
     Args:
@@ -194,5 +196,6 @@ def describe(path: str) -> dict[str, Any]:
         MediaError: it is no exported file.
         MissingPackageError: its runtime is not installed.
     """
+    path = os.fspath(path)
     metadata = format_of(path).load(path, RunOptions()).metadata
     return {key: metadata[key] for key in sorted(metadata, key=order_of) if key != "density"}

@@ -365,14 +365,6 @@ def test_an_execution_provider_that_is_not_there(plain):
         load(plain[1], providers=["Abacus"])
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True, 10**6])
-@pytest.mark.parametrize("option", ["threads", "workers"])
-def test_a_number_of_threads_that_cannot_be_is_a_sentence(plain, option, threads):
-    """A million threads would be started, and take all memory."""
-    with pytest.raises(ConfigError, match=rf"{option} is .*; it must be a whole number from 1 to"):
-        load(plain[1], **{option: threads})
-
-
 @pytest.mark.parametrize("ending, words", [(".onnx", "has no effect"), (".xml", "has no precision 'bf16'")])
 def test_a_precision_that_a_runtime_does_not_know_is_a_sentence(plain, other_file, ending, words):
     path = plain[1] if ending == ".onnx" else other_file("openvino", ending)

@@ -1,6 +1,5 @@
 """What a format has to do, and the registry of all of them."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from rle_onestage.errors import MediaError
+from rle_onestage.utils.near import what_is_wrong
 from rle_onestage.utils.registry import NamedRegistry
 
 from ..graph import PeopleGraph
@@ -112,8 +112,8 @@ def format_of(path: str) -> Format:
     """
     for _, made in FORMATS:
         if path.endswith(made.ending):
-            if not os.path.isfile(path):
-                raise MediaError(f"exported file {path} does not exist; check its name")
+            if wrong := what_is_wrong(path):
+                raise MediaError(f"exported file {path} {wrong}; check its name")
             return made()
     endings = ", ".join(made.ending for _, made in FORMATS)
     raise MediaError(f"{path} is no exported file; their names end in {endings}")

@@ -40,7 +40,7 @@ class OnnxRunner(Runner):
         if options.precision != "float32":
             raise ConfigError(
                 f"ONNX Runtime computes in the types of {path}, so precision {options.precision!r} has no effect; "
-                "leave it out, or export with --half"
+                "leave it out"
             )
         settings = runtime.SessionOptions()
         settings.log_severity_level = 3  # errors alone

@@ -53,11 +53,20 @@ class OpenVinoRunner(Runner):
             self.compiled = core.compile_model(model, device, settings)
         except RuntimeError as error:
             raise MediaError(f"OpenVINO cannot load {path} ({str(error).strip().splitlines()[-1]})") from error
+        self._check_precision(options.precision)
         entries = model.get_rt_info([_ENTRY]).value if model.has_rt_info([_ENTRY]) else {}
         self.metadata = from_strings(entries, path)
         # By their order: OpenVINO may leave out the last operation of an output, and what remains has several names.
         self.names: list[str] = self.metadata["outputs"]
         self._own = threading.local()  # a request takes one image at a time
+
+    def _check_precision(self, asked: str) -> None:
+        """Raises ConfigError where the device takes another type than it is asked for, which OpenVINO does not say."""
+        key = "INFERENCE_PRECISION_HINT"
+        if key in self.compiled.get_property("SUPPORTED_PROPERTIES"):
+            used = self.compiled.get_property(key).to_string()
+            if used != _TYPES[asked]:
+                raise ConfigError(f"OpenVINO computes in {used} here instead of {asked}; ask for another precision")
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         if not hasattr(self._own, "request"):

@@ -1,8 +1,10 @@
 """TorchScript and torch.export: for C++ and for what compiles PyTorch's own graphs."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +66,9 @@ class TorchScriptFormat(Format):
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing, which the comparison with PyTorch checks
             traced = torch.jit.trace(graph, (torch.from_numpy(image),), check_trace=False)
-            torch.jit.save(traced, path, _extra_files={_ENTRY: json.dumps(to_strings(metadata))})
+            # By way of memory: on a full disk torch's own writer ends the process.
+            torch.jit.save(traced, made := io.BytesIO(), _extra_files={_ENTRY: json.dumps(to_strings(metadata))})
+        Path(path).write_bytes(made.getvalue())
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return TorchRunner(path, options, lambda path, files: torch.jit.load(path, "cpu", _extra_files=files))
@@ -83,7 +87,8 @@ class TorchExportFormat(Format):
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(graph, (torch.from_numpy(image),), dynamic_shapes=(sizes,))
-            torch.export.save(program, path, extra_files={_ENTRY: json.dumps(to_strings(metadata))})
+            torch.export.save(program, made := io.BytesIO(), extra_files={_ENTRY: json.dumps(to_strings(metadata))})
+        Path(path).write_bytes(made.getvalue())
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return TorchRunner(path, options, lambda path, files: torch.export.load(path, extra_files=files).module())

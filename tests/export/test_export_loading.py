@@ -1,0 +1,92 @@
+"""Exported files as they are opened: what is taken, and what is refused in a sentence."""
+
+import argparse
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from export_toys import photo, toy
+
+from rle_onestage.cli.exported import settle_model
+from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.export import describe, export_model, load
+from rle_onestage.export.formats import FORMATS
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+IMAGES = [photo(), photo(64, 64, seed=1), photo(130, 90, seed=2)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("loaded")
+
+
+@pytest.fixture(scope="module")
+def cfg(folder):
+    return toy(folder, "fcos")
+
+
+@pytest.fixture(scope="module")
+def onnx_file(folder, cfg):
+    path = str(folder / "small.onnx")
+    export_model(cfg, path, images=IMAGES[:1])
+    return path
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True, 10**6])
+@pytest.mark.parametrize("option", ["threads", "workers"])
+def test_a_number_of_threads_that_cannot_be_is_a_sentence(onnx_file, option, threads):
+    """A million threads would be started, and take all memory."""
+    with pytest.raises(ConfigError, match=rf"{option} is .*; it must be a whole number from 1 to"):
+        load(onnx_file, **{option: threads})
+
+
+def test_a_path_a_generator_and_one_provider_will_do(onnx_file):
+    predictor = load(Path(onnx_file), providers="CPUExecutionProvider")
+    assert len(predictor.batch(image for image in IMAGES)) == len(IMAGES)
+    assert describe(Path(onnx_file)) == describe(onnx_file)
+
+
+def test_a_folder_with_the_name_of_a_file_is_a_sentence(folder):
+    (folder / "made.onnx").mkdir()
+    with pytest.raises(MediaError, match="made.onnx is a folder; check its name"):
+        load(str(folder / "made.onnx"))
+
+
+def test_openvino_computes_in_the_type_that_is_asked_for(folder, cfg):
+    """On a CPU without float16 it takes bfloat16 without a word."""
+    pytest.importorskip("openvino")
+    path = str(folder / "small.xml")
+    export_model(cfg, path, "openvino", images=IMAGES[:1])
+    for precision, name in (("float32", "f32"), ("bfloat16", "bf16"), ("float16", "f16")):
+        try:
+            runner = load(path, precision=precision).run
+        except ConfigError as error:
+            assert precision != "float32" and "instead of" in str(error)
+        else:
+            assert runner.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == name
+
+
+@pytest.mark.parametrize("kind, ending", [("onnx", ".onnx"), ("torchscript", ".pt")])
+def test_a_disk_that_is_full_is_a_sentence_and_leaves_nothing(folder, cfg, monkeypatch, kind, ending):
+    output = folder / f"full_{kind}"
+    output.mkdir()
+
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FORMATS.get(kind), "save", fill)
+    with pytest.raises(MediaError, match="a.* cannot be written .No space left on device.; check --output"):
+        export_model(cfg, str(output / f"a{ending}"), kind, images=IMAGES[:1])
+    assert os.listdir(output) == []
+
+
+def test_a_folder_of_its_name_does_not_hide_a_model_of_the_package(tmp_path, monkeypatch):
+    (tmp_path / "people").mkdir()
+    monkeypatch.chdir(tmp_path)
+    args = argparse.Namespace(model="people", config_file=None)
+    settle_model(args)
+    assert args.model is None and args.config_file.endswith("demo.yaml")
