@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from detectron2.config import CfgNode
 
-from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.errors import ConfigError, MediaError, counted
 from rle_onestage.modeling import RLEOneStage
 from rle_onestage.predictor import Predictor
 
@@ -20,6 +21,8 @@ from .formats import FORMATS, FewBits, Format, Runner, RunOptions
 from .graph import InputSize, PeopleGraph
 from .metadata import metadata_of
 from .parity import EXACT, HALF, INT8, Limits, Parity, check, compare, pytorch
+
+logger = logging.getLogger(__name__)
 
 
 class ExportOptions(NamedTuple):
@@ -53,6 +56,7 @@ class ExportOptions(NamedTuple):
 
 
 _AS_IT_IS = ExportOptions()
+_DOZENS = 24  # images that a calibration needs at least
 _LARGE = 1500  # pixels of the longest side of the largest image that is made for the comparison
 
 
@@ -113,6 +117,11 @@ def export_model(
     kind.check()
     check_output(output, kind)
     _check_bits(format, kind, options)
+    if 0 < len(options.calibration) < _DOZENS:
+        logger.warning(
+            "8 bits are calibrated on %s; give some dozens that look like those the file will see, or it may lose AP",
+            counted(len(options.calibration), "image"),
+        )
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
     canvas = _canvas(options, predictor)

@@ -143,7 +143,7 @@ def test_rgb_and_a_fixed_canvas(folder, plain):
     assert_same_people(rgb(image), Predictor(cfg)(image))
 
 
-def test_half_and_int8_are_smaller_and_near(folder, plain):
+def test_half_and_int8_are_smaller_and_near(folder, plain, caplog):
     cfg, onnx_file = plain
     size = len(open(onnx_file, "rb").read())
     for name, options in (("half", ExportOptions(half=True)), ("int8", ExportOptions(calibration=IMAGES))):
@@ -153,6 +153,7 @@ def test_half_and_int8_are_smaller_and_near(folder, plain):
         assert describe(path)["weights_in"] == {"half": "float16", "int8": "int8"}[name]
         scores = load(path)(IMAGES[0]).scores
         assert scores[0].item() == pytest.approx(load(onnx_file)(IMAGES[0]).scores[0].item(), abs=0.1)
+    assert caplog.text.count("calibrated on 3 images; give some dozens") == 1
 
 
 def test_int8_for_openvino_rounds_what_convolutions_read_alone(folder, small):

@@ -56,18 +56,36 @@ def test_a_folder_with_the_name_of_a_file_is_a_sentence(folder):
         load(str(folder / "made.onnx"))
 
 
-def test_openvino_computes_in_the_type_that_is_asked_for(folder, cfg):
+class Compiled:
+    """A model of OpenVINO that computes in bfloat16."""
+
+    def get_property(self, name):
+        return ["INFERENCE_PRECISION_HINT"] if name == "SUPPORTED_PROPERTIES" else self
+
+    def to_string(self):
+        return "bf16"
+
+
+def test_openvino_must_compute_in_the_type_that_is_asked_for():
     """On a CPU without float16 it takes bfloat16 without a word."""
-    pytest.importorskip("openvino")
-    path = str(folder / "small.xml")
-    export_model(cfg, path, "openvino", images=IMAGES[:1])
-    for precision, name in (("float32", "f32"), ("bfloat16", "bf16"), ("float16", "f16")):
-        try:
-            runner = load(path, precision=precision).run
-        except ConfigError as error:
-            assert precision != "float32" and "instead of" in str(error)
-        else:
-            assert runner.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == name
+    module = pytest.importorskip("rle_onestage.export.formats.openvino")
+    runner = module.OpenVinoRunner.__new__(module.OpenVinoRunner)
+    runner.compiled = Compiled()
+    runner._check_precision("bfloat16")
+    with pytest.raises(ConfigError, match="computes in bf16 here instead of float16"):
+        runner._check_precision("float16")
+
+
+@pytest.mark.parametrize(
+    "device, wrong", [("CPU", ""), ("AUTO", ""), ("AUTO:CPU", ""), ("AUTO:NPU", "NPU"), ("cpu", "cpu")]
+)
+def test_devices_of_openvino_that_are_not_there(device, wrong):
+    check = pytest.importorskip("rle_onestage.export.formats.openvino")._check_device
+    if not wrong:
+        check(device, ["CPU"])
+    else:
+        with pytest.raises(ConfigError, match=f"has no device {wrong}; choose among CPU"):
+            check(device, ["CPU"])
 
 
 @pytest.mark.parametrize("kind, ending", [("onnx", ".onnx"), ("torchscript", ".pt")])

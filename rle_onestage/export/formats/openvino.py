@@ -19,6 +19,7 @@ from .onnx import OnnxFormat, exact_layers
 
 REMEDY = "pip install 'rle-onestage[openvino]'"
 _ENTRY = "rle_onestage"  # of the model's runtime information
+_PLUGINS = ("AUTO", "MULTI", "HETERO", "BATCH")  # of other devices, the first one of all
 _TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -39,8 +40,7 @@ class OpenVinoRunner(Runner):
     def __init__(self, path: str, options: RunOptions):
         openvino = optional_package("openvino", REMEDY)
         core, device = openvino.Core(), _device(options.providers)
-        if device.split(":")[0].split(".")[0] not in (*core.available_devices, "AUTO"):
-            raise ConfigError(f"OpenVINO has no device {device}; choose among {', '.join(core.available_devices)}")
+        _check_device(device, core.available_devices)
         if options.precision not in _TYPES:
             raise ConfigError(f"OpenVINO has no precision {options.precision!r}; choose among {', '.join(_TYPES)}")
         settings = {"INFERENCE_PRECISION_HINT": _TYPES[options.precision], "PERFORMANCE_HINT": "LATENCY"}
@@ -73,6 +73,14 @@ class OpenVinoRunner(Runner):
             self._own.request = self.compiled.create_infer_request()
         found = self._own.request.infer([np.ascontiguousarray(image)])
         return {name: np.array(found[number]) for number, name in enumerate(self.names)}
+
+
+def _check_device(device: str, there: Sequence[str]) -> None:
+    """Raises ConfigError where a device, or one of those of a plugin that uses several, is not there."""
+    plugin, _, rest = device.partition(":")
+    for name in rest.split(",") if rest and plugin in _PLUGINS else [device]:
+        if name.split(".")[0] not in (*there, *(() if rest else _PLUGINS[:1])):
+            raise ConfigError(f"OpenVINO has no device {name or repr(name)}; choose among {', '.join(there)}")
 
 
 def _device(providers: Sequence[str]) -> str:
