@@ -47,17 +47,23 @@ def test_sizes_are_those_of_the_predictor(height, width, edges):
     assert tuple(int(side) for side in found) == shortest_edge_size(height, width, *edges)
 
 
-@pytest.fixture(scope="module", params=STYLES)
-def model(request, tmp_path_factory):
-    """A predictor and the graph of one style, which normalises pixels as the predictor does.
+@pytest.fixture(scope="module", autouse=True)
+def normalised():
+    """Graphs normalise pixels as the predictor does.
 
-    By the weights of its first convolution (see test_modeling_fuse.py) rounding would exchange people of an untrained
+    By the weights of their first convolution (see test_modeling_fuse.py) rounding would exchange people of an untrained
     model.
     """
-    predictor = Predictor(toy(tmp_path_factory.mktemp("graph"), request.param))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rle_onestage.export.graph.fuse_pixel_std", lambda *_: False)
-        return predictor, PeopleGraph(predictor.model, InputSize(SIDE, SIDE)).eval()
+        yield
+
+
+@pytest.fixture(scope="module", params=STYLES)
+def model(request, tmp_path_factory):
+    """A predictor and the graph of one style."""
+    predictor = Predictor(toy(tmp_path_factory.mktemp("graph"), request.param))
+    return predictor, PeopleGraph(predictor.model, InputSize(SIDE, SIDE)).eval()
 
 
 @given(height=st.integers(64, 260), width=st.integers(64, 260))
