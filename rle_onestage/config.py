@@ -157,7 +157,10 @@ def _add_pose_keys(m: CN) -> None:
     m.DEPTH.ENABLED = False
     # Of depth, one of those of DENSITY; "": the same as that of x and y.
     m.DEPTH.DENSITY = ""
+    _add_refinement_keys(m)
 
+
+def _add_refinement_keys(m: CN) -> None:
     m.REFINE = CN()
     # Passes of the refinement that samples features at the predicted joints; 0 turns it off.
     m.REFINE.STEPS = 1

@@ -56,7 +56,7 @@ class ExportOptions(NamedTuple):
 
 
 _AS_IT_IS = ExportOptions()
-_DOZENS = 24  # images that a calibration needs at least
+_DOZENS = 24  # images to calibrate on; with fewer there is a warning
 _LARGE = 1500  # pixels of the longest side of the largest image that is made for the comparison
 
 
@@ -117,11 +117,6 @@ def export_model(
     kind.check()
     check_output(output, kind)
     _check_bits(format, kind, options)
-    if 0 < len(options.calibration) < _DOZENS:
-        logger.warning(
-            "8 bits are calibrated on %s; give some dozens that look like those the file will see, or it may lose AP",
-            counted(len(options.calibration), "image"),
-        )
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
     canvas = _canvas(options, predictor)
@@ -161,11 +156,16 @@ def _folder_beside(output: str) -> Iterator[str]:
 
 
 def _check_bits(format: str, kind: Format, options: ExportOptions) -> None:
-    """Raises ConfigError where a format does not take fewer bits, and they are asked for."""
+    """Raises ConfigError where a format does not take fewer bits, and they are asked for; warns of few images."""
     for flag, given in (("half", options.half), ("int8", len(options.calibration))):
         if given and not kind.takes_few_bits:
             able = ", ".join(name for name, each in FORMATS if each.takes_few_bits)
             raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
+    if 0 < len(options.calibration) < _DOZENS:
+        logger.warning(
+            "8 bits are calibrated on %s; give some dozens that look like those the file will see, or it may lose AP",
+            counted(len(options.calibration), "image"),
+        )
 
 
 def _fitted(graph: PeopleGraph, images: Sequence[np.ndarray], options: ExportOptions) -> Sequence[np.ndarray]:
