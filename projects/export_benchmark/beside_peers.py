@@ -3,28 +3,27 @@
 
 python projects/export_benchmark/beside_peers.py --ours people people.onnx --peer yolo11n yolo11n-pose.onnx
 
-All run in one process, in turn, round after round, on one image. A peer is an ONNX file, or a folder of OpenVINO; its
-image is resized and padded by OpenCV, and its people are suppressed by OpenCV where the file does not do it. Only
-ratios within one run mean anything. Nothing else may run beside it.
+Each runs in a process of its own. They take turns, round after round, on one image. A peer is an ONNX file, or a
+folder of OpenVINO; its image is resized and padded by OpenCV, and its people are suppressed by OpenCV where the file
+does not do it. Only ratios within one run mean anything. Nothing else may run beside it.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import cv2
 import numpy as np
 from export_benchmark.peers import Peer
+from export_benchmark.turns import Make, measure
 from tabulate import tabulate
 
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.evaluation import write_json
 from rle_onestage.export import load, read_images
 from rle_onestage.utils.arguments import positive_int
-
-_WARM_UP = 3  # calls before the first that counts
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -43,30 +42,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measure(runs: Mapping[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, list[float]]:
-    """Milliseconds of a call of each, in turn.
-
-    Args:
-        runs: by name.
-        rounds: how often each has its turn.
-        calls: in a turn.
-
-    Returns:
-        Name -> the mean of each round.
-    """
-    for run in runs.values():
-        for _ in range(_WARM_UP):
-            run()
-    took: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            for _ in range(calls):
-                run()
-            took[name].append(1000 * (time.perf_counter() - begin) / calls)
-    return took
-
-
 def square(image: np.ndarray, side: int) -> np.ndarray:
     """The middle of an image (H, W, 3) as a square of ``side`` pixels."""
     least = min(image.shape[:2])
@@ -74,20 +49,25 @@ def square(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image[top : top + least, left : left + least]), (side, side))
 
 
-def finder(file: str, threads: int) -> Callable[[np.ndarray], Any]:
-    """What runs a file of ours; OpenCV resizes the image for a static one of another size."""
+def ours(file: str, threads: int, image: np.ndarray) -> Callable[[], Any]:
+    """What runs a file of ours on an image; OpenCV resizes it for a static file of another size."""
+    cv2.setNumThreads(threads)
     exported = load(file, threads=threads)
     size = exported.metadata["size"]
-    if not size.get("static"):
-        return exported.run
-    height, width = size["canvas"]
+    height, width = size["canvas"] if size.get("static") else image.shape[:2]
 
-    def find(image: np.ndarray) -> Any:
-        if image.shape[:2] != (height, width):
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        return exported.run(image)
+    def find() -> Any:
+        if image.shape[:2] == (height, width):
+            return exported.run(image)
+        return exported.run(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
     return find
+
+
+def peer(file: str, threads: int, image: np.ndarray) -> Callable[[], Any]:
+    """What runs a file of the peers on an image."""
+    cv2.setNumThreads(threads)
+    return functools.partial(Peer(file, threads), image)
 
 
 def table(took: dict[str, list[float]], peers: Sequence[str]) -> str:
@@ -115,12 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [name for name, _ in (*args.ours, *args.peer)]
     if not names or len(set(names)) < len(names):
         raise ConfigError("give files with --ours or --peer, each under a name of its own")
-    cv2.setNumThreads(args.threads)
     image = square(read_images([args.image] if args.image else [])[0], args.side)
-    finders: dict[str, Callable[[np.ndarray], Any]] = {name: finder(file, args.threads) for name, file in args.ours}
-    finders |= {name: Peer(file, args.threads) for name, file in args.peer}
-    runs = {name: lambda find=find: find(image) for name, find in finders.items()}
-    took = measure(runs, args.rounds, args.calls)
+    makes: dict[str, Make] = {}
+    for make, files in ((ours, args.ours), (peer, args.peer)):
+        makes |= {name: functools.partial(make, file, args.threads, image) for name, file in files}
+    took = measure(makes, args.rounds, args.calls)
     print(table(took, [name for name, _ in args.peer]))
     if args.output:
         write_json({"threads": args.threads, "side": args.side, "milliseconds": took}, args.output)

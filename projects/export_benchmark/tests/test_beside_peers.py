@@ -1,11 +1,17 @@
 """Latency of exported files: a peer's people by hand, and each file in its turn."""
 
+import functools
 import json
+import multiprocessing
+import os
 
 import beside_peers
 import numpy as np
 import pytest
+from export_benchmark import turns
 from export_benchmark.peers import Peer
+
+from rle_onestage.errors import DataError
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -46,10 +52,37 @@ def test_people_of_a_file_without_suppression_stay(tmp_path):
     )
 
 
-def test_each_file_has_its_turn_in_each_round():
-    turns = []
-    took = beside_peers.measure({name: lambda name=name: turns.append(name) for name in "ab"}, 2, 3)
-    assert "".join(turns) == "aaabbb" + 2 * "aaabbb" and all(len(times) == 2 for times in took.values())
+def scribe(path, name):
+    """Writes its name at each call."""
+
+    def call():
+        with open(path, "a") as file:
+            file.write(name)
+
+    return call
+
+
+def test_each_file_has_its_turn_in_each_round_after_a_warm_up(tmp_path):
+    path = tmp_path / "calls"
+    took = turns.measure({name: functools.partial(scribe, path, name) for name in "ab"}, 2, 4)
+    assert path.read_text() == 2 * (7 * "a" + 7 * "b")
+    assert all(len(times) == 2 for times in took.values()) and not multiprocessing.active_children()
+
+
+def broken(number):
+    raise DataError(f"number {number} cannot be made")
+
+
+def gone():
+    return functools.partial(os._exit, 3)
+
+
+def test_what_fails_in_its_process_is_raised_here():
+    with pytest.raises(DataError, match="number 7 cannot be made"):
+        turns.measure({"a": functools.partial(broken, 7)}, 1, 1)
+    with pytest.raises(DataError, match="a process that was timed ended with 3"):
+        turns.measure({"a": gone}, 1, 1)
+    assert not multiprocessing.active_children()
 
 
 def test_the_table_is_of_medians_and_of_the_fastest_peer():
