@@ -76,11 +76,13 @@ def test_own_channel_equals_grid_sample():
     torch.manual_seed(0)
     heat = torch.randn(2, 3, 5, 7)
     image = torch.tensor([1, 0, 1, 1])
-    x, y = torch.rand(4, 3, 6) * 80 - 10, torch.rand(4, 3, 2) * 60 - 10  # also outside
-    sampled = sample_own_channel(JointMaps.of(heat), image, x, y, STRIDE)
-    by_columns = sample_own_channel(JointMaps.of(heat), image, x, y, STRIDE, by_columns=True)
+    points = torch.rand(4, 3, 2) * torch.tensor([80.0, 60.0]) - 10  # also outside
+    steps = torch.rand(4, 3, 6) * 30 - 15
+    sampled = sample_own_channel(JointMaps.of(heat), image, points, steps, STRIDE)
+    by_columns = sample_own_channel(JointMaps.of(heat), image, points, steps, STRIDE, by_columns=True)
     torch.testing.assert_close(by_columns, sampled.transpose(-1, -2))
-    points = torch.stack([x[:, :, None].expand(-1, -1, 2, -1), y[..., None].expand(-1, -1, -1, 6)], -1)
+    x, y = (points[..., i, None] + steps for i in range(2))
+    points = torch.stack([x[:, :, None].expand(-1, -1, 6, -1), y[..., None].expand(-1, -1, -1, 6)], -1)
     place = points / torch.tensor([7.0 * STRIDE, 5.0 * STRIDE]) * 2 - 1
     for p, k in itertools.product(range(4), range(3)):
         own = heat[image[p], k][None, None]

@@ -141,8 +141,7 @@ class JointRefinement(nn.Module):
             sample_bilinear(x, image, start, stride).float() for x, stride in zip(maps.context, self.context_strides)
         ]
         steps = reach * start.new_tensor(_WINDOW)  # (P, K, W)
-        x, y = start[..., :1] + steps, start[..., 1:] + steps
-        window = sample_own_channel(maps.flat_heat, image, x, y, self.stride).flatten(-2)  # (P, K, W W)
+        window = sample_own_channel(maps.flat_heat, image, start, steps, self.stride).flatten(-2)  # (P, K, W W)
         with torch.autocast(local.device.type, enabled=False):
             seen = self.local(local) + sum(layer(x) for layer, x in zip(self.context, coarser))
             hidden = F.silu(seen + self.window(torch.sigmoid(window)) + known)

@@ -54,10 +54,9 @@ class JointSearch(nn.Module):
         Returns:
             Points (P, K, 2), and standard deviations (P, K, 1) of the weighted grid about them, in pixels.
         """
-        steps = reach * self.steps  # (P, K, 7)
-        x, y = points[..., :1] + steps, points[..., 1:] + steps
         # Between cells, because rounding would decide which cell a point on a border is in.
-        seen = sample_own_channel(heat, image, x, y, self.stride, by_columns=True).flatten(-2)  # (P, K, 49)
+        seen = sample_own_channel(heat, image, points, reach * self.steps, self.stride, by_columns=True)
+        seen = seen.flatten(-2)  # (P, K, 49)
         weight = torch.softmax(self.prior(features) + self.gain * seen, -1)  # (P, K, 49)
         mean = weight @ self.grid  # (P, K, 2)
         variance = (weight @ self.grid.square() - mean.square()).mean(-1, keepdim=True)

@@ -6,50 +6,62 @@ import torch
 from torch import Tensor
 
 
+class Layout(NamedTuple):
+    """Where a map's cells lie, for both axes at once: columns first, as points have x first."""
+
+    area: int  # H W
+    last: Tensor  # (2, 1) of the type of points, the last column and the last row
+    step: Tensor  # (2, 1) from one column to the next and from one row to the next, in cells
+
+    @classmethod
+    def of(cls, feature: Tensor) -> "Layout":
+        """Of a map (B, C, H, W)."""
+        height, width = feature.shape[2:]
+        # Sizes are tensors while a graph is traced.
+        sides = torch.cat([torch.full((1, 1), side, device=feature.device) for side in (width, height)]).float()
+        return cls(height * width, sides - 1, torch.cat([torch.ones_like(sides[:1]), sides[:1]]))
+
+    def corners(self, points: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """The two columns and the two rows whose centres are about each point, and their weights.
+
+        Args:
+            points: (..., 2, N) in pixels of the input; those outside take the border's cells.
+            stride: of the map, in pixels.
+
+        Returns:
+            Columns and rows (..., 2, 2 N) and weights (..., 2, 2 N): those of the lower cells, then those of the upper
+            ones. A row is given by its first cell. They are whole numbers in the type of ``points``: runtimes multiply
+            such numbers faster than int64.
+        """
+        places = torch.minimum((points / stride - 0.5).clamp(min=0), self.last)
+        low = places.floor()
+        upper = places - low
+        return torch.cat([low, places.ceil()], -1) * self.step, torch.cat([1 - upper, upper], -1)
+
+
 class FlatMap(NamedTuple):
     """A feature map with a row for each cell, made once for all that is read from it."""
 
     cells: Tensor  # (B H W, C)
-    height: int  # H
-    width: int  # W
+    layout: Layout
 
     @classmethod
     def of(cls, feature: Tensor) -> "FlatMap":
         """Of a map (B, C, H, W)."""
-        _, channels, height, width = feature.shape
         # As a matrix: OpenVINO copies a map of four dimensions twice.
-        return cls(feature.flatten(2).transpose(1, 2).reshape(-1, channels), height, width)
+        return cls(feature.flatten(2).transpose(1, 2).reshape(-1, feature.shape[1]), Layout.of(feature))
 
 
 class JointMaps(NamedTuple):
-    """A map of each joint, made once for all that is read from them."""
+    """A map of each joint, made once for all that are read from them."""
 
     values: Tensor  # (B K H W,)
-    height: int  # H
-    width: int  # W
+    layout: Layout
 
     @classmethod
     def of(cls, heat: Tensor) -> "JointMaps":
         """Of maps (B, K, H, W)."""
-        return cls(heat.flatten(), heat.shape[2], heat.shape[3])
-
-
-def corners(places: Tensor, stride: int, length: int) -> tuple[Tensor, Tensor]:
-    """The two cells of one axis whose centres are about each place, and their weights.
-
-    Args:
-        places: (..., N) in pixels of the input; those outside take the border's cell.
-        stride: of the map, in pixels.
-        length: of the axis, in cells.
-
-    Returns:
-        Cells (..., 2 N) and weights (..., 2 N): those of the lower cells, then those of the upper ones. Cells are whole
-        numbers in the type of ``places``: runtimes multiply such numbers faster than int64.
-    """
-    places = (places / stride - 0.5).clamp(min=0).clamp(max=length - 1)
-    low = places.floor()
-    upper = places - low
-    return torch.cat([low, (low + 1).clamp(max=length - 1)], -1), torch.cat([1 - upper, upper], -1)
+        return cls(heat.flatten(), Layout.of(heat))
 
 
 def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int) -> Tensor:
@@ -64,41 +76,42 @@ def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int
     Returns:
         (P, K, C).
     """
-    column, across = corners(points[..., :1], stride, feature.width)
-    row, down = corners(points[..., 1:], stride, feature.height)  # (P, K, 2) each
-    row = (row * feature.width).long() + (image * (feature.height * feature.width))[:, None, None]
-    index = (row[..., None] + column.long()[..., None, :]).flatten(-2)
-    weight = down[..., None] * across[..., None, :]
+    cells, weights = feature.layout.corners(points[..., None], stride)  # (P, K, 2, 2)
+    column, row = cells.long().split(1, -2)
+    across, down = weights.split(1, -2)  # (P, K, 1, 2)
+    row = row + (image * feature.layout.area)[:, None, None, None]
+    index, weight = row.transpose(-1, -2) + column, down.transpose(-1, -2) * across
     # One gather for the four: the gradient of each is a whole map.
-    cells = feature.cells[index]  # (P, K, 4, C)
-    return (weight.flatten(-2)[..., None, :].to(cells.dtype) @ cells).squeeze(-2)
+    four = feature.cells[index.flatten(-2)]  # (P, K, 4, C)
+    return (weight.flatten(-2)[..., None, :].to(four.dtype) @ four).squeeze(-2)
 
 
 def sample_own_channel(
-    heat: JointMaps, image: Tensor, x: Tensor, y: Tensor, stride: int, *, by_columns: bool = False
+    heat: JointMaps, image: Tensor, points: Tensor, steps: Tensor, stride: int, *, by_columns: bool = False
 ) -> Tensor:
-    """Each joint's own map at the points of a grid, bilinear between the centres of cells.
+    """Each joint's own map at a square grid about a point, bilinear between the centres of cells.
 
     Args:
         heat: of K joints.
         image: (P,) int64, of each candidate.
-        x: (P, K, N) of the grid's columns, in pixels of the input.
-        y: (P, K, M) of its rows.
+        points: (P, K, 2) in pixels of the input.
+        steps: (P, K, N) from a point to the columns and to the rows of its grid, in pixels.
         stride: of the map, in pixels.
         by_columns: the result has the columns before the rows. A transposition of it is slow on several threads of ONNX
             Runtime.
 
     Returns:
-        (P, K, M, N); ``by_columns`` (P, K, N, M).
+        (P, K, N, N), rows before columns; ``by_columns`` the other way round.
     """
-    column, across = corners(x, stride, heat.width)
-    row, down = corners(y, stride, heat.height)
-    joints = x.shape[1]
+    cells, weights = heat.layout.corners(points[..., None] + steps[..., None, :], stride)  # (P, K, 2, 2 N)
+    joints = points.shape[1]
     plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
     # The plane is added to the rows, which is less work than to all cells.
-    row = (row * heat.width).long() + (plane * (heat.height * heat.width))[..., None]
-    outer, inner = ((row, down), (column.long(), across))[:: -1 if by_columns else 1]
-    seen = heat.values[outer[0][..., None] + inner[0][..., None, :]] * inner[1][..., None, :]
+    column, row = cells.long().split(1, -2)
+    row = row + (plane * heat.layout.area)[..., None, None]
+    across, down = weights.split(1, -2)  # (P, K, 1, 2 N)
+    (outer, along), (inner, weight) = ((row, down), (column, across))[:: -1 if by_columns else 1]
+    seen = heat.values[outer.transpose(-1, -2) + inner] * weight
     lower, upper = seen.chunk(2, -1)
-    lower, upper = ((lower + upper) * outer[1][..., None]).chunk(2, -2)
+    lower, upper = ((lower + upper) * along.transpose(-1, -2)).chunk(2, -2)
     return lower + upper
