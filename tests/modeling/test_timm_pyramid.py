@@ -7,9 +7,11 @@ from detectron2.modeling import build_model
 from modeling_toys import tiny_config
 
 from rle_onestage.errors import ConfigError
+from rle_onestage.modeling.backbone.fusion import fuse_batch_norms
 from rle_onestage.modeling.backbone.timm_fpn import build_timm_fpn_backbone
 
 FINE = "MODEL.RLE_ONESTAGE.TIMM.FINE_CHANNELS"
+DECONV = "MODEL.RLE_ONESTAGE.TIMM.FINE_DECONV"
 LEVELS = ["MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p2', 'p3', 'p4')", "MODEL.RLE_ONESTAGE.REFINE.IN_FEATURE", "p2"]
 
 
@@ -34,28 +36,72 @@ def test_a_fine_map_of_its_own_width_changes_no_other_map():
         torch.testing.assert_close(narrow[name], wide[name])
 
 
-def test_a_fine_map_sees_its_own_features_and_those_above():
-    fine = pyramid(FINE, "8")
+def test_a_map_of_a_deconv_has_the_stride_of_a_fine_one_and_changes_no_other_map():
+    plain, deconv = pyramid(), pyramid(DECONV, "True", FINE, "8")
+    state = deconv.state_dict()
+    shared = {name: value for name, value in plain.state_dict().items() if name in state}
+    deconv.load_state_dict(
+        {name: value for name, value in shared.items() if value.shape == state[name].shape}, strict=False
+    )
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        before, after = plain(image), deconv(image)
+    assert {name: shape.channels for name, shape in deconv.output_shape().items()} == {"p2": 8, "p3": 16, "p4": 16}
+    assert after["p2"].shape == (2, 8, 16, 24)
+    for name in ("p3", "p4"):
+        torch.testing.assert_close(before[name], after[name])
+    assert pyramid(DECONV, "True")(image)["p2"].shape == before["p2"].shape
+
+
+def test_a_deconv_tells_the_four_cells_apart():
+    deconv = pyramid(DECONV, "True")
+    block = deconv.output[0]
+    with torch.no_grad():
+        made = block(torch.randn(1, 16, 4, 4))
+    cells = made.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)  # (1, 16, 4, 4, 4)
+    assert made.shape == (1, 16, 8, 8) and cells.std(-1).min() > 0
+
+
+def test_batch_norms_of_a_deconv_are_fused():
+    model = build_model(tiny_config(*LEVELS, DECONV, "True", FINE, "8")).eval()
+    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.uniform_(-0.5, 0.5)
+        norm.running_var.uniform_(0.5, 2)
+    fused = fuse_batch_norms(model)
+    assert fused is not model and not any(isinstance(m, torch.nn.BatchNorm2d) for m in fused.backbone.modules())
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before, after = model.backbone(image), fused.backbone(image)
+    assert before["p2"].std() > 0
+    for name in before:
+        torch.testing.assert_close(before[name], after[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [(FINE, "8"), (DECONV, "True"), (DECONV, "True", FINE, "8")])
+def test_a_fine_map_sees_its_own_features_and_those_above(options):
+    fine = pyramid(*options)
     image = torch.randn(1, 3, 64, 64)
     other = image.clone()
     other[..., 32:] = 1
     with torch.no_grad():
         before = fine(image)["p2"]
         assert not torch.equal(before, fine(other)["p2"])
-        for part in (fine.lateral[0], fine.narrow):  # each takes part
+        for part in (fine.lateral[0], fine.narrow or fine.lateral[1]):  # each takes part
             kept = part[0].weight.clone()
             part[0].weight.zero_()
             assert not torch.equal(before, fine(image)["p2"])
             part[0].weight.copy_(kept)
 
 
-def test_a_model_with_a_fine_map_learns():
-    model = build_model(tiny_config(*LEVELS, FINE, "8", "MODEL.RLE_ONESTAGE.REFINE.STEPS", "1"))
+@pytest.mark.parametrize("deconv", [False, True])
+def test_a_model_with_a_fine_map_learns(deconv):
+    model = build_model(tiny_config(*LEVELS, FINE, "8", DECONV, deconv, "MODEL.RLE_ONESTAGE.REFINE.STEPS", "1"))
     assert model.refiner.refinement.conv[0].in_channels == 8
     image = {"image": torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)}
     features = model.backbone(model.preprocess_image([image]).tensor)
     model.refiner.maps(features).heat.sum().backward()
-    for part in (model.backbone.lateral[0][0], model.backbone.narrow[0]):
+    enlarging = model.backbone.output[0][1] if deconv else model.backbone.narrow[0]
+    for part in (model.backbone.lateral[0][0], enlarging):
         assert part.weight.grad.abs().sum() > 0
 
 
@@ -70,3 +116,8 @@ def test_a_model_with_a_fine_map_learns():
 def test_where_a_fine_map_cannot_be_is_one_sentence(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         pyramid(FINE, "8", *options)
+
+
+def test_the_coarsest_map_has_no_deconv():
+    with pytest.raises(ConfigError, match="FINE_DECONV is True, but p5 .* or set FINE_DECONV to False"):
+        pyramid(DECONV, "True", "MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p5', 'p6')")

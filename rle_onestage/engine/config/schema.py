@@ -62,6 +62,7 @@ MODEL_KEYS = {
     "TIMM.PRETRAINED": Either((Flag(), Text()), nothing=True),
     "TIMM.FPN_CHANNELS": _CHANNELS,
     "TIMM.FINE_CHANNELS": whole(0, 8192),
+    "TIMM.FINE_DECONV": Flag(),
     "TIMM.OUT_FEATURES": _LEVELS,
     "TIMM.NORM": _NORM,
     "TIMM.DROP_PATH": share(below=True),

@@ -9,6 +9,7 @@ import torch
 from detectron2.layers import FrozenBatchNorm2d
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def fuse_batch_norms(model: "RLEOneStage") -> "RLEOneStage":
         assert mean is not None and variance is not None  # by _is_norm
         gain = torch.ones_like(mean) if norm.weight is None else norm.weight
         shift = torch.zeros_like(mean) if norm.bias is None else norm.bias
-        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, norm.eps, gain, shift)
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, mean, variance, norm.eps, gain, shift, transpose=conv.transposed
+        )
         _remove(fused, norm)
     if not _alike(_maps(before), _maps(fused)):
         logger.warning("Batch norms of this backbone cannot be fused into its convolutions; it runs as it is.")
@@ -84,20 +87,20 @@ def _is_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
     return frozen or (isinstance(module, nn.BatchNorm2d) and module.running_mean is not None)
 
 
-def _pairs(model: "RLEOneStage") -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+def _pairs(model: "RLEOneStage") -> list[tuple[_ConvNd, nn.BatchNorm2d]]:
     """Convolutions, each with the norm that is fed by it and by nothing else."""
-    made: dict[int, nn.Conv2d] = {}
+    made: dict[int, _ConvNd] = {}
     kept: list[Tensor] = []  # so that no other tensor gets the identity of one that is gone
-    feeds: dict[nn.BatchNorm2d, set[nn.Conv2d | None]] = {}
+    feeds: dict[nn.BatchNorm2d, set[_ConvNd | None]] = {}
 
-    def after_conv(conv: nn.Conv2d, _: object, output: Tensor) -> None:
+    def after_conv(conv: _ConvNd, _: object, output: Tensor) -> None:
         made[id(output)] = conv
         kept.append(output)
 
     def before_norm(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         feeds.setdefault(norm, set()).add(made.get(id(inputs[0])))
 
-    handles = [m.register_forward_hook(after_conv) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    handles = [m.register_forward_hook(after_conv) for m in model.modules() if isinstance(m, _ConvNd)]
     handles += [m.register_forward_pre_hook(before_norm) for m in model.modules() if _is_norm(m)]
     try:
         _maps(model)
@@ -105,7 +108,7 @@ def _pairs(model: "RLEOneStage") -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         for handle in handles:
             handle.remove()
     # Detectron2's convolutions call a norm of their own, before their output can be seen.
-    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    convs = [m for m in model.modules() if isinstance(m, _ConvNd)]
     owned = ((getattr(conv, "norm", None), conv) for conv in convs)
     own = {norm: conv for norm, conv in owned if _is_norm(norm)}
     alone = ((norm, next(iter(found))) for norm, found in feeds.items() if len(found) == 1)
