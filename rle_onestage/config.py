@@ -88,8 +88,8 @@ def _add_model_keys(cfg: CN) -> None:
     # Channels of its finest map; 0: as the others. Unless it is 0, REFINE.IN_FEATURE may name that map, but IN_FEATURES
     # may not. Fewer make a model faster (projects/export_benchmark).
     m.TIMM.FINE_CHANNELS = 0
-    # The finest map is made at twice its stride, and a transposed convolution enlarges it. That is faster than a narrow
-    # map, and better.
+    # The finest map is made at twice its stride, and a transposed convolution enlarges it. With FINE_CHANNELS that is
+    # as fast as a map that is narrow throughout, and better (projects/export_benchmark).
     m.TIMM.FINE_DECONV = False
     # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
     m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]

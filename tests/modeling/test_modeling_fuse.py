@@ -16,6 +16,10 @@ RESNET = [
     "MODEL.RESNETS.RES2_OUT_CHANNELS", 64, "MODEL.RESNETS.OUT_FEATURES", ["res3", "res4", "res5"],
     "MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"], "MODEL.FPN.OUT_CHANNELS", 16,
 ]  # fmt: skip
+DECONV = [
+    "MODEL.RLE_ONESTAGE.TIMM.OUT_FEATURES", "('p2', 'p3', 'p4')", "MODEL.RLE_ONESTAGE.REFINE.IN_FEATURE", "p2",
+    "MODEL.RLE_ONESTAGE.TIMM.FINE_DECONV", True, "MODEL.RLE_ONESTAGE.TIMM.FINE_CHANNELS", 8,
+]  # fmt: skip
 
 
 STD = torch.tensor([50.0, 60.0, 70.0])[:, None, None]
@@ -37,8 +41,8 @@ def trained(model):
 
 @pytest.fixture(
     scope="module",
-    params=[[], RESNET, ["MODEL.RLE_ONESTAGE.TIMM.NAME", "resnet10t"]],
-    ids=["mobilenetv4", "detectron2 resnet", "timm resnet"],
+    params=[[], RESNET, ["MODEL.RLE_ONESTAGE.TIMM.NAME", "resnet10t"], DECONV],
+    ids=["mobilenetv4", "detectron2 resnet", "timm resnet", "deconv"],
 )
 def model(request):
     torch.manual_seed(0)
@@ -121,3 +125,12 @@ def test_a_norm_without_a_convolution_before_it_stays():
                                               *model.backbone.lateral[0])  # fmt: skip
     fused = fuse_batch_norms(trained(model))
     assert fused is not model and len(norms(fused)) == 1
+
+
+def test_the_norm_of_a_transposed_convolution_of_groups_stays():
+    model = build_model(tiny_config()).eval()
+    width = model.backbone.lateral[0][0].out_channels
+    grouped = nn.Sequential(nn.ConvTranspose2d(width, width, 1, groups=width), nn.BatchNorm2d(width))
+    model.backbone.lateral[0].append(grouped)
+    fused = fuse_batch_norms(trained(model))
+    assert norms(fused) == [fused.backbone.lateral[0][-1][1]]

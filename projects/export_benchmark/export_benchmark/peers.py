@@ -58,6 +58,8 @@ def _onnx(path: str, threads: int) -> tuple[int, Tensors]:
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.log_severity_level = threads, 3
+    # As ours: else its threads take a core from OpenCV, which resizes the next image.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     name, side = session.get_inputs()[0].name, session.get_inputs()[0].shape[-1]
     return int(side), lambda tensor: session.run(None, {name: tensor})[0]

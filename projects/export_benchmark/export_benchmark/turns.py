@@ -1,13 +1,16 @@
 """Milliseconds of things that take turns, each in a process of its own."""
 
+import contextlib
+import functools
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
 
-from rle_onestage.errors import DataError
+from rle_onestage.errors import DataError, PoseError
 
 _WARM_UP = 3  # calls of each turn before the first that counts
 # Threads of a runtime wait busily for the next image. ONNX Runtime's do so for tens of milliseconds, and would take a
@@ -17,16 +20,13 @@ _REST = 0.2  # s
 Make = Callable[[], Callable[[], Any]]
 
 
-class Runner:
+class Timed:
     """A process that makes something and calls it when told to.
 
     In one process, threads of one runtime would disturb those of another.
 
     Args:
         make: a function that a process can be given (of a module, or a partial of one), which returns what is timed.
-
-    Raises:
-        Exception: what ``make`` raises.
     """
 
     def __init__(self, make: Make):
@@ -35,39 +35,59 @@ class Runner:
         self._process = context.Process(target=_serve, args=(other, make), daemon=True)
         self._process.start()
         other.close()
+
+    def wait(self) -> None:
+        """Wait until it is made.
+
+        Raises:
+            PoseError: what ``make`` raises, or the process ended.
+        """
         self._answer()
 
     def turn(self, calls: int) -> float:
-        """The median of so many calls, in milliseconds."""
-        self._pipe.send(calls)
-        return float(self._answer())
+        """The median of so many calls, in milliseconds.
+
+        Raises:
+            PoseError: what a call raises, or the process ended.
+        """
+        return float(self._answer(calls))
 
     def close(self) -> None:
         """End the process."""
         self._process.terminate()
         self._process.join()
+        self._pipe.close()
 
-    def _answer(self) -> Any:
+    def _answer(self, calls: int = 0) -> Any:
         try:
+            if calls:
+                self._pipe.send(calls)
             answer = self._pipe.recv()
-        except EOFError as error:
+        except (EOFError, OSError) as error:
             self._process.join()
             raise DataError(f"a process that was timed ended with {self._process.exitcode}") from error
-        if isinstance(answer, Exception):
+        if isinstance(answer, PoseError):
             raise answer
         return answer
 
 
 def _serve(pipe: Connection, make: Make) -> None:
-    try:
-        call = make()
-        pipe.send(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks ends it
+    call = _tried(make)
+    with contextlib.suppress(EOFError, OSError):  # nobody asks any more
+        pipe.send(call if isinstance(call, PoseError) else 0)
         while True:
-            pipe.send(_milliseconds(call, pipe.recv()))
-    except EOFError:  # nobody asks any more
-        return
-    except Exception as error:  # it goes to whoever asked
-        pipe.send(error)
+            pipe.send(_tried(functools.partial(_milliseconds, call, pipe.recv())))
+
+
+def _tried(work: Callable[[], Any]) -> Any:
+    """What it returns or raises; not every error can go through a pipe."""
+    try:
+        return work()
+    except PoseError as error:
+        return error
+    except Exception as error:
+        return DataError(f"{type(error).__name__}: {error}")
 
 
 def _milliseconds(call: Callable[[], Any], calls: int) -> float:
@@ -91,17 +111,21 @@ def measure(makes: Mapping[str, Make], rounds: int, calls: int) -> dict[str, lis
 
     Returns:
         Name -> the median of each round.
+
+    Raises:
+        PoseError: what one of them raises, or its process ended.
     """
-    runners: dict[str, Runner] = {}
+    timed: dict[str, Timed] = {}
     try:
         for name, make in makes.items():
-            runners[name] = Runner(make)
-        took: dict[str, list[float]] = {name: [] for name in runners}
+            timed[name] = Timed(make)
+            timed[name].wait()
+        took: dict[str, list[float]] = {name: [] for name in timed}
         for _ in range(rounds):
-            for name, runner in runners.items():
+            for name, each in timed.items():
                 time.sleep(_REST)
-                took[name].append(runner.turn(calls))
+                took[name].append(each.turn(calls))
         return took
     finally:
-        for runner in runners.values():
-            runner.close()
+        for each in timed.values():
+            each.close()

@@ -69,20 +69,43 @@ def test_each_file_has_its_turn_in_each_round_after_a_warm_up(tmp_path):
     assert all(len(times) == 2 for times in took.values()) and not multiprocessing.active_children()
 
 
-def broken(number):
-    raise DataError(f"number {number} cannot be made")
+class Odd(Exception):
+    """What cannot go through a pipe."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def broken():
+    raise DataError("it cannot be made")
+
+
+def odd():
+    raise Odd("odd", lambda: None)
 
 
 def gone():
     return functools.partial(os._exit, 3)
 
 
-def test_what_fails_in_its_process_is_raised_here():
-    with pytest.raises(DataError, match="number 7 cannot be made"):
-        turns.measure({"a": functools.partial(broken, 7)}, 1, 1)
-    with pytest.raises(DataError, match="a process that was timed ended with 3"):
-        turns.measure({"a": gone}, 1, 1)
+@pytest.mark.parametrize(
+    "make, sentence",
+    [(broken, "it cannot be made"), (odd, "Odd: odd"), (gone, "a process that was timed ended with 3")],
+)
+def test_what_fails_in_its_process_is_raised_here(make, sentence):
+    with pytest.raises(DataError, match=sentence):
+        turns.measure({"a": make}, 1, 1)
     assert not multiprocessing.active_children()
+
+
+def test_a_process_that_dies_while_it_rests_is_a_sentence(tmp_path):
+    timed = turns.Timed(functools.partial(scribe, tmp_path / "calls", "a"))
+    timed.wait()
+    timed._process.kill()
+    timed._process.join()
+    with pytest.raises(DataError, match="a process that was timed ended with -9"):
+        timed.turn(1)
+    timed.close()
 
 
 def test_the_table_is_of_medians_and_of_the_fastest_peer():

@@ -11,6 +11,7 @@ from rle_onestage.interop.packages import optional_package
 
 REMEDY = "pip install 'rle-onestage[onnx]'"
 # Weights above this number of values are stored in float16 where that is asked for; tables and constants stay.
+_CONVS = ("Conv", "ConvTranspose")
 _LARGE = 256
 
 
@@ -98,7 +99,7 @@ def own_biases(model: Any) -> None:
         model: of ONNX; it is changed.
     """
     constants, used = {each.name: each for each in model.graph.initializer}, Counter[str]()
-    for conv in [node for node in model.graph.node if node.op_type == "Conv" and len(node.input) > 2]:
+    for conv in [node for node in model.graph.node if node.op_type in _CONVS and len(node.input) > 2]:
         bias = constants.get(conv.input[2])
         if bias is None:
             continue
@@ -117,7 +118,7 @@ def store_half(model: Any) -> None:
     """
     onnx = optional_package("onnx", REMEDY)
     layers = {
-        name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul") for name in node.input[1:]
+        name for node in model.graph.node if node.op_type in (*_CONVS, "Gemm", "MatMul") for name in node.input[1:]
     }
     casts = []
     for weight in model.graph.initializer:

@@ -87,6 +87,11 @@ def _is_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
     return frozen or (isinstance(module, nn.BatchNorm2d) and module.running_mean is not None)
 
 
+def _is_conv(module: nn.Module | None) -> TypeGuard[_ConvNd]:
+    """Whether a norm can be part of it: PyTorch's fusion takes no transposed convolution of groups."""
+    return isinstance(module, _ConvNd) and not (module.transposed and module.groups > 1)
+
+
 def _pairs(model: "RLEOneStage") -> list[tuple[_ConvNd, nn.BatchNorm2d]]:
     """Convolutions, each with the norm that is fed by it and by nothing else."""
     made: dict[int, _ConvNd] = {}
@@ -100,7 +105,7 @@ def _pairs(model: "RLEOneStage") -> list[tuple[_ConvNd, nn.BatchNorm2d]]:
     def before_norm(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         feeds.setdefault(norm, set()).add(made.get(id(inputs[0])))
 
-    handles = [m.register_forward_hook(after_conv) for m in model.modules() if isinstance(m, _ConvNd)]
+    handles = [m.register_forward_hook(after_conv) for m in model.modules() if _is_conv(m)]
     handles += [m.register_forward_pre_hook(before_norm) for m in model.modules() if _is_norm(m)]
     try:
         _maps(model)
@@ -108,7 +113,7 @@ def _pairs(model: "RLEOneStage") -> list[tuple[_ConvNd, nn.BatchNorm2d]]:
         for handle in handles:
             handle.remove()
     # Detectron2's convolutions call a norm of their own, before their output can be seen.
-    convs = [m for m in model.modules() if isinstance(m, _ConvNd)]
+    convs = [m for m in model.modules() if _is_conv(m)]
     owned = ((getattr(conv, "norm", None), conv) for conv in convs)
     own = {norm: conv for norm, conv in owned if _is_norm(norm)}
     alone = ((norm, next(iter(found))) for norm, found in feeds.items() if len(found) == 1)

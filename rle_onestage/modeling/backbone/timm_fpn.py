@@ -147,10 +147,10 @@ class TimmPyramid(TrunkBackbone):
         self._sources = [reductions[n] for n in inner]
         finest, self._deconv = f"p{inner[0]}", deconv
         if (fine or deconv) and len(inner) == 1:
-            key, value = ("FINE_DECONV", True) if deconv else ("FINE_CHANNELS", fine)
+            keys = [key for key, value in (("FINE_CHANNELS", fine), ("FINE_DECONV", deconv)) if value]
             raise ConfigError(
-                f"MODEL.RLE_ONESTAGE.TIMM.{key} is {value}, but {finest} is the coarsest map of this network too; name "
-                f"a finer one in OUT_FEATURES, or set {key} to {type(value)()}."
+                f"MODEL.RLE_ONESTAGE.TIMM has {' and '.join(keys)}, but {finest} is the coarsest map of this network "
+                f"too; name a finer one in OUT_FEATURES, or set {' and '.join(keys)} to their defaults."
             )
         first, *others = (widths[reductions[n]] for n in inner)
         self.lateral = nn.ModuleList(
@@ -191,10 +191,10 @@ class TimmPyramid(TrunkBackbone):
         top = None
         maps = []
         for source, lateral in zip(reversed(self._sources), reversed(self.lateral)):
-            inner, finest = lateral(features[source]), source == self._sources[0]
-            if self.narrow is not None and finest:
+            inner, last = lateral(features[source]), source == self._sources[0]
+            if self.narrow is not None and last:
                 top = self.narrow(top)
-            if top is not None and not (self._deconv and finest):
+            if top is not None and not (self._deconv and last):
                 top = F.interpolate(top, scale_factor=2.0, mode="nearest")
             top = inner if top is None else inner + top
             maps.append(top)
@@ -205,7 +205,7 @@ class TimmPyramid(TrunkBackbone):
 
 
 def _lateral(inputs: int, outputs: int, norm: str, stride: int = 1) -> nn.Sequential:
-    """Convolution of cells that do not overlap, norm."""
+    """1 x 1 convolution, or one of 2 x 2 cells at stride 2, and norm."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, stride, stride, bias=False), make_norm(norm, outputs))
 
 

@@ -14,7 +14,7 @@ from ..structures import CandidatePredictions, Poses
 from ..visibility import prior_logit
 from .joint_attention import JointAttention
 from .joint_search import JointSearch
-from .sampling import FlatMap, JointMaps, sample_bilinear, sample_own_channel
+from .sampling import CellGrid, FlatMap, JointMaps, sample_bilinear, sample_own_channel
 
 # Where a joint's heat is looked at, in x and in y, in units of its scale.
 _WINDOW = [0.75 * step for step in range(-2, 3)]
@@ -111,8 +111,10 @@ class JointRefinement(nn.Module):
         """
         shared = self.conv(feature)
         heat = self.heat(shared).float()
-        pooled = None if self.search is None else JointMaps.of(self.search.pooled(heat))
-        return SampledMaps(FlatMap.of(shared), heat, JointMaps.of(heat), pooled, [FlatMap.of(x) for x in context])
+        grid = CellGrid.of(heat)
+        pooled = None if self.search is None else JointMaps.of(self.search.pooled(heat), grid)
+        coarser = [FlatMap.of(x) for x in context]
+        return SampledMaps(FlatMap.of(shared, grid), heat, JointMaps.of(heat, grid), pooled, coarser)
 
     def forward(self, maps: SampledMaps, candidates: CandidatePredictions) -> CandidatePredictions:
         """One pass.

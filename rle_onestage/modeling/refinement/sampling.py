@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 
-class Layout(NamedTuple):
+class CellGrid(NamedTuple):
     """Where a map's cells lie, for both axes at once: columns first, as points have x first."""
 
-    area: int  # H W
-    last: Tensor  # (2, 1) of the type of points, the last column and the last row
-    step: Tensor  # (2, 1) from one column to the next and from one row to the next, in cells
+    area: int  # H W; a tensor while a graph is traced
+    last: Tensor  # (2, 1) float32, the last column and the last row
+    pitch: Tensor  # (2, 1) from one column to the next and from one row to the next, in cells
 
     @classmethod
-    def of(cls, feature: Tensor) -> "Layout":
+    def of(cls, feature: Tensor) -> "CellGrid":
         """Of a map (B, C, H, W)."""
         height, width = feature.shape[2:]
         # Sizes are tensors while a graph is traced.
@@ -30,38 +30,38 @@ class Layout(NamedTuple):
 
         Returns:
             Columns and rows (..., 2, 2 N) and weights (..., 2, 2 N): those of the lower cells, then those of the upper
-            ones. A row is given by its first cell. They are whole numbers in the type of ``points``: runtimes multiply
-            such numbers faster than int64.
+            ones. A row is given by its first cell. They are whole numbers in float32, because runtimes multiply these
+            faster than int64. They are exact for maps of up to 2 ** 24 cells.
         """
         places = torch.minimum((points / stride - 0.5).clamp(min=0), self.last)
         low = places.floor()
         upper = places - low
-        return torch.cat([low, places.ceil()], -1) * self.step, torch.cat([1 - upper, upper], -1)
+        return torch.cat([low, places.ceil()], -1) * self.pitch, torch.cat([1 - upper, upper], -1)
 
 
 class FlatMap(NamedTuple):
     """A feature map with a row for each cell, made once for all that is read from it."""
 
     cells: Tensor  # (B H W, C)
-    layout: Layout
+    grid: CellGrid
 
     @classmethod
-    def of(cls, feature: Tensor) -> "FlatMap":
-        """Of a map (B, C, H, W)."""
+    def of(cls, feature: Tensor, grid: CellGrid | None = None) -> "FlatMap":
+        """Of a map (B, C, H, W), and its grid if it is there already."""
         # As a matrix: OpenVINO copies a map of four dimensions twice.
-        return cls(feature.flatten(2).transpose(1, 2).reshape(-1, feature.shape[1]), Layout.of(feature))
+        return cls(feature.flatten(2).transpose(1, 2).reshape(-1, feature.shape[1]), grid or CellGrid.of(feature))
 
 
 class JointMaps(NamedTuple):
-    """A map of each joint, made once for all that are read from them."""
+    """A map of each joint, made once for all that is read from them."""
 
     values: Tensor  # (B K H W,)
-    layout: Layout
+    grid: CellGrid
 
     @classmethod
-    def of(cls, heat: Tensor) -> "JointMaps":
-        """Of maps (B, K, H, W)."""
-        return cls(heat.flatten(), Layout.of(heat))
+    def of(cls, heat: Tensor, grid: CellGrid | None = None) -> "JointMaps":
+        """Of maps (B, K, H, W), and their grid if it is there already."""
+        return cls(heat.flatten(), grid or CellGrid.of(heat))
 
 
 def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int) -> Tensor:
@@ -76,10 +76,10 @@ def sample_bilinear(feature: FlatMap, image: Tensor, points: Tensor, stride: int
     Returns:
         (P, K, C).
     """
-    cells, weights = feature.layout.corners(points[..., None], stride)  # (P, K, 2, 2)
+    cells, weights = feature.grid.corners(points[..., None], stride)  # (P, K, 2, 2)
     column, row = cells.long().split(1, -2)
     across, down = weights.split(1, -2)  # (P, K, 1, 2)
-    row = row + (image * feature.layout.area)[:, None, None, None]
+    row = row + (image * feature.grid.area)[:, None, None, None]
     index, weight = row.transpose(-1, -2) + column, down.transpose(-1, -2) * across
     # One gather for the four: the gradient of each is a whole map.
     four = feature.cells[index.flatten(-2)]  # (P, K, 4, C)
@@ -103,12 +103,12 @@ def sample_own_channel(
     Returns:
         (P, K, N, N), rows before columns; ``by_columns`` the other way round.
     """
-    cells, weights = heat.layout.corners(points[..., None] + steps[..., None, :], stride)  # (P, K, 2, 2 N)
+    cells, weights = heat.grid.corners(points[..., None] + steps[..., None, :], stride)  # (P, K, 2, 2 N)
     joints = points.shape[1]
     plane = (image * joints)[:, None] + torch.arange(joints, device=image.device)  # (P, K)
     # The plane is added to the rows, which is less work than to all cells.
     column, row = cells.long().split(1, -2)
-    row = row + (plane * heat.layout.area)[..., None, None]
+    row = row + (plane * heat.grid.area)[..., None, None]
     across, down = weights.split(1, -2)  # (P, K, 1, 2 N)
     (outer, along), (inner, weight) = ((row, down), (column, across))[:: -1 if by_columns else 1]
     seen = heat.values[outer.transpose(-1, -2) + inner] * weight
