@@ -3,6 +3,8 @@
 import argparse
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,23 @@ def test_a_folder_of_its_name_does_not_hide_a_model_of_the_package(tmp_path, mon
     args = argparse.Namespace(model="people", config_file=None)
     settle_model(args)
     assert args.model is None and args.config_file.endswith("demo.yaml")
+
+
+def test_a_signal_after_two_openvino_files_are_gone_is_no_crash(folder, cfg):
+    """Each core of OpenVINO has a stack for signals, and leaves behind that of another core, which may be gone."""
+    pytest.importorskip("openvino")
+    path = str(folder / "small.xml")
+    export_model(cfg, path, "openvino", images=IMAGES[:1])
+    program = f"""
+import gc, os, signal
+from rle_onestage.export import load
+first, second = load({path!r}), load({path!r})
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("alive"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "alive\n", done.stderr

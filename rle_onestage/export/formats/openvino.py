@@ -1,5 +1,6 @@
 """OpenVINO's own format, made from the ONNX file."""
 
+import functools
 import os
 import tempfile
 import threading
@@ -23,6 +24,16 @@ _PLUGINS = ("AUTO", "MULTI", "HETERO", "BATCH")  # of other devices, the first o
 _TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
+@functools.cache
+def _core() -> Any:
+    """OpenVINO's core, one for the life of the process.
+
+    Each core sets a stack for signals, and when it goes, sets that of the core before it. If that one is gone already,
+    the next signal, such as Ctrl-C, ends the process with a segmentation fault (OpenVINO 2026.4).
+    """
+    return optional_package("openvino", REMEDY).Core()
+
+
 class OpenVinoRunner(Runner):
     """A model that OpenVINO has compiled.
 
@@ -38,8 +49,7 @@ class OpenVinoRunner(Runner):
     """
 
     def __init__(self, path: str, options: RunOptions):
-        openvino = optional_package("openvino", REMEDY)
-        core, device = openvino.Core(), _device(options.providers)
+        core, device = _core(), _device(options.providers)
         _check_device(device, core.available_devices)
         if options.precision not in _TYPES:
             raise ConfigError(f"OpenVINO has no precision {options.precision!r}; choose among {', '.join(_TYPES)}")
@@ -114,7 +124,7 @@ class OpenVinoFormat(Format):
             OnnxFormat().save(graph, image, source, metadata)
             if len(bits.calibration):
                 quantize(source, bits.calibration, exact=exact_layers(graph, outputs=False), outputs=False)
-            model = openvino.Core().read_model(source)
+            model = _core().read_model(source)
             for key, value in to_strings(metadata).items():
                 model.set_rt_info(value, [_ENTRY, key])
             openvino.save_model(model, path, compress_to_fp16=bits.half)
