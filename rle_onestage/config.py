@@ -76,7 +76,6 @@ def _add_model_keys(cfg: CN) -> None:
     _add_training_keys(m)
     _add_decoding_keys(m)
     _add_two_stage_keys(m)
-
     m.TIMM = CN()
     # Any timm model with features_only; for MODEL.BACKBONE.NAME = build_timm_fpn_backbone.
     m.TIMM.NAME = "mobilenetv4_conv_small"
@@ -85,11 +84,9 @@ def _add_model_keys(cfg: CN) -> None:
     m.TIMM.PRETRAINED = None
     # Channels of the pyramid's maps.
     m.TIMM.FPN_CHANNELS = 96
-    # Channels of its finest map; 0: as the others. Unless it is 0, REFINE.IN_FEATURE may name that map, but IN_FEATURES
-    # may not. Fewer make a model faster (projects/export_benchmark).
+    # Channels of its finest map; 0: as the others. Unless it is 0, IN_FEATURES may not name that map. Fewer are faster.
     m.TIMM.FINE_CHANNELS = 0
-    # The finest map is made at twice its stride, and a transposed convolution enlarges it. With FINE_CHANNELS that is
-    # as fast as a map that is narrow throughout, and better (projects/export_benchmark).
+    # The finest map is made at twice its stride, and a transposed convolution enlarges it, which is faster.
     m.TIMM.FINE_DECONV = False
     # Strides of the pyramid's outputs p3, p4, ...; those beyond the network's last are made by pooling convolutions.
     m.TIMM.OUT_FEATURES = ["p3", "p4", "p5"]
@@ -109,7 +106,6 @@ def _add_trunk_keys(m: CN) -> None:
     m.TRUNK.NORM = "train"
     # Share of a batch in their running statistics, less for small batches; 0 leaves the network's own (mostly 0.1).
     m.TRUNK.NORM_MOMENTUM = 0.0
-
     # For MODEL.BACKBONE.NAME = build_movenet_backbone, which wants RGB, and 127.5 as MODEL.PIXEL_MEAN and PIXEL_STD.
     m.MOVENET = CN()
     # A file of MoveNet MultiPose's tensors, or an installed package that holds one; "": random weights.
@@ -372,8 +368,7 @@ def _add_solver_keys(cfg: CN) -> None:
     # Beginnings of the names of the parameters that learn, e.g. ["head.visibility.", "refiner.refinement.visible"]; all
     # else of the model stays as it is, to the digit: weights, statistics of batch norms, tables. []: everything learns.
     s.TRAIN_ONLY = []
-    # The average of the weights, of which an iteration keeps DECAY. DECAY itself rises from 0, with WARMUP iterations
-    # as the time constant.
+    # An iteration keeps DECAY of the weights' average. DECAY rises from 0 with a time constant of WARMUP iterations.
     s.EMA = CN({"ENABLED": True, "DECAY": 0.9998, "WARMUP": 2000})
     # bfloat16 needs no scaler; "float16" uses one and is for CUDA only.
     s.AMP.DTYPE = "bfloat16"
