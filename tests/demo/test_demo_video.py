@@ -273,20 +273,27 @@ def test_a_source_that_stalls_can_be_stopped(tmp_path, signum):
     data = open(encode(tmp_path / "a.ts", 40, image=noise), "rb").read()
     pipe, output = str(tmp_path / "pipe.ts"), str(tmp_path / "out.mp4")
     os.mkfifo(pipe)
-    done, started = threading.Event(), time.monotonic()
+    done, many, started, seen = threading.Event(), threading.Event(), time.monotonic(), []
+
+    def watched(image):
+        seen.append(1)
+        if len(seen) > 15:
+            many.set()
+        return one_person(image)
 
     def feed():
         with open(pipe, "wb") as file:
             file.write(data)
             file.flush()
-            time.sleep(1.5)
+            many.wait(60)
+            time.sleep(0.5)  # in which the other frames are used up, and it waits for more
             os.kill(os.getpid(), signum)
             done.wait(60)
 
     feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()
     try:
-        assert run_video(one_person, pipe, options(output=output, draw=plain)) == 128 + signum
+        assert run_video(watched, pipe, options(output=output, draw=plain)) == 128 + signum
         assert time.monotonic() - started < 30 and len(read(output)) > 10
     finally:
         done.set()

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 
 import cv2
 import numpy as np
@@ -48,10 +47,11 @@ def test_shards_have_all_images_and_stay_when_they_are_made_again(tmp_path, phot
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")
 def test_processes_of_a_driver_are_found_with_memory_and_time():
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as driver:
-        while len(tree(driver.pid)) < 2:
-            time.sleep(0.02)
+    engine = "print(flush=True); input()"  # says that it runs: a process that is just made has no memory yet
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {engine!r}])"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as driver:
+        driver.stdout.readline()
         samples = look(driver.pid, 1.5)
         driver.communicate(b"\n")
     assert samples[0][:3] == (1.5, driver.pid, "driver") and samples[1].kind == "engine"
