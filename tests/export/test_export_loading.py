@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,33 @@ def test_a_disk_that_is_full_is_a_sentence_and_leaves_nothing(folder, cfg, monke
     with pytest.raises(MediaError, match="a.* cannot be written .No space left on device.; check --output"):
         export_model(cfg, str(output / f"a{ending}"), kind, images=IMAGES[:1])
     assert os.listdir(output) == []
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "torchscript", "torch_export"])
+@pytest.mark.parametrize("content", [b"", bytes(1000), b"PK\5\6" + bytes(18), b"<?xml?><net"])
+def test_a_file_that_is_none_of_its_format_is_a_sentence_and_no_more(folder, capfd, kind, content):
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    path = folder / f"none{FORMATS.get(kind).ending}"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=f"{re.escape(str(path))} [^\n]*$"):
+        load(str(path))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "torchscript", "torch_export"])
+def test_a_runtime_says_nothing_of_a_file_or_its_half(folder, cfg, capfd, kind):
+    """PyTorch warns of symbols of its own when it loads a program."""
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    whole, half = (folder / f"{name}{FORMATS.get(kind).ending}" for name in ("whole", "half"))
+    export_model(cfg, str(whole), kind, images=IMAGES[:1])
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    capfd.readouterr()
+    load(str(whole))
+    with pytest.raises(MediaError, match=f"{re.escape(str(half))} [^\n]*$"):
+        load(str(half))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_folder_of_its_name_does_not_hide_a_model_of_the_package(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class OpenVinoRunner(Runner):
             settings["INFERENCE_NUM_THREADS"] = str(options.threads)
         if options.workers > 1:
             settings["NUM_STREAMS"] = str(options.workers)
+        _check_network(path)
         try:
             model = core.read_model(path)
             self.compiled = core.compile_model(model, device, settings)
@@ -83,6 +85,16 @@ class OpenVinoRunner(Runner):
             self._own.request = self.compiled.create_infer_request()
         found = self._own.request.infer([np.ascontiguousarray(image)])
         return {name: np.array(found[number]) for number, name in enumerate(self.names)}
+
+
+def _check_network(path: str) -> None:
+    """Raises MediaError where the XML of a network does not begin: OpenVINO would try it as other formats, aloud."""
+    try:
+        _, root = next(ElementTree.iterparse(path, ["start"]), ("", None))
+    except ElementTree.ParseError as error:
+        raise MediaError(f"OpenVINO cannot load {path} (it is no XML: {error})") from error
+    if root is None or root.tag != "net":
+        raise MediaError(f"OpenVINO cannot load {path} (its XML describes no network)")
 
 
 def _check_device(device: str, there: Sequence[str]) -> None:

@@ -1,9 +1,11 @@
 """TorchScript and torch.export: for C++ and for what compiles PyTorch's own graphs."""
 
+import contextlib
 import io
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,16 @@ class TorchRunner(Runner):
             torch.set_num_threads(options.threads)
         files = {_ENTRY: ""}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _quiet():
                 self.function = read(path, files)
             text = files[_ENTRY]
             entries = json.loads(text) if text else {}
         except Exception as error:  # of any type, where the file is none of theirs
-            raise MediaError(f"PyTorch cannot load {path} ({str(error).strip().splitlines()[0]})") from error
+            reason = str(error).strip().splitlines()[0].partition(" Please check the warnings")[0]
+            raise MediaError(
+                f"PyTorch cannot load {path} ({reason}); give a file that `rle-onestage export` made with this version "
+                "of PyTorch or an earlier one"
+            ) from error
         self.metadata = from_strings(entries, path)
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -63,8 +68,7 @@ class TorchScriptFormat(Format):
     def save(
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tracing, which the comparison with PyTorch checks
+        with torch.no_grad(), _quiet():  # tracing warns of what the comparison with PyTorch checks
             traced = torch.jit.trace(graph, (torch.from_numpy(image),), check_trace=False)
             # By way of memory: on a full disk torch's own writer ends the process.
             torch.jit.save(traced, made := io.BytesIO(), _extra_files={_ENTRY: json.dumps(to_strings(metadata))})
@@ -84,11 +88,24 @@ class TorchExportFormat(Format):
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         sizes = {} if graph.size.static else {axis + graph.batched: torch.export.Dim.DYNAMIC for axis in (0, 1)}
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad(), _quiet():
             program = torch.export.export(graph, (torch.from_numpy(image),), dynamic_shapes=(sizes,))
             torch.export.save(program, made := io.BytesIO(), extra_files={_ENTRY: json.dumps(to_strings(metadata))})
         Path(path).write_bytes(made.getvalue())
 
     def load(self, path: str, options: RunOptions) -> Runner:
         return TorchRunner(path, options, lambda path, files: torch.export.load(path, extra_files=files).module())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what PyTorch prints about itself: warnings, and tracebacks of errors that it raises anyway."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
