@@ -154,5 +154,5 @@ def _unknown(name: str, what: str, there: list[str]) -> ConfigError:
             "weights of your own give the config of their training (--config-file), and the weights as MODEL.WEIGHTS"
         )
     near = near_names(name, there)
-    remedy = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(there))}"
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(dict.fromkeys(there))}"
     return ConfigError(f"{name!r} {what}; {remedy}")

@@ -82,10 +82,10 @@ def test_addresses_of_weights_are_corrected():
         ("get_config_file", "peple", "'peple' is not in the model zoo; did you mean people or people_fast or "),
         ("get_config", "coco/rle_onestage_R50_FPN_1.yaml", f"did you mean {R50}"),
         ("get", "people/quickstart.yaml", "did you mean quickstart.yaml"),
-        ("get_predictor", "zzz", "there are Base-RLEOneStage.yaml"),
+        ("get_predictor", "zzz", "there are people, people_fast, people_synthetic, Base-RLEOneStage.yaml"),
         ("get_config", __file__, "is a file, where the name of a model of the zoo is due (people, people_fast, "),
         ("get_config_file", "../Makefile", "is not in the model zoo"),
-        ("get_checkpoint_url", R50, "has no trained weights in the model zoo; there are demo.yaml"),
+        ("get_checkpoint_url", R50, "has no trained weights in the model zoo; there are people, people_fast, "),
     ],
 )
 def test_unknown_names_are_one_sentence(function, name, sentence):

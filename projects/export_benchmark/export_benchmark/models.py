@@ -91,12 +91,14 @@ def speaking(cfg: CfgNode) -> RLEOneStage:
         model.eval()
         model.head.score.weight *= 30
         model.head.score.bias.zero_()
+        hidden = 0.0
         if model.head.visibility is not None:
             model.head.visibility.taught += 1
+            hidden = 0.3
         joints = model.head.num_joints
         model.decoder.set_correction(
             torch.linspace(-0.2, 0.3, joints), torch.linspace(0.8, 1.1, joints),
-            torch.zeros_like(model.decoder.intervals), dependence=torch.tensor([0.1, 20.0, 90.0, 0.3]),
+            torch.zeros_like(model.decoder.intervals), dependence=torch.tensor([0.1, 20.0, 90.0, hidden]),
         )  # fmt: skip
     return model
 
