@@ -395,5 +395,5 @@ class Decoder(nn.Module):
         cut = torch.minimum((people.boxes * scales.repeat(1, 2)[:, None]).clamp(min=0), limit)  # (B, N, 4)
         within = (cut[..., 2:] > cut[..., :2]).all(-1)
         kept = people.kept & (people.scores > self.score_thresh) & within
-        order = torch.where(kept, people.scores, -1.0).argsort(dim=1, descending=True)[:, : self.max_people]
+        order = torch.where(kept, people.scores, -1.0).topk(min(self.max_people, kept.shape[1]), dim=1).indices
         return cut, order, kept.gather(1, order).sum(1)
