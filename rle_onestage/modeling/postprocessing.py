@@ -396,4 +396,4 @@ class Decoder(nn.Module):
         within = (cut[..., 2:] > cut[..., :2]).all(-1)
         kept = people.kept & (people.scores > self.score_thresh) & within
         order = torch.where(kept, people.scores, -1.0).topk(min(self.max_people, kept.shape[1]), dim=1).indices
-        return cut, order, kept.gather(1, order).sum(1)
+        return cut, order, kept.long().gather(1, order).sum(1)
