@@ -1,6 +1,8 @@
 """Cameras and streams: connected again where they break off, and what is said of their end and their sound."""
 
 import os
+import re
+import signal
 import socket
 import threading
 import time
@@ -9,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from demo_toys import options, within
-from media_toys import grey, one_person, read, video
+from media_toys import encode, grey, one_person, read, video
 
 from rle_onestage.demo import run_video
 from rle_onestage.errors import MediaError
@@ -20,11 +22,12 @@ from rle_onestage.video.tracking import PoseTracker
 
 
 class Server:
-    """Sends a file of MPEG-TS over HTTP, without a length, so often; then nobody answers."""
+    """Sends a file over HTTP, without a length unless told, so often; then nobody answers."""
 
-    def __init__(self, path, connections):
+    def __init__(self, path, connections, head=""):
         with open(path, "rb") as file:
             self.data = file.read()
+        self.head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n{head}\r\n".encode()
         self.socket, self.seen = socket.socket(), 0
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(5)
@@ -36,7 +39,7 @@ class Server:
             client, _ = self.socket.accept()
             self.seen += 1
             client.recv(4000)
-            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n" + self.data)
+            client.sendall(self.head + self.data)
             client.close()
         self.socket.close()
 
@@ -73,6 +76,7 @@ def test_a_stream_is_connected_again_and_its_times_go_on(cut_stream, caplog):
     begin = time.monotonic()
     with VideoReader(server.address, reconnect=2) as reader:
         times = [frame.time for frame in reader]
+        assert "and no try to connect again is left (2 of 2 connected)" in reader.report()
     assert server.seen == 3 and times[-1] > 3 * 1.2 and all(b > a for a, b in zip(times, times[1:]))
     assert times[-1] < time.monotonic() - begin + 1
     assert "try 1 of 2" in caplog.text and "try 2 of 2" in caplog.text
@@ -84,6 +88,85 @@ def test_the_tries_have_a_limit_and_the_end_is_said(cut_stream, caplog):
         assert len(list(reader)) > 1
         assert "2 tries to connect again failed" in reader.report() and "\n" not in reader.report()
     assert "try 2 of 2" in caplog.text and "try 3" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "reconnect, words", [(0, r"reading stopped \(|gives no more frames"), (1, "and 1 try to connect again failed")]
+)
+def test_the_demo_says_that_a_stream_was_lost(cut_stream, tmp_path, caplog, reconnect, words):
+    server = Server(cut_stream, 1)
+    chosen = options(json=str(tmp_path / "r.jsonl"), reconnect=reconnect)
+    assert within(60, lambda: run_video(one_person, server.address, chosen)) == 0
+    said = [message for message in caplog.messages if re.search(words, message)]
+    assert len(said) == 1 and said[0].startswith(f"{server.address}: ")
+
+
+class Endless:
+    """A camera that goes on until it is told to stop, and then ends as one that was unplugged."""
+
+    name, fps, frames, has_sound, start, skipped = "camera 0", 25.0, 0, False, 0.0, 0
+
+    def __init__(self, ask):
+        self.ask, self.given, self.stopped = ask, 0, threading.Event()
+
+    def read(self):
+        self.given += 1
+        if self.given == 5:
+            self.ask()
+        return None if self.stopped.wait(0.01) else (grey(1), 0.01 * self.given)
+
+    def shortfall(self):
+        return "it gives no more frames"
+
+    def stop(self):
+        self.stopped.set()
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_says_nothing_of_a_camera_that_its_user_stopped(tmp_path, monkeypatch, caplog, signum):
+    camera = Endless(lambda: os.kill(os.getpid(), signum))
+    monkeypatch.setattr("rle_onestage.video.io.reader.Reconnecting", lambda connect, limit: camera)
+    assert run_video(one_person, 0, options(json=str(tmp_path / "r.jsonl"))) == 128 + signum
+    assert camera.stopped.is_set() and "no more frames" not in caplog.text
+
+
+def test_a_source_that_ends_because_it_was_stopped_is_not_lost():
+    newest = None
+
+    class Waiting(Endless):
+        def stop(self):
+            super().stop()
+            newest._thread.join(30)  # it ends before whoever stops it goes on
+
+    newest = Newest(Waiting(lambda: None))
+    assert newest.read() is not None
+    newest.stop()
+    assert not newest._thread.is_alive() and newest.shortfall() == ""
+
+
+def test_a_source_that_was_lost_before_it_was_stopped_is_lost():
+    newest = Newest(Camera())
+    within(30, lambda: [None for _ in iter(newest.read, None)])
+    newest.stop()
+    assert newest.shortfall() == "it gives no more frames"
+
+
+def test_sound_of_a_stream_is_said_to_be_lost_because_it_is_live(tmp_path, caplog):
+    server = Server(encode(tmp_path / "a.ts", sound="aac"), 1)
+    chosen = options(output=str(tmp_path / "o.mp4"), reconnect=0)
+    assert within(60, lambda: run_video(one_person, server.address, chosen)) == 0
+    assert caplog.text.count("its sound is not kept, because it is live") == 1
+
+
+def test_sound_of_a_file_over_http_is_said_to_be_lost_and_how_to_keep_it(tmp_path, caplog):
+    clip = encode(tmp_path / "a.mp4", sound="aac", options={"movflags": "faststart"})
+    server = Server(clip, 3, f"Content-Length: {os.path.getsize(clip)}\r\n")
+    assert within(60, lambda: run_video(one_person, server.address, options(output=str(tmp_path / "o.mp4")))) == 0
+    assert "because it comes over the network; download it first to keep the sound" in caplog.text
+    assert "live" not in " ".join(caplog.messages).replace(server.address, "") and len(read(tmp_path / "o.mp4")) == 12
 
 
 class Camera:
@@ -121,7 +204,7 @@ def test_a_camera_is_released_before_it_is_opened_again(monkeypatch):
     while (item := source.read()) is not None:
         frames.append(item[1])
     assert len(frames) == 6 and frames == sorted(frames) and source.skipped == 3
-    assert source.shortfall() == "cannot be opened, and 3 tries to connect again failed"
+    assert source.shortfall() == "cannot be opened, and no try to connect again is left (2 of 3 connected)"
 
 
 def test_a_good_connection_gives_new_tries(monkeypatch):
@@ -135,6 +218,8 @@ def test_a_good_connection_gives_new_tries(monkeypatch):
 
     source = Reconnecting(connect, 1)
     assert all(source.read() is not None for _ in range(10)) and len(opened) == 5
+    monkeypatch.setattr(live, "_GOOD", 60.0)
+    assert source.read() is None and source.shortfall().endswith("is left (1 of 1 connected)")
 
 
 def test_waiting_for_the_next_try_can_be_stopped(monkeypatch):
@@ -150,7 +235,7 @@ def test_waiting_for_the_next_try_can_be_stopped(monkeypatch):
 
     within(5, to_the_end)
     newest.close()
-    assert not newest._thread.is_alive()
+    assert not newest._thread.is_alive() and newest.shortfall() == ""
 
 
 def test_a_camera_of_negative_number_is_a_sentence():
