@@ -12,7 +12,7 @@ from ..structures.skeleton import Skeleton, joint_key
 from ..utils.images import read_image
 from ..utils.label_address import labels_are_there
 from ..utils.tables import table_text
-from .coco.json_files import Problems
+from .coco.json_files import Problems, doubts_last
 from .datasets import get_metadata, load_dataset, problems_of
 from .hidden import hidden_told, say_who_tells
 from .labels import LabelRules, make_rules, set_weights
@@ -36,6 +36,7 @@ class TrainingSets(NamedTuple):
     problems: Problems
 
 
+@doubts_last()
 def load_training_records(cfg: CfgNode) -> TrainingSets:
     """The images of ``cfg.DATASETS.TRAIN``, in order, without those that cannot teach anything.
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import re
 
 import numpy as np
 import pytest
@@ -302,7 +303,7 @@ def corners(number=8):
     ],
 )
 @pytest.mark.parametrize("keep_empty", [True, False])
-def test_nobody_left_to_learn_is_one_sentence(tmp_path, make, words, keep_empty):
+def test_nobody_left_to_learn_is_one_sentence(tmp_path, make, words, keep_empty, caplog):
     cfg = toy_config(
         tmp_path, f"nobody_{tmp_path.name}", make(), INPUT__POSE__SIZE=64,
         DATALOADER__FILTER_EMPTY_ANNOTATIONS=not keep_empty,
@@ -310,6 +311,7 @@ def test_nobody_left_to_learn_is_one_sentence(tmp_path, make, words, keep_empty)
     with pytest.raises(DataError, match=words) as error:
         load_training_records(cfg)
     assert "annotations.json" in str(error.value)
+    assert not re.search("between 0 and 1|as x0, y0, x1, y1", caplog.text)  # not as a warning too
 
 
 def test_people_at_the_border_are_no_doubt(tmp_path):
@@ -351,6 +353,9 @@ def test_doubtful_boxes_are_a_warning(tmp_path, caplog):
     taught, _, problems = people_of(content, tmp_path)
     assert len(taught) == 20 and [doubt.certain for doubt in problems.doubts] == [False]
     assert "write `bbox` as x, y, x1 - x0, y1 - y0" in caplog.text
+    caplog.clear()
+    load_training_records(toy_config(tmp_path / "set", f"doubtful_{tmp_path.name}", content, INPUT__POSE__SIZE=64))
+    assert caplog.text.count("write `bbox` as x, y, x1 - x0, y1 - y0") == 1
 
 
 def test_the_count_is_of_those_who_teach(tmp_path, caplog):

@@ -11,6 +11,7 @@ import torch
 
 from rle_onestage.engine import Trainer, last_checkpoint, load_config
 from rle_onestage.engine.checkpoint import check_places, forget_last_checkpoint, read_checkpoint, resume
+from rle_onestage.engine.checkpoint.shares import agreed_checkpoint
 from rle_onestage.engine.logs import keep_before
 from rle_onestage.engine.setup import settle_seed
 from rle_onestage.errors import CheckpointError, ConfigError
@@ -187,6 +188,19 @@ def test_a_damaged_pointer_gives_the_newest_checkpoint(tmp_path, content):
     for name in ("model_best.pth", "other.pth"):
         (tmp_path / name).touch()
     assert last_checkpoint(tmp_path) == str(tmp_path / "model_0000005.pth")
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_one_resume_warns_once_of_a_lost_pointer(trained, tmp_path, caplog, damaged):
+    """It asks for the seed, and then for the weights."""
+    config, content = trained["SGD"]
+    torch.save(content, tmp_path / "model_final.pth")
+    (tmp_path / "model_0000012.pth").write_bytes((tmp_path / "model_final.pth").read_bytes()[:-99])
+    if damaged:
+        (tmp_path / "last_checkpoint").write_bytes(b"")
+    settle_seed(load_config(str(config), ["OUTPUT_DIR", str(tmp_path), "SEED", "-1"]), resume=True)
+    assert agreed_checkpoint(str(tmp_path)) == str(tmp_path / "model_final.pth")
+    assert caplog.text.count("taking the newest checkpoint") == caplog.text.count("is no complete checkpoint") == 1
 
 
 def test_a_pointer_that_is_a_folder_is_one_sentence(tmp_path):

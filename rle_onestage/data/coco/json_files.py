@@ -25,6 +25,7 @@ from .doubts import Doubt
 
 logger = logging.getLogger(__name__)
 _said: set[tuple[str, str]] = set()  # (source, line)
+_held: list[tuple[str, str]] | None = None  # (source, doubt) that wait, see doubts_last()
 
 
 class Problems:
@@ -66,12 +67,40 @@ class Problems:
         Args:
             source: what to call the file.
         """
-        notes = [(logging.INFO, note) for note in self.notes]
-        warnings = [(logging.WARNING, line) for line in [*self.lines(), *(doubt.sentence for doubt in self.doubts)]]
-        for level, line in [*notes, *warnings]:
-            if (source, line) not in _said:
-                _said.add((source, line))
-                logger.log(level, "%s: %s", source, line)
+        for note in self.notes:
+            _say(source, note, logging.INFO)
+        for line in self.lines():
+            _say(source, line)
+        for doubt in self.doubts:
+            if _held is None:
+                _say(source, doubt.sentence)
+            else:
+                _held.append((source, doubt.sentence))
+
+
+def _say(source: str, line: str, level: int = logging.WARNING) -> None:
+    """Each line once in this process."""
+    if (source, line) not in _said:
+        _said.add((source, line))
+        logger.log(level, "%s: %s", source, line)
+
+
+@contextlib.contextmanager
+def doubts_last() -> Iterator[None]:
+    """Doubts about the files that the block reads are said at its end, but for those that its error is about."""
+    global _held
+    before, told = _held, ""
+    held = _held = []
+    try:
+        yield
+    except DataError as error:
+        told = str(error)
+        raise
+    finally:
+        _held = before
+        for source, sentence in held:
+            if sentence not in told:
+                _say(source, sentence)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from rle_onestage.utils.packaged_files import TRAINING_CONFIG
 from rle_onestage.utils.pickled_arrays import STAND_INS
 
 logger = logging.getLogger(__name__)
+_said: set[str] = set()
 
 LAST = "last_checkpoint"
 FINAL = "model_final.pth"
@@ -37,7 +38,7 @@ def last_checkpoint(folder: str) -> str | None:
     """The path that ``folder/last_checkpoint`` names, or None where nothing was saved.
 
     Where it is absent or damaged (a power loss can leave it empty, or with bytes of something else), the newest
-    checkpoint of the training is taken, with a warning.
+    checkpoint of the training is taken, with a warning: once in this process, as one ``--resume`` asks several times.
 
     Raises:
         CheckpointError: the named file is gone; or ``last_checkpoint`` cannot be read; or it is damaged, and there is
@@ -60,13 +61,20 @@ def last_checkpoint(folder: str) -> str | None:
             return None
         if name is None:
             raise CheckpointError(f"{pointer} is damaged, and {folder} has no checkpoint; train without --resume")
-        logger.warning("%s %s; taking the newest checkpoint in the folder, %s", pointer, wrong, name)
+        _warn(f"{pointer} {wrong}; taking the newest checkpoint in the folder, {name}")
     path = os.path.join(folder, name)
     if not os.path.isfile(path):
         raise CheckpointError(
             f"checkpoint {path}, which {pointer} names, does not exist; restore it, or train without --resume"
         )
     return path
+
+
+def _warn(sentence: str) -> None:
+    """Each sentence once in this process."""
+    if sentence not in _said:
+        _said.add(sentence)
+        logger.warning("%s", sentence)
 
 
 def goes_on_from(folder: str) -> str | None:
@@ -121,7 +129,7 @@ def _newest(folder: str) -> str | None:
             continue
         of = iteration_and_run(os.path.join(folder, name))
         if of is None:
-            logger.warning("%s is no complete checkpoint of a training", os.path.join(folder, name))
+            _warn(f"{os.path.join(folder, name)} is no complete checkpoint of a training")
         else:
             found.append((written, *of, name))
     run = max(found)[2] if found else ""

@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ...errors import MediaError
+from ...errors import MediaError, counted
 from .sources import DEFAULT_FPS
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ class Reconnecting:
         self._connect, self._limit, self._source = connect, limit, first or connect()
         self.name, self.fps, self.has_sound = self._source.name, self._source.fps, self._source.has_sound
         self.start, self.frames = 0.0, 0
-        self._tries, self._before, self._gone, self._lost = 0, 0, "", False
+        self._tries, self._connected = 0, 0  # since the last good connection
+        self._before, self._gone, self._lost = 0, "", False
         self._last: float | None = None
         self._base, self._moment, self._since = 0.0, 0.0, time.monotonic()
         self._closing = threading.Event()
@@ -135,7 +136,7 @@ class Reconnecting:
         self._before, self._lost = self._before + self._source.skipped, True
         self._source.close()  # first: a camera can be opened once only
         if time.monotonic() - self._since > _GOOD:
-            self._tries = 0
+            self._tries = self._connected = 0
         while self._tries < self._limit:
             wait = _FIRST_WAIT * 2**self._tries
             self._tries += 1
@@ -147,12 +148,21 @@ class Reconnecting:
             except MediaError as error:
                 reason = str(error).split(";")[0].removeprefix(f"{self.name} ")
                 continue
+            self._connected += 1
             self._since = time.monotonic()
             self._base = last + self._since - self._moment
             logger.info("%s: connected again", self.name)
             return True
-        self._gone = f"{reason}, and {self._limit} tries to connect again failed" if self._limit else reason
+        self._gone = f"{reason}{self._tried()}"
         return False
+
+    def _tried(self) -> str:
+        """The end of the sentence about a source that is gone: what became of the tries to connect again."""
+        if not self._limit:
+            return ""
+        if not self._connected:
+            return f", and {counted(self._limit, 'try', 'tries')} to connect again failed"
+        return f", and no try to connect again is left ({self._connected} of {self._limit} connected)"
 
     def shortfall(self) -> str:
         """What there is to say at the end."""
@@ -181,11 +191,11 @@ class Newest:
 
     def __init__(self, source: Connection, paced: bool = False) -> None:
         self._source, self._paced = source, paced
-        self.name, self.fps, self.frames, self.has_sound = source.name, source.fps, 0, False
+        self.name, self.fps, self.frames, self.has_sound = source.name, source.fps, 0, source.has_sound
         self.start, self.dropped = 0.0, 0
         self._newest: tuple[np.ndarray, float] | None = None
         self._error: Exception | None = None
-        self._ended = self._closing = False
+        self._ended = self._closing = self._lost = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="live source", daemon=True)
         self._thread.start()
@@ -210,7 +220,7 @@ class Newest:
             self._error = error
         finally:
             with self._news:
-                self._ended = True
+                self._ended, self._lost = True, not self._closing
                 self._news.notify_all()
             self._source.close()  # here, because nobody else may while this thread reads
 
@@ -235,15 +245,15 @@ class Newest:
             return item
 
     def shortfall(self) -> str:
-        """What there is to say at the end."""
-        return "" if self._closing else self._source.shortfall()
+        """What there is to say at the end: why the source ended, also when :meth:`stop` came after that."""
+        return self._source.shortfall() if self._lost else ""
 
     def stop(self) -> None:
         """End the reading: whoever waits for a frame gets None."""
-        getattr(self._source, "stop", lambda: None)()
-        with self._news:
+        with self._news:  # first: a source that ends because it was stopped is not lost
             self._closing = True
             self._news.notify_all()
+        getattr(self._source, "stop", lambda: None)()
 
     def close(self) -> None:
         """Stop; the thread closes the source."""

@@ -89,7 +89,7 @@ class VideoReader:
             raise MediaError(f"{self.name} cannot be opened as a video, it has no readable frame; {remedy}")
         self._first: tuple[np.ndarray, float] | None = first
         self.start, self.size = self._source.start, (first[0].shape[1], first[0].shape[0])
-        self.sound_path, self.sound_note = _sound_of(source) if self._source.has_sound else (None, "")
+        self.sound_path, self.sound_note = _sound_of(source, self.live) if self._source.has_sound else (None, "")
         self._given, self._ended = 0, False
 
     @property
@@ -164,11 +164,13 @@ def check_source(source: Source) -> None:
         raise MediaError(f"video {source} does not exist; check --video-input")
 
 
-def _sound_of(source: Source) -> tuple[str | None, str]:
-    """(path, "") to take the sound from; (None, reason) of what can be read only once."""
+def _sound_of(source: Source, live: bool) -> tuple[str | None, str]:
+    """(path, "") to take the sound from; (None, reason) of what can be read only once, or is not fetched twice."""
     path = local_path(source)
-    if path is None:
+    if live:
         return None, "its sound is not kept, because it is live"
+    if path is None:
+        return None, "its sound is not kept, because it comes over the network; download it first to keep the sound"
     if not os.path.isfile(path):
         return None, "its sound is not kept, because it is no file and can be read only once"
     return path, ""
