@@ -1,12 +1,12 @@
-"""Write a model as one file, from the bytes of an image to people in its pixels, for runtimes without this package.
+"""Write a model as one file, from the pixels of an image to people, for runtimes without this package.
 
 rle-onestage export --model people --output people.onnx
 rle-onestage export --config-file output/run/config.yaml --output mine.xml --format openvino MODEL.WEIGHTS W
-rle-onestage export --model people --output people_int8.onnx --int8 --calibration photographs --dataset D
-rle-onestage export --model people --output people.onnx --batch 8 --server triton models
+rle-onestage export --model people --output people_int8.onnx --int8 --calibration photographs
+rle-onestage export --model people --output triton/people.onnx --batch 8 --server triton triton/models
 rle-onestage export --describe people.onnx
 
-The file is run beside PyTorch on some images; if it gives other numbers, none is left.
+The file is compared with PyTorch on some images. If the numbers differ, no file is kept.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from rle_onestage.cli.checks import check_config, check_images, check_output_fol
 from rle_onestage.cli.options import add_options, parse_options, read_config, start
 from rle_onestage.errors import ConfigError, exits_with_sentence
 from rle_onestage.utils.arguments import CommandParser, positive_int
+from rle_onestage.utils.packaged_files import MODELS, config_names, find_config, near_names
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -27,14 +28,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--model", metavar="NAME", help="a model with weights that come with the package, such as people")
     what.add_argument("--config-file", metavar="FILE", help="a YAML file, a run's config.yaml, or one of the package")
     what.add_argument("--describe", metavar="FILE", help="print what an exported file says about itself, as JSON")
-    parser.add_argument("--output", metavar="FILE", help="to write; its ending is that of the format")
+    parser.add_argument("--output", metavar="FILE", help="file to write, with the ending that --format has")
     parser.add_argument(
-        "--format", default="onnx", metavar="F", help="onnx (default), openvino, torchscript or torch_export"
-    )
+        "--format", default="onnx", metavar="F",
+        help="onnx (default; .onnx), openvino (.xml), torchscript (.pt) or torch_export (.pt2)",
+    )  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--size", type=positive_int, nargs=2, metavar=("H", "W"),
-        help="pixels that the network runs at, whatever the image, which is padded to it",
+        help="height and width that the network runs at, multiples of 32 for most models; images are resized to fit "
+        "and padded",
     )  # fmt: skip
     size.add_argument("--dynamic", action="store_true", help="resize each image as the config does (the default)")
     parser.add_argument(
@@ -80,6 +83,14 @@ def check_flags(args: argparse.Namespace) -> None:
         )  # fmt: skip
 
 
+def check_model(name: str | None) -> None:
+    """Raises ConfigError where ``--model`` names no config of the package and nothing that is near one."""
+    if name is None or os.path.isfile(name) or find_config(MODELS.get(name, name)) is not None:
+        return
+    if not near_names(name, [*MODELS, *config_names()]):
+        raise ConfigError(f"{name!r} is not in the model zoo; choose among {', '.join(MODELS)}, or give --config-file")
+
+
 @exits_with_sentence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
@@ -88,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_flags(args)
         check_images(args.images, "--images")
         check_images(args.calibration, "--calibration")
+        check_model(args.model)
         check_config(args.config_file, args.opts)
         check_output_folder(args.server[1] if args.server else None, "--server")
     start(log=args.describe is None)

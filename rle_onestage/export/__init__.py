@@ -1,4 +1,4 @@
-"""One file from the bytes of an image to people in its pixels, for runtimes without this package."""
+"""One file from the pixels of an image to people, for runtimes without this package."""
 
 from .exporting import Exported, ExportOptions, export_model
 from .formats import FORMATS, Format

@@ -163,8 +163,9 @@ def _check_bits(format: str, kind: Format, options: ExportOptions) -> None:
             raise ConfigError(f"--{flag} is not for the format {format}; use one of {able}, or leave it out")
     if 0 < len(options.calibration) < _DOZENS:
         logger.warning(
-            "8 bits are calibrated on %s; give some dozens that look like those the file will see, or it may lose AP",
+            "--int8 is calibrated on %s only; give %d or more like those that the model will see, or AP may drop",
             counted(len(options.calibration), "image"),
+            _DOZENS,
         )
 
 
@@ -253,7 +254,8 @@ def _canvas(options: ExportOptions, predictor: Predictor) -> tuple[int, int] | N
 def check_output(path: str, kind: Format) -> None:
     """Raises MediaError where a file of a format cannot be written."""
     if not path.endswith(kind.ending):
-        raise MediaError(f"{path} does not end in {kind.ending}; give such a name with --output")
+        other = [f", or --format {name}" for name, each in FORMATS if path.endswith(each.ending)]
+        raise MediaError(f"{path} does not end in {kind.ending}; give such a name with --output{''.join(other[:1])}")
     for ending in (kind.ending, *kind.further):
         there = path.removesuffix(kind.ending) + ending
         if os.path.lexists(there):

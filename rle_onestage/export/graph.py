@@ -1,4 +1,4 @@
-"""The whole way from the bytes of an image to people in its pixels, as one module without decisions on the data."""
+"""The whole way from the pixels of an image to people, as one module without decisions on the data."""
 
 import copy
 from collections.abc import Sequence

@@ -65,6 +65,10 @@ INT8 = Limits(
 )
 
 
+# What to do about a file beyond its limits; beyond those of EXACT it is a fault of this package.
+_REMEDIES = {HALF: "leave out --half", INT8: "calibrate on more images, or leave out --int8"}
+
+
 class NotEqualError(PoseError):
     """An exported file does not give the numbers of PyTorch."""
 
@@ -107,7 +111,7 @@ class Parity(NamedTuple):
             limit, unit = (limits.near, " px") if name in ("joints", "boxes") else (limits.of(name), "")
             share, largest = _share(values, limit), float(values.max(initial=0))
             if not (share >= limits.nearly_all and largest <= limits.outer * limit):
-                off = f"{100 * (1 - share):.2g} % by more than {limit}{unit}"
+                off = f"{_short(100 * (1 - share))} % by more than {limit}{unit}"
                 found.append(f"{name} differ by up to {largest:.3g}{unit}, and {off}")
         return found
 
@@ -119,12 +123,18 @@ class Parity(NamedTuple):
     def __str__(self) -> str:
         largest = [float(values.max(initial=0)) for values in (self.joints, self.sigmas, self.scores)]
         near = f"{100 * self.share_near:.2f} % of joints" if len(self.joints) else "no joints"
+        how = "as PyTorch" if self.limits == EXACT else "compared with PyTorch"
         return (
-            f"as PyTorch on {counted(self.images, 'image')} with {counted(self.found, 'person', 'people')} above "
+            f"{how} on {counted(self.images, 'image')} with {counted(self.found, 'person', 'people')} above "
             f"{SCORE + self.limits.scores:.2f}: {near} within {self.limits.near} px, all within "
-            f"{largest[0]:.2g} px, "
-            f"sigmas within {100 * largest[1]:.2g} %, scores of all candidates within {largest[2]:.2g}"
+            f"{_short(largest[0])} px, sigmas within {_short(100 * largest[1])} %, "
+            f"scores of all candidates within {largest[2]:.2g}"
         )
+
+
+def _short(value: float) -> str:
+    """Two digits, without an exponent."""
+    return np.format_float_positional(value, precision=2, fractional=False, trim="-")
 
 
 def _share(values: np.ndarray, limit: float) -> float:
@@ -207,9 +217,10 @@ def _differences(ours: Outputs, theirs: Outputs, rows: np.ndarray, columns: np.n
 def check(parity: Parity, path: str) -> None:
     """Raises NotEqualError where the file is not equal to PyTorch."""
     if parity.faults:
+        remedy = _REMEDIES.get(parity.limits, "export another format, or report it")
         raise NotEqualError(
             f"{path} is not written, because the exported model does not give PyTorch's numbers on "
-            f"{counted(parity.images, 'image')}: {'; '.join(parity.faults)}; export another format, or report it"
+            f"{counted(parity.images, 'image')}: {'; '.join(parity.faults)}; {remedy}"
         )
 
 

@@ -99,9 +99,11 @@ def check_server(server: str, folder: str, ending: str, name: str = "people") ->
     if server not in ("triton", "ovms"):
         raise ConfigError(f"server {server} (--server) is unknown; choose triton or ovms")
     if ending not in _BACKENDS:
-        raise ConfigError(f"{server} takes no {ending or 'such'} file from here; export to onnx or openvino")
+        raise ConfigError(f"--server {server} takes {' and '.join(_BACKENDS)} files; give --format onnx or openvino")
     if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
-        raise ConfigError(f"a server cannot name a model {name!r}; use letters, digits, _ and -")
+        raise ConfigError(
+            f"{name!r} (from --output) cannot name a model on a server; use letters, digits, _, - and . (not first)"
+        )
     there = os.path.join(folder, name)
     if os.path.lexists(there):
         raise MediaError(f"{there} exists already; remove it, or give another folder with --server")

@@ -19,6 +19,7 @@ FOREIGN = {
     "peer/bin/yolo",
     "cd",
     "cp",
+    "mkdir",
     "npm",
     "tar",
     "git",

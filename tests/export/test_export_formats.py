@@ -153,7 +153,7 @@ def test_half_and_int8_are_smaller_and_near(folder, plain, caplog):
         assert describe(path)["weights_in"] == {"half": "float16", "int8": "int8"}[name]
         scores = load(path)(IMAGES[0]).scores
         assert scores[0].item() == pytest.approx(load(onnx_file)(IMAGES[0]).scores[0].item(), abs=0.1)
-    assert caplog.text.count("calibrated on 3 images; give some dozens") == 1
+    assert caplog.text.count("--int8 is calibrated on 3 images only; give 24 or more like those") == 1
 
 
 def test_int8_for_openvino_rounds_what_convolutions_read_alone(folder, small):

@@ -7,7 +7,7 @@ from rle_onestage import cli
 from rle_onestage.errors import MediaError
 from rle_onestage.export import load
 from rle_onestage.export.exporting import derived
-from rle_onestage.export.parity import HALF, Parity
+from rle_onestage.export.parity import EXACT, HALF, INT8, NotEqualError, Parity, check
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -35,6 +35,21 @@ def test_no_person_may_be_lost():
     assert not parity._replace(limits=HALF).faults
 
 
+@pytest.mark.parametrize(
+    ("limits", "beginning", "remedy"),
+    [
+        (EXACT, "as PyTorch on", "export another format, or report it"),
+        (HALF, "compared with PyTorch on", "leave out --half"),
+        (INT8, "compared with PyTorch on", "calibrate on more images, or leave out --int8"),
+    ],
+)
+def test_what_differs_by_choice_is_not_called_equal(limits, beginning, remedy):
+    parity = Parity(1, np.full(9, 1234.0), np.full(9, 1.84), np.zeros(9), lost=0, found=9, limits=limits)
+    assert str(parity).startswith(beginning) and "all within 1200 px, sigmas within 180 %, scores" in str(parity)
+    with pytest.raises(NotEqualError, match=f"by up to 1.23e.03 px, and 100 % by more than .*; {remedy}$"):
+        check(parity, "x.onnx")
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (480, 640), (1000, 3000)])
 def test_derived_images_have_other_shapes(shape):
     made = derived(np.zeros((*shape, 3), np.uint8))
@@ -46,7 +61,12 @@ def test_derived_images_have_other_shapes(shape):
     "words, sentence",
     [
         (["--output", "x.onnx", "--format", "tflite"], "--format is 'tflite'"),
-        (["--output", "x.onnx", "--format", "openvino"], "x.onnx does not end in .xml"),
+        (
+            ["--output", "x.onnx", "--format", "openvino"],
+            "x.onnx does not end in .xml; give such a name with --output, or --format onnx",
+        ),
+        (["--output", "x.xml"], "x.xml does not end in .onnx; give such a name with --output, or --format openvino"),
+        (["--output", "x"], "x does not end in .onnx; give such a name with --output"),
         (["--output", "gone/x.onnx"], "gone/x.onnx cannot be written"),
         (["--output", "x.onnx", "--int8"], "--int8 needs images to calibrate on"),
         (["--output", "x.onnx", "--calibration", "a.jpg"], "--calibration is for --int8"),
@@ -68,6 +88,21 @@ def test_what_cannot_be_is_one_sentence(words, sentence, tmp_path, capsys, monke
     error = capsys.readouterr().err.strip()
     assert left.value.code == 2 and sentence in error.splitlines()[-1], error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "empty"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("foo", "choose among people, people_fast, people_synthetic, or give --config-file"),
+        ("peple", "did you mean people"),
+        ("coco/rle_onestage_n_640.yaml", "has no trained weights in the model zoo"),
+    ],
+)
+def test_a_name_of_no_model_is_one_short_sentence(name, sentence, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["export", "--model", name, "--output", str(tmp_path / "x.onnx")])
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert sentence in error and len(error) < 250
 
 
 @pytest.mark.parametrize("content, name", [(b"no model", "a.onnx"), (b"no model", "a.pt"), (b"", "a.txt")])

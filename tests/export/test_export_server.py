@@ -99,7 +99,7 @@ def test_openvino_model_server_lists_each_model_once(exported, tmp_path):
     ("server", "name", "error", "sentence"),
     [
         ("torchserve", "people", ConfigError, "server torchserve .* choose triton or ovms"),
-        ("triton", "a/b", ConfigError, "cannot name a model 'a/b'"),
+        ("triton", "a/b", ConfigError, "'a/b' .from --output. cannot name a model on a server; use letters"),
         ("triton", "there", MediaError, "there exists already"),
         ("ovms", "people", MediaError, "config.json is no config of OpenVINO Model Server"),
     ],
@@ -133,6 +133,6 @@ def test_a_server_whose_folder_fills_up_keeps_what_it_had(place, there, exported
 
 
 def test_files_that_servers_do_not_take_are_said(tmp_path):
-    with pytest.raises(ConfigError, match="triton takes no .pt file from here; export to onnx or openvino"):
+    with pytest.raises(ConfigError, match="--server triton takes .onnx and .xml files; give --format onnx or openvino"):
         write_server("triton", str(tmp_path / "models"), "people.pt")
     assert not (tmp_path / "models").exists()
