@@ -5,6 +5,7 @@
 #                    (each alone: make lint, make types, make docs, make wheel)
 # make test-kills    set-up, then trainings that are killed in every phase and resumed
 # make test-lowest   the tests, with the lowest versions that pyproject.toml allows (.venv-lowest; PYTHON=python3.10 has the oldest Python too)
+# make test-devices  the files of ExecuTorch, Core ML and LiteRT (.venv-devices and .venv-litert)
 # make fuzz          set-up, then 2,000 mutations of each kind of input (FUZZ=tests/fuzz/test_fuzz_images.py: of one kind)
 #
 # PYTHON=python3.11  the Python to make the environment with (3.10 or later)
@@ -51,11 +52,11 @@ EXAMPLES := datasets/examples
 # A score estimates OKS, which is low after a training of minutes.
 DRAWN := --confidence-threshold 0.2
 
-.PHONY: help install quickstart test check lint types docs wheel test-slow test-kills test-lowest fuzz clean
+.PHONY: help install quickstart test check lint types docs wheel test-slow test-kills test-lowest test-devices fuzz clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo "targets: install, quickstart, test, check, lint, types, docs, wheel, test-slow, test-kills, test-lowest, fuzz, clean"
+	@echo "targets: install, quickstart, test, check, lint, types, docs, wheel, test-slow, test-kills, test-lowest, test-devices, fuzz, clean"
 
 install: $(ENVIRONMENT)
 	@$(PY) tools/install.py --source "$(DETECTRON2)"
@@ -97,6 +98,15 @@ test-lowest:
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct -e ".[opencv-headless,test,export]"
 	$(MAKE) --no-print-directory install VENV=.venv-lowest
 	.venv-lowest/bin/python $(PYTEST)
+
+# LiteRT's converter brings an earlier torch, so each has its own environment: 6 GB.
+test-devices:
+	$(MAKE) --no-print-directory install VENV=.venv-devices
+	.venv-devices/bin/python -m pip install -q -e ".[executorch,coreml,test]"
+	.venv-devices/bin/python -m pytest tests/export/test_export_devices.py
+	$(MAKE) --no-print-directory install VENV=.venv-litert
+	.venv-litert/bin/python -m pip install -q -e ".[litert,test]"
+	.venv-litert/bin/python -m pytest tests/export/test_export_devices.py
 
 fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)

@@ -31,7 +31,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="FILE", help="file to write, with the ending that --format has")
     parser.add_argument(
         "--format", default="onnx", metavar="F",
-        help="onnx (default; .onnx), openvino (.xml), torchscript (.pt) or torch_export (.pt2)",
+        help="onnx (default; .onnx), openvino (.xml), torchscript (.pt), torch_export (.pt2), executorch (.pte), "
+        "litert (.tflite) or coreml (.mlpackage)",
     )  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rle_onestage.data.lookup import check_sets
     from rle_onestage.engine.config.imports import import_modules
     from rle_onestage.export import (
+        FORMATS,
         ExportOptions,
         check_server,
         describe,
@@ -122,6 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
         )
         return
+    if args.dataset and not FORMATS.get(args.format).runs:
+        raise ConfigError(
+            f"--dataset runs the file, which for the format {args.format} cannot be done here; leave it out"
+        )
     name, ending = os.path.splitext(os.path.basename(args.output))
     server, folder = args.server or (None, "")
     if server is not None:

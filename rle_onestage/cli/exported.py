@@ -11,7 +11,8 @@ from rle_onestage.utils.packaged_files import MODELS, find_config, near_names
 if TYPE_CHECKING:
     from rle_onestage.export import ExportedPredictor
 
-_ENDINGS = (".onnx", ".xml", ".pt", ".pt2")  # of the package's formats
+_ENDINGS = (".onnx", ".xml", ".pt", ".pt2", ".pte", ".tflite")  # of the package's formats that it runs
+_FOLDER = ".mlpackage"  # of a format that is a folder, and that it does not run
 
 
 def add_exported(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,7 @@ def check_exported(args: argparse.Namespace) -> None:
         if given:
             raise ConfigError(f"--{given[0]} is for exported files; give one with --model, or leave it out")
         return
-    if wrong := what_is_wrong(args.model):
+    if not args.model.endswith(_FOLDER) and (wrong := what_is_wrong(args.model)):
         near = " or ".join(filter(None, [near_file(args.model, _ENDINGS), *near_names(args.model, list(MODELS))]))
         raise MediaError(
             f"exported file {args.model or repr(args.model)} {wrong}; "

@@ -65,21 +65,21 @@ class Exported(NamedTuple):
 
     Attributes:
         files: the paths.
-        parity: with PyTorch.
+        parity: with PyTorch; None where this package cannot run the format.
         padding: share of the canvas that is padding, on average of the images; 0 without a fixed one.
         depth_left_out: whether the model has a depth, which no file has.
     """
 
     files: list[str]
-    parity: Parity
+    parity: Parity | None
     padding: float = 0.0
     depth_left_out: bool = False
 
     @property
     def lines(self) -> list[str]:
         """For the terminal."""
-        sizes = ", ".join(f"{file} ({os.path.getsize(file) / 1e6:.1f} MB)" for file in self.files)
-        lines = [f"{sizes}: {self.parity}"]
+        sizes = ", ".join(f"{file} ({_bytes_of(file) / 1e6:.1f} MB)" for file in self.files)
+        lines = [f"{sizes}: {self.parity or 'converted, not run: its numbers are not compared with those of PyTorch'}"]
         if self.padding:
             lines.append(f"{100 * self.padding:.0f} % of what the network sees of these images is padding")
         if self.depth_left_out:
@@ -117,6 +117,7 @@ def export_model(
     kind.check()
     check_output(output, kind)
     _check_bits(format, kind, options)
+    options = _with_fixed_shapes(format, kind, options)
     weights = weights or cfg.MODEL.WEIGHTS
     predictor = _predictor(cfg, weights)
     canvas = _canvas(options, predictor)
@@ -134,13 +135,15 @@ def export_model(
     bits = FewBits(options.half, [_example(image, options) for image in calibration])
     with _folder_beside(output) as made:
         paths = [os.path.join(made, f"{name}{kind.ending}") for name in ("people", "candidates")]
-        for graph, path in zip(graphs, paths):
+        for graph, path in list(zip(graphs, paths))[: 2 if kind.runs else 1]:
             kind.save(graph, _example(seen[0], options), path, metadata, bits)
-        runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-        reference = functools.partial(pytorch, predictor, size)
-        parity = compare(reference, seen, *runners, limits=options.limits)
-        check(parity, output)
-        del runners  # some systems do not rename what is open
+        parity = None
+        if kind.runs:
+            runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
+            reference = functools.partial(pytorch, predictor, size)
+            parity = compare(reference, seen, *runners, limits=options.limits)
+            check(parity, output)
+            del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))
         return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
 
@@ -167,6 +170,15 @@ def _check_bits(format: str, kind: Format, options: ExportOptions) -> None:
             counted(len(options.calibration), "image"),
             _DOZENS,
         )
+
+
+def _with_fixed_shapes(format: str, kind: Format, options: ExportOptions) -> ExportOptions:
+    """Options as a format takes them. Raises ConfigError where its shapes are fixed, and the size is not given."""
+    if not kind.fixed:
+        return options
+    if options.canvas is None:
+        raise ConfigError(f"files of the format {format} are for images of one size; give it with --size H W")
+    return options._replace(static=True, batch=max(1, options.batch))
 
 
 def _fitted(graph: PeopleGraph, images: Sequence[np.ndarray], options: ExportOptions) -> Sequence[np.ndarray]:
@@ -263,6 +275,12 @@ def check_output(path: str, kind: Format) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise MediaError(f"{path} cannot be written, check the folder {folder}; or give another one with --output")
+
+
+def _bytes_of(file: str) -> int:
+    """Size of a file, or of all files in a folder."""
+    parts = [os.path.join(folder, name) for folder, _, names in os.walk(file) for name in names] or [file]
+    return sum(map(os.path.getsize, parts))
 
 
 def _move(made: str, output: str, kind: Format) -> list[str]:

@@ -197,5 +197,5 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         MissingPackageError: its runtime is not installed.
     """
     path = os.fspath(path)
-    metadata = format_of(path).load(path, RunOptions()).metadata
+    metadata = format_of(path).describe(path)
     return {key: metadata[key] for key in sorted(metadata, key=order_of) if key != "density"}

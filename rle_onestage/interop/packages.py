@@ -22,6 +22,7 @@ def optional_package(name: str, remedy: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == name:
-            raise MissingPackageError(f"{name} is not installed; run {remedy}") from None
-        raise MissingPackageError(f"{name} needs {error.name}, which is not installed; run {remedy}") from error
+        package = name.split(".")[0]
+        if (error.name or "").split(".")[0] == package:
+            raise MissingPackageError(f"{package} is not installed; run {remedy}") from None
+        raise MissingPackageError(f"{package} needs {error.name}, which is not installed; run {remedy}") from error

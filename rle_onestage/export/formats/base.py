@@ -1,12 +1,13 @@
 """What a format has to do, and the registry of all of them."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rle_onestage.errors import MediaError
+from rle_onestage.errors import ConfigError, MediaError
 from rle_onestage.utils.near import what_is_wrong
 from rle_onestage.utils.registry import NamedRegistry
 
@@ -68,11 +69,17 @@ class Format(ABC):
         ending: of its files.
         further: endings of files that go with them, under the same name.
         takes_few_bits: whether weights can be stored in float16, and convolutions run in 8 bits.
+        fixed: whether all shapes are fixed: a file takes a batch of images of one size, and gives ``count`` too.
+        runs: whether this package can run the files, and so compare them with PyTorch.
+        folder: whether a file is a folder.
     """
 
     ending: ClassVar[str]
     further: ClassVar[tuple[str, ...]] = ()
     takes_few_bits: ClassVar[bool] = False
+    fixed: ClassVar[bool] = False
+    runs: ClassVar[bool] = True
+    folder: ClassVar[bool] = False
 
     def check(self) -> None:  # noqa: B027 -- PyTorch's own formats need nothing
         """Raises MissingPackageError where what it needs is not installed."""
@@ -103,6 +110,23 @@ class Format(ABC):
             MediaError: it is no file of this format.
         """
 
+    def describe(self, path: str) -> dict[str, Any]:
+        """What a file says about itself, see :func:`~rle_onestage.export.metadata.metadata_of`.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            MediaError: it is no file of this format.
+        """
+        return self.load(path, RunOptions()).metadata
+
+
+def on_cpu_alone(path: str, options: RunOptions) -> None:
+    """Raises ConfigError where a file is to run elsewhere than on the CPU, or not in float32."""
+    if options.providers or options.precision != "float32":
+        raise ConfigError(f"{path} runs on the CPU in float32; leave out providers and precision")
+
 
 def format_of(path: str) -> Format:
     """The format of a file, by its ending.
@@ -112,7 +136,7 @@ def format_of(path: str) -> Format:
     """
     for _, made in FORMATS:
         if path.endswith(made.ending):
-            if wrong := what_is_wrong(path):
+            if not (made.folder and os.path.isdir(path)) and (wrong := what_is_wrong(path)):
                 raise MediaError(f"exported file {path} {wrong}; check its name")
             return made()
     endings = ", ".join(made.ending for _, made in FORMATS)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rle_onestage.errors import ConfigError, MediaError
+from rle_onestage.errors import MediaError
 
 from ..graph import PeopleGraph
 from ..metadata import from_strings, to_strings
-from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions
+from .base import ALL_BITS, FORMATS, FewBits, Format, Runner, RunOptions, on_cpu_alone
 
 _ENTRY = "metadata.json"
 
@@ -35,13 +35,12 @@ class TorchRunner(Runner):
     """
 
     def __init__(self, path: str, options: RunOptions, read: Callable[[str, dict[str, str]], Callable]):
-        if options.providers or options.precision != "float32":
-            raise ConfigError(f"{path} runs on the CPU in float32; leave out providers and precision")
+        on_cpu_alone(path, options)
         if options.threads:
             torch.set_num_threads(options.threads)
         files = {_ENTRY: ""}
         try:
-            with _quiet():
+            with quiet():
                 self.function = read(path, files)
             text = files[_ENTRY]
             entries = json.loads(text) if text else {}
@@ -68,7 +67,7 @@ class TorchScriptFormat(Format):
     def save(
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
-        with torch.no_grad(), _quiet():  # tracing warns of what the comparison with PyTorch checks
+        with torch.no_grad(), quiet():  # tracing warns of what the comparison with PyTorch checks
             traced = torch.jit.trace(graph, (torch.from_numpy(image),), check_trace=False)
             # By way of memory: on a full disk torch's own writer ends the process.
             torch.jit.save(traced, made := io.BytesIO(), _extra_files={_ENTRY: json.dumps(to_strings(metadata))})
@@ -88,7 +87,7 @@ class TorchExportFormat(Format):
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         sizes = {} if graph.size.static else {axis + graph.batched: torch.export.Dim.DYNAMIC for axis in (0, 1)}
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             program = torch.export.export(graph, (torch.from_numpy(image),), dynamic_shapes=(sizes,))
             torch.export.save(program, made := io.BytesIO(), extra_files={_ENTRY: json.dumps(to_strings(metadata))})
         Path(path).write_bytes(made.getvalue())
@@ -98,14 +97,19 @@ class TorchExportFormat(Format):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what PyTorch prints about itself: warnings, and tracebacks of errors that it raises anyway."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def quiet(*loggers: str) -> Iterator[None]:
+    """Without what PyTorch prints about itself: warnings, and tracebacks of errors that it raises anyway.
+
+    Args:
+        loggers: of other packages, which are silent too.
+    """
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("torch", *loggers))}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
