@@ -28,11 +28,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--model", metavar="NAME", help="a model with weights that come with the package, such as people")
     what.add_argument("--config-file", metavar="FILE", help="a YAML file, a run's config.yaml, or one of the package")
     what.add_argument("--describe", metavar="FILE", help="print what an exported file says about itself, as JSON")
-    parser.add_argument("--output", metavar="FILE", help="file to write, with the ending that --format has")
+    parser.add_argument("--output", metavar="FILE", help="file to write; its ending says the format")
     parser.add_argument(
-        "--format", default="onnx", metavar="F",
-        help="onnx (default; .onnx), openvino (.xml), torchscript (.pt), torch_export (.pt2), executorch (.pte), "
-        "litert (.tflite) or coreml (.mlpackage)",
+        "--format", metavar="F",
+        help="onnx (.onnx), openvino (.xml), torchscript (.pt), torch_export (.pt2), executorch (.pte), litert "
+        "(.tflite) or coreml (.mlpackage); default: by the ending of --output",
     )  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
@@ -124,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
         )
         return
+    if args.format is None:
+        args.format = next((name for name, kind in FORMATS if args.output.endswith(kind.ending)), "onnx")
     if args.dataset and not FORMATS.get(args.format).runs:
         raise ConfigError(
             f"--dataset runs the file, which for the format {args.format} cannot be done here; leave it out"

@@ -133,6 +133,8 @@ def export_model(
         _fitted(graphs[0], each, options) for each in ([*images, *derived(images[0])], options.calibration)
     )
     bits = FewBits(options.half, [_example(image, options) for image in calibration])
+    done = "comparing with PyTorch" if kind.runs else "no comparison"
+    logger.info("Converting to %s, then %s on %s", format, done, counted(len(seen), "image"))
     with _folder_beside(output) as made:
         paths = [os.path.join(made, f"{name}{kind.ending}") for name in ("people", "candidates")]
         for graph, path in list(zip(graphs, paths))[: 2 if kind.runs else 1]:

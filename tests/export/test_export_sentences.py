@@ -65,7 +65,12 @@ def test_derived_images_have_other_shapes(shape):
             ["--output", "x.onnx", "--format", "openvino"],
             "x.onnx does not end in .xml; give such a name with --output, or --format onnx",
         ),
-        (["--output", "x.xml"], "x.xml does not end in .onnx; give such a name with --output, or --format openvino"),
+        (
+            ["--output", "x.xml", "--format", "onnx"],
+            "x.xml does not end in .onnx; give such a name with --output, or --format openvino",
+        ),
+        (["--output", "x.pt", "--half"], "--half is not for the format torchscript"),  # by its ending
+        (["--output", "x.pte"], "executorch"),
         (["--output", "x"], "x does not end in .onnx; give such a name with --output"),
         (["--output", "gone/x.onnx"], "gone/x.onnx cannot be written"),
         (["--output", "x.onnx", "--int8"], "--int8 needs images to calibrate on"),

@@ -62,6 +62,9 @@ def test_a_static_file_has_fixed_shapes_and_pytorchs_people(exported):
     cfg, path = exported
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == [*CANVAS, 3]
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    assert shapes["keypoints"] == ["people", 17, 3] and shapes["covariances"] == ["people", 17, 2, 2]
+    assert shapes["scores"] == ["people"] and shapes["boxes"] == ["people", 4]
     said = describe(path)["size"]
     assert said["static"] is True and said["canvas"] == list(CANVAS)
     assert cfg.INPUT.FORMAT == "RGB" and cfg.MODEL.PIXEL_MEAN == [103.53, 116.28, 123.675]
@@ -114,7 +117,11 @@ def test_what_lies_beside_the_image_is_nobody(exported):
 def test_images_of_several_sizes_share_a_batch(folder):
     cfg, path = toy(folder, "fcos"), str(folder / "batch.onnx")
     export_model(cfg, path, images=[photo()], options=STATIC._replace(batch=2))
-    file, images = load(path), [photo(50, 70), photo(*CANVAS, seed=1), photo(300, 20, seed=2)]
+    file = load(path)
+    shapes, rows = {each.name: each.shape for each in file.run.session.get_outputs()}, file.metadata["max_people"]
+    assert shapes["boxes"] == ["batch", rows, 4] and shapes["sigmas"] == ["batch", rows, 17, 2]
+    assert shapes["count"] == ["batch"]
+    images = [photo(50, 70), photo(*CANVAS, seed=1), photo(300, 20, seed=2)]
     calls = []
     run, file.run = file.run, lambda batch: calls.append(batch.shape) or run(batch)
     together = file.batch(images)

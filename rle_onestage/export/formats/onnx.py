@@ -86,7 +86,12 @@ class OnnxFormat(Format):
                 graph, (torch.from_numpy(image),), path, dynamo=False, opset_version=OPSET, input_names=["image"],
                 output_names=graph.outputs, dynamic_axes=axes,
             )  # fmt: skip
-        tidy(path, to_strings(metadata), half=bits.half)
+            found = graph(torch.from_numpy(image))
+        # Tracing knows the sides of most outputs by invented names alone.
+        shapes = {
+            name: [*axes[name].values(), *value.shape[len(axes[name]) :]] for name, value in zip(graph.outputs, found)
+        }
+        tidy(path, to_strings(metadata), shapes, half=bits.half)
         if len(bits.calibration):
             quantize(path, bits.calibration, exact=exact_layers(graph, outputs=True), outputs=True)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,15 @@ _CONVS = ("Conv", "ConvTranspose")
 _LARGE = 256
 
 
-def tidy(path: str, strings: Mapping[str, str], *, half: bool = False) -> None:
+def tidy(
+    path: str, strings: Mapping[str, str], shapes: Mapping[str, Sequence[int | str]], *, half: bool = False
+) -> None:
     """Fold constants, make paddings part of their convolutions, and write what the file says about itself.
 
     Args:
         path: of the file, which is replaced.
         strings: the file's metadata.
+        shapes: of the outputs, with a name for each side that varies.
         half: weights are stored in float16; they are computed with in float32 all the same.
     """
     onnx = optional_package("onnx", REMEDY)
@@ -37,6 +40,9 @@ def tidy(path: str, strings: Mapping[str, str], *, half: bool = False) -> None:
     keep = [(each.domain, each.version) for each in model.opset_import if each.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(*each) for each in keep)
+    for output in model.graph.output:
+        kind = output.type.tensor_type.elem_type
+        output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, kind, shapes[output.name]))
     onnx.helper.set_model_props(model, dict(strings))
     onnx.checker.check_model(model)
     onnx.save(model, path)
