@@ -103,10 +103,10 @@ test-lowest:
 test-devices:
 	$(MAKE) --no-print-directory install VENV=.venv-devices
 	.venv-devices/bin/python -m pip install -q -e ".[executorch,coreml,test]"
-	.venv-devices/bin/python -m pytest tests/export/test_export_devices.py
+	TEST_DEVICES=executorch,coreml .venv-devices/bin/python -m pytest tests/export/test_export_devices.py
 	$(MAKE) --no-print-directory install VENV=.venv-litert
 	.venv-litert/bin/python -m pip install -q -e ".[litert,test]"
-	.venv-litert/bin/python -m pytest tests/export/test_export_devices.py
+	TEST_DEVICES=litert .venv-litert/bin/python -m pytest tests/export/test_export_devices.py
 
 fuzz: install
 	RLE_ONESTAGE_FUZZ=1 $(PY) -m pytest $(FUZZ)

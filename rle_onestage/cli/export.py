@@ -6,7 +6,7 @@ rle-onestage export --model people --output people_int8.onnx --int8 --calibratio
 rle-onestage export --model people --output triton/people.onnx --batch 8 --server triton triton/models
 rle-onestage export --describe people.onnx
 
-The file is compared with PyTorch on some images. If the numbers differ, no file is kept.
+The file is compared with PyTorch on some images, but one for Core ML. If the numbers differ, no file is kept.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     size.add_argument(
         "--size", type=positive_int, nargs=2, metavar=("H", "W"),
         help="height and width that the network runs at, multiples of 32 for most models; images are resized to fit "
-        "and padded",
+        "and padded, but see --static",
     )  # fmt: skip
     size.add_argument("--dynamic", action="store_true", help="resize each image as the config does (the default)")
     parser.add_argument(
@@ -124,12 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
         )
         return
-    if args.format is None:
-        args.format = next((name for name, kind in FORMATS if args.output.endswith(kind.ending)), "onnx")
-    if args.dataset and not FORMATS.get(args.format).runs:
-        raise ConfigError(
-            f"--dataset runs the file, which for the format {args.format} cannot be done here; leave it out"
-        )
+    args.output = args.output.rstrip(os.sep)  # of a folder that was completed by Tab
     name, ending = os.path.splitext(os.path.basename(args.output))
     server, folder = args.server or (None, "")
     if server is not None:
@@ -140,7 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.config_file = get_config_file(args.model)
         if "MODEL.WEIGHTS" not in args.opts[::2]:
             args.opts = ["MODEL.WEIGHTS", get_checkpoint_url(args.model), *args.opts]
-    cfg = read_config(args, task="inference")
+    cfg = read_config(args, task="inference")  # with formats of the modules that it imports
+    if args.format is None:
+        args.format = next((name for name, kind in FORMATS if args.output.endswith(kind.ending)), "onnx")
+    if args.dataset and not FORMATS.get(args.format).runs:
+        raise ConfigError(
+            f"--dataset runs the file, which for the format {args.format} cannot be done here; leave it out"
+        )
     if args.dataset:
         check_sets(cfg, [], needed=[args.dataset], images=True)
     options = ExportOptions(

@@ -1,6 +1,7 @@
 """Exported files in place of a config and weights: flags, and what they cannot go with."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from rle_onestage.errors import ConfigError, MediaError
@@ -57,7 +58,7 @@ def check_exported(args: argparse.Namespace) -> None:
         if given:
             raise ConfigError(f"--{given[0]} is for exported files; give one with --model, or leave it out")
         return
-    if not args.model.endswith(_FOLDER) and (wrong := what_is_wrong(args.model)):
+    if not args.model.rstrip(os.sep).endswith(_FOLDER) and (wrong := what_is_wrong(args.model)):
         near = " or ".join(filter(None, [near_file(args.model, _ENDINGS), *near_names(args.model, list(MODELS))]))
         raise MediaError(
             f"exported file {args.model or repr(args.model)} {wrong}; "

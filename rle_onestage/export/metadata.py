@@ -122,7 +122,7 @@ def from_strings(strings: Mapping[str, str], path: str) -> dict[str, Any]:
         MediaError: they are not those of a file of this package.
     """
     try:
-        found = {key: json.loads(value) for key, value in strings.items() if key.isidentifier()}
+        found = {key: json.loads(value) for key, value in dict(strings).items() if key.isidentifier()}
         if found["package"] == "rle-onestage":
             return found
     except (KeyError, ValueError, TypeError):

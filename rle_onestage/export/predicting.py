@@ -144,13 +144,13 @@ def load(
     Raises:
         MediaError: it is no exported file.
         MissingPackageError: its runtime is not installed.
-        ConfigError: an option is not known, or no number of threads.
+        ConfigError: an option is not known, or no number of threads; or the file is of Core ML, which is not here.
     """
     for name, count in (("threads", 1 if threads is None else threads), ("workers", workers)):
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_THREADS:
             raise ConfigError(f"{name} is {count!r}; it must be a whole number from 1 to {_MOST_THREADS}")
     names = (providers,) if isinstance(providers, str) else tuple(providers)
-    return ExportedPredictor(os.fspath(path), RunOptions(threads, names, precision, workers))
+    return ExportedPredictor(os.fspath(path).rstrip(os.sep), RunOptions(threads, names, precision, workers))
 
 
 def to_instances(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> Instances:
@@ -196,6 +196,6 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         MediaError: it is no exported file.
         MissingPackageError: its runtime is not installed.
     """
-    path = os.fspath(path)
+    path = os.fspath(path).rstrip(os.sep)  # of a folder that was completed by Tab
     metadata = format_of(path).describe(path)
     return {key: metadata[key] for key in sorted(metadata, key=order_of) if key != "density"}

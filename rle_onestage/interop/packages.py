@@ -22,7 +22,10 @@ def optional_package(name: str, remedy: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        package = name.split(".")[0]
-        if (error.name or "").split(".")[0] == package:
+        package, missing = name.split(".")[0], error.name or ""
+        if missing == package:
             raise MissingPackageError(f"{package} is not installed; run {remedy}") from None
-        raise MissingPackageError(f"{package} needs {error.name}, which is not installed; run {remedy}") from error
+        if missing.split(".")[0] == package:
+            raise MissingPackageError(f"this version of {package} has no {missing}; upgrade it ({remedy})") from error
+        what = f"needs {missing}, which is not installed" if missing else f"cannot be imported ({error})"
+        raise MissingPackageError(f"{package} {what}; run {remedy}") from error

@@ -96,7 +96,7 @@ def test_what_a_file_cannot_go_with_is_said(flags, sentence, tmp_path, capsys):
             "exported file peple does not exist; did you mean people.onnx or people or people_fast?",
         ),
         (["--model", "people", "--config-file", "a.yaml"], "are two models; give one of them"),
-        (["--model", "notes.txt"], "notes.txt is no exported file; their names end in "),
+        (["--model", "notes.txt"], "notes.txt is no exported file; their names end in .mlpackage, .onnx, .pt, "),
         (["--model", "people.onnx"], "cannot load people.onnx"),
     ],
 )

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -31,6 +32,8 @@ def installed(kind):
     try:
         FORMATS.get(kind)().check()
     except MissingPackageError as error:
+        if kind in os.environ.get("TEST_DEVICES", ""):
+            raise
         pytest.skip(str(error))
     return FORMATS.get(kind)()
 
@@ -89,7 +92,8 @@ def test_the_words_of_core_ml_give_the_same(graph):
 @pytest.mark.parametrize("kind", DEVICES)
 def test_without_its_size_or_its_packages_nothing_is_written(tmp_path, folder, monkeypatch, kind):
     cfg, output = toy(folder, "fcos"), str(tmp_path / f"a{DEVICES[kind]}")
-    for name in ("executorch", "litert_torch", "coremltools"):
+    packages = ("executorch", "litert_torch", "coremltools")
+    for name in [*(name for name in sys.modules if name.split(".")[0] in packages), *packages]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingPackageError, match=rf"is not installed; run pip install .rle-onestage\[{kind}\]"):
         export_model(cfg, output, kind, images=IMAGES, options=FIXED)
@@ -135,13 +139,35 @@ def test_another_file_of_its_name_is_a_sentence(tmp_path, kind, content):
         load(path)
 
 
+@pytest.mark.parametrize("methods", [{}, {"metadata": 3}, {"metadata": "[1]"}, {"metadata": "{}"}])
+def test_a_program_of_others_is_a_sentence(tmp_path, methods):
+    installed("executorch")
+    from executorch.exir import to_edge
+
+    program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2),))
+    path = tmp_path / "foreign.pte"
+    path.write_bytes(to_edge({"encode": program}, constant_methods=methods).to_executorch().buffer)
+    with pytest.raises(MediaError, match="foreign.pte [^\n]*$"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["executorch", "litert"])
+def test_batches_of_rgb_that_are_looked_at_twice(folder, kind):
+    installed(kind)
+    output, options = folder / f"batch{DEVICES[kind]}", FIXED._replace(batch=2, rgb=True)
+    made = export_model(toy(folder, "movenet"), str(output), kind, images=IMAGES[:1], options=options)
+    assert made.parity.found > 0 and made.parity.share_near == 1
+    assert len(load(output).batch(IMAGES + IMAGES[:1])) == 3
+
+
 def test_core_ml_is_converted_not_run(folder):
     installed("coreml")
     cfg, output = toy(folder, "refined"), folder / "people.mlpackage"
     made = export_model(cfg, str(output), "coreml", images=IMAGES, options=FIXED)
     assert made.parity is None and "converted, not run" in made.lines[0]
     assert json.loads((output / "Manifest.json").read_text())["rootModelIdentifier"]
-    assert describe(output)["size"]["canvas"] == list(SIZE)
+    said = describe(f"{output}/")
+    assert said["size"]["canvas"] == list(SIZE) and said["image"] == {"type": "image", "channels": "BGR", "batch": 1}
     with pytest.raises(ConfigError, match="runs in Core ML on Apple's devices"):
         load(output)
     with pytest.raises(MediaError, match="exists already"):

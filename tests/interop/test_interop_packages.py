@@ -38,3 +38,12 @@ def test_what_a_package_lacks_is_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingPackageError, match="^halfway needs not_there_at_all, which is not installed; run it$"):
         optional_package("halfway", "it")
+
+
+def test_a_version_without_a_module_and_an_error_without_a_name_are_said(tmp_path, monkeypatch):
+    (tmp_path / "nameless.py").write_text("raise ModuleNotFoundError('install what I need')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingPackageError, match="^this version of json has no json.newer; upgrade it .it.$"):
+        optional_package("json.newer", "it")
+    with pytest.raises(MissingPackageError, match="^nameless cannot be imported .install what I need.; run it$"):
+        optional_package("nameless", "it")

@@ -139,5 +139,5 @@ def format_of(path: str) -> Format:
             if not (made.folder and os.path.isdir(path)) and (wrong := what_is_wrong(path)):
                 raise MediaError(f"exported file {path} {wrong}; check its name")
             return made()
-    endings = ", ".join(made.ending for _, made in FORMATS)
+    endings = ", ".join(sorted(made.ending for _, made in FORMATS))
     raise MediaError(f"{path} is no exported file; their names end in {endings}")

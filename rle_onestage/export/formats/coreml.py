@@ -41,8 +41,9 @@ class CoreMLFormat(Format):
             tools = optional_package("coremltools", _REMEDY)
             steps = {**torch.export.default_decompositions(), **_in_words_of_core_ml()}
             program = plain_program(graph, image, planes=True).run_decompositions(steps)
+            pools = (torch.ops.aten.max_pool2d_with_indices.default, torch.ops.aten.avg_pool2d.default)
             for node in program.graph.nodes:
-                if "pool2d" in str(node.target) and len(node.args) == 2:
+                if node.target in pools and len(node.args) == 2:
                     node.args = (*node.args, node.args[1])  # strides, which the converter does not take as given
             colours = getattr(tools.colorlayout, graph.channels)
             model = tools.convert(
@@ -52,7 +53,8 @@ class CoreMLFormat(Format):
                 minimum_deployment_target=tools.target.iOS17,
                 compute_precision=tools.precision.FLOAT32,
             )
-        model.user_defined_metadata.update(to_strings(metadata))
+        image_of = {"type": "image", "channels": graph.channels, "batch": 1}
+        model.user_defined_metadata.update(to_strings(metadata | {"image": image_of}))
         model.save(path)
 
     def load(self, path: str, options: RunOptions) -> Runner:
@@ -73,8 +75,8 @@ def _in_words_of_core_ml() -> dict[Any, Callable[..., Tensor]]:
     aten = torch.ops.aten
     return {
         aten.alias.default: lambda x: x.clone(),
-        aten.__and__.Tensor: torch.logical_and,
-        aten.__or__.Tensor: torch.logical_or,
+        aten.__and__.Tensor: lambda x, y: torch.logical_and(_truth(x), _truth(y)),
+        aten.__or__.Tensor: lambda x, y: torch.logical_or(_truth(x), _truth(y)),
         aten.prod.default: lambda x: _product(x.flatten(), 0),
         aten.prod.dim_int: _product,
         aten.where.ScalarOther: lambda condition, x, other: torch.where(condition, x, torch.full_like(x, other)),
@@ -88,3 +90,8 @@ def _product(x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     for part in rest:
         first = first * part
     return first.unsqueeze(dim) if keepdim else first
+
+
+def _truth(x: Tensor) -> Tensor:
+    assert x.dtype == torch.bool, "bits of whole numbers have no words in Core ML"
+    return x

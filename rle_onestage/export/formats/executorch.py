@@ -29,7 +29,7 @@ class ExecuTorchRunner(Runner):
 
     Args:
         path: of the file.
-        options: how it is run; ExecuTorch decides on the threads.
+        options: how it is run; threads are those of the whole process.
 
     Raises:
         MediaError: it is no program of ExecuTorch and of this package.
@@ -40,15 +40,19 @@ class ExecuTorchRunner(Runner):
         on_cpu_alone(path, options)
         with quiet():
             runtime = optional_package("executorch.runtime", _REMEDY).Runtime.get()
+            if options.threads:
+                bindings = optional_package("executorch.extension.pybindings.portable_lib", _REMEDY)
+                bindings._unsafe_reset_threadpool(options.threads)  # unsafe while a program runs
         try:
             self.program = runtime.load_program(path)
-            entries = {}
-            if _ENTRY in self.program.method_names:
-                entries = json.loads(self.program.load_method(_ENTRY).execute([])[0])
+            names = self.program.method_names
+            entries = json.loads(self.program.load_method(_ENTRY).execute([])[0]) if _ENTRY in names else {}
+            self.metadata = from_strings(entries, path)
             self.method = self.program.load_method("forward")
-        except (RuntimeError, ValueError) as error:
+        except MediaError:
+            raise
+        except Exception as error:  # of any type, where the program is none of ours
             raise MediaError(f"ExecuTorch cannot load {path} ({str(error).strip().splitlines()[0]})") from error
-        self.metadata = from_strings(entries, path)
         self._lock = threading.Lock()  # the memory of a method serves one image at a time
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,7 +70,8 @@ class ExecuTorchFormat(Format):
 
     def check(self) -> None:
         with quiet():
-            optional_package("executorch.exir", _REMEDY)
+            for name in ("exir", "runtime"):
+                optional_package(f"executorch.{name}", _REMEDY)
 
     def save(
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS

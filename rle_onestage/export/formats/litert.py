@@ -1,5 +1,7 @@
 """LiteRT, the former TensorFlow Lite: Google's runtime for telephones and small devices."""
 
+import contextlib
+import io
 import json
 import threading
 import zipfile
@@ -70,7 +72,9 @@ class LiteRTFormat(Format):
         self, graph: PeopleGraph, image: np.ndarray, path: str, metadata: dict[str, Any], bits: FewBits = ALL_BITS
     ) -> None:
         module = plain_program(graph, image).module()
-        with quiet(), torch.no_grad():
+        for part in module.modules():
+            part.training = False  # torch.export leaves it on, and refuses to eval()
+        with quiet(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # 70 lines of its progress
             made = optional_package("litert_torch", _REMEDY).convert(
                 module, (), sample_kwargs={"image": torch.from_numpy(image)}
             )
