@@ -9,6 +9,7 @@ import pytest
 from exported_people import ROOT, exported, predictor
 
 from rle_onestage.cli.demo import main
+from rle_onestage.cli.export import main as export_main
 from rle_onestage.evaluation import read_tracks
 from rle_onestage.export import FORMATS
 from rle_onestage.video.io import VideoReader, VideoWriter
@@ -48,7 +49,7 @@ def test_images_are_drawn_and_written(tmp_path):
     assert (cv2.imread(str(tmp_path / "out" / "office.jpg")) != cv2.imread(image)).any()
 
 
-def test_a_module_of_ones_own_brings_a_format(tmp_path, monkeypatch):
+def test_a_module_of_ones_own_brings_a_format(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_formats.py").write_text(
         "from rle_onestage.export import FORMATS\n"
         "@FORMATS.register(name='mine')\n"
@@ -60,7 +61,11 @@ def test_a_module_of_ones_own_brings_a_format(tmp_path, monkeypatch):
     model.write_bytes(exported().read_bytes())
     image = str(ROOT / "datasets" / "examples" / "office.jpg")
     given = ["--model", str(model), "--import", "my_formats", "--input", image]
+    wanted = ["--format", "mine", "--output", "x.mine", "--dataset", "nosuch"]
     try:
+        with pytest.raises(SystemExit):
+            export_main(["--model", "people", "--import", "my_formats", *wanted])
+        assert "there is no data set 'nosuch'" in capsys.readouterr().err.splitlines()[-1]
         assert main([*given, "--json", str(tmp_path / "people.json")]) == 0
     finally:
         FORMATS._obj_map.pop("mine", None)
