@@ -92,11 +92,14 @@ def test_the_words_of_core_ml_give_the_same(graph):
 @pytest.mark.parametrize("kind", DEVICES)
 def test_without_its_size_or_its_packages_nothing_is_written(tmp_path, folder, monkeypatch, kind):
     cfg, output = toy(folder, "fcos"), str(tmp_path / f"a{DEVICES[kind]}")
-    packages = ("executorch", "litert_torch", "coremltools")
-    for name in [*(name for name in sys.modules if name.split(".")[0] in packages), *packages]:
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingPackageError, match=rf"is not installed; run pip install .rle-onestage\[{kind}\]"):
-        export_model(cfg, output, kind, images=IMAGES, options=FIXED)
+    with monkeypatch.context() as patch:
+        for name in [
+            name for name in sys.modules if name.split(".")[0] in ("executorch", "litert_torch", "coremltools")
+        ]:
+            patch.delitem(sys.modules, name)
+        patch.setattr(sys, "meta_path", [])
+        with pytest.raises(MissingPackageError, match=rf"is not installed; run pip install .rle-onestage\[{kind}\]"):
+            FORMATS.get(kind)().check()
     monkeypatch.setattr(FORMATS.get(kind), "check", lambda self: None)
     with pytest.raises(ConfigError, match=f"files of the format {kind} are for images of one size; .*--size H W"):
         export_model(cfg, output, kind, images=IMAGES)
