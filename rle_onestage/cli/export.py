@@ -104,26 +104,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_config(args.config_file, args.opts)
         check_output_folder(args.server[1] if args.server else None, "--server")
     start(log=args.describe is None)
-    from rle_onestage.data.lookup import check_sets
+    if args.describe is not None:
+        _describe(args)
+    else:
+        _export(args)
+
+
+def _describe(args: argparse.Namespace) -> None:
     from rle_onestage.engine.config.imports import import_modules
+    from rle_onestage.export import describe
+
+    import_modules(args.imports)
+    entries = describe(args.describe).items()
+    print("{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from rle_onestage.data.lookup import check_sets
     from rle_onestage.export import (
         FORMATS,
         ExportOptions,
         check_server,
-        describe,
         export_model,
         measure,
         read_images,
         write_server,
     )
 
-    if args.describe is not None:
-        import_modules(args.imports)
-        entries = describe(args.describe).items()
-        print(
-            "{\n" + ",\n".join(f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries) + "\n}"
-        )
-        return
     args.output = args.output.rstrip(os.sep)  # of a folder that was completed by Tab
     name, ending = os.path.splitext(os.path.basename(args.output))
     server, folder = args.server or (None, "")

@@ -20,7 +20,7 @@ from rle_onestage.predictor import Predictor
 from .formats import FORMATS, FewBits, Format, Runner, RunOptions
 from .graph import InputSize, PeopleGraph
 from .metadata import metadata_of
-from .parity import EXACT, HALF, INT8, Limits, Parity, check, compare, pytorch
+from .parity import EXACT, HALF, INT8, Limits, Parity, Reference, check, compare, pytorch
 
 logger = logging.getLogger(__name__)
 
@@ -141,13 +141,18 @@ def export_model(
             kind.save(graph, _example(seen[0], options), path, metadata, bits)
         parity = None
         if kind.runs:
-            runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
-            reference = functools.partial(pytorch, predictor, size)
-            parity = compare(reference, seen, *runners, limits=options.limits)
+            parity = _compared(kind, paths, functools.partial(pytorch, predictor, size), seen, options)
             check(parity, output)
-            del runners  # some systems do not rename what is open
         padding = float(np.mean([size.padding(image) for image in images]))
         return Exported(_move(paths[0], output, kind), parity, padding, predictor.tells_depth)
+
+
+def _compared(
+    kind: Format, paths: Sequence[str], reference: Reference, images: Sequence[np.ndarray], options: ExportOptions
+) -> Parity:
+    """Files of people and of all candidates beside PyTorch; closed at the end, as some systems rename no open file."""
+    runners = [Given(kind.load(path, RunOptions()), options) for path in paths]
+    return compare(reference, images, *runners, limits=options.limits)
 
 
 @contextlib.contextmanager
